@@ -1,0 +1,47 @@
+# Everything sets itself up: an environment in .venv with the versions of constraints.txt
+# and, on Debian and Ubuntu, the system libraries that Qt and OpenGL need.
+#
+# Variables:
+#   PYTHON=python3.12   the interpreter to build .venv with (3.11 or newer)
+#   TORCH_INDEX=URL     a further package index for torch, for example
+#                       https://download.pytorch.org/whl/cpu (much smaller on Linux
+#                       without an NVIDIA GPU)
+#   ARGS="..."          more arguments: of pytest for test, of napari-wsol for demo
+#   QT_API=pyqt5        the Qt binding of demo and screenshots (default: pyqt6)
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+QT_API ?= pyqt6
+SCREENSHOT ?= docs/images/demo.png
+export PYTHON TORCH_INDEX QT_API
+
+ENV_PYTHON := .venv/bin/python
+
+.PHONY: help setup demo test lint screenshots clean
+
+help: ## show this list
+	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile \
+		| awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@sed -n 's/^#   /  /p' Makefile
+
+setup: ## create or update the environment in .venv
+	@sh tools/setup.sh
+
+demo: setup ## open the viewer on a real tissue image with a bundled model
+	@sh tools/desktop.sh $(ENV_PYTHON) -m napari_wsol demo $(ARGS)
+
+test: setup ## run all tests; those of the window under PyQt6 and under PyQt5
+	@sh tools/desktop.sh sh tools/test.sh $(ARGS)
+
+lint: setup ## style, types, layers
+	@sh tools/lint.sh
+
+screenshots: setup ## run the demo unattended and save the README's pictures
+	@mkdir -p "$$(dirname "$(SCREENSHOT)")"
+	@sh tools/desktop.sh $(ENV_PYTHON) -m napari_wsol demo --screenshot "$(SCREENSHOT)" $(ARGS)
+
+clean: ## remove the environment, caches and build products
+	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	find napari_wsol tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,52 @@
+"""The commands together, and how errors reach a person."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from napari_wsol import __version__
+from napari_wsol.cli import localize, models, train, viewer
+from napari_wsol.cli.console import errors
+from napari_wsol.errors import WsolError
+
+app = typer.Typer(
+    name="napari-wsol",
+    help="Weakly supervised localization in medical images. Research use only, "
+    "not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(viewer.demo)
+app.command("view")(viewer.view)
+app.command("localize")(localize.localize)
+app.command("train")(train.train)
+app.add_typer(models.app, name="models")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-wsol {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Weakly supervised localization in medical images."""
+    del version
+
+
+def main() -> None:
+    """Entry point: a known error becomes one line and exit status 1."""
+    try:
+        app()
+    except WsolError as error:
+        errors.print(f"[bold red]Error:[/] {error}", markup=True, highlight=False)
+        sys.exit(1)

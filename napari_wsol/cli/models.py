@@ -1,0 +1,82 @@
+"""``napari-wsol models``: what is installed, what it is for, whether it is intact."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from napari_wsol.cli.console import errors, output
+from napari_wsol.errors import ModelError
+
+app = typer.Typer(help="Installed models.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_() -> None:
+    """All installed models."""
+    from napari_wsol.zoo import list_models, user_folder
+
+    table = Table("name", "what it finds", "methods", "licence", "where")
+    for card in list_models():
+        table.add_row(
+            escape(card.name),
+            escape(card.title),
+            ", ".join(card.methods),
+            escape(card.license),
+            "bundled" if card.bundled else escape(str(card.folder)),
+        )
+    output.print(table)
+    output.print(f"Your own models belong in {escape(str(user_folder()))}")
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="Name or folder.")]) -> None:
+    """A model's card: data, licence, limits, figures."""
+    from napari_wsol.zoo import find_card
+
+    card = find_card(name)
+    output.print(f"[bold]{escape(card.title)}[/] ({escape(card.name)})")
+    output.print(escape(card.summary))
+    spec = card.spec
+    size = f"{spec.mpp:g} µm a pixel" if spec.mpp else "the image's own size"
+    facts = {
+        "classes": ", ".join(card.classes),
+        "methods": ", ".join(card.methods),
+        "network": f"{spec.encoder}, output stride {spec.output_stride}, at {size}",
+        "data": card.data,
+        "origin": card.origin,
+        "licence": card.license,
+        "weights": f"sha256 {card.sha256}",
+        "folder": str(card.folder),
+    }
+    for key, value in facts.items():
+        output.print(f"[cyan]{key}:[/] {escape(value)}")
+    for title, values in (("limits", card.limits), ("cite", card.citations)):
+        for value in values:
+            output.print(f"[cyan]{title}:[/] {escape(value)}")
+    for key, value in card.metrics.items():
+        output.print(f"[cyan]{escape(key)}:[/] {escape(str(value))}")
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Name or folder [all].")] = None,
+) -> None:
+    """Check that weights are intact and still compute what the card says."""
+    from napari_wsol.zoo import find_card, list_models
+    from napari_wsol.zoo import verify as verify_card
+
+    failed = False
+    for card in [find_card(name)] if name else list_models():
+        try:
+            verify_card(card)
+        except ModelError as error:
+            failed = True
+            errors.print(f"[bold red]{escape(card.name)}:[/] {escape(str(error))}")
+        else:
+            output.print(f"[green]{escape(card.name)}: ok[/]")
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,29 @@
+"""Networks that turn an image into feature maps; state-dict names as published."""
+
+from napari_wsol.encoders import mobilenet, resnet
+from napari_wsol.encoders.base import Encoder, preprocess
+from napari_wsol.encoders.features import (
+    Features,
+    nominal_offset,
+    on_grid,
+    sample_points,
+)
+from napari_wsol.encoders.registry import (
+    build_encoder,
+    list_encoders,
+    register_encoder,
+)
+
+__all__ = [
+    "Encoder",
+    "Features",
+    "build_encoder",
+    "list_encoders",
+    "mobilenet",
+    "nominal_offset",
+    "on_grid",
+    "preprocess",
+    "register_encoder",
+    "resnet",
+    "sample_points",
+]

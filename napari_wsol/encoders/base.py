@@ -1,0 +1,129 @@
+"""What every encoder is: a network from an image to feature maps."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+
+from napari_wsol.encoders.features import Features
+from napari_wsol.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import Tensor
+
+Step = tuple[int, int, int]
+"""One layer on the longest path: kernel, stride, dilation."""
+
+
+class Encoder(nn.Module):
+    """A network that gives feature maps at several depths ("taps").
+
+    Subclasses set ``all_taps`` (name → channels), build the layers, and yield from
+    ``stages`` a (tap name, module) pair for each part, in order.
+
+    Attributes:
+        taps: names of the maps it gives, finest first.
+        channels: channels of each.
+        strides: input pixels a cell of each.
+        halo: input pixels of context that make a tile's inner part exact.
+    """
+
+    mean: ClassVar[tuple[float, float, float]] = (0.485, 0.456, 0.406)
+    std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)
+    output_strides: ClassVar[tuple[int, ...]] = (8, 16, 32)
+
+    taps: tuple[str, ...]
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    halo: int
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
+        """(tap name, module) in the order of the forward pass."""
+        raise NotImplementedError
+
+    def path(self) -> Iterator[tuple[str, Step, int]]:
+        """(tap name, step, left padding) of each layer on the longest path."""
+        raise NotImplementedError
+
+    def choose(self, taps: Iterable[str] | None, all_taps: dict[str, int]) -> None:
+        """Fixes the taps and derives strides and halo from the layers.
+
+        Raises:
+            ConfigError: a tap does not exist.
+        """
+        wanted = list(taps) if taps is not None else [list(all_taps)[-1]]
+        missing = [name for name in wanted if name not in all_taps]
+        if missing or not wanted:
+            raise ConfigError(
+                f"This encoder has no tap {', '.join(missing) or '(none given)'}; "
+                f"choose from {', '.join(all_taps)}."
+            )
+        self.taps = tuple(name for name in all_taps if name in wanted)
+        self.channels = tuple(all_taps[name] for name in self.taps)
+        geometry = _geometry(self.path())
+        self.strides = tuple(geometry[name][0] for name in self.taps)
+        reach = max(geometry[name][1] for name in self.taps)
+        stride = max(self.strides)
+        self.halo = -(-reach // stride) * stride
+
+    @property
+    def stride(self) -> int:
+        """Input pixels a cell of the deepest map."""
+        return self.strides[-1]
+
+    def forward(self, x: Tensor) -> Features:
+        """Runs the network.
+
+        Args:
+            x: (N, 3, H, W) float, normalised with ``mean`` and ``std``.
+        """
+        maps: list[Tensor] = []
+        for name, module in self.stages():
+            x = module(x)
+            if name in self.taps:
+                maps.append(x)
+            if len(maps) == len(self.taps):
+                break  # deeper layers are never read
+        return Features(tuple(maps), self.strides)
+
+
+def _geometry(path: Iterable[tuple[str, Step, int]]) -> dict[str, tuple[int, int]]:
+    """Stride, and the reach of a cell's receptive field, after each tap."""
+    stride, centre, field = 1, 0.0, 1
+    result: dict[str, tuple[int, int]] = {}
+    for name, (kernel, step, dilation), left in path:
+        extent = dilation * (kernel - 1)
+        centre += (extent / 2 - left) * stride
+        field += extent * stride
+        stride *= step
+        # The outermost cells of a tile see (field - 1) / 2 pixels about their centre.
+        half = (field - 1) / 2
+        reach = math.ceil(max(half - centre, half + centre - stride + 1, 0))
+        result[name] = (stride, reach)
+    return result
+
+
+def preprocess(
+    pixels: Tensor,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> Tensor:
+    """uint8 RGB to network input.
+
+    Args:
+        pixels: (N, H, W, 3) uint8.
+        mean: per channel, on the scale [0, 1].
+        std: per channel, on the scale [0, 1].
+
+    Returns:
+        (N, 3, H, W) float32.
+    """
+    x = pixels.permute(0, 3, 1, 2).float().div_(255.0)
+    shift = torch.tensor(mean, device=x.device).view(1, -1, 1, 1)
+    scale = torch.tensor(std, device=x.device).view(1, -1, 1, 1)
+    return (x - shift) / scale

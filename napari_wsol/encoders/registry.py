@@ -1,0 +1,55 @@
+"""The table of encoders by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from napari_wsol.encoders.base import Encoder
+from napari_wsol.errors import choices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ENCODERS: dict[str, Callable[..., Encoder]] = {}
+_T = TypeVar("_T", bound=Callable[..., Encoder])
+
+
+def register_encoder(name: str) -> Callable[[_T], _T]:
+    """Puts an encoder class or builder into the table.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def add(builder: _T) -> _T:
+        if name in _ENCODERS:
+            raise ValueError(f"An encoder named {name!r} exists already.")
+        _ENCODERS[name] = builder
+        return builder
+
+    return add
+
+
+def list_encoders() -> list[str]:
+    """Names that :func:`build_encoder` knows."""
+    return sorted(_ENCODERS)
+
+
+def build_encoder(
+    name: str, *, output_stride: int = 32, taps: Iterable[str] | None = None
+) -> Encoder:
+    """An encoder with random weights.
+
+    Args:
+        name: one of :func:`list_encoders`.
+        output_stride: input pixels a cell of the deepest map: 8, 16 or 32.
+        taps: which maps to give; the deepest by default.
+
+    Raises:
+        UnknownNameError: no such encoder; names the choices.
+        ConfigError: an output stride or tap that it has not.
+    """
+    if name not in _ENCODERS:
+        raise choices("encoder", name, list_encoders())
+    return _ENCODERS[name](output_stride=output_stride, taps=taps)

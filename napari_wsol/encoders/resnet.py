@@ -1,0 +1,168 @@
+"""ResNet-18, -34 and -50 (He et al. 2016, arXiv 1512.03385).
+
+State-dict names are torchvision's, so that its ImageNet weights load as they are;
+the bottleneck has its stride on the 3×3 convolution ("v1.5").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from torch import nn
+
+from napari_wsol.encoders.base import Encoder
+from napari_wsol.encoders.registry import register_encoder
+from napari_wsol.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import Tensor
+
+    from napari_wsol.encoders.base import Step
+    from napari_wsol.encoders.features import Features
+
+
+def _conv(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1
+) -> nn.Conv2d:
+    padding = dilation * (kernel // 2)
+    return nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions around a shortcut (Figure 5, left)."""
+
+    expansion: ClassVar[int] = 1
+
+    def __init__(self, inputs: int, width: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, width, 3, stride, dilation)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width, 3, 1, dilation)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+    def steps(self) -> Iterator[nn.Conv2d]:
+        """The convolutions on the long way round."""
+        yield from (self.conv1, self.conv2)
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3, 1×1 around a shortcut (Figure 5, right)."""
+
+    expansion: ClassVar[int] = 4
+
+    def __init__(self, inputs: int, width: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(inputs, width, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv(width, width, 3, stride, dilation)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = _conv(width, width * 4, 1)
+        self.bn3 = nn.BatchNorm2d(width * 4)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(inputs, width * 4, stride)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+    def steps(self) -> Iterator[nn.Conv2d]:
+        """The convolutions on the long way round."""
+        yield from (self.conv1, self.conv2, self.conv3)
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+
+class ResNet(Encoder):
+    """A ResNet up to its last feature map (no pooling, no classifier).
+
+    Args:
+        block: ``BasicBlock`` or ``Bottleneck``.
+        depths: blocks in each of the four stages.
+        output_stride: 8, 16 or 32; below 32 the last stages are dilated instead of
+            strided, with the same weights.
+        taps: any of "layer1" … "layer4"; the last by default.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock | Bottleneck],
+        depths: tuple[int, int, int, int],
+        *,
+        output_stride: int = 32,
+        taps: Iterable[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if output_stride not in self.output_strides:
+            raise ConfigError(f"Output stride is 8, 16 or 32, not {output_stride}.")
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        inputs, reached, dilation = 64, 4, 1
+        all_taps: dict[str, int] = {}
+        for index, depth in enumerate(depths):
+            stride = 1 if index == 0 else 2
+            first_dilation = dilation
+            if stride == 2 and reached == output_stride:
+                stride, dilation = 1, dilation * 2
+            reached *= stride
+            width = 64 * 2**index
+            blocks: list[nn.Module] = []
+            for position in range(depth):
+                at = (stride, first_dilation) if position == 0 else (1, dilation)
+                blocks.append(block(inputs, width, *at))
+                inputs = width * block.expansion
+            name = f"layer{index + 1}"
+            self.add_module(name, nn.Sequential(*blocks))
+            all_taps[name] = inputs
+        self.choose(taps, all_taps)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
+
+    def forward(self, x: Tensor) -> Features:  # noqa: D102
+        return super().forward(self._stem(x))
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+        for index in range(4):
+            name = f"layer{index + 1}"
+            yield name, self.get_submodule(name)
+
+    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+        yield "conv1", (7, 2, 1), 3
+        yield "maxpool", (3, 2, 1), 1
+        for name, stage in self.stages():
+            for block in stage.children():
+                for conv in cast("BasicBlock | Bottleneck", block).steps():
+                    kernel, stride = conv.kernel_size[0], conv.stride[0]
+                    dilation = conv.dilation[0]
+                    padding = dilation * (kernel // 2)
+                    yield name, (kernel, stride, dilation), padding
+
+
+def _register(
+    name: str, block: type[BasicBlock | Bottleneck], depths: tuple[int, int, int, int]
+) -> None:
+    @register_encoder(name)
+    def build(*, output_stride: int = 32, taps: Iterable[str] | None = None) -> ResNet:
+        return ResNet(block, depths, output_stride=output_stride, taps=taps)
+
+
+_register("resnet18", BasicBlock, (2, 2, 2, 2))
+_register("resnet34", BasicBlock, (3, 4, 6, 3))
+_register("resnet50", Bottleneck, (3, 4, 6, 3))

@@ -1,0 +1,73 @@
+"""Errors a person can act on: every message says what happened and what to do next.
+
+Each class also inherits the built-in error that a Python user would expect, so that
+``except ValueError`` works for those who do not know this package.
+"""
+
+from __future__ import annotations
+
+
+class WsolError(Exception):
+    """Base of all errors that napari-wsol raises on purpose."""
+
+
+class ImageError(WsolError, ValueError):
+    """The pixels cannot be used: wrong shape, no finite value, nothing in them."""
+
+
+class UnreadableImageError(ImageError, OSError):
+    """A file is missing, damaged, or in a format that no reader understands."""
+
+
+class NoImageError(WsolError, RuntimeError):
+    """Something was asked for that needs an open image."""
+
+
+class NoModelError(WsolError, RuntimeError):
+    """Something was asked for that needs a model."""
+
+
+class UnknownNameError(WsolError, LookupError):
+    """A model, method, encoder or class of that name does not exist."""
+
+
+class MethodUnavailableError(WsolError, ValueError):
+    """The loaded model has not what the method reads."""
+
+
+class ModelError(WsolError, ValueError):
+    """A model folder or weight file is damaged or of an unknown kind."""
+
+
+class NoResultError(WsolError, RuntimeError):
+    """Something was asked for that needs heatmaps: localize first."""
+
+
+class NoScribblesError(WsolError, ValueError):
+    """Refining needs strokes, and there are none."""
+
+
+class OneClassScribblesError(NoScribblesError):
+    """Refining needs foreground and background strokes, and one kind is missing."""
+
+
+class ConfigError(WsolError, ValueError):
+    """A setting has a value that cannot work."""
+
+
+class DatasetError(WsolError, ValueError):
+    """A data set folder or table is incomplete; names the first bad row."""
+
+
+class ExportError(WsolError, OSError):
+    """A file could not be written; what was there before is untouched."""
+
+
+class JobCancelledError(WsolError):
+    """The job was stopped by the user or superseded by a newer one."""
+
+
+def choices(kind: str, name: str, names: list[str]) -> UnknownNameError:
+    """The error for a name that is not in a closed list, naming the choices."""
+    listed = ", ".join(names) if names else "none"
+    return UnknownNameError(f"There is no {kind} “{name}”. Choose one of: {listed}.")

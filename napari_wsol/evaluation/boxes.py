@@ -1,0 +1,186 @@
+"""MaxBoxAcc: how often a heatmap's box fits the reference box.
+
+Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right", CVPR 2020
+(arXiv 2001.07437), section 4. Gives the numbers of the published code, which finds
+contours with OpenCV, from connected components alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from scipy import ndimage
+
+from napari_wsol.errors import ImageError
+from napari_wsol.evaluation.scores import check_same_length, scores_on
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from napari_wsol.evaluation.scores import BoolArray, FloatArray, ScoreMap
+
+    Boxes = npt.NDArray[np.int64]
+
+_CORNERS = np.ones((3, 3), np.bool_)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxAccuracy:
+    """MaxBoxAcc of a data set.
+
+    Attributes:
+        accuracy: for each IoU, percent of the images whose box fits that well, at the
+            threshold that is best for it.
+        threshold: that threshold, as a share of each map's maximum.
+        curves: for each IoU, the percentage at every threshold.
+    """
+
+    accuracy: Mapping[float, float]
+    threshold: Mapping[float, float]
+    curves: Mapping[float, FloatArray]
+
+    @property
+    def mean(self) -> float:
+        """Mean over the IoUs: MaxBoxAccV2 when all contours were used."""
+        return float(np.mean(list(self.accuracy.values())))
+
+
+def max_box_acc(
+    heatmaps: Sequence[ScoreMap],
+    boxes: Sequence[npt.ArrayLike],
+    *,
+    ious: Sequence[float] = (0.3, 0.5, 0.7),
+    all_contours: bool = True,
+    thresholds: int = 100,
+) -> BoxAccuracy:
+    """Best share of images whose predicted box reaches an IoU.
+
+    Args:
+        heatmaps: one an image, values in [0, 1]; arrays on the grid of the boxes.
+        boxes: for each image (n, 4) of x0, y0, x1, y1, last pixels included.
+        ious: what counts as fitting.
+        all_contours: the best box of any contour counts (V2), else that of the
+            contour with the largest area.
+        thresholds: number of cuts, evenly over each map's range.
+
+    Raises:
+        ImageError: when heatmaps and boxes do not fit together.
+    """
+    check_same_length(heatmaps=heatmaps, **{"lists of boxes": boxes})
+    levels: FloatArray = np.arange(thresholds, dtype=np.float64) * (1 / thresholds)
+    best = np.stack(
+        [
+            _best_ious(scores_on(heatmap), _as_boxes(wanted), levels, all_contours)
+            for heatmap, wanted in zip(heatmaps, boxes, strict=True)
+        ]
+    )
+    curves = {iou: 100.0 * np.mean(best >= iou, axis=0) for iou in ious}
+    return BoxAccuracy(
+        accuracy={iou: float(curve.max()) for iou, curve in curves.items()},
+        threshold={iou: float(levels[curve.argmax()]) for iou, curve in curves.items()},
+        curves=curves,
+    )
+
+
+def _as_boxes(boxes: npt.ArrayLike) -> FloatArray:
+    array = np.atleast_2d(np.asarray(boxes, np.float64))
+    if array.shape[-1] != 4 or array.size == 0:
+        raise ImageError(
+            "Every image needs at least one reference box of four numbers: x0, y0, "
+            "x1, y1. Leave out images without a box."
+        )
+    return array
+
+
+def _best_ious(
+    scores: FloatArray, wanted: FloatArray, levels: FloatArray, all_contours: bool
+) -> FloatArray:
+    """Best IoU of any predicted with any reference box, at every threshold."""
+    grey = (scores * 255).astype(np.uint8)
+    cuts = (levels * int(grey.max())).astype(np.int64)
+    # Many thresholds cut an 8-bit map at the same grey value.
+    found = {
+        cut: float(_ious(_contour_boxes(grey > cut, all_contours), wanted).max())
+        for cut in np.unique(cuts).tolist()
+    }
+    return np.array([found[cut] for cut in cuts.tolist()])
+
+
+def _contour_boxes(mask: BoolArray, all_contours: bool) -> Boxes:
+    """Boxes of the contours of a mask: outer ones, then those of holes.
+
+    As in the published code a box ends one pixel after the contour, where the image
+    goes on; an empty mask has the box of one pixel in the corner.
+    """
+    pieces = _pieces(mask, _CORNERS)
+    if not pieces:
+        return np.zeros((1, 4), np.int64)
+    if all_contours:
+        # A hole's contour runs over the foreground around it.
+        boxes = [_box(place, 0) for place, _ in pieces]
+        boxes += [_box(place, 1) for place in _holes(mask)]
+    else:
+        # The last of equals: OpenCV lists contours from the bottom up.
+        place, _ = max(reversed(pieces), key=lambda piece: _contour_area(piece[1]))
+        boxes = [_box(place, 0)]
+    height, width = mask.shape
+    return np.minimum(boxes, [width - 1, height - 1, width - 1, height - 1])
+
+
+def _box(place: tuple[slice, slice], margin: int) -> tuple[int, int, int, int]:
+    rows, columns = place
+    return (
+        columns.start - margin,
+        rows.start - margin,
+        columns.stop + margin,
+        rows.stop + margin,
+    )
+
+
+def _pieces(
+    mask: BoolArray, structure: BoolArray | None
+) -> list[tuple[tuple[slice, slice], BoolArray]]:
+    labels = np.empty(mask.shape, np.int32)
+    ndimage.label(mask, structure, output=labels)
+    places = cast("list[tuple[slice, slice]]", ndimage.find_objects(labels))
+    return [
+        (place, labels[place] == number) for number, place in enumerate(places, start=1)
+    ]
+
+
+def _holes(mask: BoolArray) -> list[tuple[slice, slice]]:
+    """Background that no edge-to-edge path joins to what is outside the image."""
+    outside = np.pad(~mask, 1, constant_values=True)
+    places = [place for place, _ in _pieces(outside, None)]
+    # The first piece is the frame; the padding shifted all others by one.
+    return [
+        (slice(r.start - 1, r.stop - 1), slice(c.start - 1, c.stop - 1))
+        for r, c in places[1:]
+    ]
+
+
+def _contour_area(cells: BoolArray) -> float:
+    """Area of the polygon through the centres of a piece's border pixels.
+
+    Each 2 by 2 block of the piece, holes filled, gives 1 when full and 1/2 when the
+    contour cuts through its diagonal.
+    """
+    filled: BoolArray = np.asarray(ndimage.binary_fill_holes(cells), np.bool_)
+    block = filled.astype(np.int64)
+    count = block[:-1, :-1] + block[1:, :-1] + block[:-1, 1:] + block[1:, 1:]
+    return float(np.sum(count == 4) + np.sum(count == 3) / 2)
+
+
+def _ious(found: Boxes, wanted: FloatArray) -> FloatArray:
+    """(n, m) IoU of boxes whose last pixels belong to them."""
+    a, b = found[:, None, :].astype(np.float64), wanted[None, :, :]
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., 2:], b[..., 2:])
+    shared = np.prod(np.maximum(high - low + 1, 0), axis=-1)
+    area_a = np.prod(a[..., 2:] - a[..., :2] + 1, axis=-1)
+    area_b = np.prod(b[..., 2:] - b[..., :2] + 1, axis=-1)
+    return shared / (area_a + area_b - shared)

@@ -1,0 +1,157 @@
+"""Reference masks of a data set's split, for evaluation only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from napari_wsol.errors import DatasetError
+from napari_wsol.evaluation.split_files import (
+    find_root,
+    find_table,
+    path_column,
+    read_fields,
+    read_table,
+    split_folder,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_wsol.evaluation.scores import BoolArray
+
+LIST = "localization.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Where the reference of one image lies; read when it is needed.
+
+    Attributes:
+        id: the image as the data set lists it.
+        image: the image file.
+        masks: its masks; their foregrounds are added up.
+        ignored: maps of pixels that do not count.
+    """
+
+    id: str
+    image: Path
+    masks: tuple[Path, ...]
+    ignored: tuple[Path, ...] = ()
+
+    def mask(self) -> BoolArray:
+        """(H, W) foreground.
+
+        Raises:
+            DatasetError: when a mask cannot be read or two differ in shape.
+        """
+        return _union(self.masks)
+
+    def ignore(self) -> BoolArray | None:
+        """(H, W) pixels that do not count, or None.
+
+        Raises:
+            DatasetError: when a map cannot be read or two differ in shape.
+        """
+        return _union(self.ignored) if self.ignored else None
+
+
+def load_references(
+    folder: str | Path, split: str | None = None, *, root: Path | None = None
+) -> list[Reference]:
+    """The images of a split that have reference masks, in the order listed.
+
+    Reads a split folder of the field (``localization.txt`` with lines ``image,mask`` or
+    ``image,mask,ignore``) or a table with the columns ``path`` and ``mask``. An image
+    may have several lines.
+
+    Args:
+        folder: the data set's folder, or that of the split, or the table.
+        split: name of the split.
+        root: the folder that listed paths start from; searched upwards when None.
+
+    Raises:
+        DatasetError: names the first line that cannot be used.
+    """
+    place = split_folder(folder, split)
+    if (place / LIST).is_file():
+        base, lines = place, read_fields(place / LIST)
+    else:
+        table = find_table(folder, split)
+        if table is None:
+            raise DatasetError(
+                f"“{place}” has neither “{LIST}” nor a table with a column “mask”, so "
+                "there is nothing to compare with."
+            )
+        base, lines = table.parent, _mask_lines(table, split)
+    if not lines:
+        raise DatasetError(f"No image of “{place}” has a mask.")
+    start = find_root(base, lines[0][1][0], root)
+    return _group(start, lines)
+
+
+def _mask_lines(table: Path, split: str | None) -> list[tuple[str, list[str]]]:
+    rows = read_table(table, split)
+    header = list(rows[0][1])
+    if "mask" not in header:
+        raise DatasetError(
+            f"“{table.name}” has no column “mask”. Its columns are {', '.join(header)}."
+        )
+    column = path_column(table, header)
+    return [(where, [row[column], row["mask"]]) for where, row in rows if row["mask"]]
+
+
+def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
+    masks: dict[str, list[Path]] = {}
+    ignored: dict[str, list[Path]] = {}
+    for where, fields in lines:
+        if len(fields) not in (2, 3):
+            raise DatasetError(
+                f"{where} has {len(fields)} fields. Masks need an image, "
+                "a mask and perhaps an ignore map; boxes cannot be used here."
+            )
+        files = [root / field for field in fields if field]
+        missing = [file for file in files if not file.is_file()]
+        if missing:
+            raise DatasetError(f"{where} names “{missing[0]}”, which does not exist.")
+        masks.setdefault(fields[0], []).append(files[1])
+        ignored.setdefault(fields[0], []).extend(files[2:])
+    return [
+        Reference(
+            id=name,
+            image=root / name,
+            masks=tuple(files),
+            ignored=tuple(dict.fromkeys(ignored[name])),
+        )
+        for name, files in masks.items()
+    ]
+
+
+def _union(paths: tuple[Path, ...]) -> BoolArray:
+    union = _read(paths[0])
+    for path in paths[1:]:
+        other = _read(path)
+        if other.shape != union.shape:
+            raise DatasetError(
+                f"“{path.name}” has {other.shape} pixels, but “{paths[0].name}” of the "
+                f"same image has {union.shape}."
+            )
+        union |= other
+    return union
+
+
+def _read(path: Path) -> BoolArray:
+    """Foreground is what is not 0, so that 0/1 and 0/255 masks both work."""
+    try:
+        with Image.open(path) as image:
+            # A palette's numbers are labels; its colours mean nothing here.
+            is_single = len(image.getbands()) == 1
+            pixels = np.asarray(image if is_single else image.convert("L"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DatasetError(
+            f"The mask “{path}” cannot be read: {error}. Replace it by a PNG or TIFF."
+        ) from error
+    return pixels > 0

@@ -1,0 +1,144 @@
+"""Finding and reading the lists of a data set: text files of a split, or a table.
+
+Lists only: nothing here opens an image, a mask or a box file.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from napari_wsol.errors import DatasetError
+
+PATH_COLUMNS = ("path", "file")
+SPLIT_COLUMNS = ("split", "official_split")
+
+Row = tuple[str, dict[str, str]]
+"""Where a table's row stands ("Line 3 of “labels.csv”"), and its fields by column."""
+
+
+def split_folder(folder: str | Path, split: str | None) -> Path:
+    """The folder of one split: ``folder/split`` where it exists, else ``folder``.
+
+    Raises:
+        DatasetError: when the folder does not exist.
+    """
+    folder = Path(folder).expanduser()
+    if split is not None and (folder / split).is_dir():
+        return folder / split
+    if not folder.exists():
+        raise DatasetError(f"There is no folder “{folder}”. Check the path.")
+    return folder
+
+
+def read_fields(path: Path) -> list[tuple[str, list[str]]]:
+    """The comma-separated fields of every line that is not blank, and where it stands.
+
+    Raises:
+        DatasetError: when the file is missing or is no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"“{path.name}” is missing in “{path.parent}”. It lists the images of the "
+            "split, one a line."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"“{path}” cannot be read as text: {error}.") from error
+    return [
+        (f"Line {number} of “{path.name}”", [field.strip() for field in row])
+        for number, row in enumerate(csv.reader(text.splitlines()), start=1)
+        if any(field.strip() for field in row)
+    ]
+
+
+def find_root(folder: Path, first: str, root: Path | None) -> Path:
+    """The folder that listed paths are relative to.
+
+    Args:
+        folder: where the list stands; it and the folders above it are tried.
+        first: the first path listed.
+        root: where it is known.
+
+    Raises:
+        DatasetError: when the path exists in none of them.
+    """
+    folder = Path(folder).absolute()
+    tried = [Path(root)] if root is not None else [folder, *folder.parents]
+    for candidate in tried:
+        if (candidate / first).is_file():
+            return candidate
+    place = f"“{root}”" if root is not None else f"“{folder}” or any folder above it"
+    raise DatasetError(
+        f"The first file listed, “{first}”, does not exist in {place}. Pass the folder "
+        "that the listed paths start from as `root`."
+    )
+
+
+def find_table(folder: str | Path, split: str | None) -> Path | None:
+    """The CSV table of a data set: the file itself, or the one to use in a folder."""
+    folder = Path(folder).expanduser()
+    if folder.is_file():
+        return folder if folder.suffix.lower() == ".csv" else None
+    named = [f"{split}.csv"] if split is not None else []
+    for name in (*named, "labels.csv"):
+        if (folder / name).is_file():
+            return folder / name
+    tables = sorted(folder.glob("*.csv"))
+    return tables[0] if len(tables) == 1 else None
+
+
+def read_table(path: Path, split: str | None) -> list[Row]:
+    """The rows of a table, of one split where one is asked for.
+
+    Raises:
+        DatasetError: when it has no rows, no path column, or not that split.
+    """
+    lines = read_fields(path)
+    if len(lines) < 2:
+        raise DatasetError(f"“{path.name}” has no rows below its column names.")
+    header = lines[0][1]
+    for where, fields in lines[1:]:
+        if len(fields) != len(header):
+            raise DatasetError(
+                f"{where} has {len(fields)} fields, but there are "
+                f"{len(header)} column names."
+            )
+    rows = [(where, dict(zip(header, f, strict=True))) for where, f in lines[1:]]
+    path_column(path, header)
+    if split is None or path.stem == split:
+        return rows
+    return _rows_of_split(path, rows, split)
+
+
+def path_column(path: Path, header: list[str]) -> str:
+    """The column that holds the images' paths.
+
+    Raises:
+        DatasetError: when there is none.
+    """
+    for name in PATH_COLUMNS:
+        if name in header:
+            return name
+    raise DatasetError(
+        f"“{path.name}” has no column “path”. Its columns are {', '.join(header)}; "
+        "name the one that holds the image files “path”."
+    )
+
+
+def _rows_of_split(path: Path, rows: list[Row], split: str) -> list[Row]:
+    column = next((name for name in SPLIT_COLUMNS if name in rows[0][1]), None)
+    if column is None:
+        raise DatasetError(
+            f"“{path.name}” has no column “split”, so the images of “{split}” cannot "
+            f"be told. Add the column, or name the table “{split}.csv”."
+        )
+    chosen = [row for row in rows if row[1][column] == split]
+    if not chosen:
+        known = sorted({row[1][column] for row in rows})
+        raise DatasetError(
+            f"“{path.name}” has no rows of the split “{split}”. It has "
+            f"{', '.join(known)}."
+        )
+    return chosen

@@ -1,0 +1,112 @@
+"""Export of one heatmap: mask, regions, table and provenance as one set of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from napari_wsol.export.files import check_space, staged, stem_of
+from napari_wsol.export.masks import cut_mask, grid_for
+from napari_wsol.export.provenance import make_record, write_record
+from napari_wsol.export.regions import find_regions
+from napari_wsol.export.writers import WRITERS, Parts, space_needed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_wsol.config import ExportConfig
+    from napari_wsol.export.files import StagedFiles
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.images.slide import Slide
+
+Report = Callable[[int, int, str], None]
+"""Called with steps done, steps in all, and what comes next; may raise to stop."""
+
+
+def ignore(_done: int, _total: int, _text: str) -> None:
+    """Stand in where nobody wants to hear about progress."""
+
+
+def export_heatmap(
+    folder: Path,
+    heatmap: Heatmap,
+    slide: Slide,
+    config: ExportConfig,
+    provenance: Mapping[str, object],
+    *,
+    report: Report = ignore,
+) -> tuple[Path, ...]:
+    """Write what is asked for, complete or not at all; nothing existing is replaced.
+
+    Files are named ``<image>_<method>_<class>_<what>.<ext>``; where one of these is
+    taken, the whole set gets ``-2``, ``-3``. An empty mask gives an empty set.
+
+    Args:
+        folder: where to; made when it is missing.
+        heatmap: what the mask is cut out of.
+        slide: the image it belongs to.
+        config: threshold, clean-up and formats.
+        provenance: what else the record shall say (model, strokes, rounds, …).
+        report: progress; may raise ``JobCancelledError``, and nothing stays behind.
+
+    Returns:
+        The files in the order of ``config.formats``, the provenance record last.
+
+    Raises:
+        ExportError: the heatmap is not of this image, or a file cannot be written.
+    """
+    total = len(_formats(config)) + 3
+    with staged(folder, stem_of(slide.name, heatmap.method, heatmap.target)) as files:
+        parts = _make_parts(heatmap, slide, config, report, total)
+        check_space(files.folder, space_needed(parts))
+        _write_formats(files, parts, config, report, total)
+        report(total - 1, total, "Writing the provenance")
+        record = make_record(parts, slide, config, provenance, files.checksums())
+        write_record(files.add("provenance", ".json"), record)
+        paths = files.publish()
+        # Still inside: a cancel that arrives here takes the files back, too.
+        report(total, total, _summary(parts))
+    return paths
+
+
+def _formats(config: ExportConfig) -> tuple[str, ...]:
+    """Each format once, in the order asked for."""
+    return tuple(dict.fromkeys(config.formats))
+
+
+def _write_formats(
+    files: StagedFiles, parts: Parts, config: ExportConfig, report: Report, total: int
+) -> None:
+    for done, name in enumerate(_formats(config), start=2):
+        for what, extension, write in WRITERS[name]:
+            report(done, total, f"Writing the {what} as {extension[1:]}")
+            write(files.add(what, extension), parts)
+
+
+def _make_parts(
+    heatmap: Heatmap, slide: Slide, config: ExportConfig, report: Report, total: int
+) -> Parts:
+    grid = grid_for(slide.shape)
+    cutting, outlining = "Cutting out the mask", "Outlining the regions"
+    report(0, total, cutting)
+    mask = cut_mask(heatmap, grid, config, tick=lambda: report(0, total, cutting))
+    report(1, total, outlining)
+    regions = find_regions(
+        mask, grid, heatmap, slide.mpp, tick=lambda: report(1, total, outlining)
+    )
+    return Parts(
+        mask=mask,
+        grid=grid,
+        regions=regions,
+        heatmap=heatmap,
+        mpp=slide.mpp,
+        fingerprint=slide.fingerprint(),
+    )
+
+
+def _summary(parts: Parts) -> str:
+    count = len(parts.regions)
+    if count == 0:
+        return "Exported an empty mask: no region reaches the threshold"
+    return f"Exported {count} region{'s' if count > 1 else ''}"

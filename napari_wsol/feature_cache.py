@@ -1,0 +1,106 @@
+"""Features that were computed once, kept under a budget of bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_wsol.encoders import Features
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from torch import Tensor
+
+    from napari_wsol.images.tiling import Tile
+
+SMALL_BYTES = 512_000_000
+"""Up to here features are kept as float32; beyond, as bfloat16 (float16 is many times
+slower on CPUs)."""
+
+
+class EncodedImage:
+    """The features of one image, filled tile by tile.
+
+    Args:
+        shape: rows and columns of the network's input.
+        channels: of each map.
+        strides: input pixels a cell of each map.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], channels: Sequence[int], strides: Sequence[int]
+    ) -> None:
+        sizes = [(-(-shape[0] // item), -(-shape[1] // item)) for item in strides]
+        cells = sum(c * h * w for c, (h, w) in zip(channels, sizes, strict=True))
+        dtype = torch.float32 if 4 * cells <= SMALL_BYTES else torch.bfloat16
+        self.strides = tuple(strides)
+        self.done: set[int] = set()
+        self.maps = [
+            torch.zeros(1, count, *size, dtype=dtype)
+            for count, size in zip(channels, sizes, strict=True)
+        ]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the maps take."""
+        return sum(item.nbytes for item in self.maps)
+
+    def store(self, tile: Tile, cores: Sequence[Tensor]) -> None:
+        """Puts the maps of a tile's core, each (C, h, w), in their place."""
+        for values, stride, core in zip(self.maps, self.strides, cores, strict=True):
+            top, left = tile.y // stride, tile.x // stride
+            rows, columns = core.shape[-2:]
+            values[0, :, top : top + rows, left : left + columns] = core
+        self.done.add(tile.index)
+
+    def features(self) -> Features:
+        """The maps as float32, each (1, C, h, w)."""
+        return Features(tuple(item.float() for item in self.maps), self.strides)
+
+
+class FeatureCache:
+    """Encoded images by key; the longest unused go first when the budget is spent.
+
+    Args:
+        budget_bytes: for all images together. One image that is larger by itself is
+            kept alone.
+    """
+
+    def __init__(self, budget_bytes: int = 2_000_000_000) -> None:
+        self.budget_bytes = budget_bytes
+        self._items: OrderedDict[Hashable, EncodedImage] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> EncodedImage | None:
+        """What is kept under a key, finished or not."""
+        with self._lock:
+            item = self._items.get(key)
+            if item is not None:
+                self._items.move_to_end(key)
+            return item
+
+    def put(self, key: Hashable, image: EncodedImage) -> None:
+        """Keeps an image and drops the longest unused ones beyond the budget."""
+        with self._lock:
+            self._items[key] = image
+            self._items.move_to_end(key)
+            while len(self._items) > 1 and self._used() > self.budget_bytes:
+                self._items.popitem(last=False)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that all images take."""
+        with self._lock:
+            return self._used()
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        with self._lock:
+            self._items.clear()
+
+    def _used(self) -> int:
+        return sum(item.nbytes for item in self._items.values())

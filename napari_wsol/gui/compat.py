@@ -1,0 +1,44 @@
+"""Where napari's releases differ: 0.9 moved the grid and the camera."""
+
+# pyright: basic
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.components import Camera
+    from napari.components.grid import GridCanvas
+    from napari.layers import Layer
+
+
+def grid_of(viewer: napari.viewer.Viewer) -> GridCanvas:
+    """The grid model: ``viewer.canvas.grid`` since 0.9, ``viewer.grid`` before."""
+    canvas = getattr(viewer, "canvas", None)
+    return viewer.grid if canvas is None else canvas.grid
+
+
+def camera_of(viewer: napari.viewer.Viewer) -> Camera:
+    """The camera: ``viewer.scene.camera`` since 0.9, ``viewer.camera`` before."""
+    scene = getattr(viewer, "scene", None)
+    return viewer.camera if scene is None else scene.camera
+
+
+def show_name_in_cell(layer: Layer, shown: bool) -> None:
+    """Write a layer's name into its grid cell, where napari can (0.7 and later)."""
+    overlay = getattr(layer, "name_overlay", None)
+    if overlay is not None:
+        overlay.font_size = 8
+        overlay.visible = shown
+
+
+def cell_size(viewer: napari.viewer.Viewer) -> tuple[float, float] | None:
+    """Height and width of a grid cell (or the whole canvas) in screen pixels.
+
+    None before 0.9, where nothing public tells it.
+    """
+    canvas = getattr(viewer, "canvas", None)
+    if canvas is None:
+        return None
+    height, width = canvas.viewbox_size(viewer.layers)
+    return float(height), float(width)

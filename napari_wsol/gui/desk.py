@@ -1,0 +1,312 @@
+"""Joins image, model and strokes to the session: clicks in, changes out."""
+
+# pyright: basic
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, Signal
+
+from napari_wsol.errors import WsolError
+from napari_wsol.gui.comparison import Comparison
+from napari_wsol.gui.export_panel import short_names
+from napari_wsol.gui.layers import source_of
+from napari_wsol.gui.samples import add_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    import numpy.typing as npt
+    from napari.layers import Image
+
+    from napari_wsol.gui.catalogue import Catalogue
+    from napari_wsol.gui.widget import WsolWidget
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.jobs import JobStatus
+    from napari_wsol.learning.finetune import FinetuneStep
+
+STOPPED = {
+    "Localizing": "Stopped. Finished tiles are kept; Localize continues from there.",
+    "Refining": "Stopped. The map and the rounds are as they were.",
+    "Exporting": "Stopped. No file was written.",
+}
+
+
+class Desk(QObject):
+    """Knows what may be pressed, and what follows when it is."""
+
+    _opened = Signal(object, object)
+
+    def __init__(self, window: WsolWidget) -> None:
+        super().__init__(window)
+        self._window = window
+        self._session = window.session
+        self._stage = window.stage
+        self._catalogue: Catalogue | None = None
+        self._model: str | None = None
+        self._closed = False
+        self._was_stopped = False
+        self.comparison = Comparison(window)
+        self._connect_panels()
+        self._connect_session()
+        self._update()
+
+    def close(self) -> None:
+        """Do nothing any more."""
+        self._closed = True
+        self.comparison.close()
+
+    def _connect_panels(self) -> None:
+        window, strokes = self._window, self._stage.strokes
+        window.image_line.image_chosen.connect(self._on_image)
+        window.image_line.mpp_chosen.connect(self._on_mpp_chosen)
+        window.image_line.sample_wanted.connect(self.open_sample)
+        localize, correct = window.localize_panel, window.correct_panel
+        localize.wanted.connect(self.localize)
+        localize.model_chosen.connect(self.use_model)
+        localize.device_chosen.connect(self._on_device)
+        correct.tool_wanted.connect(strokes.choose)
+        correct.brush_wanted.connect(strokes.set_brush)
+        correct.refine_wanted.connect(self.refine)
+        correct.revert_wanted.connect(self._session.revert)
+        strokes.changed.connect(self._on_strokes)
+        strokes.tool_changed.connect(correct.show_tool)
+        strokes.brush_changed.connect(correct.show_brush)
+        for panel in (localize, correct, window.export_panel):
+            panel.job_bar.cancelled.connect(self.cancel)
+        self.comparison.failed.connect(self.warn)
+        self._opened.connect(self._on_opened)
+
+    def _connect_session(self) -> None:
+        events = self._window.events
+        events.mpp_changed.connect(self._on_mpp)
+        events.model_changed.connect(self._on_model)
+        events.localized.connect(self._on_localized)
+        events.heatmap_changed.connect(self.comparison.show_heatmap)
+        events.scribbles_changed.connect(self._on_scribbles)
+        events.rounds_changed.connect(self._on_rounds)
+        events.exported.connect(self._on_exported)
+        events.job_changed.connect(self._on_job)
+        events.finetune_step.connect(self._on_step)
+
+    # ------------------------------------------------------------------------ verbs
+
+    def localize(self) -> None:
+        """Run the ticked methods on the chosen image."""
+        panel = self._window.localize_panel
+        reason = self._why_not()
+        if not reason and not panel.chosen_methods:
+            reason = "Tick at least one method."
+        if reason:
+            self.warn(reason)
+            return
+        self._say("")
+        self._session.localize(panel.chosen_methods, panel.target)
+
+    def refine(self) -> None:
+        """One round with the strokes as they are now."""
+        if self._session.result is None:
+            self.warn("Localize first, then refine what it found.")
+            return
+        self._stage.strokes.flush()
+        self._say("")
+        self._window.correct_panel.curve.start()
+        self._session.finetune()
+
+    def cancel(self) -> None:
+        """Stop the running job."""
+        self._was_stopped = True
+        self._session.cancel()
+
+    def use_model(self, name: str) -> None:
+        """Load a model of the list."""
+        self._model = name
+        self._show_methods()
+        self._session.use(name)
+        self._update()
+
+    def choose_tool(self, tool: str) -> None:
+        """Take a brush, by key."""
+        if self._stage.image is not None:
+            self._stage.strokes.choose(tool)
+
+    def open_sample(self) -> None:
+        """Put the sample image into the viewer."""
+        add_sample(self._window.napari_viewer)
+
+    def show_catalogue(self, catalogue: Catalogue) -> None:
+        """Models, methods and devices are known now."""
+        self._catalogue = catalogue
+        self.comparison.know_titles(catalogue.titles)
+        panel = self._window.localize_panel
+        panel.show_models(catalogue.cards, self._model)
+        panel.show_devices(catalogue.devices)
+        if panel.card is not None:
+            self.use_model(panel.card.name)
+        self._update()
+
+    def warn(self, sentence: str) -> None:
+        """Tell what went wrong and what to do, in the dock and as a notification."""
+        self._window.message.warn(sentence)
+        show_warning(sentence)
+
+    # ---------------------------------------------------------------- image and model
+
+    def _on_image(self, layer: Image | None) -> None:
+        if layer is None:
+            self._stage.leave_image()
+            self._window.image_line.show_nothing()
+            self._update()
+            return
+        source, options = source_of(layer)
+        future = self._session.open(source, **options)
+        future.add_done_callback(lambda done: self._tell_opened(layer, done))
+
+    def _tell_opened(self, layer: Image, done: Future[Slide]) -> None:
+        """Called on the worker's thread."""
+        if not self._closed and not done.cancelled():
+            self._opened.emit(layer, done)
+
+    def _on_opened(self, layer: Image, done: Future[Slide]) -> None:
+        window = self._window
+        if self._closed or layer is not window.image_line.layer:
+            return
+        if done.exception() is not None:
+            # The sentence comes with the failed job; here only the choice goes back.
+            window.image_line.go_back_to(self._stage.image)
+        elif done.result() is self._session.slide:
+            self._say("")
+            self._stage.work_on(layer)
+            window.image_line.show_slide(done.result(), self._session.mpp)
+            window.export_panel.show_mpp(self._session.mpp)
+            self.comparison.drop_results()
+            self._on_scribbles()
+        self._update()
+
+    def _on_mpp_chosen(self, mpp: float) -> None:
+        try:
+            self._session.set_mpp(mpp)
+        except WsolError as error:
+            self.warn(str(error))
+
+    def _on_mpp(self) -> None:
+        slide, mpp = self._session.slide, self._session.mpp
+        if slide is None:
+            return
+        self._window.image_line.show_slide(slide, mpp)
+        self._window.export_panel.show_mpp(mpp)
+        self.comparison.list_regions()
+        if self._session.heatmaps:
+            self._say("Localize again: the model sees the image at another size now.")
+
+    def _on_device(self, name: str) -> None:
+        self._session.config = replace(self._session.config, device=name)
+        if self._model is not None:
+            self._session.use(self._model)
+
+    def _on_model(self) -> None:
+        model = self._session.model
+        if model is not None:
+            self._window.localize_panel.show_classes(model.classes, None, None)
+            self._show_methods()
+            self.comparison.drop_results()
+            self._update()
+
+    def _show_methods(self) -> None:
+        """Check boxes; grey ones say why the model cannot."""
+        if self._catalogue is None:
+            return
+        model, card = self._session.model, self._window.localize_panel.card
+        reasons = {}
+        for name, title in self._catalogue.titles.items():
+            if model is not None and model.card == card:
+                from napari_wsol.methods import unavailable  # torch is there by now
+
+                reason = unavailable(model, name)
+            else:
+                known = card is None or name in card.methods
+                reason = None if known else f"This model has no part for {title}."
+            if reason is not None:
+                reasons[name] = reason
+        self._window.localize_panel.show_methods(self._catalogue.titles, reasons)
+
+    # ---------------------------------------------------------------- results, strokes
+
+    def _on_localized(self) -> None:
+        result, session = self._session.result, self._session
+        if result is None or self._stage.image is None:
+            return
+        panel = self._window.localize_panel
+        panel.show_classes(session.model.classes, result.scores, result.target)
+        self.comparison.show_results()
+        known = set(session.slide.notes)  # they stand at the image already
+        notes = [note for note in result.notes if note not in known]
+        score = result.scores[result.target]
+        self._say(" ".join([f"{result.target}: probability {score:.2f}.", *notes]))
+        self._update()
+
+    def _on_strokes(self, labels: npt.NDArray) -> None:
+        if self._stage.image is None:
+            return
+        error = self._session.set_scribbles(labels).exception()
+        if error is not None:
+            self.warn(str(error))
+
+    def _on_scribbles(self) -> None:
+        self._window.correct_panel.show_strokes(*self._stage.strokes.counted())
+        self._stage.show_stale()
+        self._update()
+
+    def _on_rounds(self) -> None:
+        session = self._session
+        self._window.correct_panel.show_rounds(session.rounds, session.round_index)
+        self._stage.show_stale()
+
+    def _on_step(self, step: FinetuneStep) -> None:
+        curve = self._window.correct_panel.curve
+        curve.show()
+        curve.add(float(step.loss))
+
+    def _on_exported(self, paths: Sequence[Path]) -> None:
+        self._window.export_panel.show_exported(paths)
+        names = ", ".join(short_names(paths)[1])
+        self._say(f"{names} written to {paths[0].parent}")
+
+    # --------------------------------------------------------------------------- jobs
+
+    def _on_job(self, status: JobStatus) -> None:
+        window = self._window
+        for panel in (window.localize_panel, window.correct_panel, window.export_panel):
+            panel.job_bar.show_status(status)
+        if status.state == "failed":
+            self.warn(status.message)
+        elif status.state == "cancelled" and self._was_stopped:
+            self._was_stopped = False
+            self._say(STOPPED.get(status.name, "Stopped."))
+        elif status.state == "queued":
+            self._was_stopped = False
+        self._update()
+
+    def _say(self, sentence: str) -> None:
+        self._window.message.say(sentence)
+
+    def _why_not(self) -> str:
+        """What is missing before Localize can be pressed; empty when nothing is."""
+        if self._window.image_line.layer is None:
+            return "Open an image or slide first (Ctrl+O), or try the sample."
+        if self._catalogue is None:
+            return "The list of models is still being read; in a moment."
+        return "" if self._model is not None else "Choose a model first."
+
+    def _update(self) -> None:
+        """Grey what cannot be pressed now."""
+        window, session = self._window, self._session
+        reason = self._why_not()
+        window.localize_panel.set_ready(not reason, reason)
+        has_image = self._stage.image is not None
+        window.correct_panel.set_ready(has_image, session.result is not None)
+        window.export_panel.set_ready(bool(session.heatmaps))

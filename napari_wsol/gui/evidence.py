@@ -1,0 +1,253 @@
+"""Heatmaps and their contours as napari layers, one pair a method."""
+
+# pyright: basic
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Vectors
+from napari.utils import Colormap
+from qtpy.QtCore import QObject, QTimer
+
+from napari_wsol.gui.colours import EVIDENCE, FOREGROUND, evidence_colours, is_bright
+from napari_wsol.gui.compat import camera_of
+from napari_wsol.gui.contours import LINE_PIXELS, contour_segments
+from napari_wsol.gui.layers import CONTOUR, HEATMAP, MARK, our_layers, remove
+from napari_wsol.gui.placement import TRANSFORMS, move_onto, placed_on, world_a_pixel
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    import napari.viewer
+    from napari.layers import Layer
+
+    from napari_wsol.images.heatmap import Heatmap
+
+STALE = "older than your last stroke"
+
+
+@dataclass(slots=True)
+class MethodLayers:
+    """A method's heatmap and the two layers that show it."""
+
+    heatmap: Heatmap
+    image: Image
+    contour: Vectors
+    cut: float = 0.5
+
+
+class EvidenceLayers(QObject):
+    """Keeps one image layer and one contour layer a method, on the image, current."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._source: Image | None = None
+        self._pairs: dict[str, MethodLayers] = {}
+        self._colormaps: dict[str, Colormap] = {}
+        self._contours = True
+        self._opacity = 0.6
+        self._bright = True
+        self._width_timer = QTimer(self, singleShot=True, interval=60)
+        self._width_timer.timeout.connect(self._fit_width)
+        viewer.layers.events.removed.connect(self._on_removed)
+        camera_of(viewer).events.zoom.connect(self._on_zoom)
+
+    @property
+    def pairs(self) -> Mapping[str, MethodLayers]:
+        """Method → its layers, in the order in which they were added."""
+        return self._pairs
+
+    def close(self) -> None:
+        """Stop listening; the layers stay as they are."""
+        self._width_timer.stop()
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
+        self._follow(None)
+        for pair in self._pairs.values():
+            pair.image.events.visible.disconnect(self._on_visible)
+        self._pairs.clear()
+
+    def place_on(self, source: Image | None) -> None:
+        """Show heatmaps of another image: those of the one before go."""
+        if source is self._source:
+            return
+        self.clear()
+        self._follow(source)
+        if source is not None:
+            self._bright = is_bright(source)
+
+    def clear(self) -> None:
+        """Take all heatmaps and contours out of the viewer."""
+        layers = [x for p in self._pairs.values() for x in (p.contour, p.image)]
+        remove(self._viewer, layers)
+        self._pairs.clear()
+
+    def forget(self, method: str) -> None:
+        """Take one method's layers out of the viewer."""
+        pair = self._pairs.pop(method)
+        remove(self._viewer, [pair.contour, pair.image])
+
+    def show(self, heatmap: Heatmap, *, title: str, mark: dict, stale: bool) -> None:
+        """Add a heatmap, or bring the layers of its method up to date in place."""
+        if self._source is None:
+            return
+        pair = self._pairs.get(heatmap.method) or self._adopt(heatmap, mark)
+        if pair is None:
+            pair = self._add(heatmap)
+        first = heatmap.method not in self._pairs
+        self._pairs[heatmap.method] = pair
+        pair.heatmap = heatmap
+        pair.image.data = heatmap.values
+        pair.image.contrast_limits = (0.0, 1.0)
+        name = layer_name(heatmap, title, stale=stale)
+        mark = {**mark, "method": heatmap.method}
+        for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
+            layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
+            move_onto(layer, self._source, heatmap.scale, heatmap.translate)
+        pair.image.name = name
+        pair.contour.name = f"{title} · contour"
+        if first:
+            pair.image.events.visible.connect(self._on_visible)
+        self._draw(pair)
+
+    def set_stale(self, stale: Collection[str], titles: Mapping[str, str]) -> None:
+        """Badge the maps that are older than the strokes, clear the badge of others."""
+        for method, pair in self._pairs.items():
+            name = layer_name(pair.heatmap, titles[method], stale=method in stale)
+            if STALE in pair.image.name or method in stale:
+                pair.image.name = name
+
+    def set_cuts(self, cuts: Mapping[str, float], *, contours: bool) -> None:
+        """Move the lines, and with contours hide what is below them."""
+        self._contours = contours
+        for method, pair in self._pairs.items():
+            pair.cut = cuts.get(method, pair.cut)
+            self._draw(pair)
+
+    def set_opacity(self, opacity: float) -> None:
+        """How strongly all heatmaps cover the image."""
+        self._opacity = opacity
+        for pair in self._pairs.values():
+            pair.image.opacity = opacity
+
+    def show_only(self, method: str | None) -> None:
+        """One map over the image; None shows all (each in its own cell)."""
+        for name, pair in self._pairs.items():
+            pair.image.visible = method in (None, name)
+
+    def _adopt(self, heatmap: Heatmap, mark: dict) -> MethodLayers | None:
+        """Layers that an earlier opening of the dock has left for this very image."""
+        same = {"method": heatmap.method, "fingerprint": mark.get("fingerprint")}
+        images = our_layers(self._viewer, HEATMAP, **same)
+        contours = our_layers(self._viewer, CONTOUR, **same)
+        if not images or not contours:
+            remove(self._viewer, [*images, *contours])
+            return None
+        remove(self._viewer, [*images[1:], *contours[1:]])
+        return MethodLayers(heatmap, images[0], contours[0])
+
+    def _add(self, heatmap: Heatmap) -> MethodLayers:
+        active = self._viewer.layers.selection.active
+        place = placed_on(self._source, heatmap.scale, heatmap.translate)
+        image = Image(
+            heatmap.values,
+            colormap=EVIDENCE,
+            contrast_limits=(0.0, 1.0),
+            blending="translucent_no_depth" if self._bright else "additive",
+            opacity=self._opacity,
+            interpolation2d="linear",
+            visible=not self._pairs,
+            **place,
+        )
+        contour = Vectors(
+            np.zeros((0, 2, 2), np.float32),
+            ndim=2,
+            edge_color=FOREGROUND,
+            vector_style="line",
+            blending="translucent",
+            visible=False,
+            **place,
+        )
+        for layer, role in ((image, HEATMAP), (contour, CONTOUR)):
+            layer.metadata = {MARK: {"role": role}}
+            self._viewer.add_layer(layer)
+        self._viewer.layers.selection.active = active
+        return MethodLayers(heatmap, image, contour)
+
+    def _draw(self, pair: MethodLayers) -> None:
+        """Contour and colours of one method for its present cut."""
+        self._recolour(pair)
+        visible = self._contours and pair.image.visible
+        if visible:
+            pair.contour.data = contour_segments(pair.heatmap, pair.cut)
+            self._fit(pair)
+        pair.contour.visible = visible
+
+    def _recolour(self, pair: MethodLayers) -> None:
+        """Nothing below the cut; colours that the user has chosen stay."""
+        ours = self._colormaps.get(pair.heatmap.method)
+        if pair.image.colormap.name not in (EVIDENCE, ours.name if ours else EVIDENCE):
+            return
+        colours = evidence_colours(pair.cut, cut=self._contours, bright=self._bright)
+        if ours is None:
+            name = f"{EVIDENCE} ({pair.heatmap.method})"
+            ours = Colormap(colours, name=name, display_name=name)
+            self._colormaps[pair.heatmap.method] = ours
+        # Changed in place: napari keeps every new colormap in its list for ever.
+        ours.colors = colours
+        pair.image.colormap = ours
+
+    def _fit(self, pair: MethodLayers) -> None:
+        zoom = camera_of(self._viewer).zoom
+        width = LINE_PIXELS / max(zoom * world_a_pixel(pair.contour), 1e-9)
+        if abs(width / pair.contour.edge_width - 1) > 0.15:
+            pair.contour.edge_width = width
+
+    def _fit_width(self) -> None:
+        for pair in self._pairs.values():
+            if pair.contour.visible:
+                self._fit(pair)
+
+    def _follow(self, source: Image | None) -> None:
+        """Move our layers when the image's own transform is changed."""
+        for layer, connect in ((self._source, False), (source, True)):
+            for name in TRANSFORMS if layer is not None else ():
+                emitter = getattr(layer.events, name)
+                (emitter.connect if connect else emitter.disconnect)(self._on_moved)
+        self._source = source
+
+    def _on_moved(self, event: object = None) -> None:
+        del event
+        for pair in self._pairs.values():
+            for layer in (pair.image, pair.contour):
+                move_onto(
+                    layer, self._source, pair.heatmap.scale, pair.heatmap.translate
+                )
+
+    def _on_zoom(self, event: object = None) -> None:
+        del event
+        self._width_timer.start()
+
+    def _on_visible(self, event: object = None) -> None:
+        del event
+        for pair in self._pairs.values():
+            if pair.contour.visible != (self._contours and pair.image.visible):
+                self._draw(pair)
+
+    def _on_removed(self, event: object) -> None:
+        """One of our layers was deleted by the user: its partner goes with it."""
+        layer: Layer = event.value
+        for method, pair in list(self._pairs.items()):
+            if layer in (pair.image, pair.contour):
+                del self._pairs[method]
+                remove(self._viewer, [pair.image, pair.contour])
+
+
+def layer_name(heatmap: Heatmap, title: str, *, stale: bool) -> str:
+    """“PixelCAM · malignant · probability”, and a badge when it is out of date."""
+    kind = "probability" if heatmap.is_probability else "score, scaled per image"
+    name = f"{title} · {heatmap.target} · {kind}"
+    return f"{name} ({STALE})" if stale else name

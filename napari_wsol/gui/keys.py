@@ -1,0 +1,105 @@
+"""Keys that work while the canvas has the focus."""
+
+# pyright: basic
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari.layers import Image, Labels
+
+from napari_wsol.gui.layers import STROKES, role_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import napari.viewer
+    from napari.layers import Layer
+    from napari.utils.events import Event
+    from napari.utils.key_bindings import KeymapProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key, what it does in words, and what it calls."""
+
+    key: str
+    words: str
+    action: Callable[[], None]
+    shown: str = ""
+
+    @property
+    def label(self) -> str:
+        """As it is written on a button."""
+        return self.shown or self.key
+
+
+class Keys:
+    """Binds keys to the viewer and to our strokes, and takes them away again.
+
+    napari asks the active layer first and the viewer after it. So a key of the viewer
+    never takes one away from the user's own layers: F fills in a Labels layer and moves
+    a shape to the front in a Shapes layer, as always. Only on our own strokes the
+    brushes come first, where filling or protecting labels makes no sense.
+    """
+
+    def __init__(
+        self, viewer: napari.viewer.Viewer, keys: Iterable[Key], on_strokes: set[str]
+    ) -> None:
+        self._viewer = viewer
+        self._keys = tuple(keys)
+        self._on_strokes = on_strokes
+        self._bound: list[tuple[KeymapProvider, str]] = []
+        self.taken: list[Key] = []
+        for key in self._keys:
+            if key.key in {str(name) for name in viewer.keymap}:
+                # Another plugin was here first; the button still works.
+                self.taken.append(key)
+            else:
+                self._bind(viewer, key)
+        for layer in viewer.layers:
+            self._bind_layer(layer)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+
+    def close(self) -> None:
+        """Give the keys back."""
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        for target, key in self._bound:
+            target.bind_key(key, None)
+        self._bound.clear()
+
+    def listed(self) -> str:
+        """The keys as rich text, for the ``?`` button."""
+        rows = "".join(
+            f"<tr><td><b>{key.label}</b>&nbsp;&nbsp;</td><td>{key.words}"
+            f"{' (used by another plugin)' if key in self.taken else ''}</td></tr>"
+            for key in self._keys
+        )
+        return f"<table>{rows}</table>"
+
+    def _on_inserted(self, event: Event) -> None:
+        self._bind_layer(event.value)
+
+    def _bind_layer(self, layer: Layer) -> None:
+        if role_of(layer) == STROKES:
+            for key in self._keys:
+                if key.key in self._on_strokes:
+                    self._bind(layer, key)
+
+    def _bind(self, target: KeymapProvider, key: Key) -> None:
+        action = key.action
+        target.bind_key(key.key, lambda _target: action(), overwrite=True)
+        self._bound.append((target, key.key))
+
+
+def clashes(viewer: napari.viewer.Viewer, keys: Iterable[str]) -> dict[str, str]:
+    """Keys that napari itself uses for the viewer, an image or labels → where.
+
+    An entry means that pressing the key does napari's thing on such a layer; the tests
+    keep this list to what is meant.
+    """
+    found = {}
+    for owner in (type(viewer), Image, Labels):
+        names = {str(name) for name in owner.class_keymap}
+        found.update({key: owner.__name__ for key in keys if key in names})
+    return found

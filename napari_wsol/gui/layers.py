@@ -1,0 +1,89 @@
+"""Our layers among those of the user: how they are marked, found, added and removed.
+
+Everything this plugin adds carries ``metadata["napari-wsol"]``. A layer without it is
+the user's: it is never changed, renamed, moved or deleted.
+"""
+
+# pyright: basic
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import napari.viewer
+    from napari.layers import Layer
+
+MARK = "napari-wsol"
+
+HEATMAP, CONTOUR, STROKES, COPY = "heatmap", "contour", "strokes", "copy"
+"""Roles of our layers."""
+
+
+def role_of(layer: Layer) -> str | None:
+    """What one of our layers is for; None for the user's own layers."""
+    mark = layer.metadata.get(MARK)
+    return mark.get("role") if isinstance(mark, dict) else None
+
+
+def our_layers(
+    viewer: napari.viewer.Viewer, role: str | None = None, **marks: object
+) -> list[Layer]:
+    """Our layers of a role (any when None) whose mark holds all of ``marks``."""
+    found = []
+    for layer in viewer.layers:
+        own = role_of(layer)
+        if own is None or role not in (None, own):
+            continue
+        mark = layer.metadata[MARK]
+        if all(mark.get(key) == value for key, value in marks.items()):
+            found.append(layer)
+    return found
+
+
+def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
+    """The user's image layers, newest last; usable ones and others."""
+    return [x for x in viewer.layers if isinstance(x, Image) and role_of(x) is None]
+
+
+def is_usable(layer: Image) -> bool:
+    """True for a single 2-D image (grey or RGB, one or many resolutions)."""
+    return layer.ndim == 2 and min(layer.level_shapes[0][:2]) >= 1
+
+
+def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
+    """What to open for an image layer, and how.
+
+    Layers of our own reader name their file, so that it is read by our reader rather
+    than through the layer; any other layer gives its pixels.
+    """
+    from napari_wsol.gui.placement import microns_a_pixel
+
+    mark = layer.metadata.get(MARK)
+    if isinstance(mark, dict) and "path" in mark:
+        return mark["path"], {"name": layer.name}
+    data = list(layer.data) if layer.multiscale else layer.data
+    options = {"name": layer.name, "rgb": bool(layer.rgb)}
+    return data, {**options, "mpp": microns_a_pixel(layer)}
+
+
+def remove(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
+    """Take layers out of the viewer, those that are still in it."""
+    for layer in layers:
+        if layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+
+def raise_in_order(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
+    """Put layers on top of the list, the last one uppermost, moving no more than need.
+
+    The order of all other layers among themselves stays.
+    """
+    wanted = [layer for layer in layers if layer in viewer.layers]
+    if list(viewer.layers)[-len(wanted) :] == wanted:
+        return
+    for layer in wanted:
+        viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))

@@ -1,0 +1,199 @@
+"""Localize: which model, which class, which methods — and go."""
+
+# pyright: basic
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QLabel,
+    QPushButton,
+)
+
+from napari_wsol.gui.card_dialog import CardDialog
+from napari_wsol.gui.job_bar import JobBar
+from napari_wsol.gui.panel import Panel, Words, narrow, small
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from qtpy.QtWidgets import (
+        QWidget,
+    )
+
+    from napari_wsol.methods.card import Card
+
+MOST_PROBABLE = "most probable"
+LOCALIZE_TIP = (
+    "Find where the image shows this class. The image is encoded once for all ticked "
+    "methods. Key: Enter, while the mouse is over the image."
+)
+JOBS = ("Opening", "Loading the model", "Localizing")
+
+
+class LocalizePanel(Panel):
+    """Says what is wanted; the window does it."""
+
+    model_chosen = Signal(str)
+    device_chosen = Signal(str)
+    wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Localize", "Choose a model and see where it looks.", parent)
+        self._cards: dict[str, Card] = {}
+        self.model_box = narrow(QComboBox())
+        self.model_box.setToolTip("The model that reads the image.")
+        self.model_box.activated.connect(self._on_model)
+        self.card_button = small(QPushButton("i"))
+        self.card_button.setToolTip(
+            "What this model was made from, for what it is good, and its licence."
+        )
+        self.card_button.clicked.connect(self._show_card)
+        self.summary = Words()
+        self.class_box = narrow(QComboBox())
+        self.class_box.setToolTip(
+            "The class to look for. Once localized, each shows its probability for "
+            "the whole image, the most probable first."
+        )
+        self.class_box.addItem(MOST_PROBABLE, None)
+        self.methods: dict[str, QCheckBox] = {}
+        self._method_grid = QGridLayout()
+        self._method_grid.setHorizontalSpacing(10)
+        self.device_box = narrow(QComboBox())
+        self.device_box.setToolTip("Where to compute: a graphics card is much faster.")
+        self.device_box.activated.connect(self._on_device)
+        self.localize_button = QPushButton("Localize  ⏎")
+        self.localize_button.setToolTip(LOCALIZE_TIP)
+        self.localize_button.clicked.connect(self.wanted)
+        self.job_bar = JobBar(JOBS)
+        self._build()
+
+    def _build(self) -> None:
+        form = QGridLayout()
+        form.setColumnStretch(1, 1)
+        self._device_label = QLabel("Device")
+        for row, (label, box) in enumerate(
+            (
+                (QLabel("Model"), self.model_box),
+                (QLabel("Class"), self.class_box),
+                (self._device_label, self.device_box),
+            )
+        ):
+            form.addWidget(label, row, 0)
+            form.addWidget(box, row, 1, 1, 1 if row == 0 else 2)
+        form.addWidget(self.card_button, 0, 2)
+        self._device_label.hide()
+        self.device_box.hide()
+        self.rows.addLayout(form)
+        self.rows.addWidget(self.summary)
+        self.rows.addLayout(self._method_grid)
+        self.rows.addWidget(self.job_bar)
+        self.rows.addWidget(self.localize_button)
+
+    @property
+    def card(self) -> Card | None:
+        """The chosen model's card."""
+        return self._cards.get(self.model_box.currentData() or "")
+
+    @property
+    def target(self) -> str | None:
+        """The chosen class; None for the most probable."""
+        return self.class_box.currentData()
+
+    @property
+    def chosen_methods(self) -> list[str]:
+        """Ticked methods that the model has."""
+        return [
+            name
+            for name, box in self.methods.items()
+            if box.isChecked() and box.isEnabled()
+        ]
+
+    def show_models(self, cards: Iterable[Card], chosen: str | None = None) -> None:
+        """Fill the list of models; the first one is taken unless one is named."""
+        self._cards = {card.name: card for card in cards}
+        self.model_box.clear()
+        for card in self._cards.values():
+            self.model_box.addItem(card.title, card.name)
+            last = self.model_box.count() - 1
+            self.model_box.setItemData(last, card.summary, 3)
+        if not self._cards:
+            self.summary.setText(
+                "No model is installed. Put a model folder into your models folder; "
+                "“napari-wsol models list” tells where it is."
+            )
+        if chosen in self._cards:
+            self.model_box.setCurrentIndex(self.model_box.findData(chosen))
+        self._show_summary()
+
+    def show_methods(
+        self, titles: Mapping[str, str], reasons: Mapping[str, str]
+    ) -> None:
+        """A check box a method; grey, with the reason, where the model cannot."""
+        ticked = {name: box.isChecked() for name, box in self.methods.items()}
+        for box in self.methods.values():
+            self._method_grid.removeWidget(box)
+            box.deleteLater()
+        self.methods = {}
+        for place, (name, title) in enumerate(titles.items()):
+            box = QCheckBox(title)
+            reason = reasons.get(name)
+            box.setEnabled(reason is None)
+            box.setChecked(reason is None and ticked.get(name, True))
+            box.setToolTip(reason or f"Show where {title} sees evidence.")
+            self._method_grid.addWidget(box, place // 3, place % 3)
+            self.methods[name] = box
+
+    def show_classes(
+        self,
+        classes: Sequence[str],
+        scores: Mapping[str, float] | None,
+        target: str | None,
+    ) -> None:
+        """The classes, with probabilities once they are known, predicted first."""
+        keep = self.target
+        self.class_box.clear()
+        self.class_box.addItem(MOST_PROBABLE, None)
+        ordered = list(classes)
+        if scores:
+            ordered.sort(key=lambda name: -scores.get(name, 0.0))
+        for name in ordered:
+            text = f"{name}  {scores[name]:.2f}" if scores else name
+            self.class_box.addItem(text, name)
+        wanted = target if target is not None else keep
+        place = self.class_box.findData(wanted) if wanted is not None else 0
+        self.class_box.setCurrentIndex(max(place, 0))
+
+    def show_devices(self, devices: Sequence[tuple[str, str]]) -> None:
+        """(title, name) of each; the row hides when there is nothing to choose."""
+        self.device_box.clear()
+        for title, name in devices:
+            self.device_box.addItem(title, name)
+        for widget in (self._device_label, self.device_box):
+            widget.setVisible(len(devices) > 1)
+
+    def set_ready(self, ready: bool, reason: str) -> None:
+        """Whether Localize can be pressed, and if not, why."""
+        self.localize_button.setEnabled(ready)
+        self.localize_button.setToolTip(LOCALIZE_TIP if ready else reason)
+
+    def _show_summary(self) -> None:
+        if self.card is not None:
+            self.summary.setText(self.card.summary)
+        self.card_button.setEnabled(self.card is not None)
+
+    def _on_model(self) -> None:
+        self._show_summary()
+        if self.card is not None:
+            self.model_chosen.emit(self.card.name)
+
+    def _on_device(self) -> None:
+        self.device_chosen.emit(self.device_box.currentData() or "auto")
+
+    def _show_card(self) -> None:
+        if self.card is not None:
+            CardDialog(self.card, self).exec()

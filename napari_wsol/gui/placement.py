@@ -1,0 +1,101 @@
+"""Where our layers lie: every one exactly on its image, whatever its transform."""
+
+# pyright: basic
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine")
+
+
+def placed_on(
+    image: Layer, scale: tuple[float, float], translate: tuple[float, float]
+) -> dict[str, Any]:
+    """Layer arguments that put a grid onto an image layer.
+
+    A cell (i, j) of the grid is centred on level-0 pixel ``scale * (i, j) +
+    translate``. napari maps data to the world by scale, then shear and rotation, then
+    translation, then ``affine``; so the grid's own offset has to go through the
+    image's linear part.
+
+    Args:
+        image: the (2-D) image layer.
+        scale: level-0 pixels a cell, (y, x).
+        translate: level-0 position of the centre of cell (0, 0), (y, x).
+    """
+    step = np.asarray(image.scale, float)
+    offset = image.rotate @ _shear_matrix(image) @ (step * np.asarray(translate, float))
+    return {
+        "scale": step * np.asarray(scale, float),
+        "translate": np.asarray(image.translate, float) + offset,
+        "rotate": image.rotate,
+        "shear": image.shear,
+        "affine": image.affine.affine_matrix,
+        "units": image.units,
+        "axis_labels": image.axis_labels,
+    }
+
+
+def move_onto(
+    layer: Layer,
+    image: Layer,
+    scale: tuple[float, float],
+    translate: tuple[float, float],
+) -> None:
+    """Put an existing layer onto its image again."""
+    wanted = placed_on(image, scale, translate)
+    for name in TRANSFORMS:
+        if not np.array_equal(_plain(getattr(layer, name)), wanted[name]):
+            setattr(layer, name, wanted[name])
+    for name in ("units", "axis_labels"):
+        if getattr(layer, name) != wanted[name]:
+            setattr(layer, name, wanted[name])
+
+
+def to_world(image: Layer, y: float, x: float) -> tuple[float, float]:
+    """World position of a level-0 pixel."""
+    world = image.data_to_world((y, x))
+    return float(world[-2]), float(world[-1])
+
+
+def to_pixels(image: Layer, position: tuple[float, ...]) -> tuple[float, float]:
+    """Level-0 pixel at a world position (the last two axes are the image's)."""
+    pixels = image.world_to_data(position[-2:])
+    return float(pixels[-2]), float(pixels[-1])
+
+
+def microns_a_pixel(layer: Layer) -> float | None:
+    """µm a level-0 pixel where the layer says so with its units, else None."""
+    sizes = []
+    for unit, step in zip(layer.units[-2:], layer.scale[-2:], strict=True):
+        quantity = 1.0 * unit
+        if not quantity.is_compatible_with("micrometer"):
+            return None
+        sizes.append(quantity.to("micrometer").magnitude * abs(float(step)))
+    return float(np.mean(sizes)) if sizes[0] > 0 else None
+
+
+def world_a_pixel(layer: Layer) -> float:
+    """World units a pixel of a layer: how large one of its cells is drawn."""
+    origin, along = layer.data_to_world((0, 0)), layer.data_to_world((0, 1))
+    return float(np.linalg.norm(np.subtract(along, origin)))
+
+
+def _shear_matrix(layer: Layer) -> np.ndarray:
+    """The (2, 2) shear as napari applies it: upper triangular, ones on the diagonal."""
+    shear = np.asarray(layer.shear, float)
+    if shear.ndim == 2:
+        return shear
+    matrix = np.eye(2)
+    matrix[0, 1] = shear[0] if shear.size else 0.0
+    return matrix
+
+
+def _plain(value: object) -> object:
+    """An affine transform as its matrix; anything else as it is."""
+    return getattr(value, "affine_matrix", value)

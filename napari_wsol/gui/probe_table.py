@@ -1,0 +1,150 @@
+"""What every method says at the cursor, and which regions are above the threshold."""
+
+# pyright: basic
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QListWidget,
+    QListWidgetItem,
+    QTableWidget,
+    QTableWidgetItem,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qtpy.QtWidgets import (
+        QWidget,
+    )
+
+    from napari_wsol.export import Region
+    from napari_wsol.images.heatmap import Heatmap
+
+MAX_LISTED = 200
+"""More regions than anyone clicks through; the count above the list names all."""
+
+
+class ProbeTable(QTableWidget):
+    """A row a method: value, percentile, and whether it is above the threshold."""
+
+    COLUMNS = ("at cursor", "value", "pct", "above")
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, len(self.COLUMNS), parent)
+        self.setHorizontalHeaderLabels(self.COLUMNS)
+        self.verticalHeader().hide()
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setShowGrid(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setMinimumSectionSize(40)
+        self.setToolTip(
+            "What each method says under the mouse: its value, how many per cent of "
+            "the image are lower (pct), and whether it is above the threshold."
+        )
+        self._fit_height()
+
+    def show_methods(self, titles: Sequence[str]) -> None:
+        """One row a method, values still empty."""
+        if [self.item(row, 0).text() for row in range(self.rowCount())] == list(titles):
+            return
+        self.setRowCount(len(titles))
+        for row, title in enumerate(titles):
+            for column in range(len(self.COLUMNS)):
+                item = QTableWidgetItem(title if column == 0 else "–")
+                if column:
+                    item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
+                self.setItem(row, column, item)
+        self._fit_height()
+
+    def probe(
+        self,
+        heatmaps: Sequence[Heatmap],
+        cuts: Mapping[str, float],
+        at: tuple[float, float],
+    ) -> None:
+        """Fill the rows for a level-0 position; dashes outside the image."""
+        for row, heatmap in enumerate(heatmaps[: self.rowCount()]):
+            value = heatmap.at(*at)
+            if value is None:
+                texts = ("–", "–", "–")
+            else:
+                above = value >= cuts.get(heatmap.method, 1.0)
+                texts = (
+                    f"{value:.2f}",
+                    f"{heatmap.rank(value):.0f}",
+                    "●" if above else "○",
+                )
+            for column, text in enumerate(texts, start=1):
+                self.item(row, column).setText(text)
+
+    def _fit_height(self) -> None:
+        rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
+        height = self.horizontalHeader().sizeHint().height() + rows + 4
+        self.setFixedHeight(max(height, 30))
+        self.setVisible(self.rowCount() > 0)
+
+
+class RegionList(QListWidget):
+    """Regions, strongest first; a click flies there."""
+
+    wanted = Signal(object)
+    """The :class:`Region` that was clicked."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setToolTip("Click a region to go there.")
+        self.setMaximumHeight(110)
+        self._regions: list[Region] = []
+        self.itemClicked.connect(self._on_clicked)
+        self.itemActivated.connect(self._on_clicked)
+        self.hide()
+
+    def show_regions(self, regions: Sequence[Region]) -> None:
+        """List them, by number, size and strength."""
+        self._regions = list(regions[:MAX_LISTED])
+        self.clear()
+        for region in self._regions:
+            size = area_words(region.area_px, region.area_mm2)
+            item = QListWidgetItem(
+                f"{region.id}   {size}   up to {region.max_score:.2f}"
+            )
+            self.addItem(item)
+        self.setVisible(bool(self._regions))
+        row = self.sizeHintForRow(0) if self._regions else 0
+        self.setFixedHeight(min(110, row * len(self._regions) + 8))
+
+    def _on_clicked(self, item: QListWidgetItem) -> None:
+        self.wanted.emit(self._regions[self.row(item)])
+
+
+def area_words(area_px: float, area_mm2: float | None) -> str:
+    """“12.4 mm²”, “830 µm²”, or pixels where the pixel size is not known."""
+    if area_mm2 is None:
+        return f"{area_px:,.0f} px".replace(",", "\u202f")
+    if area_mm2 < 0.01:
+        return f"{area_mm2 * 1e6:,.0f} µm²".replace(",", "\u202f")
+    return f"{area_mm2:.3g} mm²" if area_mm2 < 100 else f"{area_mm2:.0f} mm²"
+
+
+def summary_words(regions: Sequence[Region], mpp: float | None) -> str:
+    """How many and how large: “3 regions, 12.4 mm², strongest first.”."""
+    if not regions:
+        return "Nothing is above the threshold. Lower it to see regions."
+    pixels = sum(region.area_px for region in regions)
+    area = None if mpp is None else pixels * mpp**2 / 1e6
+    count = "1 region" if len(regions) == 1 else f"{len(regions)} regions"
+    why = "" if mpp is not None else " (pixel size not known)"
+    order = ", strongest first" if len(regions) > 1 else ""
+    return f"{count}, {area_words(pixels, area)}{why}{order}."

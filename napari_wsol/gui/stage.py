@@ -1,0 +1,225 @@
+"""The canvas side of the window: what the session knows, shown as napari layers."""
+
+# pyright: basic
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_wsol.gui.background import Background
+from napari_wsol.gui.compat import camera_of, cell_size
+from napari_wsol.gui.evidence import EvidenceLayers
+from napari_wsol.gui.layers import raise_in_order
+from napari_wsol.gui.placement import to_pixels, to_world, world_a_pixel
+from napari_wsol.gui.side_by_side import SideBySide
+from napari_wsol.gui.strokes import StrokeLayer
+from napari_wsol.gui.threshold import Threshold
+from napari_wsol.images.tissue import tissue_mask
+
+if TYPE_CHECKING:
+    import napari.viewer
+    import numpy as np
+    from napari.layers import Image
+
+    from napari_wsol.export import Region
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.session import Session
+
+TISSUE_SIDE = 512
+"""Cells along the longer side of the mask that shares of tissue are counted on."""
+
+
+class Stage(QObject):
+    """Heatmaps, contours, strokes and cells of one image in one viewer."""
+
+    cuts_changed = Signal()
+    """The value at which each map is cut has changed."""
+
+    cursor_moved = Signal(float, float)
+    """Level-0 pixel under the mouse, (y, x)."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._session = session
+        self._image: Image | None = None
+        self._titles: dict[str, str] = {}
+        self._threshold = Threshold()
+        self._contours = True
+        self._tissue: np.ndarray | None = None
+        self._cuts: dict[str, float] = {}
+        self.evidence = EvidenceLayers(viewer)
+        self.strokes = StrokeLayer(viewer)
+        self.cells = SideBySide(viewer)
+        self._tissue_look_up = Background()
+        self._tissue_look_up.answered.connect(self._on_tissue)
+        # A slider gives more values than can be drawn: the newest wins.
+        self._redraw = QTimer(self, singleShot=True, interval=15)
+        self._redraw.timeout.connect(self._cut)
+        viewer.mouse_move_callbacks.append(self._on_mouse)
+
+    @property
+    def image(self) -> Image | None:
+        """The layer whose image is worked on."""
+        return self._image
+
+    @property
+    def cuts(self) -> dict[str, float]:
+        """Method → the value at which its map is cut."""
+        return dict(self._cuts)
+
+    @property
+    def tissue(self) -> np.ndarray | None:
+        """Where there is tissue; None until that is known."""
+        return self._tissue
+
+    def close(self) -> None:
+        """Let go of the viewer; heatmaps and strokes stay in it."""
+        self._redraw.stop()
+        self._tissue_look_up.close()
+        self.cells.leave(list(self.evidence.pairs.values()))
+        if self._on_mouse in self._viewer.mouse_move_callbacks:
+            self._viewer.mouse_move_callbacks.remove(self._on_mouse)
+        self.evidence.close()
+        self.strokes.close()
+
+    def work_on(self, image: Image) -> None:
+        """The session has opened the image of this layer."""
+        slide, canvas = self._session.slide, self._session.canvas
+        if image is not self._image:
+            self.leave_image()
+        self._image = image
+        self.evidence.place_on(image)
+        self.strokes.place_on(image, canvas, slide.fingerprint())
+        self._tissue = None
+        step = max(1.0, max(slide.shape) / TISSUE_SIDE)
+        self._tissue_look_up.ask(lambda: (slide, tissue_mask(slide, step)))
+
+    def leave_image(self) -> None:
+        """No image, or another one: its heatmaps go, its strokes stay."""
+        self.show_cells(False)
+        self.evidence.place_on(None)
+        self.strokes.release()
+        self._image = None
+        self._cuts = {}
+
+    def show_results(self, titles: dict[str, str]) -> None:
+        """Bring layers up to date with all of the session's heatmaps."""
+        self._titles = titles
+        had = bool(self.evidence.pairs)
+        for method in [
+            m for m in self.evidence.pairs if m not in self._session.heatmaps
+        ]:
+            self.evidence.forget(method)
+        ordered = [name for name in titles if name in self._session.heatmaps]
+        for method in ordered:
+            self._show(self._session.heatmaps[method])
+        if not had and not self.cells.is_on:
+            self.evidence.show_only(ordered[0] if ordered else None)
+        if self.cells.is_on:
+            self.show_cells(True)
+        self._cut()
+
+    def show_heatmap(self, method: str) -> None:
+        """Bring one method's layers up to date."""
+        heatmap = self._session.heatmaps.get(method)
+        if heatmap is not None and method in self.evidence.pairs:
+            self._show(heatmap)
+            self._cut()
+
+    def drop_results(self) -> None:
+        """The session has no heatmaps any more."""
+        self.show_cells(False)
+        self.evidence.clear()
+        self._cut()
+
+    def show_stale(self) -> None:
+        """Badge maps that are older than the strokes."""
+        self.evidence.set_stale(self._session.stale, self._titles)
+
+    def set_threshold(self, threshold: Threshold) -> None:
+        """Cut all maps elsewhere; drawn in a moment."""
+        self._threshold = threshold
+        self._redraw.start()
+
+    def set_contours(self, on: bool) -> None:
+        """Lines on or off."""
+        self._contours = on
+        self._redraw.start()
+
+    def show_cells(self, on: bool) -> None:
+        """Side by side, or over each other."""
+        pairs = list(self.evidence.pairs.values())
+        if on and pairs and self._image is not None:
+            self.evidence.show_only(None)
+            self.cells.enter(self._image, pairs)
+        elif self.cells.is_on:
+            self.cells.leave(pairs)
+            if pairs:
+                self.evidence.show_only(next(iter(self.evidence.pairs)))
+            self._raise_strokes()
+
+    def fly_to(self, region: Region) -> None:
+        """Centre a region and zoom until it fills a third of the view."""
+        if self._image is None:
+            return
+        y0, x0, y1, x1 = region.bbox
+        centre = to_world(self._image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+        size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self._image)
+        camera = camera_of(self._viewer)
+        camera.center = (*camera.center[:-2], *centre)
+        view = cell_size(self._viewer)
+        if view is not None:
+            camera.zoom = min(view) / (3 * size)
+
+    def heatmaps(self) -> list[Heatmap]:
+        """The maps that are shown, in the order of the rows of the probe."""
+        return [pair.heatmap for pair in self.evidence.pairs.values()]
+
+    def _show(self, heatmap: Heatmap) -> None:
+        mark = {"fingerprint": self._session.slide.fingerprint(), **_facts(heatmap)}
+        added = heatmap.method not in self.evidence.pairs
+        self.evidence.show(
+            heatmap,
+            title=self._titles.get(heatmap.method, heatmap.method),
+            mark=mark,
+            stale=heatmap.method in self._session.stale,
+        )
+        if added:
+            self._raise_strokes()
+
+    def _raise_strokes(self) -> None:
+        if self.strokes.layer is not None and not self.cells.is_on:
+            raise_in_order(self._viewer, [self.strokes.layer])
+
+    def _cut(self) -> None:
+        self._redraw.stop()
+        self._cuts = {
+            heatmap.method: self._threshold.cut(heatmap, self._tissue)
+            for heatmap in self.heatmaps()
+        }
+        self.evidence.set_cuts(self._cuts, contours=self._contours)
+        self.cuts_changed.emit()
+
+    def _on_tissue(self, answer: object) -> None:
+        if isinstance(answer, tuple) and answer[0] is self._session.slide:
+            self._tissue = answer[1]
+            if self._threshold.currency != "value":
+                self._redraw.start()
+
+    def _on_mouse(self, viewer: object, event: object) -> None:
+        del viewer
+        if self._image is not None:
+            self.cursor_moved.emit(*to_pixels(self._image, event.position))
+
+
+def _facts(heatmap: Heatmap) -> dict[str, object]:
+    """What a layer's metadata says of its map."""
+    return {
+        "class": heatmap.target,
+        "is_probability": heatmap.is_probability,
+        "raw_range": heatmap.raw_range,
+        "round": heatmap.round,
+        "notes": heatmap.notes,
+    }

@@ -1,0 +1,70 @@
+"""The threshold that all panels share: an amount, in a currency to choose."""
+
+# pyright: basic
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from napari_wsol.images.heatmap import Heatmap
+
+TITLES = {"value": "value", "percentile": "percentile", "area": "share of tissue"}
+"""Currency of ``Heatmap.threshold`` → its words in the window."""
+
+RANGES = {"value": 1.0, "percentile": 100.0, "area": 100.0}
+"""Largest amount of each currency; the smallest is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Where to cut heatmaps."""
+
+    amount: float = 0.5
+    currency: str = "value"
+
+    def cut(self, heatmap: Heatmap, tissue: npt.NDArray[np.bool_] | None) -> float:
+        """The map's own value at which this threshold cuts it."""
+        on_map = on_grid(tissue, heatmap.values.shape)
+        return heatmap.threshold(self.amount, self.currency, on_map)
+
+    def converted(
+        self, currency: str, heatmap: Heatmap | None, tissue: npt.NDArray | None
+    ) -> Threshold:
+        """About the same cut in another currency, so that switching moves nothing."""
+        if heatmap is None or currency == self.currency:
+            default = {"value": 0.5, "percentile": 90.0, "area": 10.0}[currency]
+            same = currency == self.currency
+            return Threshold(self.amount if same else default, currency)
+        value = self.cut(heatmap, tissue)
+        if currency == "value":
+            return Threshold(round(value, 3), currency)
+        on_map = on_grid(tissue, heatmap.values.shape)
+        values = heatmap.values if on_map is None else heatmap.values[on_map]
+        above = 100.0 * float(
+            np.mean((values if values.size else heatmap.values) >= value)
+        )
+        share = above if currency == "area" else 100.0 - above
+        return Threshold(round(share, 1), currency)
+
+    def words(self) -> str:
+        """As it stands in the export panel: “share of tissue 10 %”."""
+        if self.currency == "value":
+            return f"value {self.amount:.2f}"
+        unit = " %" if self.currency == "area" else ""
+        return f"{TITLES[self.currency]} {self.amount:.1f}{unit}"
+
+
+def on_grid(
+    mask: npt.NDArray[np.bool_] | None, shape: tuple[int, ...]
+) -> npt.NDArray[np.bool_] | None:
+    """A mask on another grid over the same image (nearest cell)."""
+    if mask is None or mask.shape == shape:
+        return mask
+    rows = (np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]
+    columns = (np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]
+    return mask[np.ix_(rows.astype(int), columns.astype(int))]

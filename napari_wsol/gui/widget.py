@@ -1,0 +1,168 @@
+"""The dock: one session, four panels in the order of the work."""
+
+# pyright: basic
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QLabel,
+    QMessageBox,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_wsol.gui.background import Background
+from napari_wsol.gui.catalogue import Catalogue, read_catalogue
+from napari_wsol.gui.colours import theme_colour
+from napari_wsol.gui.compare_panel import ComparePanel
+from napari_wsol.gui.correct_panel import CorrectPanel
+from napari_wsol.gui.desk import Desk
+from napari_wsol.gui.export_panel import ExportPanel
+from napari_wsol.gui.image_line import ImageLine
+from napari_wsol.gui.keys import Key, Keys
+from napari_wsol.gui.localize_panel import LocalizePanel
+from napari_wsol.gui.messages import MessageLine
+from napari_wsol.gui.session_events import SessionEvents
+from napari_wsol.gui.stage import Stage
+from napari_wsol.session import Session, default_threads
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+FOOTER = "Research use only, not for diagnosis."
+
+
+class WsolWidget(QWidget):
+    """Localize, compare, correct, export: everything napari does not know."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        self._ended = False
+        self.session = Session(threads=default_threads())
+        self.events = SessionEvents(self.session)
+        self.stage = Stage(napari_viewer, self.session)
+        self.image_line = ImageLine(napari_viewer)
+        self.localize_panel = LocalizePanel()
+        self.compare_panel = ComparePanel()
+        self.correct_panel = CorrectPanel()
+        self.export_panel = ExportPanel()
+        self.message = MessageLine()
+        self.status = QLabel(FOOTER)
+        self._lay_out()
+        self.desk = Desk(self)
+        self.keys = Keys(napari_viewer, self._key_table(), {"F", "B", "E", "R"})
+        self.image_line.help_wanted.connect(self.show_help)
+        napari_viewer.events.theme.connect(self._on_theme)
+        self._on_theme()
+        self._catalogue = Background()
+        self._catalogue.answered.connect(self._on_catalogue)
+        self._catalogue.ask(read_catalogue)
+        # Qt holds methods weakly; the closure keeps the session until the very end.
+        session = self.session
+        self.destroyed.connect(lambda: session.close())  # noqa: PLW0108
+        self.image_line.start()
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        rows = QVBoxLayout(inner)
+        rows.setContentsMargins(6, 6, 6, 6)
+        rows.setSpacing(6)
+        rows.addWidget(self.image_line)
+        rows.addWidget(self.message)
+        panels = (
+            self.localize_panel,
+            self.compare_panel,
+            self.correct_panel,
+            self.export_panel,
+        )
+        for panel in panels:
+            rows.addWidget(panel)
+        rows.addStretch(1)
+        for panel in panels[:3]:
+            panel.expand(animate=False)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        inner.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        scroll.setWidget(inner)
+        self.scroll = scroll
+        self.status.setContentsMargins(6, 2, 6, 4)
+        self.status.setWordWrap(True)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll, 1)
+        outer.addWidget(self.status)
+        self.setMinimumWidth(300)
+
+    @property
+    def napari_viewer(self) -> napari.viewer.Viewer:
+        """The viewer that this dock belongs to."""
+        return self._viewer
+
+    def _key_table(self) -> tuple[Key, ...]:
+        desk = self.desk
+        return (
+            Key("Enter", "Localize", desk.localize, "⏎"),
+            Key("F", "foreground brush", lambda: desk.choose_tool("foreground")),
+            Key("B", "background brush", lambda: desk.choose_tool("background")),
+            Key("E", "eraser", lambda: desk.choose_tool("erase")),
+            Key("R", "Refine", desk.refine),
+        )
+
+    def show_help(self) -> None:
+        """The keys, and the way through the panels."""
+        box = QMessageBox(self)
+        box.setWindowTitle("Keys and first steps")
+        box.setTextFormat(Qt.TextFormat.RichText)
+        box.setText(self.help_text())
+        box.exec()
+
+    def help_text(self) -> str:
+        """What the ``?`` button shows."""
+        return (
+            "<p><b>First steps.</b> Open an image, press Localize, look at the map. "
+            "Where it is wrong, paint: background over what is wrong, foreground over "
+            "what was missed. Refine, and export.</p>"
+            "<p><b>Keys</b>, while the mouse is over the image:</p>"
+            f"{self.keys.listed()}"
+            "<p>napari's own: Space to pan while painting, [ and ] for the brush, "
+            "Ctrl+Z to take back a stroke.</p>"
+        )
+
+    def event(self, event: QEvent) -> bool:
+        """A dock is closed by taking away its parent; no close event comes."""
+        gone = event.type() == QEvent.Type.ParentChange and self.parent() is None
+        if gone and not self._ended:
+            self.end()
+        return super().event(event)
+
+    def end(self) -> None:
+        """Stop all work and let go of the viewer; heatmaps and strokes stay."""
+        if self._ended:
+            return
+        self._ended = True
+        self.session.close()
+        self.events.close()
+        self._catalogue.close()
+        self.desk.close()
+        self.keys.close()
+        self.image_line.close_line()
+        self.stage.close()
+        self._viewer.events.theme.disconnect(self._on_theme)
+
+    def _on_catalogue(self, answer: object) -> None:
+        if isinstance(answer, Catalogue):
+            self.desk.show_catalogue(answer)
+        else:
+            self.message.warn(f"The models could not be listed: {answer}")
+
+    def _on_theme(self, event: object = None) -> None:
+        del event
+        self.message.set_warning_colour(theme_colour(self._viewer.theme, "warning"))

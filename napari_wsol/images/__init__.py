@@ -1,0 +1,1 @@
+"""Pixels and geometry: slides of any kind and size, tiles, tissue, heatmaps."""

@@ -1,0 +1,251 @@
+"""Arrays in memory or on disk (numpy, dask, zarr) as slides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_wsol.errors import ImageError, choices
+from napari_wsol.images.fingerprint import WHOLE_BYTES, fingerprint_bytes
+from napari_wsol.images.geometry import build_levels, check_size, paste
+from napari_wsol.images.pixels import colour_of, plan_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from napari_wsol.images.geometry import Level
+
+Pixels = npt.NDArray[np.generic]
+Rgb = npt.NDArray[np.uint8]
+
+_SURVEY_BYTES = 64 << 20
+_SURVEY_WINDOW = 512
+_SURVEY_GRID = 5
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """What numpy, dask and zarr arrays have in common."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along each axis."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the values."""
+        ...
+
+    def __getitem__(self, key: tuple[slice, ...], /) -> object: ...
+
+
+ArraySource = ArrayLike | Sequence[ArrayLike]
+"""An array, or the arrays of a pyramid, largest first."""
+
+
+class ArraySlide:
+    """An array as a slide. See :class:`~napari_wsol.images.slide.Slide`."""
+
+    associated: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        source: ArraySource,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        rgb: bool | None = None,
+        reader: str = "array",
+        path: Path | None = None,
+        notes: tuple[str, ...] = (),
+        icc_profile: bytes | None = None,
+    ) -> None:
+        """Looks at the shape, and at values where they are not 8-bit.
+
+        Args:
+            source: (H, W), (H, W, 3) or (H, W, 4) of any real dtype; or a list of such,
+                largest first.
+            name: shown to the user.
+            mpp: µm a pixel, where known.
+            rgb: whether the last axis is colour; None tells by its length.
+            reader: who read the pixels.
+            path: the file they came from.
+            notes: sentences to keep.
+            icc_profile: colour profile of the file.
+
+        Raises:
+            ImageError: not an image: a stack, channel-first, empty, NaN, too small.
+        """
+        self.name = name or (path.name if path else "array")
+        self.path = path
+        self.reader = reader
+        self.mpp = mpp
+        self.icc_profile = icc_profile
+        self._is_closed = False
+        self._arrays = _as_levels(source, self.name)
+        shapes = [_image_shape(array, self.name, rgb=rgb) for array in self._arrays]
+        _check_pyramid(self._arrays, shapes, self.name)
+        self.levels: tuple[Level, ...] = build_levels(shapes)
+        self._reading = plan_reading(
+            list(self._survey()), colour_of(self._arrays[0].shape)
+        )
+        self.notes = (self._reading.note, *notes)
+        self._fingerprint: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of level 0."""
+        return (self.levels[0].height, self.levels[0].width)
+
+    def read_associated(self, name: str) -> Rgb:
+        """An array has no label or macro photo.
+
+        Raises:
+            UnknownNameError: always.
+        """
+        raise choices("picture", name, [])
+
+    def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
+        """(height, width, 3) uint8 of a level; white outside. Thread-safe.
+
+        Raises:
+            ImageError: the pixels there are not numbers, or the slide is closed.
+        """
+        result = np.full((max(height, 0), max(width, 0), 3), 255, np.uint8)
+        size = self.levels[level]
+        y0, x0 = max(y, 0), max(x, 0)
+        y1, x1 = min(y + height, size.height), min(x + width, size.width)
+        if y1 > y0 and x1 > x0:
+            stored = self._stored(level, slice(y0, y1), slice(x0, x1))
+            paste(result, (y, x), self._reading.to_rgb8(stored), (y0, x0))
+        return result
+
+    def fingerprint(self) -> str:
+        """The sha256 (hex) of shape, dtype and pixels of level 0.
+
+        Above 64 MB, rows spread evenly over the image stand for all of them.
+        """
+        if self._fingerprint is None:
+            self._fingerprint = self._compute_fingerprint()
+        return self._fingerprint
+
+    def close(self) -> None:
+        """Lets the array go."""
+        self._is_closed = True
+        self._arrays = []
+
+    def _stored(self, level: int, rows: slice, columns: slice) -> Pixels:
+        """(h, w, samples) of the stored dtype."""
+        if self._is_closed:
+            raise ImageError(f"“{self.name}” has been closed: open it again.")
+        array = self._arrays[level]
+        key = (rows, columns, slice(None))[: len(array.shape)]
+        pixels: Pixels = np.asarray(array[key])
+        return pixels[..., None] if pixels.ndim == 2 else pixels
+
+    def _survey(self) -> Iterator[Pixels]:
+        """The pixels by which values are judged: all, or windows spread evenly."""
+        first = self._arrays[0]
+        height, width = first.shape[:2]
+        is_small = int(np.prod(first.shape)) * first.dtype.itemsize <= _SURVEY_BYTES
+        if first.dtype == np.uint8:
+            yield self._stored(0, slice(0, 1), slice(0, 1))
+        elif is_small or isinstance(first, np.ndarray):
+            yield self._stored(0, slice(None), slice(None))
+        else:
+            side = _SURVEY_WINDOW
+            for y in np.linspace(0, max(0, height - side), _SURVEY_GRID).astype(int):
+                for x in np.linspace(0, max(0, width - side), _SURVEY_GRID).astype(int):
+                    yield self._stored(0, slice(y, y + side), slice(x, x + side))
+
+    def _compute_fingerprint(self) -> str:
+        array = self._arrays[0]
+        height = array.shape[0]
+        row_bytes = int(np.prod(array.shape[1:])) * array.dtype.itemsize
+        head = f"{array.shape} {array.dtype.str}".encode()
+        if height * row_bytes <= WHOLE_BYTES:
+            pixels = self._stored(0, slice(None), slice(None)).tobytes()
+        else:
+            rows = np.unique(np.linspace(0, height - 1, 64).astype(int))
+            pixels = b"".join(
+                self._stored(0, slice(row, row + 1), slice(None)).tobytes()
+                for row in rows
+            )
+        content = head + pixels
+        return fingerprint_bytes(
+            len(content), lambda start, size: content[start : start + size]
+        )
+
+
+def _as_levels(source: ArraySource, name: str) -> list[ArrayLike]:
+    # A napari pyramid is a Sequence that also has a shape, so this comes first.
+    levels: list[object] = (
+        list(cast("Sequence[object]", source))
+        if isinstance(source, Sequence)
+        else [source]
+    )
+    arrays = [level for level in levels if isinstance(level, ArrayLike)]
+    if not levels or len(arrays) != len(levels):
+        raise ImageError(
+            f"“{name}” is not an image: give an array of shape (height, width) or "
+            "(height, width, 3), or a list of such arrays, largest first."
+        )
+    return arrays
+
+
+def _image_shape(array: ArrayLike, name: str, *, rgb: bool | None) -> tuple[int, int]:
+    """(height, width), or why the array is no image."""
+    shape = tuple(int(size) for size in array.shape)
+    if 0 in shape or not shape:
+        raise ImageError(f"“{name}” is empty: choose an image that has pixels.")
+    is_colour = len(shape) == 3 and shape[2] in (1, 3, 4) and rgb is not False
+    if len(shape) != 2 and not is_colour:
+        raise ImageError(f"“{name}” {_complaint(shape, rgb=rgb)}")
+    size = (shape[0], shape[1])
+    check_size(size, name)
+    return size
+
+
+def _complaint(shape: tuple[int, ...], *, rgb: bool | None) -> str:
+    if len(shape) == 1:
+        return (
+            f"is a list of {shape[0]} numbers: "
+            "give an array of shape (height, width) or (height, width, 3)."
+        )
+    if len(shape) == 3 and shape[0] in (3, 4) and rgb is not False:
+        return (
+            f"has its colours first, shape {shape}: "
+            "move them last with numpy.moveaxis(image, 0, -1)."
+        )
+    if len(shape) == 3 and shape[2] == 2:
+        return f"has two channels, shape {shape}: pick one with image[..., 0]."
+    plane = ", ".join(["0"] * (len(shape) - 2))
+    return (
+        f"has {len(shape)} axes, shape {shape}, and one plane is needed: "
+        f"pick one, for instance image[{plane}]."
+    )
+
+
+def _check_pyramid(
+    arrays: list[ArrayLike], shapes: list[tuple[int, int]], name: str
+) -> None:
+    first = arrays[0]
+    for array in arrays[1:]:
+        if array.shape[2:] != first.shape[2:] or array.dtype != first.dtype:
+            raise ImageError(
+                f"The levels of “{name}” differ in colours or type: "
+                "give arrays of one kind, largest first."
+            )
+    for finer, coarser in pairwise(shapes):
+        if coarser == finer or coarser[0] > finer[0] or coarser[1] > finer[1]:
+            raise ImageError(
+                f"The levels of “{name}” do not get smaller "
+                f"({finer[0]}×{finer[1]}, then {coarser[0]}×{coarser[1]}): "
+                "give them largest first."
+            )

@@ -1,0 +1,51 @@
+"""The sha256 by which an image is recognised, whatever its name or folder."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+WHOLE_BYTES = 64 << 20
+"""Up to this size every byte counts; above it, samples do."""
+
+_HEAD_BYTES = 1 << 20
+_SAMPLES = 64
+_SAMPLE_BYTES = 64 << 10
+_CHUNK = 8 << 20
+
+
+def fingerprint_bytes(
+    size: int,
+    read: Callable[[int, int], bytes],
+    tables: Iterable[tuple[int, ...]] = (),
+) -> str:
+    """The sha256 (hex) of something of ``size`` bytes.
+
+    Up to 64 MB it is the sha256 of the bytes, as ``sha256sum`` gives for a file. Above,
+    of: the size (8 bytes, little-endian), the first MB, the tile tables, and 64 samples
+    of 64 kB spread evenly from the start to the very end. Reading a slide of many GB
+    would take minutes; a changed scan changes its tile table.
+
+    Args:
+        size: bytes.
+        read: ``read(offset, size)`` gives bytes.
+        tables: tile offsets and byte counts, only used above 64 MB.
+    """
+    digest = hashlib.sha256()
+    if size <= WHOLE_BYTES:
+        for start in range(0, size, _CHUNK):
+            digest.update(read(start, min(_CHUNK, size - start)))
+        return digest.hexdigest()
+    digest.update(size.to_bytes(8, "little"))
+    digest.update(read(0, _HEAD_BYTES))
+    for table in tables:
+        digest.update(np.asarray(table, dtype="<u8").tobytes())
+    for index in range(_SAMPLES):
+        start = (size - _SAMPLE_BYTES) * index // (_SAMPLES - 1)
+        digest.update(read(start, _SAMPLE_BYTES))
+    return digest.hexdigest()

@@ -1,0 +1,154 @@
+"""How large a pixel is, in µm, and whether to believe it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
+
+LIMITS_UM = (0.05, 20.0)
+"""Smallest and largest µm a pixel that a microscope or slide scanner gives."""
+
+_UM_PER_UNIT = {
+    "pm": 1e-6,
+    "Å": 1e-4,
+    "nm": 1e-3,
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "\\u00B5m": 1.0,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "inch": 25_400.0,
+    "in": 25_400.0,
+}
+_INCH, _CENTIMETRE = 2, 3
+_NUMBER = r"([-+.\deE]+)"
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSize:
+    """A believed pixel size, or why there is none.
+
+    Attributes:
+        mpp: µm a level-0 pixel, None where not known.
+        notes: sentences for the user.
+    """
+
+    mpp: float | None
+    notes: tuple[str, ...] = ()
+
+
+UNKNOWN = PixelSize(
+    None,
+    (
+        "The image does not say how large a pixel is: "
+        "give the pixel size in µm if you know it.",
+    ),
+)
+
+
+def judge(x_um: float, y_um: float) -> PixelSize:
+    """Believes a pixel size that a microscope can have, and no other.
+
+    Print resolutions (72 dpi is 352.8 µm a pixel) are the usual nonsense.
+    """
+    if not (math.isfinite(x_um) and math.isfinite(y_um) and min(x_um, y_um) > 0):
+        return UNKNOWN
+    low, high = LIMITS_UM
+    mpp = math.sqrt(x_um * y_um)
+    if not low <= mpp <= high:
+        return PixelSize(
+            None,
+            (
+                f"The image claims {mpp:.4g} µm a pixel, which no microscope gives "
+                "(it is often a print resolution), so it is ignored: "
+                "give the pixel size in µm if you know it.",
+            ),
+        )
+    if abs(x_um - y_um) > 0.01 * mpp:
+        return PixelSize(
+            mpp,
+            (
+                f"Pixels are {x_um:.4g} µm wide and {y_um:.4g} µm high; "
+                f"{mpp:.4g} µm is used for both.",
+            ),
+        )
+    return PixelSize(mpp)
+
+
+def from_dpi(dpi: tuple[float, float] | None) -> PixelSize:
+    """From dots an inch, (x, y)."""
+    if dpi is None or min(dpi) <= 0:
+        return UNKNOWN
+    return judge(25_400.0 / dpi[0], 25_400.0 / dpi[1])
+
+
+def from_tiff(tif: TiffFile, page: TiffPage) -> PixelSize:
+    """From what a TIFF says: OME, Aperio, ImageJ, then the resolution tags.
+
+    Args:
+        tif: the open file.
+        page: the page of level 0.
+    """
+    sources = (_from_ome, _from_aperio, _from_imagej, _from_resolution)
+    sizes = [size for size in (source(tif, page) for source in sources) if size]
+    judged = [judge(*size) for size in sizes]
+    believed = [size for size in judged if size.mpp is not None]
+    return [*believed, *judged, UNKNOWN][0]
+
+
+def _from_ome(tif: TiffFile, _page: TiffPage) -> tuple[float, float] | None:
+    pixels = re.search(r"<(?:\w+:)?Pixels\s[^>]*>", tif.ome_metadata or "")
+    if pixels is None:
+        return None
+    x = _ome_length(pixels[0], "X")
+    y = _ome_length(pixels[0], "Y")
+    if x is None and y is None:
+        return None
+    return (x or y or 0.0, y or x or 0.0)
+
+
+def _ome_length(pixels: str, axis: str) -> float | None:
+    size = re.search(rf'PhysicalSize{axis}="{_NUMBER}"', pixels)
+    unit = re.search(rf'PhysicalSize{axis}Unit="([^"]*)"', pixels)
+    um = _UM_PER_UNIT.get(unit[1].replace("&#181;", "µ") if unit else "µm")
+    return None if size is None or um is None else _number(size[1]) * um
+
+
+def _from_aperio(tif: TiffFile, page: TiffPage) -> tuple[float, float] | None:
+    if not tif.is_svs:
+        return None
+    mpp = re.search(rf"\|\s*MPP\s*=\s*{_NUMBER}", page.description)
+    return None if mpp is None else (_number(mpp[1]), _number(mpp[1]))
+
+
+def _from_imagej(tif: TiffFile, page: TiffPage) -> tuple[float, float] | None:
+    unit = str((tif.imagej_metadata or {}).get("unit", ""))
+    return _per_pixel(page, _UM_PER_UNIT.get(unit))
+
+
+def _from_resolution(_tif: TiffFile, page: TiffPage) -> tuple[float, float] | None:
+    unit = {_INCH: 25_400.0, _CENTIMETRE: 10_000.0}.get(int(page.resolutionunit))
+    return _per_pixel(page, unit)
+
+
+def _per_pixel(page: TiffPage, unit_um: float | None) -> tuple[float, float] | None:
+    # (1, 1) is what writers put where they know nothing.
+    if unit_um is None or page.resolution == (1.0, 1.0) or 0 in page.resolution:
+        return None
+    return (unit_um / page.resolution[0], unit_um / page.resolution[1])
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

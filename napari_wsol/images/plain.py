@@ -1,0 +1,139 @@
+"""PNG, JPEG, BMP and other plain images, read whole with Pillow."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, cast
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from napari_wsol.errors import UnreadableImageError
+from napari_wsol.images import pixel_size
+from napari_wsol.images.arrays import ArraySlide
+from napari_wsol.images.fingerprint import fingerprint_bytes
+from napari_wsol.images.positioned import PositionedFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Pixels = npt.NDArray[np.generic]
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_DEPTH_AT = 24
+_KEPT_MODES = frozenset({"L", "RGB", "RGBA", "I", "F", "1", "I;16", "I;16B", "I;16L"})
+_DECODE_ERRORS = (OSError, ValueError, SyntaxError, RuntimeError, EOFError)
+
+
+class PlainSlide(ArraySlide):
+    """A plain image file as a slide of one level, held in memory."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        rgb: bool | None = None,
+    ) -> None:
+        """Decodes the whole image, turned upright as its EXIF tag says.
+
+        Raises:
+            UnreadableImageError: not an image, damaged, or too large to hold.
+            ImageError: too small.
+        """
+        pixels, image, notes = _decode(path)
+        size = pixel_size.from_dpi(_dpi(image))
+        profile = image.info.get("icc_profile")
+        super().__init__(
+            pixels,
+            name=name or path.name,
+            mpp=size.mpp if mpp is None else mpp,
+            rgb=rgb,
+            reader="pillow",
+            path=path,
+            notes=notes + size.notes,
+            icc_profile=profile if isinstance(profile, bytes) else None,
+        )
+        self._source = path
+
+    def _compute_fingerprint(self) -> str:
+        """Of the file, so that any tool can compute it again."""
+        file = PositionedFile(self._source)
+        try:
+            return fingerprint_bytes(self._source.stat().st_size, file.read)
+        finally:
+            file.close()
+
+
+def _decode(path: Path) -> tuple[Pixels, Image.Image, tuple[str, ...]]:
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from 90 million pixels on and refuses at twice that: only
+            # the refusal matters here.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        with image:
+            notes = _first_of_many(image)
+            return _pixels(path, image), image, notes
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(
+            f"“{path.name}” is not an image that can be read: choose a PNG, JPEG, "
+            "TIFF, OME-TIFF, SVS or NDPI file."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(
+            f"“{path.name}” is too large for its format: "
+            "convert it to a tiled, pyramidal TIFF first."
+        ) from error
+    except _DECODE_ERRORS as error:
+        raise UnreadableImageError(
+            f"“{path.name}” is damaged or incomplete ({error}): "
+            "copy or download it again."
+        ) from error
+
+
+def _pixels(path: Path, image: Image.Image) -> Pixels:
+    deep = _deep_png(path)
+    if deep is not None:
+        return deep
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode not in _KEPT_MODES:
+        has_alpha = upright.mode in ("LA", "PA", "La", "RGBa") or (
+            "transparency" in upright.info
+        )
+        upright = upright.convert("RGBA" if has_alpha else "RGB")
+    elif "transparency" in upright.info and upright.mode in ("L", "RGB"):
+        upright = upright.convert("RGBA")
+    return np.array(upright)
+
+
+def _deep_png(path: Path) -> Pixels | None:
+    """A PNG of 16 bits a sample; Pillow would keep 8 of a colour one."""
+    with path.open("rb") as file:
+        head = file.read(_PNG_DEPTH_AT + 1)
+        if not head.startswith(_PNG) or head[_PNG_DEPTH_AT:] != b"\x10":
+            return None
+        file.seek(0)
+        pixels = cast("Pixels", imagecodecs.png_decode(file.read()))
+    if pixels.ndim == 3 and pixels.shape[2] == 2:
+        grey, alpha = pixels[..., :1], pixels[..., 1:]
+        pixels = np.concatenate([grey, grey, grey, alpha], axis=2)
+    return pixels
+
+
+def _first_of_many(image: Image.Image) -> tuple[str, ...]:
+    frames = int(getattr(image, "n_frames", 1))
+    if frames == 1:
+        return ()
+    return (f"The file holds {frames} pictures; the first is shown.",)
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    dpi = image.info.get("dpi")
+    if not isinstance(dpi, tuple):
+        return None
+    across, down = cast("tuple[float, float]", dpi)
+    return (float(across), float(down))

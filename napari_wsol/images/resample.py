@@ -1,0 +1,186 @@
+"""Reads a slide at any resolution, with pixels that do not depend on how it is cut."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from napari_wsol.errors import ImageError
+from napari_wsol.images.geometry import paste
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_wsol.images.slide import Slide
+
+Rgb = npt.NDArray[np.uint8]
+
+_BLOCK = 128
+_BLOCK_SOURCE = 2048
+_BAND_BYTES = 64 << 20
+_LEVEL_TOLERANCE = 0.99
+"""A level this much coarser than asked still counts as fine enough: level sizes are
+rounded, and pixel sizes measured."""
+
+
+def region_shape(slide_shape: tuple[int, int], downsample: float) -> tuple[int, int]:
+    """(height, width) of the grid of a slide downsampled by ``downsample``.
+
+    Raises:
+        ImageError: not a positive number.
+    """
+    if not (math.isfinite(downsample) and downsample > 0):
+        raise ImageError(f"A downsampling of {downsample} is not possible: give > 0.")
+    height, width = slide_shape
+    return (max(1, round(height / downsample)), max(1, round(width / downsample)))
+
+
+def choose_level(slide: Slide, downsample: float) -> int:
+    """The coarsest level that is as fine as asked; only ``downsample`` counts."""
+    fine = [
+        index
+        for index, level in enumerate(slide.levels)
+        if max(level.downsample) * _LEVEL_TOLERANCE <= downsample
+    ]
+    return fine[-1] if fine else 0
+
+
+def read_region(  # noqa: PLR0917 - a rectangle takes four numbers
+    slide: Slide, y: int, x: int, height: int, width: int, downsample: float
+) -> Rgb:
+    """A rectangle of the slide downsampled by any factor.
+
+    Grid pixel i covers level-0 pixels [i·d, (i+1)·d). It is an antialiased (triangle)
+    mean of the nearest finer level, taken by Pillow. The grid is resampled in fixed
+    blocks, each from the same source pixels whatever is asked for: two adjacent
+    regions are exactly one larger region.
+
+    Args:
+        slide: what to read.
+        y: first row, in pixels of the downsampled grid.
+        x: first column, likewise.
+        height: rows.
+        width: columns.
+        downsample: level-0 pixels a grid pixel; may be a fraction, or below 1.
+
+    Returns:
+        (height, width, 3) uint8 RGB, white outside the image.
+
+    Raises:
+        UnreadableImageError: the file is damaged there.
+        ImageError: a pixel is not a number, or the downsampling impossible.
+    """
+    result = np.full((max(height, 0), max(width, 0), 3), 255, np.uint8)
+    shape = region_shape(slide.shape, downsample)
+    index = choose_level(slide, downsample)
+    level = slide.levels[index]
+    rows = _Axis.plan(downsample / level.downsample[0], shape[0], level.height)
+    columns = _Axis.plan(downsample / level.downsample[1], shape[1], level.width)
+    if rows.ratio == columns.ratio == 1:
+        at = (max(y, 0), max(x, 0))
+        inside = (
+            range(at[0], min(y + height, shape[0])),
+            range(at[1], min(x + width, shape[1])),
+        )
+        paste(result, (y, x), _read_repeating(slide, index, *inside), at)
+        return result
+    # The height of a block is bounded by a full-width band as well: strips are read
+    # whole, and those of one band of blocks must fit in the tile cache.
+    rows = rows.limited(_BAND_BYTES // (3 * level.width))
+    for row in rows.blocks(y, y + height):
+        for group in columns.groups(x, x + width):
+            left = group[0].source.start
+            band = _read_repeating(
+                slide, index, row.source, range(left, group[-1].source.stop)
+            )
+            for column in group:
+                cut = band[:, column.source.start - left : column.source.stop - left]
+                paste(result, (y, x), _resize(cut, row, column), (row.at, column.at))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """One block along one axis: output pixels, source pixels, and the exact box."""
+
+    at: int
+    count: int
+    source: range
+    box: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """How one axis of the grid comes from one axis of a level."""
+
+    ratio: float
+    grid: int
+    source: int
+    block: int
+
+    @classmethod
+    def plan(cls, ratio: float, grid: int, source: int) -> _Axis:
+        block = min(_BLOCK, int(_BLOCK_SOURCE / ratio))
+        return cls(ratio, grid, source, max(1, block))
+
+    def limited(self, source_pixels: int) -> _Axis:
+        block = max(1, min(self.block, int(source_pixels / self.ratio)))
+        return _Axis(self.ratio, self.grid, self.source, block)
+
+    def blocks(self, start: int, stop: int) -> Iterator[_Span]:
+        first = max(0, start // self.block)
+        last = -(-min(stop, self.grid) // self.block)
+        for index in range(first, last):
+            yield self._span(index)
+
+    def groups(self, start: int, stop: int) -> Iterator[list[_Span]]:
+        """Neighbouring blocks whose source is read at once."""
+        group: list[_Span] = []
+        for span in self.blocks(start, stop):
+            if group and span.source.stop - group[0].source.start > _BLOCK_SOURCE:
+                yield group
+                group = []
+            group.append(span)
+        if group:
+            yield group
+
+    def _span(self, index: int) -> _Span:
+        at = index * self.block
+        count = min(self.block, self.grid - at)
+        low, high = at * self.ratio, (at + count) * self.ratio
+        # Room for the filter on both sides; at the image's border Pillow leaves out
+        # what is missing, as it does for a whole image.
+        margin = math.ceil(max(1.0, self.ratio)) + 1
+        start = max(0, math.floor(low) - margin)
+        # Rounded sizes may ask for a pixel beyond the level; it repeats the last one.
+        stop = max(min(math.ceil(high) + margin, self.source), math.ceil(high))
+        return _Span(at, count, range(start, stop), (low - start, high - start))
+
+
+def _read_repeating(slide: Slide, level: int, rows: range, columns: range) -> Rgb:
+    """Pixels of a level, its last row and column repeated beyond its end."""
+    size = slide.levels[level]
+    if not (rows and columns):
+        return np.empty((0, 0, 3), np.uint8)
+    y, x = min(rows.start, size.height - 1), min(columns.start, size.width - 1)
+    height = max(1, min(rows.stop, size.height) - y)
+    width = max(1, min(columns.stop, size.width) - x)
+    pixels = slide.read(level, y, x, height, width)
+    below, beyond = len(rows) - height, len(columns) - width
+    if below or beyond:
+        pixels = np.pad(pixels, ((0, below), (0, beyond), (0, 0)), mode="edge")
+    return pixels
+
+
+def _resize(source: Rgb, row: _Span, column: _Span) -> Rgb:
+    box = (column.box[0], row.box[0], column.box[1], row.box[1])
+    image = Image.fromarray(np.ascontiguousarray(source))
+    resized = image.resize(
+        (column.count, row.count), Image.Resampling.BILINEAR, box=box
+    )
+    return np.asarray(resized)

@@ -1,0 +1,203 @@
+"""Slides and images stored as TIFF: SVS, NDPI, OME-TIFF and their many relatives."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from tifffile import TiffFile, TiffFileError
+
+from napari_wsol.errors import ImageError, UnreadableImageError, WsolError, choices
+from napari_wsol.images import pixel_size
+from napari_wsol.images.cache import TileCache
+from napari_wsol.images.fingerprint import fingerprint_bytes
+from napari_wsol.images.geometry import build_levels, check_size
+from napari_wsol.images.pixels import PixelReading, ValueRange, plan_reading
+from napari_wsol.images.positioned import PositionedFile
+from napari_wsol.images.tiff import TiffImage, TiffLevel
+from napari_wsol.images.tiff_layout import (
+    colour_of_tiff,
+    find_layout,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tifffile import TiffFrame, TiffPage
+
+    from napari_wsol.images.tiff_layout import (
+        Layout,
+    )
+
+Rgb = npt.NDArray[np.uint8]
+
+logger = logging.getLogger(__name__)
+
+_ICC_TAG = 34675
+_SURVEY_BYTES = 64 << 20
+_PACKED_BITS = frozenset({2, 4, 6, 10, 12, 14})
+_PARSE_ERRORS = (
+    TiffFileError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    OSError,
+)
+
+
+class TiffSlide:
+    """A TIFF of any kind as a slide. See :class:`~napari_wsol.images.slide.Slide`."""
+
+    reader = "tifffile"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        rgb: bool | None = None,
+        cache: TileCache | None = None,
+    ) -> None:
+        """Reads the headers, and pixels only where 16 bits or more must become 8.
+
+        Raises:
+            UnreadableImageError: the file is damaged or of an unsupported kind.
+            ImageError: it is a stack, or too small.
+        """
+        self.path = path
+        self.name = name or path.name
+        self._cache = cache or TileCache()
+        self._fingerprint: str | None = None
+        self._file = PositionedFile(path)
+        try:
+            self._open(rgb=rgb)
+        except WsolError:
+            self._file.close()
+            raise
+        except _PARSE_ERRORS as error:
+            self._file.close()
+            raise UnreadableImageError(
+                f"“{path.name}” could not be read as a TIFF ({error}): the file is "
+                "damaged or incomplete. Copy or download it again."
+            ) from error
+        if mpp is not None:
+            self.mpp = mpp
+
+    def _open(self, *, rgb: bool | None) -> None:
+        with TiffFile(self.path) as tif:
+            layout = find_layout(tif, self.name, rgb=rgb)
+            images = [TiffImage(pages, self._file) for pages in layout.levels]
+            first = images[0].keyframe
+            size = pixel_size.from_tiff(tif, first)
+            self.icc_profile = _icc_profile(first)
+            self._beside = self._open_beside(layout)
+        check_size(images[0].shape, self.name)
+        reading, notes = _plan(images, self.name)
+        self._levels = [TiffLevel(image, reading, self._cache) for image in images]
+        self.levels = build_levels([image.shape for image in images])
+        self.mpp = size.mpp
+        self.notes = (reading.note, *notes, *layout.notes, *size.notes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of level 0."""
+        return (self.levels[0].height, self.levels[0].width)
+
+    @property
+    def associated(self) -> tuple[str, ...]:
+        """Names of the pictures beside the image."""
+        return tuple(self._beside)
+
+    def _open_beside(self, layout: Layout) -> dict[str, TiffImage]:
+        """The pictures that could be read; their pixels are not touched."""
+        found: dict[str, TiffImage] = {}
+        for name, pages in layout.beside.items():
+            try:
+                found[name] = TiffImage(pages, self._file)
+            except UnreadableImageError as error:
+                logger.info("skipping the %s of %s: %s", name, self.name, error)
+        return found
+
+    def read_associated(self, name: str) -> Rgb:
+        """A thumbnail, label or macro photo: (h, w, 3) uint8.
+
+        Raises:
+            UnknownNameError: the slide has no such picture.
+            UnreadableImageError: its pixels are damaged.
+        """
+        if name not in self._beside:
+            raise choices("picture", name, list(self._beside))
+        image = self._beside[name]
+        reading, _ = _plan([image], self.name)
+        level = TiffLevel(image, reading, TileCache(0))
+        return level.read(0, 0, *image.shape)
+
+    def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
+        """(height, width, 3) uint8 of a level; white outside. Thread-safe.
+
+        Raises:
+            UnreadableImageError: the file is damaged there, or the slide is closed.
+            ImageError: the pixels there are not numbers.
+        """
+        return self._levels[level].read(y, x, height, width)
+
+    def fingerprint(self) -> str:
+        """The sha256 (hex) of the file; see ``fingerprint_bytes`` for large ones."""
+        if self._fingerprint is None:
+            size = self.path.stat().st_size
+            tables = self._levels[0].image.tables
+            self._fingerprint = fingerprint_bytes(size, self._file.read, tables)
+        return self._fingerprint
+
+    def close(self) -> None:
+        """Closes the file and forgets its tiles."""
+        self._file.close()
+        self._cache.clear()
+
+
+def _plan(
+    images: Sequence[TiffImage], name: str
+) -> tuple[PixelReading, tuple[str, ...]]:
+    """How pixels become RGB, decided once so that all tiles are treated alike."""
+    image = images[0]
+    colour, notes = colour_of_tiff(image, name)
+    page = image.keyframe
+    dtype = np.dtype(page.dtype or np.uint8)
+    bits = _significant_bits(page)
+    if dtype == np.uint8 and bits is None:
+        palette = image.palette
+        reading = PixelReading(
+            colour=colour, values=ValueRange(0, 255), palette=palette
+        )
+        return reading, notes
+    samples = list(image.sample_tiles(_SURVEY_BYTES))
+    if len(images) > 1:
+        samples += images[-1].sample_tiles(_SURVEY_BYTES // 4)
+    if not samples:
+        raise ImageError(f"“{name}” has no pixels in it: check that it is complete.")
+    if image.native_bytes > _SURVEY_BYTES:
+        notes += ("Its range of values was taken from parts of the image.",)
+    reading = plan_reading(samples, colour, bits=bits, palette=image.palette)
+    return reading, notes
+
+
+def _significant_bits(page: TiffPage | TiffFrame) -> int | None:
+    """Bits of a sample, where they are fewer than those of its dtype."""
+    keyframe = page.keyframe
+    bits = keyframe.bitspersample if keyframe is not None else 8
+    # Whatever its annotation says, it is a tuple where samples differ (RGB 565).
+    return bits if bits in _PACKED_BITS else None
+
+
+def _icc_profile(page: TiffPage) -> bytes | None:
+    tag = page.tags.get(_ICC_TAG)
+    return bytes(tag.value) if tag is not None else None

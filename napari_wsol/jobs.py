@@ -1,0 +1,266 @@
+"""One worker thread that owns torch: jobs run one after another and can be stopped.
+
+Whoever submits a job gets a ``Future``; whoever watches gets a frozen ``JobStatus`` at
+every change. Status callbacks run on the worker thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import queue
+import threading
+import time
+import weakref
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from napari_wsol.errors import JobCancelledError, WsolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+JobState = Literal["queued", "running", "done", "cancelled", "failed"]
+
+REPORT_INTERVAL = 0.05
+"""Seconds between two progress reports; more would only load the event loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """What a person is told about a job.
+
+    Attributes:
+        id: counts up with every job.
+        name: what it does, e.g. "Localizing".
+        state: queued, running, done, cancelled or failed.
+        done: steps finished.
+        total: steps in all; 0 while that is not known.
+        seconds: since it started.
+        seconds_left: estimate, None while there is nothing to go by.
+        message: a sentence to show.
+        error: what went wrong, when it failed.
+    """
+
+    id: int
+    name: str
+    state: JobState = "queued"
+    done: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    seconds_left: float | None = None
+    message: str = ""
+    error: BaseException | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ("queued", "running")
+
+
+class Report:
+    """A job's line to the outside: call it with progress, it raises when stopped."""
+
+    def __init__(self, status: JobStatus, changed: Callable[[JobStatus], None]) -> None:
+        self.status = status
+        self.cancelled = threading.Event()
+        self._changed = changed
+        self._started = time.perf_counter()
+        self._last = 0.0
+
+    def start(self) -> None:
+        """Marks the job as running."""
+        self._started = time.perf_counter()
+        self.finish("running", "")
+
+    def __call__(self, done: int, total: int, message: str = "") -> None:
+        """Reports progress.
+
+        Raises:
+            JobCancelledError: the job was stopped meanwhile.
+        """
+        self.check()
+        seconds = time.perf_counter() - self._started
+        left = seconds / done * (total - done) if done and total else None
+        self.status = replace(
+            self.status,
+            done=done,
+            total=total,
+            seconds=seconds,
+            seconds_left=left,
+            message=message or self.status.message,
+        )
+        if seconds - self._last >= REPORT_INTERVAL or done == total:
+            self._last = seconds
+            self._changed(self.status)
+
+    def check(self) -> None:
+        """Raises JobCancelledError if the job was stopped; cheap enough for a loop."""
+        if self.cancelled.is_set():
+            raise JobCancelledError("Stopped.")
+
+    def finish(
+        self, state: JobState, message: str, error: BaseException | None = None
+    ) -> None:
+        """Marks the job as being in another state."""
+        self.status = replace(
+            self.status,
+            state=state,
+            message=message,
+            error=error,
+            seconds=time.perf_counter() - self._started,
+            seconds_left=None,
+        )
+        self._changed(self.status)
+
+
+class _Job(Generic[T]):
+    def __init__(self, work: Callable[[Report], T], report: Report, kind: str) -> None:
+        self.work = work
+        self.report = report
+        self.kind = kind
+        self.future: Future[T] = Future()
+
+    def run(self, settled: Callable[[], None]) -> None:
+        """Runs the job and settles its future; never raises.
+
+        Args:
+            settled: called before anybody hears of the end.
+        """
+        if not self.future.set_running_or_notify_cancel():
+            settled()
+            self.report.finish("cancelled", "Stopped before it began.")
+            return
+        try:
+            self.report.check()
+            self.report.start()
+            result = self.work(self.report)
+        except JobCancelledError as stopped:
+            self._fail("cancelled", str(stopped), stopped, settled)
+        except WsolError as error:
+            self._fail("failed", str(error), error, settled)
+        except Exception as error:
+            name = self.report.status.name
+            logger.exception("Job %r failed", name)
+            message = f"{name} failed unexpectedly: {type(error).__name__}: {error}"
+            self._fail("failed", message, error, settled)
+        else:
+            settled()
+            self.report.finish("done", self.report.status.message)
+            self.future.set_result(result)
+
+    def _fail(
+        self,
+        state: JobState,
+        message: str,
+        error: Exception,
+        settled: Callable[[], None],
+    ) -> None:
+        settled()
+        self.report.finish(state, message, error)
+        self.future.set_exception(error)
+
+
+class JobRunner:
+    """A queue of jobs and the one thread that works on it.
+
+    Args:
+        changed: called with every new status, on the worker thread (and on the
+            caller's for a job that is queued).
+        prepare: called once on the worker thread before the first job.
+    """
+
+    def __init__(
+        self,
+        changed: Callable[[JobStatus], None],
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        self._changed = changed
+        self._prepare = prepare
+        self._queue: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
+        self._ids = itertools.count(1)
+        self._open: set[_Job[object]] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(
+            target=self._loop, name="napari-wsol worker", daemon=True
+        )
+        self._thread.start()
+        # A daemon thread inside torch while the interpreter shuts down can crash it.
+        self._at_exit = weakref.WeakMethod(self.close)
+        atexit.register(_close_at_exit, self._at_exit)
+
+    def submit(
+        self,
+        name: str,
+        work: Callable[[Report], T],
+        *,
+        kind: str = "",
+        replaces: tuple[str, ...] = (),
+    ) -> Future[T]:
+        """Queues a job.
+
+        Args:
+            name: what it does, for people, e.g. "Localizing".
+            work: called on the worker with a :class:`Report`.
+            kind: a key that later jobs may replace it by.
+            replaces: running and waiting jobs of these kinds are stopped: their
+                answer is not wanted any more.
+
+        Raises:
+            JobCancelledError: the runner was closed.
+        """
+        if self._closed:
+            raise JobCancelledError("This session is closed; start a new one.")
+        report = Report(JobStatus(id=next(self._ids), name=name), self._changed)
+        job: _Job[T] = _Job(work, report, kind)
+        with self._lock:
+            for other in self._open:
+                if other.kind in replaces:
+                    other.report.cancelled.set()
+            self._open.add(job)  # type: ignore[arg-type]
+        self._changed(report.status)
+        self._queue.put(job)  # type: ignore[arg-type]
+        return job.future
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+        with self._lock:
+            return bool(self._open)
+
+    def cancel(self) -> None:
+        """Stops the running job and all that wait."""
+        with self._lock:
+            for job in self._open:
+                job.report.cancelled.set()
+
+    def close(self, *, wait: bool = False, timeout: float = 5.0) -> None:
+        """Stops everything and ends the thread; harmless when called again."""
+        self._closed = True
+        self.cancel()
+        self._queue.put(None)
+        if wait and threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+
+    def _loop(self) -> None:
+        if self._prepare is not None:
+            self._prepare()
+        while (job := self._queue.get()) is not None:
+            job.run(partial(self._settle, job))
+
+    def _settle(self, job: _Job[object]) -> None:
+        with self._lock:
+            self._open.discard(job)
+
+
+def _close_at_exit(method: weakref.WeakMethod[Callable[..., None]]) -> None:
+    close = method()
+    if close is not None:
+        close(wait=True)

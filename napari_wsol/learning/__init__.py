@@ -1,0 +1,1 @@
+"""Learning: image-level training, seeds, and the scribble loop."""

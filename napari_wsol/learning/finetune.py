@@ -1,0 +1,258 @@
+"""The scribble loop: strokes teach the pixel head, on features that are kept.
+
+The strokes are pseudo-labels of a partial cross-entropy. Bilinear interpolation
+commutes with a 1×1 convolution, so the loss at labelled pixels needs only the features
+interpolated there: they are gathered once into an (n, C) matrix, and the size of the
+image does not matter any more.
+
+What is learnt is a correction of the head, held near zero: with w and b the head as it
+was trained, x the standardised features and y = 1 for foreground::
+
+    z = w·x + b + d·x + e
+    L = ½ mean over foreground of log(1 + exp(-z))
+      + ½ mean over background of log(1 + exp(z)) + ½ λ |d|²
+
+The problem is convex and L-BFGS solves it: the result depends on the strokes alone, not
+on the order they were drawn in or on earlier rounds.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+
+from napari_wsol.config import FinetuneConfig
+from napari_wsol.encoders import sample_points
+from napari_wsol.errors import NoScribblesError, OneClassScribblesError
+from napari_wsol.learning.losses import partial_cross_entropy
+from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelHead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from napari_wsol.encoders import Features
+
+UNLABELLED, SCRIBBLE_BACKGROUND, SCRIBBLE_FOREGROUND = 0, 1, 2
+"""Values on a scribble canvas."""
+
+PENALTY = 0.02
+"""λ at ``prior = 1``; chosen on strokes of a simulated annotator on GlaS images."""
+
+STEPS_A_CALL = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneStep:
+    """Progress of a refinement.
+
+    Attributes:
+        step: L-BFGS iterations so far.
+        steps: iterations at most.
+        loss: the balanced partial cross-entropy with its penalty.
+    """
+
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Labelled pixels of one image.
+
+    Attributes:
+        points: (n, 2) float32 positions (y, x) in network input pixels.
+        labels: (n,) int64, 0 background, 1 foreground.
+    """
+
+    points: Tensor
+    labels: Tensor
+
+
+def labelled_pixels(
+    scribbles: npt.NDArray[np.uint8],
+    *,
+    scale: tuple[float, float],
+    translate: tuple[float, float],
+    downsample: float,
+    finds: str = "the class",
+    max_pixels: int = 5_000,
+) -> Labelled:
+    """Positions and labels of a scribble canvas.
+
+    Args:
+        scribbles: (h, w) uint8: 0 unlabelled, 1 background, 2 foreground.
+        scale: level-0 pixels a canvas pixel, (y, x).
+        translate: level-0 position of the centre of canvas pixel (0, 0).
+        downsample: level-0 pixels a network input pixel.
+        finds: what foreground is, for the message.
+        max_pixels: pixels kept per class; more are thinned evenly, so that a long
+            stroke counts along its whole length.
+
+    Raises:
+        NoScribblesError: nothing is labelled.
+        OneClassScribblesError: only one class is.
+    """
+    points: list[npt.NDArray[np.float64]] = []
+    labels: list[npt.NDArray[np.int64]] = []
+    for value, label in (
+        (SCRIBBLE_BACKGROUND, BACKGROUND),
+        (SCRIBBLE_FOREGROUND, FOREGROUND),
+    ):
+        rows, columns = np.nonzero(scribbles == value)
+        if len(rows) > max_pixels:
+            keep = np.linspace(0, len(rows) - 1, max_pixels).round().astype(np.intp)
+            rows, columns = rows[keep], columns[keep]
+        points.append(np.stack([rows, columns], axis=1).astype(np.float64))
+        labels.append(np.full(len(rows), label, np.int64))
+    _require_both(len(points[0]), len(points[1]), finds)
+    level0 = np.concatenate(points) * np.array(scale) + np.array(translate)
+    # Pixel centres are integers on both grids.
+    seen = (level0 + 0.5) / downsample - 0.5
+    return Labelled(
+        torch.from_numpy(seen.astype(np.float32)),
+        torch.from_numpy(np.concatenate(labels)),
+    )
+
+
+def _require_both(background: int, foreground: int, finds: str) -> None:
+    if not background and not foreground:
+        raise NoScribblesError(
+            f"Nothing is marked yet. Draw a foreground stroke on {finds} and a "
+            "background stroke beside it, then refine."
+        )
+    if not background:
+        raise OneClassScribblesError(
+            "Draw at least one background stroke too, so that the model knows what "
+            f"is not {finds}."
+        )
+    if not foreground:
+        raise OneClassScribblesError(
+            f"Draw at least one foreground stroke too, on {finds} that should be found."
+        )
+
+
+def new_head(features: Features) -> PixelHead:
+    """An untrained pixel head for a model that has none: it says 0.5 everywhere."""
+    head = PixelHead([item.shape[1] for item in features.maps], standardize=True)
+    mean, std = _statistics(features)
+    head.standardize_to(mean, std)
+    for parameter in head.conv4.parameters():
+        torch.nn.init.zeros_(parameter)
+    return head.eval()
+
+
+def warm_up() -> None:
+    """Makes torch load what its first optimiser step needs (seconds), beforehand."""
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight], max_iter=1, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = (weight - 1).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+def _statistics(features: Features) -> tuple[Tensor, Tensor]:
+    """(C,) mean and standard deviation over the cells of each map."""
+    means = [item.float().mean((0, 2, 3)) for item in features.maps]
+    stds = [item.float().std((0, 2, 3)).clamp_min(1e-4) for item in features.maps]
+    return torch.cat(means), torch.cat(stds)
+
+
+def finetune(
+    head: PixelHead,
+    features: Features,
+    labelled: Labelled,
+    config: FinetuneConfig | None = None,
+) -> Iterator[FinetuneStep]:
+    """Refits a copy of a head to strokes; its last item is the finished one.
+
+    The head given is changed in place, at the end only, so that an iteration that is
+    abandoned leaves it as it was.
+
+    Args:
+        head: the pixel head as the model has it; linear.
+        features: of the image, maps (1, C, h, w).
+        labelled: where is what.
+        config: steps, prior.
+
+    Yields:
+        Progress; consume it to the end.
+    """
+    config = config or FinetuneConfig()
+    read = head.read(features)
+    x = sample_points(read, labelled.points)
+    with torch.no_grad():
+        weight, bias = head.affine()
+        start = x @ weight.T + bias
+    shift, scale = (
+        (head.shift, head.scale)
+        if head.shift is not None and head.scale is not None
+        else _statistics(read)
+    )
+    x = (x - shift) / scale
+    offset = start[:, FOREGROUND] - start[:, BACKGROUND]
+    delta = torch.zeros(x.shape[1], requires_grad=True)
+    shift_bias = torch.zeros(1, requires_grad=True)
+    penalty = PENALTY * config.prior
+    optimizer = torch.optim.LBFGS(
+        [delta, shift_bias],
+        max_iter=STEPS_A_CALL,
+        history_size=20,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        z = offset + x @ delta + shift_bias
+        logits = torch.stack([-z / 2, z / 2], dim=1)
+        loss = partial_cross_entropy(logits, labelled.labels, balanced=True)
+        loss = loss + penalty / 2 * delta.square().sum()
+        loss.backward()
+        return loss
+
+    previous = float("inf")
+    for step in range(STEPS_A_CALL, config.steps + STEPS_A_CALL, STEPS_A_CALL):
+        loss = float(cast("Tensor", optimizer.step(closure)).detach())
+        yield FinetuneStep(min(step, config.steps), config.steps, loss)
+        if abs(previous - loss) < 1e-5 * max(abs(loss), 1e-3):
+            break
+        previous = loss
+    _correct(head, delta.detach(), shift_bias.detach(), scale, shift)
+
+
+def _correct(
+    head: PixelHead, delta: Tensor, bias: Tensor, scale: Tensor, shift: Tensor
+) -> None:
+    """Adds a correction of the logit difference to both rows of a head."""
+    if head.shift is None:
+        # This head reads features as they are; the correction was on standardised ones.
+        delta = delta / scale
+        bias = bias - delta @ shift
+    with torch.no_grad():
+        sides = torch.zeros(2)
+        sides[FOREGROUND], sides[BACKGROUND] = 0.5, -0.5
+        head.conv4.weight += sides.view(2, 1, 1, 1) * delta.view(1, -1, 1, 1)
+        cast("Tensor", head.conv4.bias).add_(sides * bias)
+
+
+def refined_copy(head: PixelHead | None, features: Features) -> PixelHead:
+    """A head to refine on the CPU: a copy of the model's, or a new one."""
+    return new_head(features) if head is None else copy.deepcopy(head).cpu().eval()
+
+
+def foreground_map(head: PixelHead, features: Features) -> Tensor:
+    """(h, w) foreground probability on the finest grid that the head reads."""
+    with torch.inference_mode():
+        return head(head.read(features)).softmax(1)[0, FOREGROUND]

@@ -1,0 +1,140 @@
+"""What a model says of itself: what it was made from, for and not for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from napari_wsol.errors import ConfigError, ModelError
+from napari_wsol.methods.model import ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A model's card, as ``card.toml`` holds it.
+
+    Attributes:
+        name: key in the zoo; the folder's name.
+        title: for people.
+        summary: one or two sentences: what it finds, in which images.
+        spec: how the network is built.
+        methods: names of the methods that it supports.
+        primary: the method it was made for.
+        finds: what foreground is, in the singular, e.g. "a gland".
+        data: training images: what, how many, where from, terms.
+        origin: initial weights and their licence.
+        license: terms of these weights.
+        limits: what it is not good for, a sentence each.
+        citations: papers and data sets to cite.
+        metrics: measured figures, with what they were measured on.
+        sha256: of the weight file.
+        check: a probe input's seed and the logits that it must give.
+        folder: where it lies; not part of the file.
+        bundled: whether it came with the package; not part of the file.
+    """
+
+    name: str
+    title: str
+    summary: str
+    spec: ModelSpec
+    methods: tuple[str, ...]
+    primary: str
+    finds: str = "the class"
+    data: str = ""
+    origin: str = ""
+    license: str = ""
+    limits: tuple[str, ...] = ()
+    citations: tuple[str, ...] = ()
+    metrics: Mapping[str, object] = field(default_factory=dict[str, object])
+    sha256: str = ""
+    check: Mapping[str, object] = field(default_factory=dict[str, object])
+    folder: Path = Path()
+    bundled: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.spec.classes
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder."""
+        return self.spec.encoder
+
+    @property
+    def mpp(self) -> float | None:
+        """µm a pixel of the network's input."""
+        return self.spec.mpp
+
+    @property
+    def native_mpp(self) -> float | None:
+        """µm a pixel assumed for images that do not say theirs."""
+        return self.spec.native_mpp
+
+    @property
+    def research_use(self) -> bool:
+        """Every model here is for research, none for diagnosis."""
+        return True
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, in the order of the file."""
+        result: dict[str, object] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in ("folder", "bundled", "spec"):
+                continue
+            result[item.name] = (
+                list(cast("tuple[object, ...]", value))
+                if isinstance(value, tuple)
+                else value
+            )
+        result["spec"] = {
+            key: list(cast("tuple[str, ...]", value))
+            if isinstance(value, tuple)
+            else value
+            for key, value in self.spec.to_dict().items()
+        }
+        return result
+
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, object], *, folder: Path, bundled: bool
+    ) -> Card:
+        """Builds a card from what a file holds.
+
+        Raises:
+            ModelError: an entry is missing, unknown or of the wrong kind.
+        """
+        known = {item.name for item in fields(cls)} - {"folder", "bundled"}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ModelError(
+                f"The card of {folder.name} has unknown entries: "
+                f"{', '.join(unknown)}. A newer version of napari-wsol may know them."
+            )
+        plain = {
+            key: tuple(cast("list[object]", value))
+            if isinstance(value, list)
+            else value
+            for key, value in values.items()
+        }
+        try:
+            table = cast("Mapping[str, object]", plain.pop("spec"))
+            spec = ModelSpec(
+                **{
+                    key: tuple(cast("list[object]", value))
+                    if isinstance(value, list)
+                    else value
+                    for key, value in table.items()
+                }  # type: ignore[arg-type]
+            )
+            return cls(**plain, spec=spec, folder=folder, bundled=bundled)  # type: ignore[arg-type]
+        except (KeyError, TypeError, ConfigError) as error:
+            raise ModelError(
+                f"The card of {folder.name} is incomplete or damaged ({error}). "
+                "Get the model again from where it came."
+            ) from error

@@ -1,0 +1,253 @@
+"""Models as folders: a card, a recipe, weights. Bundled ones and the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import platformdirs
+import safetensors
+import safetensors.torch
+import tomli_w
+import torch
+
+from napari_wsol.errors import ExportError, ModelError, UnknownNameError
+from napari_wsol.inference import choose_device
+from napari_wsol.methods import Model, evaluating
+from napari_wsol.methods.card import Card
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CARD, WEIGHTS, RECIPE = "card.toml", "weights.safetensors", "recipe.toml"
+CHECK_SIDE = 64
+CHECK_TOLERANCE = 1e-3
+
+
+def data_folder() -> Path:
+    """Where the user's own models and work are kept.
+
+    The environment variable ``NAPARI_WSOL_HOME`` moves it.
+    """
+    home = os.environ.get("NAPARI_WSOL_HOME")
+    if home:
+        return Path(home)
+    return platformdirs.user_data_path("napari-wsol", appauthor=False)
+
+
+def user_folder() -> Path:
+    """Folder of the user's own models; put a model folder there to install it."""
+    return data_folder() / "models"
+
+
+def bundled_folder() -> Path:
+    """Folder of the models that came with the package."""
+    inside = Path(__file__).parent / "models"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "models"
+
+
+def list_models() -> list[Card]:
+    """Cards of all installed models: bundled ones first, then the user's own.
+
+    A user's model that is damaged is left out here; ``load_model`` says what is wrong.
+    """
+    cards: list[Card] = []
+    for folder, bundled in ((bundled_folder(), True), (user_folder(), False)):
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            if not (path / CARD).is_file():
+                continue
+            try:
+                cards.append(read_card(path, bundled=bundled))
+            except ModelError:
+                if bundled:
+                    raise
+    return cards
+
+
+def read_card(folder: Path, *, bundled: bool = False) -> Card:
+    """The card of a model folder.
+
+    Raises:
+        ModelError: there is none, or it cannot be read.
+    """
+    try:
+        values = tomllib.loads((folder / CARD).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{folder} is not a model folder: it has no {CARD}."
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"The card of {folder} cannot be read: {error}.") from error
+    return Card.from_dict(values, folder=folder, bundled=bundled)
+
+
+def find_card(name_or_path: str | Path) -> Card:
+    """The card of a model by its name or its folder.
+
+    Raises:
+        UnknownNameError: no installed model has this name; names the choices.
+        ModelError: the folder is not a model.
+    """
+    cards = list_models()
+    for card in cards:
+        if card.name == str(name_or_path):
+            return card
+    path = Path(name_or_path)
+    if path.is_file() and path.name in (CARD, WEIGHTS):
+        path = path.parent
+    if path.is_dir():
+        return read_card(path, bundled=path.resolve().parent == bundled_folder())
+    if path.is_file():
+        raise ModelError(
+            f"{path} is a file; give the folder of a model (with {CARD} and {WEIGHTS})."
+        )
+    names = ", ".join(card.name for card in cards) or "none"
+    raise UnknownNameError(
+        f"There is no model “{name_or_path}”. Installed: {names}. "
+        f"Your own models belong in {user_folder()}."
+    )
+
+
+def load_model(name_or_path: str | Path | Card, device: str = "auto") -> Model:
+    """A model, ready to run.
+
+    Args:
+        name_or_path: name of an installed model, or a model folder.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        UnknownNameError: no such model.
+        ModelError: the weights are missing, damaged, or do not fit the card.
+        ConfigError: the device does not work.
+    """
+    card = name_or_path if isinstance(name_or_path, Card) else find_card(name_or_path)
+    path = card.folder / WEIGHTS
+    if not path.is_file():
+        raise ModelError(
+            f"The weights of “{card.name}” are missing ({path}). "
+            "Copy the whole model folder again."
+        )
+    if card.sha256 and sha256(path) != card.sha256:
+        raise ModelError(
+            f"The weights of “{card.name}” are not those of its card: {path} is "
+            "damaged or was changed. Copy the whole model folder again."
+        )
+    model = Model(card.spec)
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (RuntimeError, safetensors.SafetensorError, OSError) as error:
+        raise ModelError(
+            f"The weights of “{card.name}” do not fit its card: {error}"
+        ) from error
+    model.card = card
+    return model.eval().to(choose_device(device))
+
+
+def save_model(
+    model: Model, card: Card, folder: Path | None = None, *, recipe: str | None = None
+) -> Card:
+    """Writes a model folder, all or nothing.
+
+    Args:
+        model: the weights.
+        card: what to say of it; weights' sha256 and check are filled in.
+        folder: parent of the new folder; the user's own models by default.
+        recipe: text of the recipe that made it.
+
+    Returns:
+        The card as it was written.
+
+    Raises:
+        ExportError: a model of that name is there already, or it cannot be written.
+    """
+    parent = folder or user_folder()
+    target = parent / card.name
+    if target.exists():
+        raise ExportError(
+            f"There is a model in {target} already. Choose another name, "
+            "or move that folder away first."
+        )
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{card.name}-", dir=parent))
+    except OSError as error:
+        raise ExportError(f"{parent} cannot be written to: {error}.") from error
+    try:
+        card = write_model(model, card, draft, recipe=recipe)
+        draft.chmod(0o755)
+        draft.replace(target)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise ExportError(
+            f"The model could not be saved in {target}: {error}."
+        ) from error
+    return replace(card, folder=target)
+
+
+def write_model(
+    model: Model, card: Card, folder: Path, *, recipe: str | None = None
+) -> Card:
+    """Writes card and weights into a folder that exists."""
+    state = {
+        key: value.detach().cpu().contiguous()
+        for key, value in model.state_dict().items()
+    }
+    safetensors.torch.save_file(state, folder / WEIGHTS)
+    card = replace(
+        card,
+        spec=model.spec,
+        sha256=sha256(folder / WEIGHTS),
+        check={"side": CHECK_SIDE, "logits": check_logits(model)},
+        folder=folder,
+    )
+    (folder / CARD).write_text(tomli_w.dumps(card.to_dict()), "utf-8")
+    if recipe is not None:
+        (folder / RECIPE).write_text(recipe, "utf-8")
+    return card
+
+
+def verify(card: Card) -> None:
+    """Checks a model's files and that the network still computes what it did.
+
+    Raises:
+        ModelError: says what is different.
+    """
+    model = load_model(card, device="cpu")
+    expected = cast("tuple[float, ...]", card.check.get("logits", ()))
+    if not expected:
+        raise ModelError(f"The card of “{card.name}” has no check values.")
+    found = check_logits(model)
+    worst = max(abs(a - b) for a, b in zip(expected, found, strict=True))
+    if worst > CHECK_TOLERANCE:
+        raise ModelError(
+            f"“{card.name}” gives {found} where its card says {list(expected)}: "
+            "this version of torch or the weights compute something else."
+        )
+
+
+def check_logits(model: Model) -> list[float]:
+    """Image logits of a fixed pattern: any change of the network shows in them."""
+    with evaluating(model), torch.inference_mode():
+        features = model.encoder(_check_input().to(model.device))
+        return [round(float(value), 6) for value in model.image_logits(features)[0]]
+
+
+def _check_input() -> Tensor:
+    ramp = torch.linspace(-1, 1, CHECK_SIDE)
+    rows, columns = ramp[:, None], ramp[None, :]
+    planes = [rows + 0 * columns, torch.sin(9 * columns) + 0 * rows, rows * columns]
+    return torch.stack(planes)[None]
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,67 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_wsol.errors import ImageError
+from napari_wsol.evaluation import max_box_acc
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def golden():
+    text = (GOLDEN / "metric_boxacc.json").read_text(encoding="utf-8")
+    return json.loads(text), np.load(GOLDEN / "metric_boxacc.npz")
+
+
+@pytest.mark.parametrize("all_contours", [False, True])
+def test_max_box_acc_equals_the_published_code(golden, all_contours):
+    case, arrays = golden
+    result = max_box_acc(
+        arrays["maps_u16"] / 1024.0,
+        list(case["gt_boxes"].values()),
+        all_contours=all_contours,
+    )
+    number = int(all_contours)
+    wanted = case["report"][f"multi_contour_{number}"]
+    for percent, tau in zip((30, 50, 70), wanted["best_tau"], strict=True):
+        iou = percent / 100
+        assert result.accuracy[iou] == wanted["MaxBoxAcc"][str(percent)]
+        assert result.threshold[iou] == pytest.approx(tau)
+        np.testing.assert_allclose(
+            result.curves[iou], arrays[f"curve_mc{number}_iou{percent}"]
+        )
+    assert result.mean == pytest.approx(250 / 3)
+
+
+def test_box_of_a_bright_square_fits():
+    scores = np.zeros((40, 40))
+    scores[10:20, 5:25] = 1.0
+    result = max_box_acc([scores], [[5, 10, 24, 19]], ious=(0.5, 0.8))
+    assert result.accuracy == {0.5: 100.0, 0.8: 100.0}
+
+
+def test_largest_contour_is_the_one_with_the_largest_area():
+    scores = np.zeros((40, 40))
+    scores[2:8, 2:8] = 1.0
+    scores[20, 1:39] = 1.0  # a long line encloses no area
+    square, line = [2, 2, 7, 7], [1, 20, 38, 21]
+    largest = {"ious": (0.5,), "all_contours": False}
+    assert max_box_acc([scores], [square], **largest).accuracy[0.5] == 100
+    assert max_box_acc([scores], [line], **largest).accuracy[0.5] == 0
+    assert max_box_acc([scores], [line], ious=(0.5,)).accuracy[0.5] == 100
+
+
+def test_constant_map_has_the_box_of_the_whole_image_or_of_a_corner():
+    flat = np.full((20, 20), 0.5)
+    assert max_box_acc([flat], [[0, 0, 19, 19]]).accuracy[0.7] == 100
+    nothing = np.zeros((20, 20))
+    assert max_box_acc([nothing], [[5, 5, 9, 9]]).accuracy[0.3] == 0
+
+
+@pytest.mark.parametrize("boxes", [[], [[1, 2, 3]]])
+def test_image_without_a_box_is_refused(boxes):
+    with pytest.raises(ImageError, match="at least one reference box"):
+        max_box_acc([np.ones((4, 4))], [boxes])
