@@ -1,7 +1,7 @@
 #!/bin/sh
 # The checks of the lint job, without the network: all run, the result is good only if each is.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 status=0
 check() {

@@ -2,7 +2,7 @@
 # Run every test: once all but the window, then the window under each Qt binding.
 # Arguments go to pytest. All parts run, and the result is good only if each is.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 . tools/system.sh
 
 # The last resort against a process that hangs while it ends, where pytest has no say.

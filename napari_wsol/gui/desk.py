@@ -50,6 +50,7 @@ class Desk(QObject):
         self._model: str | None = None
         self._closed = False
         self._was_stopped = False
+        self._is_eager = False
         self.comparison = Comparison(window)
         self._connect_panels()
         self._connect_session()
@@ -129,6 +130,17 @@ class Desk(QObject):
         self._session.use(name)
         self._update()
 
+    def prefer_model(self, name: str) -> None:
+        """Start with this model rather than the first of the list."""
+        self._model = name
+        if self._catalogue is not None:
+            self.show_catalogue(self._catalogue)
+
+    def localize_when_ready(self) -> None:
+        """Press Localize as soon as it can be pressed."""
+        self._is_eager = True
+        self._update()
+
     def choose_tool(self, tool: str) -> None:
         """Take a brush, by key."""
         if self._stage.image is not None:
@@ -145,6 +157,8 @@ class Desk(QObject):
         panel = self._window.localize_panel
         panel.show_models(catalogue.cards, self._model)
         panel.show_devices(catalogue.devices)
+        if self._model is not None and self._model != getattr(panel.card, "name", ""):
+            self.warn(f"There is no model “{self._model}”; choose one of the list.")
         if panel.card is not None:
             self.use_model(panel.card.name)
         self._update()
@@ -173,7 +187,7 @@ class Desk(QObject):
 
     def _on_opened(self, layer: Image, done: Future[Slide]) -> None:
         window = self._window
-        if self._closed or layer is not window.image_line.layer:
+        if self._closed or layer != window.image_line.layer:
             return
         if done.exception() is not None:
             # The sentence comes with the failed job; here only the choice goes back.
@@ -310,3 +324,6 @@ class Desk(QObject):
         has_image = self._stage.image is not None
         window.correct_panel.set_ready(has_image, session.result is not None)
         window.export_panel.set_ready(bool(session.heatmaps))
+        if self._is_eager and has_image and not reason and session.model is not None:
+            self._is_eager = False
+            self.localize()

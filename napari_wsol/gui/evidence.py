@@ -72,7 +72,7 @@ class EvidenceLayers(QObject):
 
     def place_on(self, source: Image | None) -> None:
         """Show heatmaps of another image: those of the one before go."""
-        if source is self._source:
+        if source == self._source:
             return
         self.clear()
         self._follow(source)

@@ -158,7 +158,7 @@ class ImageLine(QWidget):
 
     def _on_activated(self, place: int) -> None:
         layer = self.box.itemData(place)
-        if layer is not self._layer:
+        if layer != self._layer:
             self._choose(layer)
 
     def _on_inserted(self, event: Event) -> None:
@@ -172,7 +172,7 @@ class ImageLine(QWidget):
             self._fill()
 
     def _on_removed(self, event: Event) -> None:
-        if event.value is self._layer:
+        if event.value == self._layer:
             self._choose(self._newest())
         elif isinstance(event.value, Image):
             self._fill()

@@ -87,7 +87,7 @@ class Stage(QObject):
     def work_on(self, image: Image) -> None:
         """The session has opened the image of this layer."""
         slide, canvas = self._session.slide, self._session.canvas
-        if image is not self._image:
+        if image != self._image:
             self.leave_image()
         self._image = image
         self.evidence.place_on(image)

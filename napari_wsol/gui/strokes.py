@@ -73,7 +73,7 @@ class StrokeLayer(QObject):
     def tool(self) -> str | None:
         """The brush in the hand: our layer is active and in a painting mode."""
         layer = self._layer
-        if layer is None or self._viewer.layers.selection.active is not layer:
+        if layer is None or self._viewer.layers.selection.active != layer:
             return None
         if str(layer.mode) == "erase":
             return "erase"
@@ -118,7 +118,7 @@ class StrokeLayer(QObject):
         if layer is None:
             return
         layer.visible = True
-        if self._viewer.layers.selection.active is not layer:
+        if self._viewer.layers.selection.active != layer:
             self._viewer.layers.selection.active = layer
         label = TOOLS[tool]
         if label is not None:
@@ -228,7 +228,7 @@ class StrokeLayer(QObject):
 
     def _on_removed(self, event: object) -> None:
         """The user deleted the strokes: the session hears that there are none."""
-        if event.value is self._layer and self._layer is not None:
+        if self._layer is not None and event.value == self._layer:
             self._listen(self._layer, connect=False)
             self._layer = None
             self._timer.stop()

@@ -1,4 +1,8 @@
-"""The dock: one session, four panels in the order of the work."""
+"""The dock: one session, four panels in the order of the work.
+
+napari hands plugins a proxy of the viewer, so one layer may come wrapped or not: layers
+are compared with ``==`` here, never with ``is``.
+"""
 
 # pyright: basic
 from __future__ import annotations
@@ -92,7 +96,7 @@ class WsolWidget(QWidget):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         inner.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         scroll.setWidget(inner)
-        self.scroll = scroll
+        self.scroll_area = scroll
         self.status.setContentsMargins(6, 2, 6, 4)
         self.status.setWordWrap(True)
         outer = QVBoxLayout(self)

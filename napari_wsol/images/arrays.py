@@ -53,6 +53,8 @@ class ArraySlide:
     """An array as a slide. See :class:`~napari_wsol.images.slide.Slide`."""
 
     associated: tuple[str, ...] = ()
+    _fingerprint: str | None = None
+    _is_closed = False
 
     def __init__(
         self,
@@ -77,10 +79,10 @@ class ArraySlide:
             reader: who read the pixels.
             path: the file they came from.
             notes: sentences to keep.
-            icc_profile: colour profile of the file.
+            icc_profile: of the file.
 
         Raises:
-            ImageError: not an image: a stack, channel-first, empty, NaN, too small.
+            ImageError: a stack, channel-first, empty, NaN, too small.
         """
         self.name = name or (path.name if path else "array")
         self.path = path
@@ -92,9 +94,8 @@ class ArraySlide:
         shapes = [_image_shape(array, self.name, rgb=rgb) for array in self._arrays]
         _check_pyramid(self._arrays, shapes, self.name)
         self.levels: tuple[Level, ...] = build_levels(shapes)
-        self._reading = plan_reading(
-            list(self._survey()), colour_of(self._arrays[0].shape)
-        )
+        colour = colour_of(self._arrays[0].shape)
+        self._reading = plan_reading(list(self._survey()), colour)
         self.notes = (self._reading.note, *notes)
         self._fingerprint: str | None = None
 

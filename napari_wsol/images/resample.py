@@ -76,32 +76,40 @@ def read_region(  # noqa: PLR0917 - a rectangle takes four numbers
         ImageError: a pixel is not a number, or the downsampling impossible.
     """
     result = np.full((max(height, 0), max(width, 0), 3), 255, np.uint8)
-    shape = region_shape(slide.shape, downsample)
+    grid = region_shape(slide.shape, downsample)
+    wanted = (
+        range(max(y, 0), min(y + height, grid[0])),
+        range(max(x, 0), min(x + width, grid[1])),
+    )
+    if wanted[0] and wanted[1]:
+        for pixels, at in _pieces(slide, downsample, grid, wanted):
+            paste(result, (y, x), pixels, at)
+    return result
+
+
+def _pieces(
+    slide: Slide, downsample: float, grid: tuple[int, int], wanted: tuple[range, range]
+) -> Iterator[tuple[Rgb, tuple[int, int]]]:
+    """Pixels that cover what is wanted of the grid, and where they lie on it."""
     index = choose_level(slide, downsample)
     level = slide.levels[index]
-    rows = _Axis.plan(downsample / level.downsample[0], shape[0], level.height)
-    columns = _Axis.plan(downsample / level.downsample[1], shape[1], level.width)
+    rows = _Axis.plan(downsample / level.downsample[0], grid[0], level.height)
+    columns = _Axis.plan(downsample / level.downsample[1], grid[1], level.width)
     if rows.ratio == columns.ratio == 1:
-        at = (max(y, 0), max(x, 0))
-        inside = (
-            range(at[0], min(y + height, shape[0])),
-            range(at[1], min(x + width, shape[1])),
-        )
-        paste(result, (y, x), _read_repeating(slide, index, *inside), at)
-        return result
+        at = (wanted[0].start, wanted[1].start)
+        yield _read_repeating(slide, index, *wanted), at
+        return
     # The height of a block is bounded by a full-width band as well: strips are read
     # whole, and those of one band of blocks must fit in the tile cache.
     rows = rows.limited(_BAND_BYTES // (3 * level.width))
-    for row in rows.blocks(y, y + height):
-        for group in columns.groups(x, x + width):
+    for row in rows.blocks(wanted[0]):
+        for group in columns.groups(wanted[1]):
             left = group[0].source.start
-            band = _read_repeating(
-                slide, index, row.source, range(left, group[-1].source.stop)
-            )
+            across = range(left, group[-1].source.stop)
+            band = _read_repeating(slide, index, row.source, across)
             for column in group:
                 cut = band[:, column.source.start - left : column.source.stop - left]
-                paste(result, (y, x), _resize(cut, row, column), (row.at, column.at))
-    return result
+                yield _resize(cut, row, column), (row.at, column.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +140,14 @@ class _Axis:
         block = max(1, min(self.block, int(source_pixels / self.ratio)))
         return _Axis(self.ratio, self.grid, self.source, block)
 
-    def blocks(self, start: int, stop: int) -> Iterator[_Span]:
-        first = max(0, start // self.block)
-        last = -(-min(stop, self.grid) // self.block)
-        for index in range(first, last):
-            yield self._span(index)
+    def blocks(self, wanted: range) -> Iterator[_Span]:
+        last = -(-wanted.stop // self.block)
+        return map(self._span, range(wanted.start // self.block, last))
 
-    def groups(self, start: int, stop: int) -> Iterator[list[_Span]]:
+    def groups(self, wanted: range) -> Iterator[list[_Span]]:
         """Neighbouring blocks whose source is read at once."""
         group: list[_Span] = []
-        for span in self.blocks(start, stop):
+        for span in self.blocks(wanted):
             if group and span.source.stop - group[0].source.start > _BLOCK_SOURCE:
                 yield group
                 group = []
@@ -165,8 +171,6 @@ class _Axis:
 def _read_repeating(slide: Slide, level: int, rows: range, columns: range) -> Rgb:
     """Pixels of a level, its last row and column repeated beyond its end."""
     size = slide.levels[level]
-    if not (rows and columns):
-        return np.empty((0, 0, 3), np.uint8)
     y, x = min(rows.start, size.height - 1), min(columns.start, size.width - 1)
     height = max(1, min(rows.stop, size.height) - y)
     width = max(1, min(columns.stop, size.width) - x)

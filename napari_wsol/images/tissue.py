@@ -76,7 +76,7 @@ def _find_tissue(score: npt.NDArray[np.float32]) -> Mask:
     )
     threshold, separation = _otsu(smooth)
     bright = smooth[smooth <= threshold]
-    level, low = np.percentile(bright, [50, 5])
+    level, low = np.percentile(bright if bright.size else smooth, [50, 5])
     is_glass = (
         bright.size >= _MIN_SHARE * smooth.size
         and separation >= _MIN_SEPARATION

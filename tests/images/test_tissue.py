@@ -35,8 +35,10 @@ def test_the_stained_part_is_tissue(downsample):
         for n, size in zip(mask.shape, truth.shape, strict=True)
     ]
     truth = truth[np.ix_(*at)]
-    assert (mask & truth).sum() / (mask | truth).sum() > 0.9
     assert mask[truth].all()
+    # A rim of about two cells is added, so that no tile with tissue is left out.
+    rim = 2 * np.pi * 200 / downsample * 3
+    assert (mask & ~truth).sum() < rim
 
 
 def test_a_fine_mask_of_a_large_slide_comes_from_an_overview():

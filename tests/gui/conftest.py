@@ -1,0 +1,208 @@
+"""A real viewer, a real dock, and a real model with known answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari", reason="the window needs the napari extra")
+pytest.importorskip("pytestqt", reason="the window is tested with pytest-qt")
+
+import torch
+from napari_wsol.encoders import Encoder, list_encoders, register_encoder
+from napari_wsol.gui.widget import WsolWidget
+from napari_wsol.methods import Model, ModelSpec
+from napari_wsol.methods.card import Card
+from napari_wsol.zoo import save_model
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
+from torch import nn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WAIT = 60_000
+CELL = 4
+"""Pixels a cell of the tiny model's maps."""
+
+if "tiny-brightness" not in list_encoders():
+
+    @register_encoder("tiny-brightness")
+    class Brightness(Encoder):
+        """Mean colour of CELL × CELL pixels."""
+
+        def __init__(self, *, output_stride=CELL, taps=None):
+            super().__init__()
+            del output_stride
+            self.pool = nn.AvgPool2d(CELL, ceil_mode=True, count_include_pad=False)
+            self.choose(taps, {"pool": 3})
+
+        def stages(self):
+            yield "pool", self.pool
+
+        def path(self):
+            yield "pool", (CELL, CELL, 1), 0
+
+
+def tiny_model() -> tuple[Model, Card]:
+    """Bright is foreground: CAM and PixelCAM follow the brightness."""
+    spec = ModelSpec(
+        encoder="tiny-brightness", classes=("dark", "bright"), heads=("cam", "pixelcam")
+    )
+    model = Model(spec)
+    rows = torch.tensor([[-1.0] * 3, [1.0] * 3])
+    with torch.no_grad():
+        model.heads["cam"].fc.weight.copy_(rows)
+        model.heads["cam"].fc.bias.copy_(torch.tensor([0.0, 20.0]))
+        model.heads["pixelcam"].conv4.weight.copy_(rows[:, :, None, None])
+        model.heads["pixelcam"].conv4.bias.zero_()
+    card = Card(
+        name="tiny",
+        title="Tiny brightness",
+        summary="Finds bright things. Made for tests.",
+        spec=spec,
+        methods=("pixelcam", "cam"),
+        primary="pixelcam",
+        finds="a bright thing",
+        license="CC0-1.0",
+        limits=("Knows nothing but brightness.",),
+    )
+    return model, card
+
+
+def square_image(size: int = 128) -> np.ndarray:
+    """Dark, with one bright square at rows 32–63, columns 64–95."""
+    image = np.full((size, size, 3), 40, np.uint8)
+    image[32:64, 64:96] = 220
+    return image
+
+
+@pytest.fixture(autouse=True)
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of the user with the tiny model in it."""
+    monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
+    model, card = tiny_model()
+    save_model(model, card, tmp_path / "home" / "models")
+    return tmp_path / "home"
+
+
+class Bench:
+    """A person's hands and eyes."""
+
+    def __init__(self, proxy, qtbot) -> None:
+        self.proxy = proxy
+        self.viewer = proxy.__wrapped__  # for the canvas, to which events are sent
+        self.qtbot = qtbot
+        # Plugins get the proxy from napari, so the dock must work with one.
+        self.widget = WsolWidget(proxy)
+        self.widget.desk.prefer_model("tiny")
+        self.viewer.window.add_dock_widget(self.widget, name="wsol", area="right")
+        self.session = self.widget.session
+
+    @property
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.viewer.layers]
+
+    def layer(self, start: str):
+        return next(x for x in self.viewer.layers if x.name.startswith(start))
+
+    def until(self, condition) -> None:
+        self.qtbot.waitUntil(condition, timeout=WAIT)
+
+    def click(self, button) -> None:
+        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    def open(self, data, **options):
+        """Add an image layer and wait until the dock works on it."""
+        layer = self.viewer.add_image(data, **options)
+        self.until(lambda: self.widget.stage.image == layer)
+        self.until(lambda: self.session.model is not None)
+        return layer
+
+    def localize(self) -> None:
+        self.click(self.widget.localize_panel.localize_button)
+        self.until(lambda: len(self.widget.stage.heatmaps()) == 2)
+        self.until(lambda: not self.session.is_busy)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Paint from one world position to another with the left mouse button."""
+        canvas = self.viewer.window._qt_viewer.canvas.native
+        points = [
+            self._on_canvas(np.add(start, share * np.subtract(end, start)))
+            for share in np.linspace(0, 1, 9)
+        ]
+        left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+        kind = QEvent.Type
+        send = QApplication.sendEvent
+        send(canvas, _mouse(canvas, kind.MouseMove, points[0], none, none))
+        send(canvas, _mouse(canvas, kind.MouseButtonPress, points[0], left, left))
+        for point in points[1:]:
+            send(canvas, _mouse(canvas, kind.MouseMove, point, none, left))
+        send(canvas, _mouse(canvas, kind.MouseButtonRelease, points[-1], left, none))
+
+    def move_to(self, position: tuple[float, float]) -> None:
+        """Rest the mouse over a world position."""
+        canvas, none = (
+            self.viewer.window._qt_viewer.canvas.native,
+            Qt.MouseButton.NoButton,
+        )
+        point = self._on_canvas(position)
+        QApplication.sendEvent(
+            canvas, _mouse(canvas, QEvent.Type.MouseMove, point, none, none)
+        )
+
+    def press_key(self, key: str) -> None:
+        """Press a letter while the canvas has the focus."""
+        canvas = self.viewer.window._qt_viewer.canvas.native
+        self.qtbot.keyClick(canvas, key)
+
+    def strokes(self) -> None:
+        """A foreground stroke on the dark left and a background one in the square."""
+        self.click(self.widget.correct_panel.tools["foreground"])
+        self.drag((100, 10), (100, 40))
+        self.click(self.widget.correct_panel.tools["background"])
+        self.drag((45, 70), (45, 90))
+        self.until(lambda: set(np.unique(self.session.scribbles)) == {0, 1, 2})
+
+    def refine(self) -> None:
+        rounds = len(self.session.rounds)
+        self.click(self.widget.correct_panel.refine_button)
+        self.until(lambda: len(self.session.rounds) > rounds)
+        self.until(lambda: not self.session.is_busy)
+
+    def _on_canvas(self, world) -> QPointF:
+        camera = self.viewer.scene.camera
+        height, width = self.viewer.canvas.size
+        y, x = np.subtract(world, camera.center[-2:]) * camera.zoom
+        return QPointF(width / 2 + x, height / 2 + y)
+
+
+def _mouse(widget, kind, point, button, buttons) -> QMouseEvent:
+    where = QPointF(widget.mapToGlobal(point.toPoint()))
+    return QMouseEvent(
+        kind, point, where, button, buttons, Qt.KeyboardModifier.NoModifier
+    )
+
+
+@pytest.fixture
+def make_bench(make_napari_viewer_proxy, qtbot):
+    """Opens viewers with docks, and ends the docks' work afterwards."""
+    made = []
+
+    def make() -> Bench:
+        made.append(Bench(make_napari_viewer_proxy(show=True), qtbot))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.widget.end()
+        bench.session.close(wait=True)
+
+
+@pytest.fixture
+def bench(make_bench) -> Bench:
+    """One viewer with its dock."""
+    return make_bench()

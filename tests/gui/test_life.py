@@ -1,0 +1,171 @@
+"""What goes wrong around the dock: foreign layers, bad images, closing, two viewers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.gui
+
+
+def square(size: int = 128) -> np.ndarray:
+    image = np.full((size, size, 3), 40, np.uint8)
+    image[32:64, 64:96] = 220
+    return image
+
+
+def callbacks(viewer) -> int:
+    layers = viewer.layers.events
+    return (
+        len(layers.inserted.callbacks)
+        + len(layers.removed.callbacks)
+        + len(viewer.layers.selection.events.active.callbacks)
+        + len(viewer.scene.camera.events.zoom.callbacks)
+        + len(viewer.events.theme.callbacks)
+        + len(viewer.mouse_move_callbacks)
+        + len(viewer.keymap)
+    )
+
+
+def test_foreign_layers_are_left_alone(bench):
+    stack = bench.viewer.add_image(np.zeros((2, 3, 4, 32, 32), np.uint8), name="5-D")
+    labels = bench.viewer.add_labels(np.zeros((64, 64), np.int32))
+    points = bench.viewer.add_points([(3, 3)])
+    assert bench.widget.image_line.layer is None
+    bench.open(square())
+    bench.localize()
+    assert {stack, labels, points} <= set(bench.viewer.layers)
+    assert stack.name == "5-D"
+
+
+def test_a_stack_that_is_chosen_is_refused_in_words(bench):
+    source = bench.open(square())
+    bench.localize()
+    names = bench.names
+    stack = bench.viewer.add_image(np.zeros((2, 3, 4, 32, 32), np.uint8), name="5-D")
+    box = bench.widget.image_line.box
+    box.setCurrentIndex(box.findText("5-D"))
+    box.activated.emit(box.currentIndex())
+    bench.until(lambda: bench.widget.message.is_warning)
+    bench.until(lambda: bench.widget.image_line.layer == source)
+    bench.viewer.layers.remove(stack)
+    assert bench.names == names
+    bench.strokes()  # the image that was open before is still worked on
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((1, 1, 3), np.uint8),
+        np.full((64, 64), np.nan, np.float32),
+        np.zeros((1, 64), np.uint8),
+    ],
+    ids=["1x1", "nan", "one row"],
+)
+def test_images_that_cannot_be_used_give_words(bench, pixels):
+    bench.viewer.add_image(pixels, rgb=pixels.ndim == 3, contrast_limits=(0, 255))
+    bench.until(lambda: bench.widget.message.is_warning)
+    assert len(bench.widget.message.text()) > 20
+    assert "Error" not in bench.widget.message.text()
+
+
+def test_our_layers_may_be_deleted_by_hand(bench):
+    bench.open(square())
+    bench.localize()
+    bench.strokes()
+    bench.viewer.layers.remove(bench.layer("Strokes"))
+    bench.until(lambda: not bench.session.scribbles.any())
+    bench.viewer.layers.remove(bench.layer("CAM · bright"))
+    assert not [name for name in bench.names if name.startswith("CAM")]
+    bench.widget.compare_panel.amount_box.setValue(0.7)
+    bench.localize()
+
+
+def test_another_image_takes_the_maps_away_and_keeps_the_strokes(bench):
+    first = bench.open(square(), name="first")
+    bench.localize()
+    bench.strokes()
+    painted = np.array(bench.session.scribbles)
+    bench.viewer.add_image(255 - square(), name="second")
+    line = bench.widget.image_line
+    for name in ("second", "first"):
+        line.box.setCurrentIndex(line.box.findText(name))
+        line.box.activated.emit(line.box.currentIndex())
+        layer = bench.layer(name)
+        bench.until(lambda layer=layer: bench.widget.stage.image == layer)
+        assert not [x for x in bench.names if x.startswith("PixelCAM")]
+    assert line.layer == first
+    bench.until(lambda: np.array_equal(bench.session.scribbles, painted))
+
+
+def test_deleting_the_image_invites_again(bench):
+    source = bench.open(square())
+    bench.localize()
+    bench.viewer.layers.remove(source)
+    assert bench.names == []
+    assert "Open an image" in bench.widget.image_line.words.text()
+
+
+def test_closing_the_dock_during_a_job_is_clean(bench):
+    bench.open(square(1024))
+    bench.widget.desk.localize()
+    bench.widget.parent().close()
+    bench.widget.setParent(None)
+    bench.until(lambda: not bench.session.is_busy)
+
+
+def test_closing_the_viewer_during_a_job_is_clean(bench):
+    bench.open(square(1024))
+    bench.widget.desk.localize()
+    session = bench.session
+    bench.viewer.close()
+    bench.until(lambda: not session.is_busy)
+
+
+def test_opening_and_closing_five_times_leaves_nothing_behind(bench):
+    from napari_wsol.gui.widget import WsolWidget
+
+    bench.open(square())
+    bench.localize()
+    bench.strokes()
+    window, viewer = bench.viewer.window, bench.viewer
+    window.remove_dock_widget(bench.widget)
+    bench.widget.setParent(None)
+    layers, before = len(viewer.layers), callbacks(viewer)
+    for _ in range(5):
+        widget = WsolWidget(bench.proxy)
+        widget.desk.prefer_model("tiny")
+        window.add_dock_widget(widget, name="again")
+        bench.until(lambda w=widget: w.stage.image is not None)
+        bench.until(lambda w=widget: w.session.scribbles is not None)  # found again
+        widget.desk.localize_when_ready()
+        bench.until(lambda w=widget: len(w.stage.heatmaps()) == 2)
+        window.remove_dock_widget(widget)
+        widget.setParent(None)
+    assert len(viewer.layers) == layers
+    assert callbacks(viewer) == before
+
+
+def test_two_viewers_do_not_mix(make_bench):
+    one, two = make_bench(), make_bench()
+    one.open(square(), name="left")
+    two.open(255 - square(), name="right")
+    one.localize()
+    assert not [name for name in two.names if "PixelCAM" in name]
+    two.localize()
+    assert one.session.slide.name != two.session.slide.name
+
+
+def test_the_theme_changes_without_a_word(bench):
+    bench.viewer.theme = "light"
+    bench.widget.desk.warn("Something to read.")
+    assert bench.widget.message.is_warning
+
+
+def test_keys_clash_with_napari_only_where_it_is_meant():
+    import napari
+    from napari_wsol.gui.keys import clashes
+
+    # Brushes come before napari's fill, protect and erase, on our own strokes only.
+    meant = {"B": "Labels", "E": "Labels", "F": "Labels", "Enter": "Labels"}
+    assert clashes(napari.Viewer, ["B", "E", "F", "R", "Enter"]) == meant

@@ -1,0 +1,274 @@
+"""The person's way through the dock: real buttons are clicked, real layers are read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QWidget
+
+pytestmark = pytest.mark.gui
+
+STALE = "older than your last stroke"
+
+
+def square(size: int = 128) -> np.ndarray:
+    image = np.full((size, size, 3), 40, np.uint8)
+    image[32:64, 64:96] = 220
+    return image
+
+
+def centroid(layer) -> np.ndarray:
+    """World position of the weighted centre of what is above one half."""
+    values = np.asarray(layer.data) * (np.asarray(layer.data) > 0.5)
+    cells = np.argwhere(values > 0)
+    weights = values[values > 0]
+    centre = (cells * weights[:, None]).sum(0) / weights.sum()
+    return np.asarray(layer.data_to_world(centre))
+
+
+def test_the_dock_opens_without_torch():
+    code = "import sys, napari_wsol.gui.widget; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_empty_viewer_invites(bench):
+    line = bench.widget.image_line
+    assert "Open an image" in line.words.text()
+    assert not bench.widget.localize_panel.localize_button.isEnabled()
+    bench.until(line.sample_button.isVisible)
+    bench.click(line.sample_button)
+    bench.until(lambda: bench.widget.stage.image is not None)
+    assert "512" in line.words.text()
+
+
+@pytest.mark.parametrize(
+    ("scale", "translate"), [((1, 1), (0, 0)), ((0.5, 0.5), (0, 0)), ((0.25, 0.25), (30, -7))]
+)
+def test_maps_lie_on_their_image_to_half_a_cell(bench, scale, translate):
+    source = bench.open(square(), scale=scale, translate=translate)
+    bench.localize()
+    expected = np.asarray(source.data_to_world((47.5, 79.5)))
+    for start in ("PixelCAM · bright · probability", "CAM · bright · score"):
+        layer = bench.layer(start)
+        assert layer.data.shape == (32, 32)  # feature resolution, never upsampled
+        assert tuple(layer.contrast_limits) == (0, 1)
+        assert np.abs(centroid(layer) - expected).max() <= 0.5 * 4 * scale[0]
+
+
+def test_maps_follow_a_rotated_sheared_multiscale_image(bench):
+    levels = [square(256), square(256)[::2, ::2]]
+    source = bench.open(levels, multiscale=True, rotate=30, shear=[0.2], scale=(2, 3))
+    bench.localize()
+    layer = bench.layer("PixelCAM")
+    expected = np.asarray(source.data_to_world((47.5, 79.5)))
+    assert np.abs(centroid(layer) - expected).max() < 1e-3 + 2 * 3
+
+
+def test_the_contour_follows_the_threshold(bench):
+    image = np.zeros((128, 128, 3), np.uint8)
+    image[...] = np.linspace(0, 255, 128)[None, :, None]
+    bench.open(image)
+    bench.localize()
+    contour, panel = bench.layer("PixelCAM · contour"), bench.widget.compare_panel
+
+    def left_edge() -> float:
+        return float(contour.data[:, 0, 1].min())
+
+    bench.until(lambda: len(contour.data) > 0)
+    before = left_edge()
+    panel.amount_box.setValue(0.9)
+    bench.until(lambda: left_edge() > before + 2)
+    bench.click(panel.contours)
+    bench.until(lambda: not contour.visible)
+
+
+def test_share_of_tissue_cuts_every_method_at_equal_terms(bench):
+    bench.open(square())
+    bench.localize()
+    panel = bench.widget.compare_panel
+    panel.currency_box.setCurrentIndex(panel.currency_box.findData("area"))
+    panel.currency_box.activated.emit(panel.currency_box.currentIndex())
+    panel.amount_box.setValue(6.0)
+    bench.until(lambda: panel.threshold.currency == "area")
+
+    def shares():
+        cuts = bench.widget.stage.cuts
+        return [
+            float((heatmap.values >= cuts[heatmap.method]).mean())
+            for heatmap in bench.widget.stage.heatmaps()
+        ]
+
+    bench.until(lambda: all(abs(share - 0.06) < 0.02 for share in shares()))
+
+
+def test_a_click_on_a_region_flies_there(bench):
+    bench.open(square())
+    bench.localize()
+    regions = bench.widget.compare_panel.regions
+    bench.until(lambda: regions.count() == 1)
+    assert "1 region" in bench.widget.compare_panel.summary.text()
+    regions.itemClicked.emit(regions.item(0))
+    centre = np.asarray(bench.viewer.scene.camera.center[-2:])
+    assert np.abs(centre - (47.5, 79.5)).max() <= 2
+
+
+def test_the_probe_reads_every_method_at_the_cursor(bench):
+    bench.open(square())
+    bench.localize()
+    table = bench.widget.compare_panel.probe
+    bench.until(table.isVisible)
+    bench.move_to((48, 80))
+    bench.until(lambda: table.item(0, 3).text() == "●")
+    assert float(table.item(0, 1).text()) > 0.9
+    bench.move_to((110, 20))
+    bench.until(lambda: table.item(0, 3).text() == "○")
+
+
+def test_side_by_side_gives_every_method_its_image_and_goes_away_cleanly(bench):
+    source = bench.open(square())
+    bench.localize()
+    before, grid = list(bench.viewer.layers), bench.viewer.canvas.grid
+    stride = grid.stride
+    bench.click(bench.widget.compare_panel.side_by_side)
+    assert grid.enabled
+    copies = [x for x in bench.viewer.layers if x not in before]
+    assert len(copies) == 2
+    assert all(copy.data is source.data for copy in copies)
+    cells = {
+        x.name: grid.position(k, bench.viewer.layers)
+        for k, x in enumerate(bench.viewer.layers)
+    }
+    assert cells["image under PixelCAM"] == cells["PixelCAM · contour"] == (0, 0)
+    assert cells["image under CAM"] == cells["CAM · contour"] == (0, 1)
+    bench.click(bench.widget.compare_panel.overlay)
+    assert not grid.enabled
+    assert grid.stride == stride
+    assert set(bench.viewer.layers) == set(before)
+
+
+def test_napari_s_own_grid_button_leaves_side_by_side(bench):
+    bench.open(square())
+    bench.localize()
+    bench.click(bench.widget.compare_panel.side_by_side)
+    bench.viewer.canvas.grid.enabled = False
+    assert bench.widget.compare_panel.overlay.isChecked()
+    assert not [name for name in bench.names if name.startswith("image under")]
+
+
+def test_strokes_refine_the_map_and_revert_brings_it_back(bench):
+    bench.open(square())
+    bench.localize()
+    layer = bench.layer("PixelCAM · bright")
+    before = np.array(layer.data)
+    bench.strokes()
+    bench.until(lambda: STALE in layer.name)
+    assert "2 strokes · 1 foreground, 1 background" in (
+        bench.widget.correct_panel.balance.text()
+    )
+    bench.refine()
+    bench.until(lambda: STALE not in layer.name)
+    assert bench.layer("PixelCAM · bright") == layer  # the same layer, in place
+    after = np.array(layer.data)
+    assert np.abs(after - before).max() > 0.2
+    assert layer.metadata["napari-wsol"]["round"] == 1
+    assert len(bench.widget.correct_panel.curve.values) > 1
+    dots = bench.widget.correct_panel.dots
+    assert len(dots.buttons) == 2
+    bench.click(dots.buttons[0])
+    bench.until(lambda: bench.session.round_index == 0)
+    bench.until(lambda: np.array_equal(layer.data, before))
+    assert len(bench.session.rounds) == 2
+
+
+def test_undo_reaches_the_session(bench):
+    bench.open(square())
+    bench.localize()
+    bench.strokes()
+    painted = np.array(bench.session.scribbles)
+    strokes = bench.widget.stage.strokes.layer
+    strokes.undo()
+    bench.until(lambda: 1 not in bench.session.scribbles)
+    strokes.redo()
+    bench.until(lambda: np.array_equal(bench.session.scribbles, painted))
+
+
+def test_one_kind_of_strokes_gives_words_and_changes_nothing(bench):
+    bench.open(square())
+    bench.localize()
+    layer = bench.layer("PixelCAM · bright")
+    before = np.array(layer.data)
+    bench.click(bench.widget.correct_panel.tools["foreground"])
+    bench.drag((100, 10), (100, 40))
+    bench.until(lambda: 2 in (bench.session.scribbles if bench.session.scribbles is not None else ()))
+    bench.click(bench.widget.correct_panel.refine_button)
+    bench.until(lambda: bench.widget.message.is_warning)
+    assert "background" in bench.widget.message.text()
+    assert np.array_equal(layer.data, before)
+    assert len(bench.session.rounds) == 1
+
+
+def test_cancel_leaves_everything_as_it_was(bench):
+    bench.open(square())
+    bench.localize()
+    names = bench.names
+    before = np.array(bench.layer("PixelCAM · bright").data)
+    bench.widget.desk.localize()
+    bench.widget.desk.cancel()
+    bench.until(lambda: not bench.session.is_busy)
+    assert bench.names == names
+    assert np.array_equal(bench.layer("PixelCAM · bright").data, before)
+
+
+def test_brush_keys_work_on_the_canvas_and_napari_keeps_its_own(bench):
+    bench.open(square())
+    shapes = bench.viewer.add_shapes()
+    bench.viewer.layers.selection.active = bench.viewer.layers[0]
+    bench.press_key("f")
+    bench.until(lambda: bench.widget.stage.strokes.tool == "foreground")
+    bench.press_key("b")
+    assert bench.widget.stage.strokes.tool == "background"
+    bench.press_key("e")
+    assert bench.widget.stage.strokes.tool == "erase"
+    assert bench.widget.correct_panel.tools["erase"].isChecked()
+    bench.viewer.layers.selection.active = shapes
+    bench.press_key("b")  # napari: move the shape to the back
+    assert bench.widget.stage.strokes.tool is None
+    bench.viewer.layers.selection.active = bench.viewer.layers[0]
+    bench.press_key("\r")
+    bench.until(lambda: len(bench.widget.stage.heatmaps()) == 2)
+
+
+def test_export_writes_the_files_and_names_them(bench, tmp_path):
+    bench.open(square(), name="one square")
+    bench.localize()
+    panel = bench.widget.export_panel
+    panel.expand(animate=False)
+    panel.folder_line.setText(str(tmp_path / "out"))
+    bench.until(panel.export_button.isVisible)
+    bench.click(panel.export_button)
+    bench.until(lambda: panel.recent.count() == 1)
+    written = {path.suffix for path in (tmp_path / "out").iterdir()}
+    assert {".png", ".tiff", ".geojson", ".csv", ".json"} <= written
+    assert "mask.png" in bench.widget.message.text()
+
+
+def test_no_control_is_wider_than_the_dock_and_each_says_what_it_does(bench):
+    bench.open(square())
+    bench.localize()
+    widget = bench.widget
+    widget.export_panel.expand(animate=False)
+    widget.setFixedWidth(320)
+    inner, view = widget.scroll_area.widget(), widget.scroll_area.viewport()
+    bench.until(lambda: inner.width() == view.width())
+    for panel in (widget.localize_panel, widget.compare_panel, widget.export_panel):
+        assert panel.minimumSizeHint().width() <= view.width()
+    kinds = ("QPushButton", "QCheckBox", "QComboBox", "QSlider", "QDoubleSpinBox")
+    silent = [
+        child
+        for child in inner.findChildren(QWidget)
+        if type(child).__name__ in kinds and not child.toolTip()
+    ]
+    assert not silent
