@@ -44,4 +44,4 @@ screenshots: setup ## run the demo unattended and save the README's pictures
 
 clean: ## remove the environment, caches and build products
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
-	find napari_wsol tests benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -29,15 +29,21 @@ class EncodedImage:
         shape: rows and columns of the network's input.
         channels: of each map.
         strides: input pixels a cell of each map.
+        offsets: input pixel under the centre of cell 0 of each map.
     """
 
     def __init__(
-        self, shape: tuple[int, int], channels: Sequence[int], strides: Sequence[int]
+        self,
+        shape: tuple[int, int],
+        channels: Sequence[int],
+        strides: Sequence[int],
+        offsets: Sequence[float],
     ) -> None:
         sizes = [(-(-shape[0] // item), -(-shape[1] // item)) for item in strides]
         cells = sum(c * h * w for c, (h, w) in zip(channels, sizes, strict=True))
         dtype = torch.float32 if 4 * cells <= SMALL_BYTES else torch.bfloat16
         self.strides = tuple(strides)
+        self.offsets = tuple(offsets)
         self.done: set[int] = set()
         self.maps = [
             torch.zeros(1, count, *size, dtype=dtype)
@@ -59,7 +65,8 @@ class EncodedImage:
 
     def features(self) -> Features:
         """The maps as float32, each (1, C, h, w)."""
-        return Features(tuple(item.float() for item in self.maps), self.strides)
+        maps = tuple(item.float() for item in self.maps)
+        return Features(maps, self.strides, self.offsets)
 
 
 class FeatureCache:

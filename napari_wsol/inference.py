@@ -203,7 +203,9 @@ def encode(
     )
     image = cache.get(key) if cache is not None else None
     if image is None:
-        image = EncodedImage(seen.shape, encoder.channels, encoder.strides)
+        image = EncodedImage(
+            seen.shape, encoder.channels, encoder.strides, encoder.offsets
+        )
         if cache is not None:
             cache.put(key, image)
     total = len(grid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -16,3 +17,40 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("the shared data folder is not here (set WSOL_SHARED to it)")
     return folder / "data"
+
+
+@pytest.fixture
+def small_model():
+    """A small real network with all heads: the first seven blocks of a MobileNetV2."""
+    import torch
+
+    from napari_wsol.methods import HEADS, Model, ModelSpec
+
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        encoder="mobilenet_v2",
+        classes=("dark", "bright"),
+        heads=HEADS,
+        taps=("features.3", "features.6"),
+        standardize=True,
+    )
+    return Model(spec).eval()
+
+
+@pytest.fixture
+def tissue() -> np.ndarray:
+    """(131, 157, 3) uint8: noise with a bright square, sizes that divide by nothing."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(60, 120, (131, 157, 3)).astype(np.uint8)
+    image[40:80, 60:100] += 100
+    return image
+
+
+@pytest.fixture
+def strokes(tissue: np.ndarray) -> np.ndarray:
+    """Foreground on the square, background beside it."""
+    labels = np.zeros(tissue.shape[:2], np.uint8)
+    labels[55:60, 65:95] = 2
+    labels[10:15, 20:140] = 1
+    labels[100:120, 20:25] = 1
+    return labels

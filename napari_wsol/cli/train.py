@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,8 +17,6 @@ from rich.text import Text
 from napari_wsol.cli.console import errors, output
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_wsol.learning.pretrain import TrainStep
 
 ROWS = 12

@@ -30,6 +30,7 @@ class Encoder(nn.Module):
         taps: names of the maps it gives, finest first.
         channels: channels of each.
         strides: input pixels a cell of each.
+        offsets: input pixel under the centre of cell 0 of each, by the padding.
         halo: input pixels of context that make a tile's inner part exact.
     """
 
@@ -40,6 +41,7 @@ class Encoder(nn.Module):
     taps: tuple[str, ...]
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    offsets: tuple[float, ...]
     halo: int
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
@@ -51,7 +53,7 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def choose(self, taps: Iterable[str] | None, all_taps: dict[str, int]) -> None:
-        """Fixes the taps and derives strides and halo from the layers.
+        """Fixes the taps and derives strides, offsets and halo from the layers.
 
         Raises:
             ConfigError: a tap does not exist.
@@ -67,7 +69,8 @@ class Encoder(nn.Module):
         self.channels = tuple(all_taps[name] for name in self.taps)
         geometry = _geometry(self.path())
         self.strides = tuple(geometry[name][0] for name in self.taps)
-        reach = max(geometry[name][1] for name in self.taps)
+        self.offsets = tuple(geometry[name][1] for name in self.taps)
+        reach = max(geometry[name][2] for name in self.taps)
         stride = max(self.strides)
         self.halo = -(-reach // stride) * stride
 
@@ -89,13 +92,15 @@ class Encoder(nn.Module):
                 maps.append(x)
             if len(maps) == len(self.taps):
                 break  # deeper layers are never read
-        return Features(tuple(maps), self.strides)
+        return Features(tuple(maps), self.strides, self.offsets)
 
 
-def _geometry(path: Iterable[tuple[str, Step, int]]) -> dict[str, tuple[int, int]]:
-    """Stride, and the reach of a cell's receptive field, after each tap."""
+def _geometry(
+    path: Iterable[tuple[str, Step, int]],
+) -> dict[str, tuple[int, float, int]]:
+    """Stride, centre of cell 0, and reach of the receptive field, after each tap."""
     stride, centre, field = 1, 0.0, 1
-    result: dict[str, tuple[int, int]] = {}
+    result: dict[str, tuple[int, float, int]] = {}
     for name, (kernel, step, dilation), left in path:
         extent = dilation * (kernel - 1)
         centre += (extent / 2 - left) * stride
@@ -104,7 +109,7 @@ def _geometry(path: Iterable[tuple[str, Step, int]]) -> dict[str, tuple[int, int
         # The outermost cells of a tile see (field - 1) / 2 pixels about their centre.
         half = (field - 1) / 2
         reach = math.ceil(max(half - centre, half + centre - stride + 1, 0))
-        result[name] = (stride, reach)
+        result[name] = (stride, centre, reach)
     return result
 
 

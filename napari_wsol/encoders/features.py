@@ -1,10 +1,12 @@
-"""Feature maps, and how to read them at positions of the network's input.
+"""Feature maps, and where each of their cells lies on the network's input.
 
-A map of stride s is drawn as if each cell were the s × s input pixels it replaces, as
-all the published code does: cell 0 is centred on input pixel (s - 1) / 2. The padding
-of a network may put the middle of its receptive field elsewhere (0 or s - 1 instead),
-but trained weights are found to look near the nominal centre: in an ImageNet
-MobileNetV2, block 13 at stride 16, the gradient's centroid lies at 8 to 10.
+Published code draws a map of stride s as if each cell were the s × s input pixels that
+it replaces: cell 0 centred on input pixel (s - 1) / 2. Where a cell looks depends on
+the padding, though: at stride 32 a torchvision ResNet centres cell 0 on pixel 0, a
+MobileNetV2 padded the TensorFlow way on pixel 31; and trained weights may lean to one
+side (an ImageNet MobileNetV2 at stride 16: 9 to 10 where the padding says 15). Each map
+therefore carries its ``offset``, and whoever reads it at a position of the image goes
+through :func:`sample_points`, :func:`on_grid` or :meth:`Features.straight`.
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ class Features:
     Attributes:
         maps: each (N, C, h, w) float; ``h = ceil(H / stride)``.
         strides: input pixels a cell, per map.
+        offsets: input pixel under the centre of cell 0, per map; integers are the
+            centres of pixels.
     """
 
     maps: tuple[Tensor, ...]
     strides: tuple[int, ...]
+    offsets: tuple[float, ...]
 
     @property
     def last(self) -> Tensor:
@@ -38,7 +43,21 @@ class Features:
     def to(self, device: torch.device) -> Features:
         """The same features on another device."""
         maps = tuple(item.to(device) for item in self.maps)
-        return Features(maps, self.strides)
+        return Features(maps, self.strides, self.offsets)
+
+    def straight(self, values: Tensor, index: int = -1) -> Tensor:
+        """A map made from map ``index`` cell by cell, moved onto the nominal grid.
+
+        Args:
+            values: (..., h, w) on the grid of that map.
+            index: of the map.
+
+        Returns:
+            The same shape; cell 0 is now centred on input pixel (stride - 1) / 2.
+        """
+        stride = self.strides[index]
+        shape = (int(values.shape[-2]), int(values.shape[-1]))
+        return on_grid(values, stride, shape, stride, offset=self.offsets[index])
 
 
 def nominal_offset(stride: float) -> float:
@@ -71,26 +90,34 @@ def interpolate_axis(values: Tensor, at: Tensor, dim: int) -> Tensor:
 
 
 def on_grid(
-    values: Tensor, stride: float, shape: tuple[int, int], grid_stride: float
+    values: Tensor,
+    stride: float,
+    shape: tuple[int, int],
+    grid_stride: float,
+    *,
+    offset: float | None = None,
 ) -> Tensor:
-    """A map read on another grid over the same input.
+    """A map read on another, nominal grid over the same input.
 
     Args:
         values: (..., h, w).
         stride: input pixels a cell of ``values``.
         shape: rows and columns wanted.
         grid_stride: input pixels a cell of the wanted grid.
+        offset: input pixel under the centre of cell 0 of ``values``; the nominal one
+            by default.
 
     Returns:
         (..., rows, columns), bilinear.
     """
-    if stride == grid_stride and shape == tuple(values.shape[-2:]):
+    start = nominal_offset(stride) if offset is None else offset
+    same = stride == grid_stride and start == nominal_offset(stride)
+    if same and shape == tuple(values.shape[-2:]):
         return values
     for dim, size in ((values.ndim - 2, shape[0]), (values.ndim - 1, shape[1])):
         cells = torch.arange(size, device=values.device, dtype=torch.float32)
         centres = cells * grid_stride + nominal_offset(grid_stride)
-        at = (centres - nominal_offset(stride)) / stride
-        values = interpolate_axis(values, at, dim)
+        values = interpolate_axis(values, (centres - start) / stride, dim)
     return values
 
 
@@ -108,8 +135,10 @@ def sample_points(features: Features, points: Tensor) -> Tensor:
         (n, sum of C) float32, maps concatenated in order.
     """
     columns = [
-        _sample_map(item[0], (points - nominal_offset(stride)) / stride)
-        for item, stride in zip(features.maps, features.strides, strict=True)
+        _sample_map(item[0], (points - offset) / stride)
+        for item, stride, offset in zip(
+            features.maps, features.strides, features.offsets, strict=True
+        )
     ]
     return torch.cat(columns, dim=1)
 

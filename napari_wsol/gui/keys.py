@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari.layers import Image, Labels
+from napari.viewer import Viewer
 
 from napari_wsol.gui.layers import STROKES, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import napari.viewer
     from napari.layers import Layer
     from napari.utils.events import Event
     from napari.utils.key_bindings import KeymapProvider
@@ -44,7 +44,7 @@ class Keys:
     """
 
     def __init__(
-        self, viewer: napari.viewer.Viewer, keys: Iterable[Key], on_strokes: set[str]
+        self, viewer: Viewer, keys: Iterable[Key], on_strokes: set[str]
     ) -> None:
         self._viewer = viewer
         self._keys = tuple(keys)
@@ -92,14 +92,14 @@ class Keys:
         self._bound.append((target, key.key))
 
 
-def clashes(viewer: napari.viewer.Viewer, keys: Iterable[str]) -> dict[str, str]:
+def clashes(keys: Iterable[str]) -> dict[str, str]:
     """Keys that napari itself uses for the viewer, an image or labels → where.
 
     An entry means that pressing the key does napari's thing on such a layer; the tests
     keep this list to what is meant.
     """
     found = {}
-    for owner in (type(viewer), Image, Labels):
+    for owner in (Viewer, Image, Labels):
         names = {str(name) for name in owner.class_keymap}
         found.update({key: owner.__name__ for key in keys if key in names})
     return found

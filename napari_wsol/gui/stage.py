@@ -52,8 +52,8 @@ class Stage(QObject):
         self.evidence = EvidenceLayers(viewer)
         self.strokes = StrokeLayer(viewer)
         self.cells = SideBySide(viewer)
-        self._tissue_look_up = Background()
-        self._tissue_look_up.answered.connect(self._on_tissue)
+        self.look_up = Background()
+        self.look_up.answered.connect(self._on_tissue)
         # A slider gives more values than can be drawn: the newest wins.
         self._redraw = QTimer(self, singleShot=True, interval=15)
         self._redraw.timeout.connect(self._cut)
@@ -77,7 +77,7 @@ class Stage(QObject):
     def close(self) -> None:
         """Let go of the viewer; heatmaps and strokes stay in it."""
         self._redraw.stop()
-        self._tissue_look_up.close()
+        self.look_up.close()
         self.cells.leave(list(self.evidence.pairs.values()))
         if self._on_mouse in self._viewer.mouse_move_callbacks:
             self._viewer.mouse_move_callbacks.remove(self._on_mouse)
@@ -94,7 +94,7 @@ class Stage(QObject):
         self.strokes.place_on(image, canvas, slide.fingerprint())
         self._tissue = None
         step = max(1.0, max(slide.shape) / TISSUE_SIDE)
-        self._tissue_look_up.ask(lambda: (slide, tissue_mask(slide, step)))
+        self.look_up.ask(lambda: (slide, tissue_mask(slide, step)))
 
     def leave_image(self) -> None:
         """No image, or another one: its heatmaps go, its strokes stay."""

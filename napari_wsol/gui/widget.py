@@ -67,9 +67,7 @@ class WsolWidget(QWidget):
         self._catalogue = Background()
         self._catalogue.answered.connect(self._on_catalogue)
         self._catalogue.ask(read_catalogue)
-        # Qt holds methods weakly; the closure keeps the session until the very end.
-        session = self.session
-        self.destroyed.connect(lambda: session.close())  # noqa: PLW0108
+        self._close_at_the_end()
         self.image_line.start()
 
     def _lay_out(self) -> None:
@@ -160,6 +158,20 @@ class WsolWidget(QWidget):
         self.image_line.close_line()
         self.stage.close()
         self._viewer.events.theme.disconnect(self._on_theme)
+
+    def _close_at_the_end(self) -> None:
+        """A viewer that is closed destroys the dock without another word.
+
+        Qt holds methods weakly, and this object is half gone by then: the closure
+        keeps what has to be closed.
+        """
+        closing = (self.session, self.events, self._catalogue, self.stage.look_up)
+
+        def close_all() -> None:
+            for item in closing:
+                item.close()
+
+        self.destroyed.connect(close_all)
 
     def _on_catalogue(self, answer: object) -> None:
         if isinstance(answer, Catalogue):

@@ -23,6 +23,7 @@ from napari_wsol.errors import ModelError
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.learning.crops import TrainImage, draw_batch
+from napari_wsol.learning.geometry import measure_offsets
 from napari_wsol.learning.losses import partial_cross_entropy
 from napari_wsol.learning.seeds import (
     darkness_on,
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from napari_wsol.learning.seeds import (
         EigenCam,
     )
+
+PROBED = 8
+"""Training images on which the geometry of the features is measured."""
 
 FORMAT = 1
 """Version of the checkpoint file."""
@@ -114,6 +118,8 @@ class Trainer:
         self.model = Model(recipe.model)
         if init is not None:
             load_encoder(self.model, init)
+        if recipe.model.offsets is None:
+            self._measure_offsets(images)
         self.step = 0
         self.eigencam: EigenCam | None = None
         self.images = images
@@ -134,6 +140,17 @@ class Trainer:
             weight_decay=self.config.weight_decay,
         )
 
+    def _measure_offsets(self, images: list[TrainImage]) -> None:
+        """Finds where the cells look under these weights, and writes it into the spec.
+
+        Trained kernels may lean to one side of their receptive field, so the padding
+        alone does not tell.
+        """
+        some = [_whole(self.model, item.pixels) for item in images[:PROBED]]
+        offsets = measure_offsets(self.model.encoder, some, seed=self.config.seed)
+        self.model.encoder.offsets = offsets
+        self.model.spec = replace(self.model.spec, offsets=offsets)
+
     def _seed(self, images: list[TrainImage]) -> tuple[list[TrainImage], EigenCam]:
         """Fits the seeder with the initial encoder and ranks every image's pixels."""
         seeds = self.recipe.seeds
@@ -144,6 +161,7 @@ class Trainer:
             )
         at = self.model.encoder.taps.index(seeds.tap)
         stride = self.model.encoder.strides[at]
+        offset = self.model.encoder.offsets[at]
         maps: list[Tensor] = []
         dark: list[Tensor] = []
         totals: list[tuple[Tensor, Tensor]] = []
@@ -158,7 +176,9 @@ class Trainer:
             ranked: list[TrainImage] = []
             for image, values in zip(images, maps, strict=True):
                 shape = (image.pixels.shape[0], image.pixels.shape[1])
-                projected = on_grid(eigencam.project(values), stride, shape, 1)
+                projected = on_grid(
+                    eigencam.project(values), stride, shape, 1, offset=offset
+                )
                 ranked.append(replace(image, ranks=rank_map(projected).half().clone()))
             if self.recipe.model.standardize:
                 _standardize(self.model.head(PixelHead, "pixelcam"), totals)
@@ -249,7 +269,7 @@ class Trainer:
 
     def finished_model(self) -> Model:
         """A model with the averaged weights."""
-        result = Model(self.recipe.model)
+        result = Model(self.model.spec)
         result.load_state_dict(self.average)
         return result.eval()
 
@@ -259,6 +279,7 @@ class Trainer:
             "format": FORMAT,
             "recipe": self.recipe.text,
             "step": self.step,
+            "offsets": self.model.encoder.offsets,
             "model": self.model.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
@@ -289,6 +310,8 @@ class Trainer:
                 "Start again without --resume, in another folder."
             )
         self.step = state["step"]
+        self.model.encoder.offsets = state["offsets"]
+        self.model.spec = replace(self.model.spec, offsets=state["offsets"])
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])

@@ -40,7 +40,8 @@ class Method(ABC):
             target: index of the class.
 
         Returns:
-            (N, h, w) float32 at ``stride(model)`` input pixels a cell.
+            (N, h, w) float32 on the nominal grid: cell 0 is centred on input pixel
+            (s - 1) / 2 for s = ``stride(model)``.
         """
 
     def stride(self, model: Model) -> int:

@@ -67,4 +67,4 @@ class Cam(Method):
         """(N, h, w) unbounded evidence for the class."""
         head = model.head(GapHead, self.head)
         row = head.fc.weight[head.first_row + target]
-        return torch.einsum("c,nchw->nhw", row, features.last)
+        return features.straight(torch.einsum("c,nchw->nhw", row, features.last))

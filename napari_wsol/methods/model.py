@@ -44,6 +44,8 @@ class ModelSpec:
             one (softmax).
         standardize: whether the pixel head standardises its features.
         background_row: whether the linear classifier has a background row 0.
+        offsets: where cell 0 of each tap looks, in input pixels, if that was measured;
+            by the padding otherwise.
         mpp: µm a pixel of the network's input; None where it takes images as they are.
         native_mpp: µm a pixel assumed for images that do not say theirs.
     """
@@ -56,6 +58,7 @@ class ModelSpec:
     multi_label: bool = False
     standardize: bool = False
     background_row: bool = False
+    offsets: tuple[float, ...] | None = None
     mpp: float | None = None
     native_mpp: float | None = None
 
@@ -101,6 +104,13 @@ class Model(nn.Module):
         self.encoder = build_encoder(
             spec.encoder, output_stride=spec.output_stride, taps=spec.taps
         )
+        if spec.offsets is not None:
+            if len(spec.offsets) != len(self.encoder.taps):
+                raise ConfigError(
+                    f"There are {len(spec.offsets)} offsets for "
+                    f"{len(self.encoder.taps)} taps; give one each."
+                )
+            self.encoder.offsets = spec.offsets
         deepest, count = self.encoder.channels[-1], len(spec.classes)
         self.heads = nn.ModuleDict()
         if "cam" in spec.heads:

@@ -75,6 +75,5 @@ class Pcam(Method):
 
     def map(self, model: Model, features: Features, target: int) -> Tensor:
         """(N, h, w) in [0, 1]."""
-        return torch.sigmoid(
-            model.head(PcamHead, self.head).logit_map(features, target)
-        )
+        logits = model.head(PcamHead, self.head).logit_map(features, target)
+        return features.straight(torch.sigmoid(logits))

@@ -76,16 +76,19 @@ class PixelHead(nn.Module):
         return weight, bias - weight @ self.shift
 
     def forward(self, features: Features) -> Tensor:
-        """(N, 2, h, w) pixel logits on the finest map's grid."""
+        """(N, 2, h, w) pixel logits on the nominal grid of the finest map's stride."""
         weight, bias = self.affine()
-        maps = features.maps[-len(self.channels) :]
-        strides = features.strides[-len(self.channels) :]
-        shape = (int(maps[0].shape[-2]), int(maps[0].shape[-1]))
+        read = self.read(features)
+        shape = (int(read.maps[0].shape[-2]), int(read.maps[0].shape[-1]))
         kernels = torch.split(weight, list(self.channels), dim=1)
         total = bias.view(1, 2, 1, 1)
-        for values, stride, kernel in zip(maps, strides, kernels, strict=True):
+        for values, stride, offset, kernel in zip(
+            read.maps, read.strides, read.offsets, kernels, strict=True
+        ):
             logits = torch.einsum("oc,nchw->nohw", kernel, values.to(kernel.dtype))
-            total = total + on_grid(logits, stride, shape, strides[0])
+            total = total + on_grid(
+                logits, stride, shape, read.strides[0], offset=offset
+            )
         return total
 
     def at_points(self, features: Features, points: Tensor) -> Tensor:
@@ -101,7 +104,9 @@ class PixelHead(nn.Module):
     def read(self, features: Features) -> Features:
         """The maps that this head reads, of all that the encoder gives."""
         count = len(self.channels)
-        return Features(features.maps[-count:], features.strides[-count:])
+        return Features(
+            features.maps[-count:], features.strides[-count:], features.offsets[-count:]
+        )
 
 
 @register

@@ -101,6 +101,7 @@ class Bench:
         self.widget.desk.prefer_model("tiny")
         self.viewer.window.add_dock_widget(self.widget, name="wsol", area="right")
         self.session = self.widget.session
+        self.is_open = True
 
     @property
     def names(self) -> list[str]:
@@ -113,6 +114,11 @@ class Bench:
         self.qtbot.waitUntil(condition, timeout=WAIT)
 
     def click(self, button) -> None:
+        def can_be_seen() -> bool:
+            self.widget.scroll_area.ensureWidgetVisible(button)
+            return button.visibleRegion().contains(button.rect().center())
+
+        self.until(can_be_seen)
         self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
     def open(self, data, **options):
@@ -121,6 +127,11 @@ class Bench:
         self.until(lambda: self.widget.stage.image == layer)
         self.until(lambda: self.session.model is not None)
         return layer
+
+    def close_viewer(self) -> None:
+        """Close the whole window; its widgets are gone afterwards."""
+        self.is_open = False
+        self.viewer.close()
 
     def localize(self) -> None:
         self.click(self.widget.localize_panel.localize_button)
@@ -198,7 +209,8 @@ def make_bench(make_napari_viewer_proxy, qtbot):
 
     yield make
     for bench in made:
-        bench.widget.end()
+        if bench.is_open:
+            bench.widget.end()
         bench.session.close(wait=True)
 
 

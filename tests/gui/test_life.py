@@ -118,7 +118,7 @@ def test_closing_the_viewer_during_a_job_is_clean(bench):
     bench.open(square(1024))
     bench.widget.desk.localize()
     session = bench.session
-    bench.viewer.close()
+    bench.close_viewer()
     bench.until(lambda: not session.is_busy)
 
 
@@ -163,9 +163,8 @@ def test_the_theme_changes_without_a_word(bench):
 
 
 def test_keys_clash_with_napari_only_where_it_is_meant():
-    import napari
     from napari_wsol.gui.keys import clashes
 
     # Brushes come before napari's fill, protect and erase, on our own strokes only.
     meant = {"B": "Labels", "E": "Labels", "F": "Labels", "Enter": "Labels"}
-    assert clashes(napari.Viewer, ["B", "E", "F", "R", "Enter"]) == meant
+    assert clashes(["B", "E", "F", "R", "Enter"]) == meant

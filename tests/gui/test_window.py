@@ -120,11 +120,15 @@ def test_the_probe_reads_every_method_at_the_cursor(bench):
     bench.localize()
     table = bench.widget.compare_panel.probe
     bench.until(table.isVisible)
-    bench.move_to((48, 80))
-    bench.until(lambda: table.item(0, 3).text() == "●")
+
+    def above(position) -> str:
+        bench.move_to(position)  # again and again: vispy skips moves in quick succession
+        return table.item(0, 3).text()
+
+    bench.until(lambda: above((48, 80)) == "●")
     assert float(table.item(0, 1).text()) > 0.9
-    bench.move_to((110, 20))
-    bench.until(lambda: table.item(0, 3).text() == "○")
+    bench.until(lambda: above((110, 20)) == "○")
+    assert float(table.item(0, 1).text()) < 0.1
 
 
 def test_side_by_side_gives_every_method_its_image_and_goes_away_cleanly(bench):
@@ -202,7 +206,7 @@ def test_one_kind_of_strokes_gives_words_and_changes_nothing(bench):
     before = np.array(layer.data)
     bench.click(bench.widget.correct_panel.tools["foreground"])
     bench.drag((100, 10), (100, 40))
-    bench.until(lambda: 2 in (bench.session.scribbles if bench.session.scribbles is not None else ()))
+    bench.until(lambda: bench.session.scribbles is not None)
     bench.click(bench.widget.correct_panel.refine_button)
     bench.until(lambda: bench.widget.message.is_warning)
     assert "background" in bench.widget.message.text()
