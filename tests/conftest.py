@@ -24,6 +24,7 @@ def small_model():
     """A small real network with all heads: the first seven blocks of a MobileNetV2."""
     import torch
 
+    from napari_wsol.learning.finetune import new_head
     from napari_wsol.methods import HEADS, Model, ModelSpec
 
     torch.manual_seed(0)
@@ -34,7 +35,12 @@ def small_model():
         taps=("features.3", "features.6"),
         standardize=True,
     )
-    return Model(spec).eval()
+    model = Model(spec).eval()
+    with torch.no_grad():
+        noise = torch.randn(1, 3, 64, 64)
+        seen = new_head(model.encoder(noise))
+        model.heads["pixelcam"].standardize_to(seen.shift, seen.scale)
+    return model
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Small look-ups that need no place in the session's queue, off the GUI thread."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import logging

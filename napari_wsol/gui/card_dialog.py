@@ -1,6 +1,6 @@
 """A model's card, readable: what it is for, made from, and not good for."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import html

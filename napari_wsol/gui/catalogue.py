@@ -3,7 +3,7 @@
 Reading it imports torch, so it is asked for on a thread of its own.
 """
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from dataclasses import dataclass

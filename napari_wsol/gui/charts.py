@@ -1,6 +1,6 @@
 """The loss of a refinement as a small curve, and its rounds as dots to go back to."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """The colours of the window: one pair for strokes, one map for evidence."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

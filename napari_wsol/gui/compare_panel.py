@@ -1,6 +1,6 @@
 """Compare: one picture or a wall of methods, cut at equal terms."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -75,7 +75,7 @@ class ComparePanel(Panel):
         self.amount_box = QDoubleSpinBox()
         self.amount_box.setToolTip("The threshold as a number.")
         self.amount_box.setKeyboardTracking(False)
-        self.amount_box.setFixedWidth(92)
+        self.amount_box.setFixedWidth(86)
         self.amount_box.valueChanged.connect(self._on_amount)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, STEPS)

@@ -1,6 +1,6 @@
 """Joins Compare and Export to the maps: cells, threshold, probe, regions, files."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """Where napari's releases differ: 0.9 moved the grid and the camera."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

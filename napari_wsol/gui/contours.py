@@ -5,7 +5,7 @@ contour is as coarse as the map. Every piece of an iso-line is a vector; the wid
 follows the zoom, so that lines stay two pixels thin on the screen.
 """
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """Correct: brushes, refinement, and rounds to go back to."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """A viewer with the dock open: for ``napari-wsol view`` and ``napari-wsol demo``."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

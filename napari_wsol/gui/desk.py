@@ -1,6 +1,6 @@
 """Joins image, model and strokes to the session: clicks in, changes out."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Heatmaps and their contours as napari layers, one pair a method."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Export: what is written, where to, and what was written lately."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from itertools import takewhile

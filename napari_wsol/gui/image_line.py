@@ -1,6 +1,6 @@
 """The image that is worked on: chosen from the viewer's layers, with its size."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """Progress of the running job: done/total, time left, and a way out."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ UNITS = {"Localizing": "tiles", "Refining": "steps", "Exporting": "files"}
 
 
 class JobBar(QWidget):
-    """A bar with “412/1 030 tiles · 38 s left” and Cancel; hidden while all is quiet."""
+    """A bar with “412/1 030 tiles · 38 s left” and Cancel; hidden while it is quiet."""
 
     cancelled = Signal()
 

@@ -1,6 +1,6 @@
 """Keys that work while the canvas has the focus."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ Everything this plugin adds carries ``metadata["napari-wsol"]``. A layer without
 the user's: it is never changed, renamed, moved or deleted.
 """
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

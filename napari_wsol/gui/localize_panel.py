@@ -1,6 +1,6 @@
 """Localize: which model, which class, which methods — and go."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """Sentences for the person: a line in the dock, and napari's notification."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -51,4 +51,4 @@ class MessageLine(Words):
                 " padding: 5px; border-radius: 3px;"
             )
         else:
-            self.setStyleSheet("padding: 2px;")
+            self.setStyleSheet("")

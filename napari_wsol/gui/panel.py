@@ -1,6 +1,6 @@
 """A collapsible panel of the dock, and the pieces that all panels are built from."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -96,7 +96,8 @@ def narrow(combo: QComboBox) -> QComboBox:
     combo.setSizeAdjustPolicy(
         combo.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
     )
-    combo.setMinimumContentsLength(6)
+    combo.setMinimumContentsLength(4)
+    combo.setMinimumWidth(48)
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return combo
 

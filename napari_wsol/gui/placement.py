@@ -1,6 +1,6 @@
 """Where our layers lie: every one exactly on its image, whatever its transform."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

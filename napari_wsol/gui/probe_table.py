@@ -1,6 +1,6 @@
 """What every method says at the cursor, and which regions are above the threshold."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

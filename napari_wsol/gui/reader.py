@@ -1,6 +1,6 @@
 """napari's way to slides: every level lazily, nothing larger than the screen read."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from pathlib import Path

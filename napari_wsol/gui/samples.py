@@ -1,6 +1,6 @@
 """Real tissue that comes along with scikit-image: nothing is downloaded."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -5,7 +5,7 @@ are queued to the thread of the receiver, and dropped by Qt when the receiver is
 Widgets connect here, never to the session.
 """
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

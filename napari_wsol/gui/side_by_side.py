@@ -4,7 +4,7 @@ The cells share one camera. The views of the image share its pixels: only their 
 are copies, and they go when the grid is left.
 """
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,6 @@
 """The canvas side of the window: what the session knows, shown as napari layers."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

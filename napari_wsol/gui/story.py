@@ -4,7 +4,7 @@ For ``napari-wsol demo --screenshot FILE`` and the pictures of the README: what 
 them is what the buttons do.
 """
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from pathlib import Path

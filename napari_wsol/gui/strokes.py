@@ -4,7 +4,7 @@ One uint8 Labels layer a image, on the session's canvas: its size is bounded wha
 the size of the slide, so that a stroke is drawn in one frame.
 """
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -168,7 +168,7 @@ class StrokeLayer(QObject):
         layer = Labels(
             np.zeros(canvas.shape, np.uint8),
             name="Strokes",
-            opacity=0.8,
+            opacity=0.85,
             colormap=stroke_colours(),
             metadata={MARK: dict(self._mark)},
             **placed_on(self._image, canvas.scale, canvas.translate),

@@ -1,6 +1,6 @@
 """The threshold that all panels share: an amount, in a currency to choose."""
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from dataclasses import dataclass

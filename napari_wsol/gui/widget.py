@@ -4,7 +4,7 @@ napari hands plugins a proxy of the viewer, so one layer may come wrapped or not
 are compared with ``==`` here, never with ``is``.
 """
 
-# pyright: basic
+# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -11,15 +11,16 @@ pytest.importorskip("napari", reason="the window needs the napari extra")
 pytest.importorskip("pytestqt", reason="the window is tested with pytest-qt")
 
 import torch
+from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
+from torch import nn
+
 from napari_wsol.encoders import Encoder, list_encoders, register_encoder
 from napari_wsol.gui.widget import WsolWidget
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
-from qtpy.QtCore import QEvent, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import QApplication
-from torch import nn
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+
 from napari_wsol.gui.reader import get_reader
 
 pytestmark = pytest.mark.gui

@@ -45,7 +45,8 @@ def test_an_empty_viewer_invites(bench):
 
 
 @pytest.mark.parametrize(
-    ("scale", "translate"), [((1, 1), (0, 0)), ((0.5, 0.5), (0, 0)), ((0.25, 0.25), (30, -7))]
+    ("scale", "translate"),
+    [((1, 1), (0, 0)), ((0.5, 0.5), (0, 0)), ((0.25, 0.25), (30, -7))],
 )
 def test_maps_lie_on_their_image_to_half_a_cell(bench, scale, translate):
     source = bench.open(square(), scale=scale, translate=translate)
@@ -122,7 +123,9 @@ def test_the_probe_reads_every_method_at_the_cursor(bench):
     bench.until(table.isVisible)
 
     def above(position) -> str:
-        bench.move_to(position)  # again and again: vispy skips moves in quick succession
+        bench.move_to(
+            position
+        )  # again and again: vispy skips moves in quick succession
         return table.item(0, 3).text()
 
     bench.until(lambda: above((48, 80)) == "●")

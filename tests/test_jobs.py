@@ -1,0 +1,120 @@
+import threading
+
+import pytest
+from napari_wsol.errors import ImageError, JobCancelledError
+from napari_wsol.jobs import JobRunner, JobStatus
+
+
+@pytest.fixture
+def seen() -> list[JobStatus]:
+    return []
+
+
+@pytest.fixture
+def runner(seen):
+    runner = JobRunner(seen.append)
+    yield runner
+    runner.close(wait=True)
+
+
+def states(seen, name):
+    return [item.state for item in seen if item.name == name]
+
+
+def test_jobs_run_in_order_on_one_thread(runner):
+    threads, order = set(), []
+
+    def work(number):
+        def run(_report):
+            threads.add(threading.current_thread().name)
+            order.append(number)
+            return number
+
+        return run
+
+    futures = [runner.submit("Counting", work(number)) for number in range(5)]
+    assert [future.result(5) for future in futures] == list(range(5))
+    assert order == list(range(5))
+    assert threads == {"napari-wsol worker"}
+
+
+def test_progress_gives_done_total_and_time_left(runner, seen):
+    def work(report):
+        for done in range(1, 4):
+            report(done, 3, f"part {done}")
+
+    runner.submit("Working", work).result(5)
+    last = seen[-1]
+    assert (last.state, last.done, last.total) == ("done", 3, 3)
+    assert last.message == "part 3"
+    assert states(seen, "Working")[0] == "queued"
+    assert any(item.seconds_left is not None for item in seen if item.state == "running")
+
+
+def test_cancel_stops_the_running_job_and_those_that_wait(runner, seen):
+    started = threading.Event()
+
+    def endless(report):
+        started.set()
+        while True:
+            report.check()
+
+    running = runner.submit("Endless", endless)
+    waiting = runner.submit("Waiting", lambda _report: 1)
+    assert started.wait(5)
+    runner.cancel()
+    for future in (running, waiting):
+        with pytest.raises(JobCancelledError):
+            future.result(0.5)
+    assert states(seen, "Endless")[-1] == "cancelled"
+    assert states(seen, "Waiting") == ["queued", "cancelled"]
+    assert not runner.is_busy
+
+
+def test_a_newer_job_replaces_one_of_its_kind_only(runner):
+    release = threading.Event()
+
+    def wait(report):
+        while not release.wait(0.01):
+            report.check()
+        return "kept"
+
+    other = runner.submit("Other", wait, kind="other")
+    old = runner.submit("Old", wait, kind="refit")
+    new = runner.submit("New", lambda _r: "new", kind="refit", replaces=("refit",))
+    release.set()
+    assert other.result(5) == "kept"
+    assert new.result(5) == "new"
+    with pytest.raises(JobCancelledError):
+        old.result(5)
+
+
+def test_failures_are_told_and_do_not_end_the_worker(runner, seen):
+    def bad(_report):
+        raise ImageError("The image is empty: open another one.")
+
+    def bug(_report):
+        raise ZeroDivisionError("oops")
+
+    with pytest.raises(ImageError):
+        runner.submit("Bad", bad).result(5)
+    with pytest.raises(ZeroDivisionError):
+        runner.submit("Bug", bug).result(5)
+    assert runner.submit("Good", lambda _r: 7).result(5) == 7
+    messages = {item.name: item.message for item in seen if item.state == "failed"}
+    assert messages["Bad"] == "The image is empty: open another one."
+    assert "Bug failed unexpectedly" in messages["Bug"]
+
+
+def test_nobody_is_busy_once_the_answer_is_there(runner):
+    for _ in range(50):
+        runner.submit("Quick", lambda _r: None).result(5)
+        assert not runner.is_busy
+
+
+def test_a_closed_runner_takes_nothing_more(seen):
+    runner = JobRunner(seen.append)
+    runner.close(wait=True)
+    runner.close(wait=True)
+    with pytest.raises(JobCancelledError, match="closed"):
+        runner.submit("Late", lambda _r: None)
