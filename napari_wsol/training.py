@@ -186,9 +186,7 @@ def measure(model: Model, recipe: Recipe, data: Path, say: Say) -> dict[str, obj
         return {}
     return {
         "measured_on": f"{len(labels)} images of {', '.join(recipe.data.validation)}",
-        "accuracy_percent": round(
-            100 * accuracy(np.array(scores), np.array(labels)), 1
-        ),
+        "accuracy_percent": round(accuracy(np.array(scores), np.array(labels)), 1),
         "pxap_percent": {
             name: round(meter.value(), 1)
             for name, meter in meters.items()

@@ -201,6 +201,7 @@ def write_model(
         for key, value in model.state_dict().items()
     }
     safetensors.torch.save_file(state, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # it is made readable for its owner alone
     card = replace(
         card,
         spec=model.spec,

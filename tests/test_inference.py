@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import (
     ConfigError,

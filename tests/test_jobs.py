@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+
 from napari_wsol.errors import ImageError, JobCancelledError
 from napari_wsol.jobs import JobRunner, JobStatus
 
@@ -48,7 +49,9 @@ def test_progress_gives_done_total_and_time_left(runner, seen):
     assert (last.state, last.done, last.total) == ("done", 3, 3)
     assert last.message == "part 3"
     assert states(seen, "Working")[0] == "queued"
-    assert any(item.seconds_left is not None for item in seen if item.state == "running")
+    assert any(
+        item.seconds_left is not None for item in seen if item.state == "running"
+    )
 
 
 def test_cancel_stops_the_running_job_and_those_that_wait(runner, seen):

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+
 from napari_wsol import Session
 from napari_wsol.config import ExportConfig, FinetuneConfig
 from napari_wsol.errors import (
@@ -154,7 +155,11 @@ def test_missing_strokes_are_asked_for(localized, strokes, paint, error, words):
 
 
 def test_strokes_must_fit(localized):
-    for bad in (np.zeros((3, 3), np.uint8), np.full((131, 157), 3), np.zeros((131, 157))):
+    for bad in (
+        np.zeros((3, 3), np.uint8),
+        np.full((131, 157), 3),
+        np.zeros((131, 157)),
+    ):
         with pytest.raises(ImageError):
             localized.set_scribbles(bad).result(WAIT)
     assert localized.scribbles is None

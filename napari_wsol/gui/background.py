@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_wsol.errors import WsolError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
@@ -25,24 +27,25 @@ class Background(QObject):
         super().__init__()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="napari-wsol look-up")
         self._closed = False
-        self._latest = 0
+        self.latest = 0
 
     def ask(self, question: Callable[[], object]) -> None:
         """Ask in the thread; only the answer to the latest question is told."""
-        self._latest += 1
-        number = self._latest
+        self.latest += 1
+        number = self.latest
         future = self._pool.submit(question)
         future.add_done_callback(lambda done: self._tell(number, done))
 
     def close(self) -> None:
         """No more answers."""
         self._closed = True
+        self.latest += 1  # whoever asks whether it is still wanted hears no
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _tell(self, number: int, done: Future) -> None:
-        if self._closed or number != self._latest or done.cancelled():
+        if self._closed or number != self.latest or done.cancelled():
             return
         error = done.exception()
-        if error is not None:
+        if error is not None and not isinstance(error, WsolError):
             logger.error("A look-up failed", exc_info=error)
         self.answered.emit(done.result() if error is None else error)

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_wsol.config import ExportConfig
-from napari_wsol.errors import WsolError
+from napari_wsol.errors import JobCancelledError, WsolError
 from napari_wsol.export import regions_of
+from napari_wsol.gui.background import Background
 from napari_wsol.gui.probe_table import summary_words
 
 if TYPE_CHECKING:
+    from napari_wsol.export import Region
     from napari_wsol.gui.threshold import Threshold
     from napari_wsol.gui.widget import WsolWidget
+    from napari_wsol.images.heatmap import Heatmap
 
 LIST_CELLS = 1_000_000
 """The list of regions must keep up with the slider; the export is exact."""
@@ -37,6 +40,9 @@ class Comparison(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(150)
         self._timer.timeout.connect(self._list_regions)
+        # Thousands of specks take seconds to outline: never on the GUI thread.
+        self.look_up = Background()
+        self.look_up.answered.connect(self._on_regions)
         self._connect()
 
     def _connect(self) -> None:
@@ -58,6 +64,7 @@ class Comparison(QObject):
     def close(self) -> None:
         """No more lists."""
         self._timer.stop()
+        self.look_up.close()
 
     def know_titles(self, titles: dict[str, str]) -> None:
         """Titles of all methods, in the order in which they are shown."""
@@ -150,15 +157,33 @@ class Comparison(QObject):
             panel.summary.setText("Localize to see evidence here.")
             return
         heatmap, mpp = self._session.heatmaps[config.method], self._session.mpp
-        try:
+        look_up = self.look_up
+
+        def stop_when_outdated(number: int = look_up.latest + 1) -> None:
+            if look_up.latest != number:
+                raise JobCancelledError("Another threshold is wanted by now.")
+
+        def question() -> tuple[Heatmap, list[Region], float | None]:
             regions = regions_of(
-                heatmap, slide.shape, config, mpp, max_pixels=LIST_CELLS
+                heatmap,
+                slide.shape,
+                config,
+                mpp,
+                max_pixels=LIST_CELLS,
+                tick=stop_when_outdated,
             )
-        except WsolError as error:
-            self.failed.emit(str(error))
-            return
-        panel.regions.show_regions(regions)
-        panel.summary.setText(summary_words(regions, mpp))
+            return heatmap, regions, mpp
+
+        look_up.ask(question)
+
+    def _on_regions(self, answer: object) -> None:
+        if isinstance(answer, WsolError):
+            self.failed.emit(str(answer))
+        elif isinstance(answer, tuple):
+            heatmap, regions, mpp = answer
+            if self._session.heatmaps.get(heatmap.method) is heatmap:
+                self._compare.regions.show_regions(regions)
+                self._compare.summary.setText(summary_words(regions, mpp))
 
     def _config(self) -> ExportConfig | None:
         """As the panels are set; None while there is no map."""

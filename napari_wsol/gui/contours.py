@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LINE_PIXELS = 2.0
 """Thickness on the screen."""
 
+MAX_CROSSINGS = 20_000
+"""Pieces of line that are drawn within a frame or two; more nobody can tell apart."""
+
 
 def contour_segments(heatmap: Heatmap, cut: float) -> npt.NDArray[np.float32]:
     """Pieces of the iso-line at ``cut``, closed along the image's border.
@@ -33,10 +36,12 @@ def contour_segments(heatmap: Heatmap, cut: float) -> npt.NDArray[np.float32]:
         (N, 2, 2) float32 start points and directions, in cells of the map.
     """
     values = np.asarray(heatmap.values, np.float32)
+    step = _thinning(values >= cut)
+    values = values[::step, ::step]
     # One repeated cell reaches the image's border, one low cell closes the line there.
     values = np.pad(values, 1, mode="edge")
     values = np.pad(values, 1, constant_values=-1.0)
-    low, high = _borders(heatmap)
+    low, high = (border / step for border in _borders(heatmap))
     pieces = []
     for line in find_contours(values, _inside(cut)):
         points = np.clip(line - 2, low, high)
@@ -45,7 +50,19 @@ def contour_segments(heatmap: Heatmap, cut: float) -> npt.NDArray[np.float32]:
         return np.zeros((0, 2, 2), np.float32)
     segments = np.concatenate(pieces)
     moved = np.abs(segments[:, 1]).sum(axis=1) > 1e-6
-    return segments[moved].astype(np.float32)
+    return (segments[moved] * step).astype(np.float32)
+
+
+def _thinning(inside: npt.NDArray[np.bool_]) -> int:
+    """Every how many cells a line is drawn: 1, unless the map is as rough as noise."""
+    step = 1
+    while True:
+        part = inside[::step, ::step]
+        crossings = np.count_nonzero(part[1:] != part[:-1])
+        crossings += np.count_nonzero(part[:, 1:] != part[:, :-1])
+        if crossings <= MAX_CROSSINGS:
+            return step
+        step *= 2
 
 
 def _inside(cut: float) -> float:

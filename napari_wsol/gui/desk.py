@@ -10,6 +10,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import WsolError
+from napari_wsol.gui.charts import round_words
 from napari_wsol.gui.comparison import Comparison
 from napari_wsol.gui.export_panel import short_names
 from napari_wsol.gui.layers import source_of
@@ -48,6 +49,7 @@ class Desk(QObject):
         self._stage = window.stage
         self._catalogue: Catalogue | None = None
         self._model: str | None = None
+        self._opening: Future[Slide] | None = None
         self._closed = False
         self._was_stopped = False
         self._is_eager = False
@@ -172,12 +174,13 @@ class Desk(QObject):
 
     def _on_image(self, layer: Image | None) -> None:
         if layer is None:
+            self._opening = None
             self._stage.leave_image()
             self._window.image_line.show_nothing()
             self._update()
             return
         source, options = source_of(layer)
-        future = self._session.open(source, **options)
+        future = self._opening = self._session.open(source, **options)
         future.add_done_callback(lambda done: self._tell_opened(layer, done))
 
     def _tell_opened(self, layer: Image, done: Future[Slide]) -> None:
@@ -187,8 +190,8 @@ class Desk(QObject):
 
     def _on_opened(self, layer: Image, done: Future[Slide]) -> None:
         window = self._window
-        if self._closed or layer != window.image_line.layer:
-            return
+        if self._closed or done is not self._opening:
+            return  # another image was chosen meanwhile
         if done.exception() is not None:
             # The sentence comes with the failed job; here only the choice goes back.
             window.image_line.go_back_to(self._stage.image)
@@ -303,6 +306,8 @@ class Desk(QObject):
             self._say(STOPPED.get(status.name, "Stopped."))
         elif status.state == "queued":
             self._was_stopped = False
+        elif status.state == "done" and status.name == "Refining":
+            self._say(" ".join(map(round_words, self._session.rounds[-1:])))
         self._update()
 
     def _say(self, sentence: str) -> None:

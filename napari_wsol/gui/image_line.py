@@ -177,7 +177,7 @@ class ImageLine(QWidget):
         elif isinstance(event.value, Image):
             self._fill()
 
-    def _on_renamed(self, event: Event = None) -> None:
+    def _on_renamed(self, event: Event | None = None) -> None:
         del event
         self._fill()
 

@@ -165,7 +165,13 @@ class WsolWidget(QWidget):
         Qt holds methods weakly, and this object is half gone by then: the closure
         keeps what has to be closed.
         """
-        closing = (self.session, self.events, self._catalogue, self.stage.look_up)
+        closing = (
+            self.session,
+            self.events,
+            self._catalogue,
+            self.stage.look_up,
+            self.desk.comparison.look_up,
+        )
 
         def close_all() -> None:
             for item in closing:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 UNLABELLED, SCRIBBLE_BACKGROUND, SCRIBBLE_FOREGROUND = 0, 1, 2
 """Values on a scribble canvas."""
 
-PENALTY = 0.02
+PENALTY = 0.3
 """λ at ``prior = 1``; chosen on strokes of a simulated annotator on GlaS images."""
 
 STEPS_A_CALL = 5

@@ -74,13 +74,6 @@ def tiny_model() -> tuple[Model, Card]:
     return model, card
 
 
-def square_image(size: int = 128) -> np.ndarray:
-    """Dark, with one bright square at rows 32–63, columns 64–95."""
-    image = np.full((size, size, 3), 40, np.uint8)
-    image[32:64, 64:96] = 220
-    return image
-
-
 @pytest.fixture(autouse=True)
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A zoo of the user with the tiny model in it."""

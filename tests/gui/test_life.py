@@ -98,6 +98,19 @@ def test_another_image_takes_the_maps_away_and_keeps_the_strokes(bench):
     bench.until(lambda: np.array_equal(bench.session.scribbles, painted))
 
 
+def test_the_last_of_two_choices_in_a_hurry_is_opened(bench):
+    bench.open(square(), name="first")
+    bench.viewer.add_image(255 - square(), name="second")
+    box = bench.widget.image_line.box
+    for name in ("second", "first", "second"):
+        box.setCurrentIndex(box.findText(name))
+        box.activated.emit(box.currentIndex())
+    bench.until(lambda: bench.widget.stage.image == bench.layer("second"))
+    bench.until(lambda: not bench.session.is_busy)
+    assert bench.session.slide.name == "second"
+    assert bench.widget.image_line.layer.name == "second"
+
+
 def test_deleting_the_image_invites_again(bench):
     source = bench.open(square())
     bench.localize()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import Features
 from napari_wsol.errors import ConfigError

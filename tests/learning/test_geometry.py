@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from napari_wsol.encoders import build_encoder
 from napari_wsol.learning.geometry import measure_offsets
 

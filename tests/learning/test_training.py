@@ -6,6 +6,8 @@ import tomllib
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from napari_wsol.errors import ConfigError, ModelError
 from napari_wsol.inference import localize
 from napari_wsol.learning.crops import TrainImage, draw_batch, recolour
@@ -16,7 +18,6 @@ from napari_wsol.learning.seeds import darkness_on, draw_seeds, fit_eigencam, ra
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.training import read_weights, train
 from napari_wsol.zoo import load_model, verify
-from PIL import Image
 
 RECIPE = """
 name = "toy"
@@ -69,7 +70,9 @@ def data(tmp_path_factory):
             image, mask = disc_image(rng, striped=bool(index % 2))
             name = f"{split}{index}.png"
             Image.fromarray(image).save(folder / name)
-            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"mask{index}.png")
+            Image.fromarray(mask.astype(np.uint8) * 255).save(
+                folder / f"mask{index}.png"
+            )
             lists["image_ids"].append(name)
             lists["class_labels"].append(f"{name},{index % 2}")
             lists["localization"].append(f"{name},mask{index}.png")
@@ -206,7 +209,9 @@ def test_eigencam_finds_the_direction_that_varies_most():
     for values, truth in zip(maps, signal, strict=True):
         both = torch.stack([darker.project(values).flatten(), truth.flatten()])
         assert torch.corrcoef(both)[0, 1] > 0.95
-        assert torch.allclose(darker.project(values), -lighter.project(values), atol=1e-4)
+        assert torch.allclose(
+            darker.project(values), -lighter.project(values), atol=1e-4
+        )
     assert darker.explained > 0.9
 
 

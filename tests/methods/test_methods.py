@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from napari_wsol.encoders import Features
 from napari_wsol.errors import ConfigError, MethodUnavailableError, UnknownNameError
 from napari_wsol.methods import (

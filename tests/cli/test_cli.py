@@ -1,0 +1,126 @@
+"""The commands as a shell runs them."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_wsol.cli import app
+from napari_wsol.inference import localize
+from napari_wsol.methods.card import Card
+from napari_wsol.zoo import save_model
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch, small_model):
+    monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
+    card = Card(
+        name="small",
+        title="Small",
+        summary="For tests.",
+        spec=small_model.spec,
+        methods=small_model.spec.heads,
+        primary="pixelcam",
+    )
+    save_model(small_model, card)
+
+
+@pytest.fixture
+def picture(tmp_path, tissue):
+    path = tmp_path / "tissue one.png"
+    Image.fromarray(tissue).save(path)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(item) for item in arguments])
+
+
+def test_localize_writes_every_method_and_a_summary(
+    picture, tmp_path, small_model, tissue
+):
+    out = tmp_path / "out"
+    result = run(
+        "localize", picture, "--model", "small", "--out", out, "--format", "tiff"
+    )
+    assert result.exit_code == 0, result.output
+    expected = localize(small_model, tissue)
+    with (out / "summary.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["target"] == expected.target
+    assert float(row["p(bright)"]) == pytest.approx(expected.scores["bright"], abs=1e-5)
+    import tifffile
+
+    for name, heatmap in expected.heatmaps.items():
+        (path,) = out.glob(f"*_{name}_*heatmap.tiff")
+        assert np.array_equal(tifffile.imread(path), heatmap.values)
+        (record,) = out.glob(f"*_{name}_*provenance.json")
+        assert json.loads(record.read_text("utf-8"))
+
+
+def test_one_bad_image_does_not_stop_the_rest(picture, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    out = tmp_path / "out"
+    result = run(
+        "localize", bad, picture, "--model", "small", "--out", out, "--method", "cam"
+    )
+    assert result.exit_code == 1
+    with (out / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == ["bad.png", "tissue one.png"]
+    assert rows[0]["status"] != "ok"
+    assert rows[1]["status"] == "ok"
+
+
+def test_a_second_run_overwrites_nothing(picture, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("localize", picture, "--model", "small", "--out", out)
+    assert run(*arguments).exit_code == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert run(*arguments).exit_code == 0
+    assert all(path.read_bytes() == data for path, data in before.items())
+    assert len(list(out.iterdir())) == 2 * len(before)
+
+
+def test_models_list_show_and_verify():
+    listed = run("models", "list")
+    assert listed.exit_code == 0
+    assert "small" in listed.output
+    shown = run("models", "show", "small")
+    assert "For tests." in shown.output
+    assert run("models", "verify", "small").exit_code == 0
+
+
+def shell(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "napari_wsol", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_known_errors_are_one_line_and_status_1(tmp_path, picture):
+    result = shell("localize", picture, "--model", "none", "--out", tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: There is no model “none”.")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert shell("view", tmp_path / "missing.svs").returncode == 1
+
+
+def test_wrong_usage_is_status_2(picture):
+    assert shell("localize", picture).returncode == 2
+    assert shell("no-such-command").returncode == 2
+
+
+def test_version_and_help_are_quick_to_read():
+    assert "napari-wsol 0." in shell("--version").stdout
+    helped = shell("--help").stdout
+    for command in ("demo", "view", "localize", "train", "models"):
+        assert command in helped
