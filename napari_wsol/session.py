@@ -9,6 +9,7 @@ thread makes the change.
 from __future__ import annotations
 
 import os
+from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -194,7 +195,8 @@ class Session(SessionState):
         future: Future[None] = Future()
         try:
             if self._opening is not None:
-                self._opening.result()
+                # An image that failed to open leaves the one before, with its canvas.
+                futures.wait([self._opening])
             canvas, slide = self._need_canvas(), self._need_slide()
             scribbles = canvas.checked(np.asarray(labels), slide.shape)
         except Exception as error:  # noqa: BLE001 - a Future carries whatever went wrong

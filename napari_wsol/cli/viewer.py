@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
+from napari_wsol.cli.console import output
 from napari_wsol.errors import ConfigError
 
 
@@ -15,13 +18,22 @@ def demo(
         Path | None,
         typer.Option(help="Run the whole story unattended and save this picture."),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="With --screenshot: a folder for a picture of every step."),
+    ] = None,
 ) -> None:
     """Open the viewer on a real tissue image with a bundled model."""
-    gui = _gui()
+    _need_viewer()
     if screenshot is not None:
-        gui.run_story(screenshot)
+        from napari_wsol.gui.story import run_story
+
+        files = run_story(screenshot, pictures=pictures)
+        output.print(f"{escape(str(screenshot))} and {len(files)} exported files")
     else:
-        gui.launch_viewer(demo=True)
+        from napari_wsol.gui.demo import launch_viewer
+
+        launch_viewer(demo=True)
 
 
 def view(
@@ -34,15 +46,18 @@ def view(
     missing = [str(path) for path in images if not path.exists()]
     if missing:
         raise ConfigError(f"There is no file {', '.join(missing)}.")
-    _gui().launch_viewer(images, model=model)
+    _need_viewer()
+    from napari_wsol.gui.demo import launch_viewer
+
+    launch_viewer(images, model=model)
 
 
-def _gui():  # noqa: ANN202 - a module
+def _need_viewer() -> None:
     try:
-        from napari_wsol.gui import demo as gui
+        importlib.import_module("napari")
+        importlib.import_module("qtpy.QtWidgets")
     except ImportError as error:
         raise ConfigError(
             f"The viewer is not installed ({error}). "
             "Install it with: pip install 'napari-wsol[pyqt6]'"
         ) from error
-    return gui
