@@ -45,6 +45,9 @@ UNLABELLED, SCRIBBLE_BACKGROUND, SCRIBBLE_FOREGROUND = 0, 1, 2
 PENALTY = 0.3
 """λ at ``prior = 1``; chosen on strokes of a simulated annotator on GlaS images."""
 
+FLAT = 1e-3
+"""Relative change of the loss below which the fit is finished."""
+
 STEPS_A_CALL = 5
 
 
@@ -83,7 +86,7 @@ def labelled_pixels(
     translate: tuple[float, float],
     downsample: float,
     finds: str = "the class",
-    max_pixels: int = 5_000,
+    max_pixels: int = 4_000,
 ) -> Labelled:
     """Positions and labels of a scribble canvas.
 
@@ -226,7 +229,7 @@ def finetune(
     for step in range(STEPS_A_CALL, config.steps + STEPS_A_CALL, STEPS_A_CALL):
         loss = float(cast("Tensor", optimizer.step(closure)).detach())
         yield FinetuneStep(min(step, config.steps), config.steps, loss)
-        if abs(previous - loss) < 1e-5 * max(abs(loss), 1e-3):
+        if abs(previous - loss) < FLAT * max(abs(loss), 1e-3):
             break
         previous = loss
     _correct(head, delta.detach(), shift_bias.detach(), scale, shift)
