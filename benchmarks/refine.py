@@ -13,8 +13,9 @@ import statistics
 import time
 
 import numpy as np
-from napari_wsol import Session
 from skimage import data
+
+from napari_wsol import Session
 
 
 def main() -> None:

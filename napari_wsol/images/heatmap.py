@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ class Heatmap:
             an unbounded score, min-max normalised over this image.
         raw_range: smallest and largest value before that normalisation.
         round: refinement round that made it; 0 is the model as it was loaded.
+        notes: what a reader must know, a sentence each.
     """
 
     values: FloatMap
@@ -44,7 +45,7 @@ class Heatmap:
     is_probability: bool
     raw_range: tuple[float, float] = (0.0, 1.0)
     round: int = 0
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def resized(self, shape: tuple[int, int]) -> FloatMap:
         """The map on a grid of ``shape`` cells that covers the whole image.
@@ -78,7 +79,8 @@ class Heatmap:
         for axis in (0, 1):
             step = size[axis] / shape[axis]
             # Centre of output cell k in level-0 pixels, whose centres are integers.
-            at = origin[axis] + (np.arange(shape[axis]) + 0.5) * step - 0.5
+            centres = np.arange(shape[axis], dtype=np.float64) + 0.5
+            at = origin[axis] + centres * step - 0.5
             result = _interpolate(
                 result, (at - self.translate[axis]) / self.scale[axis], axis
             )
@@ -122,10 +124,6 @@ class Heatmap:
         percentile = amount if currency == "percentile" else 100.0 - amount
         return float(np.percentile(values, min(max(percentile, 0.0), 100.0)))
 
-    def with_values(self, values: FloatMap, *, round_index: int) -> Heatmap:
-        """The same grid with newer values."""
-        return replace(self, values=values, round=round_index)
-
 
 def _interpolate(values: FloatMap, at: npt.NDArray[np.float64], axis: int) -> FloatMap:
     """Linear interpolation along one axis at fractional indices, border kept."""
@@ -135,4 +133,5 @@ def _interpolate(values: FloatMap, at: npt.NDArray[np.float64], axis: int) -> Fl
     high = np.minimum(low + 1, last)
     weight = (at - low).astype(np.float32)
     weight = weight[:, None] if axis == 0 else weight[None, :]
-    return values.take(low, axis) * (1 - weight) + values.take(high, axis) * weight
+    lower, upper = values.take(low, axis), values.take(high, axis)
+    return (lower + (upper - lower) * weight).astype(np.float32)
