@@ -12,8 +12,9 @@ was trained, x the standardised features and y = 1 for foreground::
     L = ½ mean over foreground of log(1 + exp(-z))
       + ½ mean over background of log(1 + exp(z)) + ½ λ |d|²
 
-The problem is convex and L-BFGS solves it: the result depends on the strokes alone, not
-on the order they were drawn in or on earlier rounds.
+λ falls with the number of marked places: two strokes do not destroy what the model
+knew, and fifty decide. The problem is convex and L-BFGS solves it: the result depends
+on the strokes alone, not on the order they were drawn in or on earlier rounds.
 """
 
 from __future__ import annotations
@@ -42,8 +43,14 @@ if TYPE_CHECKING:
 UNLABELLED, SCRIBBLE_BACKGROUND, SCRIBBLE_FOREGROUND = 0, 1, 2
 """Values on a scribble canvas."""
 
-PENALTY = 0.3
-"""λ at ``prior = 1``; chosen on strokes of a simulated annotator on GlaS images."""
+EVIDENCE = 0.02
+"""What the model knew counts, at ``prior = 1`` and for each feature, as much as this
+many marked places. More features reach the same logit with smaller weights, hence the
+product. Chosen with a simulated annotator on GlaS: from half to five times this, the
+mean IoU after 1 to 10 rounds differs by less than 0.03."""
+
+PLACE = 8
+"""Side of a place in network input pixels: pixels closer together say the same twice."""
 
 FLAT = 1e-3
 """Relative change of the loss below which the fit is finished."""
@@ -142,6 +149,12 @@ def _require_both(background: int, foreground: int, finds: str) -> None:
         )
 
 
+def count_places(points: Tensor) -> int:
+    """How many different places are marked, at least 1."""
+    cells = torch.div(points, PLACE, rounding_mode="floor")
+    return max(1, len(torch.unique(cells, dim=0)))
+
+
 def new_head(features: Features) -> PixelHead:
     """An untrained pixel head for a model that has none: it says 0.5 everywhere."""
     head = PixelHead([item.shape[1] for item in features.maps], standardize=True)
@@ -208,7 +221,8 @@ def finetune(
     offset = start[:, FOREGROUND] - start[:, BACKGROUND]
     delta = torch.zeros(x.shape[1], requires_grad=True)
     shift_bias = torch.zeros(1, requires_grad=True)
-    penalty = PENALTY * config.prior
+    places = count_places(labelled.points)
+    penalty = EVIDENCE * config.prior * x.shape[1] / places
     optimizer = torch.optim.LBFGS(
         [delta, shift_bias],
         max_iter=STEPS_A_CALL,
