@@ -66,6 +66,7 @@ class Session(SessionState):
         super().__init__()
         self.config = config or InferenceConfig()
         self._threads = threads
+        self._owns_slide = False
         self._job: JobStatus | None = None
         self._opening: Future[Slide] | None = None
         self._runner = JobRunner(self._on_job, self._prepare)
@@ -102,13 +103,14 @@ class Session(SessionState):
         def work(report: Report) -> Slide:
             slide = open_slide(source, name=name, mpp=mpp, reader=reader, rgb=rgb)
             report.check()
-            before, self._slide = self._slide, slide
+            before, owned = self._slide, self._owns_slide
+            self._slide, self._owns_slide = slide, slide is not source
             self._mpp = None
             self._canvas = Canvas.over(slide.shape)
             self._scribbles = None
             self._forget_result()
-            if before is not None and before is not slide:
-                before.close()
+            if before is not None and before is not slide and owned:
+                before.close()  # a slide that was handed in is its owner's to close
             self.image_changed.emit()
             return slide
 

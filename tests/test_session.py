@@ -20,6 +20,7 @@ from napari_wsol.errors import (
     OneClassScribblesError,
     UnknownNameError,
 )
+from napari_wsol.images.readers import open_slide
 from napari_wsol.rounds import Canvas
 
 WAIT = 60
@@ -238,6 +239,20 @@ def test_a_new_image_starts_afresh(localized, strokes, tissue):
     assert localized.heatmaps == {}
     assert localized.scribbles is None
     assert localized.rounds == ()
+
+
+def test_a_slide_that_was_handed_in_stays_open(localized, tissue):
+    mine = open_slide(tissue)
+    localized.open(mine).result(WAIT)
+    localized.open(tissue[::-1].copy()).result(WAIT)
+    assert mine.read(0, 0, 0, 4, 4).shape == (4, 4, 3)
+
+
+def test_a_failed_opening_does_not_disable_strokes(localized, strokes, tmp_path):
+    with pytest.raises(ImageError):
+        localized.open(tmp_path / "missing.png").result(WAIT)
+    localized.set_scribbles(strokes).result(WAIT)
+    assert np.array_equal(localized.scribbles, strokes)
 
 
 def test_export_writes_files_with_their_provenance(localized, strokes, tmp_path):

@@ -50,7 +50,7 @@ product. Chosen with a simulated annotator on GlaS: from half to five times this
 mean IoU after 1 to 10 rounds differs by less than 0.03."""
 
 PLACE = 8
-"""Side of a place in network input pixels: pixels closer together say the same twice."""
+"""Side of a place in network input pixels: closer pixels say the same twice."""
 
 FLAT = 1e-3
 """Relative change of the loss below which the fit is finished."""

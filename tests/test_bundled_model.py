@@ -1,0 +1,80 @@
+"""The bundled model does what its card says."""
+
+import numpy as np
+import pytest
+from skimage import data
+
+from napari_wsol import Session
+from napari_wsol.learning.recipe import read_recipe
+from napari_wsol.training import measure
+from napari_wsol.zoo import load_model
+
+NAME = "glands-mobilenetv2"
+
+
+def test_the_cards_figures_are_measured_again(shared):
+    model = load_model(NAME, device="cpu")
+    recipe = read_recipe(model.card.folder / "recipe.toml")
+    found = measure(model, recipe, shared / "glas", lambda *_: None)
+    stated = model.card.metrics
+    assert found["pxap_percent"] == pytest.approx(stated["pxap_percent"], abs=0.2)
+    assert found["accuracy_percent"] == stated["accuracy_percent"]
+    assert found["pxap_percent"]["pixelcam"] > 80
+
+
+def test_recipe_and_weights_belong_together():
+    model = load_model(NAME, device="cpu")
+    recipe = read_recipe(model.card.folder / "recipe.toml")
+    assert recipe.name == NAME
+    assert recipe.model.classes == model.classes
+    assert recipe.model.taps == model.spec.taps
+
+
+@pytest.mark.parametrize("downsample", [1, 2, 8])
+def test_refined_map_lies_on_a_bright_square(downsample):
+    """To half a heatmap pixel, with strokes as a person would draw them."""
+    side, square = 256 * downsample, 64 * downsample
+    top, left = 80 * downsample, 112 * downsample
+    rng = np.random.default_rng(0)
+    image = np.full((side, side, 3), 90)
+    image[top : top + square, left : left + square] = 230
+    image = (image + rng.integers(-15, 15, image.shape)).clip(0, 255).astype(np.uint8)
+    labels = np.zeros((side, side), np.uint8)
+    quarter, edge = square // 4, 20 * downsample
+    labels[top + quarter : top + 3 * quarter, left + quarter : left + 3 * quarter] = 2
+    labels[:edge] = labels[-edge:] = 1
+    session = Session()
+    session.open(image, mpp=1.24 / downsample)
+    session.use(NAME)
+    session.localize(["pixelcam"]).result(120)
+    session.set_scribbles(labels)
+    heatmap = session.finetune().result(120).heatmap
+    session.close(wait=True)
+    values = np.where(heatmap.values > 0.5, heatmap.values, 0)
+    for axis, start in ((0, top), (1, left)):
+        at = np.arange(values.shape[axis]) * heatmap.scale[axis]
+        at = at + heatmap.translate[axis]
+        centroid = (values.sum(1 - axis) * at).sum() / values.sum()
+        assert abs(centroid - (start + (square - 1) / 2)) <= heatmap.scale[axis] / 2
+
+
+def test_the_sample_image_shows_glands_and_strokes_help():
+    """A stain the model has not seen: strokes on stroma and epithelium are followed."""
+    image = data.immunohistochemistry()
+    labels = np.zeros(image.shape[:2], np.uint8)
+    labels[400:420, 280:300] = 2  # inside the small gland
+    labels[400:420, 420:440] = 1  # the empty hole that is marked as gland at first
+    labels[250:265, 220:260] = 1  # stroma
+    session = Session()
+    session.open(image, name="sample")
+    session.use(NAME)
+    result = session.localize().result(120)
+    assert set(result.heatmaps) == {"cam", "pcam", "pixelcam"}
+    before = session.heatmap("pixelcam").resized(image.shape[:2])
+    assert before[labels == 2].mean() > 0.5
+    session.set_scribbles(labels)
+    session.finetune().result(120)
+    after = session.heatmap("pixelcam").resized(image.shape[:2])
+    session.close(wait=True)
+    assert after[labels == 2].mean() > 0.5
+    assert after[labels == 1].mean() < min(0.3, before[labels == 1].mean())
