@@ -152,7 +152,8 @@ def _require_both(background: int, foreground: int, finds: str) -> None:
 def count_places(points: Tensor) -> int:
     """How many different places are marked, at least 1."""
     cells = torch.div(points, PLACE, rounding_mode="floor")
-    return max(1, len(torch.unique(cells, dim=0)))
+    different = cast("Tensor", torch.unique(cells, dim=0))
+    return max(1, len(different))
 
 
 def new_head(features: Features) -> PixelHead:
