@@ -13,7 +13,7 @@
 SHELL := /bin/sh
 
 QT_API ?= pyqt6
-SCREENSHOT ?= docs/images/demo.png
+SCREENSHOT ?= docs/images/demo.jpg
 export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
@@ -40,7 +40,9 @@ lint: setup ## style, types, layers
 
 screenshots: setup ## run the demo unattended and save the README's pictures
 	@mkdir -p "$$(dirname "$(SCREENSHOT)")"
-	@sh tools/desktop.sh $(ENV_PYTHON) -m napari_wsol demo --screenshot "$(SCREENSHOT)" $(ARGS)
+	@sh tools/desktop.sh $(ENV_PYTHON) -m napari_wsol demo \
+		--screenshot "$(SCREENSHOT)" --pictures "$$(dirname "$(SCREENSHOT)")" \
+		--exports build/demo-export $(ARGS)
 
 clean: ## remove the environment, caches and build products
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov

@@ -52,7 +52,7 @@ class FinetuneConfig:
 
     steps: int = 100
     prior: float = 1.0
-    max_pixels: int = 4_000
+    max_pixels: int = 2_000
 
     def __post_init__(self) -> None:
         _check(self.steps >= 1, f"At least one step is needed, not {self.steps}.")

@@ -8,6 +8,7 @@ thread makes the change.
 
 from __future__ import annotations
 
+import importlib
 import os
 from concurrent import futures
 from concurrent.futures import Future
@@ -123,6 +124,8 @@ class Session(SessionState):
         """Loads a model; heatmaps and rounds are dropped, strokes stay."""
 
         def work(report: Report) -> Model:
+            # Whatever is imported now does not delay the first stroke.
+            importlib.import_module("napari_wsol.refine")
             from napari_wsol.learning.finetune import warm_up
 
             loaded = self._load(model)

@@ -22,13 +22,19 @@ def demo(
         Path | None,
         typer.Option(help="With --screenshot: a folder for a picture of every step."),
     ] = None,
+    exports: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --screenshot: where to export to [beside the picture]."
+        ),
+    ] = None,
 ) -> None:
     """Open the viewer on a real tissue image with a bundled model."""
     _need_viewer()
     if screenshot is not None:
         from napari_wsol.gui.story import run_story
 
-        files = run_story(screenshot, pictures=pictures)
+        files = run_story(screenshot, pictures=pictures, exports=exports)
         output.print(f"{escape(str(screenshot))} and {len(files)} exported files")
     else:
         from napari_wsol.gui.demo import launch_viewer

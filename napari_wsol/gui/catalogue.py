@@ -30,6 +30,9 @@ class Catalogue:
 
 def read_catalogue() -> Catalogue:
     """Look up what is installed; takes seconds the first time."""
+    # napari's Vectors layer imports it at first use: not while a person waits.
+    import pandas  # noqa: F401
+
     from napari_wsol.methods import list_methods, method_title
     from napari_wsol.zoo import list_models
 

@@ -9,7 +9,6 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QRadioButton,
     QSlider,
@@ -17,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_wsol.gui.panel import Panel, Words, add_row, narrow
+from napari_wsol.gui.panel import Choice, Fold, Panel, add_row
 from napari_wsol.gui.probe_table import ProbeTable, RegionList
 from napari_wsol.gui.threshold import RANGES, TITLES, Threshold
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STEPS = 1000
+EMPTY = "Localize to see regions here."
 
 
 class ComparePanel(Panel):
@@ -64,7 +64,7 @@ class ComparePanel(Panel):
         add_row(self.rows, self.overlay, self.side_by_side)
 
     def _build_threshold(self) -> None:
-        self.currency_box = narrow(QComboBox())
+        self.currency_box = Choice()
         for name, title in TITLES.items():
             self.currency_box.addItem(title, name)
         self.currency_box.setToolTip(
@@ -100,19 +100,24 @@ class ComparePanel(Panel):
         add_row(self.rows, self.contours, "opacity", self.opacity, stretch=2)
 
     def _build_regions(self) -> None:
-        self.method_box = narrow(QComboBox())
+        self.method_box = Choice()
         self.method_box.setToolTip("The method whose regions are listed, and exported.")
         self.method_box.activated.connect(self._on_method)
-        self._regions_row = QWidget()
-        inner = QVBoxLayout(self._regions_row)
-        inner.setContentsMargins(0, 0, 0, 0)
-        add_row(inner, "Regions of", self.method_box, stretch=1)
-        self._regions_row.hide()
-        self.rows.addWidget(self._regions_row)
-        self.summary = Words("Localize to see evidence here.")
-        self.rows.addWidget(self.summary)
         self.regions = RegionList()
-        self.rows.addWidget(self.regions)
+        content = QWidget()
+        inner = QVBoxLayout(content)
+        inner.setContentsMargins(0, 0, 0, 0)
+        inner.setSpacing(4)
+        add_row(inner, "of", self.method_box, stretch=1)
+        inner.addWidget(self.regions)
+        self.summary = Fold(EMPTY, content)
+        self.summary.setToolTip(
+            "What is above the threshold. Click to list it; a click on a region flies "
+            "there. Areas are in mm² where the pixel size is known, else in pixels."
+        )
+        self.rows.addWidget(self.summary)
+        self.rows.addWidget(content)
+        self.summary.setChecked(True)
 
     @property
     def threshold(self) -> Threshold:
@@ -147,7 +152,6 @@ class ComparePanel(Panel):
         for name, title in titles.items():
             self.method_box.addItem(title, name)
         self.method_box.setCurrentIndex(max(0, self.method_box.findData(keep)))
-        self._regions_row.setVisible(bool(titles))
         self.probe.show_methods(list(titles.values()))
 
     def choose_method(self, name: str) -> None:

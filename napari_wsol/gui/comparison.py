@@ -11,6 +11,7 @@ from napari_wsol.config import ExportConfig
 from napari_wsol.errors import JobCancelledError, WsolError
 from napari_wsol.export import regions_of
 from napari_wsol.gui.background import Background
+from napari_wsol.gui.compare_panel import EMPTY
 from napari_wsol.gui.probe_table import summary_words
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Comparison(QObject):
         export.method_changed.connect(self._on_method)
         export.clean_up_changed.connect(self.list_regions)
         export.export_wanted.connect(self.export)
+        stage.maps_changed.connect(self._show_methods)
         stage.cuts_changed.connect(self._on_cuts)
         stage.cursor_moved.connect(self._on_cursor)
         stage.cells.left.connect(self._on_cells_left)
@@ -73,7 +75,6 @@ class Comparison(QObject):
     def show_results(self) -> None:
         """Bring layers, rows and lists up to date with the session's maps."""
         self._stage.show_results(self._titles)
-        self._show_methods()
 
     def show_heatmap(self, method: str) -> None:
         """One map has changed, or is there for the first time."""
@@ -154,7 +155,7 @@ class Comparison(QObject):
         panel, config, slide = self._compare, self._config(), self._session.slide
         if config is None or slide is None:
             panel.regions.show_regions(())
-            panel.summary.setText("Localize to see evidence here.")
+            panel.summary.say(EMPTY)
             return
         heatmap, mpp = self._session.heatmaps[config.method], self._session.mpp
         look_up = self.look_up
@@ -183,7 +184,7 @@ class Comparison(QObject):
             heatmap, regions, mpp = answer
             if self._session.heatmaps.get(heatmap.method) is heatmap:
                 self._compare.regions.show_regions(regions)
-                self._compare.summary.setText(summary_words(regions, mpp))
+                self._compare.summary.say(summary_words(regions, mpp))
 
     def _config(self) -> ExportConfig | None:
         """As the panels are set; None while there is no map."""

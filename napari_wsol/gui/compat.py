@@ -1,8 +1,9 @@
-"""Where napari's releases differ: 0.9 moved the grid and the camera."""
+"""Where napari's releases differ, and where its drivers fail."""
 
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,3 +43,21 @@ def cell_size(viewer: napari.viewer.Viewer) -> tuple[float, float] | None:
         return None
     height, width = canvas.viewbox_size(viewer.layers)
     return float(height), float(width)
+
+
+def keep_shaders() -> None:
+    """Let vispy never delete a shader program, on Linux.
+
+    Mesa 22.3 (Debian 12) crashes the whole process in ``glDrawArrays`` when layers are
+    removed, one is added, and another one is removed: plain napari does it with two
+    images. A program is some kilobytes, a crash is an afternoon's strokes.
+    """
+    if sys.platform.startswith("linux"):
+        from vispy.gloo.glir import GlirProgram
+
+        GlirProgram.delete = _keep
+
+
+def _keep(program: object) -> None:
+    """Instead of ``GlirProgram.delete``."""
+    del program

@@ -48,8 +48,7 @@ class CorrectPanel(Panel):
             "painting meanwhile. Key: R."
         )
         self.refine_button.clicked.connect(self.refine_wanted)
-        self.rows.addWidget(self.refine_button)
-        self.job_bar = JobBar(("Refining",))
+        self.job_bar = JobBar(("Refining",), self.refine_button)
         self.rows.addWidget(self.job_bar)
         self._build_rounds()
         self.show_strokes(0, 0)
@@ -58,7 +57,7 @@ class CorrectPanel(Panel):
     def _build_brushes(self) -> None:
         row, last = QHBoxLayout(), QHBoxLayout()
         for name, title, colour, tip in BRUSHES:
-            button = QPushButton(title)
+            button = QPushButton(f" {title}")
             button.setCheckable(True)
             button.setToolTip(f"{tip} Key: {title[-1]}. Press again to pan and zoom.")
             if colour is not None:
@@ -82,11 +81,14 @@ class CorrectPanel(Panel):
         self.rows.addLayout(last)
 
     def _build_rounds(self) -> None:
-        self.round_words = Words()
-        self.rows.addWidget(self.round_words)
         self.dots = RoundDots()
         self.dots.chosen.connect(self.revert_wanted)
-        self.rows.addWidget(self.dots)
+        self.round_words = QLabel()
+        self.round_words.setToolTip("Click a dot to go back to the map of its round.")
+        row = QHBoxLayout()
+        row.addWidget(self.dots, 1)
+        row.addWidget(self.round_words)
+        self.rows.addLayout(row)
         self.curve = LossCurve()
         self.rows.addWidget(self.curve)
 
@@ -114,9 +116,7 @@ class CorrectPanel(Panel):
         self.curve.setVisible(several or bool(self.curve.values))
         if several:
             last = rounds[-1].index
-            self.round_words.setText(
-                f"Round {current} of {last}. Click a dot to go back to its map."
-            )
+            self.round_words.setText(f"round {current} of {last}")
             shown = next((item for item in rounds if item.index == current), None)
             if shown is not None:
                 self.curve.show_values(shown.loss)

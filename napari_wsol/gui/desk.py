@@ -53,6 +53,7 @@ class Desk(QObject):
         self._closed = False
         self._was_stopped = False
         self._is_eager = False
+        self._last_state: tuple[int, str] | None = None
         self.comparison = Comparison(window)
         self._connect_panels()
         self._connect_session()
@@ -77,7 +78,7 @@ class Desk(QObject):
         correct.refine_wanted.connect(self.refine)
         correct.revert_wanted.connect(self._session.revert)
         strokes.changed.connect(self._on_strokes)
-        strokes.tool_changed.connect(correct.show_tool)
+        strokes.tool_changed.connect(self._on_tool)
         strokes.brush_changed.connect(correct.show_brush)
         for panel in (localize, correct, window.export_panel):
             panel.job_bar.cancelled.connect(self.cancel)
@@ -179,6 +180,10 @@ class Desk(QObject):
             self._window.image_line.show_nothing()
             self._update()
             return
+        if self._stage.image not in (None, *self._window.napari_viewer.layers):
+            # At once, before anything is drawn: Mesa crashes where napari draws maps
+            # whose image is gone, and takes them away later.
+            self._stage.leave_image()
         source, options = source_of(layer)
         future = self._opening = self._session.open(source, **options)
         future.add_done_callback(lambda done: self._tell_opened(layer, done))
@@ -262,9 +267,13 @@ class Desk(QObject):
         self.comparison.show_results()
         known = set(session.slide.notes)  # they stand at the image already
         notes = [note for note in result.notes if note not in known]
-        score = result.scores[result.target]
-        self._say(" ".join([f"{result.target}: probability {score:.2f}.", *notes]))
+        self._say(" ".join(notes))  # the probability stands at the class
         self._update()
+
+    def _on_tool(self, tool: str | None) -> None:
+        self._window.correct_panel.show_tool(tool)
+        if tool is not None:
+            self._window.bring_into_view(self._window.correct_panel)
 
     def _on_strokes(self, labels: npt.NDArray) -> None:
         if self._stage.image is None:
@@ -299,6 +308,9 @@ class Desk(QObject):
         window = self._window
         for panel in (window.localize_panel, window.correct_panel, window.export_panel):
             panel.job_bar.show_status(status)
+        if (status.id, status.state) == self._last_state:
+            return  # only its progress; many a second
+        self._last_state = (status.id, status.state)
         if status.state == "failed":
             self.warn(status.message)
         elif status.state == "cancelled" and self._was_stopped:

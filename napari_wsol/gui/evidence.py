@@ -14,7 +14,14 @@ from qtpy.QtCore import QObject, QTimer
 from napari_wsol.gui.colours import EVIDENCE, FOREGROUND, evidence_colours, is_bright
 from napari_wsol.gui.compat import camera_of
 from napari_wsol.gui.contours import LINE_PIXELS, contour_segments
-from napari_wsol.gui.layers import CONTOUR, HEATMAP, MARK, our_layers, remove
+from napari_wsol.gui.layers import (
+    CONTOUR,
+    HEATMAP,
+    MARK,
+    add_quietly,
+    our_layers,
+    remove,
+)
 from napari_wsol.gui.placement import TRANSFORMS, move_onto, placed_on, world_a_pixel
 
 if TYPE_CHECKING:
@@ -90,25 +97,27 @@ class EvidenceLayers(QObject):
         pair = self._pairs.pop(method)
         remove(self._viewer, [pair.contour, pair.image])
 
-    def show(self, heatmap: Heatmap, *, title: str, mark: dict, stale: bool) -> None:
+    def show(
+        self, heatmap: Heatmap, cut: float, *, title: str, mark: dict, stale: bool
+    ) -> None:
         """Add a heatmap, or bring the layers of its method up to date in place."""
         if self._source is None:
             return
         pair = self._pairs.get(heatmap.method) or self._adopt(heatmap, mark)
+        name = layer_name(heatmap, title, stale=stale)
         if pair is None:
-            pair = self._add(heatmap)
+            pair = self._add(heatmap, cut, name, f"{title} · contour")
         first = heatmap.method not in self._pairs
         self._pairs[heatmap.method] = pair
-        pair.heatmap = heatmap
-        pair.image.data = heatmap.values
-        pair.image.contrast_limits = (0.0, 1.0)
-        name = layer_name(heatmap, title, stale=stale)
+        pair.heatmap, pair.cut = heatmap, cut
+        if pair.image.data is not heatmap.values:
+            pair.image.data = heatmap.values
+            pair.image.contrast_limits = (0.0, 1.0)
         mark = {**mark, "method": heatmap.method}
         for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
             layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
             move_onto(layer, self._source, heatmap.scale, heatmap.translate)
         pair.image.name = name
-        pair.contour.name = f"{title} · contour"
         if first:
             pair.image.events.visible.connect(self._on_visible)
         self._draw(pair)
@@ -122,10 +131,13 @@ class EvidenceLayers(QObject):
 
     def set_cuts(self, cuts: Mapping[str, float], *, contours: bool) -> None:
         """Move the lines, and with contours hide what is below them."""
+        changed = contours != self._contours
         self._contours = contours
         for method, pair in self._pairs.items():
-            pair.cut = cuts.get(method, pair.cut)
-            self._draw(pair)
+            cut = cuts.get(method, pair.cut)
+            if changed or cut != pair.cut:
+                pair.cut = cut
+                self._draw(pair)
 
     def set_opacity(self, opacity: float) -> None:
         """How strongly all heatmaps cover the image."""
@@ -149,12 +161,12 @@ class EvidenceLayers(QObject):
         remove(self._viewer, [*images[1:], *contours[1:]])
         return MethodLayers(heatmap, images[0], contours[0])
 
-    def _add(self, heatmap: Heatmap) -> MethodLayers:
-        active = self._viewer.layers.selection.active
+    def _add(self, heatmap: Heatmap, cut: float, name: str, line: str) -> MethodLayers:
         place = placed_on(self._source, heatmap.scale, heatmap.translate)
         image = Image(
             heatmap.values,
-            colormap=EVIDENCE,
+            name=name,
+            colormap=self._colours(heatmap.method, cut),
             contrast_limits=(0.0, 1.0),
             blending="translucent_no_depth" if self._bright else "additive",
             opacity=self._opacity,
@@ -164,41 +176,54 @@ class EvidenceLayers(QObject):
         )
         contour = Vectors(
             np.zeros((0, 2, 2), np.float32),
+            name=line,
             ndim=2,
             edge_color=FOREGROUND,
+            edge_width=LINE_PIXELS / max(camera_of(self._viewer).zoom, 1e-9),
             vector_style="line",
             blending="translucent",
             visible=False,
             **place,
         )
+        # napari draws a thumbnail line by line, at every change; a few lines will do.
+        contour._max_vectors_thumbnail = 32  # noqa: SLF001 - its class documents it
         for layer, role in ((image, HEATMAP), (contour, CONTOUR)):
             layer.metadata = {MARK: {"role": role}}
-            self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = active
-        return MethodLayers(heatmap, image, contour)
+        add_quietly(self._viewer, (image, contour))
+        return MethodLayers(heatmap, image, contour, cut)
 
     def _draw(self, pair: MethodLayers) -> None:
         """Contour and colours of one method for its present cut."""
         self._recolour(pair)
         visible = self._contours and pair.image.visible
         if visible:
-            pair.contour.data = contour_segments(pair.heatmap, pair.cut)
             self._fit(pair)
-        pair.contour.visible = visible
+            pair.contour.data = contour_segments(pair.heatmap, pair.cut)
+        if pair.contour.visible != visible:
+            pair.contour.visible = visible
 
     def _recolour(self, pair: MethodLayers) -> None:
         """Nothing below the cut; colours that the user has chosen stay."""
-        ours = self._colormaps.get(pair.heatmap.method)
-        if pair.image.colormap.name not in (EVIDENCE, ours.name if ours else EVIDENCE):
+        method, shown = pair.heatmap.method, pair.image.colormap.name
+        if shown not in (EVIDENCE, colours_name(method)):
             return
-        colours = evidence_colours(pair.cut, cut=self._contours, bright=self._bright)
-        if ours is None:
-            name = f"{EVIDENCE} ({pair.heatmap.method})"
-            ours = Colormap(colours, name=name, display_name=name)
-            self._colormaps[pair.heatmap.method] = ours
-        # Changed in place: napari keeps every new colormap in its list for ever.
-        ours.colors = colours
-        pair.image.colormap = ours
+        ours = self._colormaps.get(method)
+        before = None if ours is None else np.array(ours.colors)
+        ours = self._colours(method, pair.cut)
+        if shown == EVIDENCE or not np.array_equal(ours.colors, before):
+            pair.image.colormap = ours
+
+    def _colours(self, method: str, cut: float) -> Colormap:
+        """The colormap of a method: one for ever, changed in place.
+
+        napari keeps every new colormap in its list.
+        """
+        colours = evidence_colours(cut, cut=self._contours, bright=self._bright)
+        if method not in self._colormaps:
+            name = colours_name(method)
+            self._colormaps[method] = Colormap(colours, name=name, display_name=name)
+        self._colormaps[method].colors = colours
+        return self._colormaps[method]
 
     def _fit(self, pair: MethodLayers) -> None:
         zoom = camera_of(self._viewer).zoom
@@ -251,3 +276,8 @@ def layer_name(heatmap: Heatmap, title: str, *, stale: bool) -> str:
     kind = "probability" if heatmap.is_probability else "score, scaled per image"
     name = f"{title} · {heatmap.target} · {kind}"
     return f"{name} ({STALE})" if stale else name
+
+
+def colours_name(method: str) -> str:
+    """Name of the colormap of a method."""
+    return f"{EVIDENCE} ({method})"

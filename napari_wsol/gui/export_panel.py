@@ -11,7 +11,6 @@ from qtpy.QtCore import QStandardPaths, Qt, QTime, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QFileDialog,
     QGridLayout,
@@ -24,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_wsol.config import EXPORT_FORMATS, ExportConfig
 from napari_wsol.gui.job_bar import JobBar
-from napari_wsol.gui.panel import Panel, Words, add_row, narrow, small
+from napari_wsol.gui.panel import Choice, Panel, Words, add_row, small
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,8 +64,7 @@ class ExportPanel(Panel):
             "strokes that they came from. Nothing existing is overwritten."
         )
         self.export_button.clicked.connect(self.export_wanted)
-        self.rows.addWidget(self.export_button)
-        self.job_bar = JobBar(("Exporting",))
+        self.job_bar = JobBar(("Exporting",), self.export_button)
         self.rows.addWidget(self.job_bar)
         self.recent = QListWidget()
         self.recent.setMaximumHeight(84)
@@ -82,7 +80,7 @@ class ExportPanel(Panel):
         self.rows.addWidget(self.open_button)
 
     def _build_what(self) -> None:
-        self.method_box = narrow(QComboBox())
+        self.method_box = Choice()
         self.method_box.setToolTip("The method whose map is cut into a mask.")
         self.method_box.activated.connect(self._on_method)
         add_row(self.rows, "Method", self.method_box, stretch=1)

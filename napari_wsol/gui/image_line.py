@@ -3,12 +3,12 @@
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
     QInputDialog,
     QLabel,
@@ -19,13 +19,16 @@ from qtpy.QtWidgets import (
 
 from napari_wsol.gui.job_bar import grouped
 from napari_wsol.gui.layers import image_layers, is_usable
-from napari_wsol.gui.panel import Words, narrow, small
+from napari_wsol.gui.panel import Choice, Words, small
 
 if TYPE_CHECKING:
     import napari.viewer
     from napari.utils.events import Event
 
     from napari_wsol.images.slide import Slide
+
+PLAIN = re.compile(r"Read as [^,;:]*\.")
+"""A note that tells nothing unusual: how the axes were read."""
 
 INVITATION = "Open an image or slide (Ctrl+O), or try the sample."
 
@@ -59,14 +62,14 @@ class ImageLine(QWidget):
             layer.events.name.connect(self._on_renamed)
 
     def _build(self) -> None:
-        self.box = narrow(QComboBox())
+        self.box = Choice()
         self.box.setToolTip("The image to work on.")
         self.box.activated.connect(self._on_activated)
         self.help_button = small(QPushButton("?"))
         self.help_button.setToolTip("Keys and first steps.")
         self.help_button.clicked.connect(self.help_wanted)
         self.words = Words(INVITATION)
-        self.notes = Words()
+        self.notes = Words(lines=2)
         self.notes.setToolTip("How the pixels were read.")
         self.notes.hide()
         self.mpp_button = QPushButton("set pixel size…")
@@ -88,7 +91,7 @@ class ImageLine(QWidget):
         below.addWidget(self.mpp_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
+        layout.setSpacing(3)
         layout.addLayout(top)
         layout.addLayout(below)
         layout.addWidget(self.notes)
@@ -117,8 +120,10 @@ class ImageLine(QWidget):
         self._mpp = mpp
         height, width = slide.shape
         self.words.setText(f"{grouped(width)} × {grouped(height)} px")
-        self.notes.setText(" ".join(slide.notes))
-        self.notes.setVisible(bool(slide.notes))
+        self.words.setToolTip(" ".join(slide.notes))
+        unusual = [note for note in slide.notes if not PLAIN.fullmatch(note)]
+        self.notes.setText(" ".join(unusual))
+        self.notes.setVisible(bool(unusual))
         self.mpp_button.setText(
             "set pixel size…" if mpp is None else f"{mpp:.3g} µm/px"
         )
@@ -127,6 +132,7 @@ class ImageLine(QWidget):
     def show_nothing(self, sentence: str = INVITATION) -> None:
         """No image is open."""
         self.words.setText(sentence)
+        self.words.setToolTip("")
         self.notes.hide()
         self.mpp_button.hide()
 

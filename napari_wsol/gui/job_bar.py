@@ -1,20 +1,18 @@
-"""Progress of the running job: done/total, time left, and a way out."""
+"""A job's button, and its progress while it runs: done/total, time left, a way out."""
 
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QProgressBar,
     QPushButton,
-    QVBoxLayout,
+    QStackedWidget,
     QWidget,
 )
-
-from napari_wsol.gui.panel import Words
 
 if TYPE_CHECKING:
     from napari_wsol.jobs import JobStatus
@@ -22,48 +20,62 @@ if TYPE_CHECKING:
 UNITS = {"Localizing": "tiles", "Refining": "steps", "Exporting": "files"}
 
 
-class JobBar(QWidget):
-    """A bar with “412/1 030 tiles · 38 s left” and Cancel; hidden while it is quiet."""
+class JobBar(QStackedWidget):
+    """The button of a job; while it runs, “412/1 030 tiles · 38 s left” and Cancel.
+
+    Both have the same place, so that nothing below moves when a job starts or ends, and
+    the dock is not laid out again for it.
+    """
 
     cancelled = Signal()
 
-    def __init__(self, names: tuple[str, ...], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, names: tuple[str, ...], button: QPushButton, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._names = names
-        self._bar = QProgressBar(self)
-        self._bar.setTextVisible(False)
-        self._bar.setFixedHeight(10)
-        self._words = Words("", self)
-        self.cancel_button = QPushButton("Cancel", self)
+        self._text = ""
+        self._bar = QProgressBar()
+        self._bar.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._bar.setMinimumWidth(40)
+        self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip(
             "Stop the job. What was there before stays as it was."
         )
         self.cancel_button.clicked.connect(self.cancelled)
-        row = QHBoxLayout()
-        row.addWidget(self._words, 1)
+        self._running = QWidget()
+        row = QHBoxLayout(self._running)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._bar, 1)
         row.addWidget(self.cancel_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 2, 0, 2)
-        layout.setSpacing(3)
-        layout.addWidget(self._bar)
-        layout.addLayout(row)
-        self.hide()
+        self.addWidget(button)
+        self.addWidget(self._running)
+        self.setFixedHeight(
+            max(button.sizeHint().height(), self.cancel_button.sizeHint().height(), 26)
+        )
 
     def text(self) -> str:
-        """What is written beside the bar."""
-        return self._words.text()
+        """What is written on the bar."""
+        return self._text
 
     def show_status(self, status: JobStatus) -> None:
         """Follow a job of one of our names; other jobs leave the bar alone."""
         if status.name not in self._names:
             return
-        active = status.state in ("queued", "running")
-        self.setVisible(active)
-        if not active:
+        if not status.is_active:
+            self.setCurrentIndex(0)
             return
-        self._bar.setRange(0, max(status.total, 0))
+        self._text = describe(status)
+        # Never a busy bar while the total is unknown: at each step of its animation Qt
+        # puts the whole window together again, 17 ms with software OpenGL.
+        self._bar.setRange(0, max(status.total, 1))
         self._bar.setValue(status.done if status.total else 0)
-        self._words.setText(describe(status))
+        width = max(self._bar.width() - 8, 60)
+        elide = Qt.TextElideMode.ElideRight
+        words = self._bar.fontMetrics().elidedText(self._text, elide, width)
+        self._bar.setFormat(words.replace("%", "%%"))
+        self._bar.setToolTip(self._text)
+        self.setCurrentIndex(1)
 
 
 def describe(status: JobStatus) -> str:

@@ -70,6 +70,22 @@ def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
     return data, {**options, "mpp": microns_a_pixel(layer)}
 
 
+def add_quietly(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
+    """Add layers on top and leave the selection as it is.
+
+    napari selects every layer that is added, and builds its controls anew each time.
+    """
+    selection = viewer.layers.selection
+    before, active = set(selection), selection.active
+    with selection.events.blocker_all():
+        for layer in layers:
+            viewer.add_layer(layer)
+        selection.clear()
+        if active is not None:
+            selection.active = active
+        selection.update(before)
+
+
 def remove(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
     """Take layers out of the viewer, those that are still in it."""
     for layer in layers:

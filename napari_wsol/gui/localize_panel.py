@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QGridLayout,
     QLabel,
     QPushButton,
@@ -16,7 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_wsol.gui.card_dialog import CardDialog
 from napari_wsol.gui.job_bar import JobBar
-from napari_wsol.gui.panel import Panel, Words, narrow, small
+from napari_wsol.gui.panel import Choice, Panel, Words, small
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +44,7 @@ class LocalizePanel(Panel):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Localize", "Choose a model and see where it looks.", parent)
         self._cards: dict[str, Card] = {}
-        self.model_box = narrow(QComboBox())
+        self.model_box = Choice()
         self.model_box.setToolTip("The model that reads the image.")
         self.model_box.activated.connect(self._on_model)
         self.card_button = small(QPushButton("i"))
@@ -53,8 +52,8 @@ class LocalizePanel(Panel):
             "What this model was made from, for what it is good, and its licence."
         )
         self.card_button.clicked.connect(self._show_card)
-        self.summary = Words()
-        self.class_box = narrow(QComboBox())
+        self.summary = Words(lines=2)
+        self.class_box = Choice()
         self.class_box.setToolTip(
             "The class to look for. Once localized, each shows its probability for "
             "the whole image, the most probable first."
@@ -63,13 +62,13 @@ class LocalizePanel(Panel):
         self.methods: dict[str, QCheckBox] = {}
         self._method_grid = QGridLayout()
         self._method_grid.setHorizontalSpacing(10)
-        self.device_box = narrow(QComboBox())
+        self.device_box = Choice()
         self.device_box.setToolTip("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
         self.localize_button = QPushButton("Localize  ⏎")
         self.localize_button.setToolTip(LOCALIZE_TIP)
         self.localize_button.clicked.connect(self.wanted)
-        self.job_bar = JobBar(JOBS)
+        self.job_bar = JobBar(JOBS, self.localize_button)
         self._build()
 
     def _build(self) -> None:
@@ -92,7 +91,6 @@ class LocalizePanel(Panel):
         self.rows.addWidget(self.summary)
         self.rows.addLayout(self._method_grid)
         self.rows.addWidget(self.job_bar)
-        self.rows.addWidget(self.localize_button)
 
     @property
     def card(self) -> Card | None:
@@ -183,7 +181,9 @@ class LocalizePanel(Panel):
 
     def _show_summary(self) -> None:
         if self.card is not None:
-            self.summary.setText(self.card.summary)
+            # One line here; the rest is a hover or the ⓘ button away.
+            self.summary.setText(self.card.summary.split(". ")[0].rstrip(".") + ".")
+            self.summary.setToolTip(self.card.summary)
         self.card_button.setEnabled(self.card is not None)
 
     def _on_model(self) -> None:

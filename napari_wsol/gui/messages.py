@@ -18,7 +18,7 @@ class MessageLine(Words):
     """The latest sentence; warnings stand out, everything else is calm."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("", parent)
+        super().__init__("", parent, lines=3)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.is_warning = False
         self._warning_colour = "#e3b617"
@@ -39,9 +39,9 @@ class MessageLine(Words):
 
     def _show(self, sentence: str, *, warning: bool) -> None:
         self.is_warning = warning and bool(sentence)
+        self._paint()
         self.setText(sentence)
         self.setVisible(bool(sentence))
-        self._paint()
 
     def _paint(self) -> None:
         if self.is_warning:

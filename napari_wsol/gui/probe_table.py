@@ -29,6 +29,10 @@ MAX_LISTED = 200
 """More regions than anyone clicks through; the count above the list names all."""
 
 
+ROWS = 4
+"""Rows of the list that are seen without scrolling."""
+
+
 class ProbeTable(QTableWidget):
     """A row a method: value, percentile, and whether it is above the threshold."""
 
@@ -38,10 +42,14 @@ class ProbeTable(QTableWidget):
         super().__init__(0, len(self.COLUMNS), parent)
         self.setHorizontalHeaderLabels(self.COLUMNS)
         self.verticalHeader().hide()
+        self.verticalHeader().setMinimumSectionSize(18)
+        self.verticalHeader().setDefaultSectionSize(20)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setShowGrid(False)
+        self.verticalHeader().setMinimumSectionSize(16)
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 5)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         header = self.horizontalHeader()
@@ -105,7 +113,7 @@ class RegionList(QListWidget):
         super().__init__(parent)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setToolTip("Click a region to go there.")
-        self.setMaximumHeight(110)
+        self.setMaximumHeight(64)
         self._regions: list[Region] = []
         self.itemClicked.connect(self._on_clicked)
         self.itemActivated.connect(self._on_clicked)
@@ -122,8 +130,9 @@ class RegionList(QListWidget):
             )
             self.addItem(item)
         self.setVisible(bool(self._regions))
-        row = self.sizeHintForRow(0) if self._regions else 0
-        self.setFixedHeight(min(110, row * len(self._regions) + 8))
+        # Before it is first shown the list does not know how high a row is.
+        row = max(self.sizeHintForRow(0), self.fontMetrics().height())
+        self.setFixedHeight(row * min(ROWS, len(self._regions)) + 8)
 
     def _on_clicked(self, item: QListWidgetItem) -> None:
         self.wanted.emit(self._regions[self.row(item)])
@@ -139,12 +148,11 @@ def area_words(area_px: float, area_mm2: float | None) -> str:
 
 
 def summary_words(regions: Sequence[Region], mpp: float | None) -> str:
-    """How many and how large: “3 regions, 12.4 mm², strongest first.”."""
+    """How many and how large: “3 regions, 12.4 mm², strongest first”."""
     if not regions:
         return "Nothing is above the threshold. Lower it to see regions."
     pixels = sum(region.area_px for region in regions)
     area = None if mpp is None else pixels * mpp**2 / 1e6
     count = "1 region" if len(regions) == 1 else f"{len(regions)} regions"
-    why = "" if mpp is not None else " (pixel size not known)"
     order = ", strongest first" if len(regions) > 1 else ""
-    return f"{count}, {area_words(pixels, area)}{why}{order}."
+    return f"{count}, {area_words(pixels, area)}{order}"

@@ -36,6 +36,9 @@ class Stage(QObject):
     cuts_changed = Signal()
     """The value at which each map is cut has changed."""
 
+    maps_changed = Signal()
+    """Maps were added or taken away."""
+
     cursor_moved = Signal(float, float)
     """Level-0 pixel under the mouse, (y, x)."""
 
@@ -57,6 +60,12 @@ class Stage(QObject):
         # A slider gives more values than can be drawn: the newest wins.
         self._redraw = QTimer(self, singleShot=True, interval=15)
         self._redraw.timeout.connect(self._cut)
+        # Layers take napari a while to add: one method a turn of the event loop, the
+        # one that is seen first, so that the window goes on living.
+        self._waiting: list[str] = []
+        self._is_first = True
+        self._next = QTimer(self, singleShot=True, interval=0)
+        self._next.timeout.connect(self._show_next)
         viewer.mouse_move_callbacks.append(self._on_mouse)
 
     @property
@@ -77,6 +86,7 @@ class Stage(QObject):
     def close(self) -> None:
         """Let go of the viewer; heatmaps and strokes stay in it."""
         self._redraw.stop()
+        self._next.stop()
         self.look_up.close()
         self.cells.leave(list(self.evidence.pairs.values()))
         if self._on_mouse in self._viewer.mouse_move_callbacks:
@@ -99,6 +109,7 @@ class Stage(QObject):
     def leave_image(self) -> None:
         """No image, or another one: its heatmaps go, its strokes stay."""
         self.show_cells(False)
+        self._waiting = []
         self.evidence.place_on(None)
         self.strokes.release()
         self._image = None
@@ -107,30 +118,25 @@ class Stage(QObject):
     def show_results(self, titles: dict[str, str]) -> None:
         """Bring layers up to date with all of the session's heatmaps."""
         self._titles = titles
-        had = bool(self.evidence.pairs)
         for method in [
             m for m in self.evidence.pairs if m not in self._session.heatmaps
         ]:
             self.evidence.forget(method)
-        ordered = [name for name in titles if name in self._session.heatmaps]
-        for method in ordered:
-            self._show(self._session.heatmaps[method])
-        if not had and not self.cells.is_on:
-            self.evidence.show_only(ordered[0] if ordered else None)
-        if self.cells.is_on:
-            self.show_cells(True)
-        self._cut()
+        self._waiting = [name for name in titles if name in self._session.heatmaps]
+        self._is_first = not self.evidence.pairs
+        self._show_next()
 
     def show_heatmap(self, method: str) -> None:
         """Bring one method's layers up to date."""
         heatmap = self._session.heatmaps.get(method)
         if heatmap is not None and method in self.evidence.pairs:
             self._show(heatmap)
-            self._cut()
+            self.cuts_changed.emit()
 
     def drop_results(self) -> None:
         """The session has no heatmaps any more."""
         self.show_cells(False)
+        self._waiting = []
         self.evidence.clear()
         self._cut()
 
@@ -177,11 +183,30 @@ class Stage(QObject):
         """The maps that are shown, in the order of the rows of the probe."""
         return [pair.heatmap for pair in self.evidence.pairs.values()]
 
+    def _show_next(self) -> None:
+        """Show the next map that waits; after the last one, cells and lists."""
+        while self._waiting:
+            heatmap = self._session.heatmaps.get(self._waiting.pop(0))
+            if heatmap is not None:
+                self._show(heatmap)
+                break
+        if self._waiting:
+            self._next.start()
+            return
+        if self.cells.is_on:
+            self.show_cells(True)
+        elif self._is_first:
+            self.evidence.show_only(next(iter(self.evidence.pairs), None))
+        self.maps_changed.emit()
+        self.cuts_changed.emit()
+
     def _show(self, heatmap: Heatmap) -> None:
+        cut = self._cuts[heatmap.method] = self._threshold.cut(heatmap, self._tissue)
         mark = {"fingerprint": self._session.slide.fingerprint(), **_facts(heatmap)}
         added = heatmap.method not in self.evidence.pairs
         self.evidence.show(
             heatmap,
+            cut,
             title=self._titles.get(heatmap.method, heatmap.method),
             mark=mark,
             stale=heatmap.method in self._session.stale,

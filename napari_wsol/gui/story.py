@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_wsol.errors import WsolError
@@ -27,15 +28,20 @@ if TYPE_CHECKING:
 Line = tuple[tuple[float, float], tuple[float, float]]
 
 GLANDS: tuple[Line, ...] = (
-    ((0.16, 0.10), (0.22, 0.30)),
-    ((0.30, 0.78), (0.20, 0.86)),
-    ((0.76, 0.60), (0.82, 0.66)),
-    ((0.78, 0.12), (0.88, 0.20)),
+    ((0.24, 0.03), (0.46, 0.05)),
+    ((0.03, 0.22), (0.05, 0.30)),
+    ((0.03, 0.50), (0.14, 0.56)),
+    ((0.40, 0.60), (0.53, 0.74)),
+    ((0.47, 0.33), (0.42, 0.50)),
+    ((0.62, 0.24), (0.82, 0.27)),
+    ((0.93, 0.67), (0.97, 0.71)),
 )
 STROMA: tuple[Line, ...] = (
-    ((0.56, 0.40), (0.62, 0.52)),
-    ((0.30, 0.96), (0.66, 0.93)),
-    ((0.82, 0.40), (0.92, 0.38)),
+    ((0.56, 0.26), (0.52, 0.44)),
+    ((0.50, 0.50), (0.41, 0.542)),
+    ((0.20, 0.95), (0.62, 0.90)),
+    ((0.65, 0.36), (0.92, 0.40)),
+    ((0.84, 0.86), (0.90, 0.88)),
 )
 """Strokes on the sample, as (y, x) shares of its height and width."""
 
@@ -119,14 +125,16 @@ class Story:
         """The whole window, as a person sees it, from the top of the dock."""
         self._widget.scroll_area.verticalScrollBar().setValue(0)
         self._rest()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._viewer.screenshot(str(path), canvas_only=False, flash=False)
+        self._save(path)
 
     def _picture(self, name: str) -> None:
         if self._pictures is not None:
-            self._pictures.mkdir(parents=True, exist_ok=True)
-            path = self._pictures / f"{name}.png"
-            self._viewer.screenshot(str(path), canvas_only=False, flash=False)
+            self._save(self._pictures / f"{name}.jpg")
+
+    def _save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = self._viewer.screenshot(canvas_only=False, flash=False)
+        Image.fromarray(pixels[..., :3]).save(path, quality=88)
 
     def _stroke(self, line: Line, label: int) -> None:
         layer = self._widget.stage.strokes.layer

@@ -24,6 +24,7 @@ from napari_wsol.gui.background import Background
 from napari_wsol.gui.catalogue import Catalogue, read_catalogue
 from napari_wsol.gui.colours import theme_colour
 from napari_wsol.gui.compare_panel import ComparePanel
+from napari_wsol.gui.compat import keep_shaders
 from napari_wsol.gui.correct_panel import CorrectPanel
 from napari_wsol.gui.desk import Desk
 from napari_wsol.gui.export_panel import ExportPanel
@@ -38,6 +39,8 @@ from napari_wsol.session import Session, default_threads
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_wsol.gui.panel import Panel
+
 FOOTER = "Research use only, not for diagnosis."
 
 
@@ -46,6 +49,7 @@ class WsolWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        keep_shaders()
         self._viewer = napari_viewer
         self._ended = False
         self.session = Session(threads=default_threads())
@@ -73,8 +77,8 @@ class WsolWidget(QWidget):
     def _lay_out(self) -> None:
         inner = QWidget()
         rows = QVBoxLayout(inner)
-        rows.setContentsMargins(6, 6, 6, 6)
-        rows.setSpacing(6)
+        rows.setContentsMargins(6, 4, 6, 4)
+        rows.setSpacing(4)
         rows.addWidget(self.image_line)
         rows.addWidget(self.message)
         panels = (
@@ -107,6 +111,12 @@ class WsolWidget(QWidget):
     def napari_viewer(self) -> napari.viewer.Viewer:
         """The viewer that this dock belongs to."""
         return self._viewer
+
+    def bring_into_view(self, panel: Panel) -> None:
+        """Open a panel and scroll the dock so that it is seen."""
+        if not panel.isExpanded():
+            panel.expand(animate=False)
+        self.scroll_area.ensureWidgetVisible(panel, 0, 4)
 
     def _key_table(self) -> tuple[Key, ...]:
         desk = self.desk

@@ -93,7 +93,7 @@ def labelled_pixels(
     translate: tuple[float, float],
     downsample: float,
     finds: str = "the class",
-    max_pixels: int = 4_000,
+    max_pixels: int = 2_000,
 ) -> Labelled:
     """Positions and labels of a scribble canvas.
 

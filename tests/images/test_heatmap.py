@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from napari_wsol.images.heatmap import Heatmap
 
 

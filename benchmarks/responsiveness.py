@@ -1,0 +1,239 @@
+"""How late a 10 ms timer of the window is while the worker computes.
+
+    xvfb-run -a python benchmarks/responsiveness.py [--side 2048]
+
+Opens the real window and uses it the way a person does: images are chosen, buttons are
+pressed, strokes are painted. For every job it prints the lateness of the timer while
+the job runs and, apart from that, while its results appear; beside them that of the
+idle window, how soon Cancel takes effect, and the time from Refine to the refreshed
+layer. With software OpenGL the drawing counts too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Qt, QTimer
+from skimage import data
+
+from napari_wsol.gui.demo import open_viewer
+from napari_wsol.gui.story import run_until
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_wsol.gui.widget import WsolWidget
+    from napari_wsol.jobs import JobStatus
+
+INTERVAL = 0.010
+SETTLED = 1.0
+"""Seconds after a job in which its results are drawn."""
+
+
+class Lateness:
+    """Records when each tick of a 10 ms timer came, and by how much it was late."""
+
+    def __init__(self) -> None:
+        self.ticks: list[tuple[float, float]] = []
+        self._due = 0.0
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(10)
+        self._timer.timeout.connect(self._tick)
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        if self._due:
+            self.ticks.append((now, max(0.0, now - self._due)))
+        self._due = now + INTERVAL
+
+    def __enter__(self) -> Lateness:
+        self.ticks, self._due = [], 0.0
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.stop()
+
+    def split(self, at: float) -> tuple[list[float], list[float]]:
+        """Seconds late of the ticks before a moment, and of those after it."""
+        before = [late for now, late in self.ticks if now <= at]
+        return before, [late for now, late in self.ticks if now > at]
+
+
+def say(phase: str, seconds: list[float]) -> None:
+    """Prints the figures of a phase."""
+    late = 1000 * np.array(seconds or [0.0])
+    print(
+        f"{phase:34s} {len(late):5d} ticks  median {np.median(late):6.1f}  "
+        f"p99 {np.percentile(late, 99):6.1f}  worst {late.max():7.1f} ms",
+        flush=True,
+    )
+
+
+class Person:
+    """Presses buttons and waits for what they do."""
+
+    def __init__(self, viewer: napari.Viewer, widget: WsolWidget) -> None:
+        self.viewer, self.widget, self.session = viewer, widget, widget.session
+        self.ended = 0.0
+        self.session.job_changed.connect(self._on_job)
+
+    def _on_job(self, status: JobStatus) -> None:
+        # On the worker's thread: the moment at which the job is over, not the one at
+        # which the window hears of it.
+        if not status.is_active:
+            self.ended = time.perf_counter()
+
+    def open(self, pixels: np.ndarray) -> None:
+        """Adds an image and chooses it; the one before stays, hidden."""
+        before = self.widget.stage.image
+        layer = self.viewer.add_image(pixels, name="tissue", rgb=True)
+        if before is not None:
+            before.visible = False
+            box = self.widget.image_line.box
+            box.setCurrentIndex(box.count() - 1)
+            box.activated.emit(box.currentIndex())
+        panel = self.widget.localize_panel
+        ready = lambda: (  # noqa: E731
+            self.widget.stage.image == layer
+            and panel.localize_button.isEnabled()
+            and self.session.model is not None
+            and not self.session.is_busy
+        )
+        if not run_until(ready, 120):
+            raise SystemExit(f"No image: {self.widget.message.text()}")
+        pause(SETTLED)
+
+    def tick(self, *names: str) -> None:
+        """Ticks these methods and no other; all when none is named."""
+        for name, box in self.widget.localize_panel.methods.items():
+            box.setChecked(box.isEnabled() and (not names or name in names))
+
+    def localize(self) -> None:
+        """Presses Localize and waits until the maps are shown."""
+        self.widget.localize_panel.localize_button.click()
+        wanted = set(self.widget.localize_panel.chosen_methods)
+        shown = self.widget.stage.evidence.pairs
+        if not run_until(
+            lambda: not self.session.is_busy and set(shown) == wanted, 300
+        ):
+            raise SystemExit(f"No maps: {self.widget.message.text()}")
+        pause(SETTLED)
+
+    def start_localizing(self) -> None:
+        """Presses Localize and waits until it is well under way."""
+        self.widget.localize_panel.localize_button.click()
+        run_until(lambda: self.session.job.name == "Localizing"
+                  and self.session.job.state == "running", 60)  # fmt: skip
+        pause(0.3)
+
+    def paint(self, rng: np.random.Generator) -> None:
+        """One more stroke of each kind, by brush."""
+        for tool, label in (("background", 1), ("foreground", 2)):
+            self.widget.correct_panel.tools[tool].click()
+            layer = self.widget.stage.strokes.layer
+            height, width = layer.data.shape
+            y, x = rng.integers(50, height - 50), rng.integers(50, width - 250)
+            with layer.block_history():
+                for step in range(0, 200, 8):
+                    layer.paint((y, x + step), label)
+
+    def refine(self) -> float:
+        """Presses Refine; gives the seconds until the refined layer is there."""
+        layer = self.widget.stage.evidence.pairs["pixelcam"].image
+        shown: list[float] = []
+        layer.events.data.connect(stamp := lambda _: shown.append(time.perf_counter()))
+        started = time.perf_counter()
+        self.widget.correct_panel.refine_button.click()
+        run_until(lambda: bool(shown) and not self.session.is_busy, 60)
+        layer.events.data.disconnect(stamp)
+        pause(0.3)
+        return shown[0] - started if shown else float("nan")
+
+
+def pause(seconds: float) -> None:
+    """Lets the window live."""
+    run_until(lambda: False, seconds)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--side", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=10)
+    options = parser.parse_args()
+    tile = data.immunohistochemistry()
+    count = -(-options.side // tile.shape[0])
+    image = np.tile(tile, (count, count, 1))[: options.side, : options.side]
+    person, timer = Person(*open_viewer()), Lateness()
+    person.open(image)
+    with timer:
+        pause(3)
+    say("idle window", timer.split(time.perf_counter())[0])
+    localizing(person, timer, image)
+    cancelling(person, image)
+    refining(person, timer, image, options.rounds)
+    person.viewer.close()
+
+
+def localizing(person: Person, timer: Lateness, image: np.ndarray) -> None:
+    """One method, then all, each on an image that was not encoded yet."""
+    for words, methods, pixels in (
+        ("one method", ("pixelcam",), image),
+        ("all methods", (), image[::-1].copy()),
+        ("all methods again", (), image[:, ::-1].copy()),
+    ):
+        if person.widget.stage.image is None or methods != ("pixelcam",):
+            person.open(pixels)
+        person.tick(*methods)
+        with timer:
+            person.localize()
+        runs, appears = timer.split(person.ended)
+        say(f"localize, {words}: runs", runs)
+        say(f"localize, {words}: results", appears)
+
+
+def cancelling(person: Person, image: np.ndarray) -> None:
+    """Stops a localization that has just begun, five times."""
+    waits: list[float] = []
+    for shift in range(1, 6):
+        person.open(np.roll(image, shift, 0))
+        person.start_localizing()
+        started = time.perf_counter()
+        person.widget.localize_panel.job_bar.cancel_button.click()
+        run_until(lambda: not person.session.is_busy, 60)
+        waits.append(person.ended - started)
+    state = person.session.job.state
+    print(f"Cancel takes effect after at most {max(waits):.2f} s ({state})")
+
+
+def refining(person: Person, timer: Lateness, image: np.ndarray, rounds: int) -> None:
+    """A stroke of each kind and a round, again and again."""
+    person.open(image)
+    person.localize()
+    rng = np.random.default_rng(0)
+    seconds: list[float] = []
+    runs, appears = [], []
+    for _ in range(rounds):
+        person.paint(rng)
+        pause(0.3)
+        with timer:
+            seconds.append(person.refine())
+        first, then = timer.split(person.ended)
+        runs += first
+        appears += then
+    say(f"refine, {rounds} rounds: runs", runs)
+    say(f"refine, {rounds} rounds: results", appears)
+    print(
+        f"Refine -> refreshed map: median {statistics.median(seconds):.2f} s, "
+        f"worst {max(seconds):.2f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
