@@ -42,7 +42,7 @@ screenshots: setup ## run the demo unattended and save the README's pictures
 	@mkdir -p "$$(dirname "$(SCREENSHOT)")"
 	@sh tools/desktop.sh $(ENV_PYTHON) -m napari_wsol demo \
 		--screenshot "$(SCREENSHOT)" --pictures "$$(dirname "$(SCREENSHOT)")" \
-		--exports build/demo-export $(ARGS)
+		--exports "$${TMPDIR:-/tmp}/napari-wsol-demo" $(ARGS)
 
 clean: ## remove the environment, caches and build products
 	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
