@@ -51,6 +51,7 @@ def test_a_stack_that_is_chosen_is_refused_in_words(bench):
     bench.viewer.layers.remove(stack)
     assert bench.names == names
     bench.strokes()  # the image that was open before is still worked on
+    bench.refine()
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,33 @@ def test_closing_the_viewer_during_a_job_is_clean(bench):
     session = bench.session
     bench.close_viewer()
     bench.until(lambda: not session.is_busy)
+
+
+def test_closing_the_viewer_during_refine_is_clean(bench):
+    bench.open(square())
+    bench.localize()
+    bench.strokes()
+    session = bench.session
+    states = []
+    session.job_changed.connect(lambda status: states.append(status.state))
+    bench.click(bench.widget.correct_panel.refine_button)
+    bench.until(lambda: "running" in states)
+    bench.close_viewer()
+    bench.until(lambda: not session.is_busy)
+    assert "failed" not in states
+
+
+def test_images_come_and_go_with_their_maps(bench):
+    for number in range(3):
+        before = bench.widget.stage.image
+        image = bench.viewer.add_image(np.roll(square(), 20 * number, 0))
+        if before is not None:
+            bench.viewer.layers.remove(before)
+        bench.until(lambda image=image: bench.widget.stage.image == image)
+        bench.until(lambda: bench.session.model is not None)
+        assert len(bench.names) == 1
+        bench.localize()
+        bench.qtbot.wait(50)  # drawn
 
 
 def test_opening_and_closing_five_times_leaves_nothing_behind(bench):

@@ -7,7 +7,14 @@ import sys
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QPushButton,
+    QSlider,
+    QWidget,
+)
 
 pytestmark = pytest.mark.gui
 
@@ -229,6 +236,52 @@ def test_cancel_leaves_everything_as_it_was(bench):
     assert np.array_equal(bench.layer("PixelCAM · bright").data, before)
 
 
+def test_the_cancel_button_stops_localizing_and_nothing_changes(bench):
+    bench.open(square(4096))
+    names, panel = bench.names, bench.widget.localize_panel
+    bench.click(panel.localize_button)
+    bench.until(panel.job_bar.cancel_button.isVisible)
+    bench.click(panel.job_bar.cancel_button)
+    bench.until(lambda: not bench.session.is_busy)
+    bench.until(panel.localize_button.isVisible)
+    assert bench.session.job.state == "cancelled"
+    assert bench.names == names
+    assert bench.session.result is None
+    assert bench.widget.message.text().startswith("Stopped.")
+
+
+def test_a_brush_in_the_hand_brings_its_panel_into_view(bench):
+    bench.open(square())
+    bench.widget.export_panel.expand(animate=False)
+    bench.widget.parent().parent().resize(1000, 600)
+    bar = bench.widget.scroll_area.verticalScrollBar()
+    bench.until(lambda: bar.maximum() > 0)
+    bar.setValue(0)
+    bench.press_key("f")
+    button = bench.widget.correct_panel.refine_button
+    bench.until(lambda: not button.visibleRegion().isEmpty())
+
+
+def test_enter_localizes_right_after_an_image_was_opened(bench):
+    bench.open(square())
+    bench.press_key("\r")
+    bench.until(lambda: len(bench.widget.stage.heatmaps()) == 2)
+
+
+def test_words_that_do_not_fit_end_in_dots_and_are_all_in_the_tooltip(qtbot):
+    from napari_wsol.gui.panel import Words
+
+    words = Words(lines=2)
+    qtbot.addWidget(words)
+    words.resize(120, 60)
+    long = "many words " * 20
+    words.setText(long)
+    assert words.text() == words.toolTip() == long
+    assert words.heightForWidth(120) < 4 * words.fontMetrics().height()
+    words.setText("few words")
+    assert words.toolTip() == ""
+
+
 def test_brush_keys_work_on_the_canvas_and_napari_keeps_its_own(bench):
     bench.open(square())
     shapes = bench.viewer.add_shapes()
@@ -272,10 +325,10 @@ def test_no_control_is_wider_than_the_dock_and_each_says_what_it_does(bench):
     bench.until(lambda: inner.width() == view.width())
     for panel in (widget.localize_panel, widget.compare_panel, widget.export_panel):
         assert panel.minimumSizeHint().width() <= view.width()
-    kinds = ("QPushButton", "QCheckBox", "QComboBox", "QSlider", "QDoubleSpinBox")
+    kinds = (QPushButton, QCheckBox, QComboBox, QSlider, QDoubleSpinBox)
     silent = [
         child
         for child in inner.findChildren(QWidget)
-        if type(child).__name__ in kinds and not child.toolTip()
+        if isinstance(child, kinds) and not child.toolTip()
     ]
     assert not silent
