@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -157,6 +159,16 @@ def test_changed_weights_are_not_served_from_the_cache(small_model, tissue):
     counter = Counter(other)
     localize(other, tissue, cache=cache)
     assert counter.passes == 1
+
+
+def test_the_same_weights_in_another_layout_have_features_of_their_own(small_model):
+    spec = replace(small_model.spec, offsets=(0.0, 0.0))
+    aside = Model(spec).eval()
+    aside.load_state_dict(small_model.state_dict(), strict=False)
+    assert aside.encoder_fingerprint() != small_model.encoder_fingerprint()
+    same = Model(small_model.spec).eval()
+    same.load_state_dict(small_model.state_dict(), strict=False)
+    assert same.encoder_fingerprint() == small_model.encoder_fingerprint()
 
 
 def test_a_stopped_encoding_goes_on_where_it_stopped(small_model):

@@ -133,9 +133,11 @@ class Model(nn.Module):
         return next(self.parameters()).device
 
     def encoder_fingerprint(self) -> str:
-        """sha256 of the encoder's weights: the key under which features are kept."""
+        """sha256 of the encoder's weights and layout: features are kept under it."""
         if self._encoder_sha is None:
-            digest = hashlib.sha256(repr(self.encoder.taps).encode())
+            encoder = self.encoder
+            layout = (encoder.taps, encoder.strides, encoder.offsets)
+            digest = hashlib.sha256(repr(layout).encode())
             for key, value in self.encoder.state_dict().items():
                 digest.update(key.encode())
                 digest.update(value.detach().cpu().contiguous().numpy().tobytes())
