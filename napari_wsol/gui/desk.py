@@ -300,7 +300,8 @@ class Desk(QObject):
     def _on_exported(self, paths: Sequence[Path]) -> None:
         self._window.export_panel.show_exported(paths)
         names = ", ".join(short_names(paths)[1])
-        self._say(f"{names} written to {paths[0].parent}")
+        # The folder first: what does not fit ends in dots.
+        self._say(f"Written to {paths[0].parent}: {names}")
 
     # --------------------------------------------------------------------------- jobs
 
