@@ -26,28 +26,30 @@ class EncodedImage:
     """The features of one image, filled tile by tile.
 
     Args:
-        shape: rows and columns of the network's input.
+        sizes: rows and columns of each map; empty for an image that is filled at once.
         channels: of each map.
         strides: input pixels a cell of each map.
         offsets: input pixel under the centre of cell 0 of each map.
+        names: of the layers that gave the maps.
     """
 
     def __init__(
         self,
-        shape: tuple[int, int],
+        sizes: Sequence[tuple[int, int]],
         channels: Sequence[int],
-        strides: Sequence[int],
+        strides: Sequence[float],
         offsets: Sequence[float],
+        names: Sequence[str] = (),
     ) -> None:
-        sizes = [(-(-shape[0] // item), -(-shape[1] // item)) for item in strides]
-        cells = sum(c * h * w for c, (h, w) in zip(channels, sizes, strict=True))
+        cells = sum(c * h * w for c, (h, w) in zip(channels, sizes, strict=False))
         dtype = torch.float32 if 4 * cells <= SMALL_BYTES else torch.bfloat16
         self.strides = tuple(strides)
         self.offsets = tuple(offsets)
+        self.names = tuple(names)
         self.done: set[int] = set()
         self.maps = [
             torch.zeros(1, count, *size, dtype=dtype)
-            for count, size in zip(channels, sizes, strict=True)
+            for count, size in zip(channels, sizes, strict=False)
         ]
 
     @property
@@ -58,15 +60,22 @@ class EncodedImage:
     def store(self, tile: Tile, cores: Sequence[Tensor]) -> None:
         """Puts the maps of a tile's core, each (C, h, w), in their place."""
         for values, stride, core in zip(self.maps, self.strides, cores, strict=True):
-            top, left = tile.y // stride, tile.x // stride
+            top, left = int(tile.y // stride), int(tile.x // stride)
             rows, columns = core.shape[-2:]
             values[0, :, top : top + rows, left : left + columns] = core
         self.done.add(tile.index)
 
+    def fill(self, features: Features) -> None:
+        """Takes the features of an image that is encoded in one piece."""
+        self.maps = list(features.maps)
+        self.strides, self.offsets = features.strides, features.offsets
+        self.names = features.names
+        self.done.add(0)
+
     def features(self) -> Features:
         """The maps as float32, each (1, C, h, w)."""
         maps = tuple(item.float() for item in self.maps)
-        return Features(maps, self.strides, self.offsets)
+        return Features(maps, self.strides, self.offsets, self.names)
 
 
 class FeatureCache:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from scipy import ndimage
 
-from napari_wsol.inference import encode, geometry, make_heatmap
+from napari_wsol.encoding import encode, geometry
+from napari_wsol.inference import make_heatmap
 from napari_wsol.learning.finetune import (
     finetune,
     foreground_map,
@@ -63,6 +64,7 @@ def refine(
         scale=canvas.scale,
         translate=canvas.translate,
         downsample=seen.downsample,
+        origin=seen.origin,
         finds=model.card.finds if model.card is not None else "what you look for",
         max_pixels=settings.max_pixels,
     )

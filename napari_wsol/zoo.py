@@ -17,8 +17,8 @@ import safetensors.torch
 import tomli_w
 import torch
 
+from napari_wsol.devices import choose_device
 from napari_wsol.errors import ExportError, ModelError, UnknownNameError
-from napari_wsol.inference import choose_device
 from napari_wsol.methods import Model, evaluating
 from napari_wsol.methods.card import Card
 

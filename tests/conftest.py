@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture(scope="session")
@@ -25,15 +37,15 @@ def small_model():
     import torch
 
     from napari_wsol.learning.finetune import new_head
-    from napari_wsol.methods import HEADS, Model, ModelSpec
+    from napari_wsol.methods import Model, ModelSpec
 
     torch.manual_seed(0)
     spec = ModelSpec(
         encoder="mobilenet_v2",
         classes=("dark", "bright"),
-        heads=HEADS,
+        heads=("cam", "pcam", "pixelcam"),
         taps=("features.3", "features.6"),
-        standardize=True,
+        options={"pixelcam": {"standardize": True}},
     )
     model = Model(spec).eval()
     with torch.no_grad():
@@ -60,3 +72,126 @@ def strokes(tissue: np.ndarray) -> np.ndarray:
     labels[10:15, 20:140] = 1
     labels[100:120, 20:25] = 1
     return labels
+
+
+def golden_weights(  # noqa: PLR0913, PLR0917 - the rule as it was published
+    key: str,
+    shape: Sequence[int],
+    gain: float,
+    salt: str = "",
+    salt_prefix: str = "",
+    alias_prefixes: Mapping[str, str] | None = None,
+) -> np.ndarray:
+    """The weights that the golden rule gives to an entry of a state dict."""
+    for twice in sorted(alias_prefixes or {}, key=len, reverse=True):
+        if key.startswith(twice):
+            key = (alias_prefixes or {})[twice] + key[len(twice) :]
+            break
+    seed = (salt if key.startswith(salt_prefix) else "") + key
+    rng = np.random.default_rng(zlib.crc32(seed.encode()))
+    z = rng.standard_normal(tuple(shape))
+    last = key.rsplit(".", 1)[-1]
+    if last == "num_batches_tracked":
+        return np.zeros(tuple(shape), np.int64)
+    if last == "running_mean":
+        z = 0.1 * z
+    elif last == "running_var":
+        z = 1.0 + 0.1 * np.abs(z)
+    elif len(shape) == 3:
+        z = 0.1 * z
+    elif len(shape) >= 2:
+        z = z * np.sqrt(gain / np.prod(shape[1:]))
+    elif last == "weight":
+        z = 1.0 + 0.1 * z
+    else:
+        z = 0.01 * z
+    return z.astype(np.float32)
+
+
+def golden_input(shape: Sequence[int], seed: int = 0) -> np.ndarray:
+    """(N, C, H, W) float32: an 8 × 8 pattern with noise on it."""
+    n, c, h, w = shape
+    rng = np.random.default_rng(seed)
+    coarse = rng.standard_normal((n, c, 8, 8))
+    noise = rng.standard_normal((n, c, h, w))
+    up = np.repeat(np.repeat(coarse, -(-h // 8), axis=2), -(-w // 8), axis=3)
+    return (up[:, :, :h, :w] + 0.25 * noise).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A case of the authors' code: what was run and what came out."""
+
+    name: str
+    about: dict[str, Any]
+    outputs: dict[str, np.ndarray]
+
+    @property
+    def x(self) -> Tensor:
+        """The input."""
+        import torch
+
+        recipe = self.about["input"]
+        shape = recipe["shape"]
+        x = golden_input(shape[-4:], recipe.get("seed", 0))
+        if str(recipe["recipe"]).startswith("abs"):
+            x = np.abs(x)
+        return torch.from_numpy(x.reshape(shape))
+
+    def keys(self) -> dict[str, list[int]]:
+        """Names and shapes of the state dict, in order."""
+        if "state_dict" in self.about:
+            return {key: shape for key, shape, *_ in self.about["state_dict"]}
+        path = GOLDEN / self.about["state_dict_keys"]
+        with gzip.open(path, "rt") as file:
+            keys = {key: shape for key, shape, *_ in json.load(file)["keys"]}
+        diff = self.about.get("state_dict_diff", {})
+        keys |= diff.get("added", {}) | diff.get("reshaped", {})
+        return {k: v for k, v in keys.items() if k not in diff.get("removed", [])}
+
+    def state(self) -> dict[str, Tensor]:
+        """The whole model's state dict, as its authors' code would save it."""
+        import torch
+
+        return {
+            key: torch.from_numpy(
+                np.asarray(
+                    golden_weights(
+                        key,
+                        shape,
+                        alias_prefixes=self.about.get("alias_prefixes"),
+                        **self.about["fill"],
+                    )
+                )
+            )
+            for key, shape in self.keys().items()
+        }
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The entries under a prefix, without it."""
+        return {
+            key.removeprefix(prefix): value
+            for key, value in self.state().items()
+            if key.startswith(prefix)
+        }
+
+    def close(self, name: str, found: Tensor | np.ndarray) -> None:
+        """Asserts equality with an output: 1e-4, or 1e-3 of values beyond 1."""
+        expected = self.outputs[name]
+        value = np.asarray(found, np.float64)
+        assert value.shape == expected.shape
+        allowed = np.maximum(1e-4, 1e-3 * np.abs(expected) * (np.abs(expected) > 1))
+        worst = np.max(np.abs(value - expected) - allowed)
+        assert worst <= 0, f"{self.name}/{name} is off by {worst} beyond the tolerance"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Golden]:
+    """Loads a case by name."""
+
+    def load(name: str) -> Golden:
+        about = json.loads((GOLDEN / f"{name}.json").read_text("utf-8"))
+        with np.load(GOLDEN / f"{name}.npz") as arrays:
+            return Golden(name, about, dict(arrays))
+
+    return load

@@ -13,10 +13,12 @@ from napari_wsol.encoders.registry import (
     list_encoders,
     register_encoder,
 )
+from napari_wsol.encoders.tiles import TileEncoder
 
 __all__ = [
     "Encoder",
     "Features",
+    "TileEncoder",
     "build_encoder",
     "list_encoders",
     "mobilenet",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from napari_wsol.encoders.features import Features
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from torch import Tensor
 
@@ -43,6 +44,11 @@ class Encoder(nn.Module):
     strides: tuple[int, ...]
     offsets: tuple[float, ...]
     halo: int
+    layers: dict[str, int]
+    """Channels of every map up to the deepest tap, by name, finest first."""
+
+    fixed_size: ClassVar[int | None] = None
+    """Side of the only input that it takes, where positions are learnt."""
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         """(tap name, module) in the order of the forward pass."""
@@ -66,13 +72,82 @@ class Encoder(nn.Module):
                 f"choose from {', '.join(all_taps)}."
             )
         self.taps = tuple(name for name in all_taps if name in wanted)
+        names = list(all_taps)
+        reached = names[: names.index(self.taps[-1]) + 1]
+        self.layers = {name: all_taps[name] for name in reached}
+        self._geometry = _geometry(self.path())
         self.channels = tuple(all_taps[name] for name in self.taps)
-        geometry = _geometry(self.path())
-        self.strides = tuple(geometry[name][0] for name in self.taps)
-        self.offsets = tuple(geometry[name][1] for name in self.taps)
-        reach = max(geometry[name][2] for name in self.taps)
+        self.strides = tuple(self._geometry[name][0] for name in self.taps)
+        self.offsets = tuple(self._geometry[name][1] for name in self.taps)
+        reach = max(self._geometry[name][2] for name in self.taps)
         stride = max(self.strides)
         self.halo = -(-reach // stride) * stride
+
+    @contextmanager
+    def also(self, names: Iterable[str]) -> Generator[None]:
+        """Gives more maps for a while, at most as deep as the deepest tap.
+
+        Raises:
+            ConfigError: there is no such layer; names those that there are.
+        """
+        missing = [name for name in names if name not in self.layers]
+        if missing:
+            raise ConfigError(
+                f"This encoder has no layer {', '.join(missing)}; "
+                f"choose from {', '.join(self.layers)}."
+            )
+        before = (self.taps, self.channels, self.strides, self.offsets)
+        known = dict(zip(self.taps, self.offsets, strict=True))
+        wanted = {*self.taps, *names}
+        self.taps = tuple(name for name in self.layers if name in wanted)
+        self.channels = tuple(self.layers[name] for name in self.taps)
+        self.strides = tuple(self._geometry[name][0] for name in self.taps)
+        self.offsets = tuple(
+            known.get(name, self._geometry[name][1]) for name in self.taps
+        )
+        try:
+            yield
+        finally:
+            self.taps, self.channels, self.strides, self.offsets = before
+
+    def cells(self, length: int) -> tuple[int, ...]:
+        """Cells of each tap's map along an axis of ``length`` input pixels.
+
+        Networks that pad every layer give one for each stride begun; others override.
+        """
+        return tuple(-(-length // stride) for stride in self.strides)
+
+    def resume(self, layer: str, x: Tensor) -> Features:
+        """The taps' maps, given the map of a layer: what lies between runs again.
+
+        Taps before ``layer`` are not part of the result.
+
+        Args:
+            layer: one of ``layers``.
+            x: (N, C, h, w) its map.
+        """
+        stages = iter(self.stages())
+        for name, _ in stages:
+            if name == layer:
+                break
+        found = {layer: x} if layer in self.taps else {}
+        for name, module in stages:
+            if self.taps[-1] in found:
+                break
+            x = module(x)
+            if name in self.taps:
+                found[name] = x
+        return self.gather(found)
+
+    def gather(self, found: Mapping[str, Tensor]) -> Features:
+        """Maps by name as :class:`Features`, in the order of the taps."""
+        at = [index for index, name in enumerate(self.taps) if name in found]
+        return Features(
+            tuple(found[self.taps[index]] for index in at),
+            tuple(self.strides[index] for index in at),
+            tuple(self.offsets[index] for index in at),
+            tuple(self.taps[index] for index in at),
+        )
 
     @property
     def stride(self) -> int:
@@ -83,16 +158,16 @@ class Encoder(nn.Module):
         """Runs the network.
 
         Args:
-            x: (N, 3, H, W) float, normalised with ``mean`` and ``std``.
+            x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
         """
-        maps: list[Tensor] = []
+        found: dict[str, Tensor] = {}
         for name, module in self.stages():
             x = module(x)
             if name in self.taps:
-                maps.append(x)
-            if len(maps) == len(self.taps):
+                found[name] = x
+            if len(found) == len(self.taps):
                 break  # deeper layers are never read
-        return Features(tuple(maps), self.strides, self.offsets)
+        return self.gather(found)
 
 
 def _geometry(
@@ -121,12 +196,12 @@ def preprocess(
     """uint8 RGB to network input.
 
     Args:
-        pixels: (N, H, W, 3) uint8.
+        pixels: (N, H, W, C) uint8.
         mean: per channel, on the scale [0, 1].
         std: per channel, on the scale [0, 1].
 
     Returns:
-        (N, 3, H, W) float32.
+        (N, C, H, W) float32.
     """
     x = pixels.permute(0, 3, 1, 2).float().div_(255.0)
     shift = torch.tensor(mean, device=x.device).view(1, -1, 1, 1)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
 
@@ -25,15 +27,18 @@ class Features:
     """What an encoder gives: one map a tap, finest first.
 
     Attributes:
-        maps: each (N, C, h, w) float; ``h = ceil(H / stride)``.
-        strides: input pixels a cell, per map.
+        maps: each (N, C, h, w) float.
+        strides: input pixels a cell, per map; not whole where a fixed input is not a
+            multiple of its map.
         offsets: input pixel under the centre of cell 0, per map; integers are the
             centres of pixels.
+        names: of the layers that gave them.
     """
 
     maps: tuple[Tensor, ...]
-    strides: tuple[int, ...]
+    strides: tuple[float, ...]
     offsets: tuple[float, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def last(self) -> Tensor:
@@ -43,7 +48,26 @@ class Features:
     def to(self, device: torch.device) -> Features:
         """The same features on another device."""
         maps = tuple(item.to(device) for item in self.maps)
-        return Features(maps, self.strides, self.offsets)
+        return Features(maps, self.strides, self.offsets, self.names)
+
+    def select(self, names: Iterable[str]) -> Features:
+        """Only the maps of these layers, in their own order here."""
+        wanted = set(names)
+        return self._at(
+            [index for index, name in enumerate(self.names) if name in wanted]
+        )
+
+    def deepest(self, count: int) -> Features:
+        """Only the last ``count`` maps."""
+        return self._at(list(range(len(self.maps)))[-count:])
+
+    def _at(self, indices: list[int]) -> Features:
+        return Features(
+            tuple(self.maps[index] for index in indices),
+            tuple(self.strides[index] for index in indices),
+            tuple(self.offsets[index] for index in indices),
+            tuple(self.names[index] for index in indices if self.names),
+        )
 
     def straight(self, values: Tensor, index: int = -1) -> Tensor:
         """A map made from map ``index`` cell by cell, moved onto the nominal grid.

@@ -102,18 +102,24 @@ class MobileNetV2(Encoder):
     Args:
         output_stride: 8, 16 or 32; below 32 the tail is dilated, with the same weights.
         taps: names of blocks ("features.3", …, "features.18"); the last by default.
+        in_channels: of the image.
     """
 
     mean = (128 / 255, 128 / 255, 128 / 255)
     std = (128 / 255, 128 / 255, 128 / 255)
 
     def __init__(
-        self, *, output_stride: int = 32, taps: Iterable[str] | None = None
+        self,
+        *,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
+        output_stride = output_stride or 32
         if output_stride not in self.output_strides:
             raise ConfigError(f"Output stride is 8, 16 or 32, not {output_stride}.")
-        stem = nn.Sequential(_conv(3, STEM_CHANNELS, 3, stride=2), nn.ReLU6())
+        stem = nn.Sequential(_conv(in_channels, STEM_CHANNELS, 3, stride=2), nn.ReLU6())
         layers: list[nn.Module] = [stem]
         all_taps = {"features.0": STEM_CHANNELS}
         inputs, reached, dilation = STEM_CHANNELS, 2, 1

@@ -37,14 +37,20 @@ def list_encoders() -> list[str]:
 
 
 def build_encoder(
-    name: str, *, output_stride: int = 32, taps: Iterable[str] | None = None
+    name: str,
+    *,
+    output_stride: int | None = None,
+    taps: Iterable[str] | None = None,
+    in_channels: int = 3,
 ) -> Encoder:
     """An encoder with random weights.
 
     Args:
         name: one of :func:`list_encoders`.
-        output_stride: input pixels a cell of the deepest map: 8, 16 or 32.
+        output_stride: input pixels a cell of the deepest map; the encoder's own by
+            default. Which others it has is its ``output_strides``.
         taps: which maps to give; the deepest by default.
+        in_channels: of the image: 3, or 1 for grey.
 
     Raises:
         UnknownNameError: no such encoder; names the choices.
@@ -52,4 +58,6 @@ def build_encoder(
     """
     if name not in _ENCODERS:
         raise choices("encoder", name, list_encoders())
-    return _ENCODERS[name](output_stride=output_stride, taps=taps)
+    return _ENCODERS[name](
+        output_stride=output_stride, taps=taps, in_channels=in_channels
+    )

@@ -96,6 +96,10 @@ class ResNet(Encoder):
         output_stride: 8, 16 or 32; below 32 the last stages are dilated instead of
             strided, with the same weights.
         taps: any of "layer1" … "layer4"; the last by default.
+        in_channels: of the image.
+        dilate: whether a stage that loses its stride dilates its convolutions, so
+            that the weights of the strided network still fit; PixelCAM's code does
+            not.
     """
 
     def __init__(
@@ -103,13 +107,16 @@ class ResNet(Encoder):
         block: type[BasicBlock | Bottleneck],
         depths: tuple[int, int, int, int],
         *,
-        output_stride: int = 32,
+        output_stride: int | None = None,
         taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+        dilate: bool = True,
     ) -> None:
         super().__init__()
+        output_stride = output_stride or 32
         if output_stride not in self.output_strides:
             raise ConfigError(f"Output stride is 8, 16 or 32, not {output_stride}.")
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -119,7 +126,7 @@ class ResNet(Encoder):
             stride = 1 if index == 0 else 2
             first_dilation = dilation
             if stride == 2 and reached == output_stride:
-                stride, dilation = 1, dilation * 2
+                stride, dilation = 1, dilation * 2 if dilate else 1
             reached *= stride
             width = 64 * 2**index
             blocks: list[nn.Module] = []
@@ -155,14 +162,48 @@ class ResNet(Encoder):
                     yield name, (kernel, stride, dilation), padding
 
 
-def _register(
-    name: str, block: type[BasicBlock | Bottleneck], depths: tuple[int, int, int, int]
-) -> None:
+_DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+
+
+def _register(name: str) -> None:
+    block, depths = _DEPTHS[name]
+
     @register_encoder(name)
-    def build(*, output_stride: int = 32, taps: Iterable[str] | None = None) -> ResNet:
-        return ResNet(block, depths, output_stride=output_stride, taps=taps)
+    def build(
+        *,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+    ) -> ResNet:
+        return ResNet(
+            block,
+            depths,
+            output_stride=output_stride,
+            taps=taps,
+            in_channels=in_channels,
+        )
+
+    @register_encoder(f"wsol_{name}")
+    def build_wsol(
+        *,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+    ) -> ResNet:
+        """PixelCAM's form: the last stages lose their stride and are not dilated."""
+        return ResNet(
+            block,
+            depths,
+            output_stride=output_stride or 8,
+            taps=taps,
+            in_channels=in_channels,
+            dilate=False,
+        )
 
 
-_register("resnet18", BasicBlock, (2, 2, 2, 2))
-_register("resnet34", BasicBlock, (3, 4, 6, 3))
-_register("resnet50", Bottleneck, (3, 4, 6, 3))
+for _name in _DEPTHS:
+    _register(_name)

@@ -91,7 +91,8 @@ def labelled_pixels(
     *,
     scale: tuple[float, float],
     translate: tuple[float, float],
-    downsample: float,
+    downsample: tuple[float, float],
+    origin: tuple[int, int] = (0, 0),
     finds: str = "the class",
     max_pixels: int = 2_000,
 ) -> Labelled:
@@ -101,7 +102,8 @@ def labelled_pixels(
         scribbles: (h, w) uint8: 0 unlabelled, 1 background, 2 foreground.
         scale: level-0 pixels a canvas pixel, (y, x).
         translate: level-0 position of the centre of canvas pixel (0, 0).
-        downsample: level-0 pixels a network input pixel.
+        downsample: level-0 pixels a network input pixel, (y, x).
+        origin: network input pixels left out above and to the left.
         finds: what foreground is, for the message.
         max_pixels: pixels kept per class; more are thinned evenly, so that a long
             stroke counts along its whole length.
@@ -125,7 +127,7 @@ def labelled_pixels(
     _require_both(len(points[0]), len(points[1]), finds)
     level0 = np.concatenate(points) * np.array(scale) + np.array(translate)
     # Pixel centres are integers on both grids.
-    seen = (level0 + 0.5) / downsample - 0.5
+    seen = (level0 + 0.5) / np.array(downsample) - 0.5 - np.array(origin)
     return Labelled(
         torch.from_numpy(seen.astype(np.float32)),
         torch.from_numpy(np.concatenate(labels)),

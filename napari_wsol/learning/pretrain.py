@@ -180,8 +180,9 @@ class Trainer:
                     eigencam.project(values), stride, shape, 1, offset=offset
                 )
                 ranked.append(replace(image, ranks=rank_map(projected).half().clone()))
-            if self.recipe.model.standardize:
-                _standardize(self.model.head(PixelHead, "pixelcam"), totals)
+            head = self.model.head(PixelHead, "pixelcam")
+            if head.shift is not None:
+                _standardize(head, totals)
         return ranked, eigencam
 
     def run(self) -> Iterator[TrainStep]:

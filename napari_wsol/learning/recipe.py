@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.methods.model import ModelSpec
+from napari_wsol.methods.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -185,11 +185,16 @@ def _build(kind: type[_T], values: Mapping[str, object], where: str) -> _T:
             f"{where}: unknown entry {', '.join(unknown)}; known are "
             f"{', '.join(sorted(known))}."
         )
-    plain = {
-        key: tuple(cast("list[object]", value)) if isinstance(value, list) else value
-        for key, value in values.items()
-    }
     try:
-        return kind(**plain)
+        if kind is ModelSpec:
+            return cast("_T", ModelSpec.from_dict(values))
+        return kind(
+            **{
+                key: tuple(cast("list[object]", value))
+                if isinstance(value, list)
+                else value
+                for key, value in values.items()
+            }
+        )
     except (TypeError, ConfigError) as error:
         raise ConfigError(f"{where}: {error}") from error

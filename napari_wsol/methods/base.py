@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
-from napari_wsol.errors import choices
+from napari_wsol.errors import ConfigError, choices
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from napari_wsol.encoders import Features
     from napari_wsol.methods.model import Model
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """The image itself, for read-outs that run the encoder again.
+
+    Attributes:
+        pixels: gives (N, C, H, W), what the network saw, on its device.
+        report: called with (done, total, message).
+        check: called often; raises to stop.
+    """
+
+    pixels: Callable[[], Tensor]
+    report: Callable[[int, int, str], None]
+    check: Callable[[], None]
 
 
 class Method(ABC):
@@ -20,36 +38,89 @@ class Method(ABC):
     Attributes:
         name: key in the table, used in the API, the CLI and file names.
         title: the name as its paper writes it.
-        head: the part of a model that it reads.
         is_probability: whether values are probabilities; otherwise they are an
             unbounded score that the caller normalises per image.
+        reads_layers: whether it can be read at any layer of the encoder.
+        reruns: whether it runs the encoder again on the image.
+        slow: whether it takes so long that it is run only when asked for by name.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
-    head: ClassVar[str]
     is_probability: ClassVar[bool]
+    reads_layers: ClassVar[bool] = False
+    reruns: ClassVar[bool] = False
+    slow: ClassVar[bool] = False
+
+    def __init__(self, layer: str | None = None) -> None:
+        self.layer = layer
+
+    @property
+    def key(self) -> str:
+        """Name and, where one was chosen, layer: "layercam@layer3"."""
+        return self.name if self.layer is None else f"{self.name}@{self.layer}"
 
     @abstractmethod
-    def map(self, model: Model, features: Features, target: int) -> Tensor:
+    def map(
+        self,
+        model: Model,
+        features: Features,
+        target: int,
+        image: NetworkInput | None = None,
+    ) -> Tensor:
         """The map of class ``target``.
 
         Args:
-            model: gives the head.
-            features: of a batch of images.
+            model: gives heads and encoder.
+            features: of a batch of images; the model's taps and, where a layer was
+                chosen, that of the layer.
             target: index of the class.
+            image: the network's input, for methods that run the encoder again.
 
         Returns:
             (N, h, w) float32 on the nominal grid: cell 0 is centred on input pixel
-            (s - 1) / 2 for s = ``stride(model)``.
+            (s - 1) / 2 for s = ``stride(model, features)``.
         """
 
-    def stride(self, model: Model) -> int:
+    def stride(self, model: Model, features: Features) -> float:
         """Network input pixels a cell of the map."""
-        return model.encoder.stride
+        del model
+        if self.layer is not None:
+            return features.strides[features.names.index(self.layer)]
+        return features.strides[-1]
 
+    @abstractmethod
     def unavailable(self, model: Model) -> str | None:
         """Why this model cannot be read out this way, in words; None if it can."""
+
+
+class HeadMethod(Method):
+    """A read-out of one head: its map of a class, as the head gives it.
+
+    Attributes:
+        head: name in the head table.
+    """
+
+    head: ClassVar[str]
+
+    def map(  # noqa: D102
+        self,
+        model: Model,
+        features: Features,
+        target: int,
+        image: NetworkInput | None = None,
+    ) -> Tensor:
+        del image
+        head = model.heads[self.head]
+        values = head.class_maps(features)[:, target]
+        if self.is_probability:
+            values = values.sigmoid()
+        return features.straight(values, head.map_index(features))
+
+    def stride(self, model: Model, features: Features) -> float:  # noqa: D102
+        return features.strides[model.heads[self.head].map_index(features)]
+
+    def unavailable(self, model: Model) -> str | None:  # noqa: D102
         if self.head in model.heads:
             return None
         return (
@@ -77,12 +148,27 @@ def register(cls: _M) -> _M:
 def get_method(name: str) -> Method:
     """The method of that name.
 
+    Args:
+        name: of the table; "NAME@LAYER" for a read-out at another layer of the
+            encoder than the last.
+
     Raises:
         UnknownNameError: no such method; names the choices.
+        ConfigError: the method cannot be read at a layer of one's choice.
     """
-    if name not in _METHODS:
-        raise choices("method", name, list(_METHODS))
-    return _METHODS[name]
+    base, at, layer = name.partition("@")
+    if base not in _METHODS:
+        raise choices("method", base, list(_METHODS))
+    method = _METHODS[base]
+    if not at:
+        return method
+    if not method.reads_layers:
+        raise ConfigError(
+            f"{method.title} reads one layer only: leave “@{layer}” out. Layers can "
+            "be chosen for "
+            f"{', '.join(key for key, item in _METHODS.items() if item.reads_layers)}."
+        )
+    return type(method)(layer)
 
 
 def list_methods(model: Model | None = None) -> list[str]:
@@ -93,8 +179,10 @@ def list_methods(model: Model | None = None) -> list[str]:
 
 
 def method_title(name: str) -> str:
-    """The name as its paper writes it, e.g. "PixelCAM"."""
-    return get_method(name).title
+    """The name as its paper writes it, e.g. "PixelCAM"; with the layer, if chosen."""
+    method = get_method(name)
+    at = f" at {method.layer}" if method.layer else ""
+    return f"{method.title}{at}"
 
 
 def unavailable(model: Model, name: str) -> str | None:

@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
-from napari_wsol.methods.base import Method, register
+from napari_wsol.methods.base import HeadMethod, register
+from napari_wsol.methods.heads import Head, register_head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
-    from napari_wsol.methods.model import Model
 
 
-class GapHead(nn.Module):
+@register_head("cam")
+class GapHead(Head):
     """Global average pooling, then a linear layer.
 
     Args:
@@ -55,16 +56,10 @@ class GapHead(nn.Module):
 
 
 @register
-class Cam(Method):
-    """The class activation map of one class."""
+class Cam(HeadMethod):
+    """The class activation map of one class: unbounded evidence."""
 
     name: ClassVar[str] = "cam"
     title: ClassVar[str] = "CAM"
     head: ClassVar[str] = "cam"
     is_probability: ClassVar[bool] = False
-
-    def map(self, model: Model, features: Features, target: int) -> Tensor:
-        """(N, h, w) unbounded evidence for the class."""
-        head = model.head(GapHead, self.head)
-        row = head.fc.weight[head.first_row + target]
-        return features.straight(torch.einsum("c,nchw->nhw", row, features.last))

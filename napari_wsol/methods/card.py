@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ConfigError, ModelError
-from napari_wsol.methods.model import ModelSpec
+from napari_wsol.methods.spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,12 +92,7 @@ class Card:
                 if isinstance(value, tuple)
                 else value
             )
-        result["spec"] = {
-            key: list(cast("tuple[str, ...]", value))
-            if isinstance(value, tuple)
-            else value
-            for key, value in self.spec.to_dict().items()
-        }
+        result["spec"] = self.spec.to_dict()
         return result
 
     @classmethod
@@ -124,14 +119,7 @@ class Card:
         }
         try:
             table = cast("Mapping[str, object]", plain.pop("spec"))
-            spec = ModelSpec(
-                **{
-                    key: tuple(cast("list[object]", value))
-                    if isinstance(value, list)
-                    else value
-                    for key, value in table.items()
-                }  # type: ignore[arg-type]
-            )
+            spec = ModelSpec.from_dict(table)
             return cls(**plain, spec=spec, folder=folder, bundled=bundled)  # type: ignore[arg-type]
         except (KeyError, TypeError, ConfigError) as error:
             raise ModelError(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import nn
 
-from napari_wsol.encoders import build_encoder
+from napari_wsol.encoders import TileEncoder, build_encoder
 from napari_wsol.errors import ConfigError, MethodUnavailableError, UnknownNameError
-from napari_wsol.methods.cam import GapHead
-from napari_wsol.methods.pcam import PcamHead
+from napari_wsol.images.preprocessing import Preprocessing
+from napari_wsol.methods.heads import Head, build_head
 from napari_wsol.methods.pixelcam import PixelHead
 
 if TYPE_CHECKING:
@@ -23,57 +23,12 @@ if TYPE_CHECKING:
 
     from napari_wsol.encoders import Features
     from napari_wsol.methods.card import Card
+    from napari_wsol.methods.spec import ModelSpec
 
-HEADS = ("cam", "pcam", "pixelcam")
-"""Parts that a model may have; a method names the one that it reads."""
+BAG_AXES = 5
+"""Axes of a bag: batch, tile, channel, row, column."""
 
 _H = TypeVar("_H", bound=nn.Module)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
-    """All that is needed to build a model, before its weights.
-
-    Attributes:
-        encoder: name in the encoder table.
-        output_stride: input pixels a cell of the deepest map.
-        taps: maps of the encoder, finest first; image-level heads read the last.
-        classes: names, in the order of the logits.
-        heads: which of ``HEADS`` it has.
-        multi_label: whether an image may show several classes (sigmoid), or exactly
-            one (softmax).
-        standardize: whether the pixel head standardises its features.
-        background_row: whether the linear classifier has a background row 0.
-        offsets: where cell 0 of each tap looks, in input pixels, if that was measured;
-            by the padding otherwise.
-        mpp: µm a pixel of the network's input; None where it takes images as they are.
-        native_mpp: µm a pixel assumed for images that do not say theirs.
-    """
-
-    encoder: str
-    classes: tuple[str, ...]
-    heads: tuple[str, ...] = ("cam",)
-    output_stride: int = 32
-    taps: tuple[str, ...] | None = None
-    multi_label: bool = False
-    standardize: bool = False
-    background_row: bool = False
-    offsets: tuple[float, ...] | None = None
-    mpp: float | None = None
-    native_mpp: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.classes:
-            raise ConfigError("A model needs at least one class.")
-        if not self.heads or any(name not in HEADS for name in self.heads):
-            raise ConfigError(
-                f"The heads of a model are among {', '.join(HEADS)}, "
-                f"not {', '.join(self.heads) or 'none'}."
-            )
-
-    def to_dict(self) -> dict[str, object]:
-        """As plain values, for a card."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +37,8 @@ class Raw:
 
     Attributes:
         logits: (N, K) image logits.
-        maps: (N, K, h, w) class logit maps, or (N, 2, h, w) pixel logits.
+        maps: (N, K, h, w) class logit maps, or (N, 2, h, w) pixel logits; for a bag of
+            n tiles (n, 1) attention scores.
     """
 
     logits: Tensor
@@ -102,8 +58,13 @@ class Model(nn.Module):
         self.card: Card | None = None
         self._encoder_sha: str | None = None
         self.encoder = build_encoder(
-            spec.encoder, output_stride=spec.output_stride, taps=spec.taps
+            spec.encoder,
+            output_stride=spec.output_stride,
+            taps=spec.taps,
+            in_channels=spec.preprocessing.channels if spec.preprocessing else 3,
         )
+        if spec.tile is not None:
+            self.encoder = TileEncoder(self.encoder, spec.tile)
         if spec.offsets is not None:
             if len(spec.offsets) != len(self.encoder.taps):
                 raise ConfigError(
@@ -111,16 +72,17 @@ class Model(nn.Module):
                     f"{len(self.encoder.taps)} taps; give one each."
                 )
             self.encoder.offsets = spec.offsets
-        deepest, count = self.encoder.channels[-1], len(spec.classes)
-        self.heads = nn.ModuleDict()
-        if "cam" in spec.heads:
-            self.heads["cam"] = GapHead(deepest, count, background=spec.background_row)
-        if "pcam" in spec.heads:
-            self.heads["pcam"] = PcamHead(deepest, count)
-        if "pixelcam" in spec.heads:
-            self.heads["pixelcam"] = PixelHead(
-                self.encoder.channels, standardize=spec.standardize
-            )
+        self.heads = nn.ModuleDict(
+            {
+                name: build_head(
+                    name, self.encoder, len(spec.classes), spec.options.get(name, {})
+                )
+                for name in spec.heads
+            }
+        )
+        self.preprocessing = spec.preprocessing or Preprocessing(
+            mean=self.encoder.mean, std=self.encoder.std
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -160,19 +122,37 @@ class Model(nn.Module):
             raise TypeError(f"Head {name} is a {type(module).__name__}.")
         return module
 
+    @property
+    def classifier(self) -> Head | None:
+        """The head that gives the image's logits: the first that can."""
+        for head in self.heads.values():
+            if isinstance(head, Head) and head.classifies:
+                return head
+        return None
+
     def image_logits(self, features: Features) -> Tensor:
-        """(N, K) logits of the image-level head (CAM's if there are several)."""
-        for name in ("cam", "pcam"):
-            if name in self.heads:
-                return self.heads[name](features)
-        raise MethodUnavailableError(
-            "This model has no image-level classifier, so it cannot say which class "
-            "an image shows. Choose the class yourself."
-        )
+        """(N, K) logits of the image-level head (the first if there are several).
+
+        Raises:
+            MethodUnavailableError: there is none.
+        """
+        head = self.classifier
+        if head is None:
+            raise MethodUnavailableError(
+                "This model has no image-level classifier, so it cannot say which "
+                "class an image shows. Choose the class yourself."
+            )
+        return head(features)
 
     def probabilities(self, features: Features) -> Tensor:
-        """(N, K) softmax or, for several labels an image, sigmoid."""
+        """(N, K) softmax or, for several labels an image, sigmoid.
+
+        One logit for two classes is that of the second.
+        """
         logits = self.image_logits(features).float()
+        if logits.shape[1] == 1 and len(self.classes) == 2:
+            positive = logits.sigmoid()
+            return torch.cat([1 - positive, positive], dim=1)
         return logits.sigmoid() if self.spec.multi_label else logits.softmax(-1)
 
     def class_index(self, name: str) -> int:
@@ -193,19 +173,34 @@ class Model(nn.Module):
         """The network's own outputs.
 
         Args:
-            x: (N, C, H, W) preprocessed, on the model's device.
+            x: (N, C, H, W) preprocessed, on the model's device; for attention MIL
+                also a bag of tiles (1, n, C, S, S).
 
         Returns:
             Image logits, and pixel logits where there is a pixel head, else the class
-            logit maps of the image-level head.
+            maps of the image-level head. For a bag, the attention scores (n, 1).
+
+        Raises:
+            ConfigError: a bag for a model that does not read tiles.
         """
+        if x.ndim == BAG_AXES:
+            return self._raw_bag(x)
         features: Features = self.encoder(x)
         logits = self.image_logits(features)
         if "pixelcam" in self.heads:
             return Raw(logits, self.head(PixelHead, "pixelcam")(features))
-        if "cam" in self.heads:
-            return Raw(logits, self.head(GapHead, "cam").class_maps(features))
-        return Raw(logits, self.head(PcamHead, "pcam").class_maps(features))
+        head = cast("Head", self.classifier)
+        return Raw(logits, head.class_maps(features))
+
+    def _raw_bag(self, bag: Tensor) -> Raw:
+        if not isinstance(self.encoder, TileEncoder):
+            raise ConfigError(
+                "This model does not read bags of tiles: give (N, C, H, W)."
+            )
+        features = self.encoder.bag(bag)
+        head = cast("Head", self.classifier)
+        scores = head.class_maps(features)
+        return Raw(head(features), scores[0, 0].reshape(-1, 1))
 
 
 @contextmanager

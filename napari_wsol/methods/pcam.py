@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import torch
 from torch import nn
 
-from napari_wsol.methods.base import Method, register
+from napari_wsol.methods.base import HeadMethod, register
+from napari_wsol.methods.heads import Head, register_head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
-    from napari_wsol.methods.model import Model
 
 
-class PcamHead(nn.Module):
+@register_head("pcam")
+class PcamHead(Head):
     """One 1×1 convolution a class (``fc_0``, ``fc_1``, …), pooled by its own map.
 
     Args:
@@ -65,15 +66,10 @@ class PcamHead(nn.Module):
 
 
 @register
-class Pcam(Method):
-    """The probability map of one class."""
+class Pcam(HeadMethod):
+    """The probability map of one class, in [0, 1]."""
 
     name: ClassVar[str] = "pcam"
     title: ClassVar[str] = "PCAM"
     head: ClassVar[str] = "pcam"
     is_probability: ClassVar[bool] = True
-
-    def map(self, model: Model, features: Features, target: int) -> Tensor:
-        """(N, h, w) in [0, 1]."""
-        logits = model.head(PcamHead, self.head).logit_map(features, target)
-        return features.straight(torch.sigmoid(logits))

@@ -22,21 +22,25 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import torch
 from torch import nn
 
-from napari_wsol.encoders import Features, on_grid, sample_points
-from napari_wsol.methods.base import Method, register
+from napari_wsol.encoders import on_grid, sample_points
+from napari_wsol.methods.base import HeadMethod, register
+from napari_wsol.methods.heads import Head, register_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from napari_wsol.encoders import Encoder, Features
+    from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 BACKGROUND, FOREGROUND = 0, 1
 """Channels of the pixel logits."""
 
 
-class PixelHead(nn.Module):
+@register_head("pixelcam")
+class PixelHead(Head):
     """The default pixel classifier: one 1×1 convolution (``conv4``) to two logits.
 
     Args:
@@ -45,6 +49,16 @@ class PixelHead(nn.Module):
             training set first (buffers ``shift`` and ``scale``), so that depths of
             different magnitude learn at one pace.
     """
+
+    classifies: ClassVar[bool] = False
+
+    @classmethod
+    def build(
+        cls, encoder: Encoder, classes: int, *, maps: int | None = None, **options: bool
+    ) -> PixelHead:
+        """Reads the ``maps`` deepest maps of an encoder; all of them by default."""
+        del classes
+        return cls(encoder.channels[-(maps or 0) :], **options)
 
     def __init__(self, channels: Sequence[int], *, standardize: bool = False) -> None:
         super().__init__()
@@ -103,28 +117,30 @@ class PixelHead(nn.Module):
 
     def read(self, features: Features) -> Features:
         """The maps that this head reads, of all that the encoder gives."""
-        count = len(self.channels)
-        return Features(
-            features.maps[-count:], features.strides[-count:], features.offsets[-count:]
-        )
+        return features.deepest(len(self.channels))
+
+    def map_index(self, features: Features) -> int:
+        """The finest map that it reads."""
+        return len(features.maps) - len(self.channels)
 
 
 @register
-class PixelCam(Method):
-    """The foreground probability of the pixel classifier."""
+class PixelCam(HeadMethod):
+    """The foreground probability of the pixel classifier, whatever the class."""
 
     name: ClassVar[str] = "pixelcam"
     title: ClassVar[str] = "PixelCAM"
     head: ClassVar[str] = "pixelcam"
     is_probability: ClassVar[bool] = True
 
-    def map(self, model: Model, features: Features, target: int) -> Tensor:
+    def map(
+        self,
+        model: Model,
+        features: Features,
+        target: int,
+        image: NetworkInput | None = None,
+    ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
-        del target
+        del target, image
         logits = model.head(PixelHead, self.head)(features)
         return logits.softmax(1)[:, FOREGROUND]
-
-    def stride(self, model: Model) -> int:
-        """Network input pixels a cell: of the finest map that the head reads."""
-        count = len(model.head(PixelHead, self.head).channels)
-        return model.encoder.strides[-count]

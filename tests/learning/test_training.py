@@ -29,7 +29,7 @@ classes = ["plain", "striped"]
 encoder = "mobilenet_v2"
 taps = ["features.1", "features.3"]
 heads = ["cam", "pcam", "pixelcam"]
-standardize = true
+options = { pixelcam = { standardize = true } }
 [seeds]
 tap = "features.3"
 foreground = "darker"

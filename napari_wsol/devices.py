@@ -1,0 +1,48 @@
+"""Which device torch runs on."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import nn
+
+from napari_wsol.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """A device that works.
+
+    "auto" takes a GPU only after a small convolution ran on it: an old card may be
+    listed by a build that has no kernels for it.
+
+    Raises:
+        ConfigError: torch knows no such device, or it is not there.
+    """
+    if name != "auto":
+        try:
+            return _probe(name)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(
+                f"The device “{name}” does not work here: {error}. "
+                "Use “cpu”, or “auto” to let the program choose."
+            ) from error
+    for candidate in ("cuda", "mps"):
+        backend = getattr(torch, candidate, None)
+        if backend is None or not backend.is_available():
+            continue
+        try:
+            return _probe(candidate)
+        except RuntimeError as error:
+            logger.warning("%s is there but does not work: %s", candidate, error)
+    return torch.device("cpu")
+
+
+def _probe(name: str) -> torch.device:
+    """The device, after a small convolution ran on it."""
+    device = torch.device(name)
+    probe = nn.Conv2d(3, 4, 3).to(device)
+    probe(torch.zeros(1, 3, 8, 8, device=device)).sum().item()
+    return device

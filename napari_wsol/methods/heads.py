@@ -1,0 +1,93 @@
+"""What a head is: the part of a model that reads an encoder's features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+
+from torch import nn
+
+from napari_wsol.errors import ConfigError, choices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
+
+    from napari_wsol.encoders import Encoder, Features
+
+
+class Head(nn.Module):
+    """Reads features: gives image logits, and a map of logits or scores a class.
+
+    Attributes:
+        classifies: whether ``forward`` gives (N, K) image logits.
+    """
+
+    classifies: ClassVar[bool] = True
+
+    @classmethod
+    def build(cls, encoder: Encoder, classes: int, **options: object) -> Self:
+        """The head for an encoder; by default it reads the deepest map.
+
+        Args:
+            encoder: whose features it will read.
+            classes: how many.
+            options: the head's own, as a card or a recipe gives them.
+        """
+        return cls(encoder.channels[-1], classes, **options)
+
+    def forward(self, features: Features) -> Tensor:
+        """(N, K) image logits, before any activation."""
+        raise NotImplementedError
+
+    def class_maps(self, features: Features) -> Tensor:
+        """(N, K, h, w) what the head's own map is made from, one a class."""
+        raise NotImplementedError
+
+    def map_index(self, features: Features) -> int:
+        """Which of the features' maps the class maps lie on; the deepest by default."""
+        return len(features.maps) - 1
+
+
+_HEADS: dict[str, type[Head]] = {}
+_H = TypeVar("_H", bound=type[Head])
+
+
+def register_head(name: str) -> Callable[[_H], _H]:
+    """Puts a head into the table.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def add(cls: _H) -> _H:
+        if name in _HEADS:
+            raise ValueError(f"A head named {name!r} exists already.")
+        _HEADS[name] = cls
+        return cls
+
+    return add
+
+
+def list_heads() -> list[str]:
+    """Names of all heads."""
+    return list(_HEADS)
+
+
+def build_head(
+    name: str, encoder: Encoder, classes: int, options: Mapping[str, object]
+) -> Head:
+    """A head with random weights.
+
+    Raises:
+        UnknownNameError: no such head; names the choices.
+        ConfigError: an option that it has not, or a value that cannot be.
+    """
+    if name not in _HEADS:
+        raise choices("head", name, list_heads())
+    try:
+        return _HEADS[name].build(encoder, classes, **options)
+    except TypeError as error:
+        raise ConfigError(
+            f"The {name} head cannot be built with {dict(options)}: {error}."
+        ) from error
