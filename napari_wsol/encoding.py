@@ -107,15 +107,14 @@ def geometry(slide: Slide, model: Model, mpp: float | None = None) -> Geometry:
 def _whole_tiles(
     shape: tuple[int, int], side: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The central whole tiles of an image, at least one, and where they begin.
+    """The central whole tiles of an image and where they begin.
 
-    The rim that fills no tile is left out on both sides, as A-MIL's centre crop does.
+    The rim that fills no tile is left out on both sides, as A-MIL's centre crop does
+    (torchvision's, which rounds halves to even, like Python). An image that is smaller
+    than a tile is kept whole; the network's input is then mirrored up to a tile.
     """
-    whole = (max(1, shape[0] // side) * side, max(1, shape[1] // side) * side)
-    origin = (
-        max(0, round((shape[0] - whole[0]) / 2)),
-        max(0, round((shape[1] - whole[1]) / 2)),
-    )
+    whole = (shape[0] // side * side or shape[0], shape[1] // side * side or shape[1])
+    origin = (round((shape[0] - whole[0]) / 2), round((shape[1] - whole[1]) / 2))
     return whole, origin
 
 

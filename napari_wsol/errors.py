@@ -6,6 +6,8 @@ Each class also inherits the built-in error that a Python user would expect, so 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class WsolError(Exception):
     """Base of all errors that napari-wsol raises on purpose."""
@@ -37,6 +39,33 @@ class MethodUnavailableError(WsolError, ValueError):
 
 class ModelError(WsolError, ValueError):
     """A model folder or weight file is damaged or of an unknown kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that only the person knows.
+
+    Attributes:
+        key: under which the answer is given.
+        text: the question.
+        choices: possible answers; empty where any text will do.
+    """
+
+    key: str
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+class UnansweredError(ModelError):
+    """A checkpoint does not say all that is needed to rebuild its network.
+
+    Attributes:
+        questions: to answer before it can be imported.
+    """
+
+    def __init__(self, message: str, questions: tuple[Question, ...]) -> None:
+        super().__init__(message)
+        self.questions = questions
 
 
 class NoResultError(WsolError, RuntimeError):

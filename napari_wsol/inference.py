@@ -14,7 +14,7 @@ from napari_wsol.encoding import Progress, encode, ignore_progress, network_inpu
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
-from napari_wsol.methods import NetworkInput, evaluating, get_method, list_methods
+from napari_wsol.methods import NetworkInput, evaluating, get_method, own_methods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.config import InferenceConfig
+    from napari_wsol.encoders import Features
     from napari_wsol.encoding import Geometry
     from napari_wsol.feature_cache import FeatureCache
     from napari_wsol.images.readers import Source
@@ -59,7 +60,8 @@ def make_heatmap(
     """Places a method's map on its image.
 
     Probabilities stay as they are; an unbounded score is min–max normalised over the
-    image, a constant one becomes 0. Cells over a fixed input's padding are left out.
+    image, or divided by its maximum where its 0 has a meaning; a constant one becomes
+    0. Cells over a fixed input's padding are left out.
 
     Args:
         values: (h, w) as the method gives it.
@@ -84,12 +86,17 @@ def make_heatmap(
     columns = min(array.shape[1], math.ceil(seen.shape[1] / stride - 1e-6))
     array = array[:rows, :columns]
     low, high = float(array.min()), float(array.max())
-    is_probability = get_method(method).is_probability
-    notes: tuple[str, ...] = ()
+    read_out = get_method(method)
+    is_probability = read_out.is_probability
+    notes = (read_out.note,) if read_out.note else ()
     if not is_probability:
-        array = (array - low) / (high - low) if high > low else np.zeros_like(array)
+        floor = 0.0 if read_out.from_zero else low
+        array = (
+            (array - floor) / (high - floor) if high > floor else np.zeros_like(array)
+        )
     if high <= low:
-        notes = ("The map is the same everywhere: the model sees no difference.",)
+        same = "The map is the same everywhere: the model sees no difference."
+        notes = (*notes, same)
     scale, translate = seen.place((stride, stride))
     return Heatmap(
         values=np.clip(array, 0.0, 1.0),
@@ -106,26 +113,24 @@ def make_heatmap(
 
 
 def check_methods(model: Model, names: Sequence[str] | None) -> list[str]:
-    """The methods to run: those asked for, or all that the model supports.
-
-    Slow ones (Score-CAM) run only when they are asked for.
+    """The methods to run: those asked for, or those that the model was made for.
 
     Raises:
         UnknownNameError: no such method.
         MethodUnavailableError: the model does not support it; says why.
     """
     if names is None:
-        quick = [key for key in list_methods(model) if not get_method(key).slow]
-        return quick
+        return list(model.card.methods) if model.card else own_methods(model)
     if not names:
         raise MethodUnavailableError("Tick at least one method.")
+    layers = model.encoder.readable_layers
     for name in names:
         method = get_method(name)
         reason = method.unavailable(model)
-        if reason is None and method.layer not in (None, *model.encoder.layers):
+        if reason is None and method.layer not in (None, *layers):
             reason = (
                 f"{method.title} cannot be read at {method.layer}: the layers of this "
-                f"model are {', '.join(model.encoder.layers)}."
+                f"model are {', '.join(layers)}."
             )
         if reason is not None:
             raise MethodUnavailableError(reason)
@@ -149,7 +154,7 @@ def localize(
     Args:
         model: from :func:`napari_wsol.load_model`.
         source: a slide, a path, or an (H, W), (H, W, 3) or (H, W, 4) array.
-        methods: names; all that the model supports by default. They share one
+        methods: names; those that the model was made for by default. They share one
             encoding. “layercam@layer3” reads at another layer than the last.
         target: class to localize; the most probable by default.
         mpp: µm a level-0 pixel, where you know better than the file.
@@ -167,7 +172,7 @@ def localize(
     names = check_methods(model, methods)
     chosen = None if target is None else model.class_index(target)
     picked = [get_method(name) for name in names]
-    layers = [item.layer for item in picked if item.layer is not None]
+    layers = [name for item in picked for name in item.taps(model)]
     features, seen = encode(
         slide,
         model,
@@ -182,13 +187,13 @@ def localize(
     image = NetworkInput(lambda: network_input(slide, model, seen), report, check)
     with evaluating(model), torch.no_grad():
         own = features.select(model.encoder.taps)
-        probabilities = model.probabilities(own)[0].cpu()
+        scores = _scores(model, own, needed=chosen is None)
         if chosen is None:
-            chosen = int(probabilities.argmax())
+            chosen = max(range(len(model.classes)), key=list(scores.values()).__getitem__)
         heatmaps: dict[str, Heatmap] = {}
         for name, method in zip(names, picked, strict=True):
             check()
-            read = features if method.layer is not None else own
+            read = features.select((*model.encoder.taps, *method.taps(model)))
             heatmaps[name] = make_heatmap(
                 method.map(model, read, chosen, image)[0],
                 stride=method.stride(model, read),
@@ -197,7 +202,21 @@ def localize(
                 method=name,
                 target=model.classes[chosen],
             )
-    values = [float(value) for value in probabilities]
-    scores = dict(zip(model.classes, values, strict=True))
     notes = tuple(dict.fromkeys((*slide.notes, *((seen.note,) if seen.note else ()))))
     return Localization(scores, model.classes[chosen], heatmaps, notes)
+
+
+def _scores(model: Model, features: Features, *, needed: bool) -> dict[str, float]:
+    """Probability of each class; empty where the model does not classify.
+
+    Raises:
+        MethodUnavailableError: it does not, but has several classes to choose from.
+    """
+    if model.classifier is None:
+        if len(model.classes) == 1:
+            return dict.fromkeys(model.classes, 1.0) if needed else {}
+        if not needed:
+            return {}
+    probabilities = model.probabilities(features)[0].cpu()
+    values = [float(value) for value in probabilities]
+    return dict(zip(model.classes, values, strict=True))

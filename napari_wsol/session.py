@@ -14,6 +14,7 @@ from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ from napari_wsol.rounds import Canvas
 from napari_wsol.session_state import REFINED, SessionState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from napari_wsol.inference import Localization
     from napari_wsol.jobs import JobStatus, Report
     from napari_wsol.methods import Model
+    from napari_wsol.methods.card import Card
     from napari_wsol.rounds import Round
 
 WORK = ("localize", "finetune")
@@ -140,6 +142,28 @@ class Session(SessionState):
             "Loading the model", work, kind="model", replaces=("model", *WORK)
         )
 
+    def import_model(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        answers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Future[Card]:
+        """Makes a model of the user's own from its authors' files; does not load it.
+
+        Args:
+            path: a checkpoint or its folder.
+            name: of the new model; from the file by default.
+            answers: to the questions of an :class:`UnansweredError`, by key.
+        """
+
+        def work(report: Report) -> Card:
+            from napari_wsol import zoo
+
+            report.check()
+            return zoo.import_model(Path(path), name=name, answers=answers)
+
+        return self._runner.submit("Importing", work, kind="import")
+
     def set_mpp(self, mpp: float | None) -> None:
         """Sets µm a level-0 pixel, where the person knows better than the file.
 
@@ -159,7 +183,7 @@ class Session(SessionState):
         """Runs methods on one encoding of the image.
 
         Args:
-            methods: names; all that the model supports by default.
+            methods: names; those that the model was made for by default.
             target: class; the most probable by default.
         """
 

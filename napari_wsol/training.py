@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-import safetensors
-import safetensors.torch
-import torch
 
-from napari_wsol.errors import ConfigError, ExportError, ModelError
+from napari_wsol.checkpoints import read_state
+from napari_wsol.checkpoints.torchvision import modern_names
+from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.evaluation import accuracy
 from napari_wsol.evaluation.pixels import PxapMeter, iou
 from napari_wsol.evaluation.references import load_references
@@ -39,25 +38,12 @@ Say = Callable[[int, int, str], None]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from safetensors, or from a torch file without running its code.
+    """Initial weights from safetensors or a torch file, without running its code.
 
     Raises:
-        ModelError: it is neither, or holds more than tensors.
+        ModelError: it is neither, or holds no weights.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ModelError(f"There is no file {path}.") from error
-    except Exception as error:  # torch and safetensors raise many kinds
-        raise ModelError(
-            f"{path} cannot be used as initial weights: {error}. Give a state dict as "
-            ".safetensors, or as a torch file that holds tensors only."
-        ) from error
-    if not isinstance(state, dict):
-        raise ModelError(f"{path} holds no state dict; save one with state_dict().")
-    return cast("dict[str, Tensor]", state)
+    return modern_names(read_state(path))
 
 
 def train(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import tomllib
@@ -17,16 +18,32 @@ import safetensors.torch
 import tomli_w
 import torch
 
+from napari_wsol.checkpoints import build, recognise
 from napari_wsol.devices import choose_device
-from napari_wsol.errors import ExportError, ModelError, UnknownNameError
-from napari_wsol.methods import Model, evaluating
+from napari_wsol.errors import (
+    ConfigError,
+    ExportError,
+    ModelError,
+    Question,
+    UnansweredError,
+    UnknownNameError,
+)
+from napari_wsol.methods import Model, evaluating, own_methods
 from napari_wsol.methods.card import Card
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a model may be called: it becomes a folder."""
+
+UNTELLING = ("model", "encoder", "best1", "best", "latest", "train", "checkpoint")
+"""File names that say nothing: the folder's name is taken instead."""
+
 CARD, WEIGHTS, RECIPE = "card.toml", "weights.safetensors", "recipe.toml"
-CHECK_SIDE = 64
+CHECK_SIDE, CHECK_CHANNELS = 64, 8
 CHECK_TOLERANCE = 1e-3
 
 
@@ -103,12 +120,8 @@ def find_card(name_or_path: str | Path) -> Card:
     path = Path(name_or_path)
     if path.is_file() and path.name in (CARD, WEIGHTS):
         path = path.parent
-    if path.is_dir():
+    if path.exists():
         return read_card(path, bundled=path.resolve().parent == bundled_folder())
-    if path.is_file():
-        raise ModelError(
-            f"{path} is a file; give the folder of a model (with {CARD} and {WEIGHTS})."
-        )
     names = ", ".join(card.name for card in cards) or "none"
     raise UnknownNameError(
         f"There is no model “{name_or_path}”. Installed: {names}. "
@@ -116,19 +129,42 @@ def find_card(name_or_path: str | Path) -> Card:
     )
 
 
-def load_model(name_or_path: str | Path | Card, device: str = "auto") -> Model:
+def load_model(
+    name_or_path: str | Path | Card,
+    device: str = "auto",
+    answers: Mapping[str, str] | None = None,
+) -> Model:
     """A model, ready to run.
 
     Args:
-        name_or_path: name of an installed model, or a model folder.
+        name_or_path: name of an installed model, a model folder, or an authors'
+            checkpoint (file or folder), which is recognised by its content.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        answers: what a checkpoint does not tell, e.g. ``{"pooling": "PCAM"}``.
 
     Raises:
         UnknownNameError: no such model.
         ModelError: the weights are missing, damaged, or do not fit the card.
-        ConfigError: the device does not work.
+        UnansweredError: a checkpoint does not tell all; says which answers it needs.
+        ConfigError: the device does not work, or an answer cannot be.
     """
-    card = name_or_path if isinstance(name_or_path, Card) else find_card(name_or_path)
+    if isinstance(name_or_path, Card):
+        return _load_card(name_or_path, device)
+    path = Path(name_or_path)
+    names = [card.name for card in list_models()]
+    if str(name_or_path) not in names and path.exists() and not _is_model(path):
+        model, card = read_checkpoint(path, answers)
+        model.card = card
+        return model.to(choose_device(device))
+    return _load_card(find_card(name_or_path), device)
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a path is a model of ours: its folder, or a file in it."""
+    return (path if path.is_dir() else path.parent).joinpath(CARD).is_file()
+
+
+def _load_card(card: Card, device: str) -> Model:
     path = card.folder / WEIGHTS
     if not path.is_file():
         raise ModelError(
@@ -149,6 +185,73 @@ def load_model(name_or_path: str | Path | Card, device: str = "auto") -> Model:
         ) from error
     model.card = card
     return model.eval().to(choose_device(device))
+
+
+def read_checkpoint(
+    path: Path, answers: Mapping[str, str] | None = None, *, name: str | None = None
+) -> tuple[Model, Card]:
+    """The network of an authors' checkpoint, on the CPU, and what can be said of it.
+
+    Args:
+        path: file or folder.
+        answers: what it does not tell.
+        name: of the card; from the file's name by default.
+
+    Raises:
+        ModelError, UnansweredError, ConfigError: see :func:`load_model`.
+    """
+    draft = recognise(path, answers)
+    model = build(draft, path)
+    methods = own_methods(model)
+    card = Card(
+        name=name or _slug(path),
+        title=f"{path.stem} · {draft.system}",
+        summary=draft.summary,
+        spec=draft.spec,
+        methods=tuple(methods),
+        primary="pixelcam" if "pixelcam" in methods else methods[-1],
+        data="Not told by the checkpoint.",
+        origin=f"Imported from {path.name}, a checkpoint of {draft.system}.",
+        license="Not told by the checkpoint: ask its authors.",
+        limits=("Not for diagnosis.", *draft.notes),
+        citations=draft.citations,
+    )
+    return model, card
+
+
+def import_model(
+    path: Path, *, name: str | None = None, answers: Mapping[str, str] | None = None
+) -> Card:
+    """Makes an authors' checkpoint one of the user's own models.
+
+    Args:
+        path: file or folder.
+        name: of the new model; from the file's name by default.
+        answers: what it does not tell; "name" counts like ``name``.
+
+    Raises:
+        UnansweredError: something has to be asked, or the name is taken.
+        ModelError, ConfigError: see :func:`load_model`.
+        ExportError: it cannot be written.
+    """
+    name = (answers or {}).get("name") or name or _slug(path)
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”."
+        )
+    if (user_folder() / name).exists() or (bundled_folder() / name).exists():
+        raise UnansweredError(
+            f"There is a model “{name}” already. Give another name.",
+            (Question("name", f"“{name}” is taken. What shall it be called?"),),
+        )
+    model, card = read_checkpoint(path, answers, name=name)
+    return save_model(model, card)
+
+
+def _slug(path: Path) -> str:
+    """A model's name from a file's."""
+    told = path.parent.name if path.stem in UNTELLING else path.stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", told).strip("-._") or "imported"
 
 
 def save_model(
@@ -206,7 +309,7 @@ def write_model(
         card,
         spec=model.spec,
         sha256=sha256(folder / WEIGHTS),
-        check={"side": CHECK_SIDE, "logits": check_logits(model)},
+        check={"logits": check_logits(model)},
         folder=folder,
     )
     (folder / CARD).write_text(tomli_w.dumps(card.to_dict()), "utf-8")
@@ -235,17 +338,27 @@ def verify(card: Card) -> None:
 
 
 def check_logits(model: Model) -> list[float]:
-    """Image logits of a fixed pattern: any change of the network shows in them."""
+    """Image logits of a fixed pattern: any change of the network shows in them.
+
+    Of an encoder alone, the means of its first channels.
+    """
     with evaluating(model), torch.inference_mode():
-        features = model.encoder(_check_input().to(model.device))
-        return [round(float(value), 6) for value in model.image_logits(features)[0]]
+        features = model.encoder(_check_input(model).to(model.device))
+        if model.classifier is None:
+            found = features.last.mean((-2, -1))[0, :CHECK_CHANNELS]
+        else:
+            found = model.image_logits(features)[0]
+    return [round(float(value), 6) for value in found]
 
 
-def _check_input() -> Tensor:
-    ramp = torch.linspace(-1, 1, CHECK_SIDE)
+def _check_input(model: Model) -> Tensor:
+    side = model.encoder.fixed_size or CHECK_SIDE
+    if min(model.encoder.cells(side)) < 1:
+        side *= 2  # networks that do not pad need more to give a cell
+    ramp = torch.linspace(-1, 1, side)
     rows, columns = ramp[:, None], ramp[None, :]
     planes = [rows + 0 * columns, torch.sin(9 * columns) + 0 * rows, rows * columns]
-    return torch.stack(planes)[None]
+    return torch.stack(planes)[None, : model.preprocessing.channels]
 
 
 def sha256(path: Path) -> str:

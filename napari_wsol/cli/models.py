@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from napari_wsol.cli.console import errors, output
-from napari_wsol.errors import ModelError
+from napari_wsol.errors import ModelError, UnansweredError
 
 app = typer.Typer(help="Installed models.", no_args_is_help=True)
 
@@ -42,6 +43,8 @@ def show(name: Annotated[str, typer.Argument(help="Name or folder.")]) -> None:
     output.print(escape(card.summary))
     spec = card.spec
     size = f"{spec.mpp:g} µm a pixel" if spec.mpp else "the image's own size"
+    if spec.preprocessing is not None and spec.preprocessing.size is not None:
+        size = f"{spec.preprocessing.size} × {spec.preprocessing.size} pixels"
     facts = {
         "classes": ", ".join(card.classes),
         "methods": ", ".join(card.methods),
@@ -59,6 +62,51 @@ def show(name: Annotated[str, typer.Argument(help="Name or folder.")]) -> None:
             output.print(f"[cyan]{title}:[/] {escape(value)}")
     for key, value in card.metrics.items():
         output.print(f"[cyan]{escape(key)}:[/] {escape(str(value))}")
+
+
+@app.command("import")
+def import_(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="Weight file, or the folder that holds it.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Of the new model [the file's name].")
+    ] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the checkpoint does not tell, as KEY=VALUE, e.g. pooling=PCAM "
+            "or classes=benign,malignant. Repeat for more."
+        ),
+    ] = None,
+) -> None:
+    """Make an authors' checkpoint one of your models.
+
+    Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are recognised by their
+    content, and torchvision's networks as a start for training. Nothing in a file is run.
+    """
+    from napari_wsol.zoo import import_model
+
+    answers = dict(_pair(item) for item in answer or ())
+    try:
+        card = import_model(checkpoint, name=name, answers=answers)
+    except UnansweredError as error:
+        asked = (
+            f"  --answer {item.key}={'|'.join(item.choices) or 'TEXT'}   {item.text}"
+            for item in error.questions
+        )
+        errors.print(escape("\n".join((str(error), *asked))))
+        raise typer.Exit(1) from error
+    output.print(f"[green]{escape(card.name)}[/]: {escape(card.summary)}")
+    output.print(f"methods: {', '.join(card.methods)}")
+    output.print(f"in {escape(str(card.folder))}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key or not value:
+        raise typer.BadParameter(f"“{text}” is not KEY=VALUE.")
+    return key.strip(), value.strip()
 
 
 @app.command()

@@ -1,6 +1,16 @@
 """Networks that turn an image into feature maps; state-dict names as published."""
 
-from napari_wsol.encoders import mobilenet, resnet
+from napari_wsol.encoders import (
+    amil,
+    deit,
+    densenet,
+    inception,
+    mobilenet,
+    resnet,
+    spg,
+    timm_backbone,
+    vgg,
+)
 from napari_wsol.encoders.base import Encoder, preprocess
 from napari_wsol.encoders.features import (
     Features,
@@ -19,7 +29,11 @@ __all__ = [
     "Encoder",
     "Features",
     "TileEncoder",
+    "amil",
     "build_encoder",
+    "deit",
+    "densenet",
+    "inception",
     "list_encoders",
     "mobilenet",
     "nominal_offset",
@@ -28,4 +42,7 @@ __all__ = [
     "register_encoder",
     "resnet",
     "sample_points",
+    "spg",
+    "timm_backbone",
+    "vgg",
 ]

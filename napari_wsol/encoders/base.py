@@ -11,6 +11,7 @@ from torch import nn
 
 from napari_wsol.encoders.features import Features
 from napari_wsol.errors import ConfigError
+from napari_wsol.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -35,8 +36,8 @@ class Encoder(nn.Module):
         halo: input pixels of context that make a tile's inner part exact.
     """
 
-    mean: ClassVar[tuple[float, float, float]] = (0.485, 0.456, 0.406)
-    std: ClassVar[tuple[float, float, float]] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     output_strides: ClassVar[tuple[int, ...]] = (8, 16, 32)
 
     taps: tuple[str, ...]
@@ -47,8 +48,16 @@ class Encoder(nn.Module):
     layers: dict[str, int]
     """Channels of every map up to the deepest tap, by name, finest first."""
 
-    fixed_size: ClassVar[int | None] = None
+    fixed_size: int | None = None
     """Side of the only input that it takes, where positions are learnt."""
+
+    @property
+    def readable_layers(self) -> tuple[str, ...]:
+        """Those of ``layers`` that a read-out may choose: ``resume`` goes on from them.
+
+        All, unless some maps are no activations or carry the image on only in part.
+        """
+        return tuple(self.layers)
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         """(tap name, module) in the order of the forward pass."""

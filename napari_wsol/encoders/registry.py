@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _ENCODERS: dict[str, Callable[..., Encoder]] = {}
+_FAMILIES: dict[str, Callable[..., Encoder]] = {}
+"""Builders of encoders whose names another package keeps, by the prefix of the name."""
 _T = TypeVar("_T", bound=Callable[..., Encoder])
 
 
@@ -26,6 +28,22 @@ def register_encoder(name: str) -> Callable[[_T], _T]:
         if name in _ENCODERS:
             raise ValueError(f"An encoder named {name!r} exists already.")
         _ENCODERS[name] = builder
+        return builder
+
+    return add
+
+
+def register_family(prefix: str) -> Callable[[_T], _T]:
+    """Puts a builder of "prefix:NAME" encoders into the table; NAME is its argument.
+
+    Raises:
+        ValueError: the prefix is taken.
+    """
+
+    def add(builder: _T) -> _T:
+        if prefix in _FAMILIES:
+            raise ValueError(f"Encoders named {prefix!r} exist already.")
+        _FAMILIES[prefix] = builder
         return builder
 
     return add
@@ -46,7 +64,7 @@ def build_encoder(
     """An encoder with random weights.
 
     Args:
-        name: one of :func:`list_encoders`.
+        name: one of :func:`list_encoders`, or "timm:NAME" for a backbone of timm.
         output_stride: input pixels a cell of the deepest map; the encoder's own by
             default. Which others it has is its ``output_strides``.
         taps: which maps to give; the deepest by default.
@@ -54,8 +72,14 @@ def build_encoder(
 
     Raises:
         UnknownNameError: no such encoder; names the choices.
-        ConfigError: an output stride or tap that it has not.
+        ConfigError: an output stride or tap that it has not; a package that it needs
+            is missing.
     """
+    prefix, _, member = name.partition(":")
+    if member and prefix in _FAMILIES:
+        return _FAMILIES[prefix](
+            member, output_stride=output_stride, taps=taps, in_channels=in_channels
+        )
     if name not in _ENCODERS:
         raise choices("encoder", name, list_encoders())
     return _ENCODERS[name](

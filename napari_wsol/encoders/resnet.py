@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders.base import Step
-    from napari_wsol.encoders.features import Features
 
 
 def _conv(
@@ -95,7 +94,8 @@ class ResNet(Encoder):
         depths: blocks in each of the four stages.
         output_stride: 8, 16 or 32; below 32 the last stages are dilated instead of
             strided, with the same weights.
-        taps: any of "layer1" … "layer4"; the last by default.
+        taps: any of "stem" (at stride 2, before the pooling), "layer1" … "layer4";
+            the last by default.
         in_channels: of the image.
         dilate: whether a stage that loses its stride dilates its convolutions, so
             that the weights of the strided network still fit; PixelCAM's code does
@@ -121,7 +121,7 @@ class ResNet(Encoder):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         inputs, reached, dilation = 64, 4, 1
-        all_taps: dict[str, int] = {}
+        all_taps = {"stem": 64}
         for index, depth in enumerate(depths):
             stride = 1 if index == 0 else 2
             first_dilation = dilation
@@ -139,27 +139,30 @@ class ResNet(Encoder):
             all_taps[name] = inputs
         self.choose(taps, all_taps)
 
-    def _stem(self, x: Tensor) -> Tensor:
-        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
-
-    def forward(self, x: Tensor) -> Features:  # noqa: D102
-        return super().forward(self._stem(x))
-
     def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+        yield "stem", nn.Sequential(self.conv1, self.bn1, self.relu)
+        yield "maxpool", self.maxpool
+        yield from self._residual()
+
+    def _residual(self) -> Iterator[tuple[str, nn.Module]]:
         for index in range(4):
             name = f"layer{index + 1}"
             yield name, self.get_submodule(name)
 
     def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
-        yield "conv1", (7, 2, 1), 3
+        yield "stem", (7, 2, 1), 3
         yield "maxpool", (3, 2, 1), 1
-        for name, stage in self.stages():
-            for block in stage.children():
-                for conv in cast("BasicBlock | Bottleneck", block).steps():
-                    kernel, stride = conv.kernel_size[0], conv.stride[0]
-                    dilation = conv.dilation[0]
-                    padding = dilation * (kernel // 2)
-                    yield name, (kernel, stride, dilation), padding
+        for name, stage in self._residual():
+            yield from block_steps(name, stage)
+
+
+def block_steps(name: str, stage: nn.Module) -> Iterator[tuple[str, Step, int]]:
+    """(name, step, left padding) of each convolution on a stage's long way round."""
+    for block in stage.children():
+        for conv in cast("BasicBlock | Bottleneck", block).steps():
+            kernel, stride = conv.kernel_size[0], conv.stride[0]
+            dilation = conv.dilation[0]
+            yield name, (kernel, stride, dilation), dilation * (kernel // 2)
 
 
 _DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {

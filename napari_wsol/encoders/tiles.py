@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_wsol.encoders.base import Encoder
-from napari_wsol.encoders.features import Features, nominal_offset
+from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from napari_wsol.encoders.base import Step
+    from napari_wsol.encoders.features import Features
 
 TILES_A_BATCH = 64
 
@@ -23,21 +28,36 @@ class TileEncoder(Encoder):
 
     Args:
         backbone: run on every tile.
-        side: of a tile, in pixels.
+        side: of a tile, in pixels; need not be a multiple of the backbone's stride.
+
+    Raises:
+        ConfigError: the backbone cannot read tiles of that size.
     """
 
     def __init__(self, backbone: Encoder, side: int) -> None:
         super().__init__()
+        if backbone.fixed_size not in (None, side):
+            raise ConfigError(
+                f"This encoder reads images of {backbone.fixed_size} pixels only: "
+                f"set tile to {backbone.fixed_size}, not {side}."
+            )
+        if side < 1 or min(backbone.cells(side)) < 1:
+            raise ConfigError(
+                f"Tiles of {side} pixels are too small for this encoder: "
+                "choose a larger tile."
+            )
         self.backbone = backbone
         self.side = side
         self.mean, self.std = backbone.mean, backbone.std  # type: ignore[misc]
-        self.taps = ("tile",)
-        self.channels = (backbone.channels[-1],)
-        self.strides = (side,)
-        self.offsets = (nominal_offset(side),)
-        self.halo = 0
-        self.layers = {"tile": self.channels[0]}
-        self._geometry = {"tile": (side, self.offsets[0], 0)}
+        self.choose(None, {"tile": backbone.channels[-1]})
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
+        """The only map is that of the vectors; nothing runs behind it."""
+        yield "tile", self.backbone
+
+    def path(self) -> Iterator[tuple[str, Step, int]]:
+        """A tile is one kernel that moves on by its own side."""
+        yield "tile", (self.side, self.side, 1), 0
 
     def cells(self, length: int) -> tuple[int, ...]:
         """Whole tiles."""
@@ -56,10 +76,18 @@ class TileEncoder(Encoder):
 
         Args:
             x: (N, C, H, W), at least one tile high and wide.
+
+        Raises:
+            ConfigError: the images are smaller than a tile.
         """
         count, channels = x.shape[:2]
         side = self.side
         rows, columns = x.shape[-2] // side, x.shape[-1] // side
+        if not rows or not columns:
+            raise ConfigError(
+                f"An input of {x.shape[-2]}×{x.shape[-1]} pixels holds no tile of "
+                f"{side}: pad it to {side} pixels at least."
+            )
         x = x[..., : rows * side, : columns * side]
         grid = x.reshape(count, channels, rows, side, columns, side)
         tiles = grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, side, side)
@@ -67,6 +95,18 @@ class TileEncoder(Encoder):
         return self.gather({"tile": vectors.permute(0, 3, 1, 2)})
 
     def bag(self, bag: Tensor) -> Features:
-        """The features of one bag (1, n, C, S, S): a map of n rows and one column."""
+        """The features of one bag: a map of n rows and one column.
+
+        Args:
+            bag: (1, n, C, S, S) with n ≥ 1 tiles.
+
+        Raises:
+            ConfigError: several bags at once, or an empty one.
+        """
+        if bag.shape[0] != 1 or not bag.shape[1]:
+            raise ConfigError(
+                "Give one bag with at least one tile, (1, n, C, S, S), at a time: "
+                f"this has the shape {tuple(bag.shape)}."
+            )
         vectors = self.vectors(bag[0])
         return self.gather({"tile": vectors.T[None, :, :, None]})

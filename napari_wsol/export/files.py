@@ -25,6 +25,7 @@ KINDS = (
     ("heatmap", ".zarr"),
     ("regions", ".geojson"),
     ("regions", ".csv"),
+    ("tiles", ".csv"),
     ("provenance", ".json"),
 )
 """Every (what, extension) that a set may hold; a name counts as taken if one exists."""

@@ -9,7 +9,7 @@ from napari_wsol.export.files import check_space, staged, stem_of
 from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
 from napari_wsol.export.regions import find_regions
-from napari_wsol.export.writers import WRITERS, Parts, space_needed
+from napari_wsol.export.writers import Parts, space_needed, writers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ def _write_formats(
     files: StagedFiles, parts: Parts, config: ExportConfig, report: Report, total: int
 ) -> None:
     for done, name in enumerate(_formats(config), start=2):
-        for what, extension, write in WRITERS[name]:
+        for what, extension, write in writers_of(name, parts.heatmap):
             report(done, total, f"Writing the {what} as {extension[1:]}")
             write(files.add(what, extension), parts)
 

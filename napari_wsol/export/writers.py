@@ -14,6 +14,8 @@ import zarr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from napari_wsol.export.tiles import METHOD, attention_table
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -237,6 +239,27 @@ def _row(region: Region, parts: Parts) -> tuple[object, ...]:
     )
 
 
+def write_tiles_csv(path: Path, parts: Parts) -> None:
+    """A row a tile of attention MIL, in reading order; in level-0 pixels."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(TILE_COLUMNS)
+        for tile in attention_table(parts.heatmap):
+            place = (tile.y, tile.x, tile.height, tile.width)
+            table.writerow(
+                (
+                    tile.rank,
+                    tile.row,
+                    tile.column,
+                    *(f"{value:.10g}" for value in place),
+                    f"{tile.attention:.9g}",
+                )
+            )
+
+
+TILE_COLUMNS = ("rank", "row", "column", "y", "x", "height", "width", "attention")
+
+
 def write_heatmap_zarr(path: Path, parts: Parts) -> None:
     """OME-Zarr 0.5 image of the heatmap as float32, placed on the image.
 
@@ -283,6 +306,15 @@ WRITERS: Mapping[str, tuple[tuple[str, str, Callable[[Path, Parts], None]], ...]
 """The files of each format: what they hold, extension, writer."""
 
 
+def writers_of(
+    name: str, heatmap: Heatmap
+) -> tuple[tuple[str, str, Callable[[Path, Parts], None]], ...]:
+    """The files of a format for one heatmap: attention adds a table of its tiles."""
+    if name == "csv" and heatmap.method == METHOD:
+        return (*WRITERS[name], ("tiles", ".csv", write_tiles_csv))
+    return WRITERS[name]
+
+
 def space_needed(parts: Parts) -> int:
     """Bytes that the largest possible set could take; a bound, not an estimate."""
     vertices = sum(len(ring) for r in parts.regions for ring in _rings(r))
@@ -291,5 +323,6 @@ def space_needed(parts: Parts) -> int:
         + 2 * parts.heatmap.values.nbytes
         + 32 * vertices
         + 2_000 * len(parts.regions)
+        + (200 * parts.heatmap.values.size if parts.heatmap.method == METHOD else 0)
         + 1_000_000
     )

@@ -14,17 +14,38 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class MethodFacts:
+    """What the list of methods says of one.
+
+    Attributes:
+        name: key in the table of methods.
+        title: the name as its paper writes it.
+        is_probability: whether its values are probabilities.
+        reads_layers: whether it can be read at a layer of one's choice.
+        slow: whether it takes minutes.
+        note: what a reader of its maps must know; empty if nothing.
+    """
+
+    name: str
+    title: str
+    is_probability: bool
+    reads_layers: bool
+    slow: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """Everything installed.
 
     Attributes:
         cards: of the models.
-        titles: method → its title.
+        methods: all that there are.
         devices: (title, name); the best first.
     """
 
     cards: tuple[Card, ...]
-    titles: dict[str, str]
+    methods: tuple[MethodFacts, ...]
     devices: tuple[tuple[str, str], ...]
 
 
@@ -33,15 +54,21 @@ def read_catalogue() -> Catalogue:
     # napari's Vectors layer imports it at first use: not while a person waits.
     import pandas  # noqa: F401
 
-    from napari_wsol.methods import list_methods, method_title
+    from napari_wsol.methods import get_method, list_methods
     from napari_wsol.zoo import list_models
 
-    titles = {name: method_title(name) for name in list_methods()}
-    # The refined method first: it is the one that strokes can correct.
-    ordered = sorted(titles, key=lambda name: (name != "pixelcam", name != "pcam"))
-    return Catalogue(
-        tuple(list_models()), {name: titles[name] for name in ordered}, _devices()
+    methods = tuple(
+        MethodFacts(
+            item.name,
+            item.title,
+            item.is_probability,
+            item.reads_layers,
+            item.slow,
+            item.note,
+        )
+        for item in map(get_method, list_methods())
     )
+    return Catalogue(tuple(list_models()), methods, _devices())
 
 
 def _devices() -> tuple[tuple[str, str], ...]:

@@ -68,12 +68,11 @@ class Comparison(QObject):
         self._timer.stop()
         self.look_up.close()
 
-    def know_titles(self, titles: dict[str, str]) -> None:
-        """Titles of all methods, in the order in which they are shown."""
-        self._titles = dict(titles)
-
     def show_results(self) -> None:
         """Bring layers, rows and lists up to date with the session's maps."""
+        from napari_wsol.methods import method_title  # torch is there by now
+
+        self._titles = {key: method_title(key) for key in self._session.heatmaps}
         self._stage.show_results(self._titles)
 
     def show_heatmap(self, method: str) -> None:

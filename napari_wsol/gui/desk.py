@@ -9,36 +9,42 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.errors import WsolError
+from napari_wsol.errors import UnansweredError, WsolError
 from napari_wsol.gui.charts import round_words
 from napari_wsol.gui.comparison import Comparison
 from napari_wsol.gui.export_panel import short_names
+from napari_wsol.gui.importing import Importer
 from napari_wsol.gui.layers import source_of
 from napari_wsol.gui.samples import add_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
     import numpy.typing as npt
     from napari.layers import Image
 
-    from napari_wsol.gui.catalogue import Catalogue
+    from napari_wsol.gui.catalogue import Catalogue, MethodFacts
     from napari_wsol.gui.widget import WsolWidget
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
     from napari_wsol.learning.finetune import FinetuneStep
+    from napari_wsol.methods.card import Card
 
 STOPPED = {
     "Localizing": "Stopped. Finished tiles are kept; Localize continues from there.",
     "Refining": "Stopped. The map and the rounds are as they were.",
     "Exporting": "Stopped. No file was written.",
+    "Importing": "Stopped. No model was added.",
 }
 
 
 class Desk(QObject):
     """Knows what may be pressed, and what follows when it is."""
+
+    catalogue_wanted = Signal()
+    """The list of models has to be read anew."""
 
     _opened = Signal(object, object)
 
@@ -54,7 +60,9 @@ class Desk(QObject):
         self._was_stopped = False
         self._is_eager = False
         self._last_state: tuple[int, str] | None = None
+        self._imported: str | None = None
         self.comparison = Comparison(window)
+        self.importer = Importer(self._session.import_model, window)
         self._connect_panels()
         self._connect_session()
         self._update()
@@ -63,6 +71,7 @@ class Desk(QObject):
         """Do nothing any more."""
         self._closed = True
         self.comparison.close()
+        self.importer.close()
 
     def _connect_panels(self) -> None:
         window, strokes = self._window, self._stage.strokes
@@ -73,6 +82,8 @@ class Desk(QObject):
         localize.wanted.connect(self.localize)
         localize.model_chosen.connect(self.use_model)
         localize.device_chosen.connect(self._on_device)
+        localize.import_wanted.connect(self.importer.start)
+        self.importer.imported.connect(self._on_imported)
         correct.tool_wanted.connect(strokes.choose)
         correct.brush_wanted.connect(strokes.set_brush)
         correct.refine_wanted.connect(self.refine)
@@ -103,13 +114,14 @@ class Desk(QObject):
         """Run the ticked methods on the chosen image."""
         panel = self._window.localize_panel
         reason = self._why_not()
-        if not reason and not panel.chosen_methods:
+        methods = panel.method_list.keys(self._stage.evidence.pairs)
+        if not reason and not methods:
             reason = "Tick at least one method."
         if reason:
             self.warn(reason)
             return
         self._say("")
-        self._session.localize(panel.chosen_methods, panel.target)
+        self._session.localize(methods, panel.target)
 
     def refine(self) -> None:
         """One round with the strokes as they are now."""
@@ -156,7 +168,6 @@ class Desk(QObject):
     def show_catalogue(self, catalogue: Catalogue) -> None:
         """Models, methods and devices are known now."""
         self._catalogue = catalogue
-        self.comparison.know_titles(catalogue.titles)
         panel = self._window.localize_panel
         panel.show_models(catalogue.cards, self._model)
         panel.show_devices(catalogue.devices)
@@ -164,6 +175,12 @@ class Desk(QObject):
             self.warn(f"There is no model “{self._model}”; choose one of the list.")
         if panel.card is not None:
             self.use_model(panel.card.name)
+            if panel.card.name == self._imported:
+                self._say(
+                    f"Imported “{panel.card.title}”. It is chosen now, and stays in "
+                    "the list of models."
+                )
+        self._imported = None
         self._update()
 
     def warn(self, sentence: str) -> None:
@@ -230,6 +247,10 @@ class Desk(QObject):
         if self._model is not None:
             self._session.use(self._model)
 
+    def _on_imported(self, card: Card) -> None:
+        self._model = self._imported = card.name
+        self.catalogue_wanted.emit()
+
     def _on_model(self) -> None:
         model = self._session.model
         if model is not None:
@@ -239,22 +260,24 @@ class Desk(QObject):
             self._update()
 
     def _show_methods(self) -> None:
-        """Check boxes; grey ones say why the model cannot."""
-        if self._catalogue is None:
+        """What the model can be read out with; of the rest, why not."""
+        model, panel = self._session.model, self._window.localize_panel
+        if self._catalogue is None or panel.card is None:
             return
-        model, card = self._session.model, self._window.localize_panel.card
-        reasons = {}
-        for name, title in self._catalogue.titles.items():
-            if model is not None and model.card == card:
-                from napari_wsol.methods import unavailable  # torch is there by now
+        methods = self._catalogue.methods
+        own = own_methods(panel.card, methods)
+        if model is None or model.card != panel.card:
+            # Until it is loaded nothing is known but its card.
+            known = [item for item in methods if item.name in own]
+            panel.method_list.show_methods(known, own, {})
+            return
+        from napari_wsol.methods import unavailable  # torch is there by now
 
-                reason = unavailable(model, name)
-            else:
-                known = card is None or name in card.methods
-                reason = None if known else f"This model has no part for {title}."
-            if reason is not None:
-                reasons[name] = reason
-        self._window.localize_panel.show_methods(self._catalogue.titles, reasons)
+        reasons = {item.name: unavailable(model, item.name) for item in methods}
+        panel.method_list.show_layers(model.encoder.readable_layers)
+        panel.method_list.show_methods(
+            methods, own, {name: why for name, why in reasons.items() if why}
+        )
 
     # ---------------------------------------------------------------- results, strokes
 
@@ -312,7 +335,9 @@ class Desk(QObject):
         if (status.id, status.state) == self._last_state:
             return  # only its progress; many a second
         self._last_state = (status.id, status.state)
-        if status.state == "failed":
+        if isinstance(status.error, UnansweredError):
+            pass  # the form asks
+        elif status.state == "failed":
             self.warn(status.message)
         elif status.state == "cancelled" and self._was_stopped:
             self._was_stopped = False
@@ -345,3 +370,13 @@ class Desk(QObject):
         if self._is_eager and has_image and not reason and session.model is not None:
             self._is_eager = False
             self.localize()
+
+
+def own_methods(card: Card, methods: Iterable[MethodFacts]) -> list[str]:
+    """The methods of a card that the model was made for, its primary one first.
+
+    A card may also name read-outs that any classifier has.
+    """
+    general = {item.name for item in methods if item.reads_layers}
+    names = [x for x in card.methods if x == card.primary or x not in general]
+    return sorted(names, key=lambda name: name != card.primary)

@@ -25,7 +25,7 @@ from napari_wsol.gui.layers import (
 from napari_wsol.gui.placement import TRANSFORMS, move_onto, placed_on, world_a_pixel
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import napari.viewer
     from napari.layers import Layer
@@ -113,7 +113,6 @@ class EvidenceLayers(QObject):
         if pair.image.data is not heatmap.values:
             pair.image.data = heatmap.values
             pair.image.contrast_limits = (0.0, 1.0)
-        mark = {**mark, "method": heatmap.method}
         for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
             layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
             move_onto(layer, self._source, heatmap.scale, heatmap.translate)
@@ -121,6 +120,11 @@ class EvidenceLayers(QObject):
         if first:
             pair.image.events.visible.connect(self._on_visible)
         self._draw(pair)
+
+    def put_in_order(self, methods: Iterable[str]) -> None:
+        """Rows and cells in this order; the layer list stays as the person has it."""
+        order = [name for name in methods if name in self._pairs]
+        self._pairs = {name: self._pairs[name] for name in order}
 
     def set_stale(self, stale: Collection[str], titles: Mapping[str, str]) -> None:
         """Badge the maps that are older than the strokes, clear the badge of others."""
@@ -273,7 +277,7 @@ class EvidenceLayers(QObject):
 
 def layer_name(heatmap: Heatmap, title: str, *, stale: bool) -> str:
     """“PixelCAM · malignant · probability”, and a badge when it is out of date."""
-    kind = "probability" if heatmap.is_probability else "score, scaled per image"
+    kind = "probability" if heatmap.is_probability else "score, normalised per image"
     name = f"{title} · {heatmap.target} · {kind}"
     return f"{name} ({STALE})" if stale else name
 

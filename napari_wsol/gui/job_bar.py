@@ -79,9 +79,11 @@ class JobBar(QStackedWidget):
 
 
 def describe(status: JobStatus) -> str:
-    """“Localizing · 412/1 030 tiles · 38 s left”."""
+    """“Localizing · 412/1 030 tiles · 38 s left”, “Score-CAM 640/2048 · 00:41”."""
     if status.state == "queued":
         return f"{status.name} waits for its turn…"
+    if status.name == "Localizing" and status.message:
+        return method_words(status)
     words = [status.name if not status.message else status.message]
     if status.total:
         unit = UNITS.get(status.name, "")
@@ -89,6 +91,15 @@ def describe(status: JobStatus) -> str:
     if status.seconds_left is not None and status.seconds_left >= 1:
         words.append(f"{duration(status.seconds_left)} left")
     return " · ".join(words)
+
+
+def method_words(status: JobStatus) -> str:
+    """What a slow method has done, and the time that it still takes, short enough."""
+    words = f"{status.message} {status.done}/{status.total}"
+    if status.seconds_left is None:
+        return words
+    minutes, seconds = divmod(round(status.seconds_left), 60)
+    return f"{words} · {minutes:02}:{seconds:02}"
 
 
 def grouped(number: int) -> str:

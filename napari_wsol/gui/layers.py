@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
+    from napari_wsol.images.heatmap import Heatmap
+
 MARK = "napari-wsol"
 
 HEATMAP, CONTOUR, STROKES, COPY = "heatmap", "contour", "strokes", "copy"
@@ -52,6 +54,25 @@ def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
 def is_usable(layer: Image) -> bool:
     """True for a single 2-D image (grey or RGB, one or many resolutions)."""
     return layer.ndim == 2 and min(layer.level_shapes[0][:2]) >= 1
+
+
+def map_facts(heatmap: Heatmap, title: str) -> dict[str, object]:
+    """What a layer's metadata says of its map, under ``"napari-wsol"``.
+
+    ``method`` is the key that repeats it (“layercam@layer3”), ``layer`` the chosen
+    layer of the encoder, None where none was chosen; ``raw_range`` the smallest and
+    largest value before a score was scaled to [0, 1].
+    """
+    return {
+        "method": heatmap.method,
+        "title": title,
+        "layer": heatmap.method.partition("@")[2] or None,
+        "target": heatmap.target,
+        "is_probability": heatmap.is_probability,
+        "raw_range": heatmap.raw_range,
+        "round": heatmap.round,
+        "notes": heatmap.notes,
+    }
 
 
 def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:

@@ -5,20 +5,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
+    QMenu,
     QPushButton,
 )
 
 from napari_wsol.gui.card_dialog import CardDialog
+from napari_wsol.gui.import_dialog import choose_file, choose_folder
 from napari_wsol.gui.job_bar import JobBar
+from napari_wsol.gui.method_list import MethodList
 from napari_wsol.gui.panel import Choice, Panel, Words, small
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from qtpy.QtWidgets import (
         QWidget,
@@ -31,7 +35,11 @@ LOCALIZE_TIP = (
     "Find where the image shows this class. The image is encoded once for all ticked "
     "methods. Key: Enter, while the mouse is over the image."
 )
-JOBS = ("Opening", "Loading the model", "Localizing")
+IMPORT_TIP = (
+    "Add a model from its authors' files: a checkpoint (.pt, .pth, .ckpt, .pkl) or a "
+    "folder with one."
+)
+JOBS = ("Opening", "Loading the model", "Localizing", "Importing")
 
 
 class LocalizePanel(Panel):
@@ -39,6 +47,8 @@ class LocalizePanel(Panel):
 
     model_chosen = Signal(str)
     device_chosen = Signal(str)
+    import_wanted = Signal(object)
+    """Path of a checkpoint or of its folder."""
     wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -52,6 +62,13 @@ class LocalizePanel(Panel):
             "What this model was made from, for what it is good, and its licence."
         )
         self.card_button.clicked.connect(self._show_card)
+        self.import_button = QPushButton("Import…")
+        self.import_button.setToolTip(IMPORT_TIP)
+        self.import_button.setMenu(self._import_menu())
+        # The dots say that more follows; an arrow would take room from the models.
+        self.import_button.setStyleSheet(
+            "QPushButton::menu-indicator { image: none; width: 0; }"
+        )
         self.summary = Words(lines=2)
         self.class_box = Choice()
         self.class_box.setToolTip(
@@ -59,9 +76,7 @@ class LocalizePanel(Panel):
             "the whole image, the most probable first."
         )
         self.class_box.addItem(MOST_PROBABLE, None)
-        self.methods: dict[str, QCheckBox] = {}
-        self._method_grid = QGridLayout()
-        self._method_grid.setHorizontalSpacing(10)
+        self.method_list = MethodList()
         self.device_box = Choice()
         self.device_box.setToolTip("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
@@ -84,13 +99,32 @@ class LocalizePanel(Panel):
         ):
             form.addWidget(label, row, 0)
             form.addWidget(box, row, 1, 1, 1 if row == 0 else 2)
-        form.addWidget(self.card_button, 0, 2)
+        form.addWidget(self.import_button, 0, 2)
         self._device_label.hide()
         self.device_box.hide()
         self.rows.addLayout(form)
-        self.rows.addWidget(self.summary)
-        self.rows.addLayout(self._method_grid)
+        about = QHBoxLayout()
+        about.addWidget(self.summary, 1)
+        about.addWidget(self.card_button, 0, Qt.AlignmentFlag.AlignTop)
+        self.rows.addLayout(about)
+        self.rows.addWidget(self.method_list)
         self.rows.addWidget(self.job_bar)
+
+    def _import_menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for title, tip, choose in (
+            ("File…", "One checkpoint file.", choose_file),
+            (
+                "Folder…",
+                "A folder with weights and what describes them.",
+                choose_folder,
+            ),
+        ):
+            action = menu.addAction(title)
+            action.setToolTip(tip)
+            action.triggered.connect(lambda _=False, ask=choose: self._import(ask))
+        return menu
 
     @property
     def card(self) -> Card | None:
@@ -102,15 +136,6 @@ class LocalizePanel(Panel):
         """The chosen class; None for the most probable."""
         return self.class_box.currentData()
 
-    @property
-    def chosen_methods(self) -> list[str]:
-        """Ticked methods that the model has."""
-        return [
-            name
-            for name, box in self.methods.items()
-            if box.isChecked() and box.isEnabled()
-        ]
-
     def show_models(self, cards: Iterable[Card], chosen: str | None = None) -> None:
         """Fill the list of models; the first one is taken unless one is named."""
         self._cards = {card.name: card for card in cards}
@@ -121,30 +146,12 @@ class LocalizePanel(Panel):
             self.model_box.setItemData(last, card.summary, 3)
         if not self._cards:
             self.summary.setText(
-                "No model is installed. Put a model folder into your models folder; "
-                "“napari-wsol models list” tells where it is."
+                "No model is installed. Import one, or put a model folder into your "
+                "models folder; “napari-wsol models list” tells where it is."
             )
         if chosen in self._cards:
             self.model_box.setCurrentIndex(self.model_box.findData(chosen))
         self._show_summary()
-
-    def show_methods(
-        self, titles: Mapping[str, str], reasons: Mapping[str, str]
-    ) -> None:
-        """A check box a method; grey, with the reason, where the model cannot."""
-        ticked = {name: box.isChecked() for name, box in self.methods.items()}
-        for box in self.methods.values():
-            self._method_grid.removeWidget(box)
-            box.deleteLater()
-        self.methods = {}
-        for place, (name, title) in enumerate(titles.items()):
-            box = QCheckBox(title)
-            reason = reasons.get(name)
-            box.setEnabled(reason is None)
-            box.setChecked(reason is None and ticked.get(name, True))
-            box.setToolTip(reason or f"Show where {title} sees evidence.")
-            self._method_grid.addWidget(box, place // 3, place % 3)
-            self.methods[name] = box
 
     def show_classes(
         self,
@@ -184,12 +191,18 @@ class LocalizePanel(Panel):
             # One line here; the rest is a hover or the ⓘ button away.
             self.summary.setText(self.card.summary.split(". ")[0].rstrip(".") + ".")
             self.summary.setToolTip(self.card.summary)
+            self.model_box.setToolTip(f"{self.card.title}: the model in use.")
         self.card_button.setEnabled(self.card is not None)
 
     def _on_model(self) -> None:
         self._show_summary()
         if self.card is not None:
             self.model_chosen.emit(self.card.name)
+
+    def _import(self, choose: Callable[[QWidget], Path | None]) -> None:
+        path = choose(self)
+        if path is not None:
+            self.import_wanted.emit(path)
 
     def _on_device(self) -> None:
         self.device_chosen.emit(self.device_box.currentData() or "auto")

@@ -176,7 +176,7 @@ class Fold(QPushButton):
     def __init__(self, words: str, content: QWidget) -> None:
         super().__init__()
         self._words = words
-        self._content = content
+        self.content = content
         self.setCheckable(True)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setStyleSheet(
@@ -191,8 +191,13 @@ class Fold(QPushButton):
         self._words = words
         self.setText(("▾ " if self.isChecked() else "▸ ") + words)
 
+    def setVisible(self, visible: bool) -> None:
+        """What is folded in comes and goes with its line."""
+        super().setVisible(visible)
+        self.content.setVisible(visible and self.isChecked())
+
     def _on_toggled(self, opened: bool) -> None:
-        self._content.setVisible(opened)
+        self.content.setVisible(opened)
         self.say(self._words)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -48,6 +48,9 @@ class ProbeTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setShowGrid(False)
+        # “Grad-CAM at layer3” and “Grad-CAM at layer4” differ at their ends.
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(False)
         self.verticalHeader().setMinimumSectionSize(16)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 5)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -60,6 +63,10 @@ class ProbeTable(QTableWidget):
             "What each method says under the mouse: its value, how many per cent of "
             "the image are lower (pct), and whether it is above the threshold."
         )
+        # Where the table grows while the dock is being laid out, Qt keeps its old
+        # height in mind, and what stands below is drawn over the last rows.
+        self._settle = QTimer(self, singleShot=True, interval=50)
+        self._settle.timeout.connect(self.updateGeometry)
         self._fit_height()
 
     def show_methods(self, titles: Sequence[str]) -> None:
@@ -70,7 +77,9 @@ class ProbeTable(QTableWidget):
         for row, title in enumerate(titles):
             for column in range(len(self.COLUMNS)):
                 item = QTableWidgetItem(title if column == 0 else "–")
-                if column:
+                if column == 0:
+                    item.setToolTip(title)
+                else:
                     item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
                 self.setItem(row, column, item)
         self._fit_height()
@@ -100,6 +109,7 @@ class ProbeTable(QTableWidget):
         rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
         height = self.horizontalHeader().sizeHint().height() + rows + 4
         self.setFixedHeight(max(height, 30))
+        self._settle.start()
         self.setVisible(self.rowCount() > 0)
 
 

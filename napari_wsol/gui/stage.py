@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_wsol.gui.background import Background
 from napari_wsol.gui.compat import camera_of, cell_size
 from napari_wsol.gui.evidence import EvidenceLayers
-from napari_wsol.gui.layers import raise_in_order
+from napari_wsol.gui.layers import map_facts, raise_in_order
 from napari_wsol.gui.placement import to_pixels, to_world, world_a_pixel
 from napari_wsol.gui.side_by_side import SideBySide
 from napari_wsol.gui.strokes import StrokeLayer
@@ -116,7 +116,11 @@ class Stage(QObject):
         self._cuts = {}
 
     def show_results(self, titles: dict[str, str]) -> None:
-        """Bring layers up to date with all of the session's heatmaps."""
+        """Bring layers up to date with all of the session's heatmaps.
+
+        Args:
+            titles: of each method, by its key, in the order in which they are shown.
+        """
         self._titles = titles
         for method in [
             m for m in self.evidence.pairs if m not in self._session.heatmaps
@@ -193,6 +197,7 @@ class Stage(QObject):
         if self._waiting:
             self._next.start()
             return
+        self.evidence.put_in_order(self._session.heatmaps)
         if self.cells.is_on:
             self.show_cells(True)
         elif self._is_first:
@@ -202,12 +207,16 @@ class Stage(QObject):
 
     def _show(self, heatmap: Heatmap) -> None:
         cut = self._cuts[heatmap.method] = self._threshold.cut(heatmap, self._tissue)
-        mark = {"fingerprint": self._session.slide.fingerprint(), **_facts(heatmap)}
+        title = self._titles.get(heatmap.method, heatmap.method)
+        mark = {
+            "fingerprint": self._session.slide.fingerprint(),
+            **map_facts(heatmap, title),
+        }
         added = heatmap.method not in self.evidence.pairs
         self.evidence.show(
             heatmap,
             cut,
-            title=self._titles.get(heatmap.method, heatmap.method),
+            title=title,
             mark=mark,
             stale=heatmap.method in self._session.stale,
         )
@@ -237,14 +246,3 @@ class Stage(QObject):
         del viewer
         if self._image is not None:
             self.cursor_moved.emit(*to_pixels(self._image, event.position))
-
-
-def _facts(heatmap: Heatmap) -> dict[str, object]:
-    """What a layer's metadata says of its map."""
-    return {
-        "class": heatmap.target,
-        "is_probability": heatmap.is_probability,
-        "raw_range": heatmap.raw_range,
-        "round": heatmap.round,
-        "notes": heatmap.notes,
-    }

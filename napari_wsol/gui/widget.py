@@ -70,7 +70,8 @@ class WsolWidget(QWidget):
         self._on_theme()
         self._catalogue = Background()
         self._catalogue.answered.connect(self._on_catalogue)
-        self._catalogue.ask(read_catalogue)
+        self.desk.catalogue_wanted.connect(self._read_catalogue)
+        self._read_catalogue()
         self._close_at_the_end()
         self.image_line.start()
 
@@ -188,6 +189,9 @@ class WsolWidget(QWidget):
                 item.close()
 
         self.destroyed.connect(close_all)
+
+    def _read_catalogue(self) -> None:
+        self._catalogue.ask(read_catalogue)
 
     def _on_catalogue(self, answer: object) -> None:
         if isinstance(answer, Catalogue):

@@ -49,6 +49,25 @@ ArraySource = ArrayLike | Sequence[ArrayLike]
 """An array, or the arrays of a pyramid, largest first."""
 
 
+class ColoursLast:
+    """An array of (colours, height, width), seen as (height, width, colours).
+
+    Nothing is copied: zarr and dask arrays are read where they are asked for.
+    """
+
+    def __init__(self, array: ArrayLike) -> None:
+        self._array = array
+        colours, height, width = array.shape
+        self.shape = (height, width, colours)
+        self.dtype = array.dtype
+
+    def __getitem__(self, key: tuple[slice, ...], /) -> Pixels:
+        """(h, w, colours) of a part."""
+        rows, columns, colours = (*key, slice(None), slice(None), slice(None))[:3]
+        part = np.asarray(self._array[colours, rows, columns])
+        return np.moveaxis(part, 0, -1)
+
+
 class ArraySlide:
     """An array as a slide. See :class:`~napari_wsol.images.slide.Slide`."""
 
@@ -71,8 +90,8 @@ class ArraySlide:
         """Looks at the shape, and at values where they are not 8-bit.
 
         Args:
-            source: (H, W), (H, W, 3) or (H, W, 4) of any real dtype; or a list of such,
-                largest first.
+            source: (H, W), (H, W, 3) or (H, W, 4) of any real dtype, or with the
+                colours first; or a list of such, largest first.
             name: shown to the user.
             mpp: µm a pixel, where known.
             rgb: whether the last axis is colour; None tells by its length.
@@ -82,7 +101,7 @@ class ArraySlide:
             icc_profile: of the file.
 
         Raises:
-            ImageError: a stack, channel-first, empty, NaN, too small.
+            ImageError: a stack, empty, NaN, too small.
         """
         self.name = name or (path.name if path else "array")
         self.path = path
@@ -90,13 +109,16 @@ class ArraySlide:
         self.mpp = mpp
         self.icc_profile = icc_profile
         self._is_closed = False
-        self._arrays = _as_levels(source, self.name)
+        given = _as_levels(source, self.name)
+        self._arrays = [_colours_last(array, rgb=rgb) for array in given]
         shapes = [_image_shape(array, self.name, rgb=rgb) for array in self._arrays]
         _check_pyramid(self._arrays, shapes, self.name)
         self.levels: tuple[Level, ...] = build_levels(shapes)
         colour = colour_of(self._arrays[0].shape)
         self._reading = plan_reading(list(self._survey()), colour)
-        self.notes = (self._reading.note, *notes)
+        moved = isinstance(self._arrays[0], ColoursLast)
+        first = ("Its first axis was read as colours.",) if moved else ()
+        self.notes = (self._reading.note, *first, *notes)
         self._fingerprint: str | None = None
 
     @property
@@ -200,6 +222,13 @@ def _as_levels(source: ArraySource, name: str) -> list[ArrayLike]:
     return arrays
 
 
+def _colours_last(array: ArrayLike, *, rgb: bool | None) -> ArrayLike:
+    """The array with its colours last, where they can only be first."""
+    shape = array.shape
+    first = len(shape) == 3 and shape[0] in (3, 4) and shape[2] not in (1, 3, 4)
+    return ColoursLast(array) if first and rgb is not False else array
+
+
 def _image_shape(array: ArrayLike, name: str, *, rgb: bool | None) -> tuple[int, int]:
     """(height, width), or why the array is no image."""
     shape = tuple(int(size) for size in array.shape)
@@ -207,22 +236,17 @@ def _image_shape(array: ArrayLike, name: str, *, rgb: bool | None) -> tuple[int,
         raise ImageError(f"“{name}” is empty: choose an image that has pixels.")
     is_colour = len(shape) == 3 and shape[2] in (1, 3, 4) and rgb is not False
     if len(shape) != 2 and not is_colour:
-        raise ImageError(f"“{name}” {_complaint(shape, rgb=rgb)}")
+        raise ImageError(f"“{name}” {_complaint(shape)}")
     size = (shape[0], shape[1])
     check_size(size, name)
     return size
 
 
-def _complaint(shape: tuple[int, ...], *, rgb: bool | None) -> str:
+def _complaint(shape: tuple[int, ...]) -> str:
     if len(shape) == 1:
         return (
             f"is a list of {shape[0]} numbers: "
             "give an array of shape (height, width) or (height, width, 3)."
-        )
-    if len(shape) == 3 and shape[0] in (3, 4) and rgb is not False:
-        return (
-            f"has its colours first, shape {shape}: "
-            "move them last with numpy.moveaxis(image, 0, -1)."
         )
     if len(shape) == 3 and shape[2] == 2:
         return f"has two channels, shape {shape}: pick one with image[..., 0]."

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from napari_wsol.errors import ConfigError, ImageError
+from napari_wsol.images.opencv_like import (
+    equalize,
+    gaussian_blur,
+    resize_cubic,
+    resize_linear,
+)
 
 if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
@@ -23,6 +30,17 @@ LARGEST = 100_000_000
 
 FITS = ("stretch", "pad")
 RESAMPLERS = ("pillow-linear", "opencv-linear", "opencv-cubic")
+CONSTANT_PADS = ("mean", "zero")
+NUMPY_PADS = (
+    "edge",
+    "linear_ramp",
+    "maximum",
+    "median",
+    "minimum",
+    "reflect",
+    "symmetric",
+    "wrap",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +60,7 @@ class Preprocessing:
         grey: whether colour is dropped first (all channels become the grey value).
         equalize: whether the grey histogram is equalised first (PCAM).
         blur: side of the Gaussian kernel that the grey image is smoothed with; 0 none.
-        pad: "mean", "zero", or a mode of ``numpy.pad``.
+        pad: "mean", "zero", or a mode of ``numpy.pad`` that is not called "mean".
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -70,6 +88,23 @@ class Preprocessing:
             raise ConfigError(
                 "Equalising and blurring need the whole image: give a size."
             )
+        if (self.equalize or self.blur) and not self.is_grey:
+            raise ConfigError("Equalising and blurring are for grey images: set grey.")
+        if self.blur < 0 or (self.blur and self.blur % 2 == 0):
+            raise ConfigError(
+                f"The blur's kernel has an odd number of pixels, not {self.blur}; "
+                "0 for none."
+            )
+        if self.pad not in CONSTANT_PADS + NUMPY_PADS:
+            raise ConfigError(
+                f"An image is padded by one of "
+                f"{', '.join(CONSTANT_PADS + NUMPY_PADS)}, not {self.pad}."
+            )
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the network sees the grey value only."""
+        return self.grey or self.channels == 1
 
 
 def fitted_shape(shape: tuple[int, int], how: Preprocessing) -> tuple[int, int]:
@@ -87,8 +122,9 @@ def fitted_shape(shape: tuple[int, int], how: Preprocessing) -> tuple[int, int]:
     if how.fit == "stretch":
         return how.size, how.size
     longer = max(shape)
-    # Python's round() to even, as the authors' code rounds.
-    fitted = [max(1, round(side * how.size / longer)) for side in shape]
+    # Python's round() to even of a quotient by the ratio, as the authors' code has it:
+    # side * size / longer would now and then round a tie the other way.
+    fitted = [max(1, round(how.size / (longer / side))) for side in shape]
     return fitted[0], fitted[1]
 
 
@@ -115,7 +151,7 @@ def read_whole(slide: Slide, how: Preprocessing) -> Rgb:
 
 
 def to_grey(pixels: Rgb) -> Rgb:
-    """(H, W) uint8 grey of (H, W, 3): ITU-R BT.601 luma; grey images stay as they are."""
+    """(H, W) uint8 grey of (H, W, 3): ITU-R BT.601 luma; grey stays as it is."""
     if np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(
         pixels[..., 1], pixels[..., 2]
     ):
@@ -127,11 +163,65 @@ def to_grey(pixels: Rgb) -> Rgb:
 def prepare(pixels: Rgb, how: Preprocessing) -> FloatPixels:
     """An image as the network's input.
 
+    Grey, equalised, blurred, resized, padded, normalised: in this order, each step
+    where it is asked for. All but the last are done on uint8, as the authors do.
+
     Args:
         pixels: (H, W, 3) uint8.
         how: with a size.
 
     Returns:
         (C, size, size) float32.
+
+    Raises:
+        ConfigError: it has no fixed size.
     """
-    raise NotImplementedError
+    shape = fitted_shape((pixels.shape[0], pixels.shape[1]), how)
+    if how.is_grey:
+        pixels = to_grey(pixels)
+        if how.equalize:
+            pixels = equalize(pixels)
+        if how.blur:
+            pixels = gaussian_blur(pixels, how.blur)
+        pixels = pixels[..., None]
+    if pixels.shape[:2] != shape:
+        pixels = _RESIZE[how.resample](pixels, shape)
+    pixels = np.broadcast_to(pixels, (*shape, how.channels))
+    pixels = _padded(pixels, how)
+    # In grey levels, where the authors' means and deviations are round numbers.
+    mean = np.array(how.mean) * 255.0
+    std = np.array(how.std) * 255.0
+    normalised = (pixels - mean) / std
+    return np.ascontiguousarray(normalised.transpose(2, 0, 1), np.float32)
+
+
+def _padded(pixels: Rgb, how: Preprocessing) -> Rgb:
+    """Filled up below and right to a square."""
+    side = how.size or 0
+    margins = ((0, side - pixels.shape[0]), (0, side - pixels.shape[1]), (0, 0))
+    if how.pad not in CONSTANT_PADS:
+        return np.pad(pixels, margins, mode=cast("Any", how.pad))
+    result = np.zeros((side, side, how.channels), np.uint8)
+    if how.pad == "mean":
+        # Whole grey levels, as in an 8-bit image; 128 / 255 may come back as 127.99….
+        result[:] = np.floor(np.array(how.mean) * 255.0 + 1e-6).astype(np.uint8)
+    result[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return result
+
+
+def _resize_pillow(pixels: Rgb, shape: tuple[int, int]) -> Rgb:
+    """Antialiased linear interpolation, (H, W, C) uint8."""
+    planes = [
+        Image.fromarray(np.ascontiguousarray(plane)).resize(
+            (shape[1], shape[0]), Image.Resampling.BILINEAR
+        )
+        for plane in np.moveaxis(pixels, -1, 0)
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+
+
+_RESIZE = {
+    "pillow-linear": _resize_pillow,
+    "opencv-linear": resize_linear,
+    "opencv-cubic": resize_cubic,
+}

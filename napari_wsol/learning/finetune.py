@@ -3,7 +3,8 @@
 The strokes are pseudo-labels of a partial cross-entropy. Bilinear interpolation
 commutes with a 1×1 convolution, so the loss at labelled pixels needs only the features
 interpolated there: they are gathered once into an (n, C) matrix, and the size of the
-image does not matter any more.
+image does not matter any more. Where the head has hidden layers, they stay as they
+are, and "features" is what the last layer reads.
 
 What is learnt is a correction of the head, held near zero: with w and b the head as it
 was trained, x the standardised features and y = 1 for foreground::
@@ -201,7 +202,8 @@ def finetune(
     abandoned leaves it as it was.
 
     Args:
-        head: the pixel head as the model has it; linear.
+        head: the pixel head as the model has it, in evaluation mode; only its last
+            layer is corrected.
         features: of the image, maps (1, C, h, w).
         labelled: where is what.
         config: steps, prior.
@@ -210,16 +212,12 @@ def finetune(
         Progress; consume it to the end.
     """
     config = config or FinetuneConfig()
-    read = head.read(features)
-    x = sample_points(read, labelled.points)
     with torch.no_grad():
+        read = head.hidden(features)
+        x = sample_points(read, labelled.points)
         weight, bias = head.affine()
         start = x @ weight.T + bias
-    shift, scale = (
-        (head.shift, head.scale)
-        if head.shift is not None and head.scale is not None
-        else _statistics(read)
-    )
+    shift, scale = head.statistics or _statistics(read)
     x = (x - shift) / scale
     offset = start[:, FOREGROUND] - start[:, BACKGROUND]
     delta = torch.zeros(x.shape[1], requires_grad=True)
@@ -256,8 +254,8 @@ def _correct(
     head: PixelHead, delta: Tensor, bias: Tensor, scale: Tensor, shift: Tensor
 ) -> None:
     """Adds a correction of the logit difference to both rows of a head."""
-    if head.shift is None:
-        # This head reads features as they are; the correction was on standardised ones.
+    if head.statistics is None:
+        # It reads features as they are; the correction was on standardised ones.
         delta = delta / scale
         bias = bias - delta @ shift
     with torch.no_grad():

@@ -43,6 +43,9 @@ class Method(ABC):
         reads_layers: whether it can be read at any layer of the encoder.
         reruns: whether it runs the encoder again on the image.
         slow: whether it takes so long that it is run only when asked for by name.
+        from_zero: whether 0 of its score means "nothing": it is then divided by its
+            maximum instead of min–max normalised, and a constant map stays visible.
+        note: what a reader of its maps must know, a sentence; empty if nothing.
     """
 
     name: ClassVar[str]
@@ -51,6 +54,8 @@ class Method(ABC):
     reads_layers: ClassVar[bool] = False
     reruns: ClassVar[bool] = False
     slow: ClassVar[bool] = False
+    from_zero: ClassVar[bool] = False
+    note: ClassVar[str] = ""
 
     def __init__(self, layer: str | None = None) -> None:
         self.layer = layer
@@ -72,8 +77,7 @@ class Method(ABC):
 
         Args:
             model: gives heads and encoder.
-            features: of a batch of images; the model's taps and, where a layer was
-                chosen, that of the layer.
+            features: of a batch of images; the model's taps and what ``taps`` names.
             target: index of the class.
             image: the network's input, for methods that run the encoder again.
 
@@ -81,6 +85,11 @@ class Method(ABC):
             (N, h, w) float32 on the nominal grid: cell 0 is centred on input pixel
             (s - 1) / 2 for s = ``stride(model, features)``.
         """
+
+    def taps(self, model: Model) -> tuple[str, ...]:
+        """Maps of the encoder that it reads beside the model's own taps."""
+        del model
+        return () if self.layer is None else (self.layer,)
 
     def stride(self, model: Model, features: Features) -> float:
         """Network input pixels a cell of the map."""
@@ -127,6 +136,40 @@ class HeadMethod(Method):
             f"{self.title} needs a part that this model was not trained with. "
             "Choose a model whose card lists it."
         )
+
+
+class TapMethod(Method):
+    """A read-out of a map that the encoder itself makes, whatever the class.
+
+    Attributes:
+        tap: its name among the encoder's layers; channels are averaged.
+        lacks: why an encoder has no such map, a sentence.
+    """
+
+    tap: ClassVar[str]
+    lacks: ClassVar[str]
+
+    def taps(self, model: Model) -> tuple[str, ...]:  # noqa: D102
+        del model
+        return (self.tap,)
+
+    def map(  # noqa: D102
+        self,
+        model: Model,
+        features: Features,
+        target: int,
+        image: NetworkInput | None = None,
+    ) -> Tensor:
+        del model, target, image
+        index = features.names.index(self.tap)
+        return features.straight(features.maps[index].float().mean(1), index)
+
+    def stride(self, model: Model, features: Features) -> float:  # noqa: D102
+        del model
+        return features.strides[features.names.index(self.tap)]
+
+    def unavailable(self, model: Model) -> str | None:  # noqa: D102
+        return None if self.tap in model.encoder.layers else self.lacks
 
 
 _METHODS: dict[str, Method] = {}
@@ -176,6 +219,16 @@ def list_methods(model: Model | None = None) -> list[str]:
     if model is None:
         return list(_METHODS)
     return [name for name, item in _METHODS.items() if item.unavailable(model) is None]
+
+
+def own_methods(model: Model) -> list[str]:
+    """Names of the methods that a model was built for: those of its own heads.
+
+    Read-outs that take any classifier are not among them; an encoder without heads has
+    Eigen-CAM.
+    """
+    own = [name for name in list_methods(model) if name in model.heads]
+    return own or ["eigencam"]
 
 
 def method_title(name: str) -> str:

@@ -22,7 +22,7 @@ class Card:
         title: for people.
         summary: one or two sentences: what it finds, in which images.
         spec: how the network is built.
-        methods: names of the methods that it supports.
+        methods: names of the methods that it was made for; they run by default.
         primary: the method it was made for.
         finds: what foreground is, in the singular, e.g. "a gland".
         data: training images: what, how many, where from, terms.

@@ -21,9 +21,14 @@ class Head(nn.Module):
 
     Attributes:
         classifies: whether ``forward`` gives (N, K) image logits.
+        gives_pixels: whether ``forward`` gives (N, 2, h, w) logits of background and
+            foreground instead.
+        has_maps: whether ``class_maps`` gives anything; not where cells have no logit.
     """
 
     classifies: ClassVar[bool] = True
+    gives_pixels: ClassVar[bool] = False
+    has_maps: bool = True
 
     @classmethod
     def build(cls, encoder: Encoder, classes: int, **options: object) -> Self:

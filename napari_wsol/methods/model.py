@@ -14,7 +14,6 @@ from napari_wsol.encoders import TileEncoder, build_encoder
 from napari_wsol.errors import ConfigError, MethodUnavailableError, UnknownNameError
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.methods.heads import Head, build_head
-from napari_wsol.methods.pixelcam import PixelHead
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -38,7 +37,7 @@ class Raw:
     Attributes:
         logits: (N, K) image logits.
         maps: (N, K, h, w) class logit maps, or (N, 2, h, w) pixel logits; for a bag of
-            n tiles (n, 1) attention scores.
+            n tiles (n, 1) attention scores; (N, 0, 0, 0) where cells have no logit.
     """
 
     logits: Tensor
@@ -65,6 +64,12 @@ class Model(nn.Module):
         )
         if spec.tile is not None:
             self.encoder = TileEncoder(self.encoder, spec.tile)
+            size = spec.preprocessing.size if spec.preprocessing else None
+            if size is not None and size % spec.tile:
+                raise ConfigError(
+                    f"An input of {size} pixels is no whole number of tiles of "
+                    f"{spec.tile}: choose a multiple, or no size."
+                )
         if spec.offsets is not None:
             if len(spec.offsets) != len(self.encoder.taps):
                 raise ConfigError(
@@ -81,7 +86,9 @@ class Model(nn.Module):
             }
         )
         self.preprocessing = spec.preprocessing or Preprocessing(
-            mean=self.encoder.mean, std=self.encoder.std
+            mean=self.encoder.mean,
+            std=self.encoder.std,
+            size=self.encoder.fixed_size,
         )
 
     @property
@@ -187,9 +194,12 @@ class Model(nn.Module):
             return self._raw_bag(x)
         features: Features = self.encoder(x)
         logits = self.image_logits(features)
-        if "pixelcam" in self.heads:
-            return Raw(logits, self.head(PixelHead, "pixelcam")(features))
-        head = cast("Head", self.classifier)
+        for pixels in self.heads.values():
+            if isinstance(pixels, Head) and pixels.gives_pixels:
+                return Raw(logits, pixels(features))
+        head = cast("Head", self.classifier)  # there is one: it gave the logits
+        if not head.has_maps:
+            return Raw(logits, logits.new_zeros(len(logits), 0, 0, 0))
         return Raw(logits, head.class_maps(features))
 
     def _raw_bag(self, bag: Tensor) -> Raw:
@@ -198,9 +208,9 @@ class Model(nn.Module):
                 "This model does not read bags of tiles: give (N, C, H, W)."
             )
         features = self.encoder.bag(bag)
-        head = cast("Head", self.classifier)
-        scores = head.class_maps(features)
-        return Raw(head(features), scores[0, 0].reshape(-1, 1))
+        logits = self.image_logits(features)
+        scores = cast("Head", self.classifier).class_maps(features)
+        return Raw(logits, scores[0, 0].reshape(-1, 1))
 
 
 @contextmanager

@@ -8,7 +8,13 @@ convolution) and σ the sigmoid (equations 3 to 5)::
 
     p = σ(s)      a = p / Σ p      x = Σ a · X      logit = w·x + b = Σ a · s
 
-The map is p itself, a probability, at the resolution of the features.
+The map is p itself, a probability, at the resolution of the features. The paper's other
+poolings give other x; their map is p as well.
+
+The authors' code can put an attention module before the classifiers. It applies it anew
+for each class, to what it gave for the class before: the features of class i, counted
+from 0, have passed it i + 1 times. That looks like a slip, but trained weights depend
+on it, so it is kept.
 """
 
 from __future__ import annotations
@@ -17,14 +23,22 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import nn
+from torch.nn import functional
 
+from napari_wsol.errors import ConfigError, MethodUnavailableError
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.pcam_attention import build_attention
+from napari_wsol.methods.pcam_pools import pool_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from napari_wsol.encoders import Features
+    from napari_wsol.methods.model import Model
+    from napari_wsol.methods.pcam_pools import Pool
 
 
 @register_head("pcam")
@@ -34,35 +48,107 @@ class PcamHead(Head):
     Args:
         channels: of the last feature map.
         classes: how many.
+        pool: from cells to the image, by name (:mod:`napari_wsol.methods.pcam_pools`).
+        attention: "none", "CAM" or "FPA"
+            (:mod:`napari_wsol.methods.pcam_attention`).
+        fc_bn: whether pooled features are batch-normalised (``bn_0``, ``bn_1``, …).
+        lse_gamma: sharpness of the poolings with log-sum-exp.
+        fc_drop: share of the pooled features that are dropped in training.
+
+    Attributes:
+        has_maps: whether it has a logit at each cell: not if the pooled vector is
+            longer than a cell's.
+
+    Raises:
+        UnknownNameError: no such pooling or attention.
+        ConfigError: options that cannot be, or not together.
     """
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        *,
+        pool: str = "PCAM",
+        attention: str = "none",
+        fc_bn: bool = False,
+        lse_gamma: float = 0.5,
+        fc_drop: float = 0.0,
+    ) -> None:
         super().__init__()
+        kind = pool_kind(pool, lse_gamma)
+        if not 0 <= fc_drop < 1:
+            raise ConfigError(f"fc_drop is a share from 0 to below 1, not {fc_drop}.")
+        if kind.pools_logits and (fc_bn or fc_drop):
+            raise ConfigError(
+                f"{pool} pools logits: there are no pooled features to normalise or "
+                "drop. Leave fc_bn and fc_drop out."
+            )
         self.classes = classes
+        self.pool = pool
+        self.fc_drop = fc_drop
+        self.has_maps = kind.widening == 1
+        self.pools = nn.ModuleList([kind(channels, lse_gamma) for _ in range(classes)])
+        self.attention_map = build_attention(attention, channels)
+        width = channels * kind.widening
         for index in range(classes):
-            conv = nn.Conv2d(channels, 1, 1)
+            conv = nn.Conv2d(width, 1, 1)
             # The authors start at N(0, 0.01) so that the first maps are flat.
             nn.init.normal_(conv.weight, std=0.01)
             nn.init.constant_(cast("Tensor", conv.bias), 0.0)
             self.add_module(f"fc_{index}", conv)
-
-    def logit_map(self, features: Features, target: int) -> Tensor:
-        """(N, h, w) logits of one class."""
-        conv = self.get_submodule(f"fc_{target}")
-        return conv(features.last)[:, 0]
+            if fc_bn:
+                self.add_module(f"bn_{index}", nn.BatchNorm2d(width))
+        self.fc_bn = fc_bn
 
     def class_maps(self, features: Features) -> Tensor:
-        """(N, K, h, w) logits."""
-        maps = [self.logit_map(features, index) for index in range(self.classes)]
+        """(N, K, h, w) logits of the features after attention.
+
+        Raises:
+            MethodUnavailableError: its pooling has none.
+        """
+        if not self.has_maps:
+            raise MethodUnavailableError(self.no_maps())
+        maps = [conv(x)[:, 0] for conv, x in self._classifiers(features)]
         return torch.stack(maps, dim=1)
 
     def forward(self, features: Features) -> Tensor:
-        """(N, K) image logits by PCAM pooling."""
-        maps = self.class_maps(features).flatten(2)
-        weights = torch.sigmoid(maps)
-        weights = weights / weights.sum(-1, keepdim=True)
-        # The classifier is linear, so pooling its logits is classifying the pooled X.
-        return (weights * maps).sum(-1)
+        """(N, K) image logits."""
+        logits = [
+            self._image_logit(index, conv, x)
+            for index, (conv, x) in enumerate(self._classifiers(features))
+        ]
+        return torch.cat(logits, dim=1)
+
+    def no_maps(self) -> str:
+        """Why there are no maps, in words."""
+        return (
+            f"This model pools by {self.pool}, which joins several vectors: its "
+            "classifier cannot read a single cell, so there is no map of "
+            "probabilities. Choose Grad-CAM or another method of that family."
+        )
+
+    def _classifiers(self, features: Features) -> Iterator[tuple[nn.Module, Tensor]]:
+        """The classifier of each class, and the (N, C, h, w) features that it reads."""
+        x = features.last
+        for index in range(self.classes):
+            x = self.attention_map(x)  # again and again: see the head of this file
+            yield self.get_submodule(f"fc_{index}"), x
+
+    def _image_logit(self, index: int, conv: nn.Module, x: Tensor) -> Tensor:
+        """(N, 1) from the (N, C, h, w) features of a class."""
+        pool = cast("Pool", self.pools[index])
+        # Sums of exponentials over an image need more digits than 16 bits have.
+        wide = torch.promote_types(x.dtype, torch.float32)
+        logits = conv(x) if self.has_maps else x[:, :1]
+        pooled = pool(x.to(wide), logits.to(wide))
+        if pool.pools_logits:
+            return pooled.to(x.dtype)
+        pooled = pooled.to(x.dtype)[..., None, None]
+        if self.fc_bn:
+            pooled = self.get_submodule(f"bn_{index}")(pooled)
+        pooled = functional.dropout(pooled, self.fc_drop, self.training)
+        return conv(pooled).flatten(1)
 
 
 @register
@@ -73,3 +159,11 @@ class Pcam(HeadMethod):
     title: ClassVar[str] = "PCAM"
     head: ClassVar[str] = "pcam"
     is_probability: ClassVar[bool] = True
+
+    def unavailable(self, model: Model) -> str | None:
+        """Also where the pooling leaves no map."""
+        reason = super().unavailable(model)
+        if reason is not None:
+            return reason
+        head = model.head(PcamHead, self.head)
+        return None if head.has_maps else head.no_maps()

@@ -10,9 +10,13 @@ map suggests, drawn afresh at every step (partial cross-entropy, equation 3). At
 inference the map is the softmax probability of foreground at feature resolution
 (section 3), whatever the class: it says where the class of the image is seen.
 
+The authors' code also knows a batch norm before that convolution, and one or three
+hidden layers (1×1 convolution, batch norm, ReLU): the ``form`` of the head.
+
 Ours may read several depths of the encoder: their features are brought to the finest
-grid. Since bilinear interpolation commutes with a 1×1 convolution, the kernel is
-applied to each depth first, and only two channels are resampled.
+grid. Since bilinear interpolation commutes with a 1×1 convolution, the plain form
+applies its kernel to each depth first, and only two channels are resampled. Hidden
+layers are not linear: there the features are resampled first.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import torch
 from torch import nn
 
-from napari_wsol.encoders import on_grid, sample_points
+from napari_wsol.encoders import Features, nominal_offset, on_grid, sample_points
+from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.heads import Head, register_head
 
@@ -31,39 +36,78 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_wsol.encoders import Encoder, Features
+    from napari_wsol.encoders import Encoder
     from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 BACKGROUND, FOREGROUND = 0, 1
 """Channels of the pixel logits."""
 
+PLAIN, BATCH_NORM = "plain", "batch_norm"
+
+HIDDEN: dict[str, tuple[tuple[str, int], ...]] = {
+    PLAIN: (),
+    BATCH_NORM: (),
+    "one_layer": (("conv3", 4),),
+    "three_layers": (("conv1", 2), ("conv2", 4), ("conv3", 8)),
+}
+"""Hidden layers of each form, by published name, and what they divide C by."""
+
 
 @register_head("pixelcam")
 class PixelHead(Head):
-    """The default pixel classifier: one 1×1 convolution (``conv4``) to two logits.
+    """The pixel classifier: a 1×1 convolution (``conv4``) to two logits is its last.
 
     Args:
         channels: of each feature map that it reads, finest first.
+        form: "plain"; "batch_norm" (``bn`` first); "one_layer" or "three_layers"
+            (hidden layers first).
         standardize: whether features are shifted and scaled to the statistics of the
             training set first (buffers ``shift`` and ``scale``), so that depths of
             different magnitude learn at one pace.
+
+    Raises:
+        ConfigError: there is no such form.
     """
 
     classifies: ClassVar[bool] = False
+    gives_pixels: ClassVar[bool] = True
 
     @classmethod
-    def build(
-        cls, encoder: Encoder, classes: int, *, maps: int | None = None, **options: bool
+    def build(  # type: ignore[override]  # options by name, checked by build_head
+        cls,
+        encoder: Encoder,
+        classes: int,
+        *,
+        maps: int | None = None,
+        form: str = PLAIN,
+        standardize: bool = False,
     ) -> PixelHead:
         """Reads the ``maps`` deepest maps of an encoder; all of them by default."""
         del classes
-        return cls(encoder.channels[-(maps or 0) :], **options)
+        channels = encoder.channels[-(maps or 0) :]
+        return cls(channels, form=form, standardize=standardize)
 
-    def __init__(self, channels: Sequence[int], *, standardize: bool = False) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        form: str = PLAIN,
+        standardize: bool = False,
+    ) -> None:
         super().__init__()
+        if form not in HIDDEN:
+            raise ConfigError(f"A pixel head is {' or '.join(HIDDEN)}, not {form}.")
         self.channels = tuple(channels)
-        self.conv4 = nn.Conv2d(sum(channels), 2, 1)
+        self.form = form
+        width = sum(channels)
+        if form == BATCH_NORM:
+            self.bn = nn.BatchNorm2d(width)
+        for name, part in HIDDEN[form]:
+            narrower = max(1, sum(channels) // part)
+            self.add_module(name, _layer(width, narrower))
+            width = narrower
+        self.conv4 = nn.Conv2d(width, 2, 1)
         self.shift: Tensor | None
         self.scale: Tensor | None
         self.register_buffer(
@@ -80,21 +124,51 @@ class PixelHead(Head):
         self.shift.copy_(mean)
         self.scale.copy_(std)
 
+    @property
+    def statistics(self) -> tuple[Tensor, Tensor] | None:
+        """(C,) shift and scale of ``conv4``'s input; None where it has none."""
+        if self.form != PLAIN or self.shift is None or self.scale is None:
+            return None
+        return self.shift, self.scale
+
     def affine(self) -> tuple[Tensor, Tensor]:
-        """(2, C) weight and (2,) bias on the features as the encoder gives them."""
+        """The last layer: (2, C) weight and (2,) bias on what ``hidden`` gives."""
         weight = self.conv4.weight.flatten(1)
         bias = cast("Tensor", self.conv4.bias)
-        if self.shift is None or self.scale is None:
+        if self.statistics is None:
             return weight, bias
-        weight = weight / self.scale
-        return weight, bias - weight @ self.shift
+        shift, scale = self.statistics
+        weight = weight / scale
+        return weight, bias - weight @ shift
+
+    def hidden(self, features: Features) -> Features:
+        """What the last layer reads, cell by cell.
+
+        The plain form: the encoder's maps as they are. The others: one map on the grid
+        of the finest (moved there only if there are several), through all layers but
+        the last.
+        """
+        read = self.read(features)
+        if self.form == PLAIN:
+            return read
+        x, offset = read.maps[0], read.offsets[0]
+        if len(read.maps) > 1:
+            x, offset = _side_by_side(read), nominal_offset(read.strides[0])
+        x = x.to(self.conv4.weight.dtype)
+        if self.shift is not None and self.scale is not None:
+            x = (x - self.shift.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
+        if self.form == BATCH_NORM:
+            x = self.bn(x)
+        for name, _ in HIDDEN[self.form]:
+            x = self.get_submodule(name)(x)
+        return Features((x,), read.strides[:1], (offset,), read.names[:1])
 
     def forward(self, features: Features) -> Tensor:
         """(N, 2, h, w) pixel logits on the nominal grid of the finest map's stride."""
         weight, bias = self.affine()
-        read = self.read(features)
+        read = self.hidden(features)
         shape = (int(read.maps[0].shape[-2]), int(read.maps[0].shape[-1]))
-        kernels = torch.split(weight, list(self.channels), dim=1)
+        kernels = torch.split(weight, [item.shape[1] for item in read.maps], dim=1)
         total = bias.view(1, 2, 1, 1)
         for values, stride, offset, kernel in zip(
             read.maps, read.strides, read.offsets, kernels, strict=True
@@ -108,12 +182,16 @@ class PixelHead(Head):
     def at_points(self, features: Features, points: Tensor) -> Tensor:
         """(n, 2) logits at single positions of one image.
 
+        Cells are classified first, hidden layers and all, and interpolated then, as
+        the map is when it is shown. Through hidden layers this is not the same as
+        classifying interpolated features.
+
         Args:
             features: maps (1, C, h, w).
             points: (n, 2) positions (y, x) in network input pixels.
         """
         weight, bias = self.affine()
-        return sample_points(self.read(features), points) @ weight.T + bias
+        return sample_points(self.hidden(features), points) @ weight.T + bias
 
     def read(self, features: Features) -> Features:
         """The maps that this head reads, of all that the encoder gives."""
@@ -122,6 +200,22 @@ class PixelHead(Head):
     def map_index(self, features: Features) -> int:
         """The finest map that it reads."""
         return len(features.maps) - len(self.channels)
+
+
+def _layer(inputs: int, outputs: int) -> nn.Sequential:
+    """A hidden layer, cell by cell."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+def _side_by_side(features: Features) -> Tensor:
+    """(N, sum of C, h, w): all maps on the nominal grid of the finest."""
+    first, stride = features.maps[0], features.strides[0]
+    shape = (int(first.shape[-2]), int(first.shape[-1]))
+    every = zip(features.maps, features.strides, features.offsets, strict=True)
+    maps = [on_grid(item, own, shape, stride, offset=at) for item, own, at in every]
+    return torch.cat(maps, dim=1)
 
 
 @register

@@ -25,7 +25,7 @@ class ModelSpec:
         taps: maps of the encoder, finest first; image-level heads read the last.
         classes: names, in the order of the logits.
         heads: names in the head table. The first that classifies gives the image's
-            logits.
+            logits. Without any, it is an encoder that waits for strokes or a training.
         options: of each head that is not built as its class does by default.
         multi_label: whether an image may show several classes (sigmoid), or exactly
             one (softmax).
@@ -58,10 +58,10 @@ class ModelSpec:
         if not self.classes:
             raise ConfigError("A model needs at least one class.")
         known = list_heads()
-        if not self.heads or any(name not in known for name in self.heads):
+        if any(name not in known for name in self.heads):
             raise ConfigError(
                 f"The heads of a model are among {', '.join(known)}, "
-                f"not {', '.join(self.heads) or 'none'}."
+                f"not {', '.join(self.heads)}."
             )
         stray = [name for name in self.options if name not in self.heads]
         if stray:

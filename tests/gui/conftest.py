@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,23 +30,66 @@ WAIT = 60_000
 CELL = 4
 """Pixels a cell of the tiny model's maps."""
 
+WIDE = 2048
+"""Channels of the last layer of the model with two."""
+
 if "tiny-brightness" not in list_encoders():
 
     @register_encoder("tiny-brightness")
     class Brightness(Encoder):
         """Mean colour of CELL × CELL pixels."""
 
-        def __init__(self, *, output_stride=CELL, taps=None):
+        def __init__(self, *, output_stride=CELL, taps=None, in_channels=3):
             super().__init__()
             del output_stride
             self.pool = nn.AvgPool2d(CELL, ceil_mode=True, count_include_pad=False)
-            self.choose(taps, {"pool": 3})
+            self.choose(taps, {"pool": in_channels})
 
         def stages(self):
             yield "pool", self.pool
 
         def path(self):
             yield "pool", (CELL, CELL, 1), 0
+
+
+if "tiny-layers" not in list_encoders():
+
+    @register_encoder("tiny-layers")
+    class Layers(Encoder):
+        """Mean colours at two depths, the deeper one spread over many channels."""
+
+        def __init__(self, *, output_stride=CELL, taps=None, in_channels=3):
+            super().__init__()
+            del output_stride
+            self.fine = nn.AvgPool2d(2)
+            self.coarse = nn.Sequential(
+                nn.AvgPool2d(2), nn.Conv2d(in_channels, WIDE, 1), nn.ReLU()
+            )
+            self.choose(taps, {"fine": in_channels, "coarse": WIDE})
+
+        def stages(self):
+            yield "fine", self.fine
+            yield "coarse", self.coarse
+
+        def path(self):
+            yield "fine", (2, 2, 1), 0
+            yield "coarse", (2, 2, 1), 0
+
+
+def save_layers_model(folder: Path, **changes) -> Card:
+    """A classifier with two layers and no pixel head, into the user's zoo."""
+    torch.manual_seed(0)
+    spec = ModelSpec(encoder="tiny-layers", classes=("dark", "bright"), heads=("cam",))
+    card = Card(
+        name="layers",
+        title="Tiny layers",
+        summary="A classifier with two layers.",
+        spec=spec,
+        # As an imported classifier: read-outs that any has are named as well.
+        methods=("cam", "gradcam", "layercam", "scorecam"),
+        primary="cam",
+    )
+    return save_model(Model(spec), replace(card, **changes), folder / "models")
 
 
 def tiny_model() -> tuple[Model, Card]:
@@ -164,6 +208,25 @@ class Bench:
         canvas = self.viewer.window._qt_viewer.canvas.native
         self.qtbot.keyClick(canvas, key)
 
+    def choose(self, box, data) -> None:
+        """Take an entry of a list by what it stands for."""
+        box.setCurrentIndex(box.findData(data))
+        box.activated.emit(box.currentIndex())
+
+    def use(self, name: str) -> None:
+        """Choose a model of the list and wait until it is loaded."""
+        self.choose(self.widget.localize_panel.model_box, name)
+        self.until(lambda: getattr(self.session.model, "card", None) is not None)
+        self.until(lambda: self.session.model.card.name == name)
+        self.until(lambda: not self.session.is_busy)
+        self.qtbot.wait(20)  # the list hears of it
+
+    def localize_keys(self, *keys: str) -> None:
+        """Press Localize and wait for these maps and no others."""
+        self.click(self.widget.localize_panel.localize_button)
+        self.until(lambda: set(self.widget.stage.evidence.pairs) == set(keys))
+        self.until(lambda: not self.session.is_busy)
+
     def strokes(self) -> None:
         """A foreground stroke on the dark left and a background one in the square."""
         self.click(self.widget.correct_panel.tools["foreground"])
@@ -212,3 +275,14 @@ def make_bench(make_napari_viewer_proxy, qtbot):
 def bench(make_bench) -> Bench:
     """One viewer with its dock."""
     return make_bench()
+
+
+@pytest.fixture
+def layers_model(zoo: Path, bench: Bench) -> Card:
+    """A second model in the list, with two layers to choose from."""
+    card = save_layers_model(zoo)
+    before = bench.widget.localize_panel.model_box
+    bench.until(lambda: before.count() > 0)
+    bench.widget.desk.catalogue_wanted.emit()
+    bench.until(lambda: before.findData("layers") >= 0)
+    return card

@@ -1,0 +1,167 @@
+"""Recognises and imports the authors' checkpoints by their content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from napari_wsol.checkpoints import amil, pcam, pylon, torchvision, wsol
+from napari_wsol.checkpoints.draft import Answers, Draft, Source
+from napari_wsol.checkpoints.files import (
+    SUFFIXES,
+    read_file,
+    read_state,
+    settings_text,
+    tensors_in,
+)
+from napari_wsol.errors import ModelError
+from napari_wsol.methods import Model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_wsol.checkpoints.draft import State
+
+__all__ = [
+    "SUFFIXES",
+    "Draft",
+    "build",
+    "read_file",
+    "read_state",
+    "recognise",
+    "tensors_in",
+]
+
+FAMILIES = (wsol, pcam, pylon, amil, torchvision)
+"""In the order of trying; torchvision's bare names last, others have them too."""
+
+PREFERRED = ("best1.ckpt", "best.ckpt", "model.pkl", "model.pt", "train.ckpt")
+"""Of several networks in a folder, the one that its authors would test."""
+
+LINKS = ("best", "latest")
+"""Folders in which PYLON's code keeps its choice."""
+
+PARTS = ("encoder.pt", "encoder.pth", "encoder.safetensors")
+
+
+def recognise(path: Path, answers: Mapping[str, str] | None = None) -> Draft:
+    """The network in an authors' checkpoint.
+
+    Args:
+        path: a file of weights, or the folder that the authors' code wrote.
+        answers: what the weights do not tell, by key of the question; also "classes",
+            names separated by commas.
+
+    Raises:
+        ModelError: it cannot be read or is of no known kind; says what to do.
+        UnansweredError: something has to be asked first.
+        ConfigError: an answer that cannot be.
+    """
+    source = _find(path)
+    asked = Answers(answers or {})
+    for family in FAMILIES:
+        draft = family.recognise(source, asked)
+        if draft is not None:
+            asked.settle(path)
+            return draft
+    names = ", ".join(list(next(iter(source.parts.values())))[:4])
+    raise ModelError(
+        f"{path.name} is of no kind that is known here; its first weights are {names}. "
+        "Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are, and "
+        "torchvision's ResNet, DenseNet, VGG-19 and Inception-v3."
+    )
+
+
+def build(draft: Draft, path: Path) -> Model:
+    """The network of a draft, with its weights.
+
+    Raises:
+        ModelError: an entry is missing, unknown or of another shape.
+    """
+    model = Model(draft.spec)
+    wanted = model.state_dict()
+    weights = dict(draft.weights)
+    # torch < 0.4.1 did not count batches; nothing reads the counts when testing.
+    for key, value in wanted.items():
+        if key.endswith("num_batches_tracked"):
+            weights.setdefault(key, value)
+    missing = sorted(set(wanted) - set(weights))
+    unknown = sorted(set(weights) - set(wanted))
+    shapes = [
+        key for key in wanted if key in weights and wanted[key].shape != weights[key].shape
+    ]
+    if missing or unknown or shapes:
+        what = [f"{key} is missing" for key in missing[:3]]
+        what += [f"{key} is unknown" for key in unknown[:3]]
+        what += [
+            f"{key} is {tuple(weights[key].shape)} instead of {tuple(wanted[key].shape)}"
+            for key in shapes[:3]
+        ]
+        raise ModelError(
+            f"{path.name} looks like {draft.system} ({draft.spec.encoder}), but its "
+            f"weights do not fit: {'; '.join(what)}."
+        )
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _find(path: Path) -> Source:
+    """The weights of a file or folder, and what lies beside them.
+
+    Raises:
+        ModelError: there are none.
+    """
+    if not path.exists():
+        raise ModelError(f"There is no {path}.")
+    if path.is_file() and path.name in PARTS:
+        path = path.parent  # an encoder alone is not a network
+    if path.is_dir():
+        return _folder(path)
+    return Source(path, {path.stem: read_state(path)}, *_beside(path.parent))
+
+
+def _folder(path: Path) -> Source:
+    if any((path / name).is_file() for name in PARTS):
+        parts: dict[str, State] = {
+            item.stem: read_state(item)
+            for item in sorted(path.iterdir())
+            if item.suffix in SUFFIXES
+            and item.stem.startswith(("encoder", "decoder"))
+            or item.stem.endswith(("_head", "_head1", "_head2"))
+        }
+        return Source(path, parts, *_beside(path))
+    for name in PREFERRED:
+        if (path / name).is_file():
+            state = read_state(path / name)
+            return Source(path, {"model": state}, *_beside(path))
+    for name in LINKS:
+        if (path / name).is_dir():
+            return _folder((path / name).resolve())
+    files = [item for item in sorted(path.iterdir()) if item.suffix in SUFFIXES]
+    if len(files) == 1:
+        return Source(path, {"model": read_state(files[0])}, *_beside(path))
+    found = ", ".join(item.name for item in files) or "none"
+    raise ModelError(
+        f"{path} is no folder of a known checkpoint (weight files: {found}). Give one "
+        "file, or the folder with encoder.pt, best1.ckpt, model.pkl or model.pt."
+    )
+
+
+def _beside(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
+    """Plain settings from a YAML file, and the entries of a JSON one."""
+    settings: dict[str, str] = {}
+    for name in ("config_obj_final.yaml", "config_model.yaml"):
+        settings |= settings_text(folder / name)
+    for name in ("cfg.json", "config.json"):
+        if (folder / name).is_file():
+            try:
+                found: object = json.loads((folder / name).read_text("utf-8"))
+            except ValueError as error:
+                raise ModelError(
+                    f"{folder / name} is damaged ({error}). Copy it again, or move it "
+                    "away to be asked for what it says."
+                ) from error
+            if isinstance(found, Mapping):
+                return settings, dict(cast("Mapping[str, object]", found))
+    return settings, {}

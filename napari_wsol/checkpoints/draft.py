@@ -1,0 +1,164 @@
+"""What an importer works on, and what it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import ConfigError, ModelError, Question, UnansweredError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from napari_wsol.methods import ModelSpec
+
+    State = dict[str, Tensor]
+
+YES_NO = ("yes", "no")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A checkpoint as it was found.
+
+    Attributes:
+        path: file or folder.
+        parts: weights of each file, by the file's name without its ending.
+        settings: what files beside it say, as plain text values.
+        config: the same where it is JSON, as it is.
+    """
+
+    path: Path
+    parts: Mapping[str, State]
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    config: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def only(self) -> State | None:
+        """The weights, if they lie in one file."""
+        return next(iter(self.parts.values())) if len(self.parts) == 1 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A network that was recognised.
+
+    Attributes:
+        spec: how to build it.
+        weights: under our names.
+        system: whose code it comes from, e.g. "PCAM".
+        summary: what it is, a sentence.
+        citations: papers to cite.
+        notes: what a user must know, a sentence each.
+    """
+
+    spec: ModelSpec
+    weights: State
+    system: str
+    summary: str
+    citations: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Answers:
+    """What the person says of a checkpoint, and what is still to be asked.
+
+    Args:
+        given: answers by key.
+    """
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+        self._open: list[Question] = []
+
+    def choose(
+        self, key: str, text: str, options: Sequence[str], known: str | None = None
+    ) -> str:
+        """An answer, from the person first, then from what is known.
+
+        Without either the question is noted and the first choice returned, so that
+        all questions come up at once; :meth:`settle` raises then.
+
+        Raises:
+            ConfigError: the person's answer is none of the choices.
+        """
+        answer = self._given.get(key)
+        if answer is not None:
+            for option in options:
+                if option.lower() == answer.lower():
+                    return option
+            raise ConfigError(
+                f"“{answer}” is no answer to {key}: choose one of {', '.join(options)}."
+            )
+        if known in options:
+            return str(known)
+        self._open.append(Question(key, text, tuple(options)))
+        return options[0]
+
+    def given(self, key: str) -> str | None:
+        """The person's answer, if there is one."""
+        return self._given.get(key)
+
+    def classes(self, count: int, known: Sequence[str] = ()) -> tuple[str, ...]:
+        """Names of the classes: the person's, those known, or numbers.
+
+        Raises:
+            ConfigError: the person named another number of them.
+        """
+        answer = self._given.get("classes")
+        if answer is not None:
+            names = tuple(name.strip() for name in answer.split(",") if name.strip())
+            if len(names) != count or len(set(names)) != count:
+                raise ConfigError(
+                    f"This network has {count} classes; {len(names)} were named. Give "
+                    "different names, separated by commas, in the order of its outputs."
+                )
+            return names
+        if len(known) == count:
+            return tuple(known)
+        return tuple(f"class {index}" for index in range(count))
+
+    def settle(self, path: Path) -> None:
+        """Raises:
+        UnansweredError: something has to be asked first.
+        """
+        if not self._open:
+            return
+        asked = "; ".join(
+            f"{item.key} ({', '.join(item.choices)})" for item in self._open
+        )
+        raise UnansweredError(
+            f"{path.name} does not say all that is needed to rebuild its network, and "
+            f"it cannot be told from the weights. Say: {asked}.",
+            tuple(self._open),
+        )
+
+
+def need(state: State, key: str, path: Path) -> Tensor:
+    """An entry that a network of this kind has.
+
+    Raises:
+        ModelError: it is missing.
+    """
+    if key not in state:
+        raise ModelError(f"{path.name} is incomplete: it has no {key}.")
+    return state[key]
+
+
+def renamed(state: State, prefixes: Mapping[str, str]) -> State:
+    """Entries under other names; those under none of the prefixes are left out.
+
+    Args:
+        state: name → tensor.
+        prefixes: old → new; the first that fits counts.
+    """
+    result: State = {}
+    for key, value in state.items():
+        for old, new in prefixes.items():
+            if key.startswith(old):
+                result[new + key.removeprefix(old)] = value
+                break
+    return result

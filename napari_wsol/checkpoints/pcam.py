@@ -1,0 +1,192 @@
+"""Checkpoints of PCAM's code (jfhealthcare/Chexpert): best1.ckpt with cfg.json beside."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from napari_wsol.checkpoints.draft import YES_NO, Draft, need
+from napari_wsol.encoders import build_encoder, nominal_offset
+from napari_wsol.errors import ModelError
+from napari_wsol.images.published import pcam_preprocessing
+from napari_wsol.methods import ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_wsol.checkpoints.draft import Answers, Source, State
+
+CHEXPERT = (
+    "Cardiomegaly",
+    "Edema",
+    "Consolidation",
+    "Atelectasis",
+    "Pleural Effusion",
+)
+EXAMPLE: dict[str, object] = {
+    "long_side": 512,
+    "use_equalizeHist": True,
+    "gaussian_blur": 3,
+    "border_pad": "pixel_mean",
+    "pixel_mean": 128.0,
+    "pixel_std": 64.0,
+}
+"""How images are prepared in the configuration that the authors publish."""
+
+POOLS = ("PCAM", "AVG", "MAX", "LINEAR", "EXP", "LSE")
+WIDE_POOLS = {2: "AVG_MAX", 3: "AVG_MAX_LSE"}
+ATTENTIONS = ("none", "CAM", "FPA")
+_MODULES = {"CAM": "channel_attention", "FPA": "pyramid_attention"}
+
+
+def recognise(source: Source, answers: Answers) -> Draft | None:
+    """The network in a file of PCAM's code; None if it is none.
+
+    Pool and attention leave no trace in the weights: all modules are always there.
+
+    Raises:
+        ModelError: it is one, but of a kind that cannot run here.
+    """
+    state = source.only
+    if state is None or "fc_0.weight" not in state:
+        return None
+    if not any(key.startswith("backbone.") for key in state):
+        return None
+    config = source.config
+    if config.get("norm_type", "BatchNorm") != "BatchNorm":
+        raise ModelError(
+            f"{source.path.name} was trained with norm_type {config['norm_type']}; "
+            "only BatchNorm can be imported."
+        )
+    encoder, width = _encoder(state, source, answers)
+    options = _head(state, source, answers, width)
+    count = sum(re.fullmatch(r"fc_\d+\.weight", key) is not None for key in state)
+    spec = ModelSpec(
+        encoder=encoder,
+        classes=answers.classes(count, CHEXPERT),
+        heads=("pcam",),
+        options={"pcam": options},
+        multi_label=True,
+        offsets=tuple(
+            nominal_offset(stride) for stride in build_encoder(encoder).strides
+        ),
+        preprocessing=pcam_preprocessing({**EXAMPLE, **config}),
+    )
+    absent = [key for key in EXAMPLE if key not in config]
+    notes = (_ABSENT.format(", ".join(absent)),) if absent else ()
+    return Draft(
+        spec=spec,
+        weights=_weights(state, encoder, options),
+        system="PCAM",
+        summary=f"PCAM's network ({encoder}, {options['pool']} pooling) for chest "
+        f"X-rays: {', '.join(spec.classes)}.",
+        citations=("Ye et al., Probabilistic-CAM Pooling, 2020, arXiv 2005.14480",),
+        notes=notes,
+    )
+
+
+_ABSENT = (
+    "No cfg.json beside the weights says {}: images are prepared as in the authors' "
+    "example (512 pixels, histogram equalised)."
+)
+
+
+def _encoder(state: State, source: Source, answers: Answers) -> tuple[str, int]:
+    """Name and channels of the backbone."""
+    dense = "backbone.features.denseblock4.denselayer{}.conv2.weight"
+    if dense.format(16) in state:
+        if dense.format(17) not in state:
+            return "densenet121", 1024
+        if dense.format(32) in state:
+            # 169 and 201 end in 32 layers; their third blocks differ.
+            third = "backbone.features.denseblock3.denselayer33.conv2.weight"
+            return ("densenet201", 1920) if third in state else ("densenet169", 1664)
+    if any(key.startswith("backbone.Mixed_7c.") for key in state):
+        # Their code rescales if the configuration says “pretrained”, and only then.
+        rescales = bool(source.config.get("pretrained", False))
+        told = YES_NO[not rescales] if source.config else None
+        answer = answers.choose(
+            "transform_input",
+            "Was it trained with “pretrained”: true? Then its input is rescaled.",
+            YES_NO,
+            told,
+        )
+        return ("inception_v3_transform" if answer == "yes" else "inception_v3"), 2048
+    if "backbone.features.0.weight" in state:
+        normed = "backbone.features.1.running_mean" in state
+        return ("vgg19_bn" if normed else "vgg19"), 512
+    raise ModelError(
+        f"{source.path.name} has a backbone that is not known here: DenseNet-121, -169 "
+        "and -201, VGG-19 and Inception-v3 are."
+    )
+
+
+def _head(
+    state: State, source: Source, answers: Answers, width: int
+) -> dict[str, object]:
+    config = source.config
+    factor = need(state, "fc_0.weight", source.path).shape[1] // width
+    if factor in WIDE_POOLS:
+        pool = WIDE_POOLS[factor]
+    else:
+        known = config.get("global_pool")
+        pool = answers.choose(
+            "pooling",
+            "Which pooling was it trained with (global_pool in its cfg.json)?",
+            POOLS,
+            None if known is None else str(known),
+        )
+    attention = answers.choose(
+        "attention",
+        "Which attention was it trained with (attention_map in its cfg.json)?",
+        ATTENTIONS,
+        _attention(config),
+    )
+    known_bn = config.get("fc_bn")
+    fc_bn = answers.choose(
+        "fc_bn",
+        "Does a batch normalisation come before the classifier (fc_bn in its cfg.json)?",
+        YES_NO,
+        None if known_bn is None else YES_NO[not known_bn],
+    )
+    gamma = config.get("lse_gamma", 0.5)
+    return {
+        "pool": pool,
+        "attention": attention,
+        "fc_bn": fc_bn == "yes",
+        "lse_gamma": float(str(gamma)),
+    }
+
+
+def _attention(config: Mapping[str, object]) -> str | None:
+    """The attention that a cfg.json names.
+
+    Raises:
+        ModelError: one that the authors' own code cannot run.
+    """
+    named = config.get("attention_map")
+    if named == "SAM":
+        raise ModelError(
+            "It was trained with attention_map SAM, which the authors' code cannot run "
+            "and which is not here either."
+        )
+    return "none" if named == "None" else None if named is None else str(named)
+
+
+def _weights(state: State, encoder: str, options: Mapping[str, object]) -> State:
+    """Under our names, without what the network never uses."""
+    module = _MODULES.get(str(options["attention"]))
+    weights: State = {}
+    for key, value in state.items():
+        if key.startswith("backbone."):
+            name = key.removeprefix("backbone.")
+            if not name.startswith(("classifier.", "fc.", "AuxLogits.")):
+                if encoder.startswith("inception"):
+                    name = name.replace(".norm.", ".bn.")
+                weights[f"encoder.{name}"] = value
+        elif key.startswith("attention_map."):
+            if module is not None and key.startswith(f"attention_map.{module}."):
+                weights[f"heads.pcam.{key}"] = value
+        elif key.startswith("fc_") or options["fc_bn"]:
+            weights[f"heads.pcam.{key}"] = value
+    return weights

@@ -1,0 +1,253 @@
+"""Checkpoints of PixelCAM's code and of the survey that it grew from.
+
+A run writes a folder with a bare state dict for each part of the network (encoder.pt,
+classification_head.pt, …), or one model.pt for networks that are no encoder with heads.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_wsol.checkpoints.draft import YES_NO, need, renamed
+from napari_wsol.checkpoints.wsol_common import (
+    DATASETS,
+    PIXEL,
+    classes_of,
+    draft_of,
+    nominal,
+    pixel_form,
+    resnet_name,
+    says,
+)
+from napari_wsol.checkpoints.wsol_whole import recognise_whole
+from napari_wsol.errors import ModelError
+from napari_wsol.images.published import PIXELCAM_PREPROCESSING
+from napari_wsol.methods import ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_wsol.checkpoints.draft import Answers, Draft, Source, State
+
+CLASSIFIER = "classification_head"
+MODALITIES = 5
+"""Maps a class of WILDCAT's heads, in all published runs."""
+
+INCEPTION = dict(
+    zip(
+        (0, 1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16),
+        (
+            *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3"),
+            *("Conv2d_3b_1x1", "Conv2d_4a_3x3"),
+            *("Mixed_5b", "Mixed_5c", "Mixed_5d"),
+            *("Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+            *("SPG_A3_1b", "SPG_A3_2b"),
+        ),
+        strict=True,
+    )
+)
+"""Which numbers of ``features`` repeat which layers; pools lie between."""
+
+POOLINGS = {"GAP": "gap", "MaxPool": "maxpool", "LogSumExp": "lse", "PRM": "prm"}
+"""Heads whose weights look alike, by the authors' name for the pooling."""
+
+
+def recognise(source: Source, answers: Answers) -> Draft | None:
+    """The network in a folder or file of this family; None if it is none.
+
+    Raises:
+        ModelError: it is one of them, but incomplete.
+    """
+    parts = _split(source)
+    if "encoder" in parts:
+        return _parts(parts, source, answers)
+    state = source.only
+    if state is None:
+        return None
+    return recognise_whole(state, source, answers)
+
+
+def _split(source: Source) -> Mapping[str, State]:
+    """The parts, also where one file holds them all with their names before."""
+    state = source.only
+    if state is None or not any(key.startswith("encoder.") for key in state):
+        return source.parts
+    names = {key.split(".", 1)[0] for key in state}
+    return {name: renamed(state, {f"{name}.": ""}) for name in names}
+
+
+def _parts(parts: Mapping[str, State], source: Source, answers: Answers) -> Draft:
+    name, weights = _encoder(parts["encoder"], source.path)
+    weights = {f"encoder.{key}": value for key, value in weights.items()}
+    taps: tuple[str, ...] | None = None
+    heads: list[str] = []
+    options: dict[str, Mapping[str, object]] = {}
+    notes: tuple[str, ...] = ()
+    if "classification_head1" in parts:
+        count = _maxmin(parts, weights)
+        heads.append("maxmin")
+        options["maxmin"] = {"kmax": _kmax(source)}
+    elif CLASSIFIER in parts:
+        head, count, found, notes = _classifier(
+            parts[CLASSIFIER], source, answers, has_pixels=PIXEL in parts
+        )
+        heads.append(head)
+        options[head] = found
+        for key, value in parts[CLASSIFIER].items():
+            weights[f"heads.{head}.{key}"] = value
+    else:
+        raise ModelError(
+            f"{source.path.name} has an encoder but no classification_head.pt beside "
+            "it: copy the whole folder."
+        )
+    if PIXEL in parts:
+        heads.append("pixelcam")
+        options["pixelcam"] = {"form": pixel_form(parts[PIXEL]), "maps": 1}
+        for key, value in parts[PIXEL].items():
+            weights[f"heads.pixelcam.{key}"] = value
+    if "segmentation_head" in parts:
+        heads.append("negev")
+        taps = ("stem", "layer1", "layer2", "layer3", "layer4")
+        for part in ("decoder", "segmentation_head"):
+            for key, value in parts[part].items():
+                weights[f"heads.negev.{part}.{key}"] = value
+    spec = ModelSpec(
+        encoder=name,
+        taps=taps,
+        classes=answers.classes(count, classes_of(source)),
+        heads=tuple(heads),
+        options={key: value for key, value in options.items() if value},
+        offsets=nominal(name, taps),
+        preprocessing=PIXELCAM_PREPROCESSING,
+    )
+    what = "PixelCAM" if PIXEL in parts else heads[-1].upper()
+    return draft_of(spec, weights, what, notes)
+
+
+def _encoder(state: State, path: Path) -> tuple[str, State]:
+    """Our name and weights of an encoder, without what the file holds twice."""
+    if "conv6.weight" in state:
+        return "wsol_vgg16", _once(
+            state, {r"full_features\.29\.": "conv6.", r"full_features\.": "features."}
+        )
+    if "SPG_A3_1b.1.weight" in state:
+        return "wsol_inceptionv3", _once(
+            state,
+            {rf"features\.{at}\.": f"{name}." for at, name in INCEPTION.items()},
+        )
+    if "layer1.0.conv1.weight" in state:
+        return f"wsol_{resnet_name(state)}", state
+    raise ModelError(
+        f"{path.name} has an encoder that is not known here: ResNet-18/34/50, VGG-16 "
+        "and Inception-v3 of PixelCAM's code are."
+    )
+
+
+def _once(state: State, doubles: Mapping[str, str]) -> State:
+    """Without entries that repeat others.
+
+    Raises:
+        ModelError: two that should be the same are not.
+    """
+    result: State = {}
+    for key, value in state.items():
+        name = key
+        for pattern, target in doubles.items():
+            if re.match(pattern, key):
+                name = re.sub(f"^{pattern}", target, key)
+                break
+        if name in result and not torch.equal(result[name], value):
+            raise ModelError(
+                f"The weights are damaged: {key} repeats {name}, with other values."
+            )
+        result[name] = value
+    return result
+
+
+def _classifier(
+    state: State, source: Source, answers: Answers, *, has_pixels: bool
+) -> tuple[str, int, dict[str, object], tuple[str, ...]]:
+    """Head, number of classes, its options, and what had to be read into it."""
+    if "attention.non_lin_1.0.weight" in state:
+        gated = "attention.non_lin_2.0.weight" in state
+        middle = state["attention.non_lin_1.0.weight"].shape[0]
+        count = need(state, "attention.to_score.weight", source.path).shape[0]
+        return "deepmil", count, {"gated": gated, "mid_channels": middle}, ()
+    if "to_modalities.weight" in state:
+        modalities = int(source.settings.get("modalities", str(MODALITIES)))
+        rows = state["to_modalities.weight"].shape[0] // modalities
+        head, options = "wildcat", {"modalities": modalities, **_wildcat(source)}
+    elif "fc.weight" in state:
+        rows, head, options = state["fc.weight"].shape[0], "cam", {}
+    else:
+        rows = need(state, "conv.weight", source.path).shape[0]
+        known = next((k for k in POOLINGS if _has_token(source, k)), None)
+        head = POOLINGS[
+            answers.choose(
+                "pooling",
+                "How were the class maps pooled to image scores?",
+                list(POOLINGS),
+                known,
+            )
+        ]
+        options = {}
+    background, notes = _background(rows, source, answers, has_pixels=has_pixels)
+    if background:
+        options = {**options, "background": True}
+    return head, rows - int(background), options, notes
+
+
+def _wildcat(source: Source) -> dict[str, object]:
+    """Options of WILDCAT as its authors' code really computed it.
+
+    It drops the mean of the lowest cells, so weights trained there know none.
+    """
+    return {"kmax": _kmax(source), "kmin": 0.0}
+
+
+def _kmax(source: Source) -> float:
+    return float(source.settings.get("wc_kmax", "0.5"))
+
+
+def _has_token(source: Source, word: str) -> bool:
+    """Whether a part of the folder's name, or a setting, is exactly this word."""
+    names = f"{source.path.name}-{source.path.parent.name}".split("-")
+    return word in names or word in source.settings.values()
+
+
+def _background(
+    rows: int, source: Source, answers: Answers, *, has_pixels: bool
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether row 0 is background.
+
+    The published data sets have two classes, so two rows have none and three have one;
+    of more rows the weights do not tell.
+    """
+    if answers.given("background") is None and rows <= 3:
+        two = has_pixels or rows == 2 or any(says(source, key) for key in DATASETS)
+        note = (
+            "Three rows were read as background and two classes, as in all published "
+            "data sets; if they are three classes, import again with background=no."
+        )
+        return rows == 3, () if two else (note,)
+    told = source.settings.get("support_background")
+    known = None if told is None else YES_NO[told.lower() != "true"]
+    answer = answers.choose(
+        "background",
+        f"The classifier has {rows} rows. Is the first one background?",
+        YES_NO,
+        known,
+    )
+    return answer == "yes", ()
+
+
+def _maxmin(parts: Mapping[str, State], weights: State) -> int:
+    """Puts the weights of MaxMin's two heads in place; gives the number of classes."""
+    for part in ("classification_head1", "classification_head2"):
+        for key, value in parts[part].items():
+            weights[f"heads.maxmin.{part}.{key}"] = value
+    return parts["classification_head1"]["to_modalities.weight"].shape[0] // MODALITIES

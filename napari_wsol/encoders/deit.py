@@ -1,0 +1,317 @@
+"""DeiT, and DeiT with a spatial-aware token.
+
+Touvron, Cord, Douze, Massa, Sablayrolles, Jégou: Training data-efficient image
+transformers & distillation through attention, ICML 2021, arXiv 2012.12877: an image of
+224 × 224 pixels is cut into 14 × 14 patches, each becomes a token; a class token goes
+before them, learnt positions are added, and 12 blocks of self-attention follow.
+
+Wu, Zhai, Cao, Luo, Zha: Spatial-Aware Token for Weakly Supervised Object Localization,
+ICCV 2023, arXiv 2303.10438: one more token, behind the patches, learns where to look.
+With q, k, v the queries, keys and values, d their channels and H heads::
+
+    m = σ(1/H · Σ_h q_loc · kᵀ / √d)      A = softmax(q · kᵀ / √d) ⊙ m
+
+The gate m weighs what every token takes from each other one, and A is not normalised
+again; this is so in the last three blocks. The gate there is SAT's map.
+
+State-dict names are timm's, which both papers' code uses.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from napari_wsol.encoders.attention import AttentionTrace
+from napari_wsol.encoders.base import Encoder
+from napari_wsol.encoders.registry import register_encoder
+from napari_wsol.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import Tensor
+
+    from napari_wsol.encoders.base import Step
+    from napari_wsol.encoders.features import Features
+
+SIZE, PATCH, DEPTH, HEAD_CHANNELS = 224, 16, 12, 64
+SIDE = SIZE // PATCH
+GATED = 3
+"""Blocks, the last ones, whose attention the spatial-aware token gates."""
+
+SMOOTHING = (0.05127, 0.89746, 0.05127)
+"""One axis of the kernel that smooths the gate for SAT's normalization loss."""
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, with a gate where there is a token for it.
+
+    Args:
+        channels: of a token.
+        heads: how many.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+
+    def forward(
+        self, x: Tensor, *, gated: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What each token takes from the others.
+
+        Args:
+            x: (N, T, D) tokens.
+            gated: whether the last token gates the attention.
+
+        Returns:
+            (N, T, D) tokens; (N, H, T, T) attention, its rows the tokens that look;
+            (N, T) gate in [0, 1], where there is one.
+        """
+        count, tokens, channels = x.shape
+        split = (count, tokens, 3, self.heads, channels // self.heads)
+        q, k, v = self.qkv(x).reshape(split).permute(2, 0, 3, 1, 4)  # (N, H, T, d)
+        scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (N, H, T, T)
+        attention, gate = scores.softmax(-1), None
+        if gated:
+            gate = scores[:, :, -1].mean(1).sigmoid()  # (N, T)
+            attention = attention * gate[:, None, None]
+        mixed = (attention @ v).transpose(1, 2).reshape(x.shape)
+        return self.proj(mixed), attention, gate
+
+
+class Mlp(nn.Module):
+    """Two linear layers, applied to each token by itself."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, 4 * channels)
+        self.fc2 = nn.Linear(4 * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return self.fc2(functional.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each normalised before and added to its input."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels, eps=1e-6)
+        self.attn = Attention(channels, heads)
+        self.norm2 = nn.LayerNorm(channels, eps=1e-6)
+        self.mlp = Mlp(channels)
+
+    def forward(
+        self, x: Tensor, *, gated: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Tokens, attention and gate; shapes as in :class:`Attention`."""
+        mixed, attention, gate = self.attn(self.norm1(x), gated=gated)
+        x = x + mixed
+        return x + self.mlp(self.norm2(x)), attention, gate
+
+
+class PatchEmbed(nn.Module):
+    """One token a patch."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, channels, PATCH, PATCH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, 224, 224) → (N, 196, D), row by row."""
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+class DeiT(Encoder):
+    """A data-efficient image transformer of 12 blocks on 14 × 14 patches.
+
+    Its maps are all (N, C, 14, 14). "patches" are the patch tokens after the last
+    norm; "blocks.0" to "blocks.11" those that a block gives. Computed only when asked
+    for: "attention", what the class token takes from each patch in each block, mean of
+    the heads; "rollout", the same through all blocks (see
+    :func:`napari_wsol.encoders.attention.mix`); and "mask", the gate of the
+    spatial-aware token in the last three blocks.
+
+    Args:
+        channels: of a token; a head has 64 of them.
+        spatial_token: whether there is a spatial-aware token.
+        output_stride: 16, or None.
+        taps: which maps to give.
+        in_channels: of the image.
+
+    Raises:
+        ConfigError: another output stride, or a tap that it has not.
+    """
+
+    output_strides: ClassVar[tuple[int, ...]] = (PATCH,)
+    fixed_size: int | None = SIZE
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        spatial_token: bool = False,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if output_stride not in (None, PATCH):
+            raise ConfigError(
+                f"A DeiT has an output stride of {PATCH}, not {output_stride}: its "
+                "patches are that large. Leave the output stride out."
+            )
+        self.cls_token = _learnt(1, channels)
+        self.pos_embed = _learnt(1 + SIDE**2, channels)
+        self.loc_token: nn.Parameter | None = None
+        self.loc_embed: nn.Parameter | None = None
+        if spatial_token:
+            self.loc_token = _learnt(1, channels)
+            self.loc_embed = _learnt(1, channels)
+            axis = torch.tensor(SMOOTHING)
+            self.register_buffer("weight", torch.outer(axis, axis)[None, None])
+        self.patch_embed = PatchEmbed(in_channels, channels)
+        heads = channels // HEAD_CHANNELS
+        self.blocks = nn.ModuleList(Block(channels, heads) for _ in range(DEPTH))
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.choose(taps, self._all_taps(channels))
+
+    def _all_taps(self, channels: int) -> dict[str, int]:
+        found = {"attention": DEPTH, "rollout": 1}
+        if self.loc_token is not None:
+            found["mask"] = GATED
+        found |= {f"blocks.{index}": channels for index in range(DEPTH)}
+        return found | {"patches": channels}
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
+        """The blocks, which take and give tokens, and the last norm."""
+        for index, block in enumerate(self.blocks):
+            yield f"blocks.{index}", block
+        yield "patches", self.norm
+
+    def path(self) -> Iterator[tuple[str, Step, int]]:
+        """A cell is a patch in every map; what lies outside it is all of the input."""
+        yield "patch_embed", (PATCH, PATCH, 1), 0
+        for name in self._all_taps(1):
+            yield name, (1, 1, 1), 0
+
+    @property
+    def readable_layers(self) -> tuple[str, ...]:
+        """The patches only: between blocks, other tokens carry the image on, too."""
+        return tuple(name for name in self.layers if name == "patches")
+
+    def resume(self, layer: str, x: Tensor) -> Features:
+        """The taps' maps, given those of the patches.
+
+        Raises:
+            ConfigError: another layer; the class token, which later blocks read, is in
+                no map.
+        """
+        if layer not in self.readable_layers:
+            raise ConfigError(
+                f"A transformer cannot go on from {layer}, which has not all of its "
+                f"tokens. Choose from {', '.join(self.readable_layers) or 'none'}."
+            )
+        return self.gather({layer: x})
+
+    def forward(self, x: Tensor) -> Features:
+        """Runs the network.
+
+        Args:
+            x: (N, C, 224, 224) float, normalised with ``mean`` and ``std``.
+
+        Raises:
+            ConfigError: an input of another size.
+        """
+        tokens = self._tokens(x)
+        found: dict[str, Tensor] = {}
+        trace = AttentionTrace(rolls="rollout" in self.taps)
+        first_gated = DEPTH - GATED if self.loc_token is not None else DEPTH
+        for index, item in enumerate(self.blocks[: self._depth()]):
+            block, gated = cast("Block", item), index >= first_gated
+            tokens, attention, gate = block(tokens, gated=gated)
+            if self._traces:
+                trace.add(attention, gate)
+            if f"blocks.{index}" in self.taps:
+                found[f"blocks.{index}"] = self._on_patches(tokens.transpose(1, 2))
+        if self._traces:
+            for name, values in trace.maps().items():
+                found[name] = self._on_patches(values)
+        if "patches" in self.taps:
+            found["patches"] = self._on_patches(self.norm(tokens).transpose(1, 2))
+        return self.gather(found)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """(N, T, D): class token, patches and, with SAT, the spatial-aware token."""
+        height, width = x.shape[-2:]
+        if (height, width) != (SIZE, SIZE):
+            raise ConfigError(
+                f"This transformer takes inputs of {SIZE} × {SIZE} pixels only, not "
+                f"{height} × {width}: it has learnt the places of {SIDE} × {SIDE} "
+                f"patches. Set the preprocessing's size to {SIZE}."
+            )
+        count = x.shape[0]
+        tokens = torch.cat(
+            [self.cls_token.expand(count, -1, -1), self.patch_embed(x)], dim=1
+        )
+        tokens = tokens + self.pos_embed
+        if self.loc_token is None or self.loc_embed is None:
+            return tokens
+        where = (self.loc_token + self.loc_embed).expand(count, -1, -1)
+        return torch.cat([tokens, where], dim=1)
+
+    @property
+    def _traces(self) -> bool:
+        return any(name in self.taps for name in ("attention", "rollout", "mask"))
+
+    def _depth(self) -> int:
+        """How many blocks the taps need: deeper ones are never read."""
+        if self._traces or "patches" in self.taps:
+            return DEPTH
+        return int(self.taps[-1].removeprefix("blocks.")) + 1
+
+    @staticmethod
+    def _on_patches(values: Tensor) -> Tensor:
+        """(N, C, T), a value a token → (N, C, 14, 14), those of the patches."""
+        patches = values[:, :, 1 : 1 + SIDE**2]
+        return patches.reshape(*patches.shape[:2], SIDE, SIDE)
+
+
+def _learnt(tokens: int, channels: int) -> nn.Parameter:
+    """(1, T, D) tokens or positions: small, but not all the same."""
+    return nn.Parameter(0.02 * torch.randn(1, tokens, channels))
+
+
+_CHANNELS = {"tiny": 192, "small": 384, "base": 768}
+
+
+def _register(size: str) -> None:
+    def builder(name: str, *, spatial_token: bool) -> None:
+        @register_encoder(name)
+        def build(
+            *,
+            output_stride: int | None = None,
+            taps: Iterable[str] | None = None,
+            in_channels: int = 3,
+        ) -> DeiT:
+            return DeiT(
+                _CHANNELS[size],
+                spatial_token=spatial_token,
+                output_stride=output_stride,
+                taps=taps,
+                in_channels=in_channels,
+            )
+
+    builder(f"deit_{size}", spatial_token=False)
+    builder(f"deit_sat_{size}", spatial_token=True)
+
+
+for _size in _CHANNELS:
+    _register(_size)

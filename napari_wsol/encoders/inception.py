@@ -1,0 +1,265 @@
+"""Inception-v3 (Szegedy et al. 2016, arXiv 1512.00567) in two published forms.
+
+``inception_v3`` is torchvision's network to ``Mixed_7c``, as PCAM reads it; its first
+convolutions, its stem's pools and its two grid reductions do not pad, so that a map has
+fewer cells than strides begun and the smallest input is 75 × 75.
+``inception_v3_transform`` first shifts and scales the input from ImageNet's statistics
+to mean and deviation 0.5, which PCAM's code does whenever ``cfg.pretrained`` is true.
+``wsol_inceptionv3`` is PixelCAM's: every 3×3 convolution pads by one, so do the stem's
+pools; ``Mixed_6a`` has stride 1; after ``Mixed_6e`` come two 3×3 convolutions of 1024
+channels (``SPG_A3_1b``, ``SPG_A3_2b``), with dropout while training.
+
+State-dict names are torchvision's. PCAM's files call every batch norm ``norm``:
+:func:`from_pcam_names`. PixelCAM's hold every layer again under ``features``, which is
+no part of this network.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+
+from napari_wsol.encoders.base import Encoder
+from napari_wsol.encoders.inception_blocks import (
+    BlockA,
+    BlockB,
+    BlockC,
+    ConvNorm,
+    Part,
+    ReductionA,
+    ReductionB,
+    StemPool,
+)
+from napari_wsol.encoders.registry import register_encoder
+from napari_wsol.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from torch import Tensor
+
+    from napari_wsol.encoders.base import Step
+    from napari_wsol.encoders.features import Features
+
+WIDTHS = (128, 160, 160, 192)
+"""Inner channels of ``Mixed_6b`` … ``Mixed_6e``."""
+
+
+class Inception(Encoder):
+    """What both forms share: parts in a row, each of which is a tap.
+
+    The first layers, before "Conv2d_2b_3x3", are none.
+    """
+
+    def _stem(self, in_channels: int, padding: int) -> None:
+        """To stride 8, with ``padding`` of what torchvision does not pad."""
+        self.Conv2d_1a_3x3 = ConvNorm(in_channels, 32, 3, stride=2, padding=padding)
+        self.Conv2d_2a_3x3 = ConvNorm(32, 32, 3, padding=padding)
+        self.Conv2d_2b_3x3 = ConvNorm(32, 64, 3, padding=1)
+        self.maxpool1 = StemPool(padding)
+        self.Conv2d_3b_1x1 = ConvNorm(64, 80, 1)
+        self.Conv2d_4a_3x3 = ConvNorm(80, 192, 3, padding=padding)
+        self.maxpool2 = StemPool(padding)
+
+    def _blocks(self, *, stride: int, padding: int, dilation: int) -> None:
+        """``Mixed_5b`` … ``Mixed_6e``.
+
+        Args:
+            stride: of the first grid reduction.
+            padding: of its strided convolutions and pool.
+            dilation: of the blocks behind it.
+        """
+        self.Mixed_5b = BlockA(192, 32)
+        self.Mixed_5c = BlockA(256, 64)
+        self.Mixed_5d = BlockA(288, 64)
+        self.Mixed_6a = ReductionA(288, stride, padding)
+        for letter, width in zip("bcde", WIDTHS, strict=True):
+            self.add_module(f"Mixed_6{letter}", BlockB(width, dilation))
+
+    def _choose(self, taps: Iterable[str] | None) -> None:
+        names = list(dict(self.stages()))
+        first = names.index("Conv2d_2b_3x3")
+        found = {
+            name: self.get_submodule(name)
+            for name in names[first:]
+            if not name.startswith(("maxpool", "Conv2d_3b"))
+        }
+        self.choose(taps, {name: _channels(part) for name, part in found.items()})
+
+    def cells(self, length: int) -> tuple[int, ...]:
+        """Counts the windows layer by layer, 0 where there is none."""
+        found: dict[str, int] = {}
+        for name, module in self.stages():
+            length = module.cells(length) if isinstance(module, Part) else length
+            found[name] = length
+        return tuple(max(0, found[tap]) for tap in self.taps)
+
+    def forward(self, x: Tensor) -> Features:
+        """Runs the network.
+
+        Args:
+            x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
+
+        Raises:
+            ImageError: less than one cell of the deepest map.
+        """
+        height, width = x.shape[-2:]
+        if min(self.cells(min(height, width))) < 1:
+            raise ImageError(
+                f"An image of {height}×{width} pixels is too small for this network, "
+                "which does not pad: enlarge it to at least 75×75."
+            )
+        return super().forward(x)
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+        yield from self.named_children()
+
+    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+        for name, module in self.stages():
+            if isinstance(module, Part):
+                for step, left in module.steps:
+                    yield name, step, left
+            else:
+                yield name, (3, 1, 1), 1
+
+
+def _channels(module: nn.Module) -> int:
+    if isinstance(module, Part):
+        return module.channels
+    return 1024  # PixelCAM's two last convolutions
+
+
+class InceptionV3(Inception):
+    """torchvision's network to ``Mixed_7c``: 2048 channels.
+
+    Args:
+        output_stride: 8, 16 or 32. Below 32 the last grid reductions lose their stride
+            and what lies behind is dilated: the map then holds the coarser one's values
+            at every second (fourth) cell.
+        taps: "Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5b" … "Mixed_7c"; the last by
+            default.
+        in_channels: of the image.
+        transform_input: brings input that was normalised with ImageNet's mean m and
+            deviation s to 0.5 each: x · s / 0.5 + (m - 0.5) / 0.5 per channel.
+
+    Raises:
+        ConfigError: another output stride, or a grey image to be transformed.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+        transform_input: bool = False,
+    ) -> None:
+        super().__init__()
+        output_stride = output_stride or 32
+        if output_stride not in self.output_strides:
+            raise ConfigError(f"Output stride is 8, 16 or 32, not {output_stride}.")
+        if transform_input and in_channels != len(self.mean):
+            raise ConfigError(
+                "ImageNet's statistics are those of colour images: "
+                f"take inception_v3 for {in_channels} channel(s)."
+            )
+        first, second = (1 if output_stride <= at else 2 for at in (8, 16))
+        middle = 2 // first
+        self._stem(in_channels, padding=0)
+        self._blocks(stride=first, padding=0, dilation=middle)
+        self.Mixed_7a = ReductionB(second, middle)
+        self.Mixed_7b = BlockC(1280, middle * 2 // second)
+        self.Mixed_7c = BlockC(2048, middle * 2 // second)
+        self.transform_input = transform_input
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        for name, values in (("scale", std / 0.5), ("shift", (mean - 0.5) / 0.5)):
+            self.register_buffer(name, values.view(1, -1, 1, 1), persistent=False)
+        self._choose(taps)
+
+    def forward(self, x: Tensor) -> Features:  # noqa: D102 - as its base
+        if self.transform_input:
+            x = x * self.scale + self.shift
+        return super().forward(x)
+
+
+@register_encoder("wsol_inceptionv3")
+class WsolInceptionV3(Inception):
+    """PixelCAM's network: stride 8, 1024 channels.
+
+    Args:
+        output_stride: 8.
+        taps: "Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5b" … "Mixed_6e", "SPG_A3_1b",
+            "SPG_A3_2b"; the last by default.
+        in_channels: of the image.
+    """
+
+    output_strides: ClassVar[tuple[int, ...]] = (8,)
+
+    def __init__(
+        self,
+        *,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if output_stride not in {None, 8}:
+            raise ConfigError(f"Output stride is 8, not {output_stride}.")
+        self._stem(in_channels, padding=1)
+        self._blocks(stride=1, padding=1, dilation=1)
+        self.SPG_A3_1b = _late(768)
+        self.SPG_A3_2b = _late(1024)
+        self._choose(taps)
+
+
+def _late(inputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Dropout(0.5), nn.Conv2d(inputs, 1024, 3, 1, 1), nn.ReLU(inplace=True)
+    )
+
+
+@register_encoder("inception_v3")
+def build_plain(
+    *,
+    output_stride: int | None = None,
+    taps: Iterable[str] | None = None,
+    in_channels: int = 3,
+) -> InceptionV3:
+    """The network on input as it is."""
+    return InceptionV3(output_stride=output_stride, taps=taps, in_channels=in_channels)
+
+
+@register_encoder("inception_v3_transform")
+def build_transformed(
+    *,
+    output_stride: int | None = None,
+    taps: Iterable[str] | None = None,
+    in_channels: int = 3,
+) -> InceptionV3:
+    """The network on input brought to mean and deviation 0.5."""
+    return InceptionV3(
+        output_stride=output_stride,
+        taps=taps,
+        in_channels=in_channels,
+        transform_input=True,
+    )
+
+
+def from_pcam_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with torchvision's names, given one of PCAM's Inception-v3.
+
+    "Mixed_5b.branch1x1.norm.weight" becomes "Mixed_5b.branch1x1.bn.weight"; what
+    stands before, such as "backbone.", stays, and so do all other entries.
+    """
+    return {_PCAM_NORM.sub(r"\1.bn.", key): value for key, value in state.items()}
+
+
+_PCAM_NORM = re.compile(
+    r"^((?:.*\.)?(?:Conv2d_\w+|Mixed_\w+\.branch\w+|AuxLogits\.conv\d))\.norm\."
+)

@@ -1,0 +1,290 @@
+"""Any backbone of timm (Wightman 2019, doi 10.5281/zenodo.4414861), as "timm:NAME".
+
+timm is imported when such an encoder is first built, never before. Layers are timm's
+``features_only`` ones, under "backbone." in the state dict; weights are random until a
+model's own are loaded.
+
+Where a foreign network looks cannot be read from its layers, so it is measured: in a
+copy with small positive weights, in which nothing cancels or saturates, the gradient of
+one cell is not zero exactly at the pixels that it sees. A network that sees further
+than the probe (squeeze-and-excitation and group norms see all) keeps nominal positions
+and a halo of ``WIDEST_HALO``: its tiles are close to the whole image, not equal. Give
+such a model a fixed input size (``preprocessing``) where that matters.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.util
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from napari_wsol.encoders.base import Encoder
+from napari_wsol.encoders.features import nominal_offset
+from napari_wsol.encoders.registry import register_family
+from napari_wsol.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import ModuleType
+
+    from torch import Tensor
+
+    from napari_wsol.encoders.base import Step
+    from napari_wsol.encoders.features import Features
+
+PROBE = (1024, 64)
+"""Rows and columns of the image on which a network is measured."""
+WIDEST_HALO = PROBE[0] // 2
+FAINT = 1e-9
+"""Brightness of that image: activations such as ReLU6 stay where they have a slope."""
+
+
+@register_family("timm")
+class TimmBackbone(Encoder):
+    """A backbone of timm with random weights.
+
+    Args:
+        name: as timm lists it.
+        output_stride: for the architectures that timm dilates; timm's own by default.
+        taps: timm's names of the feature maps; the last by default.
+        in_channels: of the image.
+
+    Raises:
+        ConfigError: timm is not there, does not import, or cannot build this.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        self.backbone = _create(name, output_stride, in_channels)
+        info: Any = self.backbone.feature_info
+        names: list[str] = list(info.module_name())
+        self._reductions: dict[str, int] = dict(
+            zip(names, info.reduction(), strict=True)
+        )
+        if output_stride not in {None, self._reductions[names[-1]]}:
+            raise ConfigError(f"timm's {name} has no output stride {output_stride}.")
+        settings: dict[str, Any] = dict(vars(self.backbone)["pretrained_cfg"])
+        self.mean = tuple(settings["mean"])  # type: ignore[misc]
+        self.std = tuple(settings["std"])  # type: ignore[misc]
+        if settings.get("fixed_input_size"):
+            self.fixed_size = int(settings["input_size"][-1])  # type: ignore[misc]
+        layout = getattr(self.backbone, "output_fmt", None)
+        self._channels_last = getattr(layout, "value", "NCHW") == "NHWC"
+        self.choose(taps, dict(zip(names, info.channels(), strict=True)))
+        self._measure(in_channels)
+        # In a list, so that it is no part of the network: shapes without numbers.
+        self._shapes = [copy.deepcopy(self.backbone).to("meta")]
+        self._in_channels = in_channels
+
+    @property
+    def readable_layers(self) -> tuple[str, ...]:
+        """All, where timm's network is layers in a row; else the deepest tap only."""
+        if self._is_sequence():
+            return super().readable_layers
+        return (self.taps[-1],)
+
+    def _is_sequence(self) -> bool:
+        kinds = [kind.__name__ for kind in type(self.backbone).__mro__]
+        return "FeatureListNet" in kinds and not self._channels_last
+
+    def _measure(self, in_channels: int) -> None:
+        """Replaces nominal positions and halo by measured ones, where possible."""
+        if self.fixed_size is not None:
+            self.halo = 0
+            return
+        seen = _fields(self.backbone, in_channels)
+        for (name, stride), field in zip(self._reductions.items(), seen, strict=True):
+            if name not in self.layers:
+                break
+            reach, centre = WIDEST_HALO, nominal_offset(stride)
+            if field is not None:
+                before, after = field
+                reach, centre = max(before, after - stride + 1), (after - before) / 2
+            self._geometry[name] = (stride, centre, reach)
+        self.offsets = tuple(self._geometry[name][1] for name in self.taps)
+        widest = max(self._geometry[name][2] for name in self.taps)
+        self.halo = math.ceil(widest / self.stride) * self.stride
+
+    def cells(self, length: int) -> tuple[int, ...]:
+        """From a pass that computes shapes only."""
+        side = self.fixed_size or length
+        with torch.no_grad():
+            maps = self._shapes[0](
+                torch.empty(1, self._in_channels, side, side, device="meta")
+            )
+        found = dict(zip(self._reductions, self._ordered(maps), strict=True))
+        return tuple(int(found[name].shape[-1]) for name in self.taps)
+
+    def _ordered(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Each (N, C, h, w)."""
+        if self._channels_last:
+            return [item.permute(0, 3, 1, 2) for item in maps]
+        return list(maps)
+
+    def forward(self, x: Tensor) -> Features:
+        """Runs the network.
+
+        Args:
+            x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
+
+        Raises:
+            ConfigError: another size than the only one that the network takes.
+        """
+        side = self.fixed_size
+        if side is not None and tuple(x.shape[-2:]) != (side, side):
+            raise ConfigError(
+                f"This network takes {side}×{side} pixels only: "
+                f"set size = {side} in the model's preprocessing."
+            )
+        given = self._ordered(self.backbone(x))
+        maps = dict(zip(self._reductions, given, strict=True))
+        return self.gather({name: maps[name] for name in self.taps})
+
+    def resume(self, layer: str, x: Tensor) -> Features:
+        """The taps' maps, given the map of a layer: what lies between runs again.
+
+        Args:
+            layer: one of ``readable_layers``.
+            x: (N, C, h, w) its map.
+
+        Raises:
+            ConfigError: what lies behind the layer cannot be run on its own.
+        """
+        if layer not in self.readable_layers:
+            raise ConfigError(
+                "timm runs this network in one piece, so it cannot go on from "
+                f"{layer}; choose {self.taps[-1]}."
+            )
+        return super().resume(layer, x)
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+        if not self._is_sequence():
+            yield self.taps[-1], self.backbone
+            return
+        # timm joins the names of a layer and its container by "_" where it lists them
+        # with a dot.
+        known = {name.replace(".", "_"): name for name in self._reductions}
+        for name, module in self.backbone.named_children():
+            yield known.get(name, name), module
+
+    def path(self) -> Iterator[tuple[str, Step, int]]:
+        """Nominal positions, for want of better."""
+        reached = 1
+        for name, stride in self._reductions.items():
+            ratio = stride // reached
+            yield name, (ratio, ratio, 1), 0
+            reached = stride
+
+
+def _timm() -> ModuleType:
+    """timm, imported.
+
+    Raises:
+        ConfigError: it is missing or does not import; says what to do.
+    """
+    if importlib.util.find_spec("timm") is None:
+        raise ConfigError(
+            "Encoders of timm need timm, which is not installed: "
+            'pip install "napari-wsol[timm]".'
+        )
+    try:
+        return importlib.import_module("timm")
+    except (ImportError, OSError, RuntimeError) as error:
+        # Mostly torchvision, built for another torch: its operators are then missing.
+        raise ConfigError(
+            f"timm is installed but does not import ({error}). Install it together "
+            'with the torchvision of your torch: pip install "napari-wsol[timm]".'
+        ) from error
+
+
+def _create(name: str, output_stride: int | None, in_channels: int) -> nn.Module:
+    """The network of timm that gives all its feature maps.
+
+    Raises:
+        ConfigError: timm cannot build it.
+    """
+    timm = _timm()
+    options = {} if output_stride is None else {"output_stride": output_stride}
+    try:
+        return timm.create_model(
+            name, pretrained=False, features_only=True, in_chans=in_channels, **options
+        )
+    # What timm raises differs from one architecture to another.
+    except (
+        AssertionError,
+        AttributeError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ConfigError(
+            f"timm cannot build {name} as a backbone with {options or 'its defaults'}: "
+            f"{error or type(error).__name__}."
+        ) from error
+
+
+def _fields(backbone: nn.Module, in_channels: int) -> list[tuple[int, int] | None]:
+    """How far the middle cell of each map sees, in rows of the input.
+
+    Args:
+        backbone: gives a list of maps.
+        in_channels: of its input.
+
+    Returns:
+        For each map the rows before and behind the first pixel of the cell's place that
+        it sees, None where it sees to the end of the probe.
+    """
+    dense = copy.deepcopy(backbone).eval()
+    _average_maxima(dense)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in dense.named_parameters():
+            noise = torch.rand(weight.shape, generator=generator)
+            fan_in = max(1, math.prod(weight.shape[1:]))
+            weight.copy_((noise + 0.5) / fan_in)
+            if name.endswith("bias"):
+                weight.zero_()
+    image = torch.rand(1, in_channels, *PROBE, generator=generator) * FAINT
+    image.requires_grad_()
+    maps: list[Tensor] = list(dense(image))
+    return [_field(item, image) for item in maps]
+
+
+def _average_maxima(module: nn.Module) -> None:
+    """Replaces max-pools, through which a gradient takes one of several ways."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.MaxPool2d) and child.dilation in {1, (1, 1)}:
+            pool = nn.AvgPool2d(
+                child.kernel_size, child.stride, child.padding, child.ceil_mode
+            )
+            setattr(module, name, pool)
+        else:
+            _average_maxima(child)
+
+
+def _field(values: Tensor, image: Tensor) -> tuple[int, int] | None:
+    """As :func:`_fields`, for one map (1, C, h, w)."""
+    cells, rows = values.shape[-2], image.shape[-2]
+    stride = 2 ** round(math.log2(rows / cells))
+    middle = cells // 2
+    total = values[0, :, middle].sum()
+    (slope,) = torch.autograd.grad(total, image, retain_graph=True)
+    seen = slope[0].abs().amax((0, 2)).nonzero().flatten()
+    first, last = int(seen[0]), int(seen[-1])
+    if first == 0 or last == rows - 1:
+        return None
+    return middle * stride - first, last - middle * stride

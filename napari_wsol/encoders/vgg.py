@@ -1,0 +1,200 @@
+"""VGG (Simonyan and Zisserman 2015, arXiv 1409.1556), configurations D and E.
+
+``vgg19`` and ``vgg19_bn`` are torchvision's ``features`` with their last max-pool, as
+PCAM reads them. ``wsol_vgg16`` is PixelCAM's form of configuration D: only the first
+three max-pools, then ``conv6`` (3×3, 512 → 1024) with a ReLU, stride 8.
+State-dict names are theirs; PixelCAM's files hold every layer a second time under
+``full_features``, which is no part of this network.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import nn
+
+from napari_wsol.encoders.atrous import DensePool
+from napari_wsol.encoders.base import Encoder
+from napari_wsol.encoders.registry import register_encoder
+from napari_wsol.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from torch import Tensor
+
+    from napari_wsol.encoders.base import Step
+    from napari_wsol.encoders.features import Features
+
+WIDTHS = (64, 128, 256, 512, 512)
+"""Channels of the convolutions of each block (Table 1 of the paper)."""
+
+
+class Vgg(Encoder):
+    """A VGG up to its last feature map (no classifier).
+
+    Taps are "block1" … "block5", the last ReLU of each block before its max-pool, and
+    the end of the network. A max-pool leaves out the odd row and column that fills no
+    window.
+
+    Args:
+        depths: convolutions in each of the five blocks.
+        batch_norm: whether each convolution has one.
+        output_stride: 8, 16 or 32. Below 32 the last max-pools lose their stride: they
+            read the same cells, only everywhere, and the convolutions behind them are
+            dilated. Such a map keeps its size, so its last window reads the border
+            cell twice.
+        taps: the last map by default.
+        in_channels: of the image.
+    """
+
+    last: ClassVar[str] = "pool5"
+
+    def __init__(
+        self,
+        depths: tuple[int, ...],
+        *,
+        batch_norm: bool = False,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        output_stride = output_stride or max(self.output_strides)
+        if output_stride not in self.output_strides:
+            allowed = "8" if len(self.output_strides) == 1 else "8, 16 or 32"
+            raise ConfigError(f"Output stride is {allowed}, not {output_stride}.")
+        layers: list[nn.Module] = []
+        self._ends: dict[int, str] = {}
+        all_taps: dict[str, int] = {}
+        inputs, reached, dilation = in_channels, 1, 1
+        for block, (depth, width) in enumerate(zip(depths, WIDTHS, strict=True), 1):
+            for _ in range(depth):
+                layers.append(nn.Conv2d(inputs, width, 3, 1, dilation, dilation))
+                if batch_norm:
+                    layers.append(nn.BatchNorm2d(width))
+                layers.append(nn.ReLU(inplace=True))
+                inputs = width
+            self._ends[len(layers) - 1] = f"block{block}"
+            all_taps[f"block{block}"] = width
+            if not self.has_pool(block):
+                continue
+            if reached < output_stride:
+                layers.append(nn.MaxPool2d(2, 2))
+                reached *= 2
+            else:
+                layers.append(DensePool(dilation, average=False))
+                dilation *= 2
+        self.features = nn.Sequential(*layers)
+        all_taps[self.last] = self._finish()
+        self.choose(taps, all_taps)
+
+    def has_pool(self, block: int) -> bool:
+        """Whether a max-pool follows a block, counted from 1."""
+        del block
+        return True
+
+    def _finish(self) -> int:
+        """Builds what follows the blocks; gives its channels."""
+        self._ends[len(self.features) - 1] = self.last
+        return WIDTHS[-1]
+
+    def cells(self, length: int) -> tuple[int, ...]:
+        """Whole windows of the max-pools."""
+        return tuple(length // stride for stride in self.strides)
+
+    def forward(self, x: Tensor) -> Features:
+        """Runs the network.
+
+        Args:
+            x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
+
+        Raises:
+            ImageError: less than one cell of the deepest map.
+        """
+        height, width = x.shape[-2:]
+        if min(height, width) < self.stride:
+            raise ImageError(
+                f"This network needs at least {self.stride}×{self.stride} pixels and "
+                f"got {height}×{width}: enlarge the image."
+            )
+        return super().forward(x)
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+        for index, module in enumerate(self.features):
+            yield self._ends.get(index, f"features.{index}"), module
+
+    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+        for name, module in self.stages():
+            if isinstance(module, nn.Conv2d):
+                dilation = module.dilation[0]
+                yield name, (3, 1, dilation), dilation
+            elif isinstance(module, nn.MaxPool2d):
+                yield name, (2, 2, 1), 0
+            elif isinstance(module, DensePool):
+                yield name, (2, 1, module.dilation), 0
+            else:
+                yield name, (1, 1, 1), 0
+
+
+@register_encoder("wsol_vgg16")
+class WsolVgg16(Vgg):
+    """PixelCAM's VGG-16: stride 8, 1024 channels after ``conv6``.
+
+    Args:
+        output_stride: 8.
+        taps: any of "block1" … "block5", "conv6"; the last by default.
+        in_channels: of the image.
+    """
+
+    output_strides: ClassVar[tuple[int, ...]] = (8,)
+    last: ClassVar[str] = "conv6"
+
+    def __init__(
+        self,
+        *,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__(
+            (2, 2, 3, 3, 3),
+            output_stride=output_stride,
+            taps=taps,
+            in_channels=in_channels,
+        )
+
+    def has_pool(self, block: int) -> bool:
+        """Only the first three blocks end in one."""
+        return block <= 3
+
+    def _finish(self) -> int:
+        self.conv6 = nn.Conv2d(WIDTHS[-1], 1024, 3, 1, 1)
+        self.relu = nn.ReLU()
+        return 1024
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+        yield from super().stages()
+        yield "conv6.linear", self.conv6
+        yield "conv6", self.relu
+
+
+def _register(name: str, *, batch_norm: bool) -> None:
+    @register_encoder(name)
+    def build(
+        *,
+        output_stride: int | None = None,
+        taps: Iterable[str] | None = None,
+        in_channels: int = 3,
+    ) -> Vgg:
+        return Vgg(
+            (2, 2, 4, 4, 4),
+            batch_norm=batch_norm,
+            output_stride=output_stride,
+            taps=taps,
+            in_channels=in_channels,
+        )
+
+
+_register("vgg19", batch_norm=False)
+_register("vgg19_bn", batch_norm=True)

@@ -1,0 +1,205 @@
+"""What the read-outs of any classifier share: activations, gradients, a second run.
+
+Published code hangs hooks into the network and runs it forwards and backwards. Here
+the features are there already: the map A of the chosen layer becomes a leaf, what lies
+between it and the logit runs again (nothing for the deepest layer), and autograd gives
+g = ∂logit/∂A. Networks in evaluation mode treat the images of a batch one by one, so
+the gradient of the sum of their logits is that of each.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import torch
+
+from napari_wsol.encoders import Features
+from napari_wsol.errors import MethodUnavailableError
+from napari_wsol.methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_wsol.methods.base import NetworkInput
+    from napari_wsol.methods.model import Model
+
+
+class LayerMethod(Method):
+    """A read-out of the features of one layer, the deepest by default."""
+
+    is_probability: ClassVar[bool] = False
+    reads_layers: ClassVar[bool] = True
+
+    def unavailable(self, model: Model) -> str | None:  # noqa: D102
+        layers = model.encoder.readable_layers
+        if self.layer is None or self.layer in layers:
+            return None
+        return (
+            f"{self.title} cannot be read at {self.layer}: the layers of this model "
+            f"are {', '.join(layers)}."
+        )
+
+    def index(self, features: Features) -> int:
+        """Which of the features' maps is read."""
+        if self.layer is None:
+            return len(features.maps) - 1
+        return features.names.index(self.layer)
+
+
+class ClassifierMethod(LayerMethod):
+    """A read-out of how the image-level classifier uses a layer."""
+
+    def unavailable(self, model: Model) -> str | None:  # noqa: D102
+        if model.classifier is None:
+            return (
+                f"{self.title} asks an image-level classifier what it looked at, and "
+                "this model has none. Choose a method of its own heads."
+            )
+        return super().unavailable(model)
+
+
+class GradientMethod(ClassifierMethod):
+    """A read-out made from activations and the gradient of the class's logit."""
+
+    def map(  # noqa: D102
+        self,
+        model: Model,
+        features: Features,
+        target: int,
+        image: NetworkInput | None = None,
+    ) -> Tensor:
+        del image
+        activation, gradient = activation_and_gradient(
+            model, features, target, self.layer
+        )
+        values = self.combine(activation, gradient)
+        return features.straight(values, self.index(features))
+
+    @abstractmethod
+    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
+        """The map, from both.
+
+        Args:
+            activation: (N, C, h, w) float32.
+            gradient: (N, C, h, w) float32, of the class's logit.
+
+        Returns:
+            (N, h, w) float32 on the grid of the layer.
+        """
+
+
+def activation_and_gradient(
+    model: Model, features: Features, target: int, layer: str | None
+) -> tuple[Tensor, Tensor]:
+    """A layer's map, and the gradient of a class's logit at each of its cells.
+
+    Works where gradients are switched off and in inference mode. Autocast is left
+    aside: in half precision gradients of large images vanish.
+
+    Args:
+        model: in evaluation mode.
+        features: the model's taps and, if one is named, the layer.
+        target: index of the class.
+        layer: of the encoder; the deepest tap by default.
+
+    Returns:
+        Both (N, C, h, w) float32.
+
+    Raises:
+        MethodUnavailableError: the classifier does not read what comes of the layer.
+    """
+    name = model.encoder.taps[-1] if layer is None else layer
+    own = own_taps(model, features)
+    dtype = next(model.parameters()).dtype
+    with (
+        torch.inference_mode(mode=False),
+        torch.enable_grad(),
+        full_precision(own.last),
+    ):
+        kept = [_outside_inference(item, dtype) for item in own.maps]
+        if name == model.encoder.taps[-1]:
+            leaf = kept[-1].requires_grad_()
+        else:
+            picked = features.maps[features.names.index(name)]
+            leaf = _outside_inference(picked, dtype).requires_grad_()
+            behind = model.encoder.resume(name, leaf).maps
+            kept[len(kept) - len(behind) :] = behind
+        read = Features(tuple(kept), own.strides, own.offsets, own.names)
+        score = class_logit(model.image_logits(read), target).sum()
+        gradient = None
+        if score.requires_grad:
+            found = torch.autograd.grad(score, leaf, allow_unused=True)
+            gradient = cast("Tensor | None", found[0])
+    if gradient is None:
+        raise MethodUnavailableError(
+            f"The classifier of this model does not read {name}; choose another layer."
+        )
+    return leaf.detach().float(), gradient.float()
+
+
+def class_logit(logits: Tensor, target: int) -> Tensor:
+    """(N,): the logit of a class, from (N, K).
+
+    One logit for two classes is that of the second, and its negative the first's.
+    """
+    if logits.shape[1] == 1:
+        return logits[:, 0] if target else -logits[:, 0]
+    return logits[:, target]
+
+
+def full_precision(values: Tensor) -> torch.autocast:
+    """Leaves autocast aside for a while: sums over thousands of cells need float32."""
+    return torch.autocast(values.device.type, enabled=False)
+
+
+def weighted(weights: Tensor, activation: Tensor) -> Tensor:
+    """(N, h, w) Σ_k w_k A_k, from (N, C) and (N, C, h, w)."""
+    with full_precision(activation):
+        return torch.einsum("nc,nchw->nhw", weights, activation)
+
+
+def per_cell(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """A quotient that is 0 where the denominator is: what has no weight adds none."""
+    empty = denominator == 0
+    return (numerator / denominator.masked_fill(empty, 1)).masked_fill(empty, 0)
+
+
+def own_taps(model: Model, features: Features) -> Features:
+    """The maps that the model's heads read, without layers asked for besides."""
+    return features.select(model.encoder.taps) if features.names else features
+
+
+def run_again(model: Model, x: Tensor, like: Features, layer: str | None) -> Features:
+    """The features of another input: the model's taps and, if one is named, a layer.
+
+    Args:
+        model: gives the encoder.
+        x: (N, C, H, W) network input, of the size that gave ``like``.
+        like: features of the image itself, which say where their cells lie.
+        layer: of the encoder, beside its taps.
+    """
+    with model.encoder.also(() if layer is None else (layer,)), torch.no_grad():
+        found: Features = model.encoder(x)
+    placed = like.select(found.names) if like.names else like
+    return Features(found.maps, placed.strides, placed.offsets, found.names)
+
+
+def need(image: NetworkInput | None, title: str) -> NetworkInput:
+    """The image, for a method that cannot do without.
+
+    Raises:
+        MethodUnavailableError: it was not given.
+    """
+    if image is None:
+        raise MethodUnavailableError(
+            f"{title} runs the network on changed copies of the image, so features "
+            "alone are not enough: use localize(), or give map() the image."
+        )
+    return image
+
+
+def _outside_inference(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor that autograd may save, on the same memory where that is possible."""
+    values = values.clone() if values.is_inference() else values.detach()
+    return values.to(dtype)
