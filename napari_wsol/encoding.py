@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,10 +19,11 @@ from napari_wsol.images.tiling import TileGrid
 from napari_wsol.methods import evaluating
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from torch import Tensor, nn
 
+    from napari_wsol.encoders import Encoder
     from napari_wsol.feature_cache import FeatureCache
     from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
@@ -220,8 +221,8 @@ def _empty(seen: Geometry, model: Model) -> EncodedImage:
     if model.preprocessing.size is not None:
         return EncodedImage([], encoder.channels, encoder.strides, encoder.offsets)
     sizes = zip(
-        encoder.cells(_padded(seen.shape[0], encoder.stride)),
-        encoder.cells(_padded(seen.shape[1], encoder.stride)),
+        encoder.cells(_enough(seen.shape[0], encoder)),
+        encoder.cells(_enough(seen.shape[1], encoder)),
         strict=True,
     )
     return EncodedImage(
@@ -242,6 +243,17 @@ def _padded(length: int, stride: int) -> int:
     return -(-length // stride) * stride
 
 
+def _enough(length: int, encoder: Encoder) -> int:
+    """``length`` rounded up to whole cells, and to one cell at least.
+
+    Networks that do not pad need several strides of input for their first cell.
+    """
+    length = _padded(length, encoder.stride)
+    while min(encoder.cells(length)) < 1:
+        length += encoder.stride
+    return length
+
+
 def _to_network(pixels: np.ndarray, model: Model) -> Tensor:
     """(H, W, 3) uint8 as (1, C, H', W') network input, mirrored up to whole cells.
 
@@ -250,8 +262,8 @@ def _to_network(pixels: np.ndarray, model: Model) -> Tensor:
     """
     how = model.preprocessing
     height, width = pixels.shape[:2]
-    stride = model.encoder.stride
-    down, right = -height % stride, -width % stride
+    down = _enough(height, model.encoder) - height
+    right = _enough(width, model.encoder) - width
     if down or right:
         pixels = np.pad(pixels, ((0, down), (0, right), (0, 0)), mode="symmetric")
     if how.grey or how.channels == 1:

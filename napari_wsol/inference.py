@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from napari_wsol.encoding import Progress, encode, ignore_progress, network_input
+from napari_wsol.encoding import encode, ignore_progress, network_input
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
 from napari_wsol.methods import NetworkInput, evaluating, get_method, own_methods
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
     from napari_wsol.config import InferenceConfig
     from napari_wsol.encoders import Features
-    from napari_wsol.encoding import Geometry
+    from napari_wsol.encoding import Geometry, Progress
     from napari_wsol.feature_cache import FeatureCache
     from napari_wsol.images.readers import Source
     from napari_wsol.images.slide import Slide
@@ -189,7 +188,7 @@ def localize(
         own = features.select(model.encoder.taps)
         scores = _scores(model, own, needed=chosen is None)
         if chosen is None:
-            chosen = max(range(len(model.classes)), key=list(scores.values()).__getitem__)
+            chosen = int(np.argmax(list(scores.values())))
         heatmaps: dict[str, Heatmap] = {}
         for name, method in zip(names, picked, strict=True):
             check()

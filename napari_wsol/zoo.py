@@ -204,7 +204,7 @@ def read_checkpoint(
     model = build(draft, path)
     methods = own_methods(model)
     card = Card(
-        name=name or _slug(path),
+        name=name or proposed_name(path),
         title=f"{path.stem} · {draft.system}",
         summary=draft.summary,
         spec=draft.spec,
@@ -234,7 +234,7 @@ def import_model(
         ModelError, ConfigError: see :func:`load_model`.
         ExportError: it cannot be written.
     """
-    name = (answers or {}).get("name") or name or _slug(path)
+    name = (answers or {}).get("name") or name or proposed_name(path)
     if not NAME.fullmatch(name):
         raise ConfigError(
             f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”."
@@ -248,8 +248,11 @@ def import_model(
     return save_model(model, card)
 
 
-def _slug(path: Path) -> str:
-    """A model's name from a file's."""
+def proposed_name(path: Path) -> str:
+    """A name for the model of a file: “Best Model.pth” → “Best-Model”.
+
+    Names that all files of a kind have say nothing; then it is that of the folder.
+    """
     told = path.parent.name if path.stem in UNTELLING else path.stem
     return re.sub(r"[^A-Za-z0-9._-]+", "-", told).strip("-._") or "imported"
 

@@ -74,7 +74,7 @@ def strokes(tissue: np.ndarray) -> np.ndarray:
     return labels
 
 
-def golden_weights(  # noqa: PLR0913, PLR0917 - the rule as it was published
+def golden_weights(  # noqa: PLR0917 - the rule as it was published
     key: str,
     shape: Sequence[int],
     gain: float,

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from napari_wsol.config import InferenceConfig
+from napari_wsol.devices import choose_device
+from napari_wsol.encoding import encode
 from napari_wsol.errors import (
     ConfigError,
     ImageError,
@@ -14,8 +16,6 @@ from napari_wsol.errors import (
 )
 from napari_wsol.feature_cache import FeatureCache
 from napari_wsol.images.readers import open_slide
-from napari_wsol.devices import choose_device
-from napari_wsol.encoding import encode
 from napari_wsol.inference import localize
 from napari_wsol.learning.finetune import finetune, labelled_pixels, new_head
 from napari_wsol.methods import Model, ModelSpec

@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
-from napari_wsol.cli.app import app
+from napari_wsol.cli import app
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.inference import localize
 from napari_wsol.methods import Model, ModelSpec

@@ -94,10 +94,10 @@ def test_unknown_names_list_the_choices(tmp_path):
     with pytest.raises(UnknownNameError, match="Installed"):
         load_model("nothing")
     (tmp_path / "file.txt").write_text("x")
-    with pytest.raises(ModelError, match="give the folder"):
+    with pytest.raises(ModelError, match="no weight file"):
         load_model(tmp_path / "file.txt")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match="not a model folder"):
+    with pytest.raises(ModelError, match="no folder of a known checkpoint"):
         load_model(tmp_path / "empty")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -41,6 +42,9 @@ PREFERRED = ("best1.ckpt", "best.ckpt", "model.pkl", "model.pt", "train.ckpt")
 
 LINKS = ("best", "latest")
 """Folders in which PYLON's code keeps its choice."""
+
+PART = re.compile(r"(encoder|decoder|\w+_head[12]?)$")
+"""Names of the files that hold a part of a network."""
 
 PARTS = ("encoder.pt", "encoder.pth", "encoder.safetensors")
 
@@ -88,14 +92,13 @@ def build(draft: Draft, path: Path) -> Model:
             weights.setdefault(key, value)
     missing = sorted(set(wanted) - set(weights))
     unknown = sorted(set(weights) - set(wanted))
-    shapes = [
-        key for key in wanted if key in weights and wanted[key].shape != weights[key].shape
-    ]
+    both = [key for key in wanted if key in weights]
+    shapes = [key for key in both if wanted[key].shape != weights[key].shape]
     if missing or unknown or shapes:
         what = [f"{key} is missing" for key in missing[:3]]
         what += [f"{key} is unknown" for key in unknown[:3]]
         what += [
-            f"{key} is {tuple(weights[key].shape)} instead of {tuple(wanted[key].shape)}"
+            f"{key} is {tuple(weights[key].shape)}, not {tuple(wanted[key].shape)}"
             for key in shapes[:3]
         ]
         raise ModelError(
@@ -126,9 +129,7 @@ def _folder(path: Path) -> Source:
         parts: dict[str, State] = {
             item.stem: read_state(item)
             for item in sorted(path.iterdir())
-            if item.suffix in SUFFIXES
-            and item.stem.startswith(("encoder", "decoder"))
-            or item.stem.endswith(("_head", "_head1", "_head2"))
+            if item.suffix in SUFFIXES and PART.match(item.stem)
         }
         return Source(path, parts, *_beside(path))
     for name in PREFERRED:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ConfigError, ModelError, Question, UnansweredError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -122,8 +122,10 @@ class Answers:
         return tuple(f"class {index}" for index in range(count))
 
     def settle(self, path: Path) -> None:
-        """Raises:
-        UnansweredError: something has to be asked first.
+        """Goes on only if nothing is left to ask.
+
+        Raises:
+            UnansweredError: something is.
         """
         if not self._open:
             return

@@ -8,7 +8,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import safetensors
@@ -35,16 +35,18 @@ SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 """Entries under which training scripts put the weights."""
 
-# PCAM's checkpoints hold their best scores as numpy scalars. What numpy needs to rebuild
-# plain numbers runs no code of the file.
-_NUMBERS: list[object] = [
+# PCAM's checkpoints hold their best scores as numpy scalars. What numpy needs to
+# rebuild plain numbers runs no code of the file.
+_NUMBERS: list[Any] = [
     np.dtype,
     np.ndarray,
     *(getattr(np.dtypes, name) for name in dir(np.dtypes) if name.endswith("DType")),
+    *(
+        (getattr(multiarray, name), f"{module}.{name}")
+        for name in ("scalar", "_reconstruct")
+        for module in ("numpy._core.multiarray", "numpy.core.multiarray")
+    ),
 ]
-for _name in ("scalar", "_reconstruct"):
-    for _module in ("numpy._core.multiarray", "numpy.core.multiarray"):
-        _NUMBERS.append((getattr(multiarray, _name), f"{_module}.{_name}"))
 
 
 def read_file(path: Path) -> Mapping[str, object]:
@@ -93,10 +95,10 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
     named = re.search(r"GLOBAL ([\w.]+) was not an allowed global", words)
     if named is not None:
         return ModelError(
-            f"{path.name} holds a Python object ({named[1]}), not only weights. Opening "
-            "it would run code from the file, so it is not opened. Load it where you "
-            "trust it, in its authors' code, and save torch.save(model.state_dict(), "
-            "FILE): that file can be imported."
+            f"{path.name} holds a Python object ({named[1]}), not only weights. "
+            "Opening it would run code from the file, so it is not opened. Load it "
+            "where you trust it, in its authors' code, and save "
+            "torch.save(model.state_dict(), FILE): that file can be imported."
         )
     if path.suffix in (".yaml", ".yml"):
         return ModelError(

@@ -1,4 +1,4 @@
-"""Checkpoints of PCAM's code (jfhealthcare/Chexpert): best1.ckpt with cfg.json beside."""
+"""Checkpoints of PCAM's code (jfhealthcare/Chexpert): best1.ckpt and cfg.json."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.checkpoints.draft import YES_NO, Draft, need
 from napari_wsol.encoders import build_encoder, nominal_offset
+from napari_wsol.encoders.inception import from_pcam_names
 from napari_wsol.errors import ModelError
 from napari_wsol.images.published import pcam_preprocessing
 from napari_wsol.methods import ModelSpec
@@ -145,7 +146,7 @@ def _head(
     known_bn = config.get("fc_bn")
     fc_bn = answers.choose(
         "fc_bn",
-        "Does a batch normalisation come before the classifier (fc_bn in its cfg.json)?",
+        "Is there a batch normalisation before the classifier (fc_bn in cfg.json)?",
         YES_NO,
         None if known_bn is None else YES_NO[not known_bn],
     )
@@ -170,7 +171,9 @@ def _attention(config: Mapping[str, object]) -> str | None:
             "It was trained with attention_map SAM, which the authors' code cannot run "
             "and which is not here either."
         )
-    return "none" if named == "None" else None if named is None else str(named)
+    if "attention_map" not in config:
+        return None
+    return "none" if named in (None, "None") else str(named)
 
 
 def _weights(state: State, encoder: str, options: Mapping[str, object]) -> State:
@@ -181,12 +184,10 @@ def _weights(state: State, encoder: str, options: Mapping[str, object]) -> State
         if key.startswith("backbone."):
             name = key.removeprefix("backbone.")
             if not name.startswith(("classifier.", "fc.", "AuxLogits.")):
-                if encoder.startswith("inception"):
-                    name = name.replace(".norm.", ".bn.")
                 weights[f"encoder.{name}"] = value
         elif key.startswith("attention_map."):
             if module is not None and key.startswith(f"attention_map.{module}."):
                 weights[f"heads.pcam.{key}"] = value
         elif key.startswith("fc_") or options["fc_bn"]:
             weights[f"heads.pcam.{key}"] = value
-    return weights
+    return from_pcam_names(weights) if encoder.startswith("inception") else weights

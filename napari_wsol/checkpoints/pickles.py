@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from napari_wsol.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _STRINGS = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
@@ -97,7 +97,7 @@ class _Rewriter:
         self._texts: list[str] = []
 
     def parts(
-        self, ops: list[tuple[pickletools.OpcodeInfo, object, int | None]]
+        self, ops: Sequence[tuple[pickletools.OpcodeInfo, object, int | None]]
     ) -> Iterator[bytes]:
         ends = [pos for _, _, pos in ops[1:]] + [self._start + len(self._data)]
         for (op, arg, pos), end in zip(ops, ends, strict=True):

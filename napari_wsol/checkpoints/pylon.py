@@ -33,8 +33,8 @@ NIH = (
     "Hernia",
 )
 CITATIONS = (
-    "Preechakul et al., Improved image classification explainability with high-accuracy "
-    "heatmaps, iScience 2022, arXiv 2010.11475",
+    "Preechakul et al., Improved image classification explainability with "
+    "high-accuracy heatmaps, iScience 2022, arXiv 2010.11475",
 )
 POOLINGS = {"maxpool": "maxpool", "avgpool": "gap"}
 

@@ -31,31 +31,37 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         spec=ModelSpec(encoder=name, classes=("foreground",), heads=()),
         weights=weights,
         system="torchvision",
-        summary=f"{name} as it was trained elsewhere, without a classifier: a start for "
-        "training, or for a pixel head that learns from strokes alone.",
+        summary=f"{name} as it was trained elsewhere, without a classifier: a start "
+        "for training, or for a pixel head that learns from strokes alone.",
         notes=("Its own classifier, if there was one, is left out.",),
     )
 
 
 def _name(state: State) -> str | None:
-    dense = "features.denseblock{}.denselayer{}.conv2.weight"
-    keys = set(modern_names(state))
-    if dense.format(1, 1) in keys:
-        if dense.format(3, 48) in keys:
-            return "densenet201"
-        return "densenet169" if dense.format(3, 32) in keys else "densenet121"
-    if "layer1.0.conv1.weight" in state and "conv1.weight" in state:
-        known = {"resnet18": (2, 2), "resnet34": (6, 3), "resnet50": (6, 3)}
-        name = resnet_name(state)
-        third, fourth = (_blocks(state, f"layer{index}.") for index in (3, 4))
-        return name if known[name] == (third, fourth) else None
     if "Mixed_7c.branch1x1.conv.weight" in state:
         return "inception_v3"
-    if "features.0.weight" in state and "features.34.weight" in state:
-        if "features.1.running_mean" not in state:
-            return "vgg19"
-        return "vgg19_bn" if "features.49.weight" in state else None
+    if "layer1.0.conv1.weight" in state and "conv1.weight" in state:
+        blocks = {"resnet18": (2, 2), "resnet34": (6, 3), "resnet50": (6, 3)}
+        name = resnet_name(state)
+        found = (_blocks(state, "layer3."), _blocks(state, "layer4."))
+        return name if blocks[name] == found else None
+    return _densenet(state) or _vgg(state)
+
+
+def _densenet(state: State) -> str | None:
+    keys = set(modern_names(state))
+    layer = "features.denseblock3.denselayer{}.conv2.weight"
+    for name, layers in (("201", 48), ("169", 32), ("121", 24)):
+        if layer.format(layers) in keys:
+            return f"densenet{name}"
     return None
+
+
+def _vgg(state: State) -> str | None:
+    """VGG-19 by its last convolution."""
+    if "features.1.running_mean" in state:
+        return "vgg19_bn" if "features.49.weight" in state else None
+    return "vgg19" if "features.34.weight" in state else None
 
 
 def _blocks(state: State, prefix: str) -> int:
@@ -67,4 +73,5 @@ def modern_names(state: State) -> State:
 
     Its files still say "norm.1", which Python's attribute names no longer allow.
     """
-    return {re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", k): v for k, v in state.items()}
+    old = re.compile(r"(denselayer\d+)\.(norm|conv)\.([12])\.")
+    return {old.sub(r"\1.\2\3.", key): value for key, value in state.items()}

@@ -24,6 +24,7 @@ PIXEL = "pixel_wise_classification_head"
 def draft_of(
     spec: ModelSpec, weights: State, what: str, notes: tuple[str, ...] = ()
 ) -> Draft:
+    """What is said of a network of this code, beside its weights."""
     classes = " / ".join(spec.classes)
     return Draft(
         spec=spec,
@@ -42,6 +43,7 @@ def says(source: Source, word: str) -> bool:
 
 
 def nominal(name: str, taps: tuple[str, ...] | None) -> tuple[float, ...]:
+    """Offsets of the taps as the authors place their maps."""
     encoder = build_encoder(name, taps=taps)
     return tuple(nominal_offset(stride) for stride in encoder.strides)
 
@@ -54,6 +56,7 @@ def resnet_name(state: State) -> str:
 
 
 def pixel_form(state: State) -> str:
+    """Which form of the pixel head it is."""
     if "conv1.0.weight" in state:
         return "three_layers"
     if "conv3.0.weight" in state:

@@ -96,7 +96,9 @@ def _whole_cnn(
         weights[place + key] = value
     spec = ModelSpec(
         encoder=encoder,
-        classes=answers.classes(need(state, rows, source.path).shape[0], classes_of(source)),
+        classes=answers.classes(
+            need(state, rows, source.path).shape[0], classes_of(source)
+        ),
         heads=(head,),
         offsets=nominal(encoder, None),
         preprocessing=PIXELCAM_PREPROCESSING,

@@ -29,10 +29,11 @@ def localize(
     model: Annotated[str, typer.Option(help="Name or folder of a model.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     method: Annotated[
-        list[str] | None, typer.Option(
+        list[str] | None,
+        typer.Option(
             help="Method, or METHOD@LAYER for another layer than the last; repeat "
             "for several [those that the model was made for]."
-        )
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(help="Class to localize [the most probable].")

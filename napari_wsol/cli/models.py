@@ -83,7 +83,8 @@ def import_(
     """Make an authors' checkpoint one of your models.
 
     Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are recognised by their
-    content, and torchvision's networks as a start for training. Nothing in a file is run.
+    content, and torchvision's networks as a start for training. Nothing in a file is
+    run.
     """
     from napari_wsol.zoo import import_model
 

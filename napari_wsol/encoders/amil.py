@@ -45,8 +45,8 @@ class AmilCnn(Encoder):
         ConfigError: another output stride or tap.
     """
 
-    mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
-    std: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
     output_strides: ClassVar[tuple[int, ...]] = (SIDE,)
     fixed_size: int | None = SIDE
 

@@ -18,14 +18,14 @@ from napari_wsol.gui.layers import source_of
 from napari_wsol.gui.samples import add_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
     import numpy.typing as npt
     from napari.layers import Image
 
-    from napari_wsol.gui.catalogue import Catalogue, MethodFacts
+    from napari_wsol.gui.catalogue import Catalogue
     from napari_wsol.gui.widget import WsolWidget
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
@@ -265,7 +265,8 @@ class Desk(QObject):
         if self._catalogue is None or panel.card is None:
             return
         methods = self._catalogue.methods
-        own = own_methods(panel.card, methods)
+        primary = panel.card.primary
+        own = sorted(panel.card.methods, key=lambda name: name != primary)
         if model is None or model.card != panel.card:
             # Until it is loaded nothing is known but its card.
             known = [item for item in methods if item.name in own]
@@ -370,13 +371,3 @@ class Desk(QObject):
         if self._is_eager and has_image and not reason and session.model is not None:
             self._is_eager = False
             self.localize()
-
-
-def own_methods(card: Card, methods: Iterable[MethodFacts]) -> list[str]:
-    """The methods of a card that the model was made for, its primary one first.
-
-    A card may also name read-outs that any classifier has.
-    """
-    general = {item.name for item in methods if item.reads_layers}
-    names = [x for x in card.methods if x == card.primary or x not in general]
-    return sorted(names, key=lambda name: name != card.primary)

@@ -3,7 +3,6 @@
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,17 +135,6 @@ class ImportDialog(QDialog):
         self.import_button.setToolTip(
             "Answer all questions first." if missing else "Import with these answers."
         )
-
-
-def proposed_name(path: Path) -> str:
-    """A name for the model of a file: “Best Model.pth” → “Best-Model”.
-
-    Names that all files of a kind have say nothing; then it is that of the folder.
-    """
-    from napari_wsol.zoo import UNTELLING  # asked after an import: torch is there
-
-    told = path.parent.name if path.stem in UNTELLING else path.stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", told).strip("-._") or "imported"
 
 
 def next_name(taken: str) -> str:

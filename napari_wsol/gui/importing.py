@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import UnansweredError
-from napari_wsol.gui.import_dialog import NAME, ImportDialog, next_name, proposed_name
+from napari_wsol.gui.import_dialog import NAME, ImportDialog, next_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,6 +85,8 @@ class Importer(QObject):
     def _ask(self, wish: Wish, error: UnansweredError) -> None:
         """Open the form; it does not stop the window."""
         is_taken = any(item.key == NAME for item in error.questions)
+        from napari_wsol.zoo import proposed_name  # asked after an import
+
         name = wish.name or proposed_name(wish.path)
         dialog = ImportDialog(
             f"Before “{wish.path.name}” can be imported:",

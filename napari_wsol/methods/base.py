@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from napari_wsol.errors import ConfigError, choices
+from napari_wsol.methods.heads import Head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,14 +121,14 @@ class HeadMethod(Method):
         image: NetworkInput | None = None,
     ) -> Tensor:
         del image
-        head = model.heads[self.head]
+        head = model.head(Head, self.head)
         values = head.class_maps(features)[:, target]
         if self.is_probability:
             values = values.sigmoid()
         return features.straight(values, head.map_index(features))
 
     def stride(self, model: Model, features: Features) -> float:  # noqa: D102
-        return features.strides[model.heads[self.head].map_index(features)]
+        return features.strides[model.head(Head, self.head).map_index(features)]
 
     def unavailable(self, model: Model) -> str | None:  # noqa: D102
         if self.head in model.heads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.images.preprocessing import Preprocessing
@@ -79,8 +79,8 @@ class ModelSpec:
             TypeError, ConfigError: an entry is missing, unknown or impossible.
         """
         entries = {key: _frozen(value) for key, value in values.items()}
-        table = entries.get("preprocessing")
-        if isinstance(table, Mapping):
+        table = cast("Mapping[str, Any] | None", entries.get("preprocessing"))
+        if table is not None:
             entries["preprocessing"] = Preprocessing(**table)
         return cls(**entries)  # type: ignore[arg-type]
 

@@ -81,7 +81,9 @@ def write_pcam(case, folder):
             "acc_dev_best": np.array([0.8, 0.7]),
             "loss_dev_best": 1.0,
             # VGG's unused ImageNet classifier has 100 million weights.
-            "state_dict": case.state("backbone.classifier" if "vgg" in case.name else "!"),
+            "state_dict": case.state(
+                "backbone.classifier" if "vgg" in case.name else "!"
+            ),
         },
         folder / "best1.ckpt",
     )
@@ -307,6 +309,28 @@ def test_torchvision_files_start_a_training_or_strokes(tmp_path, tissue):
     torch.save(state, tmp_path / "resnet18-f37072fd.pth")
     model = load_model(tmp_path / "resnet18-f37072fd.pth", device="cpu")
     assert model.classifier is None
-    assert torch.equal(model.encoder.state_dict()["conv1.weight"], state["conv1.weight"])
+    assert torch.equal(
+        model.encoder.state_dict()["conv1.weight"], state["conv1.weight"]
+    )
     found = localize(model, tissue, ["eigencam"])
     assert found.target == "foreground"
+
+
+def test_old_densenet_files_have_other_names(tmp_path):
+    """torchvision's DenseNet files say "norm.1" where the network says "norm1"."""
+    import re
+
+    from napari_wsol.encoders import build_encoder
+
+    encoder = build_encoder("densenet121")
+    modern = re.compile(r"(denselayer\d+)\.(norm|conv)([12])\.")
+    state = {
+        modern.sub(r"\1.\2.\3.", key): value
+        for key, value in encoder.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    state["classifier.weight"] = torch.zeros(1000, 1024)
+    torch.save(state, tmp_path / "densenet121-a639ec97.pth")
+    model = load_model(tmp_path / "densenet121-a639ec97.pth", device="cpu")
+    name = "features.denseblock4.denselayer16.conv2.weight"
+    assert torch.equal(model.encoder.state_dict()[name], encoder.state_dict()[name])
