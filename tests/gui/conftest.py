@@ -85,8 +85,7 @@ def save_layers_model(folder: Path, **changes) -> Card:
         title="Tiny layers",
         summary="A classifier with two layers.",
         spec=spec,
-        # As an imported classifier: read-outs that any has are named as well.
-        methods=("cam", "gradcam", "layercam", "scorecam"),
+        methods=("cam",),
         primary="cam",
     )
     return save_model(Model(spec), replace(card, **changes), folder / "models")

@@ -69,13 +69,6 @@ def test_ticks_stay_when_the_model_changes(bench, methods):
 
 
 @pytest.mark.usefixtures("layers_model")
-def test_read_outs_that_a_card_names_are_not_ticked_by_themselves(bench):
-    bench.open(square())
-    bench.use("layers")
-    assert bench.widget.localize_panel.method_list.ticked == ["cam"]
-
-
-@pytest.mark.usefixtures("layers_model")
 def test_a_layer_can_be_chosen_once_something_reads_layers(bench, methods):
     bench.click(methods.more_fold)
     bench.click(methods.boxes["layercam"])
