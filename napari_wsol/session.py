@@ -29,6 +29,7 @@ from napari_wsol.session_state import REFINED, SessionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Unpack
 
     import numpy.typing as npt
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
     from napari_wsol.rounds import Round
+    from napari_wsol.train_job import Training
 
 WORK = ("localize", "finetune")
 """Kinds of jobs whose answers are void once image or model change."""
@@ -57,11 +59,13 @@ class Session(SessionState):
         exported: paths written.
         job_changed: a :class:`JobStatus`.
         finetune_step: a :class:`FinetuneStep`.
+        train_step: a :class:`TrainStep`.
     """
 
     exported = Signal(object)
     job_changed = Signal(object)
     finetune_step = Signal(object)
+    train_step = Signal(object)
 
     def __init__(
         self, config: InferenceConfig | None = None, *, threads: int | None = None
@@ -163,6 +167,27 @@ class Session(SessionState):
             return zoo.import_model(Path(path), name=name, answers=answers)
 
         return self._runner.submit("Importing", work, kind="import")
+
+    def train(
+        self, recipe: Path, data: Path, out: Path | None = None, **how: Unpack[Training]
+    ) -> Future[Card]:
+        """Trains a model from image-level labels; stopped, it leaves a checkpoint.
+
+        Args:
+            recipe: what and how, a TOML file.
+            data: folder that the recipe's paths start from.
+            out: parent of the new model's folder; the user's own models by default.
+            how: initial weights, seed, whether to resume: see :class:`Training`.
+        """
+
+        def work(report: Report) -> Card:
+            from napari_wsol.train_job import run_training
+
+            how.setdefault("device", self.config.device)
+            step = self.train_step.emit
+            return run_training(recipe, data, out, how, report=report, step=step)
+
+        return self._runner.submit("Training", work, kind="train")
 
     def set_mpp(self, mpp: float | None) -> None:
         """Sets µm a level-0 pixel, where the person knows better than the file.

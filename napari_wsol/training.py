@@ -3,38 +3,80 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
+import torch
 
 from napari_wsol.checkpoints import read_state
 from napari_wsol.checkpoints.torchvision import modern_names
+from napari_wsol.devices import choose_device
 from napari_wsol.errors import ConfigError, ExportError
-from napari_wsol.evaluation import accuracy
-from napari_wsol.evaluation.pixels import PxapMeter, iou
-from napari_wsol.evaluation.references import load_references
-from napari_wsol.inference import localize
-from napari_wsol.learning.datasets import load_images
-from napari_wsol.learning.pretrain import Trainer, load_training_images
+from napari_wsol.learning.distributed import team as join_team
+from napari_wsol.learning.images_cache import load_training_images
+from napari_wsol.learning.measuring import (
+    evaluate,
+    measure,
+    methods_of,
+    split_images,
+)
+from napari_wsol.learning.pretrain import Trainer
+from napari_wsol.learning.recipe import with_seed
+from napari_wsol.learning.summary import summarize
+from napari_wsol.learning.teachers import teacher_maps
 from napari_wsol.methods.card import Card
-from napari_wsol.zoo import save_model
+from napari_wsol.zoo import load_model, read_card, save_model
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
+    from napari_wsol.learning.distributed import Team
     from napari_wsol.learning.pretrain import TrainStep
     from napari_wsol.learning.recipe import Recipe
-    from napari_wsol.methods import Model
 
-CHECKPOINT, LOG = "checkpoint.pt", "metrics.jsonl"
-MEASURED_SIDE = 224
-"""Masks are squashed to this side before pixels are pooled, as the field does."""
+CHECKPOINT, LOG, SUMMARY = "checkpoint.pt", "metrics.jsonl", "summary.json"
 
 Say = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How good the weights of a step are, on images that they do not learn from.
+
+    Attributes:
+        step: batches done.
+        values: "localization" and "classification", in percent; those that the recipe
+            has splits for.
+        best: whether these weights are the best so far.
+    """
+
+    step: int
+    values: dict[str, float]
+    best: bool
+
+
+def _ignore(_evaluation: Evaluation) -> None:
+    """An evaluation that nobody watches; the log has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who is told about a training.
+
+    Attributes:
+        say: called with (done, total, what is being done).
+        step: called after every step.
+        evaluated: called after every evaluation.
+    """
+
+    say: Say
+    step: Callable[[TrainStep], None]
+    evaluated: Callable[[Evaluation], None] = _ignore
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -53,13 +95,16 @@ def train(
     *,
     init: Path | None = None,
     resume: bool = False,
+    device: str = "auto",
     say: Say,
     step: Callable[[TrainStep], None],
+    evaluated: Callable[[Evaluation], None] = _ignore,
 ) -> Card:
     """Trains a model and writes its folder into ``out``.
 
     Stopped half-way (KeyboardInterrupt or any error in a callback), a checkpoint is
-    left from which ``resume`` goes on to the same weights.
+    left from which ``resume`` goes on to the same weights. Under ``torchrun`` each
+    process learns from a part of every batch, and the first one writes.
 
     Args:
         recipe: what and how.
@@ -67,39 +112,199 @@ def train(
         out: made if it is not there.
         init: initial weights of the encoder.
         resume: whether to go on from the checkpoint in ``out``.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps"; under ``torchrun`` with GPUs
+            "auto" is one for each process.
         say: called with (done, total, what is being done).
         step: called after every step.
+        evaluated: called after every evaluation.
 
     Raises:
         ConfigError: ``out`` holds another training and ``resume`` was not asked for.
         DatasetError, ImageError, ModelError: what cannot be read.
         ExportError: what cannot be written.
     """
-    checkpoint = out / CHECKPOINT
-    _prepare(out, recipe, resume=resume)
-    images = load_images(data / recipe.data.train, classes=recipe.data.classes)
-    loaded = load_training_images(images, recipe, say)
-    say(0, 0, "choosing seeds")
-    trainer = Trainer(recipe, loaded, read_weights(init) if init is not None else None)
-    if resume:
-        trainer.load(checkpoint)
+    with join_team() as team:
+        if team.writes:
+            _prepare(out, recipe, resume=resume)
+        team.agree(claim=True)  # nobody goes on before the folder is there
+        watcher = Watcher(say=say, step=step, evaluated=evaluated)
+        trainer = _trainer(
+            recipe, data, init, device=_device(device, team), team=team, say=say
+        )
+        if resume:
+            trainer.load(out / CHECKPOINT)
+        _learn(trainer, recipe, data, out, watcher)
+        card = None
+        if team.writes:
+            card = _finish(trainer, recipe, data, out, say)
+        team.agree(claim=True)
+        return card or read_card(out / recipe.name)
+
+
+def _device(name: str, team: Team) -> torch.device:
+    if team.world > 1:
+        if name == "auto":
+            name = f"cuda:{team.local}" if torch.cuda.is_available() else "cpu"
+        elif name != "cpu" or torch.cuda.is_available():
+            raise ConfigError(
+                "Under torchrun leave the device out: each process takes its own GPU, "
+                "or the CPU where there is none."
+            )
+    return choose_device(name)
+
+
+def _trainer(
+    recipe: Recipe,
+    data: Path,
+    init: Path | None,
+    *,
+    device: torch.device,
+    team: Team,
+    say: Say,
+) -> Trainer:
+    images = load_training_images(
+        split_images(recipe, data, recipe.data.train), recipe, say
+    )
+    maps = None
+    if recipe.seeds is not None and recipe.seeds.model:
+        teacher = load_model(recipe.seeds.model, device=str(device))
+        maps = teacher_maps(teacher, images, recipe, say)
+    say(0, 0, "choosing seeds" if recipe.seeds is not None else "preparing")
+    weights = read_weights(init) if init is not None else None
+    return Trainer(recipe, images, weights, maps=maps, device=device, team=team)
+
+
+def _learn(
+    trainer: Trainer, recipe: Recipe, data: Path, out: Path, watcher: Watcher
+) -> None:
+    """Runs the remaining steps; leaves a checkpoint whatever happens."""
+    path, team = out / CHECKPOINT, trainer.team
+    if team.writes:
+        _shorten(out / LOG, trainer)
     try:
-        with (out / LOG).open("a", encoding="utf-8") as log:
-            for progress in trainer.run():
-                log.write(json.dumps(asdict(progress)) + "\n")
+        if _is_due(trainer):  # stopped between a step and its evaluation
+            _evaluate(trainer, recipe, data, out, watcher)
+        for progress in trainer.run():
+            if team.writes:
+                _log(out, asdict(progress))
+            if _is_due(trainer):
+                _evaluate(trainer, recipe, data, out, watcher)
+            if team.writes:
                 if progress.step % recipe.train.checkpoint_every == 0:
-                    trainer.save(checkpoint)
-                step(progress)
-    except BaseException:
-        trainer.save(checkpoint)
-        raise
-    trainer.save(checkpoint)
+                    trainer.save(path)
+                watcher.step(progress)
+    finally:
+        if team.writes and not trainer.torn:  # half a step cannot be gone on from
+            trainer.save(path)
+
+
+def _is_due(trainer: Trainer) -> bool:
+    """Whether the weights as they are have still to be evaluated."""
+    every = trainer.config.evaluate_every
+    if not every or not trainer.step or trainer.judged == trainer.step:
+        return False
+    return trainer.step % every == 0 or trainer.step == trainer.config.steps
+
+
+def _evaluate(
+    trainer: Trainer, recipe: Recipe, data: Path, out: Path, watcher: Watcher
+) -> None:
+    """The first process evaluates; all learn whether to stop."""
+    if trainer.team.writes:
+        model = trainer.present_model()
+        values = evaluate(model, recipe, data, watcher.say)
+        best = trainer.judge(values.get(recipe.train.select))
+        _log(out, {"step": trainer.step, "evaluation": values, "best": best})
+        watcher.evaluated(Evaluation(step=trainer.step, values=values, best=best))
+    trainer.judged = trainer.step
+    trainer.stopped = trainer.team.agree(claim=trainer.stopped)
+
+
+def _log(out: Path, row: dict[str, object]) -> None:
+    with (out / LOG).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _shorten(path: Path, trainer: Trainer) -> None:
+    """Drops what the log says of steps that the checkpoint does not know."""
+    if not path.is_file():
+        return
+    kept: list[str] = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            row = cast("dict[str, int]", json.loads(line))
+        except json.JSONDecodeError:  # the last line of a process that was killed
+            continue
+        known = trainer.judged if "evaluation" in row else trainer.step
+        if row["step"] <= known:
+            kept.append(line)
+    path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+
+def _finish(trainer: Trainer, recipe: Recipe, data: Path, out: Path, say: Say) -> Card:
     model = trainer.finished_model()
     metrics = measure(model, recipe, data, say)
-    metrics["eigencam_explained_variance"] = round(
-        trainer.eigencam.explained if trainer.eigencam is not None else 0.0, 4
-    )
-    return save_model(model, card_of(recipe, metrics), out, recipe=recipe.text)
+    if trainer.eigencam is not None:
+        explained = round(trainer.eigencam.explained, 4)
+        metrics["eigencam_explained_variance"] = explained
+    if trainer.best is not None:
+        metrics["selected_by"] = recipe.train.select
+        metrics["selected_step"] = trainer.best.step
+    card = card_of(recipe, metrics, methods_of(model, recipe))
+    return save_model(model, card, out, recipe=recipe.text)
+
+
+def train_seeds(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    seeds: Sequence[int],
+    *,
+    init: Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    say: Say,
+    step: Callable[[TrainStep], None],
+    evaluated: Callable[[Evaluation], None] = _ignore,
+) -> dict[str, object]:
+    """Trains a model for each seed, in ``out/seed-0`` and so on, one after another.
+
+    With ``resume``, finished seeds stay as they are, and the one that was stopped goes
+    on. The arguments are those of :func:`train`.
+
+    Returns:
+        What ``out/summary.json`` holds: mean and spread of every figure of the cards.
+
+    Raises:
+        ConfigError: no seeds, one twice, or several processes.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ConfigError(f"Give different seeds, at least one, not {list(seeds)}.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("Under torchrun train one seed at a time: leave --seeds out.")
+    metrics: dict[int, Mapping[str, object]] = {}
+    for number in seeds:
+        one, folder = with_seed(recipe, number), out / f"seed-{number}"
+        if resume and (folder / recipe.name).is_dir():
+            metrics[number] = read_card(folder / recipe.name).metrics
+            continue
+        card = train(
+            one,
+            data,
+            folder,
+            init=init,
+            resume=resume and (folder / CHECKPOINT).is_file(),
+            device=device,
+            say=say,
+            step=step,
+            evaluated=evaluated,
+        )
+        metrics[number] = card.metrics
+    summary = summarize(metrics)
+    draft = out / f".{SUMMARY}.part"
+    draft.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    draft.replace(out / SUMMARY)
+    return summary
 
 
 def _prepare(out: Path, recipe: Recipe, *, resume: bool) -> None:
@@ -120,7 +325,9 @@ def _prepare(out: Path, recipe: Recipe, *, resume: bool) -> None:
         raise ExportError(f"{out} cannot be made: {error}.") from error
 
 
-def card_of(recipe: Recipe, metrics: dict[str, object]) -> Card:
+def card_of(
+    recipe: Recipe, metrics: dict[str, object], methods: Sequence[str] | None = None
+) -> Card:
     """The card: what a person wrote in the recipe, and what was measured."""
     words = {
         key: tuple(cast("list[object]", value)) if isinstance(value, list) else value
@@ -128,70 +335,15 @@ def card_of(recipe: Recipe, metrics: dict[str, object]) -> Card:
     }
     words.setdefault("title", recipe.name)
     words.setdefault("summary", "")
+    names = tuple(methods or recipe.model.heads)
     try:
         return Card(
             name=recipe.name,
             spec=recipe.model,
-            methods=recipe.model.heads,
-            primary=recipe.model.heads[-1],
+            methods=names,
+            primary=names[-1],
             metrics=metrics,
             **words,  # type: ignore[arg-type]
         )
     except TypeError as error:
         raise ConfigError(f"The recipe's [card] has a wrong entry: {error}.") from error
-
-
-def measure(model: Model, recipe: Recipe, data: Path, say: Say) -> dict[str, object]:
-    """Accuracy, and PxAP and IoU of every method on the validation masks.
-
-    Maps are of the image's true class, as in the published evaluations.
-    """
-    meters = {name: PxapMeter() for name in model.heads}
-    overlaps: dict[str, list[float]] = {name: [] for name in model.heads}
-    scores: list[list[float]] = []
-    labels: list[int] = []
-    for folder in recipe.data.validation:
-        images = load_images(data / folder, classes=recipe.data.classes)
-        masks = {item.id: item for item in load_references(data / folder)}
-        for done, sample in enumerate(images.samples):
-            say(done, len(images.samples), f"measuring on {folder}")
-            truth = sample.labels.index(1)
-            found = localize(
-                model, sample.path, target=model.classes[truth], mpp=recipe.data.mpp
-            )
-            scores.append(list(found.scores.values()))
-            labels.append(truth)
-            if sample.id not in masks:
-                continue
-            mask = _squash(masks[sample.id].mask())
-            for name, heatmap in found.heatmaps.items():
-                values = heatmap.resized((MEASURED_SIDE, MEASURED_SIDE))
-                meters[name].update(values, mask)
-                overlaps[name].append(iou(values >= 0.5, mask))
-    if not labels:
-        return {}
-    return {
-        "measured_on": f"{len(labels)} images of {', '.join(recipe.data.validation)}",
-        "accuracy_percent": round(accuracy(np.array(scores), np.array(labels)), 1),
-        "pxap_percent": {
-            name: round(meter.value(), 1)
-            for name, meter in meters.items()
-            if overlaps[name]
-        },
-        "mean_iou_at_0.5": {
-            name: round(float(np.mean(values)), 3)
-            for name, values in overlaps.items()
-            if values
-        },
-    }
-
-
-def _squash(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool → (224, 224) bool, nearest neighbour."""
-    rows = ((np.arange(MEASURED_SIDE) + 0.5) * mask.shape[0] / MEASURED_SIDE).astype(
-        int
-    )
-    columns = ((np.arange(MEASURED_SIDE) + 0.5) * mask.shape[1] / MEASURED_SIDE).astype(
-        int
-    )
-    return mask[np.ix_(rows, columns)]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import signal
 import time
 from collections import deque
+from collections.abc import Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 import typer
 from rich.console import Group
@@ -17,7 +22,12 @@ from rich.text import Text
 from napari_wsol.cli.console import errors, output
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import FrameType
+
     from napari_wsol.learning.pretrain import TrainStep
+    from napari_wsol.learning.recipe import Recipe
+    from napari_wsol.training import Evaluation
 
 ROWS = 12
 """Rows of the live table; older ones are in metrics.jsonl."""
@@ -35,59 +45,227 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where it stopped.")
     ] = False,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Several seeds, e.g. 0,1,2: one model each in OUT/seed-0, …, and a "
+            "summary of their figures [the recipe's seed]."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> None:
-    """Train a model from image-level labels. Ctrl+C saves a checkpoint and leaves."""
+    """Train a model from image-level labels. Ctrl+C saves a checkpoint and leaves.
+
+    Several GPUs: torchrun --nproc-per-node N -m napari_wsol train …
+    """
     from napari_wsol.learning.recipe import read_recipe
-    from napari_wsol.training import train as run
 
-    plan = read_recipe(recipe)
-    view = _View(plan.train.steps)
+    plan, numbers, view = read_recipe(recipe), parse_seeds(seeds), View()
+    options = Options(init=init, resume=resume, device=device)
     try:
-        with Live(console=errors, get_renderable=view.render, refresh_per_second=4):
-            card = run(
-                plan, data, out, init=init, resume=resume, say=view.say, step=view.step
-            )
+        with stopping(view), view.live():
+            result, where = _run(plan, data, out, numbers, view, options)
     except KeyboardInterrupt:
-        errors.print(
-            f"Stopped. Go on with: napari-wsol train {escape(str(recipe))} "
-            f"--data {escape(str(data))} --out {escape(str(out))} --resume"
-        )
+        again = _command(recipe, data, out, init, seeds, device)
+        errors.print(f"Stopped. Go on with: {escape(again)}", highlight=False)
         raise typer.Exit(1) from None
-    output.print(f"[bold]{escape(card.name)}[/] is in {escape(str(card.folder))}")
-    for key, value in card.metrics.items():
-        output.print(f"{escape(key)}: {escape(str(value))}")
+    if not _is_first():
+        return
+    output.print(f"[bold]{escape(plan.name)}[/] is in {escape(str(where))}")
+    for key, value in _lines(result):
+        output.print(f"{escape(key)}: {escape(value)}")
 
 
-class _View:
-    """The live table: losses, accuracy and time left."""
+class Options(TypedDict):
+    """What one training and those of several seeds are told alike."""
 
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
+    init: Path | None
+    resume: bool
+    device: str
+
+
+def _run(
+    plan: Recipe, data: Path, out: Path, seeds: list[int], view: View, options: Options
+) -> tuple[Mapping[str, object], Path]:
+    """The figures, and where the model is or the models are."""
+    from napari_wsol.training import train, train_seeds
+
+    if seeds:
+        summary = train_seeds(
+            plan,
+            data,
+            out,
+            seeds,
+            say=view.say,
+            step=view.step,
+            evaluated=view.evaluated,
+            **options,
+        )
+        return summary, out
+    card = train(
+        plan,
+        data,
+        out,
+        say=view.say,
+        step=view.step,
+        evaluated=view.evaluated,
+        **options,
+    )
+    return card.metrics, card.folder
+
+
+def parse_seeds(text: str | None) -> list[int]:
+    """The seeds of “0,1,2”; none where it was not given.
+
+    Raises:
+        typer.BadParameter: something else.
+    """
+    if text is None:
+        return []
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise typer.BadParameter(
+            f"Seeds are whole numbers with commas, like 0,1,2, not “{text}”.",
+            param_hint="--seeds",
+        )
+    return [int(part) for part in parts]
+
+
+def _is_first() -> bool:
+    """Whether this process reports: of those that train together, one does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _lines(result: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What is printed of a card's metrics, or of the summary of several seeds."""
+    figures = result.get("figures")
+    if not isinstance(figures, Mapping):
+        return [(key, str(value)) for key, value in result.items()]
+    items = cast("Mapping[str, Mapping[str, float]]", figures).items()
+    return [
+        (key, f"{item['mean']:g} ± {item['std']:g} (mean and deviation of the seeds)")
+        for key, item in items
+    ]
+
+
+def _command(
+    recipe: Path,
+    data: Path,
+    out: Path,
+    init: Path | None,
+    seeds: str | None,
+    device: str,
+) -> str:
+    """What to type to go on: all that was given, or the numbers would be others."""
+    words = ["napari-wsol", "train", str(recipe), "--data", str(data)]
+    words += ["--out", str(out)]
+    words += ["--init", str(init)] if init is not None else []
+    words += ["--seeds", seeds] if seeds is not None else []
+    words += ["--device", device] if device != "auto" else []
+    return shlex.join([*words, "--resume"])
+
+
+@contextmanager
+def stopping(view: View) -> Generator[None]:
+    """Ctrl+C, or a request to end, stops after the step; a second one at once."""
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if view.is_stopping:
+            raise KeyboardInterrupt
+        view.is_stopping = True
+
+    for kind in kinds:
+        signal.signal(kind, stop)
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+class View:
+    """The live table: losses, accuracy, evaluations and time left.
+
+    Attributes:
+        is_stopping: whether the training shall stop at the next occasion, between two
+            steps, where nothing is lost.
+    """
+
+    def __init__(self) -> None:
+        self.is_stopping = False
         self._rows: deque[TrainStep] = deque(maxlen=ROWS)
+        self._evaluations: deque[Evaluation] = deque(maxlen=ROWS)
         self._status = "starting"
         self._started: tuple[float, int] | None = None
 
+    def live(self) -> Live | nullcontext[None]:
+        """Shows it on standard error while it lasts, by one of several processes."""
+        if not _is_first():
+            return nullcontext()
+        return Live(console=errors, get_renderable=self.render, refresh_per_second=4)
+
     def say(self, done: int, total: int, text: str) -> None:
         """What is being done beside the steps."""
+        self._check()
         self._status = f"{text} {done}/{total}" if total else text
 
     def step(self, progress: TrainStep) -> None:
         """One more row."""
         now = time.monotonic()
-        if self._started is None:
+        if self._started is None or progress.step <= self._started[1]:
             self._started = (now, progress.step)
         self._rows.append(progress)
         done = progress.step - self._started[1]
-        left = (
-            (progress.steps - progress.step) * (now - self._started[0]) / max(done, 1)
+        left = progress.steps - progress.step
+        seconds = left * (now - self._started[0]) / max(done, 1)
+        self._status = (
+            f"step {progress.step}/{progress.steps}, epoch {progress.epoch}, "
+            + (f"{duration(seconds)} left" if done else "estimating")
         )
-        self._status = f"step {progress.step}/{progress.steps}, {left:.0f} s left"
+        self._check()
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """One more evaluation."""
+        self._evaluations.append(evaluation)
+
+    def _check(self) -> None:
+        if self.is_stopping:
+            raise KeyboardInterrupt
 
     def render(self) -> Group:
-        """The table as it is now."""
+        """The tables as they are now."""
+        status = f"{self._status}; stopping" if self.is_stopping else self._status
+        tables = [self._steps()]
+        if self._evaluations:
+            tables.append(self._scores())
+        return Group(*tables, Text(status))
+
+    def _steps(self) -> Table:
         names = list(self._rows[-1].losses) if self._rows else []
-        table = Table("step", *(f"loss {name}" for name in names), "accuracy")
+        table = Table("step", "epoch", *(f"loss {name}" for name in names), "accuracy")
         for row in self._rows:
             values = [f"{row.losses[name]:.4f}" for name in names]
-            table.add_row(str(row.step), *values, f"{row.accuracy:.2f}")
-        return Group(table, Text(self._status))
+            right = "" if row.accuracy is None else f"{row.accuracy:.2f}"
+            table.add_row(str(row.step), str(row.epoch), *values, right)
+        return table
+
+    def _scores(self) -> Table:
+        names = list(self._evaluations[-1].values)
+        table = Table("after step", *(f"{name} %" for name in names), "best")
+        for row in self._evaluations:
+            values = [f"{row.values[name]:.1f}" for name in names]
+            table.add_row(str(row.step), *values, "yes" if row.best else "")
+        return table
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: 42 s, 3:07 min, 1:02 h."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d} h"

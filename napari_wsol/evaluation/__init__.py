@@ -1,7 +1,14 @@
 """The field's metrics. Only this part of the program may look at masks and boxes."""
 
-from napari_wsol.evaluation.boxes import BoxAccuracy, max_box_acc
-from napari_wsol.evaluation.classification import accuracy
+from napari_wsol.evaluation.bootstrap import Bootstrap, Estimate
+from napari_wsol.evaluation.boxes import BoxAccuracy, BoxAccuracyMeter, max_box_acc
+from napari_wsol.evaluation.classification import (
+    ClassificationMeter,
+    ClassificationScore,
+    accuracy,
+    roc_auc,
+)
+from napari_wsol.evaluation.faithfulness import Faithfulness, insertion_deletion
 from napari_wsol.evaluation.pixels import (
     PixelCurve,
     PxapMeter,
@@ -12,26 +19,46 @@ from napari_wsol.evaluation.pixels import (
     pxap,
 )
 from napari_wsol.evaluation.points import (
+    HitMeter,
     LocalizationScore,
     iobb,
     point_localization,
+    pointing_game,
 )
 from napari_wsol.evaluation.references import Reference, load_references
+from napari_wsol.evaluation.regions import (
+    RegionMeter,
+    RegionScore,
+    region_localization,
+)
 
 __all__ = [
+    "Bootstrap",
     "BoxAccuracy",
+    "BoxAccuracyMeter",
+    "ClassificationMeter",
+    "ClassificationScore",
+    "Estimate",
+    "Faithfulness",
+    "HitMeter",
     "LocalizationScore",
     "PixelCurve",
     "PxapMeter",
     "Reference",
+    "RegionMeter",
+    "RegionScore",
     "accuracy",
     "best_threshold",
     "dice",
+    "insertion_deletion",
     "iobb",
     "iou",
     "load_references",
     "max_box_acc",
     "pixel_curve",
     "point_localization",
+    "pointing_game",
     "pxap",
+    "region_localization",
+    "roc_auc",
 ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_wsol.evaluation.bootstrap import Bootstrap, Estimate
     from napari_wsol.evaluation.scores import BoolArray, FloatArray, ScoreMap
 
     Boxes = npt.NDArray[np.int64]
@@ -71,19 +72,102 @@ def max_box_acc(
         ImageError: when heatmaps and boxes do not fit together.
     """
     check_same_length(heatmaps=heatmaps, **{"lists of boxes": boxes})
-    levels: FloatArray = np.arange(thresholds, dtype=np.float64) * (1 / thresholds)
-    best = np.stack(
-        [
-            _best_ious(scores_on(heatmap), _as_boxes(wanted), levels, all_contours)
-            for heatmap, wanted in zip(heatmaps, boxes, strict=True)
-        ]
-    )
-    curves = {iou: 100.0 * np.mean(best >= iou, axis=0) for iou in ious}
-    return BoxAccuracy(
-        accuracy={iou: float(curve.max()) for iou, curve in curves.items()},
-        threshold={iou: float(levels[curve.argmax()]) for iou, curve in curves.items()},
-        curves=curves,
-    )
+    meter = BoxAccuracyMeter(ious, all_contours=all_contours, thresholds=thresholds)
+    for heatmap, wanted in zip(heatmaps, boxes, strict=True):
+        meter.update(heatmap, wanted)
+    return meter.value()
+
+
+class BoxAccuracyMeter:
+    """MaxBoxAcc image by image; keeps one bit for each IoU and threshold of an image.
+
+    Args:
+        ious: what counts as fitting.
+        all_contours: the best box of any contour counts (V2), else that of the
+            contour with the largest area.
+        thresholds: number of cuts, evenly over each map's range.
+    """
+
+    def __init__(
+        self,
+        ious: Sequence[float] = (0.3, 0.5, 0.7),
+        *,
+        all_contours: bool = True,
+        thresholds: int = 100,
+    ) -> None:
+        self._ious = tuple(ious)
+        self._all_contours = all_contours
+        self._levels: FloatArray = np.arange(thresholds, dtype=np.float64) * (
+            1 / thresholds
+        )
+        self._fits: list[npt.NDArray[np.uint8]] = []
+
+    def update(
+        self,
+        heatmap: ScoreMap,
+        boxes: npt.ArrayLike,
+        *,
+        shape: tuple[int, int] | None = None,
+    ) -> None:
+        """Add one image, or one class of an image.
+
+        Args:
+            heatmap: values in [0, 1].
+            boxes: (n, 4) of x0, y0, x1, y1, last pixels included.
+            shape: (H, W) that the boxes lie in; None takes that of the heatmap.
+
+        Raises:
+            ImageError: when heatmap and boxes do not fit together.
+        """
+        best = _best_ious(
+            scores_on(heatmap, shape),
+            _as_boxes(boxes),
+            self._levels,
+            self._all_contours,
+        )
+        wanted = np.array(self._ious)[:, None]
+        self._fits.append(np.packbits(best >= wanted))
+
+    def value(self) -> BoxAccuracy:
+        """The figures of all images so far.
+
+        Raises:
+            ImageError: when there was none.
+        """
+        fits = self._all()
+        curves = dict(zip(self._ious, 100.0 * fits.mean(axis=0), strict=True))
+        return BoxAccuracy(
+            accuracy={iou: float(curve.max()) for iou, curve in curves.items()},
+            threshold={
+                iou: float(self._levels[curve.argmax()])
+                for iou, curve in curves.items()
+            },
+            curves=curves,
+        )
+
+    def estimate(self, draw: Bootstrap) -> Estimate:
+        """The mean over the IoUs, in percent, and its interval.
+
+        Raises:
+            ImageError: when there was no image.
+        """
+        fits = self._all()
+        flat = fits.reshape(len(fits), -1).astype(np.float64)
+
+        def statistic(weights: FloatArray) -> FloatArray:
+            shares = weights @ flat / weights.sum(axis=1, keepdims=True)
+            curves = shares.reshape(len(weights), *fits.shape[1:])
+            return 100.0 * curves.max(axis=2).mean(axis=1)
+
+        return draw.estimate(len(fits), statistic)
+
+    def _all(self) -> BoolArray:
+        """(N, ious, thresholds) whether an image's box fits."""
+        check_same_length(boxes=self._fits)
+        shape = (len(self._ious), len(self._levels))
+        bits = np.stack(self._fits)
+        flat = np.unpackbits(bits, axis=1, count=shape[0] * shape[1])
+        return flat.reshape(-1, *shape).astype(np.bool_)
 
 
 def _as_boxes(boxes: npt.ArrayLike) -> FloatArray:
@@ -116,17 +200,21 @@ def _contour_boxes(mask: BoolArray, all_contours: bool) -> Boxes:
     As in the published code a box ends one pixel after the contour, where the image
     goes on; an empty mask has the box of one pixel in the corner.
     """
-    pieces = _pieces(mask, _CORNERS)
-    if not pieces:
+    labels, places = _pieces(mask, _CORNERS)
+    if not places:
         return np.zeros((1, 4), np.int64)
     if all_contours:
         # A hole's contour runs over the foreground around it.
-        boxes = [_box(place, 0) for place, _ in pieces]
+        boxes = [_box(place, 0) for place in places]
         boxes += [_box(place, 1) for place in _holes(mask)]
     else:
+        areas = [
+            _contour_area(labels[place] == number)
+            for number, place in enumerate(places, start=1)
+        ]
         # The last of equals: OpenCV lists contours from the bottom up.
-        place, _ = max(reversed(pieces), key=lambda piece: _contour_area(piece[1]))
-        boxes = [_box(place, 0)]
+        largest = max(reversed(range(len(areas))), key=areas.__getitem__)
+        boxes = [_box(places[largest], 0)]
     height, width = mask.shape
     return np.minimum(boxes, [width - 1, height - 1, width - 1, height - 1])
 
@@ -143,19 +231,18 @@ def _box(place: tuple[slice, slice], margin: int) -> tuple[int, int, int, int]:
 
 def _pieces(
     mask: BoolArray, structure: BoolArray | None
-) -> list[tuple[tuple[slice, slice], BoolArray]]:
+) -> tuple[npt.NDArray[np.int32], list[tuple[slice, slice]]]:
+    """Connected pieces: their numbers from 1 on the grid, and where each lies."""
     labels = np.empty(mask.shape, np.int32)
     ndimage.label(mask, structure, output=labels)
     places = cast("list[tuple[slice, slice]]", ndimage.find_objects(labels))
-    return [
-        (place, labels[place] == number) for number, place in enumerate(places, start=1)
-    ]
+    return labels, places
 
 
 def _holes(mask: BoolArray) -> list[tuple[slice, slice]]:
     """Background that no edge-to-edge path joins to what is outside the image."""
     outside = np.pad(~mask, 1, constant_values=True)
-    places = [place for place, _ in _pieces(outside, None)]
+    _, places = _pieces(outside, None)
     # The first piece is the frame; the padding shifted all others by one.
     return [
         (slice(r.start - 1, r.stop - 1), slice(c.start - 1, c.stop - 1))

@@ -1,15 +1,22 @@
-"""How often the image's class is right."""
+"""How often the image's class is right, and how well scores order the images."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_wsol.errors import ImageError
+from napari_wsol.evaluation.bootstrap import mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy.typing as npt
+
+    from napari_wsol.evaluation.bootstrap import Bootstrap, Estimate
+    from napari_wsol.evaluation.scores import BoolArray, FloatArray
 
 
 def accuracy(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -41,3 +48,136 @@ def accuracy(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         )
     picked = np.take_along_axis(truth, given.argmax(axis=1)[:, None], axis=1)
     return float(100.0 * np.mean(picked > 0))
+
+
+def roc_auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Area under the ROC curve, 0 to 1: how often a positive image scores higher.
+
+    A tie of a positive and a negative image counts one half (Hanley and McNeil 1982).
+
+    Args:
+        scores: (N,), larger is more likely.
+        labels: (N,) 0 or 1.
+
+    Raises:
+        ImageError: the two do not fit, or all labels are the same.
+    """
+    given = np.asarray(scores, np.float64)
+    truth = np.asarray(labels) > 0
+    if given.ndim != 1 or given.shape != truth.shape or not np.isfinite(given).all():
+        raise ImageError(
+            f"Scores have the shape {given.shape} and labels {truth.shape}. Pass one "
+            "finite score and one label of 0 or 1 for every image."
+        )
+    if truth.all() or not truth.any():
+        raise ImageError(
+            "A ROC curve needs images with and without the class; these are all alike."
+        )
+    return float(_areas(given, truth, np.ones((1, len(given))))[0])
+
+
+def _areas(scores: FloatArray, truth: BoolArray, weights: FloatArray) -> FloatArray:
+    """(b,) area under the ROC curve with every image that often; NaN without both."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)
+    drawn, positive = weights[:, order], truth[order]
+    gained = np.add.reduceat(drawn * positive, starts, axis=1)
+    lost = np.add.reduceat(drawn * ~positive, starts, axis=1)
+    below = np.cumsum(lost, axis=1) - lost
+    pairs = gained.sum(axis=1) * lost.sum(axis=1)
+    area = np.sum(gained * (below + lost / 2), axis=1) / np.maximum(pairs, 1)
+    return np.where(pairs > 0, area, np.nan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationScore:
+    """How well the images' classes are told.
+
+    Attributes:
+        accuracy: percent; None where images may have several classes.
+        auc: area under the ROC curve, 0 to 1, of each class that some images show and
+            some do not.
+        macro_auc: their mean; None where there is none.
+    """
+
+    accuracy: Estimate | None
+    auc: Mapping[str, Estimate]
+    macro_auc: Estimate | None
+
+
+class ClassificationMeter:
+    """Scores and labels image by image; keeps K numbers of each.
+
+    Args:
+        classes: names.
+        multi_label: whether images may have none or several of them.
+    """
+
+    def __init__(self, classes: Sequence[str], *, multi_label: bool) -> None:
+        self._classes = tuple(classes)
+        self._multi_label = multi_label
+        self._scores: list[FloatArray] = []
+        self._labels: list[BoolArray] = []
+
+    @property
+    def images(self) -> int:
+        """How many images were added."""
+        return len(self._scores)
+
+    def update(self, scores: Sequence[float], labels: Sequence[int]) -> None:
+        """Add one image.
+
+        Args:
+            scores: one a class.
+            labels: 0 or 1 a class.
+
+        Raises:
+            ImageError: they are not as many as classes.
+        """
+        if not len(scores) == len(labels) == len(self._classes):
+            raise ImageError(
+                f"There are {len(scores)} scores and {len(labels)} labels for "
+                f"{len(self._classes)} classes. Pass one of each for every class."
+            )
+        self._scores.append(np.asarray(scores, np.float64))
+        self._labels.append(np.asarray(labels) > 0)
+
+    def value(self, draw: Bootstrap) -> ClassificationScore:
+        """The figures so far, with intervals.
+
+        Raises:
+            ImageError: there was no image.
+        """
+        if not self._scores:
+            raise ImageError("There are no images to evaluate. Pass at least one.")
+        scores = np.stack(self._scores)
+        labels = np.stack(self._labels)
+        right = np.take_along_axis(labels, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
+        known = [
+            place
+            for place in range(len(self._classes))
+            if labels[:, place].any() and not labels[:, place].all()
+        ]
+
+        def areas(places: list[int], weights: FloatArray) -> FloatArray:
+            each = [_areas(scores[:, k], labels[:, k], weights) for k in places]
+            # A rare class may be missing in a draw: the others count then.
+            found = np.isfinite(each)
+            total = np.where(found, each, 0.0).sum(axis=0)
+            count = found.sum(axis=0)
+            return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+        return ClassificationScore(
+            accuracy=None
+            if self._multi_label
+            else mean(right.astype(np.float64), draw).times(100.0),
+            auc={
+                self._classes[place]: draw.estimate(
+                    len(scores), lambda weights, place=place: areas([place], weights)
+                )
+                for place in known
+            },
+            macro_auc=draw.estimate(len(scores), lambda weights: areas(known, weights))
+            if known
+            else None,
+        )

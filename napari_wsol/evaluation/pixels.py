@@ -8,6 +8,9 @@ is the true one; their code reports its mirror image.
 
 from __future__ import annotations
 
+import io
+import tempfile
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,13 +26,20 @@ from napari_wsol.evaluation.scores import (
 from napari_wsol.images.heatmap import Heatmap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
+    from napari_wsol.evaluation.bootstrap import Bootstrap, Estimate
     from napari_wsol.evaluation.scores import AnyMask, BoolArray, FloatArray, ScoreMap
 
     Counts = npt.NDArray[np.int64]
+
+SPOOL_BYTES = 16_000_000
+"""Histograms of single images that are kept in memory, about 2000 images."""
+
+_BLOCK = 256
+"""Images whose histograms are read at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +53,7 @@ class PixelCurve:
         thresholds: 1, then down to 0.
         precision: share of the predicted pixels that are right; 1 where none is.
         recall: share of the foreground that is found.
+        iou: of the foreground.
         mean_iou: mean of the IoU of foreground and of background.
         dice: of the foreground.
     """
@@ -50,6 +61,7 @@ class PixelCurve:
     thresholds: FloatArray
     precision: FloatArray
     recall: FloatArray
+    iou: FloatArray
     mean_iou: FloatArray
     dice: FloatArray
 
@@ -64,9 +76,17 @@ class PixelCurve:
         """Index of the threshold with the best mean IoU; the highest of equals."""
         return int(np.argmax(self.mean_iou))
 
+    def nearest(self, threshold: float) -> int:
+        """Index of the threshold that is nearest to a given one."""
+        return int(np.argmin(np.abs(self.thresholds - threshold)))
+
 
 class PxapMeter:
     """Pools the pixels of a data set image by image; keeps histograms only.
+
+    Memory does not grow with the images: each leaves two histograms (8 kB with 1000
+    bins) for the intervals and the figures of single images, and beyond
+    ``SPOOL_BYTES`` these go to a temporary file.
 
     Args:
         bins: number of thresholds in [0, 1); 1000 in the literature.
@@ -78,6 +98,15 @@ class PxapMeter:
         self._edges = np.append(np.arange(bins) * (1 / bins), [1.0, 2.0])
         self._true = np.zeros(bins + 1, np.int64)
         self._false = np.zeros(bins + 1, np.int64)
+        # Closed with the meter, so no context manager.
+        self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        self._images = 0
+
+    @property
+    def images(self) -> int:
+        """How many images were added."""
+        return self._images
 
     def update(
         self, heatmap: ScoreMap, mask: AnyMask, ignore: AnyMask | None = None
@@ -95,8 +124,13 @@ class PxapMeter:
         truth = as_mask(mask)
         scores = scores_on(heatmap, truth.shape)
         counts = counted(truth, ignore)
-        self._true += self._histogram(scores[truth])
-        self._false += self._histogram(scores[counts & ~truth])
+        true = self._histogram(scores[truth])
+        false = self._histogram(scores[counts & ~truth])
+        self._true += true
+        self._false += false
+        self._file.seek(0, io.SEEK_END)
+        self._file.write(np.stack([true, false]).astype(np.uint32).tobytes())
+        self._images += 1
 
     def _histogram(self, scores: FloatArray) -> Counts:
         """As np.histogram with these edges, ten times faster."""
@@ -127,6 +161,7 @@ class PxapMeter:
             thresholds=self._edges[-2::-1],
             precision=_ratio(tp, tp + fp),
             recall=tp / foreground,
+            iou=iou,
             mean_iou=(iou + background_iou) / 2,
             dice=_ratio(2 * tp, 2 * tp + fp + fn),
         )
@@ -138,6 +173,61 @@ class PxapMeter:
             ImageError: when no image had any foreground.
         """
         return self.curve().pxap
+
+    def estimate(self, draw: Bootstrap) -> Estimate:
+        """PxAP in percent and its interval, images drawn with replacement.
+
+        Raises:
+            ImageError: when no image had any foreground.
+        """
+        self.curve()  # says so where there is no foreground
+        return draw.estimate(self._images, self._areas)
+
+    def overlaps(self, threshold: float) -> tuple[FloatArray, FloatArray]:
+        """IoU and Dice of each image, (N,) each, in the order they were added.
+
+        Two empty masks agree: 1.
+
+        Args:
+            threshold: foreground is at or above it; the nearest of the curve's.
+        """
+        start = round(threshold * (len(self._true) - 1))
+        found = [
+            np.stack([block[..., start:].sum(-1), block.sum(-1)], axis=-1)
+            for block in self._blocks()
+        ]
+        counts = np.concatenate(found) if found else np.zeros((0, 2, 2), np.int64)
+        tp, foreground = counts[:, 0, 0], counts[:, 0, 1]
+        fp = counts[:, 1, 0]
+        return (
+            _ratio(tp, foreground + fp),
+            _ratio(2 * tp, tp + fp + foreground),
+        )
+
+    def _blocks(self) -> Iterator[Counts]:
+        """(n, 2, bins + 1): histograms of foreground and background, in order."""
+        size = 2 * len(self._true) * 4
+        self._file.seek(0)
+        while data := self._file.read(_BLOCK * size):
+            block = np.frombuffer(data, np.uint32).reshape(-1, 2, len(self._true))
+            yield block.astype(np.int64)
+
+    def _areas(self, weights: FloatArray) -> FloatArray:
+        """(b,) PxAP in percent of data sets with every image that often."""
+        bins = len(self._true)
+        pooled = np.zeros((len(weights), 2 * bins))
+        start = 0
+        for block in self._blocks():
+            part = weights[:, start : start + len(block)]
+            pooled += part @ block.reshape(len(block), -1).astype(np.float64)
+            start += len(block)
+        tp = np.cumsum(pooled[:, bins - 1 :: -1], axis=1)
+        fp = np.cumsum(pooled[:, : bins - 1 : -1], axis=1)
+        foreground = tp[:, -1:]
+        precision = tp / np.maximum(tp + fp, 1)
+        gained = np.diff(tp, prepend=0.0, axis=1) / np.maximum(foreground, 1)
+        area = 100.0 * np.sum(precision * gained, axis=1)
+        return np.where(foreground[:, 0] > 0, area, np.nan)
 
 
 def _ratio(part: Counts, whole: Counts) -> FloatArray:

@@ -104,6 +104,24 @@ def as_mask(mask: AnyMask) -> BoolArray:
     return numbers > 0
 
 
+def squash(mask: BoolArray, shape: tuple[int, int]) -> BoolArray:
+    """A mask on another grid over the whole image: the pixel under each cell's centre.
+
+    The field compares at 224 × 224, whatever an image's size and aspect.
+
+    Args:
+        mask: (H, W).
+        shape: rows and columns.
+    """
+    if mask.shape == shape:
+        return mask
+    rows, columns = (
+        ((np.arange(count) + 0.5) * length / count).astype(np.int64)
+        for count, length in zip(shape, mask.shape, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
+
+
 def counted(mask: BoolArray, ignore: AnyMask | None) -> BoolArray:
     """Pixels that count: all but the ignored ones; foreground always does.
 

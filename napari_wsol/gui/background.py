@@ -36,6 +36,12 @@ class Background(QObject):
         future = self._pool.submit(question)
         future.add_done_callback(lambda done: self._tell(number, done))
 
+    def follow(self, future: Future) -> None:
+        """Tell of the end of a job that runs elsewhere; not if it never began."""
+        self.latest += 1
+        number = self.latest
+        future.add_done_callback(lambda done: self._tell(number, done))
+
     def close(self) -> None:
         """No more answers."""
         self._closed = True

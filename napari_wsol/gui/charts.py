@@ -1,22 +1,31 @@
-"""The loss of a refinement as a small curve, and its rounds as dots to go back to."""
+"""How a refinement or a training goes, as curves; rounds as dots to go back to."""
 
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QSizePolicy, QToolButton, QWidget
 
-from napari_wsol.gui.colours import FOREGROUND
+from napari_wsol.gui.colours import FOREGROUND, SERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from qtpy.QtCore import QRect
     from qtpy.QtGui import QPaintEvent
 
     from napari_wsol.rounds import Round
+
+
+SMOOTHING = 0.2
+"""Weight of the newest value in the running mean that is drawn."""
+
+
+MIDDLE_LEFT = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
 
 
 class LossCurve(QWidget):
@@ -66,24 +75,164 @@ class LossCurve(QWidget):
         area = self.rect().adjusted(2, 4, -44, -4)
         painter.setPen(QPen(faint, 1))
         painter.drawLine(area.bottomLeft(), area.bottomRight())
-        middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
         if len(self._loss) < 2:
-            painter.drawText(area, middle, "The loss is drawn here while it refines.")
-            return
-        low, high = min(self._loss), max(self._loss)
-        span = (high - low) or 1.0
-        points = [
-            QPointF(
-                area.left() + area.width() * k / (len(self._loss) - 1),
-                area.bottom() - area.height() * (loss - low) / span,
+            painter.drawText(
+                area, MIDDLE_LEFT, "The loss is drawn here while it refines."
             )
-            for k, loss in enumerate(self._loss)
-        ]
+            return
+        span = (min(self._loss), max(self._loss))
         painter.setPen(QPen(QColor(FOREGROUND), 2))
-        painter.drawPolyline(QPolygonF(points))
+        painter.drawPolyline(polygon(self._loss, area, span, len(self._loss)))
         painter.setPen(QPen(text, 1))
         beside = self.rect().adjusted(area.right() + 6, 0, 0, 0)
-        painter.drawText(beside, middle, f"{self._loss[-1]:.2f}")
+        painter.drawText(beside, MIDDLE_LEFT, f"{self._loss[-1]:.2f}")
+
+
+class Curves(QWidget):
+    """Named curves over the steps of a training, each with its latest value.
+
+    A batch's values jump; the thick line is their running mean.
+
+    Args:
+        title: what is drawn.
+        limits: lowest and highest value of the axis; those of the values if None.
+        colours: the first one to take of the series.
+        parent: widget that holds it.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        limits: tuple[float, float] | None = None,
+        colours: int = 0,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._title = title
+        self._limits = limits
+        self._colours = SERIES[colours:] + SERIES[:colours]
+        self._values: dict[str, list[float]] = {}
+        self._means: dict[str, list[float]] = {}
+        self._steps = 0
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+
+    @property
+    def values(self) -> dict[str, tuple[float, ...]]:
+        """What is drawn, by name."""
+        return {name: tuple(values) for name, values in self._values.items()}
+
+    def sizeHint(self) -> QSize:
+        """Wide and flat."""
+        return QSize(240, max(84, self.minimumSizeHint().height()))
+
+    def minimumSizeHint(self) -> QSize:
+        """A line of words for each curve."""
+        high = self.fontMetrics().height()
+        return QSize(200, 12 + high * (1 + max(3, len(self._values))))
+
+    def start(self, steps: int = 0) -> None:
+        """Empty again, for so many steps."""
+        self._values.clear()
+        self._means.clear()
+        self._steps = steps
+        self.update()
+
+    def set_steps(self, steps: int) -> None:
+        """How long the axis is."""
+        self._steps = steps
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """One step further."""
+        known = len(self._values)
+        for name, value in values.items():
+            means = self._means.setdefault(name, [])
+            self._values.setdefault(name, []).append(value)
+            last = means[-1] if means else value
+            fits = math.isfinite(value)
+            means.append(last + SMOOTHING * (value - last) if fits else last)
+        if len(self._values) != known:
+            self.updateGeometry()
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw axes, curves and their names with the latest values."""
+        del event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        text, metrics = self.palette().text().color(), painter.fontMetrics()
+        high = metrics.height()
+        painter.setPen(QPen(text, 1))
+        painter.drawText(0, 0, self.width(), high, MIDDLE_LEFT, self._title)
+        words = {name: f"{name} {means[-1]:.2f}" for name, means in self._means.items()}
+        wide = max(map(metrics.horizontalAdvance, words.values()), default=0)
+        margin = metrics.horizontalAdvance("0.0000")
+        span = self._limits or self._span()
+        area = self.rect().adjusted(margin, high + 4, -wide - 30, -4)
+        self._draw_axes(painter, area, span)
+        for place, (name, means) in enumerate(self._means.items()):
+            colour = QColor(self._colours[place % len(self._colours)])
+            row = area.top() + place * high
+            painter.setPen(QPen(text, 1))
+            painter.drawText(
+                area.right() + 26, row, wide, high, MIDDLE_LEFT, words[name]
+            )
+            steps = max(self._steps, len(means))
+            painter.setPen(QPen(colour, 2))
+            key = QPointF(area.right() + 8, row + high / 2)
+            painter.drawLine(key, key + QPointF(12, 0))
+            painter.drawPolyline(polygon(means, area, span, steps))
+            colour.setAlpha(90)
+            painter.setPen(QPen(colour, 1))
+            painter.drawPolyline(polygon(self._values[name], area, span, steps))
+
+    def _draw_axes(
+        self, painter: QPainter, area: QRect, span: tuple[float, float]
+    ) -> None:
+        faint = QColor(self.palette().text().color())
+        faint.setAlpha(150)
+        painter.setPen(QPen(faint, 1))
+        painter.drawLine(area.bottomLeft(), area.bottomRight())
+        painter.drawLine(area.bottomLeft(), area.topLeft())
+        high = painter.fontMetrics().height()
+        right = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
+        for value, y in (
+            (span[1], area.top() - 3),
+            (span[0], area.bottom() - high + 3),
+        ):
+            painter.drawText(0, y, area.left() - 5, high, right, f"{value:.2g}")
+
+    def _span(self) -> tuple[float, float]:
+        every = [x for values in self._values.values() for x in values]
+        known = [x for x in every if math.isfinite(x)]
+        return (min(known), max(known)) if known else (0.0, 1.0)
+
+
+def polygon(
+    values: Sequence[float], area: QRect, span: tuple[float, float], steps: int
+) -> QPolygonF:
+    """A curve inside an area, from the left; no more points than can be seen.
+
+    Args:
+        values: of each step; what is no number is left out.
+        area: where it is drawn.
+        span: values at the bottom and the top.
+        steps: at the right edge.
+    """
+    low, high = span
+    jump = max(1, len(values) // max(1, 2 * area.width()))
+    across, up = max(1, steps - 1), (high - low) or 1.0
+    places = range(0, len(values), jump)
+    return QPolygonF(
+        [
+            QPointF(
+                area.left() + area.width() * place / across,
+                area.bottom() - area.height() * (values[place] - low) / up,
+            )
+            for place in places
+            if math.isfinite(values[place])
+        ]
+    )
 
 
 class RoundDots(QScrollArea):

@@ -20,6 +20,9 @@ FOREGROUND = "#e69f00"
 BACKGROUND = "#0072b2"
 """Blue of the same set: “this is not”."""
 
+SERIES = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
+"""Colours of the same set for curves in one chart, told apart on dark and light."""
+
 EVIDENCE = "magma"
 """Perceptually uniform, dark where there is no evidence; unlike inferno it never takes
 the orange of the strokes and contours."""

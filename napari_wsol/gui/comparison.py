@@ -15,6 +15,8 @@ from napari_wsol.gui.compare_panel import EMPTY
 from napari_wsol.gui.probe_table import summary_words
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from napari_wsol.export import Region
     from napari_wsol.gui.threshold import Threshold
     from napari_wsol.gui.widget import WsolWidget
@@ -37,6 +39,8 @@ class Comparison(QObject):
         self._compare = window.compare_panel
         self._export = window.export_panel
         self._titles: dict[str, str] = {}
+        self.exporting: list[Future] = []
+        """The latest export, done or not."""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(150)
@@ -102,7 +106,8 @@ class Comparison(QObject):
         if config is None:
             self.failed.emit("Localize first; then there is something to export.")
             return
-        self._session.export(self._export.folder, config=config)
+        future = self._session.export(self._export.folder, config=config)
+        self.exporting = [future]
 
     def _show_methods(self) -> None:
         have = {

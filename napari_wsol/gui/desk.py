@@ -15,7 +15,9 @@ from napari_wsol.gui.comparison import Comparison
 from napari_wsol.gui.export_panel import short_names
 from napari_wsol.gui.importing import Importer
 from napari_wsol.gui.layers import source_of
+from napari_wsol.gui.messages import STOPPED
 from napari_wsol.gui.samples import add_sample
+from napari_wsol.gui.training import TrainingDesk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +33,6 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import JobStatus
     from napari_wsol.learning.finetune import FinetuneStep
     from napari_wsol.methods.card import Card
-
-STOPPED = {
-    "Localizing": "Stopped. Finished tiles are kept; Localize continues from there.",
-    "Refining": "Stopped. The map and the rounds are as they were.",
-    "Exporting": "Stopped. No file was written.",
-    "Importing": "Stopped. No model was added.",
-}
 
 
 class Desk(QObject):
@@ -61,8 +56,11 @@ class Desk(QObject):
         self._is_eager = False
         self._last_state: tuple[int, str] | None = None
         self._imported: str | None = None
+        self._held_strokes: npt.NDArray | None = None
+        self._waiting: dict[str, Future] = {}
         self.comparison = Comparison(window)
         self.importer = Importer(self._session.import_model, window)
+        self.training = TrainingDesk(window)
         self._connect_panels()
         self._connect_session()
         self._update()
@@ -72,6 +70,7 @@ class Desk(QObject):
         self._closed = True
         self.comparison.close()
         self.importer.close()
+        self.training.close()
 
     def _connect_panels(self) -> None:
         window, strokes = self._window, self._stage.strokes
@@ -83,7 +82,10 @@ class Desk(QObject):
         localize.model_chosen.connect(self.use_model)
         localize.device_chosen.connect(self._on_device)
         localize.import_wanted.connect(self.importer.start)
+        localize.train_wanted.connect(self.training.open)
         self.importer.imported.connect(self._on_imported)
+        self.training.trained.connect(self._on_trained)
+        self.training.use_wanted.connect(self.prefer_model)
         correct.tool_wanted.connect(strokes.choose)
         correct.brush_wanted.connect(strokes.set_brush)
         correct.refine_wanted.connect(self.refine)
@@ -91,7 +93,8 @@ class Desk(QObject):
         strokes.changed.connect(self._on_strokes)
         strokes.tool_changed.connect(self._on_tool)
         strokes.brush_changed.connect(correct.show_brush)
-        for panel in (localize, correct, window.export_panel):
+        self._panels = (localize, correct, window.export_panel)
+        for panel in self._panels:
             panel.job_bar.cancelled.connect(self.cancel)
         self.comparison.failed.connect(self.warn)
         self._opened.connect(self._on_opened)
@@ -121,7 +124,7 @@ class Desk(QObject):
             self.warn(reason)
             return
         self._say("")
-        self._session.localize(methods, panel.target)
+        self._waiting["localize"] = self._session.localize(methods, panel.target)
 
     def refine(self) -> None:
         """One round with the strokes as they are now."""
@@ -131,10 +134,13 @@ class Desk(QObject):
         self._stage.strokes.flush()
         self._say("")
         self._window.correct_panel.curve.start()
-        self._session.finetune()
+        self._waiting["refine"] = self._session.finetune()
 
     def cancel(self) -> None:
-        """Stop the running job."""
+        """Stop the running job; a training only from its own dialog."""
+        if self.training.holds_others_up:
+            self._take_back()
+            return
         self._was_stopped = True
         self._session.cancel()
 
@@ -146,7 +152,7 @@ class Desk(QObject):
         self._update()
 
     def prefer_model(self, name: str) -> None:
-        """Start with this model rather than the first of the list."""
+        """Take this model rather than the first of the list."""
         self._model = name
         if self._catalogue is not None:
             self.show_catalogue(self._catalogue)
@@ -171,10 +177,13 @@ class Desk(QObject):
         panel = self._window.localize_panel
         panel.show_models(catalogue.cards, self._model)
         panel.show_devices(catalogue.devices)
+        self.training.show_models(catalogue.cards)
         if self._model is not None and self._model != getattr(panel.card, "name", ""):
             self.warn(f"There is no model “{self._model}”; choose one of the list.")
         if panel.card is not None:
-            self.use_model(panel.card.name)
+            if getattr(self._session.model, "card", None) != panel.card:
+                # Loading it again would take maps and rounds away.
+                self.use_model(panel.card.name)
             if panel.card.name == self._imported:
                 self._say(
                     f"Imported “{panel.card.title}”. It is chosen now, and stays in "
@@ -214,9 +223,12 @@ class Desk(QObject):
         window = self._window
         if self._closed or done is not self._opening:
             return  # another image was chosen meanwhile
+        held, self._held_strokes = self._held_strokes, None
         if done.exception() is not None:
             # The sentence comes with the failed job; here only the choice goes back.
             window.image_line.go_back_to(self._stage.image)
+            if held is not None:
+                self._on_strokes(held)
         elif done.result() is self._session.slide:
             self._say("")
             self._stage.work_on(layer)
@@ -249,6 +261,10 @@ class Desk(QObject):
 
     def _on_imported(self, card: Card) -> None:
         self._model = self._imported = card.name
+        self.catalogue_wanted.emit()
+
+    def _on_trained(self, card: Card) -> None:
+        self._say(f"“{card.title}” is trained, and in the list of models.")
         self.catalogue_wanted.emit()
 
     def _on_model(self) -> None:
@@ -302,6 +318,10 @@ class Desk(QObject):
     def _on_strokes(self, labels: npt.NDArray) -> None:
         if self._stage.image is None:
             return
+        if self._opening is not None and not self._opening.done():
+            # Waiting for it would freeze the window; they count if it fails to open.
+            self._held_strokes = labels
+            return
         error = self._session.set_scribbles(labels).exception()
         if error is not None:
             self.warn(str(error))
@@ -330,8 +350,7 @@ class Desk(QObject):
     # --------------------------------------------------------------------------- jobs
 
     def _on_job(self, status: JobStatus) -> None:
-        window = self._window
-        for panel in (window.localize_panel, window.correct_panel, window.export_panel):
+        for panel in self._panels:
             panel.job_bar.show_status(status)
         if (status.id, status.state) == self._last_state:
             return  # only its progress; many a second
@@ -348,6 +367,14 @@ class Desk(QObject):
         elif status.state == "done" and status.name == "Refining":
             self._say(" ".join(map(round_words, self._session.rounds[-1:])))
         self._update()
+
+    def _take_back(self) -> None:
+        """Jobs that wait for a training are not wanted any more; it goes on."""
+        for item in (*self._waiting.values(), *self.comparison.exporting):
+            item.cancel()
+        for panel in self._panels:
+            panel.job_bar.show_idle()
+        self._say("Taken back. The training goes on.")
 
     def _say(self, sentence: str) -> None:
         self._window.message.say(sentence)

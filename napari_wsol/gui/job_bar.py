@@ -58,6 +58,10 @@ class JobBar(QStackedWidget):
         """What is written on the bar."""
         return self._text
 
+    def show_idle(self) -> None:
+        """The button again: what waited was taken back."""
+        self.setCurrentIndex(0)
+
     def show_status(self, status: JobStatus) -> None:
         """Follow a job of one of our names; other jobs leave the bar alone."""
         if status.name not in self._names:

@@ -35,9 +35,9 @@ LOCALIZE_TIP = (
     "Find where the image shows this class. The image is encoded once for all ticked "
     "methods. Key: Enter, while the mouse is over the image."
 )
-IMPORT_TIP = (
-    "Add a model from its authors' files: a checkpoint (.pt, .pth, .ckpt, .pkl) or a "
-    "folder with one."
+ADD_TIP = (
+    "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
+    "folder with one), or by training it on images of your own."
 )
 JOBS = ("Opening", "Loading the model", "Localizing", "Importing")
 
@@ -49,6 +49,8 @@ class LocalizePanel(Panel):
     device_chosen = Signal(str)
     import_wanted = Signal(object)
     """Path of a checkpoint or of its folder."""
+
+    train_wanted = Signal()
     wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -62,11 +64,11 @@ class LocalizePanel(Panel):
             "What this model was made from, for what it is good, and its licence."
         )
         self.card_button.clicked.connect(self._show_card)
-        self.import_button = QPushButton("Import…")
-        self.import_button.setToolTip(IMPORT_TIP)
-        self.import_button.setMenu(self._import_menu())
+        self.add_button = QPushButton("Add…")
+        self.add_button.setToolTip(ADD_TIP)
+        self.add_button.setMenu(self._add_menu())
         # The dots say that more follows; an arrow would take room from the models.
-        self.import_button.setStyleSheet(
+        self.add_button.setStyleSheet(
             "QPushButton::menu-indicator { image: none; width: 0; }"
         )
         self.summary = Words(lines=2)
@@ -99,7 +101,7 @@ class LocalizePanel(Panel):
         ):
             form.addWidget(label, row, 0)
             form.addWidget(box, row, 1, 1, 1 if row == 0 else 2)
-        form.addWidget(self.import_button, 0, 2)
+        form.addWidget(self.add_button, 0, 2)
         self._device_label.hide()
         self.device_box.hide()
         self.rows.addLayout(form)
@@ -110,13 +112,13 @@ class LocalizePanel(Panel):
         self.rows.addWidget(self.method_list)
         self.rows.addWidget(self.job_bar)
 
-    def _import_menu(self) -> QMenu:
+    def _add_menu(self) -> QMenu:
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for title, tip, choose in (
-            ("File…", "One checkpoint file.", choose_file),
+            ("Import a file…", "One checkpoint file.", choose_file),
             (
-                "Folder…",
+                "Import a folder…",
                 "A folder with weights and what describes them.",
                 choose_folder,
             ),
@@ -124,6 +126,10 @@ class LocalizePanel(Panel):
             action = menu.addAction(title)
             action.setToolTip(tip)
             action.triggered.connect(lambda _=False, ask=choose: self._import(ask))
+        menu.addSeparator()
+        train = menu.addAction("Train…")
+        train.setToolTip("Make a model out of labelled images, in the background.")
+        train.triggered.connect(self.train_wanted)
         return menu
 
     @property
@@ -146,7 +152,7 @@ class LocalizePanel(Panel):
             self.model_box.setItemData(last, card.summary, 3)
         if not self._cards:
             self.summary.setText(
-                "No model is installed. Import one, or put a model folder into your "
+                "No model is installed. Add one, or put a model folder into your "
                 "models folder; “napari-wsol models list” tells where it is."
             )
         if chosen in self._cards:

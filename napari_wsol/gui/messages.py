@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 
+STOPPED = {
+    "Localizing": "Stopped. Finished tiles are kept; Localize continues from there.",
+    "Refining": "Stopped. The map and the rounds are as they were.",
+    "Exporting": "Stopped. No file was written.",
+    "Importing": "Stopped. No model was added.",
+    "Training": "Stopped. Train… resumes it where it is.",
+}
+"""What is said when the person stopped a job, by its name."""
+
+
 class MessageLine(Words):
     """The latest sentence; warnings stand out, everything else is calm."""
 

@@ -165,7 +165,7 @@ class Choice(QComboBox):
         )
         middle = Qt.TextElideMode.ElideMiddle
         option.currentText = self.fontMetrics().elidedText(
-            option.currentText, middle, field.width() - 6
+            option.currentText or self.placeholderText(), middle, field.width() - 6
         )
         painter.drawControl(style.ControlElement.CE_ComboBoxLabel, option)
 

@@ -26,6 +26,7 @@ NAMES = (
     "exported",
     "job_changed",
     "finetune_step",
+    "train_step",
 )
 
 
@@ -42,6 +43,7 @@ class SessionEvents(QObject):
     exported = Signal(object)
     job_changed = Signal(object)
     finetune_step = Signal(object)
+    train_step = Signal(object)
 
     def __init__(self, session: Session) -> None:
         super().__init__()

@@ -182,6 +182,8 @@ class WsolWidget(QWidget):
             self._catalogue,
             self.stage.look_up,
             self.desk.comparison.look_up,
+            self.desk.training.look_up,
+            self.desk.training.end,
         )
 
         def close_all() -> None:

@@ -31,8 +31,14 @@ SUFFIXES = frozenset(
 """Files that a folder per class is searched for."""
 
 _NO_CLASS_FOLDERS = frozenset({"mask", "masks", "annotations", "boxes"})
+REFERENCE_COLUMNS = frozenset(
+    {"mask", "ignore", "box", "x", "y", "w", "h", "width", "height"}
+    | {"xmin", "ymin", "xmax", "ymax", "x1", "y1", "x2", "y2"}
+)
+"""Columns about masks or boxes: for evaluation, never read here. A table that has any
+may list an image several times, once a mask or box."""
 _NO_CLASS_COLUMNS = frozenset(
-    {*PATH_COLUMNS, *SPLIT_COLUMNS, "label", "image", "mask", "x", "y", "w", "h"}
+    {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, "label", "image", "patient"}
 )
 
 
@@ -122,11 +128,6 @@ def _finish(
 ) -> LabelledImages:
     if len(set(classes)) != len(classes) or len(classes) < 1:
         raise DatasetError(f"Class names must differ, not {', '.join(classes)}.")
-    seen: set[str] = set()
-    for sample in samples:
-        if sample.id in seen:
-            raise DatasetError(f"“{sample.id}” is listed twice. Keep one of the two.")
-        seen.add(sample.id)
     odd = next((sample for sample in samples if sum(sample.labels) != 1), None)
     if odd is not None and multi_label is False:
         raise DatasetError(
@@ -139,6 +140,10 @@ def _finish(
 
 def _one_hot(index: int, size: int) -> tuple[int, ...]:
     return tuple(int(place == index) for place in range(size))
+
+
+def _twice(where: str, name: str) -> DatasetError:
+    return DatasetError(f"{where}: “{name}” is listed twice. Keep one of the two.")
 
 
 def _existing(root: Path, name: str, where: str) -> Path:
@@ -161,8 +166,12 @@ def _from_split_folder(
     names = _class_names(place, classes, max(labels.values(), default=0) + 1)
     start = find_root(place, ids[0][1][0], root)
     samples: list[Sample] = []
+    seen: set[str] = set()
     for where, fields in ids:
         name = fields[0]
+        if name in seen:
+            raise _twice(where, name)
+        seen.add(name)
         if name not in labels:
             raise DatasetError(
                 f"{where} names “{name}”, which “class_labels.txt” gives no class."
@@ -181,7 +190,13 @@ def _class_numbers(place: Path) -> dict[str, int]:
                 f"{where} is “{','.join(fields)}”, but must be an image "
                 "and the number of its class, like “images/a.png,0”."
             )
-        numbers[fields[0]] = int(fields[1])
+        name, number = fields[0], int(fields[1])
+        if numbers.get(name, number) != number:
+            raise DatasetError(
+                f"{where} gives “{name}” the class {number}, but a line above gives it "
+                f"{numbers[name]}. Keep one of the two."
+            )
+        numbers[name] = number
     return numbers
 
 
@@ -222,11 +237,21 @@ def _from_table(
     else:
         names, labels = _column_labels(table, rows, classes)
     start = find_root(table.parent, rows[0][1][column], root)
-    samples = [
-        Sample(path=_existing(start, row[column], where), labels=hot, id=row[column])
-        for (where, row), hot in zip(rows, labels, strict=True)
-    ]
-    return names, samples
+    may_repeat = bool(REFERENCE_COLUMNS.intersection(header))
+    found: dict[str, Sample] = {}
+    for (where, row), hot in zip(rows, labels, strict=True):
+        name = row[column]
+        if name not in found:
+            path = _existing(start, name, where)
+            found[name] = Sample(path=path, labels=hot, id=name)
+        elif not may_repeat:
+            raise _twice(where, name)
+        elif found[name].labels != hot:
+            raise DatasetError(
+                f"{where} gives “{name}” other classes than a line above. An image "
+                "with several masks or boxes has the same classes in each line."
+            )
+    return names, list(found.values())
 
 
 def _named_labels(

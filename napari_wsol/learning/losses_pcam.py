@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def class_losses(
-    logits: Tensor, labels: Tensor, pos_weight: Sequence[float] | None = None
+    logits: Tensor,
+    labels: Tensor,
+    pos_weight: Sequence[float] | None = None,
+    batch: Tensor | None = None,
 ) -> Tensor:
     """Binary cross-entropy of each class, with its positives weighted.
 
@@ -34,6 +37,7 @@ def class_losses(
         pos_weight: w_c, one a class. Without it the batch sets it (the authors'
             ``batch_weight``): negatives divided by positives, so that both weigh the
             same. A class without a positive in the batch then has a loss of 0.
+        batch: labels of the whole batch, where these are a part of it.
 
     Returns:
         (K,) float32; their sum is the loss of the batch.
@@ -42,9 +46,10 @@ def class_losses(
         ConfigError: there is not one weight a class.
     """
     logits, labels = logits.float(), labels.float()
-    positive = labels.sum(0)
+    whole = labels if batch is None else batch.float()
+    positive = whole.sum(0)
     if pos_weight is None:
-        weight = (len(labels) - positive) / positive.clamp(min=1)
+        weight = (len(whole) - positive) / positive.clamp(min=1)
     elif len(pos_weight) != logits.shape[1]:
         raise ConfigError(
             f"There are {len(pos_weight)} weights for {logits.shape[1]} classes; "
@@ -59,10 +64,13 @@ def class_losses(
 
 
 def pcam_loss(
-    logits: Tensor, labels: Tensor, pos_weight: Sequence[float] | None = None
+    logits: Tensor,
+    labels: Tensor,
+    pos_weight: Sequence[float] | None = None,
+    batch: Tensor | None = None,
 ) -> Tensor:
     """Scalar: the sum of :func:`class_losses`, whose arguments it takes."""
-    return class_losses(logits, labels, pos_weight).sum()
+    return class_losses(logits, labels, pos_weight, batch).sum()
 
 
 def learning_rate(

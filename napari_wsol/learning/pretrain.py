@@ -1,58 +1,49 @@
 """Training from image-level labels: a generator that a job or a command consumes.
 
-Every head learns jointly on one encoder: the linear classifier by cross-entropy (for
-several labels an image, binary cross-entropy), PCAM's by binary cross-entropy of its
-pooled logits, the pixel head by a partial cross-entropy on seeds drawn afresh at every
-step. The random numbers of step n depend on the seed and n alone, so that a training
-that is resumed goes on exactly as it would have.
+Every head learns jointly on one encoder, each by its loss
+(:mod:`napari_wsol.learning.objectives`); the pixel head from seeds drawn afresh at
+every step. The random numbers of step n depend on the seed and n alone, so that a
+training that is resumed goes on exactly as it would have. The next batch is made on a
+thread while the network learns from this one.
 """
 
 from __future__ import annotations
 
-import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
-from napari_wsol.encoders import on_grid
-from napari_wsol.errors import ModelError
-from napari_wsol.images.readers import open_slide
-from napari_wsol.images.resample import read_region, region_shape
-from napari_wsol.learning.crops import TrainImage, draw_batch
-from napari_wsol.learning.geometry import measure_offsets
-from napari_wsol.learning.losses import partial_cross_entropy
-from napari_wsol.learning.seeds import (
-    darkness_on,
-    draw_seeds,
-    fit_eigencam,
-    rank_map,
+from napari_wsol.encoders import TileEncoder
+from napari_wsol.errors import ConfigError
+from napari_wsol.learning.augment import Augmentation
+from napari_wsol.learning.bags import draw_bags
+from napari_wsol.learning.distributed import Team
+from napari_wsol.learning.images_cache import TrainingImages
+from napari_wsol.learning.initial import load_encoder, place_cells
+from napari_wsol.learning.learner import Learner, share_right
+from napari_wsol.learning.losses import IGNORE
+from napari_wsol.learning.optimizing import build_optimizer, set_rates
+from napari_wsol.learning.resuming import (
+    digest,
+    read_checkpoint_state,
+    write_checkpoint,
 )
-from napari_wsol.methods import Model, evaluating
-from napari_wsol.methods.pixelcam import PixelHead
+from napari_wsol.learning.seeding import draw_labels, seed
+from napari_wsol.methods import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
-    from napari_wsol.encoders import Features
-    from napari_wsol.learning.crops import Batch
-    from napari_wsol.learning.datasets import LabelledImages
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.learning.crops import TrainImage
     from napari_wsol.learning.recipe import Recipe
-    from napari_wsol.learning.seeds import (
-        EigenCam,
-    )
-
-PROBED = 8
-"""Training images on which the geometry of the features is measured."""
-
-FORMAT = 1
-"""Version of the checkpoint file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,38 +53,49 @@ class TrainStep:
     Attributes:
         step: batches done.
         steps: batches in all.
+        epoch: how often as many images as there are have been shown, from 0.
         losses: each part of the loss on this batch, by head.
-        accuracy: share of this batch that the image classifier gets right.
+        accuracy: share of this batch that the image classifier gets right (of its
+            labels, where an image may have several); None where none classifies.
     """
 
     step: int
     steps: int
+    epoch: int
     losses: dict[str, float]
-    accuracy: float
+    accuracy: float | None
 
 
-def load_training_images(
-    data: LabelledImages, recipe: Recipe, report: Callable[[int, int, str], None]
-) -> list[TrainImage]:
-    """All images at the size that the network sees, in memory.
+@dataclass(frozen=True, slots=True)
+class Material:
+    """One process's part of a batch, ready to be learnt from.
 
-    Raises:
-        ImageError: an image cannot be read; names it.
+    Attributes:
+        pixels: (N, C, S, S) in [0, 1], or N bags (C, H, W).
+        order: which images the whole batch shows.
+        labels: (N, K).
+        seeds: (N, S, S) labels of pixels, or None.
     """
-    images: list[TrainImage] = []
-    for done, sample in enumerate(data.samples):
-        report(done, len(data.samples), "reading images")
-        slide = open_slide(sample.path)
-        downsample = 1.0
-        if recipe.model.mpp is not None:
-            native = slide.mpp or recipe.data.mpp or recipe.model.native_mpp
-            downsample = recipe.model.mpp / (native or recipe.model.mpp)
-        height, width = region_shape(slide.shape, downsample)
-        pixels = read_region(slide, 0, 0, height, width, downsample)
-        slide.close()
-        label = torch.tensor(sample.labels, dtype=torch.float32)
-        images.append(TrainImage(torch.from_numpy(np.array(pixels)), label))
-    return images
+
+    pixels: Tensor | list[Tensor]
+    order: Tensor
+    labels: Tensor
+    seeds: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best weights that an evaluation found so far.
+
+    Attributes:
+        step: batches done then.
+        score: of the evaluation.
+        weights: the averaged ones.
+    """
+
+    step: int
+    score: float
+    weights: dict[str, Tensor]
 
 
 class Trainer:
@@ -101,270 +103,281 @@ class Trainer:
 
     Args:
         recipe: what to train and how.
-        images: from :func:`load_training_images`.
+        images: from :func:`napari_wsol.learning.images_cache.load_training_images`.
         init: state dict whose encoder entries are the initial weights; random ones
             from the recipe's seed without it.
+        maps: of a finished model (:func:`napari_wsol.learning.teachers.teacher_maps`),
+            where the recipe's seeds come from one.
+        device: that it runs on.
+        team: the processes that train together.
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        images: list[TrainImage],
+        images: Sequence[TrainImage],
         init: dict[str, Tensor] | None = None,
+        *,
+        maps: Sequence[Heatmap | Tensor] | None = None,
+        device: torch.device | None = None,
+        team: Team | None = None,
     ) -> None:
-        self.recipe = recipe
-        self.config = recipe.train
+        self.recipe, self.config = recipe, recipe.train
+        self.team = team or Team()
         torch.manual_seed(self.config.seed)
         self.model = Model(recipe.model)
         if init is not None:
             load_encoder(self.model, init)
-        if recipe.model.offsets is None:
-            self._measure_offsets(images)
-        self.step = 0
-        self.eigencam: EigenCam | None = None
-        self.images = images
-        if recipe.seeds is not None:
-            self.images, self.eigencam = self._seed(images)
-        self.average = {
-            key: value.detach().clone()
-            for key, value in self.model.state_dict().items()
-        }
-        encoder = list(self.model.encoder.parameters())
-        heads = list(self.model.heads.parameters())
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": encoder, "peak": self.config.learning_rate},
-                {"params": heads, "peak": self.config.head_learning_rate},
-            ],
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-        )
-
-    def _measure_offsets(self, images: list[TrainImage]) -> None:
-        """Finds where the cells look under these weights, and writes it into the spec.
-
-        Trained kernels may lean to one side of their receptive field, so the padding
-        alone does not tell.
-        """
-        some = [_whole(self.model, item.pixels) for item in images[:PROBED]]
-        offsets = measure_offsets(self.model.encoder, some, seed=self.config.seed)
-        self.model.encoder.offsets = offsets
-        self.model.spec = replace(self.model.spec, offsets=offsets)
-
-    def _seed(self, images: list[TrainImage]) -> tuple[list[TrainImage], EigenCam]:
-        """Fits the seeder with the initial encoder and ranks every image's pixels."""
-        seeds = self.recipe.seeds
-        if seeds is None or seeds.tap not in self.model.encoder.taps:
-            raise ModelError(
-                f"The seeder reads the tap {seeds.tap if seeds else '?'}, which the "
-                f"model does not give; its taps are {self.model.encoder.taps}."
+        if isinstance(images, TrainingImages):
+            self.labels = images.labels
+        else:
+            self.labels = torch.stack([item.label for item in images])
+        self._start = digest([*self.model.state_dict().values(), self.labels])
+        place_cells(self.model, images, recipe)
+        seeded = seed(self.model, images, recipe, maps)
+        self.images, self.eigencam = seeded.images, seeded.eigencam
+        self.device = device or torch.device("cpu")
+        self.model.to(self.device)
+        self.step = self.judged = self.since_best = 0
+        self.best: Best | None = None
+        self.stopped = self.torn = False
+        self.average = _copy(self.model.state_dict())
+        self._learner = Learner(self.model, recipe)
+        self._parallel: nn.Module = self._learner
+        if self.team.world > 1:
+            self._parallel = DistributedDataParallel(
+                self._learner, find_unused_parameters=True
             )
-        at = self.model.encoder.taps.index(seeds.tap)
-        stride = self.model.encoder.strides[at]
-        offset = self.model.encoder.offsets[at]
-        maps: list[Tensor] = []
-        dark: list[Tensor] = []
-        totals: list[tuple[Tensor, Tensor]] = []
-        with evaluating(self.model), torch.no_grad():
-            for image in images:
-                features = self.model.encoder(_whole(self.model, image.pixels))
-                totals.append(_moments(features))
-                maps.append(features.maps[at][0])
-                height, width = maps[-1].shape[-2:]
-                dark.append(darkness_on(image.pixels, (height, width)))
-            eigencam = fit_eigencam(maps, dark, seeds.foreground)
-            ranked: list[TrainImage] = []
-            for image, values in zip(images, maps, strict=True):
-                shape = (image.pixels.shape[0], image.pixels.shape[1])
-                projected = on_grid(
-                    eigencam.project(values), stride, shape, 1, offset=offset
-                )
-                ranked.append(replace(image, ranks=rank_map(projected).half().clone()))
-            head = self.model.head(PixelHead, "pixelcam")
-            if head.shift is not None:
-                _standardize(head, totals)
-        return ranked, eigencam
+        self._augment = Augmentation(
+            style=recipe.augment.style,
+            crop=self.config.crop,
+            jitter=self.config.jitter,
+            how=self.model.preprocessing,
+        )
+        self.optimizer = build_optimizer(self.model, self.config)
+        self._set_precision()
+
+    def _set_precision(self) -> None:
+        scales = self.config.amp == "cuda" and self.device.type == "cuda"
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=scales)
+        self._low = torch.float16 if scales else torch.bfloat16
+        self._mixed = scales or self.config.amp == "bfloat16"
 
     def run(self) -> Iterator[TrainStep]:
         """The remaining steps."""
         self.model.train()
-        while self.step < self.config.steps:
-            yield self._one_step()
+        if self.is_over:
+            return
+        with ThreadPoolExecutor(1, "batches") as pool:
+            ahead = pool.submit(self._prepare, self.step)
+            while not self.is_over:
+                material = ahead.result()
+                if self.step + 1 < self.config.steps:
+                    ahead = pool.submit(self._prepare, self.step + 1)
+                self.model.train()  # an evaluation may have come between
+                yield self._one_step(material)
 
-    def _one_step(self) -> TrainStep:
-        generator = torch.Generator().manual_seed(
-            self.config.seed * 1_000_003 + self.step
-        )
-        batch = draw_batch(
-            self.images,
-            size=self.config.batch,
-            crop=self.config.crop,
-            jitter=self.config.jitter,
-            generator=generator,
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * self._schedule()
-        losses, accuracy = self._losses(batch, generator)
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done, or no better weights are expected."""
+        return self.stopped or self.step >= self.config.steps
+
+    def _prepare(self, step: int) -> Material:
+        """The batch of a step: this process's part of it."""
+        generator = torch.Generator().manual_seed(self._number(step))
+        size = self.config.batch * self.team.world
+        if isinstance(self.model.encoder, TileEncoder):
+            bags, order = draw_bags(
+                self.images,
+                size=size,
+                side=self.model.encoder.side,
+                jitter=self.config.jitter,
+                generator=generator,
+                share=self.team,
+            )
+            labels = self.labels[order[self.team.of(size)]]
+            return Material(bags, order, labels, None)
+        batch = self._augment.batch(self.images, size, generator, self.team)
+        seeds = draw_labels(batch, self.recipe, generator, self.team)
+        return Material(batch.pixels, batch.order, batch.labels, seeds)
+
+    def _number(self, step: int) -> int:
+        return self.config.seed * 1_000_003 + step
+
+    @property
+    def epoch(self) -> int:
+        """How often as many images as there are have been shown."""
+        batch = self.config.batch * self.team.world
+        return self.step // max(1, -(-len(self.labels) // batch))
+
+    def _one_step(self, material: Material) -> TrainStep:
+        # For layers that drop out: other numbers in every process.
+        torch.manual_seed(self._number(self.step) + 1_000_000_007 * self.team.rank)
+        set_rates(self.optimizer, self.config, self.step, self.epoch)
         self.optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
+        losses, logits = self._losses(material)
+        total = torch.stack(list(losses.values())).sum()
+        if not bool(torch.isfinite(total)):
+            raise ConfigError(
+                f"The loss at step {self.step + 1} is not a number "
+                f"({', '.join(losses)}): lower the learning rates, or set amp to "
+                "“off”."
+            )
+        self.torn = True
+        self._scaler.scale(total).backward()
+        self._scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        self.optimizer.step()
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        epoch = self.epoch
         self.step += 1
         self._update_average()
-        values = {key: float(value.detach()) for key, value in losses.items()}
+        self.torn = False
+        return self._progress(epoch, losses, logits, material.labels)
+
+    def _losses(self, material: Material) -> tuple[dict[str, Tensor], Tensor | None]:
+        seeds, pixels = material.seeds, material.pixels
+        weight = 1.0
+        if seeds is not None and self.team.world > 1:
+            count = (seeds != IGNORE).sum().float().to(self.device)
+            total = self.team.total(count)
+            weight = float(count * self.team.world / total.clamp_min(1))
+        placed = (
+            [item.to(self.device) for item in pixels]
+            if isinstance(pixels, list)
+            else pixels.to(self.device)
+        )
+        with torch.autocast(self.device.type, self._low, enabled=self._mixed):
+            return self._parallel(
+                placed,
+                material.labels.to(self.device),
+                self.labels[material.order].to(self.device),
+                None if seeds is None else seeds.to(self.device),
+                weight,
+            )
+
+    def _progress(
+        self,
+        epoch: int,
+        losses: dict[str, Tensor],
+        logits: Tensor | None,
+        labels: Tensor,
+    ) -> TrainStep:
+        multi = self.recipe.model.multi_label
+        right = (
+            -1.0
+            if logits is None
+            else share_right(logits, labels.to(self.device), multi_label=multi)
+        )
+        values = torch.stack([item.detach().float() for item in losses.values()])
+        if self.team.world > 1:
+            both = torch.cat([values, values.new_tensor([right])])
+            both = self.team.total(both) / self.team.world
+            values, right = both[:-1], float(both[-1])
         return TrainStep(
-            step=self.step, steps=self.config.steps, losses=values, accuracy=accuracy
+            step=self.step,
+            steps=self.config.steps,
+            epoch=epoch,
+            losses=dict(zip(losses, map(float, values), strict=True)),
+            accuracy=None if logits is None else right,
         )
-
-    def _schedule(self) -> float:
-        """Linear warm-up, then a cosine down to a tenth."""
-        if self.step < self.config.warmup:
-            return (self.step + 1) / self.config.warmup
-        span = max(1, self.config.steps - self.config.warmup)
-        turn = np.cos(np.pi * (self.step - self.config.warmup) / span)
-        return float(0.55 + 0.45 * turn)
-
-    def _losses(
-        self, batch: Batch, generator: torch.Generator
-    ) -> tuple[dict[str, Tensor], float]:
-        encoder = self.model.encoder
-        features: Features = encoder(
-            (batch.pixels - _planes(encoder.mean)) / _planes(encoder.std)
-        )
-        losses: dict[str, Tensor] = {}
-        for name in ("cam", "pcam"):
-            if name in self.model.heads:
-                logits = self.model.heads[name](features)
-                losses[name] = self._image_loss(name, logits, batch.labels)
-        seeds = self.recipe.seeds
-        if "pixelcam" in self.model.heads and seeds is not None:
-            head = self.model.head(PixelHead, "pixelcam")
-            ranks = cast("Tensor", batch.ranks)
-            shape = (ranks.shape[-2], ranks.shape[-1])
-            pixel_logits = on_grid(
-                head(features), head.read(features).strides[0], shape, 1
-            )
-            labels = draw_seeds(ranks, seeds, generator)
-            losses["pixelcam"] = partial_cross_entropy(
-                pixel_logits.movedim(1, -1), labels
-            )
-        with torch.no_grad():
-            guess = self.model.probabilities(features).argmax(1)
-            accuracy = float((guess == batch.labels.argmax(1)).float().mean())
-        return losses, accuracy
-
-    def _image_loss(self, name: str, logits: Tensor, labels: Tensor) -> Tensor:
-        if name == "cam" and not self.recipe.model.multi_label:
-            return functional.cross_entropy(logits, labels.argmax(1))
-        return functional.binary_cross_entropy_with_logits(logits, labels)
 
     def _update_average(self) -> None:
         # Early on the average follows quickly, or it would remember random heads.
         decay = min(self.config.average, self.step / (self.step + 10))
         with torch.no_grad():
             for key, value in self.model.state_dict().items():
-                if value.is_floating_point():
+                if value.is_floating_point() and self.config.average:
                     self.average[key].lerp_(value, 1 - decay)
                 else:
                     self.average[key].copy_(value)
 
+    def judge(self, score: float | None) -> bool:
+        """Takes an evaluation of the present weights into account.
+
+        Args:
+            score: what weights are selected by; None where the last ones are taken.
+
+        Returns:
+            Whether they are the best so far; of equal ones, the latest are.
+        """
+        if score is None:
+            return True
+        previous = self.best.score if self.best is not None else None
+        is_best = previous is None or score >= previous
+        if is_best:
+            self.best = Best(self.step, score, _copy(self.average))
+        is_better = previous is None or score > previous
+        self.since_best = 0 if is_better else self.since_best + 1
+        self.stopped = 0 < self.config.patience <= self.since_best
+        return is_best
+
+    def present_model(self) -> Model:
+        """A model with the averaged weights as they are now."""
+        return self._with(self.average)
+
     def finished_model(self) -> Model:
-        """A model with the averaged weights."""
+        """A model with the weights that were selected."""
+        return self._with(self.average if self.best is None else self.best.weights)
+
+    def _with(self, weights: dict[str, Tensor]) -> Model:
         result = Model(self.model.spec)
-        result.load_state_dict(self.average)
-        return result.eval()
+        result.load_state_dict(weights)
+        return result.eval().to(self.device)
+
+    def _belongs(self) -> dict[str, object]:
+        """What a checkpoint must have in common with this training."""
+        return {
+            "recipe": self.recipe.text,
+            "seed": self.config.seed,
+            "number of processes": self.team.world,
+            "data set, or other initial weights (--init)": self._start,
+        }
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint, all or nothing."""
-        state = {
-            "format": FORMAT,
-            "recipe": self.recipe.text,
+        """Writes a checkpoint, all or nothing.
+
+        Raises:
+            ExportError: it cannot be written.
+        """
+        best = self.best
+        state: dict[str, Any] = {
+            **self._belongs(),
             "step": self.step,
             "offsets": self.model.encoder.offsets,
+            "spec_offsets": self.model.spec.offsets,
             "model": self.model.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "best": None if best is None else (best.step, best.score, best.weights),
+            "since_best": self.since_best,
+            "judged": self.judged,
+            "stopped": self.stopped,
         }
-        draft = path.with_name(f".{path.name}.part")
-        with draft.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_checkpoint(path, state)
 
     def load(self, path: Path) -> None:
         """Goes on from a checkpoint.
 
         Raises:
-            ModelError: it is damaged, or of another recipe.
+            ModelError: it is damaged, or of another training.
         """
-        try:
-            state = torch.load(path, weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise ModelError(
-                f"The checkpoint {path} cannot be read ({error}). "
-                "Start again without --resume."
-            ) from error
-        if state.get("format") != FORMAT or state.get("recipe") != self.recipe.text:
-            raise ModelError(
-                f"The checkpoint {path} belongs to another recipe or version. "
-                "Start again without --resume, in another folder."
-            )
+        state = read_checkpoint_state(path, self._belongs())
         self.step = state["step"]
         self.model.encoder.offsets = state["offsets"]
-        self.model.spec = replace(self.model.spec, offsets=state["offsets"])
+        self.model.spec = replace(self.model.spec, offsets=state["spec_offsets"])
         self.model.load_state_dict(state["model"])
-        self.average = state["average"]
+        for key, value in state["average"].items():
+            self.average[key].copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if state["best"] is not None:
+            step, score, weights = state["best"]
+            self.best = Best(step, score, weights)
+        self.since_best, self.judged = state["since_best"], state["judged"]
+        self.stopped = state["stopped"]
 
 
-def load_encoder(model: Model, state: dict[str, Tensor]) -> None:
-    """Puts initial weights into the encoder; other entries of the file are ignored.
-
-    Raises:
-        ModelError: an entry that the encoder needs is missing or of another shape.
-    """
-    wanted = model.encoder.state_dict()
-    # A file may hold a bare encoder or a whole model of ours.
-    found = {
-        key: state[key] if key in state else state[f"encoder.{key}"]
-        for key in wanted
-        if key in state or f"encoder.{key}" in state
-    }
-    missing = sorted(set(wanted) - set(found))
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    wrong = [key for key in found if found[key].shape != wanted[key].shape]
-    if missing or wrong:
-        raise ModelError(
-            f"These weights are not those of {model.spec.encoder}: "
-            f"{(missing + wrong)[0]} is missing or has another shape."
-        )
-    model.encoder.load_state_dict(found, strict=False)
-
-
-def _planes(values: tuple[float, ...]) -> Tensor:
-    return torch.tensor(values).view(1, -1, 1, 1)
-
-
-def _whole(model: Model, pixels: Tensor) -> Tensor:
-    """One image, mirrored up to whole cells as at inference."""
-    encoder = model.encoder
-    x = pixels.permute(2, 0, 1).float()[None] / 255.0
-    down, right = -x.shape[2] % encoder.stride, -x.shape[3] % encoder.stride
-    x = functional.pad(x, (0, right, 0, down), mode="reflect")
-    return (x - _planes(encoder.mean)) / _planes(encoder.std)
-
-
-def _moments(features: Features) -> tuple[Tensor, Tensor]:
-    """(C,) mean and mean square over the cells of each map."""
-    means = [item.double().mean((0, 2, 3)) for item in features.maps]
-    squares = [item.double().square().mean((0, 2, 3)) for item in features.maps]
-    return torch.cat(means), torch.cat(squares)
-
-
-def _standardize(head: PixelHead, totals: list[tuple[Tensor, Tensor]]) -> None:
-    """Fixes a pixel head's shift and scale to the statistics of the training set."""
-    mean = torch.stack([item[0] for item in totals]).mean(0)
-    square = torch.stack([item[1] for item in totals]).mean(0)
-    std = (square - mean.square()).clamp_min(1e-8).sqrt()
-    head.standardize_to(mean.float(), std.float())
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in state.items()}

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
+import tomli_w
+
 from napari_wsol.errors import ConfigError
+from napari_wsol.learning.objectives import LossConfig, loss_of
+from napari_wsol.learning.pseudo_labels import PseudoLabelConfig
+from napari_wsol.learning.seed_config import SeedConfig
+from napari_wsol.learning.train_config import AugmentConfig, TrainConfig
 from napari_wsol.methods.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 _T = TypeVar("_T")
+
+Table = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,89 +32,30 @@ class DataConfig:
         train: folder or CSV of the training images, image-level labels only.
         validation: folders whose masks the finished model is measured on. They have
             no part in training.
+        localization: folder of the few images whose masks choose among the weights of
+            one training ("valpx"); empty for none.
+        classification: folder of the images whose labels do ("valcl").
         classes: names in the order of the labels.
         mpp: µm a pixel of the images, where the files do not say.
+        cache_mb: megabytes of decoded training images that are kept in memory.
     """
 
     train: str
     classes: tuple[str, ...]
     validation: tuple[str, ...] = ()
+    localization: str = ""
+    classification: str = ""
     mpp: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedConfig:
-    """Which pixels teach the pixel head before anybody drew a stroke.
-
-    Attributes:
-        seeder: "eigencam" (first principal component of the features over the whole
-            training set; uses no label).
-        tap: the feature map that it reads.
-        foreground: "lighter" or "darker": which end of the component is foreground.
-            The component knows no sign; whoever writes the recipe looks at a few maps
-            and decides.
-        top: share of an image's cells, from the foreground end, that seeds come from.
-        bottom: the same from the other end.
-        fraction: share of the pixels drawn afresh at every step.
-    """
-
-    seeder: str = "eigencam"
-    tap: str
-    foreground: str = "darker"
-    top: float = 0.35
-    bottom: float = 0.35
-    fraction: float = 0.02
+    cache_mb: int = 2000
 
     def __post_init__(self) -> None:
-        if self.seeder != "eigencam":
-            raise ConfigError(f"There is no seeder “{self.seeder}”; use “eigencam”.")
-        if self.foreground not in ("lighter", "darker"):
+        if self.train in (self.localization, self.classification):
             raise ConfigError(
-                f"Foreground is the “lighter” or the “darker” end, "
-                f"not “{self.foreground}”."
+                "Weights are chosen on other images than those they learn from: give "
+                "another split than the training's."
             )
-        if not (0 < self.top < 1 and 0 < self.bottom < 1 and 0 < self.fraction <= 1):
-            raise ConfigError("Shares of seeds lie between 0 and 1.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """How it is optimised.
-
-    Attributes:
-        steps: batches in all.
-        batch: crops a batch.
-        crop: side of a crop, in pixels of the network's input.
-        learning_rate: of the encoder (AdamW).
-        head_learning_rate: of the heads.
-        weight_decay: of AdamW.
-        warmup: first steps during which the rates rise from 0.
-        average: decay of the running average of the weights that becomes the model;
-            0 takes the last weights.
-        jitter: strength of the colour changes.
-        clip: largest norm of the gradient.
-        seed: of every random choice.
-        checkpoint_every: steps between two checkpoints.
-    """
-
-    steps: int = 100
-    batch: int = 16
-    crop: int = 224
-    learning_rate: float = 1e-4
-    head_learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    warmup: int = 10
-    average: float = 0.95
-    jitter: float = 0.2
-    clip: float = 5.0
-    seed: int = 0
-    checkpoint_every: int = 20
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.crop, self.checkpoint_every) < 1:
-            raise ConfigError("Steps, batch, crop and checkpoints count from 1.")
-        if not 0 <= self.average < 1:
-            raise ConfigError(f"The average lies in [0, 1), not {self.average}.")
+        if self.cache_mb < 1:
+            raise ConfigError(f"The images need some memory, not {self.cache_mb} MB.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +67,9 @@ class Recipe:
         model: what is built.
         data: what it learns from.
         train: how.
+        augment: how images are changed on the way.
         seeds: for models with a pixel head.
+        losses: of heads that are not trained by their default.
         card: entries of the model's card that only a person can write.
         text: the file as it was read, to be kept beside the weights.
     """
@@ -127,8 +78,10 @@ class Recipe:
     model: ModelSpec
     data: DataConfig
     train: TrainConfig = field(default_factory=TrainConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     seeds: SeedConfig | None = None
-    card: Mapping[str, object] = field(default_factory=dict[str, object])
+    losses: Mapping[str, LossConfig] = field(default_factory=dict[str, LossConfig])
+    card: Table = field(default_factory=dict[str, object])
     text: str = ""
 
     def __post_init__(self) -> None:
@@ -136,8 +89,82 @@ class Recipe:
             raise ConfigError(
                 "A pixel head learns from seeds: add a [seeds] table to the recipe."
             )
+        if "pixelcam" not in self.model.heads and self.seeds is not None:
+            raise ConfigError("There are [seeds], but no pixelcam head to learn them.")
         if self.model.classes != self.data.classes:
             raise ConfigError("The model's and the data's classes are not the same.")
+        if self.seeds is not None:
+            self._check_seeds(self.seeds)
+        stray = [name for name in self.losses if name not in self.model.heads]
+        if stray:
+            raise ConfigError(f"There is a loss for {stray[0]}, which is no head.")
+        for name in self.model.heads:
+            loss_of(name, self.model, self.losses.get(name))
+        self._check_selection()
+        self._check_style()
+
+    def _check_seeds(self, seeds: SeedConfig) -> None:
+        if seeds.normal_class and seeds.normal_class not in self.data.classes:
+            raise ConfigError(
+                f"The normal class “{seeds.normal_class}” is none of "
+                f"{', '.join(self.data.classes)}."
+            )
+        if self.model.tile is not None:
+            raise ConfigError("Tiles are classified whole: leave pixelcam out.")
+        if seeds.seeder == "cam" and self.model.multi_label:
+            raise ConfigError(
+                "Maps of “the” class need images that show one class each: seeds of "
+                "a multi-label model come from “eigencam” or “self”."
+            )
+
+    def _check_selection(self) -> None:
+        split = {
+            "localization": self.data.localization,
+            "classification": self.data.classification,
+        }
+        if split.get(self.train.select) == "":
+            raise ConfigError(
+                f"To select by {self.train.select}, name a split as "
+                f"“{self.train.select}” in [data]."
+            )
+        if self.train.evaluate_every and not any(split.values()):
+            raise ConfigError(
+                "To evaluate, name a split as “localization” or “classification” in "
+                "[data], or set evaluate_every to 0."
+            )
+
+    def _check_style(self) -> None:
+        how, style = self.model.preprocessing, self.augment.style
+        size = how.size if how is not None else None
+        if style != "histology" and (size is None or self.model.tile is not None):
+            raise ConfigError(
+                f"The style “{style}” is for models with an input of one size: give "
+                "[model.preprocessing] a size, or choose “histology”."
+            )
+        if style == "pcam" and how is not None and not how.is_grey:
+            raise ConfigError("The style “pcam” is for grey images: set grey.")
+        if style == "pixelcam" and how is not None and how.fit != "stretch":
+            raise ConfigError("The style “pixelcam” stretches images: do not pad them.")
+        if style == "pcam" and self.seeds and self.seeds.seeder == "eigencam":
+            raise ConfigError(
+                "Eigen-CAM reads images as the network sees them, but the style “pcam” "
+                "turns them before that: choose another style or seeder."
+            )
+        is_padded = how is not None and size is not None and how.fit == "pad"
+        if is_padded and self.seeds and style != "pcam":
+            raise ConfigError(
+                "Seeds lie on the image, not on its padding: use the style “pcam”, or "
+                "stretch images."
+            )
+
+
+_TABLES = {
+    "data": DataConfig,
+    "model": ModelSpec,
+    "train": TrainConfig,
+    "augment": AugmentConfig,
+    "seeds": SeedConfig,
+}
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -153,31 +180,66 @@ def read_recipe(path: Path) -> Recipe:
         raise ConfigError(f"The recipe {path} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The recipe {path} is not valid TOML: {error}.") from error
-    tables = {
-        "data": DataConfig,
-        "model": ModelSpec,
-        "train": TrainConfig,
-        "seeds": SeedConfig,
-    }
-    unknown = sorted(set(values) - {"name", "card", *tables})
+    unknown = sorted(set(values) - {"name", "card", "losses", *_TABLES})
     if unknown or "name" not in values:
         what = f"unknown entries {', '.join(unknown)}" if unknown else "no name"
         raise ConfigError(f"The recipe {path} has {what}.")
     built: dict[str, object] = {}
-    for key, kind in tables.items():
+    for key, kind in _TABLES.items():
         if key in values:
             table = dict(values[key])
             if key == "model":
                 table.setdefault("classes", values.get("data", {}).get("classes", []))
+            if key == "seeds" and "draw" in table:
+                where = f"{path}, [seeds.draw]"
+                table["draw"] = _build(PseudoLabelConfig, table["draw"], where)
             built[key] = _build(kind, table, f"{path}, [{key}]")
     missing = [key for key in ("data", "model") if key not in built]
     if missing:
         raise ConfigError(f"The recipe {path} lacks the table [{missing[0]}].")
-    card = cast("Mapping[str, object]", values.get("card", {}))
+    built["losses"] = {
+        head: _build(LossConfig, table, f"{path}, [losses.{head}]")
+        for head, table in values.get("losses", {}).items()
+    }
+    card = cast("Table", values.get("card", {}))
     return Recipe(name=str(values["name"]), card=card, text=text, **built)  # type: ignore[arg-type]
 
 
-def _build(kind: type[_T], values: Mapping[str, object], where: str) -> _T:
+def dump_recipe(recipe: Recipe) -> str:
+    """A recipe as TOML that reads back as the same: all entries, without comments."""
+    values: dict[str, object] = {"name": recipe.name}
+    for key in _TABLES:
+        part = getattr(recipe, key)
+        if isinstance(part, ModelSpec):
+            values[key] = part.to_dict()
+        elif part is not None:
+            values[key] = _plain(asdict(part))
+    values["losses"] = {
+        head: _plain(asdict(loss)) for head, loss in recipe.losses.items()
+    }
+    values["card"] = _plain(recipe.card)
+    return tomli_w.dumps({key: item for key, item in values.items() if item != {}})
+
+
+def with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """The same recipe with another seed, its text included."""
+    if seed == recipe.train.seed:
+        return recipe
+    changed = replace(recipe, train=replace(recipe.train, seed=seed))
+    return replace(changed, text=dump_recipe(changed))
+
+
+def _plain(value: object) -> object:
+    """Without None, which TOML has not, and tuples."""
+    if isinstance(value, Mapping):
+        items = cast("Table", value).items()
+        return {key: _plain(item) for key, item in items if item is not None}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in cast("list[object]", value)]
+    return value
+
+
+def _build(kind: type[_T], values: Table, where: str) -> _T:
     known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_wsol.errors import ImageError
-from napari_wsol.evaluation import max_box_acc
+from napari_wsol.evaluation import Bootstrap, BoxAccuracyMeter, max_box_acc
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -65,3 +65,22 @@ def test_constant_map_has_the_box_of_the_whole_image_or_of_a_corner():
 def test_image_without_a_box_is_refused(boxes):
     with pytest.raises(ImageError, match="at least one reference box"):
         max_box_acc([np.ones((4, 4))], [boxes])
+
+
+def test_interval_is_over_images():
+    meter = BoxAccuracyMeter((0.5,))
+    for image in range(8):
+        scores = np.zeros((30, 30))
+        scores[10:20, 5:25] = 1.0
+        meter.update(scores, [5, 10, 24, 19] if image % 2 else [0, 0, 3, 3])
+    found = meter.estimate(Bootstrap(samples=200))
+    assert found.value == meter.value().mean == 50
+    assert 0 <= found.low < 50 < found.high <= 100
+
+
+def test_map_is_brought_to_the_grid_of_the_boxes():
+    scores = np.zeros((20, 20))
+    scores[5:10, 5:15] = 1.0
+    meter = BoxAccuracyMeter((0.5,))
+    meter.update(scores, [10, 10, 29, 19], shape=(40, 40))
+    assert meter.value().accuracy[0.5] == 100

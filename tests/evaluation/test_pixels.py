@@ -240,3 +240,31 @@ def test_two_empty_masks_agree():
 def test_masks_of_different_shape_are_refused():
     with pytest.raises(ImageError, match="Cut the heatmap"):
         iou(np.ones((2, 2), bool), np.ones((3, 3), bool))
+
+
+def test_meter_gives_the_overlap_of_each_image(golden):
+    meter = meter_of(golden, 1000)
+    threshold = 0.4
+    wanted = [
+        (
+            iou(a, b, threshold=threshold, ignore=c),
+            dice(a, b, threshold=threshold, ignore=c),
+        )
+        for a, b, c in zip(
+            golden["maps"], golden["masks"], golden["ignore"], strict=True
+        )
+    ]
+    np.testing.assert_allclose(np.stack(meter.overlaps(threshold)).T, wanted)
+    curve = meter.curve()
+    at = curve.nearest(threshold)
+    assert curve.thresholds[at] == pytest.approx(threshold)
+    assert curve.iou[curve.best] == pytest.approx(
+        curve.dice[curve.best] / (2 - curve.dice[curve.best])
+    )
+
+
+def test_empty_mask_and_empty_map_agree_in_the_meter():
+    meter = PxapMeter()
+    meter.update(np.zeros((3, 3)), np.zeros((3, 3), bool))
+    meter.update(np.ones((3, 3)), np.zeros((3, 3), bool))
+    assert meter.overlaps(0.5)[0].tolist() == [1.0, 0.0]

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from napari_wsol.errors import ImageError
-from napari_wsol.evaluation import iobb, point_localization
+from napari_wsol.evaluation import (
+    Bootstrap,
+    HitMeter,
+    iobb,
+    point_localization,
+    pointing_game,
+)
+from napari_wsol.evaluation.points import points_into_box
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -96,3 +103,45 @@ def test_empty_map_is_no_hit():
 def test_heatmap_without_a_box_is_refused():
     with pytest.raises(ImageError, match="at least one reference box"):
         point_localization([np.ones((4, 4))], [[]])
+
+
+def square(y, x):
+    mask = np.zeros((60, 60), bool)
+    mask[y : y + 10, x : x + 10] = True
+    return mask
+
+
+@pytest.mark.parametrize(("gap", "hit"), [(0, True), (15, True), (16, False)])
+def test_pointing_game_forgives_15_pixels(gap, hit):
+    scores = np.zeros((60, 60))
+    scores[25, 29 + gap] = 1
+    assert pointing_game([scores], [square(20, 20)]).hits == (hit,)
+
+
+def test_pointing_game_measures_a_straight_distance():
+    scores = np.zeros((60, 60))
+    scores[29 + 11, 29 + 11] = 1  # 15.6 pixels from the corner
+    assert pointing_game([scores], [square(20, 20)]).weighted == 0
+    assert pointing_game([scores], [square(20, 20)], tolerance=16).weighted == 1
+
+
+def test_pointing_game_needs_a_region():
+    with pytest.raises(ImageError, match="Leave out images without foreground"):
+        pointing_game([np.ones((6, 6))], [np.zeros((6, 6), bool)])
+
+
+def test_meter_gives_what_the_list_gives_and_an_interval(golden):
+    (heatmaps, boxes), named = given(golden)
+    meter = HitMeter(points_into_box)
+    for image, (heatmap, wanted) in enumerate(zip(heatmaps, boxes, strict=True)):
+        meter.update(
+            heatmap,
+            wanted,
+            name=named["classes"][image],
+            shape=named["shapes"][image],
+            image=image // 2,
+        )
+    assert meter.value() == point_localization(heatmaps, boxes, **named)
+    found = meter.estimate(Bootstrap(samples=200))
+    assert found.value == pytest.approx(meter.value().macro)
+    assert found.low <= found.value <= found.high

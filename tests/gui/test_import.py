@@ -62,9 +62,10 @@ def form(bench):
     return importer.dialog
 
 
-def test_the_button_offers_a_file_and_a_folder(bench):
-    menu = bench.widget.localize_panel.import_button.menu()
-    assert [action.text() for action in menu.actions()] == ["File…", "Folder…"]
+def test_the_button_offers_a_file_a_folder_and_a_training(bench):
+    menu = bench.widget.localize_panel.add_button.menu()
+    words = [action.text() for action in menu.actions() if action.text()]
+    assert words == ["Import a file…", "Import a folder…", "Train…"]
 
 
 def test_a_checkpoint_becomes_the_chosen_model(bench, amil_file):

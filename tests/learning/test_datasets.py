@@ -78,6 +78,8 @@ def test_images_elsewhere_need_the_root(split, tmp_path):
         ("image_ids.txt", ["images/no.png"], "no class|does not exist"),
         ("image_ids.txt", ["images/a.png", "images/a.png"], "listed twice"),
         ("image_ids.txt", [""], "lists no images"),
+        ("image_ids.txt", ["images/b.png", "images/b.png"], "Line 2 of.*listed twice"),
+        ("class_labels.txt", ["images/a.png,0", "images/a.png,1"], "Line 2 .*class 1"),
     ],
 )
 def test_first_bad_line_of_a_split_is_named(split, name, lines, message):
@@ -174,6 +176,27 @@ def test_table_named_like_the_split(folder):
 def test_first_bad_row_of_a_table_is_named(folder, lines, message):
     write(folder / "labels.csv", *lines)
     with pytest.raises(DatasetError, match=message):
+        load_images(folder)
+
+
+def test_tables_of_boxes_list_an_image_once_a_box(folder):
+    write(
+        folder / "boxes.csv",
+        "path,label,x,y,w,h",
+        "img/a.png,mass,1,2,3,4",
+        "img/b.png,normal,,,,",
+        "img/a.png,mass,5,6,7,8",
+    )
+    data = load_images(folder)
+    assert [sample.id for sample in data.samples] == ["img/a.png", "img/b.png"]
+    assert data.classes == ("mass", "normal")
+    write(
+        folder / "boxes.csv",
+        "path,Mass,Nodule,xmin,mask",
+        "img/a.png,1,0,1,no.png",
+        "img/a.png,0,1,1,no.png",
+    )
+    with pytest.raises(DatasetError, match=r"Line 3 .*a\.png” other classes"):
         load_images(folder)
 
 

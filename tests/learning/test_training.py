@@ -12,7 +12,9 @@ from napari_wsol.errors import ConfigError, ModelError
 from napari_wsol.inference import localize
 from napari_wsol.learning.crops import TrainImage, draw_batch, recolour
 from napari_wsol.learning.datasets import load_images
-from napari_wsol.learning.pretrain import Trainer, load_encoder, load_training_images
+from napari_wsol.learning.images_cache import load_training_images
+from napari_wsol.learning.initial import load_encoder
+from napari_wsol.learning.pretrain import Trainer
 from napari_wsol.learning.recipe import read_recipe
 from napari_wsol.learning.seeds import darkness_on, draw_seeds, fit_eigencam, rank_map
 from napari_wsol.methods import Model, ModelSpec
@@ -28,6 +30,7 @@ classes = ["plain", "striped"]
 [model]
 encoder = "mobilenet_v2"
 taps = ["features.1", "features.3"]
+offsets = [1.0, 3.0]
 heads = ["cam", "pcam", "pixelcam"]
 options = { pixelcam = { standardize = true } }
 [seeds]

@@ -1,0 +1,208 @@
+"""``napari-wsol evaluate``: the field's figures of a model on a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from napari_wsol.cli.console import errors, output, progress_bar
+from napari_wsol.errors import ConfigError, ExportError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from napari_wsol.benchmark import Benchmark, Report
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Name or folder of a model.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Data set: a folder of splits, a table with masks or boxes, or a "
+            "folder for each class."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The figures (JSON); a table (.md) and a picture (.png) go beside it."
+        ),
+    ] = Path("metrics.json"),
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name of the split; repeat to measure several together [all that "
+            "DATA lists]."
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Method, or METHOD@LAYER; repeat for several [those that the model "
+            "was made for]."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Maps are cut at or above it.")
+    ] = 0.5,
+    mpp: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=100, help="µm a pixel, if you know better."),
+    ] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            help="Whose map is compared: “true”, the image's class, as published; "
+            "“predicted”, the most probable class."
+        ),
+    ] = "true",
+    size: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Side of the grid that maps and references are compared on; 0 for "
+            "their own pixels.",
+        ),
+    ] = 224,
+    box_frame: Annotated[
+        str | None,
+        typer.Option(
+            help="WIDTHxHEIGHT of the images that boxes were drawn in, e.g. 1024x1024 "
+            "[that of the files]."
+        ),
+    ] = None,
+    region_threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of PCAM's boxes around regions.")
+    ] = 0.9,
+    scale_regions: Annotated[
+        bool,
+        typer.Option(
+            "--scale-regions",
+            help="Scale maps image by image before that threshold (PCAM's LSE "
+            "baseline, at 0.706).",
+        ),
+    ] = False,
+    faithfulness: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Steps of insertion and deletion (published: 224); 0 leaves them "
+            "out. The network runs twice a step, for every image and method.",
+        ),
+    ] = 0,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 for none.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the results of an older run.")
+    ] = False,
+) -> None:
+    """Measure a model against masks, boxes or labels; write figures and a picture."""
+    from napari_wsol.benchmark import Benchmark, EvaluationConfig
+    from napari_wsol.zoo import load_model
+
+    paths = _paths(out, overwrite=overwrite)
+    config = EvaluationConfig(
+        threshold=threshold,
+        mpp=mpp,
+        target=target,
+        size=size or None,
+        box_frame=_frame(box_frame),
+        region_threshold=region_threshold,
+        region_scaled=scale_regions,
+        faithfulness_steps=faithfulness,
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    loaded = load_model(model, device=device)
+    benchmark = Benchmark(loaded, data, split, method, config=config)
+    result, picture = _run(benchmark)
+    write_results(result, picture, paths)
+    _show(result)
+    output.print(f"Written: {', '.join(escape(str(path)) for path in paths)}")
+
+
+def _run(benchmark: Benchmark) -> tuple[Report, Image.Image]:
+    """Figures and picture, with a bar on the way."""
+    try:
+        with progress_bar() as bar:
+            task = bar.add_task("images", total=None)
+
+            def report(done: int, total: int, text: str) -> None:
+                text = escape(text[-40:])
+                bar.update(task, completed=done, total=total, description=text)
+
+            result = benchmark.run(report)
+            return result, benchmark.picture(result)
+    except KeyboardInterrupt:
+        errors.print("Stopped. Nothing was written.")
+        raise typer.Exit(1) from None
+
+
+def _paths(out: Path, *, overwrite: bool) -> tuple[Path, Path, Path]:
+    """The files to write: figures, table, picture.
+
+    Raises:
+        ConfigError: one is there already, or the name does not end in .json.
+    """
+    if out.suffix != ".json":
+        raise ConfigError(f"--out must end in .json, not be “{out.name}”.")
+    paths = (out, out.with_suffix(".md"), out.with_suffix(".png"))
+    there = [path for path in paths if path.exists()]
+    if there and not overwrite:
+        raise ConfigError(
+            f"{there[0]} exists already. Choose another --out, or add --overwrite."
+        )
+    return paths
+
+
+def _frame(text: str | None) -> tuple[int, int] | None:
+    """(H, W) of “WIDTHxHEIGHT”."""
+    if text is None:
+        return None
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise ConfigError(
+            f"--box-frame must be WIDTHxHEIGHT, like 1024x1024, not “{text}”."
+        )
+    return int(height), int(width)
+
+
+def write_results(
+    report: Report, picture: Image.Image, paths: tuple[Path, Path, Path]
+) -> None:
+    """Writes figures, table and picture; each file is whole or as it was before.
+
+    Raises:
+        ExportError: they cannot be written.
+    """
+    drafts = [path.with_name(f".{path.name}.part") for path in paths]
+    try:
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        drafts[0].write_text(report.to_json(), "utf-8", newline="\n")
+        drafts[1].write_text(report.to_markdown(), "utf-8", newline="\n")
+        picture.save(drafts[2], format="PNG")
+        for draft, path in zip(drafts, paths, strict=True):
+            draft.replace(path)
+    except OSError as error:
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+        raise ExportError(f"{paths[0]} cannot be written: {error}.") from error
+
+
+def _show(report: Report) -> None:
+    output.print(f"[bold]{escape(report.model)}[/]: {escape(report.headline())}")
+    for title, names, rows in report.tables():
+        table = Table(escape(title), *map(escape, names))
+        for row in rows:
+            table.add_row(*map(escape, row))
+        output.print(table)
+    for note in report.notes:
+        output.print(f"Note: {escape(note)}")

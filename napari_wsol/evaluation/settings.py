@@ -1,0 +1,98 @@
+"""How a model is measured, and what its maps are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_wsol.errors import ConfigError
+from napari_wsol.evaluation.points import POINTING_TOLERANCE, paint
+from napari_wsol.evaluation.regions import PCAM_THRESHOLD
+
+if TYPE_CHECKING:
+    from napari_wsol.evaluation.scores import BoolArray, FloatArray
+
+TARGETS = ("true", "predicted")
+
+FIELD_SIZE = 224
+"""Side of the grid that the field compares maps and masks on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """How a model is measured.
+
+    Attributes:
+        threshold: where maps are cut; rounded to 1/1000 for the pooled figures.
+        mpp: µm a level-0 pixel, where you know better than the files.
+        target: "true" compares the map of the class that the image has, as published;
+            "predicted" that of the most probable class.
+        size: maps and references are compared on a square grid of this side (masks by
+            nearest neighbour, maps bilinear), as published; None for the references'
+            own pixels.
+        box_frame: (H, W) that boxes were drawn in, where it is not that of the files.
+        tolerance: of the pointing game, in pixels of the grid.
+        region_threshold: of PCAM's boxes around regions.
+        region_scaled: whether maps are scaled image by image for these.
+        faithfulness_steps: of the insertion and deletion curves; 0 leaves them out.
+            Each step runs the network twice for every image and method.
+        bootstrap: draws for the intervals; 0 for none.
+        seed: of the draws.
+    """
+
+    threshold: float = 0.5
+    mpp: float | None = None
+    target: str = "true"
+    size: int | None = FIELD_SIZE
+    box_frame: tuple[int, int] | None = None
+    tolerance: float = POINTING_TOLERANCE
+    region_threshold: float = PCAM_THRESHOLD
+    region_scaled: bool = False
+    faithfulness_steps: int = 0
+    bootstrap: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(
+                f"The threshold lies between 0 and 1, not at {self.threshold}."
+            )
+        if self.target not in TARGETS:
+            raise ConfigError(
+                f"The map of one of {', '.join(TARGETS)} classes is compared, not of "
+                f"“{self.target}”."
+            )
+        if self.size is not None and self.size < 1:
+            raise ConfigError(f"A grid has 1 or more cells a side, not {self.size}.")
+        if self.faithfulness_steps < 0 or self.tolerance < 0:
+            raise ConfigError("Steps and tolerance cannot be negative.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What one map of an image is compared with.
+
+    Attributes:
+        target: the class; None for the most probable one.
+        mask: (H, W) foreground on the grid; None where there are boxes, or nothing.
+        ignore: (H, W) pixels that do not count.
+        boxes: (n, 4) of x, y, width, height on the grid.
+        grid: rows and columns.
+    """
+
+    target: str | None
+    grid: tuple[int, int]
+    mask: BoolArray | None = None
+    ignore: BoolArray | None = None
+    boxes: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.mask is not None or len(self.boxes) > 0
+
+    def area(self) -> BoolArray | None:
+        """(rows, columns) that the class covers; None where that is not known."""
+        return paint(self.boxes, self.grid) if len(self.boxes) else self.mask

@@ -1,0 +1,270 @@
+"""What a split says of where things are: masks, boxes, or nothing."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import DatasetError
+from napari_wsol.evaluation.references import LIST, Reference, load_references
+from napari_wsol.evaluation.split_files import (
+    PATH_COLUMNS,
+    find_table,
+    read_fields,
+    read_table,
+    split_folder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_wsol.evaluation.split_files import Row
+
+BOXES, SIZES, LABELS = "boxes.csv", "image_sizes.txt", "class_labels.txt"
+_SIDES = ("x", "y", "w", "h")
+_IMAGE_COLUMNS = ("image", *PATH_COLUMNS)
+_CLASS_COLUMNS = ("class", "label")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A reference box: pixel j of a row is covered where x <= j < x + width.
+
+    Attributes:
+        xywh: x, y, width, height in pixels of ``frame``.
+        name: of its class; None where the image has only one.
+        frame: (H, W) that it was drawn in; None is the image file's own.
+        where: the line it comes from, for messages.
+    """
+
+    xywh: tuple[float, float, float, float]
+    name: str | None
+    frame: tuple[int, int] | None
+    where: str
+
+    def on(
+        self, image: tuple[int, int], grid: tuple[int, int]
+    ) -> tuple[float, float, float, float]:
+        """The box on a grid that covers the whole image.
+
+        Args:
+            image: (H, W) of the image file.
+            grid: rows and columns.
+
+        Raises:
+            DatasetError: it ends more than a pixel outside its frame.
+        """
+        height, width = self.frame or image
+        x, y, w, h = self.xywh
+        if x + w > width + 1 or y + h > height + 1:
+            raise DatasetError(
+                f"{self.where} has a box that ends at ({x + w:g}, {y + h:g}), outside "
+                f"the {width}×{height} pixels of its image. If it was drawn in an "
+                "image of another size, give that size as the frame."
+            )
+        across, down = grid[1] / width, grid[0] / height
+        return x * across, y * down, w * across, h * down
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """References of a split, under the ids that its list of images uses.
+
+    Attributes:
+        masks: of each image that has one.
+        boxes: of each image that has some.
+    """
+
+    masks: dict[str, Reference] = field(default_factory=dict[str, Reference])
+    boxes: dict[str, tuple[Box, ...]] = field(
+        default_factory=dict[str, tuple[Box, ...]]
+    )
+
+    def with_other(self, other: Truth) -> Truth:
+        """Both together."""
+        return Truth(masks=self.masks | other.masks, boxes=self.boxes | other.boxes)
+
+
+def load_truth(
+    folder: str | Path,
+    split: str | None,
+    ids: Sequence[str],
+    *,
+    root: Path | None = None,
+    frame: tuple[int, int] | None = None,
+) -> Truth:
+    """Masks or boxes of a split's images; neither is an error.
+
+    Looked for in this order:
+
+    - ``localization.txt`` of a split folder: lines ``image,mask`` or
+      ``image,mask,ignore``, or ``image,x0,y0,x1,y1`` with the last pixels included, in
+      the frame that ``image_sizes.txt`` (``image,width,height``) gives;
+    - ``boxes.csv`` beside the table of labels: columns ``image`` (or ``path``),
+      ``class`` (or ``label``), ``x``, ``y``, ``w``, ``h``. An image is named as in the
+      table or by its file name, with any extension;
+    - columns ``x``, ``y``, ``w``, ``h`` or ``mask`` of that table, empty where an image
+      has none.
+
+    Args:
+        folder: the data set's folder, or that of the split, or the table.
+        split: name of the split.
+        ids: the images, as the data set lists them.
+        root: the folder that listed paths start from; searched upwards when None.
+        frame: (H, W) that boxes were drawn in, where it is not that of the files.
+
+    Raises:
+        DatasetError: names the first line that cannot be used.
+    """
+    place = split_folder(folder, split)
+    if (place / LIST).is_file():
+        lines = read_fields(place / LIST)
+        if lines and len(lines[0][1]) == 5:
+            return Truth(boxes=_listed_boxes(place, lines, frame))
+        masks = load_references(folder, split, root=root)
+        return Truth(masks={item.id: item for item in masks})
+    table = find_table(place, split) or find_table(folder, split)
+    if table is None or (place / LABELS).is_file():
+        return Truth()
+    if (table.parent / BOXES).is_file():
+        rows = read_box_table(table.parent / BOXES)
+        return Truth(boxes=_tabled_boxes(rows, ids, frame))
+    return _columns_of(table, split, ids, root=root, frame=frame)
+
+
+def _columns_of(
+    table: Path,
+    split: str | None,
+    ids: Sequence[str],
+    *,
+    root: Path | None,
+    frame: tuple[int, int] | None,
+) -> Truth:
+    """What the table of labels says itself."""
+    rows = read_table(table, split)
+    if set(_SIDES) <= set(rows[0][1]):
+        chosen = [row for row in rows if any(row[1][side] for side in _SIDES)]
+        return Truth(boxes=_tabled_boxes(chosen, ids, frame))
+    if any(row.get("mask") for _, row in rows):
+        masks = load_references(table, split, root=root)
+        return Truth(masks={item.id: item for item in masks})
+    return Truth()
+
+
+def read_box_table(path: Path) -> list[Row]:
+    """The rows of a table of boxes.
+
+    Raises:
+        DatasetError: it has no rows, or a column is missing.
+    """
+    lines = read_fields(path)
+    header = lines[0][1] if lines else []
+    missing = [name for name in _SIDES if name not in header]
+    if not set(_IMAGE_COLUMNS) & set(header):
+        missing.insert(0, "image")
+    if missing or len(lines) < 2:
+        raise DatasetError(
+            f"“{path.name}” has no {'column ' + missing[0] if missing else 'rows'}. It "
+            "needs the columns image, class, x, y, w and h, and a row for each box."
+        )
+    for where, fields in lines[1:]:
+        if len(fields) != len(header):
+            raise DatasetError(
+                f"{where} has {len(fields)} fields, but there are "
+                f"{len(header)} column names."
+            )
+    return [(where, dict(zip(header, f, strict=True))) for where, f in lines[1:]]
+
+
+def _tabled_boxes(
+    rows: list[Row], ids: Sequence[str], frame: tuple[int, int] | None
+) -> dict[str, tuple[Box, ...]]:
+    known = _names_of(ids)
+    boxes: dict[str, list[Box]] = {}
+    for where, row in rows:
+        column = next(name for name in _IMAGE_COLUMNS if name in row)
+        image = known.get(row[column]) or known.get(_stem(row[column]))
+        if image is None:
+            continue  # of another split
+        kind = next((name for name in _CLASS_COLUMNS if name in row), None)
+        sides = _numbers([row[side] for side in _SIDES], where)
+        name = row[kind] if kind is not None else None
+        box = Box(xywh=sides, name=name, frame=frame, where=where)
+        boxes.setdefault(image, []).append(box)
+    if rows and not boxes:
+        raise DatasetError(
+            f"No box belongs to an image of this split: {rows[0][0]} is of "
+            f"“{next(iter(rows[0][1].values()))}”, the first image is “{ids[0]}”."
+        )
+    return {image: tuple(found) for image, found in boxes.items()}
+
+
+def _names_of(ids: Sequence[str]) -> dict[str, str]:
+    """The ids by what they may be called: themselves, and stems that only one has."""
+    stems = [_stem(item) for item in ids]
+    counts = Counter(stems)
+    named = {s: item for s, item in zip(stems, ids, strict=True) if counts[s] == 1}
+    return named | {item: item for item in ids}
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
+
+
+def _listed_boxes(
+    place: Path,
+    lines: list[tuple[str, list[str]]],
+    frame: tuple[int, int] | None,
+) -> dict[str, tuple[Box, ...]]:
+    sizes = _sizes(place) if frame is None else {}
+    boxes: dict[str, list[Box]] = {}
+    for where, fields in lines:
+        if len(fields) != 5:
+            raise DatasetError(
+                f"{where} has {len(fields)} fields, but the first line is a box: "
+                "image,x0,y0,x1,y1. Use boxes or masks in one list, not both."
+            )
+        x0, y0, x1, y1 = _numbers(fields[1:], where, corners=True)
+        box = Box(
+            xywh=(x0, y0, x1 - x0 + 1, y1 - y0 + 1),
+            name=None,
+            frame=frame or sizes.get(fields[0]),
+            where=where,
+        )
+        boxes.setdefault(fields[0], []).append(box)
+    return {image: tuple(found) for image, found in boxes.items()}
+
+
+def _sizes(place: Path) -> dict[str, tuple[int, int]]:
+    if not (place / SIZES).is_file():
+        return {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for where, fields in read_fields(place / SIZES):
+        if len(fields) != 3 or not all(item.isdecimal() for item in fields[1:]):
+            raise DatasetError(
+                f"{where} is “{','.join(fields)}”, but must be an image, its width "
+                "and its height."
+            )
+        sizes[fields[0]] = (int(fields[2]), int(fields[1]))
+    return sizes
+
+
+def _numbers(
+    fields: Sequence[str], where: str, *, corners: bool = False
+) -> tuple[float, float, float, float]:
+    try:
+        a, b, c, d = (float(item) for item in fields)
+    except ValueError:
+        a = b = c = d = math.nan
+    is_box = (c >= a and d >= b) if corners else (c > 0 and d > 0)
+    if not is_box or not all(map(math.isfinite, (a, b, c, d))):
+        order = "x0, y0, x1, y1" if corners else "x, y, w, h"
+        raise DatasetError(
+            f"{where} has “{','.join(fields)}”, which is no box: {order} are four "
+            "numbers, and a box is larger than nothing."
+        )
+    return a, b, c, d

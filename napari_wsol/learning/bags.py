@@ -1,0 +1,99 @@
+"""Bags: the tiles of whole images, for models that classify them together.
+
+A bag is all of an image, so its tiles differ in number from image to image, and bags
+are encoded one after another. What a tile's network computed is not kept for the
+backward pass, but computed again (gradient checkpointing, Chen et al. 2016, arXiv
+1604.06174), a few tiles at a time: the memory does not grow with the image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch.utils import checkpoint as recomputing
+
+from napari_wsol.encoders.tiles import TILES_A_BATCH
+from napari_wsol.learning.crops import (
+    ALONE,
+    at_least,
+    below,
+    draw_order,
+    planes_of,
+    recolour,
+    turned,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from napari_wsol.encoders import Features, TileEncoder
+    from napari_wsol.learning.crops import Share, TrainImage
+
+
+def draw_bags(
+    images: Sequence[TrainImage],
+    *,
+    size: int,
+    side: int,
+    jitter: float,
+    generator: torch.Generator,
+    share: Share = ALONE,
+) -> tuple[list[Tensor], Tensor]:
+    """Whole images, turned and recoloured, cut to whole tiles about their middle.
+
+    Args:
+        images: to draw from.
+        size: bags in the batch.
+        side: of a tile.
+        jitter: strength of the colour changes.
+        generator: of every random choice.
+        share: which part of the batch to make.
+
+    Returns:
+        Each (C, H, W) float in [0, 1]; and which images the whole batch shows.
+    """
+    order = draw_order(len(images), size, generator)
+    first = below(2**31, generator)
+    mine = share.of(size)
+    bags: list[Tensor] = []
+    for place, index in enumerate(map(int, order[mine]), mine.start):
+        own = torch.Generator().manual_seed(first + place)
+        planes = whole_tiles(at_least(planes_of(images[index])[0], side), side)
+        bags.append(recolour(turned(planes, own)[None], jitter, own)[0])
+    return bags, order
+
+
+def whole_tiles(planes: Tensor, side: int) -> Tensor:
+    """(C, H, W) without the rim that fills no tile, on both sides, as at inference."""
+    rows, columns = (length // side * side for length in planes.shape[1:])
+    top = round((planes.shape[1] - rows) / 2)
+    left = round((planes.shape[2] - columns) / 2)
+    return planes[:, top : top + rows, left : left + columns]
+
+
+def encode_bag(encoder: TileEncoder, bag: Tensor) -> Features:
+    """The features of one bag with gradients, in memory of a few tiles.
+
+    Args:
+        encoder: cuts the bag into tiles.
+        bag: (C, H, W) normalised, whole tiles.
+    """
+    side, channels = encoder.side, bag.shape[0]
+    rows, columns = bag.shape[1] // side, bag.shape[2] // side
+    grid = bag.reshape(channels, rows, side, columns, side)
+    tiles = grid.permute(1, 3, 0, 2, 4).reshape(-1, channels, side, side)
+
+    def vectors(few: Tensor) -> Tensor:
+        found: Features = encoder.backbone(few)
+        return found.last.mean((-2, -1))
+
+    parts = [
+        cast("Tensor", recomputing.checkpoint(vectors, few, use_reentrant=False))
+        for few in torch.split(tiles, TILES_A_BATCH)
+    ]
+    all_vectors = torch.cat(parts)
+    on_tiles = all_vectors.reshape(rows, columns, -1).permute(2, 0, 1)
+    return encoder.gather({"tile": on_tiles[None]})

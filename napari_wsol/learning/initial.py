@@ -1,0 +1,62 @@
+"""Before anything is learnt: the encoder's weights, and where its cells look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import ModelError
+from napari_wsol.learning.geometry import measure_offsets
+from napari_wsol.learning.seeding import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from napari_wsol.learning.crops import TrainImage
+    from napari_wsol.learning.recipe import Recipe
+    from napari_wsol.methods import Model
+
+PROBED = 8
+"""Training images on which the geometry of the features is measured."""
+
+
+def load_encoder(model: Model, state: dict[str, Tensor]) -> None:
+    """Puts initial weights into the encoder; other entries of the file are ignored.
+
+    Raises:
+        ModelError: an entry that the encoder needs is missing or of another shape.
+    """
+    wanted = model.encoder.state_dict()
+    # A file may hold a bare encoder or a whole model of ours.
+    found = {
+        key: state[key] if key in state else state[f"encoder.{key}"]
+        for key in wanted
+        if key in state or f"encoder.{key}" in state
+    }
+    missing = sorted(set(wanted) - set(found))
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    wrong = [key for key in found if found[key].shape != wanted[key].shape]
+    if missing or wrong:
+        raise ModelError(
+            f"These weights are not those of {model.spec.encoder}: "
+            f"{(missing + wrong)[0]} is missing or has another shape."
+        )
+    model.encoder.load_state_dict(found, strict=False)
+
+
+def place_cells(model: Model, images: Sequence[TrainImage], recipe: Recipe) -> None:
+    """Finds where the cells look under these weights, and writes it into the spec.
+
+    Trained kernels may lean to one side of their receptive field, so the padding alone
+    does not tell. Nothing is measured where the recipe tells, nor of tiles or a fixed
+    input, whose cells lie where they are drawn.
+    """
+    fixed = model.preprocessing.size is not None
+    if recipe.model.offsets is not None or recipe.model.tile is not None or fixed:
+        return
+    some = [whole(model, x.pixels, recipe.augment.style) for x in images[:PROBED]]
+    offsets = measure_offsets(model.encoder, some, seed=recipe.train.seed)
+    model.encoder.offsets = offsets
+    model.spec = replace(model.spec, offsets=offsets)

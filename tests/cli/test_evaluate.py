@@ -1,0 +1,116 @@
+"""``napari-wsol evaluate`` as a shell runs it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_wsol.cli import app
+from napari_wsol.errors import ConfigError, DatasetError
+from napari_wsol.methods.card import Card
+from napari_wsol.zoo import save_model
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch, small_model):
+    monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
+    card = Card(
+        name="small",
+        title="Small",
+        summary="For tests.",
+        spec=small_model.spec,
+        methods=small_model.spec.heads,
+        primary="pixelcam",
+    )
+    save_model(small_model, card)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A table of four images with masks."""
+    rng = np.random.default_rng(0)
+    lines = ["path,label,split,mask"]
+    for k in range(4):
+        pixels = rng.integers(60, 120, (64, 72, 3)).astype(np.uint8)
+        pixels[10:40, 20:50] += 100
+        mask = np.zeros((64, 72), np.uint8)
+        mask[10:40, 20:50] = 255
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+        Image.fromarray(mask).save(tmp_path / f"m{k}.png")
+        lines.append(f"{k}.png,{'bright' if k % 2 else 'dark'},test,m{k}.png")
+    (tmp_path / "set.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "set.csv"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["evaluate", *(str(item) for item in arguments)])
+
+
+def test_figures_table_and_picture_are_written(data, tmp_path):
+    out = tmp_path / "out" / "metrics.json"
+    result = run(
+        "small", "--data", data, "--split", "test", "--method", "cam",
+        "--method", "pixelcam", "--bootstrap", 50, "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    stored = json.loads(out.read_text("utf-8"))
+    assert [item["name"] for item in stored["methods"]] == ["cam", "pixelcam"]
+    assert stored["images"] == stored["references"] == 4
+    figure = stored["methods"][1]["figures"]["pxap"]
+    assert 0 < figure["low"] <= figure["value"] <= figure["high"] <= 100
+    table = out.with_suffix(".md").read_text("utf-8")
+    assert "| PxAP (%) | " in table
+    assert f"{figure['value']:.1f}" in table
+    assert f"{figure['value']:.1f}" in result.output
+    with Image.open(out.with_suffix(".png")) as picture:
+        assert picture.width > 900
+    assert sorted(path.name for path in out.parent.iterdir()) == [
+        "metrics.json",
+        "metrics.md",
+        "metrics.png",
+    ]
+
+
+def test_an_older_run_is_replaced_only_on_request(data, tmp_path):
+    out = tmp_path / "metrics.json"
+    arguments = ("small", "--data", data, "--method", "cam", "--bootstrap", 0)
+    assert run(*arguments, "--out", out).exit_code == 0
+    before = out.read_text("utf-8")
+    out.with_suffix(".md").unlink()
+    again = run(*arguments, "--out", out, "--threshold", 0.3)
+    assert again.exit_code == 1
+    assert isinstance(again.exception, ConfigError)
+    assert "--overwrite" in str(again.exception)
+    assert out.read_text("utf-8") == before
+    done = run(*arguments, "--out", out, "--threshold", 0.3, "--overwrite")
+    assert done.exit_code == 0
+    assert json.loads(out.read_text("utf-8"))["settings"]["threshold"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--out", "m.txt"), "must end in .json"),
+        (("--box-frame", "1024"), "WIDTHxHEIGHT"),
+        (("--target", "all"), "predicted"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_words(data, tmp_path, options, words):
+    out = ("--out", tmp_path / "m.json") if "--out" not in options else ()
+    result = run("small", "--data", data, *options, *out)
+    assert result.exit_code == 1
+    assert words in str(result.exception)
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_wrong_data_is_refused_in_words(tmp_path):
+    result = run("small", "--data", tmp_path / "no", "--out", tmp_path / "m.json")
+    assert isinstance(result.exception, DatasetError)
+    assert "There is no folder" in str(result.exception)
+
+
+def test_wrong_usage_is_status_2(data):
+    assert run("small").exit_code == 2
+    assert run("small", "--data", data, "--threshold", 2).exit_code == 2
