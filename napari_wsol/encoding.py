@@ -45,15 +45,12 @@ class Geometry:
         downsample: level-0 pixels a pixel of the network's input, (y, x).
         shape: rows and columns of the network's input that show the image.
         origin: network pixels left out above and to the left, (y, x).
-        canvas: rows and columns of the whole input where it is padded beyond the
-            image; ``shape`` by default.
         note: what had to be assumed, a sentence; empty if nothing.
     """
 
     downsample: tuple[float, float]
     shape: tuple[int, int]
     origin: tuple[int, int] = (0, 0)
-    canvas: tuple[int, int] | None = None
     note: str = ""
 
     def place(
@@ -87,7 +84,7 @@ def geometry(slide: Slide, model: Model, mpp: float | None = None) -> Geometry:
     if how.size is not None:
         shape = fitted_shape(slide.shape, how)
         downsample = (slide.shape[0] / shape[0], slide.shape[1] / shape[1])
-        return Geometry(downsample, shape, canvas=(how.size, how.size))
+        return Geometry(downsample, shape)
     spec, note, scalar = model.spec, "", 1.0
     if spec.mpp is not None:
         known = mpp or slide.mpp

@@ -13,7 +13,13 @@ from napari_wsol.encoding import encode, ignore_progress, network_input
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
-from napari_wsol.methods import NetworkInput, evaluating, get_method, own_methods
+from napari_wsol.methods import (
+    NetworkInput,
+    evaluating,
+    get_method,
+    map_of,
+    own_methods,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,15 +128,8 @@ def check_methods(model: Model, names: Sequence[str] | None) -> list[str]:
         return list(model.card.methods) if model.card else own_methods(model)
     if not names:
         raise MethodUnavailableError("Tick at least one method.")
-    layers = model.encoder.readable_layers
     for name in names:
-        method = get_method(name)
-        reason = method.unavailable(model)
-        if reason is None and method.layer not in (None, *layers):
-            reason = (
-                f"{method.title} cannot be read at {method.layer}: the layers of this "
-                f"model are {', '.join(layers)}."
-            )
+        reason = get_method(name).unavailable(model)
         if reason is not None:
             raise MethodUnavailableError(reason)
     return list(dict.fromkeys(names))
@@ -194,7 +193,7 @@ def localize(
             check()
             read = features.select((*model.encoder.taps, *method.taps(model)))
             heatmaps[name] = make_heatmap(
-                method.map(model, read, chosen, image)[0],
+                map_of(method, model, read, chosen, image)[0],
                 stride=method.stride(model, read),
                 seen=seen,
                 slide=slide,

@@ -151,8 +151,7 @@ def load_model(
     if isinstance(name_or_path, Card):
         return _load_card(name_or_path, device)
     path = Path(name_or_path)
-    names = [card.name for card in list_models()]
-    if str(name_or_path) not in names and path.exists() and not _is_model(path):
+    if path.exists() and not _is_model(path) and not _is_installed(path):
         model, card = read_checkpoint(path, answers)
         model.card = card
         return model.to(choose_device(device))
@@ -162,6 +161,11 @@ def load_model(
 def _is_model(path: Path) -> bool:
     """Whether a path is a model of ours: its folder, or a file in it."""
     return (path if path.is_dir() else path.parent).joinpath(CARD).is_file()
+
+
+def _is_installed(path: Path) -> bool:
+    """Whether a path is, by chance, also the name of an installed model."""
+    return any(card.name == str(path) for card in list_models())
 
 
 def _load_card(card: Card, device: str) -> Model:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from napari_wsol.encoders.features import Features
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ConfigError, ImageError
 from napari_wsol.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
@@ -168,7 +168,11 @@ class Encoder(nn.Module):
 
         Args:
             x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
+
+        Raises:
+            ImageError: less than one cell of the deepest map.
         """
+        self._check_size(int(x.shape[-2]), int(x.shape[-1]))
         found: dict[str, Tensor] = {}
         for name, module in self.stages():
             x = module(x)
@@ -177,6 +181,17 @@ class Encoder(nn.Module):
             if len(found) == len(self.taps):
                 break  # deeper layers are never read
         return self.gather(found)
+
+    def _check_size(self, height: int, width: int) -> None:
+        least = min(height, width)
+        if min(self.cells(least)) >= 1:
+            return
+        while min(self.cells(least)) < 1:
+            least += 1
+        raise ImageError(
+            f"This network needs at least {least}×{least} pixels and got "
+            f"{height}×{width}: enlarge the image."
+        )
 
 
 def _geometry(

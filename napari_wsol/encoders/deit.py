@@ -19,6 +19,7 @@ State-dict names are timm's, which both papers' code uses.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
@@ -292,26 +293,8 @@ def _learnt(tokens: int, channels: int) -> nn.Parameter:
 _CHANNELS = {"tiny": 192, "small": 384, "base": 768}
 
 
-def _register(size: str) -> None:
-    def builder(name: str, *, spatial_token: bool) -> None:
-        @register_encoder(name)
-        def build(
-            *,
-            output_stride: int | None = None,
-            taps: Iterable[str] | None = None,
-            in_channels: int = 3,
-        ) -> DeiT:
-            return DeiT(
-                _CHANNELS[size],
-                spatial_token=spatial_token,
-                output_stride=output_stride,
-                taps=taps,
-                in_channels=in_channels,
-            )
-
-    builder(f"deit_{size}", spatial_token=False)
-    builder(f"deit_sat_{size}", spatial_token=True)
-
-
-for _size in _CHANNELS:
-    _register(_size)
+for _size, _channels in _CHANNELS.items():
+    for _form, _token in (("deit", False), ("deit_sat", True)):
+        register_encoder(f"{_form}_{_size}")(
+            partial(DeiT, _channels, spatial_token=_token)
+        )

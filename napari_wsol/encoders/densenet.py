@@ -7,6 +7,7 @@ PCAM reads it.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 from napari_wsol.encoders.atrous import DensePool
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.errors import ConfigError, ImageError
+from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders.base import Step
-    from napari_wsol.encoders.features import Features
 
 STEM_CHANNELS, GROWTH, BOTTLENECK = 64, 32, 4
 """Of the first convolution; new channels a layer (k); width of its 1×1 in k."""
@@ -141,23 +141,6 @@ class DenseNet(Encoder):
         stem = -(-length // 4)
         return tuple(stem // (stride // 4) for stride in self.strides)
 
-    def forward(self, x: Tensor) -> Features:
-        """Runs the network.
-
-        Args:
-            x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
-
-        Raises:
-            ImageError: less than one cell of the deepest map.
-        """
-        height, width = x.shape[-2:]
-        if min(self.cells(min(height, width))) < 1:
-            raise ImageError(
-                f"This network needs at least {self.stride}×{self.stride} pixels and "
-                f"got {height}×{width}: enlarge the image."
-            )
-        return super().forward(x)
-
     def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
         for name, module in self.features.named_children():
             if name == "denseblock4":
@@ -192,21 +175,5 @@ _DEPTHS = {
 }
 
 
-def _register(name: str) -> None:
-    @register_encoder(name)
-    def build(
-        *,
-        output_stride: int | None = None,
-        taps: Iterable[str] | None = None,
-        in_channels: int = 3,
-    ) -> DenseNet:
-        return DenseNet(
-            _DEPTHS[name],
-            output_stride=output_stride,
-            taps=taps,
-            in_channels=in_channels,
-        )
-
-
-for _name in _DEPTHS:
-    _register(_name)
+for _name, _depths in _DEPTHS.items():
+    register_encoder(_name)(partial(DenseNet, _depths))

@@ -34,7 +34,7 @@ from napari_wsol.encoders.inception_blocks import (
     StemPool,
 )
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.errors import ConfigError, ImageError
+from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -96,23 +96,6 @@ class Inception(Encoder):
             length = module.cells(length) if isinstance(module, Part) else length
             found[name] = length
         return tuple(max(0, found[tap]) for tap in self.taps)
-
-    def forward(self, x: Tensor) -> Features:
-        """Runs the network.
-
-        Args:
-            x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
-
-        Raises:
-            ImageError: less than one cell of the deepest map.
-        """
-        height, width = x.shape[-2:]
-        if min(self.cells(min(height, width))) < 1:
-            raise ImageError(
-                f"An image of {height}×{width} pixels is too small for this network, "
-                "which does not pad: enlarge it to at least 75×75."
-            )
-        return super().forward(x)
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
         yield from self.named_children()

@@ -6,6 +6,7 @@ the bottleneck has its stride on the 3×3 convolution ("v1.5").
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from torch import nn
@@ -92,8 +93,8 @@ class ResNet(Encoder):
     Args:
         block: ``BasicBlock`` or ``Bottleneck``.
         depths: blocks in each of the four stages.
-        output_stride: 8, 16 or 32; below 32 the last stages are dilated instead of
-            strided, with the same weights.
+        output_stride: 8, 16 or 32, the default (8 without dilation); below 32 the last
+            stages are dilated instead of strided, with the same weights.
         taps: any of "stem" (at stride 2, before the pooling), "layer1" … "layer4";
             the last by default.
         in_channels: of the image.
@@ -113,7 +114,7 @@ class ResNet(Encoder):
         dilate: bool = True,
     ) -> None:
         super().__init__()
-        output_stride = output_stride or 32
+        output_stride = output_stride or (32 if dilate else 8)
         if output_stride not in self.output_strides:
             raise ConfigError(f"Output stride is 8, 16 or 32, not {output_stride}.")
         self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
@@ -172,41 +173,7 @@ _DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int
 }
 
 
-def _register(name: str) -> None:
-    block, depths = _DEPTHS[name]
-
-    @register_encoder(name)
-    def build(
-        *,
-        output_stride: int | None = None,
-        taps: Iterable[str] | None = None,
-        in_channels: int = 3,
-    ) -> ResNet:
-        return ResNet(
-            block,
-            depths,
-            output_stride=output_stride,
-            taps=taps,
-            in_channels=in_channels,
-        )
-
-    @register_encoder(f"wsol_{name}")
-    def build_wsol(
-        *,
-        output_stride: int | None = None,
-        taps: Iterable[str] | None = None,
-        in_channels: int = 3,
-    ) -> ResNet:
-        """PixelCAM's form: the last stages lose their stride and are not dilated."""
-        return ResNet(
-            block,
-            depths,
-            output_stride=output_stride or 8,
-            taps=taps,
-            in_channels=in_channels,
-            dilate=False,
-        )
-
-
-for _name in _DEPTHS:
-    _register(_name)
+for _name, (_block, _depths) in _DEPTHS.items():
+    register_encoder(_name)(partial(ResNet, _block, _depths))
+    # PixelCAM's form: the last stages lose their stride and are not dilated.
+    register_encoder(f"wsol_{_name}")(partial(ResNet, _block, _depths, dilate=False))

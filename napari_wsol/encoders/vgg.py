@@ -9,6 +9,7 @@ State-dict names are theirs; PixelCAM's files hold every layer a second time und
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
@@ -16,15 +17,12 @@ from torch import nn
 from napari_wsol.encoders.atrous import DensePool
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.errors import ConfigError, ImageError
+from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from torch import Tensor
-
     from napari_wsol.encoders.base import Step
-    from napari_wsol.encoders.features import Features
 
 WIDTHS = (64, 128, 256, 512, 512)
 """Channels of the convolutions of each block (Table 1 of the paper)."""
@@ -103,23 +101,6 @@ class Vgg(Encoder):
         """Whole windows of the max-pools."""
         return tuple(length // stride for stride in self.strides)
 
-    def forward(self, x: Tensor) -> Features:
-        """Runs the network.
-
-        Args:
-            x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
-
-        Raises:
-            ImageError: less than one cell of the deepest map.
-        """
-        height, width = x.shape[-2:]
-        if min(height, width) < self.stride:
-            raise ImageError(
-                f"This network needs at least {self.stride}×{self.stride} pixels and "
-                f"got {height}×{width}: enlarge the image."
-            )
-        return super().forward(x)
-
     def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
         for index, module in enumerate(self.features):
             yield self._ends.get(index, f"features.{index}"), module
@@ -179,22 +160,5 @@ class WsolVgg16(Vgg):
         yield "conv6", self.relu
 
 
-def _register(name: str, *, batch_norm: bool) -> None:
-    @register_encoder(name)
-    def build(
-        *,
-        output_stride: int | None = None,
-        taps: Iterable[str] | None = None,
-        in_channels: int = 3,
-    ) -> Vgg:
-        return Vgg(
-            (2, 2, 4, 4, 4),
-            batch_norm=batch_norm,
-            output_stride=output_stride,
-            taps=taps,
-            in_channels=in_channels,
-        )
-
-
-_register("vgg19", batch_norm=False)
-_register("vgg19_bn", batch_norm=True)
+for _name, _batch_norm in (("vgg19", False), ("vgg19_bn", True)):
+    register_encoder(_name)(partial(Vgg, (2, 2, 4, 4, 4), batch_norm=_batch_norm))

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from napari_wsol.errors import DatasetError
 from napari_wsol.evaluation import accuracy
+from napari_wsol.evaluation.classification import roc_auc
 from napari_wsol.evaluation.pixels import PxapMeter, iou
 from napari_wsol.evaluation.references import load_references
+from napari_wsol.evaluation.scores import squash
 from napari_wsol.inference import localize
 from napari_wsol.learning.datasets import load_images
 from napari_wsol.methods import own_methods
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from napari_wsol.evaluation.references import Reference
     from napari_wsol.inference import Localization
     from napari_wsol.learning.datasets import LabelledImages
@@ -31,10 +30,9 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
 
     Say = Callable[[int, int, str], None]
-    Bools = npt.NDArray[np.bool_]
 
-MEASURED_SIDE = 224
-"""Masks are squashed to this side before pixels are pooled, as the field does."""
+GRID = (224, 224)
+"""Masks are squashed to it before pixels are pooled, as the field does."""
 
 
 def split_images(recipe: Recipe, data: Path, folder: str) -> LabelledImages:
@@ -148,10 +146,10 @@ class _Measured:
                 self._add_maps(found, masks[sample.id])
 
     def _add_maps(self, found: Localization, reference: Reference) -> None:
-        mask, ignored = _squash(reference.mask()), reference.ignore()
-        ignore = None if ignored is None else _squash(ignored)
+        mask, ignored = squash(reference.mask(), GRID), reference.ignore()
+        ignore = None if ignored is None else squash(ignored, GRID)
         for name in self.meters:
-            values = found.heatmaps[name].resized((MEASURED_SIDE, MEASURED_SIDE))
+            values = found.heatmaps[name].resized(GRID)
             self.meters[name].update(values, mask, ignore)
             self.overlaps[name].append(iou(values >= 0.5, mask))
 
@@ -182,27 +180,10 @@ def _classification(seen: _Measured) -> float:
     if not seen.multi_label:
         return accuracy(scores, labels.argmax(1))
     curves = [
-        auc(scores[:, at], labels[:, at] > 0)
+        roc_auc(scores[:, at], labels[:, at])
         for at in range(labels.shape[1])
         if 0 < labels[:, at].sum() < len(labels)
     ]
     if not curves:
         raise DatasetError("No class has images both with and without it.")
     return 100.0 * float(np.mean(curves))
-
-
-def auc(scores: npt.NDArray[np.float64], positive: Bools) -> float:
-    """Share of the pairs of a positive and a negative that are in order; ties half."""
-    ranks: npt.NDArray[np.float64] = np.asarray(stats.rankdata(scores), np.float64)  # pyright: ignore[reportUnknownMemberType]
-    count = int(positive.sum())
-    wins = float(ranks[positive].sum()) - count * (count + 1) / 2
-    return wins / (count * (len(scores) - count))
-
-
-def _squash(mask: Bools) -> Bools:
-    """(H, W) bool → (224, 224) bool, nearest neighbour."""
-    rows, columns = (
-        ((np.arange(MEASURED_SIDE) + 0.5) * side / MEASURED_SIDE).astype(int)
-        for side in mask.shape
-    )
-    return mask[np.ix_(rows, columns)]

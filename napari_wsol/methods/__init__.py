@@ -40,6 +40,7 @@ from napari_wsol.methods.base import (
     register,
     unavailable,
 )
+from napari_wsol.methods.gradients import map_of
 from napari_wsol.methods.heads import Head, build_head, list_heads, register_head
 from napari_wsol.methods.model import Model, Raw, evaluating
 from napari_wsol.methods.spec import ModelSpec
@@ -69,6 +70,7 @@ __all__ = [
     "list_heads",
     "list_methods",
     "lse",
+    "map_of",
     "maxmin",
     "maxpool",
     "method_title",

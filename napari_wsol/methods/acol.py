@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
-    from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 ERASE_FROM = 0.1
@@ -112,8 +111,6 @@ class Acol(HeadMethod):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
-        del image
         head = model.head(AcolHead, self.head)
         return features.straight(head.class_map(features, target))

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
-    from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 
@@ -120,10 +119,9 @@ class AttentionMil(HeadMethod):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
         """(N, h, w) in (0, 1]: 1 where the network looked most."""
-        del target, image
+        del target
         scores = model.head(AttentionMilHead, self.head).scores(features)
         # exp(s - max s) is a / max(a), without dividing by a sum over many tiles.
         values = (scores - scores.amax((-2, -1), keepdim=True)).exp()

@@ -72,7 +72,6 @@ class Method(ABC):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
         """The map of class ``target``.
 
@@ -80,7 +79,6 @@ class Method(ABC):
             model: gives heads and encoder.
             features: of a batch of images; the model's taps and what ``taps`` names.
             target: index of the class.
-            image: the network's input, for methods that run the encoder again.
 
         Returns:
             (N, h, w) float32 on the nominal grid: cell 0 is centred on input pixel
@@ -118,9 +116,7 @@ class HeadMethod(Method):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
-        del image
         head = model.head(Head, self.head)
         values = head.class_maps(features)[:, target]
         if self.is_probability:
@@ -159,9 +155,8 @@ class TapMethod(Method):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
-        del model, target, image
+        del model, target
         index = features.names.index(self.tap)
         return features.straight(features.maps[index].float().mean(1), index)
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
-    from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 
@@ -44,9 +43,8 @@ class EigenCam(LayerMethod):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
-        del model, target, image
+        del model, target
         activation = features.maps[self.index(features)].float()
         # One by one: a decomposition of a batch may differ in the last digits.
         with full_precision(activation):

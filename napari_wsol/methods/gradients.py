@@ -59,6 +59,54 @@ class ClassifierMethod(LayerMethod):
         return super().unavailable(model)
 
 
+class RerunMethod(ClassifierMethod):
+    """A read-out that runs the encoder again on changed copies of the image."""
+
+    reruns: ClassVar[bool] = True
+    slow: ClassVar[bool] = True
+
+    def map(
+        self,
+        model: Model,
+        features: Features,
+        target: int,
+        image: NetworkInput | None = None,
+    ) -> Tensor:
+        """The map of class ``target``.
+
+        Args:
+            model: gives heads and encoder.
+            features: of the image as it is.
+            target: index of the class.
+            image: the network's input.
+
+        Raises:
+            MethodUnavailableError: the image was not given.
+        """
+        if image is None:
+            raise MethodUnavailableError(
+                f"{self.title} runs the network on changed copies of the image, so "
+                "features alone are not enough: use localize(), or give map() the "
+                "image."
+            )
+        return self.map_again(model, features, target, image)
+
+    @abstractmethod
+    def map_again(
+        self, model: Model, features: Features, target: int, image: NetworkInput
+    ) -> Tensor:
+        """(N, h, w) float32 on the nominal grid, with the image at hand."""
+
+
+def map_of(
+    method: Method, model: Model, features: Features, target: int, image: NetworkInput
+) -> Tensor:
+    """The map of any method; those that run the encoder again are given the image."""
+    if isinstance(method, RerunMethod):
+        return method.map(model, features, target, image)
+    return method.map(model, features, target)
+
+
 class GradientMethod(ClassifierMethod):
     """A read-out made from activations and the gradient of the class's logit."""
 
@@ -67,9 +115,7 @@ class GradientMethod(ClassifierMethod):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
-        del image
         activation, gradient = activation_and_gradient(
             model, features, target, self.layer
         )
@@ -183,20 +229,6 @@ def run_again(model: Model, x: Tensor, like: Features, layer: str | None) -> Fea
         found: Features = model.encoder(x)
     placed = like.select(found.names) if like.names else like
     return Features(found.maps, placed.strides, placed.offsets, found.names)
-
-
-def need(image: NetworkInput | None, title: str) -> NetworkInput:
-    """The image, for a method that cannot do without.
-
-    Raises:
-        MethodUnavailableError: it was not given.
-    """
-    if image is None:
-        raise MethodUnavailableError(
-            f"{title} runs the network on changed copies of the image, so features "
-            "alone are not enough: use localize(), or give map() the image."
-        )
-    return image
 
 
 def _outside_inference(values: Tensor, dtype: torch.dtype) -> Tensor:

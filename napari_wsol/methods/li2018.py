@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
-    from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 GRID = 20
@@ -87,10 +86,8 @@ class Li2018(HeadMethod):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
         """(N, h, w) in [0, 1], read where the nominal grid's cells are centred."""
-        del image
         head = model.head(Li2018Head, self.head)
         values = head.class_maps(features)[:, target].sigmoid()
         finer = _finer(features)

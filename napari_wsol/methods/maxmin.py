@@ -19,7 +19,7 @@ the scaled mean before σ.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
-    from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 SHARPNESS, THRESHOLD = 8.0, 0.15
@@ -46,12 +45,9 @@ class MaxMinHead(Head):
     Args:
         channels: of the last feature map.
         classes: how many.
-        background: adds a row 0 for background that is no class.
-        modalities: maps a class.
-        kmax: highest cells that are pooled, as in WILDCAT.
         kmin: lowest cells that are pooled; none by default, since the authors' code
             drops them and what it trained does not know them.
-        alpha: weight of the lowest cells.
+        options: others of :class:`~napari_wsol.methods.wildcat.WildcatHead`.
     """
 
     def __init__(
@@ -59,24 +55,12 @@ class MaxMinHead(Head):
         channels: int,
         classes: int,
         *,
-        background: bool = False,
-        modalities: int = 5,
-        kmax: float = 0.5,
         kmin: float = 0.0,
-        alpha: float = 0.6,
+        **options: Any,  # noqa: ANN401 - WILDCAT's, checked there
     ) -> None:
         super().__init__()
         self.classification_head1, self.classification_head2 = (
-            WildcatHead(
-                channels,
-                classes,
-                background=background,
-                modalities=modalities,
-                kmax=kmax,
-                kmin=kmin,
-                alpha=alpha,
-            )
-            for _ in range(2)
+            WildcatHead(channels, classes, kmin=kmin, **options) for _ in range(2)
         )
 
     def forward(self, features: Features) -> Tensor:
@@ -114,9 +98,8 @@ class MaxMin(HeadMethod):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
-        del target, image
+        del target
         scaled = model.head(MaxMinHead, self.head).scaled_mean(features)
         return mask(features.straight(scaled))

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Encoder, Features
-    from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 TAPS = ("stem", "layer1", "layer2", "layer3", "layer4")
@@ -154,10 +153,9 @@ class Negev(HeadMethod):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
-        del target, image
+        del target
         head = model.head(NegevHead, self.head)
         values = head(features).softmax(1)[:, FOREGROUND]
         stride = self.stride(model, features)

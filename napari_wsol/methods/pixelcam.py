@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Encoder
-    from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 BACKGROUND, FOREGROUND = 0, 1
@@ -232,9 +231,8 @@ class PixelCam(HeadMethod):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
-        del target, image
+        del target
         logits = model.head(PixelHead, self.head)(features)
         return logits.softmax(1)[:, FOREGROUND]

@@ -24,11 +24,10 @@ import torch
 from torch.nn import functional
 
 from napari_wsol.methods.base import register
+from napari_wsol.methods.conv_heads import scaled
 from napari_wsol.methods.gradients import (
-    ClassifierMethod,
-    need,
+    RerunMethod,
     own_taps,
-    per_cell,
     run_again,
     weighted,
 )
@@ -47,23 +46,16 @@ within the encoder take many times as much memory, and Cancel waits for a batch.
 
 
 @register
-class ScoreCam(ClassifierMethod):
+class ScoreCam(RerunMethod):
     """Channels weighed by what the classifier says of the part that each shows."""
 
     name: ClassVar[str] = "scorecam"
     title: ClassVar[str] = "Score-CAM"
-    reruns: ClassVar[bool] = True
-    slow: ClassVar[bool] = True
 
-    def map(  # noqa: D102
-        self,
-        model: Model,
-        features: Features,
-        target: int,
-        image: NetworkInput | None = None,
+    def map_again(  # noqa: D102
+        self, model: Model, features: Features, target: int, image: NetworkInput
     ) -> Tensor:
-        image = need(image, self.title)
-        masks = _normalised(features.maps[self.index(features)].float())
+        masks = scaled(features.maps[self.index(features)].float())
         # A constant channel shows nothing and adds nothing, whatever its weight.
         used = masks.flatten(2).amax(-1) > 0
         total, done = int(used.sum()), 0
@@ -82,12 +74,6 @@ class ScoreCam(ClassifierMethod):
                 image.report(done, total, self.title)
             maps.append(summed)
         return features.straight(torch.stack(maps), self.index(features))
-
-
-def _normalised(activation: Tensor) -> Tensor:
-    """(N, C, h, w) each channel from 0 to 1; a constant one is 0."""
-    low = activation.amin((-2, -1), keepdim=True)
-    return per_cell(activation - low, activation.amax((-2, -1), keepdim=True) - low)
 
 
 def _probability(

@@ -25,9 +25,8 @@ import torch
 
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradients import (
-    ClassifierMethod,
+    RerunMethod,
     activation_and_gradient,
-    need,
     per_cell,
     run_again,
     weighted,
@@ -46,22 +45,15 @@ SIGMA = 0.3
 
 
 @register
-class SmoothGradCamPlusPlus(ClassifierMethod):
+class SmoothGradCamPlusPlus(RerunMethod):
     """Grad-CAM++ with derivatives averaged over noisy copies of the image."""
 
     name: ClassVar[str] = "smoothgradcam++"
     title: ClassVar[str] = "Smooth Grad-CAM++"
-    reruns: ClassVar[bool] = True
-    slow: ClassVar[bool] = True
 
-    def map(  # noqa: D102
-        self,
-        model: Model,
-        features: Features,
-        target: int,
-        image: NetworkInput | None = None,
+    def map_again(  # noqa: D102
+        self, model: Model, features: Features, target: int, image: NetworkInput
     ) -> Tensor:
-        image = need(image, self.title)
         x = image.pixels()
         generator = torch.Generator().manual_seed(0)
         clean = features.maps[self.index(features)].float()

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
-    from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
 ATTENTION = "attention"
@@ -74,9 +73,7 @@ class TsCam(HeadMethod):
         model: Model,
         features: Features,
         target: int,
-        image: NetworkInput | None = None,
     ) -> Tensor:
-        del image
         head = model.head(PatchHead, self.head)
         attention = features.maps[features.names.index(ATTENTION)].float().sum(1)
         return features.straight(attention * head.class_maps(features)[:, target])

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from napari_wsol.errors import ConfigError, DatasetError, ImageError, ModelError
+from napari_wsol.evaluation.classification import roc_auc
 from napari_wsol.learning.datasets import load_images
 from napari_wsol.learning.images_cache import load_training_images
-from napari_wsol.learning.measuring import auc
 from napari_wsol.learning.optimizing import rate
 from napari_wsol.learning.pretrain import Trainer
 from napari_wsol.learning.recipe import dump_recipe, read_recipe, with_seed
@@ -314,8 +314,8 @@ def test_images_of_several_labels_are_learnt_from(discs, make_recipe, tmp_path):
 
 def test_areas_under_curves():
     positive = np.array([False, True, False, True])
-    assert auc(np.array([0.1, 0.4, 0.35, 0.8]), positive) == 1.0
-    assert auc(np.array([0.1, 0.4, 0.4, 0.8]), positive) == pytest.approx(0.875)
+    assert roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), positive) == 1.0
+    assert roc_auc(np.array([0.1, 0.4, 0.4, 0.8]), positive) == pytest.approx(0.875)
 
 
 RANKED = """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_wsol.methods import Model, ModelSpec, NetworkInput, get_method
+from napari_wsol.methods import Model, ModelSpec, NetworkInput, get_method, map_of
 from napari_wsol.methods.gradients import activation_and_gradient
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ class Case:
     @torch.inference_mode()
     def map(self, name: str, target: int) -> Tensor:
         """(h, w) by one of our methods."""
-        return get_method(name).map(self.model, self.features, target, shown(self.x))[0]
+        return map_of(
+            get_method(name), self.model, self.features, target, shown(self.x)
+        )[0]
 
     def weighted(self, weights: Tensor, activation: Tensor) -> Tensor:
         return torch.einsum("nc,nchw->nhw", weights, activation).relu()[0]

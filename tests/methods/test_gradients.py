@@ -18,6 +18,7 @@ from napari_wsol.methods import (
     NetworkInput,
     get_method,
     list_methods,
+    map_of,
     unavailable,
 )
 from napari_wsol.methods.gradients import activation_and_gradient
@@ -138,10 +139,10 @@ def test_images_of_a_batch_do_not_change_each_other(two_depths, name, size):
     for method in (get_method(name), get_method(f"{name}@features.3")):
         with torch.inference_mode(), two_depths.encoder.also(["features.3"]):
             features = two_depths.encoder(x)
-            both = method.map(two_depths, features, 0, shown(x))
-            again = method.map(two_depths, features, 0, shown(x))
+            both = map_of(method, two_depths, features, 0, shown(x))
+            again = map_of(method, two_depths, features, 0, shown(x))
             features = two_depths.encoder(x[1:])
-            alone = method.map(two_depths, features, 0, shown(x[1:]))
+            alone = map_of(method, two_depths, features, 0, shown(x[1:]))
         assert torch.isfinite(both).all()
         assert both.dtype == torch.float32
         assert torch.equal(both, again)
@@ -158,10 +159,10 @@ def test_half_precision_features_give_nearly_the_same_map(small_model, name):
         features = small_model.encoder(x)
         # A class that is there: an untrained one may have no positive evidence at all.
         small_model.heads["cam"].fc.weight[1] = features.last.mean((0, 2, 3))
-        full = method.map(small_model, features, 1, shown(x))[0]
+        full = map_of(method, small_model, features, 1, shown(x))[0]
         with torch.autocast("cpu", torch.bfloat16):
             features = small_model.encoder(x)
-            half = method.map(small_model, features, 1, shown(x))[0]
+            half = map_of(method, small_model, features, 1, shown(x))[0]
     assert half.dtype == torch.float32
     assert (normalised(half) - normalised(full)).abs().mean() < 0.03
 
