@@ -60,12 +60,14 @@ class Session(SessionState):
         job_changed: a :class:`JobStatus`.
         finetune_step: a :class:`FinetuneStep`.
         train_step: a :class:`TrainStep`.
+        train_evaluated: an :class:`Evaluation` of a training.
     """
 
     exported = Signal(object)
     job_changed = Signal(object)
     finetune_step = Signal(object)
     train_step = Signal(object)
+    train_evaluated = Signal(object)
 
     def __init__(
         self, config: InferenceConfig | None = None, *, threads: int | None = None
@@ -184,8 +186,15 @@ class Session(SessionState):
             from napari_wsol.train_job import run_training
 
             how.setdefault("device", self.config.device)
-            step = self.train_step.emit
-            return run_training(recipe, data, out, how, report=report, step=step)
+            return run_training(
+                recipe,
+                data,
+                out,
+                how,
+                report=report,
+                step=self.train_step.emit,
+                evaluated=self.train_evaluated.emit,
+            )
 
         return self._runner.submit("Training", work, kind="train")
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_wsol.learning.pretrain import TrainStep
     from napari_wsol.learning.recipe import Recipe
     from napari_wsol.methods.card import Card
+    from napari_wsol.training import Evaluation
 
 
 class Training(TypedDict, total=False):
@@ -82,6 +83,7 @@ def run_training(
     *,
     report: Report,
     step: Callable[[TrainStep], None],
+    evaluated: Callable[[Evaluation], None],
 ) -> Card:
     """Trains, and makes the result one of the user's own models unless told otherwise.
 
@@ -94,6 +96,7 @@ def run_training(
         how: see :class:`Training`.
         report: told of the progress; stops the training, a checkpoint is left.
         step: called after every step.
+        evaluated: called after every evaluation.
 
     Raises:
         ConfigError: the recipe is wrong, or the name is taken.
@@ -122,6 +125,7 @@ def run_training(
         device=how.get("device", "auto"),
         say=say,
         step=on_step,
+        evaluated=evaluated,
     )
     return card if out is not None else _install(card)
 

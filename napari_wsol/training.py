@@ -20,10 +20,11 @@ from napari_wsol.learning.measuring import (
     evaluate,
     measure,
     methods_of,
+    score_of,
     split_images,
 )
 from napari_wsol.learning.pretrain import Trainer
-from napari_wsol.learning.recipe import with_seed
+from napari_wsol.learning.recipe import check_splits, with_seed
 from napari_wsol.learning.summary import summarize
 from napari_wsol.learning.teachers import teacher_maps
 from napari_wsol.methods.card import Card
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_wsol.learning.datasets import LabelledImages
     from napari_wsol.learning.distributed import Team
     from napari_wsol.learning.pretrain import TrainStep
     from napari_wsol.learning.recipe import Recipe
@@ -50,8 +52,8 @@ class Evaluation:
 
     Attributes:
         step: batches done.
-        values: "localization" and "classification", in percent; those that the recipe
-            has splits for.
+        values: "localization" and "classification", in percent, and "loss"; those that
+            the recipe has splits for.
         best: whether these weights are the best so far.
     """
 
@@ -93,6 +95,7 @@ def train(
     data: Path,
     out: Path,
     *,
+    images: LabelledImages | None = None,
     init: Path | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -110,6 +113,7 @@ def train(
         recipe: what and how.
         data: folder that the recipe's paths start from.
         out: made if it is not there.
+        images: what is learnt from; the recipe's training split by default.
         init: initial weights of the encoder.
         resume: whether to go on from the checkpoint in ``out``.
         device: "auto", "cpu", "cuda", "cuda:1", "mps"; under ``torchrun`` with GPUs
@@ -123,13 +127,15 @@ def train(
         DatasetError, ImageError, ModelError: what cannot be read.
         ExportError: what cannot be written.
     """
+    check_splits(recipe, data, train=images is None)
     with join_team() as team:
         if team.writes:
             _prepare(out, recipe, resume=resume)
         team.agree(claim=True)  # nobody goes on before the folder is there
         watcher = Watcher(say=say, step=step, evaluated=evaluated)
+        images = images or split_images(recipe, data, recipe.data.train)
         trainer = _trainer(
-            recipe, data, init, device=_device(device, team), team=team, say=say
+            recipe, images, init, device=_device(device, team), team=team, say=say
         )
         if resume:
             trainer.load(out / CHECKPOINT)
@@ -155,19 +161,19 @@ def _device(name: str, team: Team) -> torch.device:
 
 def _trainer(
     recipe: Recipe,
-    data: Path,
+    data: LabelledImages,
     init: Path | None,
     *,
     device: torch.device,
     team: Team,
     say: Say,
 ) -> Trainer:
-    images = load_training_images(
-        split_images(recipe, data, recipe.data.train), recipe, say
-    )
-    maps = None
+    teacher = None
     if recipe.seeds is not None and recipe.seeds.model:
         teacher = load_model(recipe.seeds.model, device=str(device))
+    images = load_training_images(data, recipe, say)
+    maps = None
+    if teacher is not None:
         maps = teacher_maps(teacher, images, recipe, say)
     say(0, 0, "choosing seeds" if recipe.seeds is not None else "preparing")
     weights = read_weights(init) if init is not None else None
@@ -209,15 +215,24 @@ def _is_due(trainer: Trainer) -> bool:
 def _evaluate(
     trainer: Trainer, recipe: Recipe, data: Path, out: Path, watcher: Watcher
 ) -> None:
-    """The first process evaluates; all learn whether to stop."""
+    """The first process evaluates; all learn whether to slow down, or to stop.
+
+    Whoever is told may stop the training by an error; all that a checkpoint keeps is
+    settled before.
+    """
+    values: dict[str, float] = {}
+    best = falls = False
     if trainer.team.writes:
-        model = trainer.present_model()
-        values = evaluate(model, recipe, data, watcher.say)
-        best = trainer.judge(values.get(recipe.train.select))
-        _log(out, {"step": trainer.step, "evaluation": values, "best": best})
-        watcher.evaluated(Evaluation(step=trainer.step, values=values, best=best))
+        values = evaluate(trainer.present_model(), recipe, data, watcher.say)
+        best = trainer.judge(score_of(values, recipe.train.select))
+        falls = recipe.train.schedule == "plateau" and trainer.plateau.look(values)
+    if trainer.team.agree(claim=falls):
+        trainer.lower_rates()
     trainer.judged = trainer.step
     trainer.stopped = trainer.team.agree(claim=trainer.stopped)
+    if trainer.team.writes:
+        _log(out, {"step": trainer.step, "evaluation": values, "best": best})
+        watcher.evaluated(Evaluation(step=trainer.step, values=values, best=best))
 
 
 def _log(out: Path, row: dict[str, object]) -> None:

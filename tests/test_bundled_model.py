@@ -1,13 +1,17 @@
 """The bundled model does what its card says."""
 
+import json
+
 import numpy as np
 import pytest
 from skimage import data
+from typer.testing import CliRunner
 
 from napari_wsol import Session
+from napari_wsol.cli import app
 from napari_wsol.learning.recipe import read_recipe
 from napari_wsol.training import measure
-from napari_wsol.zoo import load_model
+from napari_wsol.zoo import find_card, load_model
 
 NAME = "glands-mobilenetv2"
 
@@ -22,12 +26,59 @@ def test_the_cards_figures_are_measured_again(shared):
     assert found["pxap_percent"]["pixelcam"] > 84
 
 
+def stored(name: str) -> dict:
+    return json.loads((find_card(NAME).folder / name).read_text("utf-8"))
+
+
+def around(figure: dict, digits: int = 1) -> str:
+    return f"{figure['mean']:.{digits}f} ± {figure['std']:.{digits}f}"
+
+
+def test_the_card_states_what_seeds_and_folds_gave():
+    """Each sentence has the figures of its file, and a person sees them."""
+    card = find_card(NAME)
+    of_seeds, of_folds = card.reproducibility[:2]
+    figures = stored("seeds.json")["figures"]
+    for name in ("cam", "pcam", "pixelcam"):
+        assert around(figures[f"pxap_percent.{name}"]) in of_seeds
+    folds = stored("cross_validation.json")
+    assert folds["grouping"] == {"table": "labels.csv", "column": "patient_id"}
+    assert around(folds["spread"]["classification"]["accuracy"]) in of_folds
+    for item in folds["pooled"]["methods"]:
+        assert around(folds["spread"][item["name"]]["pxap"]) in of_folds
+        assert f"{item['figures']['pxap']['value']:.1f}" in of_folds
+    accuracy = folds["pooled"]["classification"]["accuracy"]
+    shown = f"{accuracy['value']:.1f} % ({accuracy['low']:.1f}–{accuracy['high']:.1f})"
+    assert shown in of_folds
+    done = CliRunner().invoke(app, ["models", "show", NAME])
+    for line in card.reproducibility:
+        assert line in done.output
+
+
+def test_no_patient_of_the_cross_validation_is_in_two_folds():
+    folds = stored("cross_validation.json")["folds"]
+    groups = [set(fold["held_out"].values()) for fold in folds]
+    assert len(set.union(*groups)) == sum(map(len, groups)) == 15
+    assert len({name for fold in folds for name in fold["held_out"]}) == 85
+
+
+def test_the_stored_evaluation_is_of_these_weights():
+    card, found = find_card(NAME), stored("evaluation.json")
+    assert found["sha256"] == card.sha256
+    assert found["splits"] == ["folds/fold-0/valcl"]
+    accuracy = found["classification"]["accuracy"]["value"]
+    assert accuracy == card.metrics["accuracy_percent"]
+
+
 def test_recipe_and_weights_belong_together():
     model = load_model(NAME, device="cpu")
     recipe = read_recipe(model.card.folder / "recipe.toml")
     assert recipe.name == NAME
     assert recipe.model.classes == model.classes
     assert recipe.model.taps == model.spec.taps
+    for key, words in recipe.card.items():
+        stated = getattr(model.card, key)
+        assert (list(stated) if isinstance(stated, tuple) else stated) == words
 
 
 @pytest.mark.parametrize("downsample", [1, 2, 8])

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from napari_wsol.benchmark.baselines import TITLES, Baselines, load_source
+from napari_wsol.benchmark.material import Material, load_material
 from napari_wsol.benchmark.sight import Sight
+from napari_wsol.benchmark.tally import Tally
+from napari_wsol.benchmark.wanted import wanted_of
 from napari_wsol.encoding import ignore_progress
 from napari_wsol.errors import ConfigError, DatasetError
 from napari_wsol.evaluation.bootstrap import Bootstrap
-from napari_wsol.evaluation.classification import ClassificationMeter
 from napari_wsol.evaluation.figure import PANEL_SIDE, Panel, draw_panels
-from napari_wsol.evaluation.meters import MapMeters
 from napari_wsol.evaluation.report import Case, Report, chosen_cases
 from napari_wsol.evaluation.scores import squash
-from napari_wsol.evaluation.settings import EvaluationConfig, Wanted
-from napari_wsol.evaluation.truth import Truth, load_truth
+from napari_wsol.evaluation.settings import EvaluationConfig
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.inference import check_methods, localize
-from napari_wsol.learning.datasets import load_images
 from napari_wsol.methods import method_title
 
 if TYPE_CHECKING:
@@ -34,9 +31,11 @@ if TYPE_CHECKING:
 
     from napari_wsol.encoding import Progress
     from napari_wsol.evaluation.bootstrap import Estimate
+    from napari_wsol.evaluation.settings import Wanted
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference import Localization
     from napari_wsol.learning.datasets import Sample
+    from napari_wsol.learning.folds import Grouping
     from napari_wsol.methods import Model
 
 
@@ -47,11 +46,16 @@ def evaluate_model(
     methods: Sequence[str] | None = None,
     *,
     config: EvaluationConfig | None = None,
+    prior: str | Path | Material | None = None,
+    grouping: Grouping | None = None,
     report: Progress = ignore_progress,
     check: Callable[[], None] = lambda: None,
 ) -> Report:
     """Figures of a model on a split; arguments and errors as ``Benchmark``."""
-    return Benchmark(model, data, split, methods, config=config).run(report, check)
+    benchmark = Benchmark(
+        model, data, split, methods, config=config, prior=prior, grouping=grouping
+    )
+    return benchmark.run(report, check)
 
 
 class Benchmark:
@@ -63,10 +67,16 @@ class Benchmark:
 
     Args:
         model: from :func:`napari_wsol.load_model`.
-        data: the data set's folder, or that of the split, or a table.
+        data: the data set's folder, or that of the split, or a table; or what
+            ``load_material`` read of them.
         split: name of the split; several are measured together.
         methods: names; those that the model was made for by default.
         config: how.
+        prior: adds the rows of :mod:`napari_wsol.benchmark.baselines`: a data set, the
+            name of a split of ``data``, or what ``load_material`` read, whose masks or
+            boxes make a location prior. It may hold the measured images.
+        grouping: what belongs together, for example a patient's images; the prior
+            leaves out the references of an image's own group. Without, its own.
 
     Raises:
         DatasetError: names the first line that cannot be used.
@@ -77,45 +87,49 @@ class Benchmark:
     def __init__(
         self,
         model: Model,
-        data: str | Path,
+        data: str | Path | Material,
         split: str | Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
         *,
         config: EvaluationConfig | None = None,
+        prior: str | Path | Material | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
         self.model = model
         self.config = config or EvaluationConfig()
         self.methods = check_methods(model, methods)
-        self._data = Path(data)
-        self.splits = (split,) if isinstance(split, str) else tuple(split or ())
-        self._samples: list[Sample] = []
-        self._truth = Truth()
-        is_multi = False
-        for name in self.splits or (None,):
-            images = load_images(
-                data,
-                name,
+        place = None if isinstance(data, Material) else Path(data)
+        if not isinstance(data, Material):
+            names = (split,) if isinstance(split, str) else tuple(split or (None,))
+            data = load_material(
+                Path(data),
+                [(Path(data), name) for name in names],
                 classes=model.classes,
                 multi_label=True if model.spec.multi_label else None,
+                frame=self.config.box_frame,
             )
-            is_multi |= images.multi_label
-            ids = [sample.id for sample in images.samples]
-            self._samples += images.samples
-            truth = load_truth(data, name, ids, frame=self.config.box_frame)
-            self._truth = self._truth.with_other(truth)
-        self._check(is_multi=is_multi)
-        self._multi_label = is_multi
-        self._notes: dict[str, int] = {}
+        self.material = data
+        self._samples, self._truth = data.samples, data.truth
+        self._check()
+        self.baselines = self._baselines(prior, place, grouping)
 
-    def _check(self, *, is_multi: bool) -> None:
+    def _baselines(
+        self,
+        prior: str | Path | Material | None,
+        place: Path | None,
+        grouping: Grouping | None,
+    ) -> Baselines | None:
+        if prior is None:
+            return None
+        classes = self.model.classes
+        if not isinstance(prior, Material):
+            prior = load_source(prior, place, classes, self.config)
+        return Baselines(prior, self.material, grouping, classes, self.config)
+
+    def _check(self) -> None:
         """Whether model, images and settings fit together."""
         model, predicted = self.model, self.config.target == "predicted"
-        counts = Counter(sample.id for sample in self._samples)
-        twice = [name for name, count in counts.items() if count > 1]
-        if twice:
-            raise DatasetError(
-                f"“{twice[0]}” is in several of the splits. Measure them one by one."
-            )
+        is_multi = self.material.multi_label
         if is_multi and not model.spec.multi_label:
             raise DatasetError(
                 "Some images have none or several classes, but this model gives every "
@@ -148,6 +162,8 @@ class Benchmark:
         self,
         report: Progress = ignore_progress,
         check: Callable[[], None] = lambda: None,
+        *,
+        pool: Tally | None = None,
     ) -> Report:
         """Measures; memory does not grow with the size of the images.
 
@@ -156,37 +172,32 @@ class Benchmark:
         Args:
             report: called with (images done, images, what is being done).
             check: called often; raises to stop.
+            pool: gets every image too, so that models of several folds are pooled.
 
         Raises:
             WsolError: an image or mask cannot be read; names it.
         """
-        samples = self._samples
-        meters = {name: MapMeters(self.config) for name in self.methods}
-        labels = ClassificationMeter(self.model.classes, multi_label=self._multi_label)
-        cases: list[Case] = []
-        self._notes = {}
+        samples, multi = self._samples, self.material.multi_label
+        own = Tally(self.model.classes, self.config, multi_label=multi)
+        tallies = [own] if pool is None else [own, pool]
+        if self.baselines is not None:
+            self.baselines.prepare(report, check)
         for number, sample in enumerate(samples):
             check()
             report(number, len(samples), sample.id)
-            cases += self._measure(number, sample, meters, labels, check)
+            self._measure(sample, tallies, check)
         report(len(samples), len(samples), "drawing intervals")
-        return self._report(meters, labels, cases)
+        return self.report(own)
 
     def _measure(
-        self,
-        number: int,
-        sample: Sample,
-        meters: dict[str, MapMeters],
-        labels: ClassificationMeter,
-        check: Callable[[], None],
-    ) -> list[Case]:
-        """The cases of one image, its figures added to the meters."""
-        cases: list[Case] = []
+        self, sample: Sample, tallies: list[Tally], check: Callable[[], None]
+    ) -> None:
+        """The figures and cases of one image, added to the tallies."""
         with closing(open_slide(sample.path)) as slide:
             sight = Sight(self.model, slide, self.methods, self.config.mpp, check)
             scores = sight.scores()
-            if scores:
-                labels.update(list(scores.values()), sample.labels)
+            for tally in tallies:
+                tally.classify(scores, sample.labels)
             predicted = max(scores, key=scores.__getitem__, default="")
             for wanted in self._wanted(sample, slide):
                 target = wanted.target or predicted
@@ -200,80 +211,47 @@ class Benchmark:
                 steps = self.config.faithfulness_steps
                 if wanted.is_reference or steps:
                     found = sight.localize(target)
-                    self._note(found, slide)
-                    overlap: dict[str, float] = {}
-                    for name, heatmap in found.heatmaps.items():
-                        value = meters[name].update(
-                            heatmap, wanted, name=target, image=number
-                        )
-                        if value is not None:
-                            overlap[name] = value
-                        if steps:
-                            meters[name].faithful(sight.faithful(heatmap, steps))
-                    case = replace(case, overlap=overlap)
-                cases.append(case)
-        return cases
+                    maps, notes = found.heatmaps, self._notes_of(found, slide)
+                    faithful = {
+                        name: sight.faithful(heatmap, steps)
+                        for name, heatmap in maps.items()
+                        if steps
+                    }
+                    if self.baselines is not None and wanted.is_reference:
+                        grid = wanted.grid
+                        maps = {**maps, **self.baselines.maps(sample, target, grid)}
+                    for tally in tallies:
+                        tally.note(notes)
+                        overlap = tally.compare(maps, wanted, target, faithful)
+                        case = replace(case, overlap=overlap)
+                for tally in tallies:
+                    tally.cases.append(case)
 
-    def _note(self, found: Localization, slide: Slide) -> None:
-        """Counts the images that something has to be said of."""
+    def _notes_of(self, found: Localization, slide: Slide) -> list[str]:
+        """What has to be said of an image."""
         # How the file was read matters to who opens it, not to the figures.
         notes = [note for note in found.notes if note not in slide.notes]
         for heatmap in found.heatmaps.values():
             notes += heatmap.notes
-        for note in {item.replace(slide.name, "an image"): None for item in notes}:
-            self._notes[note] = self._notes.get(note, 0) + 1
+        return [note.replace(slide.name, "an image") for note in notes]
 
     def _wanted(self, sample: Sample, slide: Slide) -> Iterator[Wanted]:
         """What the maps of an image are compared with; at least one."""
-        own = self._own_class(sample)
-        target = None if self.config.target == "predicted" else own
-        size = self.config.size
-        grid = slide.shape if size is None else (size, size)
-        boxes: dict[str, list[tuple[float, float, float, float]]] = {}
-        for box in self._truth.boxes.get(sample.id, ()):
-            name = box.name or own
-            if name is None:
-                raise DatasetError(
-                    f"{box.where} says no class, and “{sample.id}” has none or "
-                    "several. Add a column “class”."
-                )
-            if name in self.model.classes:
-                boxes.setdefault(name, []).append(box.on(slide.shape, grid))
-        reference = self._truth.masks.get(sample.id)
-        if boxes:
-            for name, found in boxes.items():
-                place = name if target is not None or own is None else None
-                yield Wanted(target=place, grid=grid, boxes=np.array(found))
-        elif reference is not None and own is not None:
-            mask, ignore = reference.mask(), reference.ignore()
-            grid = mask.shape if size is None else grid
-            yield Wanted(
-                target=target,
-                grid=grid,
-                mask=squash(mask, grid),
-                ignore=None if ignore is None else squash(ignore, grid),
-            )
-        else:
-            yield Wanted(target=target, grid=grid)
+        classes = self.model.classes
+        return wanted_of(sample, slide.shape, self._truth, classes, self.config)
 
-    def _own_class(self, sample: Sample) -> str | None:
-        """The class of an image that has exactly one."""
-        if sum(sample.labels) != 1:
-            return None
-        return self.model.classes[sample.labels.index(1)]
+    def report(self, tally: Tally) -> Report:
+        """What a tally comes to, with intervals.
 
-    def _report(
-        self,
-        meters: dict[str, MapMeters],
-        labels: ClassificationMeter,
-        cases: list[Case],
-    ) -> Report:
+        Raises:
+            ImageError: there are masks, but none has foreground.
+        """
         card = self.model.card
         draw = Bootstrap(samples=self.config.bootstrap, seed=self.config.seed)
         classification: dict[str, Estimate] = {}
         auc: Mapping[str, Estimate] = {}
-        if labels.images:
-            found = labels.value(draw)
+        if tally.labels.images:
+            found = tally.labels.value(draw)
             auc = found.auc
             if found.accuracy is not None:
                 classification["accuracy"] = found.accuracy
@@ -282,23 +260,28 @@ class Benchmark:
         return Report(
             model=card.name if card is not None else "model",
             sha256=card.sha256 if card is not None else "",
-            data=self._data.resolve().name,
-            splits=self.splits,
-            images=len(self._samples),
-            references=sum(bool(case.overlap) for case in cases),
+            data=self.material.data,
+            splits=self.material.splits,
+            images=tally.images,
+            references=sum(bool(case.overlap) for case in tally.cases),
             kind=self.kind,
             settings=asdict(self.config),
             classification=classification,
             auc=auc,
             methods=tuple(
-                item.report(name, method_title(name), draw)
-                for name, item in meters.items()
+                tally.meter(name).report(name, title, draw)
+                for name, title in self._rows().items()
             ),
-            cases=tuple(cases),
-            notes=tuple(self._all_notes()),
+            cases=tuple(tally.cases),
+            notes=tuple(self._all_notes(tally)),
         )
 
-    def _all_notes(self) -> Iterator[str]:
+    def _rows(self) -> dict[str, str]:
+        """What is reported on, and what it is called."""
+        rows = {name: method_title(name) for name in self.methods}
+        return rows if self.baselines is None else {**rows, **TITLES}
+
+    def _all_notes(self, tally: Tally) -> Iterator[str]:
         """What a reader must know, a sentence each."""
         classes = self.model.classes
         boxes = [box for found in self._truth.boxes.values() for box in found]
@@ -310,8 +293,10 @@ class Benchmark:
             )
         if self.config.target == "predicted":
             yield "Maps are of the predicted class, right or wrong."
-        for note, count in self._notes.items():
-            yield f"{note} ({count} of {len(self._samples)} images)"
+        if self.baselines is not None:
+            yield self.baselines.note()
+        for note, count in tally.notes.items():
+            yield f"{note} ({count} of {tally.images} images)"
 
     def picture(self, report: Report) -> Image.Image:
         """The worst, the median and the best case of the model's own method.

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from napari_wsol import __version__
-from napari_wsol.cli import evaluate, localize, models, train, viewer
+from napari_wsol.cli import (
+    crossvalidate,
+    evaluate,
+    localize,
+    models,
+    recipes,
+    train,
+    viewer,
+)
 from napari_wsol.cli.console import errors
 from napari_wsol.errors import WsolError
 
@@ -24,8 +32,10 @@ app.command("demo")(viewer.demo)
 app.command("view")(viewer.view)
 app.command("localize")(localize.localize)
 app.command("train")(train.train)
+app.command("crossvalidate")(crossvalidate.crossvalidate)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
+app.add_typer(recipes.app, name="recipes")
 
 
 def _version(wanted: bool) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from napari_wsol.benchmark import Benchmark, Report
+    from napari_wsol.learning.folds import Grouping
 
 
 def evaluate(
@@ -76,6 +77,29 @@ def evaluate(
             "[that of the files]."
         ),
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set, or split of DATA, whose masks or boxes make a location "
+            "prior: a row for their mean, which never looks at the image, and one for "
+            "the centre. DATA itself will do: an image's own group is left out."
+        ),
+    ] = None,
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="For the prior: a regular expression that finds the group in an "
+            "image's name, e.g. “^(\\d+)_”, the patient in those of NIH ChestX-ray14 "
+            "[each image on its own]."
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="Instead: a table (CSV) that says what belongs together."),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of that table, e.g. patient_id.")
+    ] = None,
     region_threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of PCAM's boxes around regions.")
     ] = 0.9,
@@ -122,7 +146,15 @@ def evaluate(
         seed=seed,
     )
     loaded = load_model(model, device=device)
-    benchmark = Benchmark(loaded, data, split, method, config=config)
+    benchmark = Benchmark(
+        loaded,
+        data,
+        split,
+        method,
+        config=config,
+        prior=prior,
+        grouping=_grouping(prior, groups, group, group_pattern),
+    )
     result, picture = _run(benchmark)
     write_results(result, picture, paths)
     _show(result)
@@ -161,6 +193,22 @@ def _paths(out: Path, *, overwrite: bool) -> tuple[Path, Path, Path]:
             f"{there[0]} exists already. Choose another --out, or add --overwrite."
         )
     return paths
+
+
+def _grouping(
+    prior: str | None, table: Path | None, column: str | None, pattern: str | None
+) -> Grouping | None:
+    """What belongs together, for the prior."""
+    if table is None and column is None and pattern is None:
+        return None
+    if prior is None:
+        raise ConfigError(
+            "Groups tell what the location prior leaves out: add --prior, or leave "
+            "them out."
+        )
+    from napari_wsol.learning.folds import Grouping
+
+    return Grouping(table=table, column=column or "", pattern=pattern or "")
 
 
 def _frame(text: str | None) -> tuple[int, int] | None:

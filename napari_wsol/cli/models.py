@@ -57,11 +57,16 @@ def show(name: Annotated[str, typer.Argument(help="Name or folder.")]) -> None:
     }
     for key, value in facts.items():
         output.print(f"[cyan]{key}:[/] {escape(value)}")
-    for title, values in (("limits", card.limits), ("cite", card.citations)):
-        for value in values:
-            output.print(f"[cyan]{title}:[/] {escape(value)}")
+    _lines("limits", card.limits)
+    _lines("cite", card.citations)
     for key, value in card.metrics.items():
         output.print(f"[cyan]{escape(key)}:[/] {escape(str(value))}")
+    _lines("the same recipe again", card.reproducibility)
+
+
+def _lines(title: str, values: tuple[str, ...]) -> None:
+    for value in values:
+        output.print(f"[cyan]{title}:[/] {escape(value)}")
 
 
 @app.command("import")

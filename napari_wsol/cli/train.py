@@ -56,6 +56,8 @@ def train(
 ) -> None:
     """Train a model from image-level labels. Ctrl+C saves a checkpoint and leaves.
 
+    A recipe to start from: napari-wsol recipes list.
+
     Several GPUs: torchrun --nproc-per-node N -m napari_wsol train …
     """
     from napari_wsol.learning.recipe import read_recipe
@@ -201,6 +203,11 @@ class View:
         self._status = "starting"
         self._started: tuple[float, int] | None = None
 
+    def restart(self) -> None:
+        """Forgets the steps so far: another training begins."""
+        self._rows.clear()
+        self._status, self._started = "starting", None
+
     def live(self) -> Live | nullcontext[None]:
         """Shows it on standard error while it lasts, by one of several processes."""
         if not _is_first():
@@ -244,9 +251,10 @@ class View:
         return Group(*tables, Text(status))
 
     def _steps(self) -> Table:
-        names = list(self._rows[-1].losses) if self._rows else []
+        rows = list(self._rows)  # they may be dropped meanwhile
+        names = list(rows[-1].losses) if rows else []
         table = Table("step", "epoch", *(f"loss {name}" for name in names), "accuracy")
-        for row in self._rows:
+        for row in rows:
             values = [f"{row.losses[name]:.4f}" for name in names]
             right = "" if row.accuracy is None else f"{row.accuracy:.2f}"
             table.add_row(str(row.step), str(row.epoch), *values, right)
@@ -254,9 +262,13 @@ class View:
 
     def _scores(self) -> Table:
         names = list(self._evaluations[-1].values)
-        table = Table("after step", *(f"{name} %" for name in names), "best")
+        titles = [name if name == "loss" else f"{name} %" for name in names]
+        table = Table("after step", *titles, "best")
         for row in self._evaluations:
-            values = [f"{row.values[name]:.1f}" for name in names]
+            values = [
+                f"{row.values[name]:{'.4f' if name == 'loss' else '.1f'}}"
+                for name in names
+            ]
             table.add_row(str(row.step), *values, "yes" if row.best else "")
         return table
 

@@ -25,6 +25,7 @@ from napari_wsol.evaluation.points import (
     point_localization,
     pointing_game,
 )
+from napari_wsol.evaluation.prior import LocationPrior, centre_values
 from napari_wsol.evaluation.references import Reference, load_references
 from napari_wsol.evaluation.regions import (
     RegionMeter,
@@ -42,6 +43,7 @@ __all__ = [
     "Faithfulness",
     "HitMeter",
     "LocalizationScore",
+    "LocationPrior",
     "PixelCurve",
     "PxapMeter",
     "Reference",
@@ -49,6 +51,7 @@ __all__ = [
     "RegionScore",
     "accuracy",
     "best_threshold",
+    "centre_values",
     "dice",
     "insertion_deletion",
     "iobb",

@@ -115,12 +115,24 @@ class Curves(QWidget):
         self._values: dict[str, list[float]] = {}
         self._means: dict[str, list[float]] = {}
         self._steps = 0
+        self.legend = 0
+        """Least width of the legend: charts above each other get the same one."""
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
 
     @property
     def values(self) -> dict[str, tuple[float, ...]]:
         """What is drawn, by name."""
         return {name: tuple(values) for name, values in self._values.items()}
+
+    @property
+    def legend_needed(self) -> int:
+        """Width of the longest line of the legend."""
+        width = self.fontMetrics().horizontalAdvance
+        return max((width(x) for x in self._words().values()), default=0)
+
+    def _words(self) -> dict[str, str]:
+        """The lines of the legend, by curve."""
+        return {name: self._latest(name) for name, seen in self._means.items() if seen}
 
     def sizeHint(self) -> QSize:
         """Wide and flat."""
@@ -141,6 +153,11 @@ class Curves(QWidget):
     def set_steps(self, steps: int) -> None:
         """How long the axis is."""
         self._steps = steps
+
+    def cut(self, count: int) -> None:
+        """Keep so many steps: a training went on from before the last that was seen."""
+        for values in (*self._values.values(), *self._means.values()):
+            del values[count:]
 
     def add(self, values: Mapping[str, float]) -> None:
         """One step further."""
@@ -164,27 +181,38 @@ class Curves(QWidget):
         high = metrics.height()
         painter.setPen(QPen(text, 1))
         painter.drawText(0, 0, self.width(), high, MIDDLE_LEFT, self._title)
-        words = {name: f"{name} {means[-1]:.2f}" for name, means in self._means.items()}
-        wide = max(map(metrics.horizontalAdvance, words.values()), default=0)
+        words = self._words()
+        wide = max(self.legend, self.legend_needed)
         margin = metrics.horizontalAdvance("0.0000")
         span = self._limits or self._span()
         area = self.rect().adjusted(margin, high + 4, -wide - 30, -4)
         self._draw_axes(painter, area, span)
-        for place, (name, means) in enumerate(self._means.items()):
+        for place, name in enumerate(words):
             colour = QColor(self._colours[place % len(self._colours)])
             row = area.top() + place * high
             painter.setPen(QPen(text, 1))
             painter.drawText(
                 area.right() + 26, row, wide, high, MIDDLE_LEFT, words[name]
             )
-            steps = max(self._steps, len(means))
             painter.setPen(QPen(colour, 2))
             key = QPointF(area.right() + 8, row + high / 2)
             painter.drawLine(key, key + QPointF(12, 0))
-            painter.drawPolyline(polygon(means, area, span, steps))
-            colour.setAlpha(90)
-            painter.setPen(QPen(colour, 1))
-            painter.drawPolyline(polygon(self._values[name], area, span, steps))
+            self._draw_curve(painter, area, span, name)
+
+    def _latest(self, name: str) -> str:
+        """A curve's name with its latest value."""
+        return f"{name} {self._means[name][-1]:.2f}"
+
+    def _draw_curve(
+        self, painter: QPainter, area: QRect, span: tuple[float, float], name: str
+    ) -> None:
+        """One curve, with the pen that it has in the legend."""
+        means, colour = self._means[name], painter.pen().color()
+        steps = max(self._steps, len(means))
+        painter.drawPolyline(polygon(means, area, span, steps))
+        colour.setAlpha(90)
+        painter.setPen(QPen(colour, 1))
+        painter.drawPolyline(polygon(self._values[name], area, span, steps))
 
     def _draw_axes(
         self, painter: QPainter, area: QRect, span: tuple[float, float]
@@ -200,12 +228,17 @@ class Curves(QWidget):
             (span[1], area.top() - 3),
             (span[0], area.bottom() - high + 3),
         ):
-            painter.drawText(0, y, area.left() - 5, high, right, f"{value:.2g}")
+            painter.drawText(0, y, area.left() - 5, high, right, short(value))
 
     def _span(self) -> tuple[float, float]:
         every = [x for values in self._values.values() for x in values]
         known = [x for x in every if math.isfinite(x)]
         return (min(known), max(known)) if known else (0.0, 1.0)
+
+
+def short(value: float) -> str:
+    """A number beside an axis, in few signs."""
+    return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def polygon(

@@ -11,13 +11,14 @@ import html
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_wsol.errors import ConfigError, ExportError, WsolError
 from napari_wsol.gui.import_dialog import next_name
 
 if TYPE_CHECKING:
     from napari_wsol.learning.recipe import Recipe
+    from napari_wsol.learning.train_config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,11 @@ class Outlook:
         unfinished: whether an earlier training left a checkpoint there.
         folder: where the checkpoint and its log are.
         history: losses and accuracy of each step of the earlier training.
+        evaluations: its evaluations: steps done, values, whether it was the best.
+        steps: of the whole training, as far as it is known before the images are.
+        evaluates: whether it is measured on the way.
+        select: by which of these values weights are chosen, or "last".
+        by_loss: whether the loss on other images counts.
     """
 
     wish: Wish
@@ -64,6 +70,11 @@ class Outlook:
     unfinished: bool = False
     folder: Path = Path()
     history: tuple[tuple[dict[str, float], float | None], ...] = ()
+    evaluations: tuple[tuple[int, dict[str, float], bool], ...] = ()
+    steps: int = 0
+    evaluates: bool = False
+    select: str = "last"
+    by_loss: bool = False
 
 
 def look_ahead(wish: Wish) -> Outlook:
@@ -81,6 +92,8 @@ def look_ahead(wish: Wish) -> Outlook:
     name = wish.name or _free_name(recipe.name, wish.out)
     folder = wish.out or training_folder(name)
     unfinished = (folder / CHECKPOINT).is_file()
+    rows = _rows(folder / LOG) if unfinished else []
+    how = recipe.train
     return Outlook(
         wish=wish,
         summary=in_words(recipe),
@@ -89,7 +102,14 @@ def look_ahead(wish: Wish) -> Outlook:
         trouble=_trouble(recipe, wish, name),
         unfinished=unfinished,
         folder=folder,
-        history=_history(folder / LOG) if unfinished else (),
+        history=tuple((x["losses"], x["accuracy"]) for x in rows if "losses" in x),
+        evaluations=tuple(
+            (x["step"], x["evaluation"], x["best"]) for x in rows if "evaluation" in x
+        ),
+        steps=0 if how.epochs else how.steps,
+        evaluates=how.evaluates,
+        select=how.select,
+        by_loss="loss" in (how.select, how.schedule == "plateau" and how.plateau_by),
     )
 
 
@@ -111,17 +131,15 @@ def discard(outlook: Outlook, wish: Wish) -> Outlook:
     return look_ahead(wish)
 
 
-def _history(log: Path) -> tuple[tuple[dict[str, float], float | None], ...]:
-    """What the log says of the steps; a line that was cut off is left out."""
+def _rows(log: Path) -> list[dict[str, Any]]:
+    """What the log says; a line that was cut off is left out."""
     found = []
     for line in log.read_text("utf-8").splitlines() if log.is_file() else ():
         try:
-            row = json.loads(line)
+            found.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-        if "losses" in row:
-            found.append((row["losses"], row["accuracy"]))
-    return tuple(found)
+    return found
 
 
 def _free_name(name: str, out: Path | None) -> str:
@@ -134,7 +152,9 @@ def _free_name(name: str, out: Path | None) -> str:
 
 def _trouble(recipe: Recipe, wish: Wish, name: str) -> str:
     """The first thing that has to be put right."""
+    from napari_wsol.learning.recipe import check_splits
     from napari_wsol.train_job import check_name
+    from napari_wsol.zoo import find_card
 
     try:
         check_name(name, wish.out)
@@ -142,11 +162,12 @@ def _trouble(recipe: Recipe, wish: Wish, name: str) -> str:
         return str(error)
     if wish.data is None:
         return f"Choose the folder with the images: “{recipe.data.train}” lies in it."
-    if not (wish.data / recipe.data.train).exists():
-        return (
-            f"There is no “{recipe.data.train}” in {wish.data}. Choose the folder that "
-            "the recipe's paths start from."
-        )
+    try:
+        check_splits(recipe, wish.data)
+        if recipe.seeds is not None and recipe.seeds.model:
+            find_card(recipe.seeds.model)
+    except WsolError as error:
+        return str(error)
     if wish.init is not None and not wish.init.is_file():
         return f"There is no file {wish.init} with initial weights."
     return ""
@@ -161,7 +182,7 @@ def in_words(recipe: Recipe) -> str:
         ("Classes", ", ".join(recipe.data.classes)),
         (
             "Learns",
-            f"{how.steps} steps of {how.batch} images of {how.crop} × {how.crop} "
+            f"{_length(how)} of {how.batch} images of {how.crop} × {how.crop} "
             f"pixels, out of “{recipe.data.train}”",
         ),
     ]
@@ -175,6 +196,11 @@ def in_words(recipe: Recipe) -> str:
         for what, words in rows
     )
     return f"<table>{cells}</table>"
+
+
+def _length(how: TrainConfig) -> str:
+    """How long it trains, before “of so many images”."""
+    return f"{how.epochs} epochs in batches" if how.epochs else f"{how.steps} steps"
 
 
 def _title(head: str) -> str:

@@ -27,6 +27,7 @@ NAMES = (
     "job_changed",
     "finetune_step",
     "train_step",
+    "train_evaluated",
 )
 
 
@@ -44,6 +45,7 @@ class SessionEvents(QObject):
     job_changed = Signal(object)
     finetune_step = Signal(object)
     train_step = Signal(object)
+    train_evaluated = Signal(object)
 
     def __init__(self, session: Session) -> None:
         super().__init__()

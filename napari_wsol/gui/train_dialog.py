@@ -16,26 +16,30 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_wsol.gui.charts import Curves
 from napari_wsol.gui.job_bar import duration, grouped
 from napari_wsol.gui.messages import MessageLine
 from napari_wsol.gui.panel import Words
+from napari_wsol.gui.train_curves import TrainCurves
 from napari_wsol.gui.train_form import TrainForm
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
+    from qtpy.QtCore import QEvent
     from qtpy.QtGui import QShowEvent
     from qtpy.QtWidgets import QWidget
 
+    from napari_wsol.gui.charts import Curves
     from napari_wsol.gui.recipes import Outlook
     from napari_wsol.jobs import JobStatus
     from napari_wsol.learning.pretrain import TrainStep
     from napari_wsol.methods.card import Card
+    from napari_wsol.training import Evaluation
 
 INVITATION = (
     "Choose a recipe: that of an installed model, to train it again or on images of "
-    "your own, or a file."
+    "your own, a file, or what a paper used."
 )
 WAITS = (
     "While it trains, other jobs wait: opening, localizing and refining begin when it "
@@ -56,29 +60,29 @@ class TrainDialog(QDialog):
     use_wanted = Signal(str)
     """Name of the new model."""
 
+    returned = Signal()
+    """Somebody comes back to it, perhaps from editing the recipe."""
+
     def __init__(self, parent: QWidget | None = None) -> None:
+        self.outlook: Outlook | None = None  # Qt sends events before the end of this
         super().__init__(parent)
         self.setWindowTitle("Train a model")
         self.setModal(False)
         self.setMinimumWidth(460)
-        self.outlook: Outlook | None = None
         self.is_running = False
         self._card: Card | None = None
         self._is_listed = False
         self._end = ("", False)
         self._first: tuple[float, int] | None = None
         self.form = TrainForm()
+        self.form.copied.connect(self._on_copied)
+        self.form.failed.connect(self._on_failed)
         self.summary = QLabel(INVITATION)
         self.summary.setWordWrap(True)
         self.message = MessageLine()
         self.bar = QProgressBar()
         self.bar.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.losses = Curves("Loss: how wrong it is on each batch; down is better")
-        self.accuracy = Curves(
-            "Accuracy: share of each batch that it classifies right",
-            limits=(0.0, 1.0),
-            colours=3,
-        )
+        self.curves = TrainCurves()
         self.waits = Words(WAITS)
         self._make_buttons()
         self._lay_out()
@@ -112,8 +116,7 @@ class TrainDialog(QDialog):
         rows.addWidget(self.summary)
         rows.addWidget(self.message)
         rows.addWidget(self.bar)
-        rows.addWidget(self.losses, 3)
-        rows.addWidget(self.accuracy, 2)
+        rows.addWidget(self.curves, 1)
         rows.addWidget(self.waits)
         rows.addStretch(1)
         buttons = QHBoxLayout()
@@ -157,7 +160,7 @@ class TrainDialog(QDialog):
         is_wrong = outlook.trouble and not (outlook.summary and not outlook.wish.data)
         self._say(" ".join(filter(None, words)), warning=is_failure or bool(is_wrong))
         if not ending:
-            self._fill_curves(outlook)
+            self.curves.start(outlook)
         self._update()
 
     def show_status(self, status: JobStatus) -> None:
@@ -181,9 +184,12 @@ class TrainDialog(QDialog):
         """One step further."""
         if self._first is None:
             self._first = (time.monotonic(), step.step)
-        self.losses.set_steps(step.steps)
-        self.accuracy.set_steps(step.steps)
-        self._add(step.losses, step.accuracy)
+        self.curves.add_step(step)
+
+    def add_evaluation(self, evaluation: Evaluation) -> None:
+        """What it is worth on other images."""
+        self.curves.add_evaluation(evaluation)
+        self._grow()
 
     def show_started(self) -> None:
         """It runs, or waits for its turn."""
@@ -195,7 +201,7 @@ class TrainDialog(QDialog):
         self.bar.setValue(0)
         self.bar.setFormat("starting")
         if self.outlook is not None:
-            self._fill_curves(self.outlook)
+            self.curves.start(self.outlook)
         self._update()
 
     def show_stopped(self, sentence: str, *, warning: bool) -> None:
@@ -218,6 +224,16 @@ class TrainDialog(QDialog):
         self.message.say(f"“{card.title}” is finished. {where}{_figures(card)}")
         self._update()
 
+    @property
+    def losses(self) -> Curves:
+        """The chart of the losses."""
+        return self.curves.losses
+
+    @property
+    def accuracy(self) -> Curves:
+        """The chart of the accuracy."""
+        return self.curves.accuracy
+
     # ------------------------------------------------------------------------- helpers
 
     def _say(self, sentence: str, *, warning: bool) -> None:
@@ -232,18 +248,6 @@ class TrainDialog(QDialog):
         passed = time.monotonic() - self._first[0]
         return passed / (status.done - self._first[1]) * (status.total - status.done)
 
-    def _fill_curves(self, outlook: Outlook) -> None:
-        """What an earlier training left, or nothing."""
-        for chart in (self.losses, self.accuracy):
-            chart.start()
-        for losses, accuracy in outlook.history:
-            self._add(losses, accuracy)
-
-    def _add(self, losses: dict[str, float], accuracy: float | None) -> None:
-        self.losses.add(losses)
-        if accuracy is not None:  # a model without an image classifier has none
-            self.accuracy.add({"accuracy": accuracy})
-
     def _update(self) -> None:
         """Show what can be pressed, and no more."""
         running, outlook = self.is_running, self.outlook
@@ -255,9 +259,7 @@ class TrainDialog(QDialog):
         self.setWindowTitle(f"Train a model{name}")
         self.bar.setVisible(running)
         self.waits.setVisible(running)
-        drawn = running or bool(self.losses.values)
-        self.losses.setVisible(drawn)
-        self.accuracy.setVisible(drawn)
+        self.curves.setVisible(running or not self.curves.is_empty)
         self.cancel_button.setVisible(running)
         self.use_button.setVisible(finished and self._is_listed)
         idle = not running and not finished
@@ -283,6 +285,26 @@ class TrainDialog(QDialog):
         """Only now the style, and with it all heights, are known."""
         super().showEvent(event)
         self._grow()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """What was edited in another window is read again."""
+        super().changeEvent(event)
+        is_open = self.outlook is not None and not self.is_running
+        comes = event.type() == event.Type.ActivationChange and self.isActiveWindow()
+        if comes and is_open and self._card is None and not self._asks:
+            self.returned.emit()
+
+    def _on_copied(self, path: Path) -> None:
+        """A paper's recipe is the person's own file now."""
+        self._end = (
+            f"Your copy is {path}. Open it in a text editor, change what is marked "
+            "with EDIT (folders and classes), save it, and come back: it is read anew.",
+            False,
+        )
+
+    def _on_failed(self, sentence: str) -> None:
+        self._say(sentence, warning=True)
+        self._update()
 
     def _on_train(self) -> None:
         self.train_wanted.emit(self.outlook is not None and self.outlook.unfinished)

@@ -3,6 +3,7 @@
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,18 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QMenu,
     QPushButton,
     QSizePolicy,
     QSpinBox,
     QWidget,
 )
 
+from napari_wsol.errors import WsolError
 from napari_wsol.gui.import_dialog import CHECKPOINTS
 from napari_wsol.gui.panel import Choice, small
 from napari_wsol.gui.recipes import Wish
+from napari_wsol.learning.published import SUFFIX, list_published, write_published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,6 +88,11 @@ class TrainForm(QWidget):
     """Says what is wanted."""
 
     changed = Signal()
+    copied = Signal(object)
+    """Path of the person's own copy of a published recipe, which is chosen now."""
+
+    failed = Signal(str)
+    """Why there is no copy."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -97,6 +106,11 @@ class TrainForm(QWidget):
         self.recipe_button = small(QPushButton("…"))
         self.recipe_button.setToolTip("Take a recipe from a file.")
         self.recipe_button.clicked.connect(self._choose_recipe)
+        self.paper_button = QPushButton("From a paper")
+        self.paper_button.setToolTip(
+            "Start from what the authors used: a copy that you edit is saved."
+        )
+        self.paper_button.setMenu(self._papers())
         self.data = PathField(
             "choose the folder with the images",
             "The folder that the recipe's paths start from. Only labels of whole "
@@ -133,6 +147,7 @@ class TrainForm(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.recipe_box, 1)
         row.addWidget(self.recipe_button)
+        row.addWidget(self.paper_button)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setColumnStretch(1, 1)
@@ -188,6 +203,36 @@ class TrainForm(QWidget):
         places = range(self.recipe_box.count())
         found = (x for x in places if self.recipe_box.itemData(x) == path)
         return next(found, -1)
+
+    def _papers(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for item in list_published():
+            action = menu.addAction(item.title)
+            action.setToolTip(f"{item.summary}\n{item.citation}")
+            action.triggered.connect(partial(self._copy, item.name))
+        return menu
+
+    def _copy(self, name: str) -> None:
+        """Save a published recipe where the person wants it, and choose it."""
+        found, _ = QFileDialog.getSaveFileName(
+            self,
+            "Save your copy of the recipe",
+            f"{name}{SUFFIX}",
+            "Recipes (*.toml)",
+            options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is overwritten
+        )
+        if not found:
+            return
+        path = Path(found)
+        path = path if path.suffix else path.with_suffix(SUFFIX)
+        try:
+            write_published(name, path)
+        except WsolError as error:
+            self.failed.emit(str(error))
+            return
+        self.choose_recipe(path)
+        self.copied.emit(path)
 
     def _choose_recipe(self) -> None:
         found, _ = QFileDialog.getOpenFileName(

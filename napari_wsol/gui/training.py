@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_wsol.learning.pretrain import TrainStep
     from napari_wsol.methods.card import Card
     from napari_wsol.session import Session
+    from napari_wsol.training import Evaluation
 
 TYPING_MS = 200
 """A pause in typing after which what was typed is looked up."""
@@ -62,6 +63,7 @@ class TrainingDesk(QObject):
         events: SessionEvents = window.events
         events.job_changed.connect(self._on_job)
         events.train_step.connect(self._on_step)
+        events.train_evaluated.connect(self._on_evaluated)
 
     @property
     def is_running(self) -> bool:
@@ -101,6 +103,7 @@ class TrainingDesk(QObject):
     def _make_dialog(self) -> TrainDialog:
         dialog = TrainDialog(self._window)
         dialog.form.changed.connect(self._on_changed)
+        dialog.returned.connect(self._look_up)
         dialog.train_wanted.connect(self._train)
         dialog.discard_wanted.connect(self._discard)
         dialog.cancel_wanted.connect(self._cancel)
@@ -190,3 +193,7 @@ class TrainingDesk(QObject):
     def _on_step(self, step: TrainStep) -> None:
         if self.dialog is not None and self.is_running:
             self.dialog.add_step(step)
+
+    def _on_evaluated(self, evaluation: Evaluation) -> None:
+        if self.dialog is not None and self.is_running:
+            self.dialog.add_evaluation(evaluation)

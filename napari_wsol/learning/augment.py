@@ -9,6 +9,7 @@
   and contrast ± 0.5 (every other image).
 - "pcam" (Ye et al. 2020, arXiv 2005.14480): turned by up to 15°, moved by up to 5 % and
   scaled by 0.95 to 1.05, grey 128 outside, *before* the histogram is equalised.
+- "none": as they are.
 
 All that moves pixels moves the map of seeds likewise. Each image has random numbers of
 its own, so that a part of a batch comes out as it does in the whole.
@@ -75,6 +76,7 @@ class Augmentation:
         size: int,
         generator: torch.Generator,
         share: Share = ALONE,
+        order: Tensor | None = None,
     ) -> Batch:
         """A batch of changed images; arguments as for ``draw_batch``."""
         if self.style == "histology":
@@ -85,8 +87,10 @@ class Augmentation:
                 jitter=self.jitter,
                 generator=generator,
                 share=share,
+                order=order,
             )
-        order = draw_order(len(images), size, generator)
+        if order is None:
+            order = draw_order(len(images), size, generator)
         first = below(2**31, generator)
         found = [
             (images[index], torch.Generator().manual_seed(first + place))
@@ -157,10 +161,16 @@ def _pcam(image: TrainImage, config: Augmentation, generator: torch.Generator) -
     return result, functional.pad(small, below_and_right)
 
 
+def _none(image: TrainImage, config: Augmentation, generator: torch.Generator) -> View:
+    del config, generator
+    return parted(*planes_of(image))
+
+
 VIEWS: dict[str, Callable[[TrainImage, Augmentation, torch.Generator], View]] = {
     "pixelcam": _pixelcam,
     "pylon": _pylon,
     "pcam": _pcam,
+    "none": _none,
 }
 
 

@@ -41,6 +41,8 @@ def draw_bags(
     jitter: float,
     generator: torch.Generator,
     share: Share = ALONE,
+    order: Tensor | None = None,
+    turns: bool = True,
 ) -> tuple[list[Tensor], Tensor]:
     """Whole images, turned and recoloured, cut to whole tiles about their middle.
 
@@ -51,18 +53,23 @@ def draw_bags(
         jitter: strength of the colour changes.
         generator: of every random choice.
         share: which part of the batch to make.
+        order: (size,) which images; drawn by default.
+        turns: whether they are turned and recoloured, or as they are.
 
     Returns:
         Each (C, H, W) float in [0, 1]; and which images the whole batch shows.
     """
-    order = draw_order(len(images), size, generator)
+    if order is None:
+        order = draw_order(len(images), size, generator)
     first = below(2**31, generator)
     mine = share.of(size)
     bags: list[Tensor] = []
     for place, index in enumerate(map(int, order[mine]), mine.start):
         own = torch.Generator().manual_seed(first + place)
         planes = whole_tiles(at_least(planes_of(images[index])[0], side), side)
-        bags.append(recolour(turned(planes, own)[None], jitter, own)[0])
+        if turns:
+            planes = recolour(turned(planes, own)[None], jitter, own)[0]
+        bags.append(planes)
     return bags, order
 
 

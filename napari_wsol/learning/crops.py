@@ -95,6 +95,7 @@ def draw_batch(
     jitter: float,
     generator: torch.Generator,
     share: Share = ALONE,
+    order: Tensor | None = None,
 ) -> Batch:
     """A batch of random crops, turned and recoloured.
 
@@ -106,8 +107,10 @@ def draw_batch(
         generator: of every random choice.
         share: which part of the batch to make. Whatever it is, all choices of the
             whole batch are drawn, so that the shares add up to it.
+        order: (size,) which images; drawn by default.
     """
-    order = draw_order(len(images), size, generator)
+    if order is None:
+        order = draw_order(len(images), size, generator)
     mine = share.of(size)
     found: list[TrainImage] = []
     cut: list[tuple[Tensor, Tensor | None]] = []

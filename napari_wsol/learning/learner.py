@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -41,6 +42,7 @@ class Learner(nn.Module):
             name: loss_of(name, recipe.model, recipe.losses.get(name))
             for name in recipe.model.heads
         }
+        self._dropout = recipe.train.dropout
         self._gated = "sat" in self.losses and GATE in model.encoder.layers
 
     def forward(
@@ -65,6 +67,7 @@ class Learner(nn.Module):
             Scalars by head; and (N, K) logits of the first head that classifies.
         """
         features, gate = self._encode(pixels)
+        seen = tuple(map(self._dropped, features))
         losses: dict[str, Tensor] = {}
         first: Tensor | None = None
         for name, module in self.model.heads.items():
@@ -73,11 +76,9 @@ class Learner(nn.Module):
                 loss = self._seed_loss(head, features[0], cast("Tensor", seeds))
                 losses[name] = config.weight * seed_weight * loss
                 continue
-            logits = torch.cat([head(item) for item in features])
+            logits = torch.cat([head(item) for item in seen])
             first = logits.detach() if first is None else first
-            lesson = Lesson(
-                self.model, head, features, gate, labels, all_labels, config
-            )
+            lesson = Lesson(self.model, head, seen, gate, labels, all_labels, config)
             losses[name] = config.weight * LOSSES[config.loss](lesson, logits)
         return losses, first
 
@@ -100,6 +101,16 @@ class Learner(nn.Module):
         if how.size is not None:
             found = stretched(found, how.size)
         return (found,), gate
+
+    def _dropped(self, features: Features) -> Features:
+        """What image heads see: whole channels are dropped (Dropout2d)."""
+        if not self._dropout:
+            return features
+        maps = tuple(
+            functional.dropout2d(item, self._dropout, self.training)
+            for item in features.maps
+        )
+        return replace(features, maps=maps)
 
     @staticmethod
     def _seed_loss(head: PixelHead, features: Features, seeds: Tensor) -> Tensor:

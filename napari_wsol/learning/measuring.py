@@ -20,7 +20,7 @@ from napari_wsol.learning.datasets import load_images
 from napari_wsol.methods import own_methods
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari_wsol.evaluation.references import Reference
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 GRID = (224, 224)
 """Masks are squashed to it before pixels are pooled, as the field does."""
+
+LEAST = 1e-7
+"""Probabilities below it cost as much as it: float32 cannot tell 1 - p from 1 there."""
 
 
 def split_images(recipe: Recipe, data: Path, folder: str) -> LabelledImages:
@@ -56,8 +59,8 @@ def evaluate(model: Model, recipe: Recipe, data: Path, say: Say) -> dict[str, fl
     Returns:
         "localization": PxAP of the last head on the masks of that split.
         "classification": accuracy on that split, or, of several labels an image, the
-        mean area under the ROC curves of the classes. Those that the recipe has splits
-        for.
+        mean area under the ROC curves of the classes. "loss": on that split too, the
+        mean cross-entropy, no percentage. Those that the recipe has splits for.
 
     Raises:
         DatasetError: a split has not what is measured on it.
@@ -72,7 +75,33 @@ def evaluate(model: Model, recipe: Recipe, data: Path, say: Say) -> dict[str, fl
         seen = _Measured((), multi_label=multi)
         seen.add_split(model, recipe, data, recipe.data.classification, say)
         values["classification"] = _classification(seen)
+        values["loss"] = mean_loss(seen.scores, seen.labels, multi_label=multi)
     return values
+
+
+def score_of(values: Mapping[str, float], select: str) -> float | None:
+    """What weights are selected by, higher for better; None where the last are."""
+    value = values.get(select)
+    return -value if select == "loss" and value is not None else value
+
+
+def mean_loss(
+    scores: Sequence[Sequence[float]],
+    labels: Sequence[Sequence[int]],
+    *,
+    multi_label: bool,
+) -> float:
+    """The mean cross-entropy of image-level probabilities.
+
+    Args:
+        scores: (N, K) in [0, 1].
+        labels: (N, K) of 0 and 1.
+        multi_label: binary cross-entropy, the mean over images and classes; otherwise
+            that of the only class of each image.
+    """
+    p, truth = np.array(scores, np.float64), np.array(labels, bool)
+    of_truth = np.where(truth, p, 1 - p) if multi_label else p[truth]
+    return float(-np.log(of_truth.clip(LEAST)).mean())
 
 
 def measure(model: Model, recipe: Recipe, data: Path, say: Say) -> dict[str, object]:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
+from napari_wsol.learning.losses_pcam import learning_rate
 from napari_wsol.learning.schedules import parameter_groups, step_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import nn
 
     from napari_wsol.learning.train_config import TrainConfig
     from napari_wsol.methods import Model
@@ -19,8 +22,17 @@ Groups = list[dict[str, object]]
 
 
 def build_optimizer(model: Model, config: TrainConfig) -> torch.optim.Optimizer:
-    """An optimiser whose groups carry their highest rate as ``peak``."""
-    return _OPTIMIZERS[config.optimizer](_GROUPS[config.groups](model, config), config)
+    """An optimiser whose groups carry their highest rate as ``peak``.
+
+    Parameters that need no gradient are left out.
+    """
+    groups: Groups = []
+    for group in _GROUPS[config.groups](model, config):
+        parameters = cast("list[nn.Parameter]", group["params"])
+        learning = [item for item in parameters if item.requires_grad]
+        if learning:
+            groups.append({**group, "params": learning})
+    return _OPTIMIZERS[config.optimizer](groups, config)
 
 
 def _by_heads(model: Model, config: TrainConfig) -> Groups:
@@ -72,11 +84,34 @@ _OPTIMIZERS: dict[str, Callable[[Groups, TrainConfig], torch.optim.Optimizer]] =
 
 
 def set_rates(
-    optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, epoch: int
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    step: int,
+    epoch: int,
+    plateaus: int = 0,
 ) -> None:
-    """Gives every group the learning rate of a step, both counted from 0."""
+    """Gives every group the learning rate of a step.
+
+    Args:
+        optimizer: from :func:`build_optimizer`.
+        config: says the schedule.
+        step: counted from 0.
+        epoch: counted from 0.
+        plateaus: how often evaluations got no better
+            (:class:`napari_wsol.learning.plateau.Plateau`).
+    """
+    factor = config.step_factor**plateaus
     for group in optimizer.param_groups:
-        group["lr"] = rate(cast("float", group["peak"]), config, step, epoch)
+        peak = cast("float", group["peak"])
+        group["lr"] = rate(peak, config, step, epoch) * factor
+
+
+def highest_rate(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, plateaus: int
+) -> float:
+    """The rate of the group that learns fastest, after so many plateaus."""
+    peaks = [cast("float", group["peak"]) for group in optimizer.param_groups]
+    return max(peaks) * config.step_factor**plateaus
 
 
 def rate(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
@@ -105,6 +140,13 @@ def _step(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
     )
 
 
+def _drops(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
+    del step
+    return learning_rate(
+        epoch, start=peak, factor=config.step_factor, drops=config.drops
+    )
+
+
 def _constant(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
     del config, step, epoch
     return peak
@@ -113,5 +155,7 @@ def _constant(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
 _SCHEDULES: dict[str, Callable[[float, TrainConfig, int, int], float]] = {
     "cosine": _cosine,
     "step": _step,
+    "drops": _drops,
+    "plateau": _constant,  # lowered by evaluations, not by time
     "constant": _constant,
 }

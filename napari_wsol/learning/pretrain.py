@@ -17,22 +17,22 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from napari_wsol.encoders import TileEncoder
 from napari_wsol.errors import ConfigError
-from napari_wsol.learning.augment import Augmentation
-from napari_wsol.learning.bags import draw_bags
+from napari_wsol.learning.batches import Batches, number_of
 from napari_wsol.learning.distributed import Team
 from napari_wsol.learning.images_cache import TrainingImages
 from napari_wsol.learning.initial import load_encoder, place_cells
 from napari_wsol.learning.learner import Learner, share_right
 from napari_wsol.learning.losses import IGNORE
-from napari_wsol.learning.optimizing import build_optimizer, set_rates
+from napari_wsol.learning.optimizing import build_optimizer, highest_rate, set_rates
+from napari_wsol.learning.plateau import Plateau
 from napari_wsol.learning.resuming import (
     digest,
     read_checkpoint_state,
     write_checkpoint,
 )
-from napari_wsol.learning.seeding import draw_labels, seed
+from napari_wsol.learning.sampling import sampler_of
+from napari_wsol.learning.seeding import seed
 from napari_wsol.methods import Model
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.learning.batches import Material
     from napari_wsol.learning.crops import TrainImage
     from napari_wsol.learning.recipe import Recipe
 
@@ -64,23 +65,6 @@ class TrainStep:
     epoch: int
     losses: dict[str, float]
     accuracy: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """One process's part of a batch, ready to be learnt from.
-
-    Attributes:
-        pixels: (N, C, S, S) in [0, 1], or N bags (C, H, W).
-        order: which images the whole batch shows.
-        labels: (N, K).
-        seeds: (N, S, S) labels of pixels, or None.
-    """
-
-    pixels: Tensor | list[Tensor]
-    order: Tensor
-    labels: Tensor
-    seeds: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +106,8 @@ class Trainer:
         device: torch.device | None = None,
         team: Team | None = None,
     ) -> None:
-        self.recipe, self.config = recipe, recipe.train
-        self.team = team or Team()
+        self.recipe, self.team = recipe, team or Team()
+        self.config = recipe.train
         torch.manual_seed(self.config.seed)
         self.model = Model(recipe.model)
         if init is not None:
@@ -132,15 +116,20 @@ class Trainer:
             self.labels = images.labels
         else:
             self.labels = torch.stack([item.label for item in images])
+        self._sampler = sampler_of(recipe, self.labels, self.team.world)
+        self.config = recipe.train.counted(self._sampler.epoch)
         self._start = digest([*self.model.state_dict().values(), self.labels])
         place_cells(self.model, images, recipe)
         seeded = seed(self.model, images, recipe, maps)
         self.images, self.eigencam = seeded.images, seeded.eigencam
         self.device = device or torch.device("cpu")
         self.model.to(self.device)
+        if self.config.freeze_encoder:
+            self.model.encoder.requires_grad_(requires_grad=False)
         self.step = self.judged = self.since_best = 0
         self.best: Best | None = None
         self.stopped = self.torn = False
+        self.plateau = Plateau(self.config.plateau_by, self.config.plateau_patience)
         self.average = _copy(self.model.state_dict())
         self._learner = Learner(self.model, recipe)
         self._parallel: nn.Module = self._learner
@@ -148,11 +137,13 @@ class Trainer:
             self._parallel = DistributedDataParallel(
                 self._learner, find_unused_parameters=True
             )
-        self._augment = Augmentation(
-            style=recipe.augment.style,
-            crop=self.config.crop,
-            jitter=self.config.jitter,
-            how=self.model.preprocessing,
+        self._batches = Batches(
+            recipe,
+            self.model,
+            self.images,
+            self.labels,
+            sampler=self._sampler,
+            share=self.team,
         )
         self.optimizer = build_optimizer(self.model, self.config)
         self._set_precision()
@@ -165,55 +156,40 @@ class Trainer:
 
     def run(self) -> Iterator[TrainStep]:
         """The remaining steps."""
-        self.model.train()
+        self._set_mode()
         if self.is_over:
             return
         with ThreadPoolExecutor(1, "batches") as pool:
-            ahead = pool.submit(self._prepare, self.step)
+            ahead = pool.submit(self._batches.material, self.step)
             while not self.is_over:
                 material = ahead.result()
                 if self.step + 1 < self.config.steps:
-                    ahead = pool.submit(self._prepare, self.step + 1)
-                self.model.train()  # an evaluation may have come between
+                    ahead = pool.submit(self._batches.material, self.step + 1)
+                self._set_mode()  # an evaluation may have come between
                 yield self._one_step(material)
+
+    def _set_mode(self) -> None:
+        self._parallel.train()
+        if self.config.freeze_encoder:
+            self.model.encoder.eval()
 
     @property
     def is_over(self) -> bool:
         """Whether all steps are done, or no better weights are expected."""
         return self.stopped or self.step >= self.config.steps
 
-    def _prepare(self, step: int) -> Material:
-        """The batch of a step: this process's part of it."""
-        generator = torch.Generator().manual_seed(self._number(step))
-        size = self.config.batch * self.team.world
-        if isinstance(self.model.encoder, TileEncoder):
-            bags, order = draw_bags(
-                self.images,
-                size=size,
-                side=self.model.encoder.side,
-                jitter=self.config.jitter,
-                generator=generator,
-                share=self.team,
-            )
-            labels = self.labels[order[self.team.of(size)]]
-            return Material(bags, order, labels, None)
-        batch = self._augment.batch(self.images, size, generator, self.team)
-        seeds = draw_labels(batch, self.recipe, generator, self.team)
-        return Material(batch.pixels, batch.order, batch.labels, seeds)
-
-    def _number(self, step: int) -> int:
-        return self.config.seed * 1_000_003 + step
-
     @property
     def epoch(self) -> int:
         """How often as many images as there are have been shown."""
-        batch = self.config.batch * self.team.world
-        return self.step // max(1, -(-len(self.labels) // batch))
+        return self.step // self._sampler.epoch
 
     def _one_step(self, material: Material) -> TrainStep:
         # For layers that drop out: other numbers in every process.
-        torch.manual_seed(self._number(self.step) + 1_000_000_007 * self.team.rank)
-        set_rates(self.optimizer, self.config, self.step, self.epoch)
+        number = number_of(self.recipe, self.step)
+        torch.manual_seed(number + 1_000_000_007 * self.team.rank)
+        set_rates(
+            self.optimizer, self.config, self.step, self.epoch, self.plateau.count
+        )
         self.optimizer.zero_grad()
         losses, logits = self._losses(material)
         total = torch.stack(list(losses.values())).sum()
@@ -226,7 +202,8 @@ class Trainer:
         self.torn = True
         self._scaler.scale(total).backward()
         self._scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         epoch = self.epoch
@@ -312,6 +289,12 @@ class Trainer:
         self.stopped = 0 < self.config.patience <= self.since_best
         return is_best
 
+    def lower_rates(self) -> None:
+        """After a plateau; the training ends when rates have fallen to the floor."""
+        self.plateau.count += 1
+        highest = highest_rate(self.optimizer, self.config, self.plateau.count)
+        self.stopped = self.stopped or highest <= self.config.floor
+
     def present_model(self) -> Model:
         """A model with the averaged weights as they are now."""
         return self._with(self.average)
@@ -353,6 +336,7 @@ class Trainer:
             "best": None if best is None else (best.step, best.score, best.weights),
             "since_best": self.since_best,
             "judged": self.judged,
+            "plateau": self.plateau.state,
             "stopped": self.stopped,
         }
         write_checkpoint(path, state)
@@ -377,6 +361,7 @@ class Trainer:
             self.best = Best(step, score, weights)
         self.since_best, self.judged = state["since_best"], state["judged"]
         self.stopped = state["stopped"]
+        self.plateau.restore(state["plateau"])
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import tomli_w
 
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ConfigError, DatasetError
 from napari_wsol.learning.objectives import LossConfig, loss_of
 from napari_wsol.learning.pseudo_labels import PseudoLabelConfig
 from napari_wsol.learning.seed_config import SeedConfig
@@ -37,6 +37,9 @@ class DataConfig:
         classification: folder of the images whose labels do ("valcl").
         classes: names in the order of the labels.
         mpp: µm a pixel of the images, where the files do not say.
+        enhance: classes whose images are shown more often (PCAM's ``enhance_index``).
+        enhance_times: how many times more in an epoch; once, whatever of those classes
+            an image shows.
         cache_mb: megabytes of decoded training images that are kept in memory.
     """
 
@@ -46,6 +49,8 @@ class DataConfig:
     localization: str = ""
     classification: str = ""
     mpp: float | None = None
+    enhance: tuple[str, ...] = ()
+    enhance_times: int = 1
     cache_mb: int = 2000
 
     def __post_init__(self) -> None:
@@ -53,6 +58,15 @@ class DataConfig:
             raise ConfigError(
                 "Weights are chosen on other images than those they learn from: give "
                 "another split than the training's."
+            )
+        strange = [name for name in self.enhance if name not in self.classes]
+        if strange:
+            raise ConfigError(
+                f"“{strange[0]}” of “enhance” is none of {', '.join(self.classes)}."
+            )
+        if self.enhance_times < 0:
+            raise ConfigError(
+                f"Images are shown 0 or more times more, not {self.enhance_times}."
             )
         if self.cache_mb < 1:
             raise ConfigError(f"The images need some memory, not {self.cache_mb} MB.")
@@ -122,20 +136,27 @@ class Recipe:
             "localization": self.data.localization,
             "classification": self.data.classification,
         }
-        if split.get(self.train.select) == "":
-            raise ConfigError(
-                f"To select by {self.train.select}, name a split as "
-                f"“{self.train.select}” in [data]."
-            )
-        if self.train.evaluate_every and not any(split.values()):
+        split["loss"] = split["classification"]
+        asked = {"select": self.train.select}
+        if self.train.schedule == "plateau":
+            asked["plateau_by"] = self.train.plateau_by
+        for entry, value in asked.items():
+            if split.get(value) == "":
+                needed = "classification" if value == "loss" else value
+                raise ConfigError(
+                    f"For {entry} = “{value}”, name a split as “{needed}” in [data]."
+                )
+        if self.train.evaluates and not any(split.values()):
             raise ConfigError(
                 "To evaluate, name a split as “localization” or “classification” in "
-                "[data], or set evaluate_every to 0."
+                "[data], or set evaluate_every and evaluate_epochs to 0."
             )
 
     def _check_style(self) -> None:
         how, style = self.model.preprocessing, self.augment.style
         size = how.size if how is not None else None
+        if style == "none" and self.model.tile is not None:
+            return
         if style != "histology" and (size is None or self.model.tile is not None):
             raise ConfigError(
                 f"The style “{style}” is for models with an input of one size: give "
@@ -214,11 +235,35 @@ def dump_recipe(recipe: Recipe) -> str:
             values[key] = part.to_dict()
         elif part is not None:
             values[key] = _plain(asdict(part))
+    if recipe.train.epochs:  # then nobody asked for steps
+        cast("dict[str, object]", values["train"]).pop("steps")
     values["losses"] = {
         head: _plain(asdict(loss)) for head, loss in recipe.losses.items()
     }
     values["card"] = _plain(recipe.card)
     return tomli_w.dumps({key: item for key, item in values.items() if item != {}})
+
+
+def check_splits(recipe: Recipe, data: Path, *, train: bool = True) -> None:
+    """Whether all that a recipe names is there, before hours are spent.
+
+    Args:
+        recipe: names folders and tables.
+        data: that its paths start from.
+        train: whether its training split is read.
+
+    Raises:
+        DatasetError: a folder or table is not; says what to edit.
+    """
+    own = recipe.data
+    named = (*own.validation, own.localization, own.classification)
+    for split in filter(None, (own.train if train else "", *named)):
+        if not (data / split).exists():
+            raise DatasetError(
+                f"There is no “{split}” in {data}. Edit [data] of the recipe, where "
+                "folders and classes are named, or choose the folder that its paths "
+                "start from."
+            )
 
 
 def with_seed(recipe: Recipe, seed: int) -> Recipe:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 """Version of the checkpoint file."""
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import mean, stdev
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def numbers(metrics: Mapping[str, object], prefix: str = "") -> dict[str, float]:
@@ -33,12 +36,23 @@ def summarize(by_seed: Mapping[int, Mapping[str, object]]) -> dict[str, object]:
     shared = [key for key in every[0] if all(key in item for item in every)]
     figures: dict[str, object] = {}
     for key in shared:
-        values = [item[key] for item in every]
-        figures[key] = {
-            "mean": round(mean(values), 4),
-            "std": round(stdev(values), 4) if len(values) > 1 else 0.0,
-            "min": min(values),
-            "max": max(values),
-            "values": values,
-        }
+        figures[key] = spread([item[key] for item in every])
     return {"seeds": list(by_seed), "figures": figures}
+
+
+def spread(values: Sequence[float]) -> dict[str, object]:
+    """Mean and spread of one figure.
+
+    Args:
+        values: one a training; at least one.
+
+    Returns:
+        "mean", "std" (of a sample; 0 of one value), "min", "max" and "values".
+    """
+    return {
+        "mean": round(mean(values), 4),
+        "std": round(stdev(values), 4) if len(values) > 1 else 0.0,
+        "min": min(values),
+        "max": max(values),
+        "values": list(values),
+    }

@@ -29,6 +29,9 @@ class Card:
         origin: initial weights and their licence.
         license: terms of these weights.
         limits: what it is not good for, a sentence each.
+        reproducibility: what else was measured of the recipe, on other weights that it
+            made: how the figures spread over seeds, and how they fare in a
+            cross-validation; a sentence each.
         citations: papers and data sets to cite.
         metrics: measured figures, with what they were measured on.
         sha256: of the weight file.
@@ -48,6 +51,7 @@ class Card:
     origin: str = ""
     license: str = ""
     limits: tuple[str, ...] = ()
+    reproducibility: tuple[str, ...] = ()
     citations: tuple[str, ...] = ()
     metrics: Mapping[str, object] = field(default_factory=dict[str, object])
     sha256: str = ""

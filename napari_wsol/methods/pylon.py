@@ -11,6 +11,9 @@ convolution gives class logits s_c, and (section "PYLON")::
     logit_c = max over cells of s_c
 
 The map is the probability σ(s_c) at the resolution of the finest features read.
+
+Ours, off by default: ``smooth`` averages s_c over neighbouring cells first, so that a
+single cell cannot speak for an image; and encoders other than ResNets.
 """
 
 from __future__ import annotations
@@ -165,6 +168,29 @@ class Decoder(nn.Module):
         return x
 
 
+def _needed(encoder: Encoder, n_up: int) -> tuple[str, ...]:
+    """The features that ``n_up`` up modules read, finest first.
+
+    Raises:
+        ConfigError: the encoder does not give them; says which taps to list.
+    """
+    given = ", ".join(encoder.taps)
+    if set(TAPS).intersection(encoder.taps):
+        needed = TAPS[POOLINGS - n_up :]
+        if any(name not in encoder.taps for name in needed):
+            raise ConfigError(
+                f"PYLON with {n_up} up modules reads {', '.join(needed)} of a ResNet, "
+                f"but the encoder gives {given}: list them as taps."
+            )
+        return needed
+    if len(encoder.taps) <= n_up:
+        raise ConfigError(
+            f"PYLON with {n_up} up modules reads {n_up + 1} features, but the encoder "
+            f"gives {given}: list more taps, finest first, or set n_up."
+        )
+    return encoder.taps[-n_up - 1 :]
+
+
 _UP_LAYERS = {"1layer": 1, "2layer": 2}
 
 
@@ -175,11 +201,14 @@ class PylonHead(PoolingHead):
     Args:
         channels: of the features that it reads, finest first; one more than ``n_up``.
         classes: how many.
+        taps: names of these features.
         n_dec_ch: channels of the decoder.
         use_pa: whether the bottleneck passes pyramidal attention.
         up_type: "2layer" or "1layer".
         up_kernel: side of the up modules' kernels, odd.
         seg_kernel: side of the last kernel, odd.
+        smooth: side of the square of cells that class maps are averaged over, odd; 1
+            leaves them as published.
 
     Raises:
         ConfigError: an option has a value that it cannot have.
@@ -197,29 +226,29 @@ class PylonHead(PoolingHead):
         up_type: str = "2layer",
         up_kernel: int = 1,
         seg_kernel: int = 1,
+        smooth: int = 1,
     ) -> PylonHead:
-        """Reads the ``n_up`` + 1 deepest of layer1 to layer4.
+        """Reads the ``n_up`` + 1 deepest of layer1 to layer4, or of the taps.
+
+        A ResNet has these layers; of other encoders the taps are read as they are.
 
         Raises:
             ConfigError: the encoder does not give them; says which taps to list.
         """
         if n_up not in range(POOLINGS + 1):
             raise ConfigError(f"PYLON has 0 to {POOLINGS} up modules, not {n_up}.")
-        needed = TAPS[POOLINGS - n_up :]
-        if any(name not in encoder.taps for name in needed):
-            raise ConfigError(
-                f"PYLON with {n_up} up modules reads {', '.join(needed)} of a ResNet, "
-                f"but the encoder gives {', '.join(encoder.taps)}: list them as taps."
-            )
+        needed = _needed(encoder, n_up)
         channels = dict(zip(encoder.taps, encoder.channels, strict=True))
         return cls(
             [channels[name] for name in needed],
             classes,
+            taps=needed,
             n_dec_ch=n_dec_ch,
             use_pa=use_pa,
             up_type=up_type,
             up_kernel=up_kernel,
             seg_kernel=seg_kernel,
+            smooth=smooth,
         )
 
     def __init__(
@@ -227,22 +256,25 @@ class PylonHead(PoolingHead):
         channels: Sequence[int],
         classes: int,
         *,
+        taps: Sequence[str],
         n_dec_ch: int = 128,
         use_pa: bool = True,
         up_type: str = "2layer",
         up_kernel: int = 1,
         seg_kernel: int = 1,
+        smooth: int = 1,
     ) -> None:
         super().__init__()
         if up_type not in _UP_LAYERS:
             raise ConfigError(
                 f"The up modules are of type {' or '.join(_UP_LAYERS)}, not {up_type}."
             )
-        if up_kernel % 2 == 0 or seg_kernel % 2 == 0:
+        sides = (up_kernel, seg_kernel, smooth)
+        if any(side < 1 or side % 2 == 0 for side in sides):
             raise ConfigError(
-                f"Kernels have odd sides, not {up_kernel} and {seg_kernel}."
+                f"Kernels have odd sides, not {', '.join(map(str, sides))}."
             )
-        self.taps = TAPS[-len(channels) :]
+        self.taps, self.smooth = tuple(taps), smooth
         self.decoder = Decoder(
             channels, n_dec_ch, up_kernel, _UP_LAYERS[up_type], attend=use_pa
         )
@@ -252,7 +284,13 @@ class PylonHead(PoolingHead):
 
     def class_maps(self, features: Features) -> Tensor:
         """(N, K, h, w) logits on the grid of the finest map that it reads."""
-        return self.segmentation_head(self.decoder(features.select(self.taps).maps))
+        maps = self.segmentation_head(self.decoder(features.select(self.taps).maps))
+        if self.smooth == 1:
+            return maps
+        # At the border the mean is over the cells that there are.
+        return functional.avg_pool2d(
+            maps, self.smooth, 1, self.smooth // 2, count_include_pad=False
+        )
 
     def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
         return maps.amax((-2, -1))

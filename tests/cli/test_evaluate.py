@@ -105,6 +105,28 @@ def test_options_that_cannot_be_are_refused_in_words(data, tmp_path, options, wo
     assert not (tmp_path / "m.json").exists()
 
 
+def test_a_prior_is_a_row_beside_the_methods(data, tmp_path):
+    out = tmp_path / "metrics.json"
+    result = run(
+        "small", "--data", data, "--method", "cam", "--bootstrap", 0, "--out", out,
+        "--prior", data, "--group-pattern", r"^(\d)\.",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    stored = json.loads(out.read_text("utf-8"))
+    figures = {item["name"]: item["figures"] for item in stored["methods"]}
+    assert list(figures) == ["cam", "location_prior", "centre"]
+    assert figures["location_prior"]["pxap"]["value"] == pytest.approx(100)
+    assert figures["centre"]["pxap"]["value"] < 90
+
+
+def test_groups_without_a_prior_are_refused(data, tmp_path):
+    out = tmp_path / "m.json"
+    result = run("small", "--data", data, "--group-pattern", "^.", "--out", out)
+    assert result.exit_code == 1
+    assert "add --prior" in str(result.exception)
+    assert not out.exists()
+
+
 def test_wrong_data_is_refused_in_words(tmp_path):
     result = run("small", "--data", tmp_path / "no", "--out", tmp_path / "m.json")
     assert isinstance(result.exception, DatasetError)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLineEdit
 
 from napari_wsol.errors import ConfigError, JobCancelledError
 from napari_wsol.gui.charts import polygon
+from napari_wsol.gui.evaluation_chart import EvaluationChart
+from napari_wsol.learning.published import find_published
 from napari_wsol.zoo import list_models, load_model
 
 if TYPE_CHECKING:
@@ -128,6 +132,98 @@ def test_a_recipe_becomes_a_model_of_the_list(bench, dialog, recipe, data, zoo):
     bench.until(lambda: bench.session.model.card.name == "toy")
     assert box.currentText() == "Toy"
     assert bench.widget.message.text().startswith("“Toy” is trained")
+
+
+EVALUATED = RECIPE.replace(
+    "classes =", 'localization = "val"\nclassification = "val"\nclasses ='
+).replace("batch = 2", 'batch = 2\nevaluate_every = 2\nselect = "localization"')
+
+
+def test_evaluations_are_drawn_while_it_trains_and_when_it_is_resumed(
+    bench, dialog, recipe, data, zoo
+):
+    recipe.write_text(EVALUATED.replace("steps = 6", "steps = 100000"))
+    fill_in(bench, dialog, recipe, data)
+    press(bench, dialog.train_button)
+    scores, choice = dialog.curves.scores, dialog.curves.choice
+    bench.until(lambda: len(scores.after) >= 2)
+    assert scores.isVisible()
+    assert not dialog.curves.other_loss.isVisible()  # it has no part in this recipe
+    assert set(scores.values) == {"right place", "right class"}
+    assert scores.after[:2] == (2, 4)
+    assert scores.best in scores.after
+    assert f"“right place” so far: after step {scores.best} " in choice.text()
+    legends = {chart.legend for chart in dialog.curves.charts}
+    assert len(legends) == 1  # the same step is above the same step
+    press(bench, dialog.cancel_button)
+    bench.until(lambda: dialog.train_button.text() == "Resume")
+    log = (zoo / "trainings" / "toy" / "metrics.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, log) if "evaluation" in row]
+    seen = scores.after
+    assert [row["step"] for row in rows] == list(seen)
+    press(bench, dialog.train_button)
+    assert scores.after[: len(seen)] == seen
+    bench.until(lambda: len(scores.after) > len(seen))
+    assert list(scores.after) == sorted(set(scores.after))
+    press(bench, dialog.cancel_button)
+    bench.until(lambda: not dialog.is_running)
+
+
+def test_a_chart_of_evaluations_goes_back_with_the_training(qtbot):
+    chart = EvaluationChart("On others", {"localization": "right place"})
+    qtbot.addWidget(chart)
+    for step, value in ((2, 50.0), (4, 70.0), (6, 60.0)):
+        best = "localization" if step < 6 else ""
+        chart.add_evaluation(step, {"localization": value, "loss": 1.0}, best=best)
+    assert (chart.after, chart.best) == ((2, 4, 6), 4)
+    assert chart.values == {"right place": (50.0, 70.0, 60.0)}
+    chart.add_evaluation(4, {"localization": 80.0}, best="localization")
+    assert chart.after == (2, 4)
+    assert chart.values == {"right place": (50.0, 80.0)}
+
+
+def save_as(path: Path) -> None:
+    """What a person does in the system's dialog once it is open."""
+
+    def answer() -> None:
+        found = QApplication.activeModalWidget()
+        if found is None:
+            QTimer.singleShot(50, answer)
+            return
+        found.findChild(QLineEdit, "fileNameEdit").setText(str(path))
+        buttons = found.findChild(QDialogButtonBox)
+        buttons.button(QDialogButtonBox.StandardButton.Save).click()
+
+    QTimer.singleShot(50, answer)
+
+
+def test_a_training_starts_from_a_paper(bench, dialog, data, tmp_path):
+    button, mine = dialog.form.paper_button, tmp_path / "mine.toml"
+    action = next(x for x in button.menu().actions() if x.text() == "Attention MIL")
+    save_as(mine)
+    action.trigger()
+    assert mine.read_text("utf-8") == find_published("attention-mil").text
+    assert dialog.form.recipe_box.currentData() == mine
+    bench.until(lambda: "Your copy is" in dialog.message.text())
+    bench.until(lambda: "20 epochs in batches of 1 images" in dialog.summary.text())
+    dialog.form.data.line.setText(str(data))
+    bench.until(lambda: "There is no “test”" in dialog.message.text())
+    # The person edits it in another window and comes back.
+    mine.write_text(RECIPE)
+    other = QLineEdit()
+    bench.qtbot.addWidget(other)
+    other.show()
+    other.activateWindow()
+    bench.until(other.isActiveWindow)
+    dialog.activateWindow()
+    bench.until(dialog.train_button.isEnabled)
+    assert "plain, striped" in dialog.summary.text()
+    # What is there is never overwritten.
+    save_as(mine)
+    action.trigger()
+    assert dialog.message.is_warning
+    assert "not overwritten" in dialog.message.text()
+    assert mine.read_text() == RECIPE
 
 
 def test_a_training_is_stopped_and_resumed(bench, dialog, recipe, data, zoo):

@@ -58,6 +58,8 @@ OPTIONS = {
     "adam, step": 'optimizer = "adam"\nschedule = "step"\nstep_epochs = 1\nwarmup = 0',
     "sgd, constant": 'optimizer = "sgd"\nnesterov = true\nschedule = "constant"',
     "low precision": 'amp = "bfloat16"',
+    "plateau": 'schedule = "plateau"\nwarmup = 0\nevaluate_every = 1\n'
+    "plateau_patience = 0\nstep_factor = 0.5",
     "selection": 'evaluate_every = 1\nselect = "localization"\npatience = 3',
 }
 
@@ -135,7 +137,7 @@ def test_evaluations_are_logged_and_stop_a_training_that_gets_no_better(
     seen = []
     card = run(recipe, discs, tmp_path, evaluated=seen.append)
     assert [item.step for item in seen] == [2, 4]
-    assert set(seen[0].values) == {"localization", "classification"}
+    assert set(seen[0].values) == {"localization", "classification", "loss"}
     log = (tmp_path / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in log if "evaluation" in line]
     assert [row["step"] for row in rows] == [2, 4]
@@ -233,14 +235,14 @@ def test_published_groups_learn_at_their_rates(discs, make_recipe):
     ("lines", "words"),
     [
         ('optimizer = "lion"', "adamw, adam, sgd"),
-        ('schedule = "poly"', "cosine, step, constant"),
+        ('schedule = "poly"', "cosine, step, drops"),
         ('amp = "yes"', "off, cuda, bfloat16"),
         ("nesterov = true", "for sgd"),
         ('select = "localization"', "evaluate_every"),
         ("patience = 2", "Patience"),
         ("evaluate_every = 2", "name a split"),
         ('select = "localization"\nevaluate_every = 2', "name a split"),
-        ("clip = 0", "clipped"),
+        ("clip = -1", "clipped"),
         ("learning_rate = 0", "above 0"),
     ],
 )

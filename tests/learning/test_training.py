@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,6 +201,23 @@ def test_initial_weights_must_fit(tmp_path):
         read_weights(harmful)
     torch.save(model.encoder.state_dict(), tmp_path / "good.pt")
     load_encoder(other, read_weights(tmp_path / "good.pt"))
+
+
+def test_initial_weights_go_to_the_network_that_reads_each_tile():
+    spec = ModelSpec(encoder="mobilenet_v2", classes=("a",), taps=("features.1",))
+    tiles = replace(spec, heads=("attention_mil",), tile=32)
+    start, other = Model(spec).encoder.state_dict(), Model(tiles)
+    load_encoder(other, start)  # as it is downloaded
+    found = other.encoder.state_dict()
+    assert len(found) == len(start)
+    assert all(torch.equal(found[f"backbone.{key}"], start[key]) for key in start)
+    again = Model(tiles)
+    load_encoder(again, other.state_dict())  # a whole model of ours
+    load_encoder(again, other.encoder.state_dict())  # a bare encoder of tiles
+    for key, value in again.encoder.state_dict().items():
+        assert torch.equal(value, found[key])
+    with pytest.raises(ModelError, match="not those of mobilenet_v2"):
+        load_encoder(again, {})
 
 
 def test_eigencam_finds_the_direction_that_varies_most():

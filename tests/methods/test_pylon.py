@@ -182,6 +182,8 @@ def test_missing_taps_are_named():
         ({"n_up": 4}, "up modules"),
         ({"up_type": "3layer"}, "2layer"),
         ({"up_kernel": 2}, "odd"),
+        ({"smooth": 4}, "odd"),
+        ({"smooth": -1}, "odd"),
     ],
 )
 def test_impossible_options_are_refused_in_words(option, word):
@@ -202,3 +204,48 @@ def test_maps_come_from_their_own_taps_whatever_else_there_is():
     head = model.heads["pylon"]
     torch.testing.assert_close(head.class_maps(features), head.class_maps(alone))
     assert (head.map_index(features), head.map_index(alone)) == (2, 0)
+
+
+def mobile(*taps, **options):
+    spec = ModelSpec(
+        encoder="mobilenet_v2",
+        classes=("Mass", "Nodule"),
+        heads=("pylon",),
+        options={"pylon": {"n_dec_ch": 8, **options}},
+        output_stride=16,
+        taps=taps,
+        multi_label=True,
+    )
+    return Model(spec).eval()
+
+
+@torch.no_grad()
+def test_other_encoders_are_read_at_their_taps():
+    model = mobile("features.6", "features.13", "features.17", n_up=2)
+    features = model.encoder(torch.randn(1, 3, 64, 96))
+    method = get_method("pylon")
+    assert method.stride(model, features) == 8
+    assert method.map(model, features, 1).shape == (1, 8, 12)
+    inputs = model.heads["pylon"].decoder.pa.mid[0].conv.in_channels
+    assert inputs == model.encoder.channels[-1]
+
+
+def test_too_few_taps_of_another_encoder_are_named():
+    with pytest.raises(ConfigError, match=r"reads 4 features.*features\.13.*n_up"):
+        mobile("features.6", "features.13", n_up=3)
+
+
+@torch.no_grad()
+def test_smooth_is_the_mean_over_neighbouring_cells():
+    torch.manual_seed(0)
+    taps = ("features.6", "features.13")
+    plain, smooth = mobile(*taps, n_up=1), mobile(*taps, n_up=1, smooth=3)
+    smooth.load_state_dict(plain.state_dict())
+    features = plain.encoder(torch.randn(1, 3, 64, 64))
+    before = plain.heads["pylon"].class_maps(features)
+    after = smooth.heads["pylon"].class_maps(features)
+    inner, corner = before[..., 2:5, 3:6], before[..., :2, :2]
+    torch.testing.assert_close(after[..., 3, 4], inner.mean((-2, -1)))
+    torch.testing.assert_close(after[..., 0, 0], corner.mean((-2, -1)))
+    logits = smooth.heads["pylon"](features)
+    torch.testing.assert_close(logits, after.amax((-2, -1)))

@@ -1,0 +1,171 @@
+"""``napari-wsol crossvalidate``: how a recipe fares on patients it has not seen."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.train import View, stopping
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from napari_wsol.cross_validation import CrossValidationReport, FoldReport
+
+
+def crossvalidate(
+    recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder that the recipe's paths start from.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for models, lists and figures.")],
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name of a split whose images are dealt out; repeat for several [all "
+            "that the recipe names]."
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table (CSV) that says what belongs together, e.g. the patient of "
+            "each image."
+        ),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of that table, e.g. patient_id.")
+    ] = None,
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of a table: a regular expression that finds the group in an "
+            "image's name, e.g. “^(\\d+)_” in those of NIH ChestX-ray14."
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5,
+    init: Annotated[
+        Path | None, typer.Option(help="Initial weights of the encoder [random].")
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Of the folds; that of training is the recipe's."),
+    ] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where it stopped.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Train on all folds but one and measure that one, in turn, group by group.
+
+    No patient is on both sides of a fold. Writes cross_validation.json and .md, and for
+    each fold its model and the lists of its images. Ctrl+C saves a checkpoint and
+    leaves.
+    """
+    from napari_wsol.cross_validation import FoldWatcher, cross_validate
+    from napari_wsol.learning.folds import Grouping
+    from napari_wsol.learning.recipe import read_recipe
+
+    grouping = Grouping(table=groups, column=group or "", pattern=group_pattern or "")
+    plan, view = read_recipe(recipe), FoldView()
+    watcher = FoldWatcher(
+        say=view.say, step=view.step, begun=view.begun, measured=view.measured
+    )
+    try:
+        with stopping(view), view.live():
+            found = cross_validate(
+                plan,
+                data,
+                out,
+                grouping,
+                folds=folds,
+                splits=split or (),
+                init=init,
+                seed=seed,
+                resume=resume,
+                device=device,
+                watcher=watcher,
+            )
+    except KeyboardInterrupt:
+        options: dict[str, Sequence[object]] = {
+            "--data": [data],
+            "--out": [out],
+            "--split": split or [],
+            "--groups": [groups],
+            "--group": [group],
+            "--group-pattern": [group_pattern],
+            "--folds": [folds],
+            "--init": [init],
+            "--seed": [seed],
+            "--device": [device],
+        }
+        again = _command(recipe, options)
+        errors.print(f"Stopped. Go on with: {escape(again)}", highlight=False)
+        raise typer.Exit(1) from None
+    _show(found, out)
+
+
+def _command(recipe: Path, options: dict[str, Sequence[object]]) -> str:
+    """What to type to go on: all that counted, or the folds would be others."""
+    words = ["napari-wsol", "crossvalidate", str(recipe)]
+    for name, values in options.items():
+        for value in values:
+            words += [] if value is None else [name, str(value)]
+    return shlex.join([*words, "--resume"])
+
+
+def _show(found: CrossValidationReport, out: Path) -> None:
+    output.print(f"[bold]{escape(found.pooled.model)}[/]: {escape(found.headline())}")
+    for title, names, rows in found.tables():
+        table = Table(escape(title), *map(escape, names))
+        for row in rows:
+            table.add_row(*map(escape, row))
+        output.print(table)
+    for note in found.notes:
+        output.print(f"Note: {escape(note)}")
+    output.print(f"Written: {escape(str(out / 'cross_validation.json'))} and .md")
+
+
+class FoldView(View):
+    """The live table of the fold that is trained, and the figures of those before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._place = ""
+        self._done: list[FoldReport] = []
+
+    def begun(self, fold: int, folds: int) -> None:
+        """A fold begins: the rows of the one before are dropped."""
+        self._place = f"fold {fold} of {folds}"
+        self.restart()
+
+    def measured(self, fold: FoldReport) -> None:
+        """One more fold is measured."""
+        self._done.append(fold)
+
+    def render(self) -> Group:
+        """The tables as they are now."""
+        parts: list[RenderableType] = [self._folds()] if self._done else []
+        return Group(*parts, Text(self._place), super().render())
+
+    def _folds(self) -> Table:
+        methods = [item.title for item in self._done[0].report.methods]
+        figures = [f"{title} PxAP %" for title in methods]
+        table = Table("measured", "images", "accuracy %", *map(escape, figures))
+        for fold in self._done:
+            report = fold.report
+            every = [report.classification.get("accuracy")]
+            every += [item.figures.get("pxap") for item in report.methods]
+            values = ["–" if item is None else f"{item.value:.1f}" for item in every]
+            table.add_row(f"fold {fold.number}", str(report.images), *values)
+        return table

@@ -1,0 +1,168 @@
+"""What a cross-validation is made of, and whether a folder holds the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from napari_wsol.benchmark.material import load_material
+from napari_wsol.errors import ConfigError, ExportError, ModelError
+from napari_wsol.learning.recipe import dump_recipe
+from napari_wsol.zoo import sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_wsol.benchmark.material import Material
+    from napari_wsol.learning.folds import Fold, Grouping
+    from napari_wsol.learning.recipe import Recipe
+
+PLAN, RESULT = "folds.json", "cross_validation.json"
+FOR_RESUMING = ("settings_sha256", "held_out")
+"""Entries of the plan that the figures' file says otherwise, or need not say."""
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuses what would look at images that a fold holds out.
+
+    Raises:
+        ConfigError: the recipe goes by evaluations, or several processes train.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("A cross-validation trains in one process: leave torchrun.")
+    how = recipe.train
+    if how.select != "last":
+        raise ConfigError(
+            f"This recipe selects its weights by {how.select}, on images that a "
+            "cross-validation learns from or measures. Set select to “last”, and "
+            "patience to 0."
+        )
+    if how.schedule == "plateau":
+        raise ConfigError(
+            "This recipe lowers its rates by evaluations on images that a "
+            "cross-validation learns from or measures. Choose another schedule than "
+            "“plateau”."
+        )
+
+
+def material_of(recipe: Recipe, data: Path, splits: Sequence[str]) -> Material:
+    """All images, those of several splits once.
+
+    Args:
+        recipe: names splits, and the classes.
+        data: folder that the names start from.
+        splits: others than the recipe's; none for those.
+
+    Raises:
+        DatasetError: names the first line that cannot be used.
+    """
+    where, named = recipe.data, list(splits)
+    places: list[tuple[Path, str | None]] = [(data, name) for name in named]
+    if not places:
+        every = (where.train, *where.validation, where.localization)
+        named = [name for name in (*every, where.classification) if name]
+        named = list(dict.fromkeys(named))
+        places = [(data / name, None) for name in named]
+    material = load_material(
+        data,
+        places,
+        classes=where.classes,
+        multi_label=recipe.model.multi_label,
+        may_overlap=True,
+    )
+    return replace(material, splits=tuple(named))
+
+
+def plan_of(
+    recipe: Recipe,
+    material: Material,
+    grouping: Grouping,
+    folds: Sequence[Fold],
+    *,
+    init: Path | None,
+    seed: int,
+) -> dict[str, object]:
+    """All that the figures depend on, without a path of this machine.
+
+    Raises:
+        ModelError: there are no initial weights where they should be.
+    """
+    if init is not None and not init.is_file():
+        raise ModelError(f"There are no initial weights at {init}. Check the path.")
+    table, settings = grouping.table, dump_recipe(replace(recipe, card={}))
+    return {
+        "recipe": recipe.name,
+        "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
+        "initial_weights_sha256": sha256(init) if init is not None else "",
+        "data": material.data,
+        "splits": list(material.splits),
+        "grouping": {"pattern": grouping.pattern}
+        if table is None
+        else {"table": table.name, "column": grouping.column},
+        "seed": seed,
+        "held_out": [
+            {
+                sample.id: group
+                for sample, group in zip(fold.held_out, fold.groups, strict=True)
+            }
+            for fold in folds
+        ],
+    }
+
+
+def prepare(out: Path, plan: dict[str, object], *, resume: bool) -> None:
+    """Makes the folder, or checks that what it holds is the same undertaking.
+
+    Raises:
+        ConfigError: it holds something else, or nothing to resume.
+        ExportError: it cannot be written.
+    """
+    if (out / RESULT).exists():
+        raise ConfigError(
+            f"{out} holds a finished cross-validation. Choose another --out."
+        )
+    stored = out / PLAN
+    if resume:
+        _compare(stored, plan)
+        return
+    if stored.exists() or (out / "fold-1").exists():
+        raise ConfigError(
+            f"{out} holds an unfinished cross-validation. Add --resume to go on with "
+            "it, or choose another --out."
+        )
+    write_text(stored, json.dumps(plan, indent=1) + "\n")
+
+
+def _compare(stored: Path, plan: dict[str, object]) -> None:
+    try:
+        before = cast("dict[str, object]", json.loads(stored.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"There is no cross-validation in {stored.parent} to resume ({error})."
+        ) from error
+    for key, value in plan.items():
+        if before.get(key) != value:
+            raise ConfigError(
+                f"The cross-validation in {stored.parent} was started with another "
+                f"entry “{key}”. Give what it was started with, or choose another "
+                "--out."
+            )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file all or nothing, and its folder.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, "utf-8", newline="\n")
+        draft.replace(path)
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error}.") from error
