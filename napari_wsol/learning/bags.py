@@ -43,8 +43,9 @@ def draw_bags(
     share: Share = ALONE,
     order: Tensor | None = None,
     turns: bool = True,
+    shift: bool = False,
 ) -> tuple[list[Tensor], Tensor]:
-    """Whole images, turned and recoloured, cut to whole tiles about their middle.
+    """Whole images, turned and recoloured, cut to whole tiles.
 
     Args:
         images: to draw from.
@@ -55,6 +56,8 @@ def draw_bags(
         share: which part of the batch to make.
         order: (size,) which images; drawn by default.
         turns: whether they are turned and recoloured, or as they are.
+        shift: whether the grid of tiles begins at a random place, up to a tile down
+            and right, instead of lying about the middle.
 
     Returns:
         Each (C, H, W) float in [0, 1]; and which images the whole batch shows.
@@ -66,7 +69,8 @@ def draw_bags(
     bags: list[Tensor] = []
     for place, index in enumerate(map(int, order[mine]), mine.start):
         own = torch.Generator().manual_seed(first + place)
-        planes = whole_tiles(at_least(planes_of(images[index])[0], side), side)
+        planes = at_least(planes_of(images[index])[0], side)
+        planes = shifted(planes, side, own) if shift else whole_tiles(planes, side)
         if turns:
             planes = recolour(turned(planes, own)[None], jitter, own)[0]
         bags.append(planes)
@@ -78,6 +82,22 @@ def whole_tiles(planes: Tensor, side: int) -> Tensor:
     rows, columns = (length // side * side for length in planes.shape[1:])
     top = round((planes.shape[1] - rows) / 2)
     left = round((planes.shape[2] - columns) / 2)
+    return planes[:, top : top + rows, left : left + columns]
+
+
+def shifted(planes: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """(C, H, W) cut to the whole tiles of a grid that begins at a random place.
+
+    So a network sees tissue at other places of its tiles at every step. What lies
+    before the grid is left out; at least one tile stays.
+    """
+    top, left = (
+        below(min(side, length - side + 1), generator) for length in planes.shape[1:]
+    )
+    rows, columns = (
+        (length - first) // side * side
+        for length, first in zip(planes.shape[1:], (top, left), strict=True)
+    )
     return planes[:, top : top + rows, left : left + columns]
 
 

@@ -101,6 +101,7 @@ class Batches:
             share=self._share,
             order=order,
             turns=self._recipe.augment.style != "none",
+            shift=self._recipe.augment.shift,
         )
         labels = self._labels[order[self._share.of(len(order))]]
         return Material(bags, order, labels, None)

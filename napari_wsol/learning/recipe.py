@@ -155,6 +155,11 @@ class Recipe:
     def _check_style(self) -> None:
         how, style = self.model.preprocessing, self.augment.style
         size = how.size if how is not None else None
+        if self.augment.shift and self.model.tile is None:
+            raise ConfigError(
+                "Only a grid of tiles can shift: give [model] a tile, or leave shift "
+                "out of [augment]."
+            )
         if style == "none" and self.model.tile is not None:
             return
         if style != "histology" and (size is None or self.model.tile is not None):

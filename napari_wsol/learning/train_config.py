@@ -229,9 +229,13 @@ class AugmentConfig:
             changes of colour. As published: "pixelcam", "pylon" and "pcam", for models
             with an input of one size (:mod:`napari_wsol.learning.augment`). "none": as
             they are, for such models and for tiles.
+        shift: of models of tiles: whether the grid of tiles begins at a random place of
+            the image at every step, whatever the style, instead of lying about its
+            middle as at inference. A-MIL's does not move.
     """
 
     style: str = "histology"
+    shift: bool = False
 
     def __post_init__(self) -> None:
         one_of("The style", self.style, STYLES)

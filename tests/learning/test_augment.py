@@ -19,6 +19,7 @@ from napari_wsol.learning.bags import draw_bags, encode_bag, whole_tiles
 from napari_wsol.learning.crops import Share, TrainImage
 from napari_wsol.learning.datasets import load_images
 from napari_wsol.learning.images_cache import load_training_images
+from napari_wsol.learning.pretrain import Trainer
 from napari_wsol.methods import Model, ModelSpec
 
 GREY = Preprocessing(
@@ -242,3 +243,65 @@ def test_bags_of_a_share_are_those_of_the_whole():
     mine, _ = draw_bags(images, generator=numbers(), share=Share(1, 2), **options)
     assert all(torch.equal(a, b) for a, b in zip(mine, whole[2:], strict=True))
     assert whole_tiles(torch.rand(3, 60, 90), 28).shape == (3, 56, 84)
+
+
+def test_the_grid_of_tiles_begins_anywhere_at_every_step():
+    """Tiles of one side: a picture of its own places says where they were cut."""
+    places = torch.stack(
+        torch.meshgrid(torch.arange(70), torch.arange(97), indexing="ij"), dim=-1
+    )
+    pixels = torch.cat([places, torch.zeros_like(places[..., :1])], -1).to(torch.uint8)
+    image = TrainImage(pixels, torch.tensor([1.0, 0.0]))
+    options = {"size": 40, "side": 28, "jitter": 0.0, "turns": False}
+    plain, _ = draw_bags([image], generator=numbers(), **options)
+    assert {_begin(bag) for bag in plain} == {(7, 6)}
+    bags, _ = draw_bags([image], generator=numbers(), shift=True, **options)
+    assert all(length % 28 == 0 for bag in bags for length in bag.shape[1:])
+    down, right = (set(axis) for axis in zip(*map(_begin, bags), strict=True))
+    # Up to a tile down and right, whatever the rest that fills no tile.
+    assert min(down) < 7
+    assert 21 < max(down) < 28
+    assert min(right) < 6
+    assert 21 < max(right) < 28
+    again, _ = draw_bags([image], generator=numbers(), shift=True, **options)
+    assert all(torch.equal(a, b) for a, b in zip(bags, again, strict=True))
+
+
+def _begin(bag: torch.Tensor) -> tuple[int, int]:
+    row, column, _ = (bag[:, 0, 0] * 255).round().int().tolist()
+    return row, column
+
+
+def test_shifted_bags_of_a_share_are_those_of_the_whole():
+    images = [ramp_image(60, 90), ramp_image(70, 40), ramp_image(20, 30)]
+    options = {"size": 6, "side": 28, "jitter": 0.1, "shift": True}
+    whole, _ = draw_bags(images, generator=numbers(), **options)
+    assert min(bag[0].numel() for bag in whole) >= 28**2  # one tile is always left
+    for rank in (0, 1):
+        mine, _ = draw_bags(
+            images, generator=numbers(), share=Share(rank, 2), **options
+        )
+        at = slice(3 * rank, 3 * rank + 3)
+        assert all(torch.equal(a, b) for a, b in zip(mine, whole[at], strict=True))
+
+
+def test_a_recipe_shifts_the_grid_of_its_tiles(discs, make_recipe):
+    tiles = 'encoder = "amil_cnn"\ntile = 28'
+    bags = {}
+    for shift in ("true", "false"):
+        recipe = make_recipe(
+            model=tiles,
+            heads='["attention_mil"]',
+            train="crop = 28\njitter = 0.0",
+            more=f'[augment]\nstyle = "none"\nshift = {shift}',
+        )
+        images = load_images(discs / "train", classes=recipe.data.classes)
+        trainer = Trainer(recipe, load_training_images(images, recipe, lambda *_: None))
+        batches = trainer._batches
+        bags[shift] = torch.stack(
+            [bag for step in range(6) for bag in batches.material(step).pixels]
+        )
+        assert torch.equal(batches.material(3).pixels[1], bags[shift][7])
+    assert not torch.equal(bags["true"], bags["false"])
+    with pytest.raises(ConfigError, match="tile"):
+        make_recipe(more="[augment]\nshift = true")

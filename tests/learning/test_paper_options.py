@@ -163,8 +163,13 @@ def test_dropout_hides_channels_from_image_heads_alone(discs, make_recipe):
     assert changed[0]["cam"] != changed[1]["cam"]
 
 
-def test_a_frozen_encoder_stays_as_it_is(discs, make_recipe):
-    trainer = trainer_of(make_recipe(train="freeze_encoder = true"), discs)
+@pytest.mark.parametrize(
+    ("more", "heads"), [("", '["cam"]'), ("tile = 32", '["attention_mil"]')]
+)
+def test_a_frozen_encoder_stays_as_it_is(discs, make_recipe, more, heads):
+    model = f'encoder = "mobilenet_v2"\ntaps = ["features.1"]\n{more}'
+    recipe = make_recipe(model=model, heads=heads, train="freeze_encoder = true")
+    trainer = trainer_of(recipe, discs)
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
     list(trainer.run())
     after = trainer.model.state_dict()
