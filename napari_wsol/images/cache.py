@@ -35,6 +35,10 @@ class TileCache:
         """Bytes of the tiles that are kept now."""
         return self._bytes
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether the tile of that key is kept now."""
+        return key in self._tiles
+
     def get(self, key: Hashable, load: Callable[[], Rgb]) -> Rgb:
         """The tile of that key, loaded if it is not kept.
 
@@ -62,3 +66,22 @@ class TileCache:
         with self._lock:
             self._tiles.clear()
             self._bytes = 0
+
+
+class PatientCache(TileCache):
+    """As its parent, for what is dear: who misses what is being loaded waits for it."""
+
+    def __init__(self, budget_bytes: int = DEFAULT_BUDGET_BYTES) -> None:
+        super().__init__(budget_bytes)
+        self._loading: dict[Hashable, threading.Lock] = {}
+
+    def get(self, key: Hashable, load: Callable[[], Rgb]) -> Rgb:
+        """The pixels of that key, loaded by one thread if they are not kept."""
+        with self._lock:
+            turn = self._loading.setdefault(key, threading.Lock())
+        try:
+            with turn:
+                return super().get(key, load)
+        finally:
+            with self._lock:
+                self._loading.pop(key, None)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
 WHOLE_BYTES = 64 << 20
 """Up to this size every byte counts; above it, samples do."""
@@ -49,3 +53,28 @@ def fingerprint_bytes(
         start = (size - _SAMPLE_BYTES) * index // (_SAMPLES - 1)
         digest.update(read(start, _SAMPLE_BYTES))
     return digest.hexdigest()
+
+
+def fingerprint_files(
+    paths: Sequence[Path], tables: Iterable[tuple[int, ...]] = ()
+) -> str:
+    """The sha256 (hex) of files one after the other, as of one file.
+
+    Args:
+        paths: at least one, in an order that does not change.
+        tables: as in :func:`fingerprint_bytes`.
+    """
+    ends = list(accumulate(path.stat().st_size for path in paths))
+
+    def read(start: int, size: int) -> bytes:
+        parts: list[bytes] = []
+        index = bisect_right(ends, start)
+        while size > 0 and index < len(paths):
+            with paths[index].open("rb") as file:
+                file.seek(start - (ends[index] - file.seek(0, os.SEEK_END)))
+                parts.append(file.read(size))
+            start, size = ends[index], size - len(parts[-1])
+            index += 1
+        return b"".join(parts)
+
+    return fingerprint_bytes(ends[-1], read, tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,18 @@ def check_size(shape: tuple[int, int], name: str) -> None:
             f"“{name}” has only {shape[0]}×{shape[1]} pixels: choose an image of at "
             f"least {_SMALLEST}×{_SMALLEST}."
         )
+
+
+def region_shape(slide_shape: tuple[int, int], downsample: float) -> tuple[int, int]:
+    """(height, width) of the grid of a slide downsampled by ``downsample``.
+
+    Raises:
+        ImageError: not a positive number.
+    """
+    if not (math.isfinite(downsample) and downsample > 0):
+        raise ImageError(f"A downsampling of {downsample} is not possible: give > 0.")
+    height, width = slide_shape
+    return (max(1, round(height / downsample)), max(1, round(width / downsample)))
 
 
 def build_levels(shapes: list[tuple[int, int]]) -> tuple[Level, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 LIMITS_UM = (0.05, 20.0)
 """Smallest and largest µm a pixel that a microscope or slide scanner gives."""
 
-_UM_PER_UNIT = {
+UM_PER_UNIT = {
     "pm": 1e-6,
     "Å": 1e-4,
     "nm": 1e-3,
@@ -29,7 +29,19 @@ _UM_PER_UNIT = {
     "inch": 25_400.0,
     "in": 25_400.0,
 }
+UM_PER_NAME = UM_PER_UNIT | {
+    "angstrom": 1e-4,
+    "picometer": 1e-6,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+}
+"""µm in a unit, by the names that OME-Zarr spells out too."""
+
 _INCH, _CENTIMETRE = 2, 3
+_NDPI_POWER = 65421
 _NUMBER = r"([-+.\deE]+)"
 
 
@@ -84,6 +96,30 @@ def judge(x_um: float, y_um: float) -> PixelSize:
     return PixelSize(mpp)
 
 
+def from_power(power: float) -> PixelSize:
+    """A guess from the power of the objective: 10 µm divided by it, as scanners have.
+
+    Args:
+        power: 20 for 20×; NaN where not known.
+    """
+    guess = judge(10.0 / power, 10.0 / power) if power > 0 else UNKNOWN
+    if guess.mpp is None:
+        return UNKNOWN
+    return PixelSize(
+        guess.mpp,
+        (
+            f"The pixel size is not given, only {power:g}×: {guess.mpp:.4g} µm a pixel "
+            "is a guess. Correct it if you know better.",
+        ),
+    )
+
+
+def first_believed(judged: list[PixelSize], guess: PixelSize = UNKNOWN) -> PixelSize:
+    """The first size that is believed, else a guess, else why the first is not."""
+    believed = [size for size in (*judged, guess) if size.mpp is not None]
+    return [*believed, *judged, UNKNOWN][0]
+
+
 def from_dpi(dpi: tuple[float, float] | None) -> PixelSize:
     """From dots an inch, (x, y)."""
     if dpi is None or min(dpi) <= 0:
@@ -94,15 +130,15 @@ def from_dpi(dpi: tuple[float, float] | None) -> PixelSize:
 def from_tiff(tif: TiffFile, page: TiffPage) -> PixelSize:
     """From what a TIFF says: OME, Aperio, ImageJ, then the resolution tags.
 
+    Where none says it, the power of the objective gives a guess.
+
     Args:
         tif: the open file.
         page: the page of level 0.
     """
     sources = (_from_ome, _from_aperio, _from_imagej, _from_resolution)
     sizes = [size for size in (source(tif, page) for source in sources) if size]
-    judged = [judge(*size) for size in sizes]
-    believed = [size for size in judged if size.mpp is not None]
-    return [*believed, *judged, UNKNOWN][0]
+    return first_believed([judge(*size) for size in sizes], _guess(tif, page))
 
 
 def _from_ome(tif: TiffFile, _page: TiffPage) -> tuple[float, float] | None:
@@ -119,20 +155,34 @@ def _from_ome(tif: TiffFile, _page: TiffPage) -> tuple[float, float] | None:
 def _ome_length(pixels: str, axis: str) -> float | None:
     size = re.search(rf'PhysicalSize{axis}="{_NUMBER}"', pixels)
     unit = re.search(rf'PhysicalSize{axis}Unit="([^"]*)"', pixels)
-    um = _UM_PER_UNIT.get(unit[1].replace("&#181;", "µ") if unit else "µm")
-    return None if size is None or um is None else _number(size[1]) * um
+    um = UM_PER_UNIT.get(unit[1].replace("&#181;", "µ") if unit else "µm")
+    return None if size is None or um is None else number(size[1]) * um
 
 
 def _from_aperio(tif: TiffFile, page: TiffPage) -> tuple[float, float] | None:
     if not tif.is_svs:
         return None
     mpp = re.search(rf"\|\s*MPP\s*=\s*{_NUMBER}", page.description)
-    return None if mpp is None else (_number(mpp[1]), _number(mpp[1]))
+    return None if mpp is None else (number(mpp[1]), number(mpp[1]))
+
+
+def _guess(tif: TiffFile, page: TiffPage) -> PixelSize:
+    """From the objective that Aperio, OME or Hamamatsu name."""
+    texts = [page.description if tif.is_svs else "", tif.ome_metadata or ""]
+    found = [
+        re.search(rf"\|\s*AppMag\s*=\s*{_NUMBER}", texts[0]),
+        re.search(rf'NominalMagnification="{_NUMBER}"', texts[1]),
+    ]
+    powers = [number(match[1]) for match in found if match]
+    tag = page.tags.get(_NDPI_POWER) if tif.is_ndpi else None
+    if tag is not None:
+        powers.append(float(tag.value))
+    return from_power(next((power for power in powers if power > 0), math.nan))
 
 
 def _from_imagej(tif: TiffFile, page: TiffPage) -> tuple[float, float] | None:
     unit = str((tif.imagej_metadata or {}).get("unit", ""))
-    return _per_pixel(page, _UM_PER_UNIT.get(unit))
+    return _per_pixel(page, UM_PER_UNIT.get(unit))
 
 
 def _from_resolution(_tif: TiffFile, page: TiffPage) -> tuple[float, float] | None:
@@ -147,7 +197,8 @@ def _per_pixel(page: TiffPage, unit_um: float | None) -> tuple[float, float] | N
     return (unit_um / page.resolution[0], unit_um / page.resolution[1])
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """A number in a header, NaN where it is none."""
     try:
         return float(text)
     except ValueError:

@@ -211,6 +211,12 @@ def _ycbcr(reading: PixelReading, pixels: Pixels) -> Rgb:
     return np.rint(np.clip(np.stack(channels, axis=-1), 0, 255)).astype(np.uint8)
 
 
+def _cmyk(reading: PixelReading, pixels: Pixels) -> Rgb:
+    # Ink on white paper, without a profile: what viewers show.
+    light = 255 - reading.values.to_uint8(pixels[..., :4]).astype(np.uint16)
+    return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
+
+
 def _indexed(reading: PixelReading, pixels: Pixels) -> Rgb:
     if reading.palette is None:
         raise ImageError("The image has colour indices and no palette: save it as RGB.")
@@ -225,6 +231,7 @@ _CONVERSIONS: dict[str, Callable[[PixelReading, Pixels], Rgb]] = {
     "rgba": _on_white,
     "premultiplied": _premultiplied,
     "ycbcr": _ycbcr,
+    "cmyk": _cmyk,
     "indexed": _indexed,
 }
 _WORDS = {
@@ -234,6 +241,7 @@ _WORDS = {
     "rgba": "Y×X×RGBA, transparent parts white",
     "premultiplied": "Y×X×RGBA, transparent parts white",
     "ycbcr": "Y×X×YCbCr, converted to RGB",
+    "cmyk": "Y×X×CMYK, converted to RGB without a colour profile",
     "indexed": "Y×X palette colours",
 }
 COLOURS = tuple(_CONVERSIONS)

@@ -85,8 +85,9 @@ def _decode(path: Path) -> tuple[Pixels, Image.Image, tuple[str, ...]]:
         ) from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(
-            f"“{path.name}” is too large for its format: "
-            "convert it to a tiled, pyramidal TIFF first."
+            f"“{path.name}” is too large for its format, which must be decoded in one "
+            "piece (up to 179 million pixels): convert it to a tiled, pyramidal TIFF "
+            "first."
         ) from error
     except _DECODE_ERRORS as error:
         raise UnreadableImageError(

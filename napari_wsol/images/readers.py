@@ -2,35 +2,59 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, UnreadableImageError, choices
+from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.arrays import ArrayLike, ArraySlide, ArraySource
-from napari_wsol.images.plain import PlainSlide
 from napari_wsol.images.slide import Slide
 from napari_wsol.images.tiff_slide import TiffSlide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_wsol.images.dicom_slide import DicomSlide
+    from napari_wsol.images.openslide_slide import OpenSlideSlide
+
+    OwnSlide = ArraySlide | DicomSlide | OpenSlideSlide | TiffSlide
+
 Source = str | os.PathLike[str] | ArraySource | Slide
 
-_READERS: dict[str, Callable[..., Slide]] = {
-    "pillow": PlainSlide,
-    "tifffile": TiffSlide,
+
+_READERS: dict[str, tuple[str, str]] = {
+    "openslide": ("napari_wsol.images.openslide_slide", "OpenSlideSlide"),
+    "pillow": ("napari_wsol.images.plain", "PlainSlide"),
+    "tifffile": ("napari_wsol.images.tiff_slide", "TiffSlide"),
+    "wsidicom": ("napari_wsol.images.dicom_slide", "DicomSlide"),
+    "zarr": ("napari_wsol.images.zarr_slide", "ZarrSlide"),
 }
+"""Module and class of each reader, imported when it is first used."""
+
+_EXTRAS = {"openslide": "openslide", "wsidicom": "wsidicom"}
+"""Modules of readers that are not always installed."""
+
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_NEEDS_CONVERSION = frozenset(
-    {".mrxs", ".czi", ".vsi", ".ets", ".vms", ".vmu", ".svslide", ".isyntax", ".lif"}
-)
+_ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup")
+_OPENSLIDE_ONLY = frozenset({".mrxs", ".vms", ".vmu", ".svslide"})
+_NEEDS_CONVERSION = frozenset({".czi", ".vsi", ".ets", ".isyntax", ".lif"})
 
 
-def list_readers() -> list[str]:
-    """Names that ``open_slide(reader=...)`` takes, for files."""
-    return sorted(_READERS)
+def list_readers(path: str | os.PathLike[str] | None = None) -> list[str]:
+    """Names that ``open_slide(reader=...)`` takes, for files.
+
+    Args:
+        path: leaves out the readers that are not installed or not made for this file,
+            and puts the one that is taken by default first.
+    """
+    if path is None:
+        return sorted(_READERS)
+    file = Path(path).expanduser()
+    return [name for name in _candidates(file, _head(file)) if _can_open(name, file)]
 
 
 def open_slide(
@@ -44,10 +68,12 @@ def open_slide(
     """Opens an image or slide; pixels of large files are read only when asked for.
 
     Args:
-        source: a path; an array (H, W), (H, W, 3) or (H, W, 4) of numpy, dask or zarr;
-            a list of such arrays, largest first; or a slide, which is given back.
+        source: a path of a file, an OME-Zarr folder or a folder of DICOM files; an
+            array (H, W), (H, W, 3) or (H, W, 4) of numpy, dask or zarr; a list of
+            such arrays, largest first; or a slide, which is given back.
         name: shown to the user; the file name by default.
-        mpp: µm a level-0 pixel, used instead of what the file says.
+        mpp: µm a level-0 pixel, used instead of what the file says. Without it, what
+            the user once said of this slide is used (see ``known_sizes``).
         reader: one of :func:`list_readers`; by the file's content by default.
         rgb: True takes three or four channels as colours, False never does.
 
@@ -58,10 +84,6 @@ def open_slide(
     """
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
         raise ImageError(f"A pixel cannot be {mpp} µm: give a number above 0.")
-    if isinstance(source, str | os.PathLike):
-        path = Path(source).expanduser()
-        open_file = _choose(path, reader)
-        return open_file(path, name=name, mpp=mpp, rgb=rgb)
     if isinstance(source, Slide):
         if name is not None or mpp is not None:
             raise ImageError(
@@ -69,26 +91,126 @@ def open_slide(
                 "give name and pixel size when opening the file or array."
             )
         return source
-    return ArraySlide(source, name=name, mpp=mpp, rgb=rgb)
+    slide: OwnSlide
+    if isinstance(source, str | os.PathLike):
+        slide = _open_file(Path(source).expanduser(), reader, name, mpp, rgb)
+    else:
+        slide = ArraySlide(source, name=name, mpp=mpp, rgb=rgb)
+    if mpp is None:
+        _use_known_size(slide)
+    return slide
 
 
-def _choose(path: Path, reader: str | None) -> Callable[..., Slide]:
+def _use_known_size(slide: OwnSlide) -> None:
+    known = known_sizes.recall(slide)
+    if known.mpp is not None:
+        slide.mpp = known.mpp
+        slide.notes = tuple(
+            note for note in slide.notes if note not in pixel_size.UNKNOWN.notes
+        )
+    slide.notes += known.notes
+
+
+def _open_file(
+    path: Path,
+    reader: str | None,
+    name: str | None,
+    mpp: float | None,
+    rgb: bool | None,
+) -> OwnSlide:
+    """Opens it with the reader that was asked for, or the first that can."""
     if reader is not None and reader not in _READERS:
         raise choices("reader", reader, list_readers())
     head = _head(path)
-    if reader is not None:
-        return _READERS[reader]
+    refused: list[UnreadableImageError] = []
+    for candidate in [reader] if reader else _automatic(path, head):
+        try:
+            slide = _reader(candidate)(path, name=name, mpp=mpp, rgb=rgb)
+        except UnreadableImageError as error:
+            refused.append(error)
+            continue
+        return slide if reader else _better(slide, path, name, mpp)
+    if path.suffix.lower() in _NEEDS_CONVERSION:
+        raise UnreadableImageError(
+            f"{path.suffix} slides are not supported yet: convert “{path.name}” to "
+            "OME-TIFF first, for instance with QuPath (File > Export images)."
+        ) from refused[0]
+    raise refused[0]
+
+
+def _better(
+    slide: OwnSlide, path: Path, name: str | None, mpp: float | None
+) -> OwnSlide:
+    """OpenSlide's view of a TIFF whose tiles overlap: it alone joins them."""
+    if not (isinstance(slide, TiffSlide) and slide.overlaps):
+        return slide
+    if not _can_open("openslide", path):
+        return slide
+    try:
+        joined = _reader("openslide")(path, name=name, mpp=mpp)
+    except UnreadableImageError:
+        return slide
+    slide.close()
+    return joined
+
+
+def _reader(name: str) -> Callable[..., OwnSlide]:
+    module, kind = _READERS[name]
+    found: object = getattr(importlib.import_module(module), kind)
+    return cast("Callable[..., OwnSlide]", found)
+
+
+def _can_open(name: str, path: Path) -> bool:
+    """Whether a candidate is installed, and knows the format."""
+    module = _EXTRAS.get(name)
+    if module is not None and importlib.util.find_spec(module) is None:
+        return False
+    if name != "openslide":
+        return True
+    from napari_wsol.images.openslide_slide import vendor_of
+
+    try:
+        return vendor_of(path) is not None
+    except UnreadableImageError:
+        return False
+
+
+def _candidates(path: Path, head: bytes) -> list[str]:
+    """Readers made for what the content is, the preferred one first."""
+    if path.is_dir():
+        return ["zarr" if _is_zarr(path) else "wsidicom"]
+    suffix = path.suffix.lower()
+    if path.name in _ZARR_FILES:
+        return ["zarr"]
+    if head[128:132] == b"DICM" or suffix in (".dcm", ".dicom"):
+        return ["wsidicom", "openslide"]
     if head.startswith(_TIFF_HEADS):
-        return TiffSlide
-    _refuse_known(path, head)
-    return PlainSlide
+        return ["tifffile", "openslide", "pillow"]
+    if suffix in _OPENSLIDE_ONLY | _NEEDS_CONVERSION:
+        return [
+            "openslide"
+        ]  # Pillow would take the small picture that MRXS begins with.
+    return ["pillow", "openslide"]
+
+
+def _automatic(path: Path, head: bytes) -> list[str]:
+    """Readers that are tried unasked: Pillow reads half of a TIFF without a word."""
+    first, *others = _candidates(path, head)
+    return [first, *(name for name in others if name != "pillow")]
+
+
+def _is_zarr(folder: Path) -> bool:
+    return folder.suffix == ".zarr" or any(
+        (folder / entry).exists() for entry in _ZARR_FILES
+    )
 
 
 def _head(path: Path) -> bytes:
     """The first bytes of a file, or a sentence on why there are none."""
-    if path.is_dir():
-        raise UnreadableImageError(_folder_message(path))
     try:
+        if path.is_dir():
+            _check_folder(path)
+            return b""
         with path.open("rb") as file:
             head = file.read(132)
     except FileNotFoundError as error:
@@ -107,28 +229,13 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _folder_message(path: Path) -> str:
-    is_zarr = path.suffix == ".zarr" or any(
-        (path / entry).exists() for entry in (".zattrs", ".zgroup", "zarr.json")
-    )
-    if is_zarr:
-        return (
-            f"“{path.name}” is an OME-Zarr image, which is not supported yet: convert "
-            "it to OME-TIFF, or open its arrays with zarr and pass them as a list."
-        )
-    return f"“{path.name}” is a folder: choose one image file in it."
+def _check_folder(folder: Path) -> None:
+    """Refuses folders that hold neither OME-Zarr nor DICOM."""
+    from napari_wsol.images.dicom_files import is_dicom
 
-
-def _refuse_known(path: Path, head: bytes) -> None:
-    if head[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".dicom"):
+    if not _is_zarr(folder) and not any(map(is_dicom, folder.iterdir())):
         raise UnreadableImageError(
-            f"“{path.name}” is a DICOM file, which is not supported yet: "
-            "convert it to OME-TIFF first."
-        )
-    if path.suffix.lower() in _NEEDS_CONVERSION:
-        raise UnreadableImageError(
-            f"{path.suffix} slides are not supported yet: convert “{path.name}” to "
-            "OME-TIFF first, for instance with QuPath (File > Export images)."
+            f"“{folder.name}” is a folder: choose one image file in it."
         )
 
 

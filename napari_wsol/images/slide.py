@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, SupportsIndex, runtime_checkable
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from napari_wsol.errors import ImageError
 from napari_wsol.images.geometry import Level
+from napari_wsol.images.overviews import computed_downsamples
 from napari_wsol.images.resample import read_region, region_shape
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ _Span = tuple[slice, int | slice]
 """What to read along an axis, and how to index what was read."""
 
 _ReadRectangle = Callable[[int, int, int, int], Rgb]
-_OVERVIEW_SIDE = 4096
-_OVERVIEW_STEP = 4
 _WHOLE_READ_BYTES = 4 << 30
 
 
@@ -41,12 +39,12 @@ class Slide(Protocol):
 
     @property
     def path(self) -> Path | None:
-        """The file, None for an array."""
+        """The file or folder, None for an array."""
         ...
 
     @property
     def reader(self) -> str:
-        """Who read the file: "tifffile", "pillow", "array"."""
+        """Who read it: a name of ``list_readers``, or "array"."""
         ...
 
     @property
@@ -206,24 +204,16 @@ def level_arrays(slide: Slide) -> list[LevelArray]:
 
     Each level is (height, width, 3) uint8; nothing is read until it is indexed. A slide
     whose coarsest level is larger than a screen can show gets computed levels after it,
-    each 4 times smaller; the last is computed once, when it is first looked at, and
-    kept.
+    each 4 times smaller. The first that memory can hold is computed once, when it or a
+    coarser one is first looked at, and kept.
     """
     arrays = [
         LevelArray((level.height, level.width), _level_reader(slide, index))
         for index, level in enumerate(slide.levels)
     ]
-    downsample = max(slide.levels[-1].downsample)
-    while max(arrays[-1].shape) > _OVERVIEW_SIDE:
-        downsample *= _OVERVIEW_STEP
+    for downsample in computed_downsamples(slide):
         shape = region_shape(slide.shape, downsample)
-        is_last = max(shape) <= _OVERVIEW_SIDE
-        read = (
-            _Overview(slide, downsample).read
-            if is_last
-            else _computed_reader(slide, downsample)
-        )
-        arrays.append(LevelArray(shape, read))
+        arrays.append(LevelArray(shape, _computed_reader(slide, downsample)))
     return arrays
 
 
@@ -239,23 +229,6 @@ def _computed_reader(slide: Slide, downsample: float) -> _ReadRectangle:
         return read_region(slide, y, x, height, width, downsample)
 
     return read
-
-
-class _Overview:
-    """A whole slide at a coarse resolution, computed once."""
-
-    def __init__(self, slide: Slide, downsample: float) -> None:
-        self._slide = slide
-        self._downsample = downsample
-        self._lock = threading.Lock()
-        self._pixels: Rgb | None = None
-
-    def read(self, y: int, x: int, height: int, width: int) -> Rgb:
-        with self._lock:
-            if self._pixels is None:
-                shape = region_shape(self._slide.shape, self._downsample)
-                self._pixels = read_region(self._slide, 0, 0, *shape, self._downsample)
-        return self._pixels[y : y + height, x : x + width].copy()
 
 
 __all__ = ["Level", "LevelArray", "Rgb", "Slide", "level_arrays"]

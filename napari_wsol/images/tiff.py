@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +11,10 @@ import numpy.typing as npt
 from tifffile import TIFF, TiffFileError
 
 from napari_wsol.errors import UnreadableImageError
-from napari_wsol.images.geometry import paste
+from napari_wsol.images.tiled import TiledLevel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tifffile import TiffFrame, TiffPage
 
@@ -281,51 +280,18 @@ def _tables(page: TiffPage | TiffFrame) -> bytes | None:
     return page.jpegtables
 
 
-class TiffLevel:
-    """One resolution of a TIFF as RGB rectangles."""
+class TiffLevel(TiledLevel):
+    """One resolution of a TIFF as RGB rectangles; left-out tiles are white."""
 
     def __init__(
         self, image: TiffImage, reading: PixelReading, cache: TileCache
     ) -> None:
+        super().__init__(image.shape, image.tile_shape, self._load_tile, cache)
         self.image = image
         self._reading = reading
-        self._cache = cache
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width)."""
-        return self.image.shape
-
-    def read(self, y: int, x: int, height: int, width: int) -> Rgb:
-        """(height, width, 3) uint8, white outside the image and in left-out tiles.
-
-        Raises:
-            UnreadableImageError: a tile is damaged.
-            ImageError: a pixel is not a number.
-        """
-        result = np.full((max(height, 0), max(width, 0), 3), 255, np.uint8)
-        tile_height, tile_width = self.image.tile_shape
-        for row in _covering(y, height, tile_height, self.image.grid[0]):
-            for column in _covering(x, width, tile_width, self.image.grid[1]):
-                tile = self._tile(row, column)
-                at = (row * tile_height, column * tile_width)
-                inside = tile[: self.shape[0] - at[0], : self.shape[1] - at[1]]
-                paste(result, (y, x), inside, at)
-        return result
-
-    def _tile(self, row: int, column: int) -> Rgb:
-        load: Callable[[], Rgb] = partial(self._load, row, column)
-        return self._cache.get((self, row, column), load)
-
-    def _load(self, row: int, column: int) -> Rgb:
+    def _load_tile(self, row: int, column: int) -> Rgb:
         tile = self.image.read_tile(row, column)
         if tile is None:
             return np.full((*self.image.tile_shape, 3), 255, np.uint8)
         return self._reading.to_rgb8(tile)
-
-
-def _covering(start: int, size: int, tile: int, count: int) -> range:
-    """Tiles that a span of pixels touches, along one axis."""
-    if size <= 0:
-        return range(0)
-    return range(max(0, start // tile), min(count, -(-(start + size) // tile)))

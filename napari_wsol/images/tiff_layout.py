@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from napari_wsol.images.tiff import TiffImage
 
 _BESIDE = frozenset({"label", "macro", "thumbnail", "overview", "barcode"})
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
+_COLOURS = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR)
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _IMAGE_AXES = "YXS"
 
@@ -153,17 +154,24 @@ def colour_of_tiff(image: TiffImage, name: str) -> tuple[str, tuple[str, ...]]:
     """The kind of colour of ``pixels.COLOURS``, and notes on what is left out.
 
     Raises:
-        ImageError: the colours are not grey, RGB(A), YCbCr or a palette.
+        ImageError: the colours are not grey, RGB(A), CMYK, YCbCr or a palette.
     """
     page, samples = image.keyframe, image.samples
     photometric = int(page.photometric)
-    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR):
+    if photometric not in _COLOURS:
         raise ImageError(
             f"“{name}” has colours of a kind that is not supported "
             f"({page.photometric!s}): save it as RGB."
         )
     if photometric == _PALETTE:
         return "indexed", ()
+    if photometric == _SEPARATED:
+        if samples < 4:
+            raise ImageError(
+                f"“{name}” is made of {samples} inks, which are not cyan, magenta, "
+                "yellow and black: save it as RGB."
+            )
+        return "cmyk", _ignored(samples - 4)
     if samples in (1, 2):
         colour = "inverted" if photometric == _WHITE_IS_ZERO else "grey"
         return colour, _ignored(samples - 1)
@@ -179,6 +187,11 @@ def colour_of_tiff(image: TiffImage, name: str) -> tuple[str, tuple[str, ...]]:
     if samples >= 4 and alpha is not None:
         return alpha, _ignored(samples - 4)
     return "rgb", _ignored(samples - 3)
+
+
+def overlaps(page: TiffPage) -> bool:
+    """Whether the scanner stores tiles that overlap: Ventana (BIF) and Trestle."""
+    return bool(page.is_bif) or page.software.startswith("MedScan")
 
 
 def _ignored(count: int) -> tuple[str, ...]:

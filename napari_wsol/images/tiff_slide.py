@@ -18,10 +18,7 @@ from napari_wsol.images.geometry import build_levels, check_size
 from napari_wsol.images.pixels import PixelReading, ValueRange, plan_reading
 from napari_wsol.images.positioned import PositionedFile
 from napari_wsol.images.tiff import TiffImage, TiffLevel
-from napari_wsol.images.tiff_layout import (
-    colour_of_tiff,
-    find_layout,
-)
+from napari_wsol.images.tiff_layout import colour_of_tiff, find_layout, overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +26,7 @@ if TYPE_CHECKING:
 
     from tifffile import TiffFrame, TiffPage
 
-    from napari_wsol.images.tiff_layout import (
-        Layout,
-    )
+    from napari_wsol.images.tiff_layout import Layout
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -39,6 +34,10 @@ logger = logging.getLogger(__name__)
 
 _ICC_TAG = 34675
 _SURVEY_BYTES = 64 << 20
+_OVERLAPS = (
+    "Its tiles overlap and are not joined, so tissue is doubled at their rims: "
+    'pip install "napari-wsol[slides]", which joins them.'
+)
 _PACKED_BITS = frozenset({2, 4, 6, 10, 12, 14})
 _PARSE_ERRORS = (
     TiffFileError,
@@ -57,6 +56,8 @@ class TiffSlide:
     """A TIFF of any kind as a slide. See :class:`~napari_wsol.images.slide.Slide`."""
 
     reader = "tifffile"
+    overlaps = False
+    """Whether neighbouring tiles show the same tissue twice, as Ventana's do."""
 
     def __init__(
         self,
@@ -99,13 +100,21 @@ class TiffSlide:
             first = images[0].keyframe
             size = pixel_size.from_tiff(tif, first)
             self.icc_profile = _icc_profile(first)
+            self.overlaps = overlaps(first)
             self._beside = self._open_beside(layout)
         check_size(images[0].shape, self.name)
         reading, notes = _plan(images, self.name)
         self._levels = [TiffLevel(image, reading, self._cache) for image in images]
         self.levels = build_levels([image.shape for image in images])
         self.mpp = size.mpp
-        self.notes = (reading.note, *notes, *layout.notes, *size.notes)
+        joins = (_OVERLAPS,) if self.overlaps else ()
+        self.notes: tuple[str, ...] = (
+            reading.note,
+            *notes,
+            *layout.notes,
+            *joins,
+            *size.notes,
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,6 +125,11 @@ class TiffSlide:
     def associated(self) -> tuple[str, ...]:
         """Names of the pictures beside the image."""
         return tuple(self._beside)
+
+    @property
+    def tables(self) -> tuple[tuple[int, ...], ...]:
+        """Offsets and byte counts of the tiles of level 0."""
+        return self._levels[0].image.tables
 
     def _open_beside(self, layout: Layout) -> dict[str, TiffImage]:
         """The pictures that could be read; their pixels are not touched."""
@@ -154,8 +168,7 @@ class TiffSlide:
         """The sha256 (hex) of the file; see ``fingerprint_bytes`` for large ones."""
         if self._fingerprint is None:
             size = self.path.stat().st_size
-            tables = self._levels[0].image.tables
-            self._fingerprint = fingerprint_bytes(size, self._file.read, tables)
+            self._fingerprint = fingerprint_bytes(size, self._file.read, self.tables)
         return self._fingerprint
 
     def close(self) -> None:
@@ -201,3 +214,18 @@ def _significant_bits(page: TiffPage | TiffFrame) -> int | None:
 def _icc_profile(page: TiffPage) -> bytes | None:
     tag = page.tags.get(_ICC_TAG)
     return bytes(tag.value) if tag is not None else None
+
+
+def tile_tables(path: Path) -> tuple[tuple[int, ...], ...]:
+    """Tile offsets and byte counts of level 0, none where this is no TIFF of ours.
+
+    Other readers take them so that a file has one fingerprint, whoever reads it.
+    """
+    try:
+        slide = TiffSlide(path)
+    except ImageError:
+        return ()
+    try:
+        return slide.tables
+    finally:
+        slide.close()

@@ -23,10 +23,19 @@ def test_the_content_chooses_the_reader(tmp_path, picture):
 def test_a_reader_can_be_forced(tmp_path, picture):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, picture, photometric="rgb")
-    for reader in list_readers():
+    for reader in ("tifffile", "pillow"):
         slide = open_slide(str(path), reader=reader, name="mine")
         assert (slide.reader, slide.name) == (reader, "mine")
         assert np.array_equal(slide.read(0, 0, 0, 701, 523), picture)
+
+
+def test_the_readers_of_a_file_are_listed_best_first(tmp_path, picture):
+    tifffile.imwrite(tmp_path / "a.tif", picture, photometric="rgb")
+    assert list_readers(tmp_path / "a.tif")[0] == "tifffile"
+    assert "pillow" in list_readers(tmp_path / "a.tif")
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert list_readers(tmp_path / "a.png") == ["pillow"]
+    assert set(list_readers()) > set(list_readers(tmp_path / "a.tif"))
 
 
 def test_an_unknown_reader_names_the_choices(tmp_path):
@@ -55,6 +64,7 @@ def test_an_impossible_pixel_size_is_refused(picture, mpp):
         ("a.dcm", b"\0" * 128 + b"DICM", "DICOM.*OME-TIFF"),
         ("noname", b"\0" * 128 + b"DICM", "DICOM"),
         ("a.mrxs", b"whatever", "QuPath"),
+        ("a.czi", b"whatever", "QuPath"),
         ("a.svs", b"IJrE" * 50, "is not an image"),
     ],
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from napari_wsol.errors import ImageError, UnreadableImageError
-from napari_wsol.images.readers import open_slide
+from napari_wsol.images.readers import list_readers, open_slide
 from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.images.slide import level_arrays
 from napari_wsol.images.tissue import tissue_mask
@@ -80,11 +81,101 @@ def test_a_stack_is_told_in_words(shared):
         open_slide(shared / "slides/misc_tiff/napari_lazy_dataset.ome.tif")
 
 
-def test_dicom_and_zarr_are_not_supported_yet(shared):
-    slides = shared / "slides"
-    for path in [*slides.rglob("*.dcm"), *slides.rglob("*.ome.zarr")]:
-        with pytest.raises(UnreadableImageError, match="not supported yet"):
+CMU_DICOM = "derived_cc0/CMU-1-Small-Region_dicom"
+DICOM = {
+    CMU_DICOM: ((2967, 2220), ("thumbnail", "label", "macro")),
+    "dicom_wsi/openslide_boxes": ((16, 16), ("thumbnail",)),
+    "dicom_wsi/openslide_boxes/boxes_1.dcm": ((16, 16), ("thumbnail",)),
+    "dicom_wsi/highdicom/highdicom_sm_image.dcm": ((50, 50), ()),
+    "dicom_seg/sm_image_control.dcm": ((50, 50), ()),
+    "dicom_seg/sm_image_dots.dcm": ((50, 50), ()),
+}
+
+
+@pytest.mark.parametrize("name", DICOM)
+def test_a_slide_in_dicom_is_read(shared, name):
+    pytest.importorskip("wsidicom", reason="DICOM is read by the dicom extra")
+    shape, beside = DICOM[name]
+    slide = open_slide(shared / "slides" / name)
+    assert (slide.reader, slide.shape, slide.associated) == ("wsidicom", shape, beside)
+    assert slide.mpp == pytest.approx(0.499, rel=1e-3)
+    pixels = slide.read(0, 0, 0, *shape)
+    assert 100 < pixels.mean() < 255
+    for picture in beside:
+        assert slide.read_associated(picture).mean() > 0
+
+
+def test_a_slide_in_dicom_has_the_pixels_of_its_source(shared):
+    pytest.importorskip("wsidicom", reason="DICOM is read by the dicom extra")
+    own = open_slide(shared / "slides/whole/CMU-1-Small-Region.svs")
+    files = sorted((shared / "slides" / CMU_DICOM).iterdir())
+    for path in (shared / "slides" / CMU_DICOM, *files):
+        slide = open_slide(path)
+        part = slide.read(0, 1000, 900, 700, 600)
+        assert np.array_equal(part, own.read(0, 1000, 900, 700, 600))
+
+
+def test_a_segmentation_in_dicom_is_no_image(shared):
+    pytest.importorskip("wsidicom", reason="DICOM is read by the dicom extra")
+    files = [
+        path
+        for path in (shared / "slides/dicom_seg").glob("*.dcm")
+        if not path.name.startswith("sm_")
+    ]
+    assert len(files) == 4
+    for path in files:
+        with pytest.raises(UnreadableImageError, match="segmentation"):
             open_slide(path)
+    with pytest.raises(ImageError, match="several slides"):
+        open_slide(shared / "slides/dicom_seg")
+
+
+def test_an_ome_zarr_has_the_pixels_that_zarr_gives(shared):
+    path = shared / "slides/derived_cc0/CMU-1-Small-Region.ome.zarr"
+    slide = open_slide(path)
+    assert [level.downsample for level in slide.levels] == [(1, 1), (2, 2), (4, 4)]
+    assert slide.mpp == pytest.approx(0.998)
+    for level, size in enumerate(slide.levels):
+        stored = np.asarray(zarr.open_array(path / str(level), mode="r"))
+        pixels = slide.read(level, 0, 0, size.height, size.width)
+        assert np.array_equal(pixels, np.moveaxis(stored, 0, -1))
+
+
+@pytest.mark.parametrize("name", READABLE)
+def test_openslide_reads_the_same_pixels_or_is_not_offered(shared, name):
+    pytest.importorskip("openslide", reason="it is in the slides extra")
+    path = shared / "slides" / name
+    own = open_slide(path)
+    if "openslide" not in list_readers(path):
+        with pytest.raises(UnreadableImageError, match="OpenSlide"):
+            open_slide(path, reader="openslide")
+        return
+    slide = open_slide(path, reader="openslide")
+    assert (slide.shape, slide.mpp) == (own.shape, own.mpp and pytest.approx(own.mpp))
+    if "gray16" in name:
+        return  # It makes 8 bits of 16 in its own way.
+    height, width = min(700, own.shape[0]), min(600, own.shape[1])
+    part = slide.read(0, 0, 0, height, width)
+    assert np.array_equal(part, own.read(0, 0, 0, height, width))
+
+
+def test_every_file_is_read_or_refused_in_a_sentence(shared):
+    slides = shared / "slides"
+    files = [path for path in slides.rglob("*") if path.is_file()]
+    images = [path for path in files if ".ome.zarr" not in str(path)]
+    assert len(images) > 25
+    for path in [*images, *slides.rglob("*.ome.zarr")]:
+        sentence = what_is_wrong(path)
+        assert not sentence or (path.name in sentence and sentence.endswith("."))
+
+
+def what_is_wrong(path):
+    """Why a file cannot be opened or read; empty where it can."""
+    try:
+        pixels = open_slide(path).read(0, 0, 0, 64, 64)
+    except ImageError as error:
+        return str(error)
+    return "" if pixels.shape == (64, 64, 3) else "wrong shape"
 
 
 def test_tissue_is_found_on_a_real_slide(shared):

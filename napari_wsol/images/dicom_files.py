@@ -1,0 +1,138 @@
+"""Finds the DICOM files that make up one slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import ImageError, UnreadableImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_MARK_AT = 128
+_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+_SEGMENTATIONS = frozenset(
+    {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What tells the files of one slide from others."""
+
+    path: Path
+    kind: str
+    kind_name: str
+    series: str
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file has the mark of DICOM."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_MARK_AT + 4)[_MARK_AT:] == b"DICM"
+    except OSError:
+        return False
+
+
+def files_of_slide(path: Path, name: str) -> list[Path]:
+    """The files of one slide, by name.
+
+    Args:
+        path: a folder of files, or one of them: the others of its series are looked for
+            beside it.
+        name: for messages.
+
+    Raises:
+        UnreadableImageError: they hold no slide, or are damaged.
+        ImageError: the folder holds several slides.
+    """
+    folder = path if path.is_dir() else path.parent
+    headers = list(_headers(folder.iterdir()))
+    chosen = [one for one in headers if path in (one.path, folder)]
+    slides = [one for one in chosen if one.kind == _WHOLE_SLIDE]
+    if not slides:
+        raise UnreadableImageError(_refusal(chosen, name))
+    if len({one.series for one in slides}) > 1:
+        raise ImageError(
+            f"“{name}” holds several slides: choose one file of the slide that you "
+            "want; the others that belong to it are found."
+        )
+    return sorted(
+        one.path
+        for one in headers
+        if (one.kind, one.series) == (_WHOLE_SLIDE, slides[0].series)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """What the header of a slide says of its pixels.
+
+    Attributes:
+        bits: of a sample.
+        is_inverted: whether 0 is white.
+        icc_profile: of the first optical path.
+    """
+
+    bits: int
+    is_inverted: bool
+    icc_profile: bytes | None
+
+
+def colours_of_slide(files: list[Path]) -> Colours:
+    """Reads the header of the first file that holds the image, no label or photo."""
+    import pydicom
+
+    header = pydicom.dcmread(files[0], stop_before_pixels=True)
+    for path in files:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        if "VOLUME" in header.get("ImageType", ()):
+            break
+    paths = header.get("OpticalPathSequence") or ()
+    profiles = [path.get("ICCProfile") for path in paths]
+    return Colours(
+        bits=int(header.get("BitsStored", 8)),
+        is_inverted=header.get("PhotometricInterpretation") == "MONOCHROME1",
+        icc_profile=bytes(profiles[0]) if profiles and profiles[0] else None,
+    )
+
+
+def _headers(paths: Iterable[Path]) -> Iterable[_Header]:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+    from pydicom.uid import UID
+
+    tags = ["SOPClassUID", "SeriesInstanceUID"]
+    for path in paths:
+        if not path.is_file() or not is_dicom(path):
+            continue
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        except (InvalidDicomError, OSError, ValueError, LookupError, EOFError):
+            continue  # Of the file that was asked for, it is told below.
+        kind = UID(str(header.get("SOPClassUID", "")))
+        if not kind:
+            continue  # Cut off in its header.
+        series = str(header.get("SeriesInstanceUID", ""))
+        yield _Header(path, str(kind), kind.name, series)
+
+
+def _refusal(chosen: list[_Header], name: str) -> str:
+    if any(one.kind in _SEGMENTATIONS for one in chosen):
+        return (
+            f"“{name}” is a DICOM segmentation, a mask and not an image: open the "
+            "slide that it was made of."
+        )
+    kinds = sorted({one.kind_name for one in chosen})
+    if kinds:
+        return (
+            f"“{name}” is DICOM of another kind ({', '.join(kinds)}), and only whole "
+            "slides are read: convert it to PNG or OME-TIFF first."
+        )
+    return (
+        f"“{name}” could not be read as DICOM: the file is damaged or incomplete. Copy "
+        "or download it again, or convert it to OME-TIFF."
+    )

@@ -1,0 +1,254 @@
+"""Whole slides in DICOM (VL Whole Slide Microscopy), read with wsidicom.
+
+Needs the extra ``dicom``.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_wsol.errors import ImageError, UnreadableImageError, choices
+from napari_wsol.images import pixel_size
+from napari_wsol.images.cache import TileCache
+from napari_wsol.images.dicom_files import colours_of_slide, files_of_slide
+from napari_wsol.images.fingerprint import fingerprint_files
+from napari_wsol.images.geometry import build_levels, check_size
+from napari_wsol.images.guard import ClosingGuard
+from napari_wsol.images.pixels import colour_of, plan_reading
+from napari_wsol.images.tiled import TiledLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import ModuleType
+
+    from wsidicom import WsiDicom
+    from wsidicom.group import Level as Group
+
+    from napari_wsol.images.dicom_files import Colours
+    from napari_wsol.images.pixels import PixelReading
+
+Pixels = npt.NDArray[np.generic]
+Rgb = npt.NDArray[np.uint8]
+T = TypeVar("T")
+
+INSTALL = 'pip install "napari-wsol[dicom]"'
+
+_SURVEY_TILES = 64
+
+
+class DicomSlide:
+    """A slide of DICOM files. See :class:`~napari_wsol.images.slide.Slide`."""
+
+    reader = "wsidicom"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        rgb: bool | None = None,
+        cache: TileCache | None = None,
+    ) -> None:
+        """Reads the headers of the slide's files.
+
+        Args:
+            path: a folder of files, or one of them: the others of its series are looked
+                for beside it.
+            name: shown to the user.
+            mpp: µm a level-0 pixel, instead of what the file says.
+            rgb: not used; the file tells.
+            cache: keeps decoded tiles.
+
+        Raises:
+            UnreadableImageError: no whole slide, damaged, or wsidicom is not installed.
+            ImageError: the folder holds several slides, or the image is too small.
+        """
+        del rgb
+        self.path = path
+        self.name = name or path.name
+        self._errors = _library_errors(_library(self.name))
+        self._files = files_of_slide(path, self.name)
+        self._fingerprint: str | None = None
+        self._one_by_one = threading.Lock()
+        self._cache = cache or TileCache()
+        self._slide = self._telling(self._open)
+        self._guard = ClosingGuard(self.name, self._slide.close)
+        try:
+            self._telling(partial(self._describe, mpp))
+        except ImageError:
+            self._guard.close()
+            raise
+
+    def _open(self) -> WsiDicom:
+        from wsidicom import WsiDicom
+
+        return WsiDicom.open(self._files)
+
+    def _describe(self, mpp: float | None) -> None:
+        slide = self._slide
+        groups: list[Group] = slide.levels.levels
+        shapes = [(int(group.size.height), int(group.size.width)) for group in groups]
+        check_size(shapes[0], self.name)
+        self.levels = build_levels(shapes)
+        self._numbers = [int(group.level) for group in groups]
+        colours = colours_of_slide(self._files)
+        self._reading = self._plan(groups, colours)
+        self._levels = [
+            TiledLevel(
+                shape,
+                (int(group.tile_size.height), int(group.tile_size.width)),
+                partial(self._load, index),
+                self._cache,
+            )
+            for index, (shape, group) in enumerate(zip(shapes, groups, strict=True))
+        ]
+        size = pixel_size.judge(float(slide.mpp.width), float(slide.mpp.height))
+        self.mpp = size.mpp if mpp is None else mpp
+        self.notes: tuple[str, ...] = (
+            self._reading.note,
+            *_left_out(slide, groups[0]),
+            *size.notes,
+        )
+        self.icc_profile = colours.icc_profile
+        pictures: dict[str, tuple[object, Callable[[], object]]] = {
+            "thumbnail": (slide.pyramid.thumbnails, partial(_thumbnail, slide)),
+            "label": (slide.labels, slide.read_label),
+            "macro": (slide.overviews, slide.read_overview),
+        }
+        self._pictures = {
+            name: read for name, (there, read) in pictures.items() if there
+        }
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of level 0."""
+        return (self.levels[0].height, self.levels[0].width)
+
+    @property
+    def associated(self) -> tuple[str, ...]:
+        """Names of the pictures beside the image."""
+        return tuple(self._pictures)
+
+    def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
+        """(height, width, 3) uint8 of a level; white outside. Thread-safe.
+
+        Raises:
+            UnreadableImageError: the file is damaged there, or the slide is closed.
+        """
+        with self._guard.reading():
+            return self._levels[level].read(y, x, height, width)
+
+    def read_associated(self, name: str) -> Rgb:
+        """A thumbnail, label or macro photo: (h, w, 3) uint8.
+
+        Raises:
+            UnknownNameError: the slide has no such picture.
+            UnreadableImageError: its pixels are damaged.
+        """
+        if name not in self._pictures:
+            raise choices("picture", name, list(self._pictures))
+        with self._guard.reading(), self._one_by_one:
+            pixels = _cube(self._telling(self._pictures[name]))
+            return plan_reading([pixels], colour_of(pixels.shape)).to_rgb8(pixels)
+
+    def fingerprint(self) -> str:
+        """The sha256 (hex) of the slide's files; see ``fingerprint_files``."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_files(self._files)
+        return self._fingerprint
+
+    def close(self) -> None:
+        """Closes the files once no thread reads from them, and forgets their tiles."""
+        self._guard.close()
+        self._cache.clear()
+
+    def _plan(self, groups: list[Group], colours: Colours) -> PixelReading:
+        """How pixels become RGB, judged by tiles of the coarsest level."""
+        tiled = groups[-1].tiled_size
+        across, down = int(tiled.width), int(tiled.height)
+        count = 1 if colours.bits == 8 else min(_SURVEY_TILES, across * down)
+        places = np.linspace(0, across * down - 1, count).astype(int)
+        tiles = [
+            self._tile(self._numbers[-1], *divmod(int(place), across))
+            for place in places
+        ]
+        colour = "inverted" if colours.is_inverted else colour_of(tiles[0].shape)
+        return plan_reading(tiles, colour)
+
+    def _tile(self, number: int, row: int, column: int) -> Pixels:
+        # Of two tiles that wsidicom reads at once, one may come out wrong (0.36).
+        with self._one_by_one:
+            tile = self._slide.read_tile(
+                number, (column, row), crop_to_image_boundary=False, as_array=True
+            )
+        return _cube(tile)
+
+    def _load(self, index: int, row: int, column: int) -> Rgb:
+        tile = partial(self._tile, self._numbers[index], row, column)
+        return self._reading.to_rgb8(self._telling(tile))
+
+    def _telling(self, work: Callable[[], T]) -> T:
+        """Does what may fail in wsidicom, and says in words how it failed."""
+        try:
+            return work()
+        except ImageError:
+            raise
+        except self._errors as error:
+            raise UnreadableImageError(
+                f"“{self.name}” is damaged, incomplete, or of a kind that wsidicom "
+                f"does not read ({error or type(error).__name__}). Copy or download it "
+                "again, or convert it to OME-TIFF."
+            ) from error
+
+
+def _library(name: str) -> ModuleType:
+    try:
+        import wsidicom
+    except ImportError as error:
+        raise UnreadableImageError(
+            f"“{name}” is a DICOM file, and slides in DICOM are read with wsidicom, "
+            f"which is not installed: {INSTALL}, or convert it to OME-TIFF."
+        ) from error
+    return wsidicom
+
+
+def _library_errors(library: ModuleType) -> tuple[type[Exception], ...]:
+    """What wsidicom, pydicom and their codecs raise; they share no base."""
+    named = cast("dict[str, object]", vars(library.errors)).values()
+    own = [kind for kind in named if isinstance(kind, type)]
+    errors = [kind for kind in own if issubclass(kind, Exception)]
+    builtin = (OSError, ValueError, TypeError, LookupError, AttributeError)
+    return (*errors, *builtin, RuntimeError, EOFError, struct.error)
+
+
+def _cube(pixels: object) -> Pixels:
+    array = cast("Pixels", np.asarray(pixels))
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _thumbnail(slide: WsiDicom) -> object:
+    """The stored thumbnail in its own size."""
+    sizes = [thumbnail.size for thumbnail in slide.pyramid.thumbnails or ()]
+    return slide.read_thumbnail((int(sizes[0].width), int(sizes[0].height)))
+
+
+def _left_out(slide: WsiDicom, group: Group) -> tuple[str, ...]:
+    """Sentences on what is not shown of several planes, dyes or images."""
+    counts = {
+        "images": len(slide.pyramids),
+        "optical paths": len(group.optical_paths),
+        "focal planes": len(group.focal_planes),
+    }
+    return tuple(
+        f"The slide has {count} {what}; the first is shown."
+        for what, count in counts.items()
+        if count > 1
+    )

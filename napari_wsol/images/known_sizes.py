@@ -1,0 +1,141 @@
+"""Pixel sizes that a person gave: asked for once, and remembered for that slide.
+
+One small JSON file for the user, by the fingerprint of the slide, so that a copy in
+another folder is known too.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import platformdirs
+
+from napari_wsol.errors import ConfigError
+from napari_wsol.images.pixel_size import PixelSize
+
+if TYPE_CHECKING:
+    from napari_wsol.images.slide import Slide
+
+NAME = "known-sizes.json"
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was said of one slide."""
+
+    shape: tuple[int, int]
+    mpp: float
+    said: str
+
+
+def store_path() -> Path:
+    """The file; the environment variable ``NAPARI_WSOL_HOME`` moves it."""
+    home = os.environ.get("NAPARI_WSOL_HOME")
+    if home:
+        return Path(home) / NAME
+    return platformdirs.user_config_path("napari-wsol", appauthor=False) / NAME
+
+
+def recall(slide: Slide) -> PixelSize:
+    """What a person said of this slide, with a note on when.
+
+    Costs nothing where nothing was said of a slide of this shape: only then the
+    fingerprint is taken.
+
+    Returns:
+        None as ``mpp`` where nothing is known; a note where the file was damaged.
+    """
+    known, notes = _load()
+    if not any(one.shape == slide.shape for one in known.values()):
+        return PixelSize(None, notes)
+    found = known.get(slide.fingerprint())
+    if found is None:
+        return PixelSize(None, notes)
+    note = f"{found.mpp:.4g} µm a pixel, as you said on {found.said}."
+    return PixelSize(found.mpp, (*notes, note))
+
+
+def remember(slide: Slide, mpp: float | None) -> None:
+    """Keeps the pixel size of a slide, or forgets it where it is None.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    known, _ = _load()
+    fingerprint = slide.fingerprint()
+    if mpp is None and fingerprint not in known:
+        return
+    known.pop(fingerprint, None)
+    if mpp is not None:
+        today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+        known[fingerprint] = _Known(slide.shape, mpp, today)
+    try:
+        _save(known)
+    except OSError as error:
+        raise ConfigError(
+            f"The pixel size could not be kept in {store_path()} "
+            f"({error.strerror or error}): it holds while this image is open. "
+            "Check that you may write there."
+        ) from error
+
+
+def _load() -> tuple[dict[str, _Known], tuple[str, ...]]:
+    """What is kept, and a note where it could not be read."""
+    path = store_path()
+    try:
+        return _parse(path.read_text("utf-8")), ()
+    except FileNotFoundError:
+        return {}, ()
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        return {}, (_put_aside(path, error),)
+
+
+def _parse(text: str) -> dict[str, _Known]:
+    stored = cast("dict[str, dict[str, dict[str, object]]]", json.loads(text))
+    known: dict[str, _Known] = {}
+    for fingerprint, entry in stored["slides"].items():
+        height, width = cast("list[int]", entry["shape"])
+        mpp = float(cast("float", entry["mpp"]))
+        if not mpp > 0:
+            raise ValueError(f"{mpp} µm a pixel")
+        known[fingerprint] = _Known((height, width), mpp, str(entry["said"]))
+    return known
+
+
+def _put_aside(path: Path, error: Exception) -> str:
+    """Keeps a damaged file under another name, and says so."""
+    bad = path.with_suffix(".json.bad")
+    try:
+        path.replace(bad)
+    except OSError:
+        return f"The pixel sizes that you gave could not be read ({error})."
+    return (
+        f"The pixel sizes that you gave could not be read ({error}); the file is kept "
+        f"as {bad}. Give them again where they are missing."
+    )
+
+
+def _save(known: dict[str, _Known]) -> None:
+    slides = {
+        fingerprint: {"shape": one.shape, "mpp": one.mpp, "said": one.said}
+        for fingerprint, one in known.items()
+    }
+    text = json.dumps({"version": _VERSION, "slides": slides}, indent=1)
+    path = store_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{NAME}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise

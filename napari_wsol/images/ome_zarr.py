@@ -1,0 +1,180 @@
+"""What an OME-Zarr group (0.1 to 0.5) says of its image: levels, axes, pixel size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import zarr
+
+from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.images import pixel_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+
+    Array = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
+
+Json = dict[str, object]
+
+METADATA = ("zarr.json", ".zattrs", ".zgroup")
+"""Files by which the folder of a zarr group is known."""
+
+_OLD_AXES = "tczyx"
+_RGB = ("FF0000", "00FF00", "0000FF")
+_OPEN_ERRORS = (OSError, ValueError, TypeError, LookupError, RuntimeError)
+
+
+@dataclass(frozen=True, slots=True)
+class OmeImage:
+    """One image of a group.
+
+    Attributes:
+        arrays: of the levels, largest first, all axes as stored.
+        axes: a letter for each axis, such as ``"tczyx"``.
+        scales: size of a pixel of each level in its units, (y, x); None where not told.
+        size: of a level-0 pixel.
+        is_colour: whether its channels are red, green and blue; None where not told.
+        notes: sentences on what was chosen.
+    """
+
+    arrays: list[Array]
+    axes: str
+    scales: list[tuple[float, float] | None]
+    size: pixel_size.PixelSize
+    is_colour: bool | None
+    notes: tuple[str, ...] = ()
+
+
+def open_image(path: Path) -> OmeImage:
+    """Opens the image of a folder; no pixels are read.
+
+    Raises:
+        UnreadableImageError: the folder holds no OME-Zarr image, or is damaged.
+        ImageError: it holds several, as a plate does.
+    """
+    try:
+        group = zarr.open_group(path, mode="r")
+        meta = _metadata(group.attrs.asdict())
+        notes: tuple[str, ...] = ()
+        if "multiscales" not in meta:
+            group, notes = _one_of_many(group, path.name, meta)
+            meta = _metadata(group.attrs.asdict())
+        return _image(group, meta, notes, path.name)
+    except ImageError:
+        raise
+    except (*_OPEN_ERRORS, json.JSONDecodeError) as error:
+        raise UnreadableImageError(
+            f"“{path.name}” could not be read as an OME-Zarr image ({error}): a part "
+            "of it is damaged or missing. Copy or download the whole folder again."
+        ) from error
+
+
+def _metadata(attributes: Mapping[str, object]) -> Json:
+    """Version 0.5 keeps under ``ome`` what lay at the top before."""
+    return cast("Json", attributes.get("ome", attributes))
+
+
+def _one_of_many(
+    group: zarr.Group, name: str, meta: Json
+) -> tuple[zarr.Group, tuple[str, ...]]:
+    """The first image of a file that Bio-Formats converted, or a refusal."""
+    if "plate" in meta or "well" in meta:
+        raise ImageError(
+            f"“{name}” is a plate of many images: choose the folder of one field in "
+            "it, for instance A/1/0."
+        )
+    if "bioformats2raw.layout" in meta and "0" in group:
+        more = "1" in group
+        note = ("The folder holds several images; the first (0) is shown.",)
+        return cast("zarr.Group", group["0"]), note if more else ()
+    raise UnreadableImageError(
+        f"“{name}” is a zarr folder without an OME-Zarr image: choose the folder in "
+        "which “multiscales” is described, or open its arrays with zarr and pass them "
+        "as a list."
+    )
+
+
+def _image(
+    group: zarr.Group, meta: Json, notes: tuple[str, ...], name: str
+) -> OmeImage:
+    several = cast("Sequence[Json]", meta["multiscales"])
+    scaled = several[0]
+    if len(several) > 1:
+        notes += (f"The folder holds {len(several)} images; the first is shown.",)
+    datasets = cast("Sequence[Json]", scaled["datasets"])
+    arrays = [group[str(dataset["path"])] for dataset in datasets]
+    if not arrays or not all(isinstance(array, zarr.Array) for array in arrays):
+        raise UnreadableImageError(
+            f"“{name}” lists levels that are not there: copy the whole folder again."
+        )
+    levels = cast("list[Array]", arrays)
+    axes, units = _axes(scaled, levels[0].ndim)
+    outer = _scale(scaled, len(axes))
+    scales = [_pixel(_scale(dataset, len(axes)), outer, axes) for dataset in datasets]
+    return OmeImage(
+        arrays=levels,
+        axes=axes,
+        scales=scales,
+        size=_size(scales[0], units),
+        is_colour=_is_colour(meta),
+        notes=notes,
+    )
+
+
+def _axes(scaled: Json, ndim: int) -> tuple[str, dict[str, str]]:
+    """A letter for each axis, and the units of those that have one."""
+    described = cast("Sequence[object]", scaled.get("axes") or _OLD_AXES[-ndim:])
+    letters = ""
+    units: dict[str, str] = {}
+    for axis in described:
+        entry = cast("Json", axis) if isinstance(axis, dict) else {"name": str(axis)}
+        letter = str(entry["name"]).lower()[:1]
+        letters += letter
+        units[letter] = str(entry.get("unit", ""))
+    if len(letters) != ndim or not {"y", "x"} <= set(letters):
+        raise UnreadableImageError(
+            f"The OME-Zarr image has {ndim} axes and describes “{letters}”: "
+            "export it anew."
+        )
+    return letters, units
+
+
+def _scale(entry: Json, ndim: int) -> list[float] | None:
+    """The scale among the coordinate transformations of a level."""
+    found = cast("Sequence[Json]", entry.get("coordinateTransformations") or ())
+    for transformation in found:
+        scale = cast("Sequence[float]", transformation.get("scale") or ())
+        if transformation.get("type") == "scale" and len(scale) == ndim:
+            return [float(step) for step in scale]
+    return None
+
+
+def _pixel(
+    scale: list[float] | None, outer: list[float] | None, axes: str
+) -> tuple[float, float] | None:
+    if scale is None:
+        return None
+    steps = [a * b for a, b in zip(scale, outer or [1.0] * len(axes), strict=True)]
+    return (steps[axes.index("y")], steps[axes.index("x")])
+
+
+def _size(
+    pixel: tuple[float, float] | None, units: dict[str, str]
+) -> pixel_size.PixelSize:
+    um = [pixel_size.UM_PER_NAME.get(units[axis].lower()) for axis in "yx"]
+    if pixel is None or um[0] is None or um[1] is None:
+        return pixel_size.UNKNOWN
+    return pixel_size.judge(pixel[1] * um[1], pixel[0] * um[0])
+
+
+def _is_colour(meta: Json) -> bool | None:
+    """Whether the channels are drawn in red, green and blue, where that is told."""
+    omero = cast("Json", meta.get("omero") or {})
+    channels = cast("Sequence[Json]", omero.get("channels") or ())
+    colours = tuple(str(channel.get("color", "")).upper()[:6] for channel in channels)
+    return colours[:3] == _RGB if any(colours) else None

@@ -1,0 +1,253 @@
+"""Slides that OpenSlide reads: MRXS, BIF, VMS, VMU, Sakura, Trestle and more.
+
+Needs the extra ``slides``. It composes tiles as 8-bit RGBA, which is slower than our
+own reading of TIFF; what it alone can do is to join tiles that overlap, and to read
+formats that are no TIFF.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+from napari_wsol.errors import UnreadableImageError, choices
+from napari_wsol.images import pixel_size
+from napari_wsol.images.cache import TileCache
+from napari_wsol.images.fingerprint import fingerprint_files
+from napari_wsol.images.geometry import build_levels, check_size
+from napari_wsol.images.guard import ClosingGuard
+from napari_wsol.images.tiff_slide import tile_tables
+from napari_wsol.images.tiled import TiledLevel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import ModuleType
+
+    from openslide import OpenSlide
+
+Rgb = npt.NDArray[np.uint8]
+
+SUFFIXES = frozenset(
+    {".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".svs", ".ndpi", ".scn"}
+)
+"""Endings of formats that OpenSlide knows, beside TIFF and DICOM."""
+
+INSTALL = 'pip install "napari-wsol[slides]"'
+
+_BLOCK = 512
+_TILE_SIDES = range(128, 1025)
+
+
+def vendor_of(path: Path) -> str | None:
+    """The format as OpenSlide calls it (“mirax”), None where it cannot read it.
+
+    Raises:
+        UnreadableImageError: OpenSlide is not installed.
+    """
+    vendor = _library(path.name).OpenSlide.detect_format(path)
+    return None if vendor is None else str(vendor)
+
+
+class OpenSlideSlide:
+    """A slide read by OpenSlide. See :class:`~napari_wsol.images.slide.Slide`.
+
+    Levels are read in fixed blocks, so that pixels do not depend on how a region is
+    cut: OpenSlide takes positions in whole level-0 pixels, and interpolates where a
+    level's factor is not whole.
+    """
+
+    reader = "openslide"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        rgb: bool | None = None,
+        cache: TileCache | None = None,
+    ) -> None:
+        """Reads the headers.
+
+        Raises:
+            UnreadableImageError: not a format of OpenSlide, damaged, or OpenSlide is
+                not installed.
+            ImageError: too small.
+        """
+        del rgb  # Whatever it reads becomes colour.
+        self.path = path
+        self.name = name or path.name
+        self._library = _library(self.name)
+        self._slide = self._open()
+        self._reopening = threading.Lock()
+        self._guard = ClosingGuard(self.name, self._close_slide)
+        self._cache = cache or TileCache()
+        self._fingerprint: str | None = None
+        properties = dict(self._slide.properties)
+        shapes = [(height, width) for width, height in self._slide.level_dimensions]
+        check_size(shapes[0], self.name)
+        self.levels = build_levels(shapes)
+        self._factors = tuple(self._slide.level_downsamples)
+        self._levels = [
+            TiledLevel(
+                shape,
+                _block(properties, index),
+                partial(self._load, index),
+                self._cache,
+            )
+            for index, shape in enumerate(shapes)
+        ]
+        size = _pixel_size(properties)
+        self.mpp = size.mpp if mpp is None else mpp
+        vendor = properties.get("openslide.vendor", "unknown")
+        self.notes: tuple[str, ...] = (
+            f"Read as Y×X×RGBA, transparent parts white, by OpenSlide ({vendor}).",
+            *size.notes,
+        )
+        self.icc_profile = _icc_profile(self._slide)
+        self.associated = tuple(self._slide.associated_images)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of level 0."""
+        return (self.levels[0].height, self.levels[0].width)
+
+    def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
+        """(height, width, 3) uint8 of a level; white outside. Thread-safe.
+
+        Raises:
+            UnreadableImageError: the file is damaged there, or the slide is closed.
+        """
+        with self._guard.reading():
+            return self._levels[level].read(y, x, height, width)
+
+    def read_associated(self, name: str) -> Rgb:
+        """A thumbnail, label or macro photo: (h, w, 3) uint8.
+
+        Raises:
+            UnknownNameError: the slide has no such picture.
+            UnreadableImageError: its pixels are damaged.
+        """
+        if name not in self.associated:
+            raise choices("picture", name, list(self.associated))
+        with self._guard.reading():
+            try:
+                return _on_white(self._slide.associated_images[name])
+            except self._library.OpenSlideError as error:
+                raise self._damaged(error) from error
+
+    def fingerprint(self) -> str:
+        """The sha256 (hex) of the slide's files; see ``fingerprint_files``."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_files(
+                _files(self.path), tile_tables(self.path)
+            )
+        return self._fingerprint
+
+    def close(self) -> None:
+        """Closes the file once no thread reads from it, and forgets its tiles."""
+        self._guard.close()
+        self._cache.clear()
+
+    def _close_slide(self) -> None:
+        self._slide.close()  # The one that is open then: a failed one is replaced.
+
+    def _open(self) -> OpenSlide:
+        try:
+            return self._library.OpenSlide(self.path)
+        except self._library.OpenSlideUnsupportedFormatError as error:
+            raise UnreadableImageError(
+                f"“{self.name}” is in no format that OpenSlide reads, or a part of it "
+                "is missing (MRXS and VMS slides have files beside them): copy all of "
+                "it again, or convert it to OME-TIFF, for instance with QuPath."
+            ) from error
+        except (self._library.OpenSlideError, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _load(self, index: int, row: int, column: int) -> Rgb:
+        level = self._levels[index]
+        height, width = level.tile_shape
+        y, x = row * height, column * width
+        size = (min(width, level.shape[1] - x), min(height, level.shape[0] - y))
+        factor = self._factors[index]
+        slide = self._slide
+        try:
+            at = (round(x * factor), round(y * factor))
+            return _on_white(slide.read_region(at, index, size))
+        except self._library.OpenSlideError as error:
+            # A handle that failed once fails for ever; other parts may be sound.
+            with self._reopening:
+                if self._slide is slide:
+                    self._slide = self._open()
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> UnreadableImageError:
+        return UnreadableImageError(
+            f"“{self.name}” is damaged or incomplete: OpenSlide could not read it "
+            f"({error}). Copy or download it again, or export it anew."
+        )
+
+
+def _library(name: str) -> ModuleType:
+    try:
+        import openslide
+    except (ImportError, OSError) as error:  # OSError: its library is missing.
+        raise UnreadableImageError(
+            f"“{name}” is read with OpenSlide, which is not installed ({error}): "
+            f"{INSTALL}, or convert it to OME-TIFF, for instance with QuPath."
+        ) from error
+    return openslide
+
+
+def _on_white(image: Image.Image) -> Rgb:
+    rgba = np.asarray(image.convert("RGBA"))
+    if rgba[..., 3].min(initial=255) == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(image, mask=image.getchannel("A"))
+    return np.array(canvas)
+
+
+def _icc_profile(slide: OpenSlide) -> bytes | None:
+    try:
+        profile = slide.color_profile
+    except (ImageCms.PyCMSError, OSError):
+        return None  # Damaged; it changes no pixel.
+    return None if profile is None else profile.tobytes()
+
+
+def _block(properties: Mapping[str, str], level: int) -> tuple[int, int]:
+    """(height, width) read at once: the file's tiles where they have a fair size."""
+    sides = [
+        int(properties.get(f"openslide.level[{level}].tile-{side}", 0))
+        for side in ("height", "width")
+    ]
+    fair = all(side in _TILE_SIDES for side in sides)
+    return (sides[0], sides[1]) if fair else (_BLOCK, _BLOCK)
+
+
+def _pixel_size(properties: Mapping[str, str]) -> pixel_size.PixelSize:
+    x, y = (
+        pixel_size.number(properties.get(f"openslide.mpp-{axis}", "")) for axis in "xy"
+    )
+    power = pixel_size.number(properties.get("openslide.objective-power", ""))
+    return pixel_size.first_believed(
+        [pixel_size.judge(x, y)], pixel_size.from_power(power)
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    """The slide's file, and the folder of the same name that MRXS keeps its data in."""
+    folder = path.with_suffix("")
+    if path.suffix.lower() == ".mrxs" and folder.is_dir():
+        return [path, *sorted(item for item in folder.iterdir() if item.is_file())]
+    return [path]
+
+
+__all__ = ["INSTALL", "SUFFIXES", "OpenSlideSlide", "vendor_of"]

@@ -1,0 +1,84 @@
+"""Small pictures of slides that have no coarse level: computed once, and kept."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_wsol.images.cache import PatientCache
+from napari_wsol.images.geometry import region_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from napari_wsol.images.slide import Slide
+
+Rgb = npt.NDArray[np.uint8]
+
+COARSE_SIDE = 4096
+"""A slide whose coarsest level is larger than this gets computed ones."""
+
+STEP = 4
+"""How much coarser each computed level is."""
+
+_KEPT_SIDE = 8192
+_BUDGET_BYTES = 256 << 20
+
+
+def computed_downsamples(slide: Slide) -> list[float]:
+    """Downsamplings of the levels that a slide lacks, from fine to coarse."""
+    coarsest = slide.levels[-1]
+    side = max(coarsest.height, coarsest.width)
+    downsample = max(coarsest.downsample)
+    found: list[float] = []
+    while side > COARSE_SIDE:
+        downsample *= STEP
+        side = max(region_shape(slide.shape, downsample))
+        found.append(downsample)
+    return found
+
+
+def kept_downsample(slide: Slide) -> float | None:
+    """Downsampling of the computed level that is kept; None where none is needed.
+
+    It is the finest that is no larger than 8192 pixels, so that the tissue mask and the
+    viewer both take it and level 0 is decoded once.
+    """
+    fits = (
+        downsample
+        for downsample in computed_downsamples(slide)
+        if max(region_shape(slide.shape, downsample)) <= _KEPT_SIDE
+    )
+    return next(fits, None)
+
+
+class Overviews:
+    """Overviews of the slides that were looked at last, within a budget of bytes.
+
+    Slides opened twice from one file share theirs: the viewer and the session each have
+    their own.
+    """
+
+    def __init__(self, budget_bytes: int = _BUDGET_BYTES) -> None:
+        self._kept = PatientCache(budget_bytes)
+        # Arrays have no file to tell them by, and an id may be given again.
+        self._arrays: weakref.WeakKeyDictionary[Slide, object] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def get(self, slide: Slide, compute: Callable[[], Rgb]) -> Rgb:
+        """The overview of a slide, computed if it is not kept: (h, w, 3) uint8."""
+        return self._kept.get(self._key(slide), compute)
+
+    def _key(self, slide: Slide) -> Hashable:
+        # What only reads (a slide that is watched, say) may know of no file.
+        path = getattr(slide, "path", None)
+        if not isinstance(path, Path) or not path.exists():
+            return id(self._arrays.setdefault(slide, object()))
+        stat = path.stat()
+        changed = (stat.st_size, stat.st_mtime_ns)
+        return (path.absolute(), changed, slide.reader, slide.notes[:1])
