@@ -21,6 +21,7 @@ from napari_wsol.methods import evaluating
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    import numpy.typing as npt
     from torch import Tensor, nn
 
     from napari_wsol.encoders import Encoder
@@ -70,6 +71,20 @@ class Geometry:
             start[0] + (scale[0] - 1) / 2,
             start[1] + (scale[1] - 1) / 2,
         )
+
+    def edges(
+        self, axis: int, start: int, step: int, count: int
+    ) -> npt.NDArray[np.float64]:
+        """(count + 1,) borders, in level-0 pixels, of pieces of the network's input.
+
+        Args:
+            axis: 0 for rows, 1 for columns.
+            start: network pixel at which the first begins.
+            step: network pixels a piece; the last may be cut.
+            count: how many.
+        """
+        at = np.minimum(start + np.arange(count + 1) * step, self.shape[axis])
+        return (at + self.origin[axis]) * self.downsample[axis]
 
 
 def geometry(slide: Slide, model: Model, mpp: float | None = None) -> Geometry:
@@ -209,7 +224,7 @@ def network_input(slide: Slide, model: Model, seen: Geometry) -> Tensor:
         return torch.from_numpy(array)[None].to(model.device)
     (top, left), (height, width) = seen.origin, seen.shape
     pixels = read_region(slide, top, left, height, width, seen.downsample[0])
-    return _to_network(pixels, model)
+    return to_network(pixels, model)
 
 
 def _empty(seen: Geometry, model: Model) -> EncodedImage:
@@ -251,22 +266,36 @@ def _enough(length: int, encoder: Encoder) -> int:
     return length
 
 
-def _to_network(pixels: np.ndarray, model: Model) -> Tensor:
-    """(H, W, 3) uint8 as (1, C, H', W') network input, mirrored up to whole cells.
+def to_network(pixels: np.ndarray, model: Model) -> Tensor:
+    """Pixels as network input, mirrored up to whole cells, on the model's device.
 
     Padding with zeros instead would put an edge into the last row of cells that is
     stronger than anything in the image.
+
+    Args:
+        pixels: (H, W, 3) or (N, H, W, 3) uint8.
+        model: says how.
+
+    Returns:
+        (N, C, H', W') float32, N = 1 for one image.
     """
     how = model.preprocessing
-    height, width = pixels.shape[:2]
+    pixels = pixels if pixels.ndim == 4 else pixels[None]
+    height, width = pixels.shape[1:3]
     down = _enough(height, model.encoder) - height
     right = _enough(width, model.encoder) - width
     if down or right:
-        pixels = np.pad(pixels, ((0, down), (0, right), (0, 0)), mode="symmetric")
+        pixels = np.pad(
+            pixels, ((0, 0), (0, down), (0, right), (0, 0)), mode="symmetric"
+        )
     if how.grey or how.channels == 1:
-        pixels = np.repeat(to_grey(pixels)[..., None], how.channels, axis=-1)
-    batch = torch.from_numpy(np.ascontiguousarray(pixels))[None].to(model.device)
-    return preprocess(batch, how.mean, how.std)
+        grey = np.stack([to_grey(item) for item in pixels])
+        pixels = np.repeat(grey[..., None], how.channels, axis=-1)
+    batch = torch.from_numpy(np.ascontiguousarray(pixels))
+    if model.device.type == "cuda":
+        # From pinned memory the copy goes on beside the network; bytes, not floats.
+        batch = batch.pin_memory().to(model.device, non_blocking=True)
+    return preprocess(batch.to(model.device), how.mean, how.std)
 
 
 def _encode_fixed(slide: Slide, model: Model) -> Features:
@@ -296,7 +325,7 @@ def _encode_tile(
         tile.window_width,
         seen.downsample[0],
     )
-    features: Features = model.encoder(_to_network(pixels, model))
+    features: Features = model.encoder(to_network(pixels, model))
     cores: list[Tensor] = []
     for values, stride in zip(features.maps, model.encoder.strides, strict=True):
         top = (tile.y - tile.window_y) // stride

@@ -92,6 +92,10 @@ class ExportError(WsolError, OSError):
     """A file could not be written; what was there before is untouched."""
 
 
+class ClaimLostError(WsolError, RuntimeError):
+    """Another worker has taken over what this one worked on."""
+
+
 class JobCancelledError(WsolError):
     """The job was stopped by the user or superseded by a newer one."""
 

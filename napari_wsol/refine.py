@@ -20,15 +20,15 @@ from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.rounds import Round
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_wsol.config import FinetuneConfig, InferenceConfig
+    from napari_wsol.encoding import Geometry
     from napari_wsol.feature_cache import FeatureCache
+    from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Report
-    from napari_wsol.learning.finetune import (
-        FinetuneStep,
-    )
+    from napari_wsol.learning.finetune import FinetuneStep, Labelled
     from napari_wsol.methods import Model
     from napari_wsol.rounds import Canvas, Scribbles
 
@@ -59,15 +59,7 @@ def refine(
     started = time.perf_counter()
     strokes = np.zeros(canvas.shape, np.uint8) if scribbles is None else scribbles
     seen = geometry(slide, model, mpp)
-    labelled = labelled_pixels(
-        strokes,
-        scale=canvas.scale,
-        translate=canvas.translate,
-        downsample=seen.downsample,
-        origin=seen.origin,
-        finds=model.card.finds if model.card is not None else "what you look for",
-        max_pixels=settings.max_pixels,
-    )
+    labelled = labelled_on(canvas, strokes, seen, model, settings)
     features, seen = encode(
         slide, model, mpp=mpp, config=config, cache=cache, check=report.check
     )
@@ -90,6 +82,51 @@ def refine(
         target=target,
         round_index=index,
     )
+    return finished_round(
+        index,
+        heatmap,
+        head,
+        strokes=strokes,
+        losses=losses,
+        settings=settings,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def labelled_on(
+    canvas: Canvas,
+    strokes: Scribbles,
+    seen: Geometry,
+    model: Model,
+    settings: FinetuneConfig,
+) -> Labelled:
+    """Where the strokes of a canvas lie on what the network sees.
+
+    Raises:
+        NoScribblesError: there are no strokes, or of one kind only.
+    """
+    return labelled_pixels(
+        strokes,
+        scale=canvas.scale,
+        translate=canvas.translate,
+        downsample=seen.downsample,
+        origin=seen.origin,
+        finds=model.card.finds if model.card is not None else "what you look for",
+        max_pixels=settings.max_pixels,
+    )
+
+
+def finished_round(
+    index: int,
+    heatmap: Heatmap,
+    head: PixelHead,
+    *,
+    strokes: Scribbles,
+    losses: Sequence[float],
+    settings: FinetuneConfig,
+    seconds: float,
+) -> Round:
+    """A round with what its strokes count."""
     return Round(
         index=index,
         heatmap=heatmap,
@@ -99,7 +136,7 @@ def refine(
         strokes=_count_strokes(strokes),
         foreground=int(np.count_nonzero(strokes == 2)),
         background=int(np.count_nonzero(strokes == 1)),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         settings=settings,
     )
 

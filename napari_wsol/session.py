@@ -9,12 +9,10 @@ thread makes the change.
 from __future__ import annotations
 
 import importlib
-import os
 from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,14 +20,16 @@ from psygnal import Signal
 
 from napari_wsol.config import ExportConfig, FinetuneConfig, InferenceConfig
 from napari_wsol.errors import ImageError, UnknownNameError
+from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobRunner
 from napari_wsol.rounds import Canvas
-from napari_wsol.session_state import REFINED, SessionState
+from napari_wsol.session_models import ModelMaker
+from napari_wsol.session_slides import SlideState
+from napari_wsol.session_state import REFINED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Unpack
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -38,15 +38,13 @@ if TYPE_CHECKING:
     from napari_wsol.inference import Localization
     from napari_wsol.jobs import JobStatus, Report
     from napari_wsol.methods import Model
-    from napari_wsol.methods.card import Card
     from napari_wsol.rounds import Round
-    from napari_wsol.train_job import Training
 
 WORK = ("localize", "finetune")
 """Kinds of jobs whose answers are void once image or model change."""
 
 
-class Session(SessionState):
+class Session(SlideState, ModelMaker):
     """State of the work, and the verbs that change it.
 
     Args:
@@ -55,19 +53,15 @@ class Session(SessionState):
             core left for itself.
 
     Signals:
-        those of :class:`SessionState`, and
+        those of :class:`SlideState` and :class:`ModelMaker`, and
         exported: paths written.
         job_changed: a :class:`JobStatus`.
         finetune_step: a :class:`FinetuneStep`.
-        train_step: a :class:`TrainStep`.
-        train_evaluated: an :class:`Evaluation` of a training.
     """
 
     exported = Signal(object)
     job_changed = Signal(object)
     finetune_step = Signal(object)
-    train_step = Signal(object)
-    train_evaluated = Signal(object)
 
     def __init__(
         self, config: InferenceConfig | None = None, *, threads: int | None = None
@@ -111,10 +105,12 @@ class Session(SessionState):
 
         def work(report: Report) -> Slide:
             slide = open_slide(source, name=name, mpp=mpp, reader=reader, rgb=rgb)
+            slide.fingerprint()  # Asked for by the window, which must not wait for it.
             report.check()
             before, owned = self._slide, self._owns_slide
             self._slide, self._owns_slide = slide, slide is not source
             self._mpp = None
+            self._forget_slide()
             self._canvas = Canvas.over(slide.shape)
             self._scribbles = None
             self._forget_result()
@@ -148,58 +144,8 @@ class Session(SessionState):
             "Loading the model", work, kind="model", replaces=("model", *WORK)
         )
 
-    def import_model(
-        self,
-        path: str | Path,
-        name: str | None = None,
-        answers: Mapping[str, str] = MappingProxyType({}),
-    ) -> Future[Card]:
-        """Makes a model of the user's own from its authors' files; does not load it.
-
-        Args:
-            path: a checkpoint or its folder.
-            name: of the new model; from the file by default.
-            answers: to the questions of an :class:`UnansweredError`, by key.
-        """
-
-        def work(report: Report) -> Card:
-            from napari_wsol import zoo
-
-            report.check()
-            return zoo.import_model(Path(path), name=name, answers=answers)
-
-        return self._runner.submit("Importing", work, kind="import")
-
-    def train(
-        self, recipe: Path, data: Path, out: Path | None = None, **how: Unpack[Training]
-    ) -> Future[Card]:
-        """Trains a model from image-level labels; stopped, it leaves a checkpoint.
-
-        Args:
-            recipe: what and how, a TOML file.
-            data: folder that the recipe's paths start from.
-            out: parent of the new model's folder; the user's own models by default.
-            how: initial weights, seed, whether to resume: see :class:`Training`.
-        """
-
-        def work(report: Report) -> Card:
-            from napari_wsol.train_job import run_training
-
-            how.setdefault("device", self.config.device)
-            return run_training(
-                recipe,
-                data,
-                out,
-                how,
-                report=report,
-                step=self.train_step.emit,
-                evaluated=self.train_evaluated.emit,
-            )
-
-        return self._runner.submit("Training", work, kind="train")
-
     def set_mpp(self, mpp: float | None) -> None:
-        """Sets µm a level-0 pixel, where the person knows better than the file.
+        """Sets µm a level-0 pixel, where the person knows better; remembered.
 
         Raises:
             ImageError: not a length.
@@ -208,8 +154,12 @@ class Session(SessionState):
             raise ImageError(
                 f"{mpp:g} µm a pixel cannot be: microscopes give about 0.1 to 10."
             )
-        self._mpp = mpp
+        self._mpp, slide = mpp, self._slide
         self.mpp_changed.emit()
+        if slide is not None:
+            self._runner.submit(
+                "Remembering the pixel size", lambda _: remember(slide, mpp)
+            )
 
     def localize(
         self, methods: Sequence[str] | None = None, target: str | None = None
@@ -225,6 +175,8 @@ class Session(SessionState):
             from napari_wsol import inference
 
             slide, model = self._need_slide(), self._need_model()
+            if self.is_large:
+                return self._localize_slide(methods, target, report)
             result = inference.localize(
                 model,
                 slide,
@@ -237,9 +189,7 @@ class Session(SessionState):
                 check=report.check,
             )
             report.check()
-            self._keep(result)
-            self.localized.emit()
-            self.rounds_changed.emit()
+            self._present(result)
             return result
 
         return self._runner.submit(
@@ -281,20 +231,26 @@ class Session(SessionState):
         def work(report: Report) -> Round:
             from napari_wsol.refine import refine
 
-            done = refine(
-                self._need_slide(),
-                self._need_model(),
-                scribbles,
-                self._need_canvas(),
-                settings,
-                target=self._need_result().target,
-                index=self._rounds[-1].index + 1 if self._rounds else 1,
-                mpp=self.mpp,
-                config=self.config,
-                cache=self._cache,
-                report=report,
-                step=self.finetune_step.emit,
-            )
+            slide, model = self._need_slide(), self._need_model()
+            index = self._rounds[-1].index + 1 if self._rounds else 1
+            step = self.finetune_step.emit
+            if self.is_large:
+                done = self._refine_slide(settings, scribbles, index, report, step)
+            else:
+                done = refine(
+                    slide,
+                    model,
+                    scribbles,
+                    self._need_canvas(),
+                    settings,
+                    target=self._need_result().target,
+                    index=index,
+                    mpp=self.mpp,
+                    config=self.config,
+                    cache=self._cache,
+                    report=report,
+                    step=step,
+                )
             report.check()
             self._rounds = (*self._rounds, done)
             self._show(done)
@@ -393,8 +349,3 @@ class Session(SessionState):
     def _on_job(self, status: JobStatus) -> None:
         self._job = status
         self.job_changed.emit(status)
-
-
-def default_threads() -> int:
-    """Threads for torch beside a viewer: all cores but one."""
-    return max(1, (os.cpu_count() or 2) - 1)

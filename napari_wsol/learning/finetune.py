@@ -34,7 +34,7 @@ from napari_wsol.learning.losses import partial_cross_entropy
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelHead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
     from torch import Tensor
@@ -57,6 +57,9 @@ FLAT = 1e-3
 """Relative change of the loss below which the fit is finished."""
 
 STEPS_A_CALL = 5
+
+LEAST_STD = 1e-4
+"""A feature that is constant is not blown up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +164,13 @@ def count_places(points: Tensor) -> int:
 
 def new_head(features: Features) -> PixelHead:
     """An untrained pixel head for a model that has none: it says 0.5 everywhere."""
-    head = PixelHead([item.shape[1] for item in features.maps], standardize=True)
-    mean, std = _statistics(features)
+    channels = [int(item.shape[1]) for item in features.maps]
+    return untrained_head(channels, *statistics(features))
+
+
+def untrained_head(channels: Sequence[int], mean: Tensor, std: Tensor) -> PixelHead:
+    """The same, for features of which only these statistics, each (C,), are known."""
+    head = PixelHead(channels, standardize=True)
     head.standardize_to(mean, std)
     for parameter in head.conv4.parameters():
         torch.nn.init.zeros_(parameter)
@@ -183,10 +191,10 @@ def warm_up() -> None:
     optimizer.step(closure)
 
 
-def _statistics(features: Features) -> tuple[Tensor, Tensor]:
+def statistics(features: Features) -> tuple[Tensor, Tensor]:
     """(C,) mean and standard deviation over the cells of each map."""
     means = [item.float().mean((0, 2, 3)) for item in features.maps]
-    stds = [item.float().std((0, 2, 3)).clamp_min(1e-4) for item in features.maps]
+    stds = [item.float().std((0, 2, 3)).clamp_min(LEAST_STD) for item in features.maps]
     return torch.cat(means), torch.cat(stds)
 
 
@@ -211,13 +219,36 @@ def finetune(
     Yields:
         Progress; consume it to the end.
     """
-    config = config or FinetuneConfig()
     with torch.no_grad():
         read = head.hidden(features)
         x = sample_points(read, labelled.points)
+    yield from fit(head, x, labelled, head.statistics or statistics(read), config)
+
+
+def fit(
+    head: PixelHead,
+    x: Tensor,
+    labelled: Labelled,
+    spread: tuple[Tensor, Tensor],
+    config: FinetuneConfig | None = None,
+) -> Iterator[FinetuneStep]:
+    """Like :func:`finetune`, where only the features of labelled pixels are at hand.
+
+    Args:
+        head: changed in place, at the end.
+        x: (n, C) what its last layer reads at the labelled pixels.
+        labelled: where is what.
+        spread: (C,) mean and standard deviation of what it reads.
+        config: steps, prior.
+
+    Yields:
+        Progress; consume it to the end.
+    """
+    config = config or FinetuneConfig()
+    with torch.no_grad():
         weight, bias = head.affine()
         start = x @ weight.T + bias
-    shift, scale = head.statistics or _statistics(read)
+    shift, scale = spread
     x = (x - shift) / scale
     offset = start[:, FOREGROUND] - start[:, BACKGROUND]
     delta = torch.zeros(x.shape[1], requires_grad=True)
@@ -267,7 +298,12 @@ def _correct(
 
 def refined_copy(head: PixelHead | None, features: Features) -> PixelHead:
     """A head to refine on the CPU: a copy of the model's, or a new one."""
-    return new_head(features) if head is None else copy.deepcopy(head).cpu().eval()
+    return new_head(features) if head is None else copied(head)
+
+
+def copied(head: PixelHead) -> PixelHead:
+    """A copy on the CPU, in evaluation mode."""
+    return copy.deepcopy(head).cpu().eval()
 
 
 def foreground_map(head: PixelHead, features: Features) -> Tensor:

@@ -20,16 +20,21 @@ from typing import TYPE_CHECKING, ClassVar
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.cam import GapHead
 from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.map_pooling import MeanPooling
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
+    from napari_wsol.methods.map_pooling import MapPooling
 
 
 @register_head("adl")
 class AdlHead(GapHead):
     """Global average pooling, then a linear layer (``fc``)."""
+
+    def pooling(self) -> MapPooling:  # noqa: D102
+        return MeanPooling(self.fc.bias[self.first_row :], self.fc.in_features)
 
     def class_maps(self, features: Features) -> Tensor:
         """(N, K, h, w) class activation maps over the number of channels."""

@@ -109,6 +109,8 @@ class AttentionMil(HeadMethod):
     head: ClassVar[str] = "attention_mil"
     is_probability: ClassVar[bool] = False
     from_zero: ClassVar[bool] = True
+    for_all_classes: ClassVar[bool] = True
+    pools_tiles: ClassVar[bool] = True
     note: ClassVar[str] = (
         "Attention says which tiles the network looked at to classify the image, not "
         "which class a tile speaks for; it is the same for every class."

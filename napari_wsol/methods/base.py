@@ -46,6 +46,8 @@ class Method(ABC):
         slow: whether it takes so long that it is run only when asked for by name.
         from_zero: whether 0 of its score means "nothing": it is then divided by its
             maximum instead of min–max normalised, and a constant map stays visible.
+        for_all_classes: whether its map is the same for every class.
+        pools_tiles: whether it weighs the tiles of an image by their vectors.
         note: what a reader of its maps must know, a sentence; empty if nothing.
     """
 
@@ -56,6 +58,8 @@ class Method(ABC):
     reruns: ClassVar[bool] = False
     slow: ClassVar[bool] = False
     from_zero: ClassVar[bool] = False
+    for_all_classes: ClassVar[bool] = False
+    pools_tiles: ClassVar[bool] = False
     note: ClassVar[str] = ""
 
     def __init__(self, layer: str | None = None) -> None:
@@ -97,6 +101,15 @@ class Method(ABC):
             return features.strides[features.names.index(self.layer)]
         return features.strides[-1]
 
+    def reads_cells(self, model: Model) -> bool:
+        """Whether its map can be made tile by tile: a cell needs its surroundings only.
+
+        Args:
+            model: one that it is available for.
+        """
+        del model
+        return False
+
     @abstractmethod
     def unavailable(self, model: Model) -> str | None:
         """Why this model cannot be read out this way, in words; None if it can."""
@@ -125,6 +138,9 @@ class HeadMethod(Method):
 
     def stride(self, model: Model, features: Features) -> float:  # noqa: D102
         return features.strides[model.head(Head, self.head).map_index(features)]
+
+    def reads_cells(self, model: Model) -> bool:  # noqa: D102
+        return model.head(Head, self.head).reads_cells
 
     def unavailable(self, model: Model) -> str | None:  # noqa: D102
         if self.head in model.heads:

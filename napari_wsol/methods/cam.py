@@ -20,11 +20,13 @@ from torch import nn
 
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.map_pooling import MeanPooling
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
+    from napari_wsol.methods.map_pooling import MapPooling
 
 
 @register_head("cam")
@@ -37,6 +39,8 @@ class GapHead(Head):
         background: adds a row 0 for background that is no class (PixelCAM's code).
     """
 
+    reads_cells = True
+
     def __init__(
         self, channels: int, classes: int, *, background: bool = False
     ) -> None:
@@ -48,6 +52,10 @@ class GapHead(Head):
         """(N, K) image logits."""
         logits: Tensor = self.fc(features.last.mean((-2, -1)))
         return logits[:, self.first_row :]
+
+    def pooling(self) -> MapPooling:
+        """The average commutes with the linear layer."""
+        return MeanPooling(self.fc.bias[self.first_row :])
 
     def class_maps(self, features: Features) -> Tensor:
         """(N, K, h, w) class activation maps, without bias."""

@@ -39,6 +39,8 @@ class ConvHead(PoolingHead):
         background: adds a row 0 for background that is no class (PixelCAM's code).
     """
 
+    reads_cells = True
+
     def __init__(
         self, channels: int, classes: int, *, background: bool = False
     ) -> None:

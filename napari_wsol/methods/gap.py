@@ -16,14 +16,20 @@ from typing import TYPE_CHECKING, ClassVar
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.conv_heads import ConvHead
 from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.map_pooling import MeanPooling
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from napari_wsol.methods.map_pooling import MapPooling
 
 
 @register_head("gap")
 class MeanHead(ConvHead):
     """The mean of each class map."""
+
+    def pooling(self) -> MapPooling:  # noqa: D102
+        return MeanPooling()
 
     def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
         return maps.mean((-2, -1))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 from torch import nn
 
 from napari_wsol.errors import ConfigError, choices
+from napari_wsol.methods.map_pooling import pool_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Encoder, Features
+    from napari_wsol.methods.map_pooling import MapPooling
 
 
 class Head(nn.Module):
@@ -24,11 +26,14 @@ class Head(nn.Module):
         gives_pixels: whether ``forward`` gives (N, 2, h, w) logits of background and
             foreground instead.
         has_maps: whether ``class_maps`` gives anything; not where cells have no logit.
+        reads_cells: whether a value of ``class_maps`` depends on the features around
+            its cell alone, so that a slide can be read tile by tile.
     """
 
     classifies: ClassVar[bool] = True
     gives_pixels: ClassVar[bool] = False
     has_maps: bool = True
+    reads_cells: bool = False
 
     @classmethod
     def build(cls, encoder: Encoder, classes: int, **options: object) -> Self:
@@ -48,6 +53,26 @@ class Head(nn.Module):
     def class_maps(self, features: Features) -> Tensor:
         """(N, K, h, w) what the head's own map is made from, one a class."""
         raise NotImplementedError
+
+    def pooling(self) -> MapPooling | None:
+        """Image logits from the class maps of the cells of a slide, piece by piece.
+
+        Returns:
+            A new pooling; None where the maps of single cells do not say enough.
+        """
+        return None
+
+    def pool_maps(self, maps: Tensor) -> Tensor | None:
+        """Image logits from the class maps of all cells, where they say enough.
+
+        Args:
+            maps: (K, n) float32, those of n ≥ 1 cells of a slide, in any order.
+
+        Returns:
+            (K,) float64 logits; None where cells alone do not give them.
+        """
+        pooling = self.pooling()
+        return None if pooling is None else pool_pieces(pooling, lambda: [maps])
 
     def map_index(self, features: Features) -> int:
         """Which of the features' maps the class maps lie on; the deepest by default."""

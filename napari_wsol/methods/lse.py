@@ -23,9 +23,12 @@ from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.conv_heads import ConvHead
 from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.map_pooling import LogMeanExpPooling
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from napari_wsol.methods.map_pooling import MapPooling
 
 
 @register_head("lse")
@@ -49,6 +52,9 @@ class LseHead(ConvHead):
         if r <= 0:
             raise ConfigError(f"The sharpness r of LSE is positive, not {r}.")
         self.r = r
+
+    def pooling(self) -> MapPooling:  # noqa: D102
+        return LogMeanExpPooling(self.r)
 
     def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
         cells = maps.flatten(2)

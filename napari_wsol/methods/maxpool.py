@@ -17,14 +17,20 @@ from typing import TYPE_CHECKING, ClassVar
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.conv_heads import ConvHead
 from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.map_pooling import MaximumPooling
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from napari_wsol.methods.map_pooling import MapPooling
 
 
 @register_head("maxpool")
 class MaxHead(ConvHead):
     """The maximum of each class map."""
+
+    def pooling(self) -> MapPooling:  # noqa: D102
+        return MaximumPooling()
 
     def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
         return maps.amax((-2, -1))

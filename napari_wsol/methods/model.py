@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,6 +114,14 @@ class Model(nn.Module):
             self._encoder_sha = digest.hexdigest()
         return self._encoder_sha
 
+    def heads_fingerprint(self) -> str:
+        """sha256 of the heads' weights, which a few strokes may change."""
+        digest = hashlib.sha256()
+        for key, value in self.heads.state_dict().items():
+            digest.update(key.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def head(self, kind: type[_H], name: str) -> _H:
         """A head by name, typed.
 
@@ -128,6 +137,18 @@ class Model(nn.Module):
         if not isinstance(module, kind):
             raise TypeError(f"Head {name} is a {type(module).__name__}.")
         return module
+
+    def with_head(self, name: str, head: Head) -> Model:
+        """This model with another head; all else is shared, not copied.
+
+        Args:
+            name: of the head that is replaced or added.
+            head: on the model's device.
+        """
+        other = copy.copy(self)
+        other._modules = dict(self._modules)  # noqa: SLF001 - a copy shares the table
+        other.heads = nn.ModuleDict({**dict(self.heads.items()), name: head})
+        return other
 
     @property
     def classifier(self) -> Head | None:
@@ -156,7 +177,10 @@ class Model(nn.Module):
 
         One logit for two classes is that of the second.
         """
-        logits = self.image_logits(features).float()
+        return self.to_probabilities(self.image_logits(features).float())
+
+    def to_probabilities(self, logits: Tensor) -> Tensor:
+        """(N, K) probabilities of (N, K) image logits, or of one for two classes."""
         if logits.shape[1] == 1 and len(self.classes) == 2:
             positive = logits.sigmoid()
             return torch.cat([1 - positive, positive], dim=1)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
+    from napari_wsol.methods.map_pooling import MapPooling
     from napari_wsol.methods.model import Model
     from napari_wsol.methods.pcam_pools import Pool
 
@@ -88,6 +89,7 @@ class PcamHead(Head):
         self.pool = pool
         self.fc_drop = fc_drop
         self.has_maps = kind.widening == 1
+        self.reads_cells = self.has_maps and attention == "none"
         self.pools = nn.ModuleList([kind(channels, lse_gamma) for _ in range(classes)])
         self.attention_map = build_attention(attention, channels)
         width = channels * kind.widening
@@ -119,6 +121,13 @@ class PcamHead(Head):
             for index, (conv, x) in enumerate(self._classifiers(features))
         ]
         return torch.cat(logits, dim=1)
+
+    def pooling(self) -> MapPooling | None:
+        """None where the pooling needs the features, or there is attention."""
+        if self.fc_bn or not self.reads_cells:
+            return None
+        pool = cast("Pool", self.pools[0])
+        return pool.of_logits([cast("Pool", item) for item in self.pools])
 
     def no_maps(self) -> str:
         """Why there are no maps, in words."""

@@ -35,9 +35,18 @@ from torch import nn
 from torch.nn import functional
 
 from napari_wsol.errors import ConfigError, choices
+from napari_wsol.methods.map_pooling import (
+    LogMeanExpPooling,
+    MeanPooling,
+    ProbabilityPooling,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+    from napari_wsol.methods.map_pooling import MapPooling
 
 EPSILON = 1e-7
 """What the authors add to the sums that LINEAR and EXP divide by."""
@@ -66,9 +75,24 @@ class Pool(nn.Module):
         """(N, C · ``widening``), or (N, 1) image logits."""
         raise NotImplementedError
 
+    @classmethod
+    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling | None:
+        """The same pooling from the logits of cells, where the features add nothing.
+
+        Args:
+            pools: one a class, all of this kind.
+        """
+        del pools
+        return None
+
 
 class Average(Pool):
     """The mean."""
+
+    @classmethod
+    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling:  # noqa: D102
+        del pools
+        return MeanPooling()
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
         del logits
@@ -132,6 +156,11 @@ class AverageMaximumLogSumExp(Pool):
 class Probabilistic(Pool):
     """The mean weighted by the class's own probability (equations 3 and 4)."""
 
+    @classmethod
+    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling:  # noqa: D102
+        del pools
+        return ProbabilityPooling()
+
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
         # Softmax of the logarithm divides by the sum, and stays finite where every
         # probability is too small for float32: the authors' quotient is 0 / 0 there.
@@ -161,10 +190,19 @@ class LowerBoundedLogSumExp(Pool):
         super().__init__(channels, gamma)
         self.beta = nn.Parameter(torch.zeros(()))
 
+    @property
+    def sharpness(self) -> Tensor:
+        """γ + exp(β)."""
+        return self.gamma + self.beta.exp()
+
+    @classmethod
+    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling:  # noqa: D102
+        values = [p.sharpness for p in pools if isinstance(p, LowerBoundedLogSumExp)]
+        return LogMeanExpPooling(torch.stack(values))
+
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
         del x
-        sharpness = self.gamma + self.beta.exp().to(logits.dtype)
-        return _log_mean_exp(logits, sharpness)
+        return _log_mean_exp(logits, self.sharpness.to(logits.dtype))
 
 
 POOLS: dict[str, type[Pool]] = {

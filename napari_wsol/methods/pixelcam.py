@@ -71,6 +71,7 @@ class PixelHead(Head):
 
     classifies: ClassVar[bool] = False
     gives_pixels: ClassVar[bool] = True
+    reads_cells = True
 
     @classmethod
     def build(  # type: ignore[override]  # options by name, checked by build_head
@@ -225,6 +226,7 @@ class PixelCam(HeadMethod):
     title: ClassVar[str] = "PixelCAM"
     head: ClassVar[str] = "pixelcam"
     is_probability: ClassVar[bool] = True
+    for_all_classes: ClassVar[bool] = True
 
     def map(
         self,

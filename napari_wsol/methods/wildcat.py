@@ -15,6 +15,7 @@ are those of alpha = 0.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
@@ -23,11 +24,13 @@ from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.conv_heads import PoolingHead
 from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.ranked_pooling import RankedPooling
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
+    from napari_wsol.methods.map_pooling import MapPooling
 
 
 @register_head("wildcat")
@@ -68,6 +71,13 @@ class WildcatHead(PoolingHead):
         self.kmax, self.kmin, self.alpha = kmax, kmin, alpha
         rows = (classes + self.first_row) * modalities
         self.to_modalities = nn.Conv2d(channels, rows, 1)
+
+    reads_cells = True
+
+    def pooling(self) -> MapPooling:  # noqa: D102
+        return RankedPooling(
+            partial(_cells, self.kmax), partial(_cells, self.kmin), self.alpha
+        )
 
     def class_maps(self, features: Features) -> Tensor:
         """(N, K, h, w) the mean of each class's modalities."""

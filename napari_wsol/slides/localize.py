@@ -1,0 +1,383 @@
+"""A slide, a model and some methods: the work from the first look to the result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from napari_wsol.encoders import TileEncoder
+from napari_wsol.encoding import geometry
+from napari_wsol.export.files import stem_of
+from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.inference import Localization, check_methods
+from napari_wsol.methods import get_method
+from napari_wsol.slides.coarse import first_look
+from napari_wsol.slides.config import SlideConfig
+from napari_wsol.slides.heatmap_store import HeatmapStore
+from napari_wsol.slides.live import LiveMap, LogArray
+from napari_wsol.slides.plan import plan_slide
+from napari_wsol.slides.readouts import CLASSIFIER, VECTORS, planes_of, unpack
+from napari_wsol.slides.run import SlideRun, Store
+from napari_wsol.slides.tile_log import TileLog
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.methods import Model
+    from napari_wsol.slides.plan import Bools, SlidePlan
+    from napari_wsol.slides.readouts import Plane
+    from napari_wsol.slides.run import TileDone
+
+LARGE_PIXELS = 12_000_000
+"""Of the network's input: above, an image is read tile by tile and never held whole."""
+
+
+def is_large(slide: Slide, model: Model, mpp: float | None = None) -> bool:
+    """Whether an image is read as a slide: tile by tile, with its maps on the disk."""
+    if model.preprocessing.size is not None:
+        return False
+    rows, columns = geometry(slide, model, mpp).shape
+    return rows * columns > LARGE_PIXELS
+
+
+def _keep_nothing(plan: SlidePlan) -> Keeper | None:
+    del plan
+    return None
+
+
+class Keeper(Store, Protocol):
+    """Keeps features, and says what became of them."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a person must know: that a disk is full, a sentence each."""
+        ...
+
+
+Keep = Callable[["SlidePlan"], "Keeper | None"]
+"""Opens what keeps the features of a plan's tiles."""
+
+
+class SlideWork:
+    """Everything about one slide, one model and some methods.
+
+    What is finished stays in ``folder``; made again with the same arguments, the work
+    goes on where it stopped.
+
+    Args:
+        slide: the slide.
+        model: from :func:`napari_wsol.load_model`, on its device.
+        methods: names; those that the model was made for by default.
+        target: class to localize; the most probable by default.
+        mpp: µm a level-0 pixel, where the person knows better than the file.
+        tissue: (h, w) bool over the whole slide: where to look; found without.
+        config: how the slide is cut and read.
+        folder: of the log; made if it is not there.
+        plan: the tiles, where they were planned before; ``tissue`` is not asked then.
+        keep: opens what keeps the features of a plan's tiles; none are kept without.
+        check: called often; raises to stop.
+
+    Attributes:
+        plan: the tiles.
+        planes: what is kept of each.
+        log: the finished ones.
+        run: the loop over the others.
+        live: the maps as they arrive, by method, of the class ``shown``.
+        shown: name of the class that ``live`` shows.
+        first: the first look, once there was one.
+
+    Raises:
+        MethodUnavailableError: a method needs the whole image at once.
+        UnknownNameError: no such method or class.
+        ExportError: the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        slide: Slide,
+        model: Model,
+        methods: Sequence[str] | None = None,
+        target: str | None = None,
+        *,
+        mpp: float | None = None,
+        tissue: Bools | None = None,
+        config: SlideConfig | None = None,
+        folder: Path,
+        plan: SlidePlan | None = None,
+        keep: Keep = _keep_nothing,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.slide, self.model, self.target = slide, model, target
+        self.methods = check_methods(model, methods)
+        self.mpp, self.folder = mpp or slide.mpp, folder
+        self._check = check
+        chosen = None if target is None else model.class_index(target)
+        config = config or SlideConfig()
+        self.planes = planes_of(model, self.methods, chosen)
+        self.plan = plan or plan_slide(slide, model, config, mpp=mpp, tissue=tissue)
+        self.key = self._identify()
+        folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
+        self.log = TileLog(folder / f"{name[:16]}.tiles", len(self.plan.grid), self.key)
+        self._kept = keep(self.plan)
+        self.run = SlideRun(
+            slide,
+            model,
+            self.plan,
+            self.planes,
+            log=self.log,
+            config=config,
+            target=chosen,
+            store=self._kept,
+            check=check,
+        )
+        self.shown = target or model.classes[0]
+        self.live: dict[str, LiveMap] = {}
+        self.first: Localization | None = None
+        self._beneath: dict[str, npt.NDArray[np.float32]] = {}
+        self._stores: dict[str, HeatmapStore] = {}
+
+    def _identify(self) -> dict[str, object]:
+        """What the finished tiles depend on, and nothing else."""
+        grid, seen = self.plan.grid, self.plan.seen
+        return {
+            "slide": self.slide.fingerprint(),
+            "encoder": self.model.encoder_fingerprint(),
+            "heads": self.model.heads_fingerprint(),
+            "preprocessing": repr(self.model.preprocessing),
+            "planes": [
+                [item.name, item.channels, item.stride, item.dtype]
+                for item in self.planes
+            ],
+            "target": self.target,
+            "downsample": [round(item, 9) for item in seen.downsample],
+            "origin": list(seen.origin),
+            "shape": list(seen.shape),
+            "core": grid.core,
+            "halo": grid.halo,
+        }
+
+    @property
+    def count(self) -> int:
+        """Tiles in all."""
+        return self.plan.count
+
+    @property
+    def done(self) -> int:
+        """Tiles that are finished, of those that are wanted."""
+        return int(np.count_nonzero(self.plan.wanted.reshape(-1)[self.log.done]))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all tiles are."""
+        return self.done == self.count
+
+    def look(self) -> Localization:
+        """The whole slide at low resolution, in seconds; chooses what ``live`` shows.
+
+        Raises:
+            UnreadableImageError: the file is damaged there.
+        """
+        self.first = first_look(
+            self.slide,
+            self.model,
+            self.methods,
+            self.target,
+            mpp=self.mpp,
+            check=self._check,
+        )
+        self.show(self.first.target)
+        return self.first
+
+    def show(self, target: str) -> None:
+        """Makes ``live`` show a class, with all tiles that are finished."""
+        self.shown, self._beneath = target, {}
+        self.live = {
+            plane.name: LiveMap(self.plan, plane, self._channel(plane))
+            for plane in self.planes
+            if plane.name not in (CLASSIFIER, VECTORS)
+        }
+        for number in self.log.done:
+            self._check()
+            index = int(number)
+            tile = self.plan.grid[index]
+            found = unpack(self.log.read(index), self.planes, tile)
+            for name, live in self.live.items():
+                if found:
+                    live.put(tile, found[name])
+
+    def _channel(self, plane: Plane) -> int:
+        if plane.channels == 1:
+            return 0
+        return self.model.class_index(self.shown)
+
+    def tiles(self, folder: Path | None = None) -> Generator[TileDone]:
+        """Encodes what is missing, and yields each tile once it is kept.
+
+        Args:
+            folder: where to write the maps as OME-Zarr while tiles come; see
+                :meth:`finish`.
+
+        Raises:
+            ExportError: what is finished cannot be kept.
+            UnreadableImageError: no part of the slide can be read.
+        """
+        if not self.live:
+            self.show(self.shown)
+        if folder is not None:
+            self._open_stores(folder)
+        try:
+            for item in self.run.tiles():
+                for name, live in self.live.items():
+                    if item.maps:
+                        live.put(item.tile, item.maps[name])
+                for store in self._stores.values():
+                    store.add(item.tile.index)
+                yield item
+        except BaseException:
+            self.close()
+            raise
+        self.log.sync()
+
+    def _open_stores(self, folder: Path) -> None:
+        for plane in self.planes:
+            if plane.name not in (CLASSIFIER, VECTORS, *self._stores):
+                self._stores[plane.name] = HeatmapStore(
+                    folder / f"{self.stem(plane.name)}_heatmap.zarr",
+                    self.plan,
+                    self.planes,
+                    plane,
+                    log=self.log,
+                    mpp=self.mpp,
+                    facts=self._facts(plane),
+                )
+
+    def stem(self, method: str) -> str:
+        """How the names of a method's files begin."""
+        return stem_of(self.slide.name, method, self.target or "all")
+
+    def _facts(self, plane: Plane) -> dict[str, object]:
+        names = self.model.classes if plane.channels > 1 else [self.target or ""]
+        return {
+            "method": plane.name,
+            "classes": list(names),
+            "is_probability": get_method(plane.name).is_probability,
+            "image": self.slide.name,
+            "made_from": self.key,
+        }
+
+    def finish(self, folder: Path) -> dict[str, Path]:
+        """Writes the maps as OME-Zarr; by name of the method, where each is.
+
+        Raises:
+            ExportError: they cannot be written, or are there already.
+        """
+        self._open_stores(folder)
+        return {name: store.finish() for name, store in self._stores.items()}
+
+    def result(self) -> Localization:
+        """Scores and maps as far as they are finished.
+
+        The scores are those of the first look until all tiles are there.
+        """
+        scores = dict(self.first.scores) if self.first is not None else {}
+        heatmaps = {name: self.heatmap(name) for name in self.live}
+        return Localization(scores, self.shown, heatmaps, self.notes)
+
+    def close(self) -> None:
+        """Stops writing; what is finished stays."""
+        for store in self._stores.values():
+            store.close()
+        self._stores = {}
+
+    def full(self, method: str) -> LogArray:
+        """A method's map at full resolution, read where it is looked at."""
+        plane = next(item for item in self.planes if item.name == method)
+        channel = self._channel(plane)
+        return LogArray(self.plan, self.planes, plane, channel, log=self.log)
+
+    def heatmap(self, method: str) -> Heatmap:
+        """A method's map as far as it is finished.
+
+        Tiles that are not yet show the first look, if there was one; what was left out
+        is 0. Scores are brought to [0, 1] over the finished part of the slide.
+        """
+        live, read_out = self.live[method], get_method(method)
+        low, high = live.low, live.high
+        if not np.isfinite(low):
+            low, high = 0.0, 1.0
+        values = live.values
+        if not read_out.is_probability:
+            floor = 0.0 if read_out.from_zero else low
+            values = (values - floor) / (high - floor) if high > floor else values * 0
+        stride = float(live.plane.stride * live.step)
+        scale, translate = self.plan.seen.place((stride, stride))
+        values = np.where(np.isfinite(values), values, self._under(method))
+        return Heatmap(
+            values=np.clip(values, 0.0, 1.0).astype(np.float32),
+            scale=scale,
+            translate=translate,
+            image_shape=self.slide.shape,
+            method=method,
+            target=self.shown,
+            is_probability=read_out.is_probability,
+            raw_range=(low, high),
+            notes=(read_out.note,) if read_out.note else (),
+        )
+
+    def _under(self, method: str) -> npt.NDArray[np.float32] | float:
+        """What is shown where no tile is finished."""
+        first = self.first
+        if first is None or first.target != self.shown or self.is_finished:
+            return 0.0
+        if method not in self._beneath:
+            live, coarse = self.live[method], first.heatmaps[method]
+            stride = live.plane.stride * live.step
+            (down_y, down_x), (top, left) = (
+                self.plan.seen.downsample,
+                self.plan.seen.origin,
+            )
+            rows, columns = live.values.shape
+            values = coarse.crop(
+                (top * down_y, left * down_x),
+                (rows * stride * down_y, columns * stride * down_x),
+                (rows, columns),
+            )
+            cells = self.plan.grid.core // stride
+            wanted = self.plan.wanted.repeat(cells, 0).repeat(cells, 1)
+            self._beneath[method] = values * wanted[:rows, :columns]
+        return self._beneath[method]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of the result, a sentence each."""
+        found = [*self.slide.notes, *self.plan.notes, *self.run.notes]
+        if self._kept is not None:
+            found.extend(self._kept.notes)
+        if not self.is_finished:
+            rest = "; the others show the first look" if self.first else ""
+            found.append(f"{self.done} of {self.count} tiles are finished{rest}.")
+        elif self.count < len(self.plan.grid):
+            found.append(
+                f"{len(self.plan.grid) - self.count} of {len(self.plan.grid)} tiles "
+                "show no tissue and were left out."
+            )
+        if self.run.damaged:
+            found.append(
+                f"{self.run.damaged} tiles could not be read: the file is damaged "
+                "there."
+            )
+        return tuple(dict.fromkeys(found))
+
+
+def uses_tiles(model: Model) -> bool:
+    """Whether a model pools tiles (attention MIL), whose maps come at the end."""
+    return isinstance(model.encoder, TileEncoder)

@@ -1,0 +1,155 @@
+"""Which tiles of a slide the network sees, and at which size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_wsol.encoders import TileEncoder
+from napari_wsol.encoding import geometry
+from napari_wsol.errors import MethodUnavailableError
+from napari_wsol.images.tiling import TileGrid
+from napari_wsol.images.tissue import tissue_mask
+from napari_wsol.slides.cover import covered
+
+if TYPE_CHECKING:
+    from napari_wsol.encoding import Geometry
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.methods import Model
+    from napari_wsol.slides.config import SlideConfig
+
+Bools = npt.NDArray[np.bool_]
+
+MARGIN_CELLS = 2
+"""Cells around a core whose features are kept: a map that is moved onto the nominal
+grid, or brought from a coarser tap, reads its neighbours."""
+_MASK_CELLS = 8
+"""Cells of the tissue mask along a tile, as far as the mask is that fine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlidePlan:
+    """How a slide is cut for a network.
+
+    Attributes:
+        seen: at which size the network sees it.
+        grid: tiles, in pixels of the network's input; made when asked for.
+        wanted: (rows, columns) bool: the tiles to encode.
+        margin: network pixels around a core whose features are kept.
+        tissue: (h, w) bool over the whole slide, at any resolution; None where all of
+            it counts.
+        notes: what had to be assumed, and what the cut costs, a sentence each.
+    """
+
+    seen: Geometry
+    grid: TileGrid
+    wanted: Bools
+    margin: int
+    tissue: Bools | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many tiles are wanted."""
+        return int(np.count_nonzero(self.wanted))
+
+    def level0(self, index: int) -> tuple[float, float, float, float]:
+        """Top, left, height and width of a tile's core in level-0 pixels."""
+        tile, (down_y, down_x) = self.grid[index], self.seen.downsample
+        return (
+            (tile.y + self.seen.origin[0]) * down_y,
+            (tile.x + self.seen.origin[1]) * down_x,
+            tile.height * down_y,
+            tile.width * down_x,
+        )
+
+    def tiles_of(
+        self, top: float, left: float, bottom: float, right: float
+    ) -> tuple[float, float, float, float]:
+        """A level-0 rectangle in units of tiles: top, left, bottom, right."""
+        core, (down_y, down_x) = self.grid.core, self.seen.downsample
+        origin_y, origin_x = self.seen.origin
+        return (
+            (top / down_y - origin_y) / core,
+            (left / down_x - origin_x) / core,
+            (bottom / down_y - origin_y) / core,
+            (right / down_x - origin_x) / core,
+        )
+
+
+def plan_slide(
+    slide: Slide,
+    model: Model,
+    config: SlideConfig,
+    *,
+    mpp: float | None = None,
+    tissue: Bools | None = None,
+) -> SlidePlan:
+    """Cuts a slide for a model.
+
+    Args:
+        slide: the slide.
+        model: from :func:`napari_wsol.load_model`.
+        config: how.
+        mpp: µm a level-0 pixel, where the person knows better than the file.
+        tissue: (h, w) bool over the whole slide at any resolution: where to look;
+            found by :func:`~napari_wsol.images.tissue.tissue_mask` without.
+
+    Raises:
+        MethodUnavailableError: the model looks at whole images of one size only.
+        UnreadableImageError: the file is damaged.
+    """
+    if model.preprocessing.size is not None:
+        raise MethodUnavailableError(
+            "This model sees every image at one size, "
+            f"{model.preprocessing.size} pixels, so it cannot read a slide tile by "
+            "tile. Localize a part of the slide, or choose another model."
+        )
+    seen = geometry(slide, model, mpp)
+    encoder = model.encoder
+    if isinstance(encoder, TileEncoder):
+        halo, margin = 0, 0
+    else:
+        margin = MARGIN_CELLS * encoder.stride
+        halo = encoder.halo if config.halo is None else config.halo
+        halo += margin
+    grid = TileGrid(seen.shape, core=config.core, halo=halo, stride=encoder.stride)
+    notes = [seen.note] if seen.note else []
+    if halo - margin < encoder.halo and not isinstance(encoder, TileEncoder):
+        notes.append(
+            f"Tiles saw {halo - margin} pixels around them instead of {encoder.halo}: "
+            "faster, but the maps are less exact at the borders of tiles."
+        )
+    wanted = np.ones((grid.rows, grid.columns), np.bool_)
+    if tissue is None and config.tissue_only:
+        tissue = tissue_mask(slide, _mask_step(slide, grid, seen))
+    if tissue is not None:
+        wanted = _touched(tissue, slide.shape, grid, seen)
+    return SlidePlan(
+        seen=seen,
+        grid=grid,
+        wanted=wanted,
+        margin=margin,
+        tissue=tissue,
+        notes=tuple(notes),
+    )
+
+
+def _mask_step(slide: Slide, grid: TileGrid, seen: Geometry) -> float:
+    """Level-0 pixels a cell of the tissue mask."""
+    tile = grid.core * min(seen.downsample)
+    return max(1.0, tile / _MASK_CELLS, max(slide.shape) / 4096)
+
+
+def _touched(
+    tissue: Bools, shape: tuple[int, int], grid: TileGrid, seen: Geometry
+) -> Bools:
+    """(rows, columns) bool: the tiles whose core holds a cell of the mask."""
+    rows, columns = (
+        seen.edges(axis, 0, grid.core, count) * tissue.shape[axis] / shape[axis]
+        for axis, count in enumerate((grid.rows, grid.columns))
+    )
+    return covered(tissue, rows, columns)

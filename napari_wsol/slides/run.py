@@ -1,0 +1,281 @@
+"""The loop: windows in, maps of every method out, each finished tile kept at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+
+from napari_wsol.encoders import Features
+from napari_wsol.encoding import interruptible, to_network
+from napari_wsol.errors import UnreadableImageError
+from napari_wsol.methods import evaluating
+from napari_wsol.slides.order import TileQueue
+from napari_wsol.slides.readouts import cut_core, read_planes
+from napari_wsol.slides.windows import Window, read_ahead, read_window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from napari_wsol.images.slide import Rgb, Slide
+    from napari_wsol.images.tiling import Tile
+    from napari_wsol.methods import Model
+    from napari_wsol.slides.config import SlideConfig
+    from napari_wsol.slides.plan import SlidePlan
+    from napari_wsol.slides.readouts import Plane
+    from napari_wsol.slides.tile_log import TileLog
+
+MAX_BATCH = 64
+
+
+class Store(Protocol):
+    """Where the features of tiles are kept between runs."""
+
+    def __contains__(self, index: int) -> bool:
+        """Whether a tile's features are there."""
+        ...
+
+    def get(self, index: int) -> Features | None:
+        """The features of a tile's core with its margin, (1, C, h, w); or None."""
+        ...
+
+    def put(self, index: int, features: Features) -> None:
+        """Keeps them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TileDone:
+    """A finished tile.
+
+    Attributes:
+        tile: which.
+        maps: by name of the plane, (channels, rows, columns); empty where the slide is
+            damaged.
+        was_kept: whether its features came from the store.
+    """
+
+    tile: Tile
+    maps: Mapping[str, npt.NDArray[np.generic]]
+    was_kept: bool = False
+
+
+class SlideRun:
+    """One pass over the tiles of a slide that are not finished yet.
+
+    Every batch is encoded once and read by all methods. The next windows are read on
+    threads meanwhile. A tile is in the log before it is yielded: closed or killed at
+    any moment, the next run goes on from there and gives the same values.
+
+    Args:
+        slide: the slide.
+        model: on its device.
+        plan: its tiles.
+        planes: what is kept of each.
+        log: the finished tiles.
+        config: batch and threads.
+        target: index of the class to localize; None for all.
+        store: keeps features; none are kept without.
+        check: called often; raises to stop.
+
+    Attributes:
+        queue: what waits; look_at() changes the order while it runs.
+        notes: what went another way than planned, a sentence each.
+        damaged: how many tiles could not be read.
+        encoded: how many tiles went through the network.
+    """
+
+    def __init__(
+        self,
+        slide: Slide,
+        model: Model,
+        plan: SlidePlan,
+        planes: Sequence[Plane],
+        *,
+        log: TileLog,
+        config: SlideConfig,
+        target: int | None = None,
+        store: Store | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.queue = TileQueue(plan.wanted, log.done)
+        self.notes: list[str] = []
+        self.damaged = self.encoded = 0
+        self._slide, self._model, self._plan = slide, model, plan
+        self._planes, self._log, self._config = tuple(planes), log, config
+        self._target, self._store, self._check = target, store, check
+        self._batch = config.batch or (1 if model.device.type == "cpu" else 4)
+        self._may_grow = config.batch is None and model.device.type != "cpu"
+
+    def tiles(self) -> Iterator[TileDone]:
+        """Encodes what waits, and yields each tile when it is kept.
+
+        Raises:
+            ExportError: the log cannot be written.
+            UnreadableImageError: no tile at all could be read.
+        """
+        windows = read_ahead(
+            self._slide,
+            self._plan,
+            self.queue,
+            readers=self._config.readers,
+            ahead=max(self._config.ahead, self._batch + 1),
+            is_kept=self._is_kept,
+        )
+        try:
+            for batch in self._batches(windows):
+                # Not around the loop: whoever consumes this is no part of it.
+                with (
+                    evaluating(self._model),
+                    torch.inference_mode(),
+                    interruptible(self._model.encoder, self._check),
+                ):
+                    done = self._finish(batch)
+                yield from done
+        finally:
+            windows.close()  # type: ignore[attr-defined]
+        if self.damaged and not self.encoded and self.damaged == len(self._log):
+            raise UnreadableImageError(
+                f"No part of “{self._slide.name}” could be read: the file is damaged. "
+                "Copy or download it again."
+            )
+
+    def _is_kept(self, index: int) -> bool:
+        return self._store is not None and index in self._store
+
+    def _batches(self, windows: Iterator[Window]) -> Iterator[list[Window]]:
+        """Neighbours in the queue with windows of one size; others alone."""
+        group: list[Window] = []
+        for window in windows:
+            if group and not _shape(group[0]) == _shape(window) is not None:
+                yield group
+                group = []
+            group.append(window)
+            if len(group) >= self._batch:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _finish(self, group: list[Window]) -> list[TileDone]:
+        """Encodes, reads out and keeps windows of one size."""
+        self._check()
+        pixels = [item.pixels for item in group if item.pixels is not None]
+        if not pixels:
+            return [self._without_pixels(item) for item in group]
+        features = self._encode(pixels)
+        done = self._read(features, [item.tile for item in group])
+        self._keep(done)
+        if self._store is not None:
+            # Only now: a tile that is not in the log is read from its pixels again, so
+            # that a run that was killed here ends with the same values.
+            for at, item in enumerate(group):
+                self._store.put(item.tile.index, self._around(features, item.tile, at))
+        return done
+
+    def _keep(self, done: list[TileDone]) -> None:
+        for item in done:
+            self._log.append(item.tile.index, item.maps.values())
+
+    def _read(self, features: Features, tiles: list[Tile]) -> list[TileDone]:
+        """The maps of windows that were just encoded."""
+        values = read_planes(self._model, self._planes, features, target=self._target)
+        return [
+            TileDone(tile, cut_core(values, self._planes, tile, at))
+            for at, tile in enumerate(tiles)
+        ]
+
+    def _without_pixels(self, window: Window) -> TileDone:
+        """A tile that is damaged, or whose features are kept."""
+        tile = window.tile
+        if window.is_damaged:
+            self.damaged += 1
+            done = TileDone(tile, {})
+            self._keep([done])
+            return done
+        kept = self._store.get(tile.index) if self._store is not None else None
+        if kept is None:  # the store has dropped it meanwhile
+            pixels = read_window(self._slide, self._plan, tile)
+            return self._finish([Window(tile, pixels)])[0]
+        kept = kept.to(self._model.device)
+        values = read_planes(self._model, self._planes, kept, target=self._target)
+        top, left, _, _ = around(tile, self._plan)
+        origin = (tile.window_y + top, tile.window_x + left)
+        cores = cut_core(values, self._planes, tile, origin=origin)
+        done = TileDone(tile, cores, was_kept=True)
+        self._keep([done])
+        return done
+
+    def _encode(self, windows: list[Rgb]) -> Features:
+        """The features of windows of one size, split where memory does not suffice."""
+        try:
+            x = to_network(np.stack(windows), self._model)
+            half = self._model.device.type == "cuda"
+            if half:  # the layout that its 16-bit units read
+                x = x.contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cuda", torch.bfloat16, enabled=half):
+                features: Features = self._model.encoder(x)
+        except torch.OutOfMemoryError:
+            return self._encode_less(windows)
+        self.encoded += len(windows)
+        if self._may_grow and len(windows) == self._batch < MAX_BATCH:
+            self._batch *= 2
+        return features
+
+    def _encode_less(self, windows: list[Rgb]) -> Features:
+        self._may_grow = False
+        torch.cuda.empty_cache()
+        if len(windows) > 1:
+            self._batch = max(1, len(windows) // 2)
+            parts = [
+                self._encode(windows[at : at + self._batch])
+                for at in range(0, len(windows), self._batch)
+            ]
+            return joined(parts)
+        self._model.to("cpu")
+        self.notes.append(
+            "The graphics card has not enough memory for one tile, so the processor "
+            "did the work: slower, with the same result. A smaller core needs less."
+        )
+        self._batch = 1
+        return self._encode(windows)
+
+    def _around(self, features: Features, tile: Tile, at: int) -> Features:
+        """The features of a tile's core with the margin that maps read beyond it."""
+        top, left, height, width = around(tile, self._plan)
+        maps = tuple(
+            values[
+                at : at + 1,
+                :,
+                top // stride : -(-(top + height) // stride),
+                left // stride : -(-(left + width) // stride),
+            ]
+            for values, stride in zip(features.maps, features.strides, strict=True)
+        )
+        return Features(maps, features.strides, features.offsets, features.names)
+
+
+def around(tile: Tile, plan: SlidePlan) -> tuple[int, int, int, int]:
+    """Top, left, height and width, in its window, of a core with its margin."""
+    top = max(0, tile.y - tile.window_y - plan.margin)
+    left = max(0, tile.x - tile.window_x - plan.margin)
+    bottom = min(tile.window_height, tile.y - tile.window_y + tile.height + plan.margin)
+    right = min(tile.window_width, tile.x - tile.window_x + tile.width + plan.margin)
+    return top, left, bottom - top, right - left
+
+
+def joined(parts: Sequence[Features]) -> Features:
+    """Batches as one."""
+    first = parts[0]
+    maps = tuple(
+        torch.cat(items) for items in zip(*(p.maps for p in parts), strict=True)
+    )
+    return Features(maps, first.strides, first.offsets, first.names)
+
+
+def _shape(window: Window) -> tuple[int, ...] | None:
+    return None if window.pixels is None else window.pixels.shape

@@ -1,0 +1,159 @@
+"""Attention over the tiles of a slide is that over the image, however many."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+
+from napari_wsol.encoding import Geometry
+from napari_wsol.images.tiling import TileGrid
+from napari_wsol.inference import localize
+from napari_wsol.methods import Model, ModelSpec
+from napari_wsol.slides import Plane, SlidePlan, TileLog
+from napari_wsol.slides.attention import slide_attention
+from napari_wsol.slides.readouts import VECTORS
+
+from .conftest import Job
+
+
+def model_with(*, gated=False, binary=False):
+    torch.manual_seed(0)
+    model = Model(
+        ModelSpec(
+            encoder="mobilenet_v2",
+            classes=("benign", "malignant"),
+            heads=("attention_mil",),
+            taps=("features.3",),
+            tile=32,
+            options={"attention_mil": {"gated": gated, "binary": binary}},
+        )
+    ).eval()
+    with torch.no_grad():
+        for value in model.heads["attention_mil"].parameters():
+            value.mul_(60.0)  # attention that differs from tile to tile
+    return model
+
+
+@pytest.fixture
+def image():
+    """(210, 330, 3): noise whose brightness changes from tile to tile."""
+    rng = np.random.default_rng(2)
+    light = np.kron(rng.integers(0, 200, (7, 11)), np.ones((32, 32), int))[:210, :330]
+    noise = rng.integers(0, 55, (210, 330, 3))
+    return (light[..., None] + noise).astype(np.uint8)
+
+
+def attention_of(job, model):
+    return slide_attention(model, job.plan, job.planes, job.log, job.slide.shape)
+
+
+@pytest.mark.parametrize("how", [{}, {"gated": True}, {"binary": True}])
+def test_attention_and_scores_are_those_of_the_whole_image(image, tmp_path, how):
+    model = model_with(**how)
+    tiled = Job(image, model, tmp_path, methods=["attention_mil"], core=96)
+    list(tiled.run.tiles())
+    found = attention_of(tiled, model)
+    expected = localize(model, image, ["attention_mil"])
+    heatmap = expected.heatmaps["attention_mil"].values
+    assert found.attention.shape == heatmap.shape
+    assert np.abs(found.attention - heatmap).max() < 1e-4
+    assert heatmap.std() > 0.05  # not the same everywhere
+    assert found.scores.probabilities == pytest.approx(expected.scores, abs=1e-4)
+    assert found.scores.cells == heatmap.size
+
+
+def test_killed_and_resumed_gives_the_same_bits(image, tmp_path):
+    model = model_with()
+    once = Job(image, model, tmp_path, methods=["attention_mil"], core=64)
+    list(once.run.tiles())
+    folder = tmp_path / "again"
+    folder.mkdir()
+    first = Job(image, model, folder, methods=["attention_mil"], core=64)
+    first.run.queue.look_at((2.0, 3.0, 3.0, 4.0))  # another order
+    running = first.run.tiles()
+    for _ in range(5):
+        next(running)
+    running.close()
+    first.log.close()
+    second = Job(image, model, folder, methods=["attention_mil"], core=64)
+    list(second.run.tiles())
+    whole, resumed = attention_of(once, model), attention_of(second, model)
+    assert whole.scores == resumed.scores
+    assert np.array_equal(whole.instances, resumed.instances)
+
+
+def test_tiles_on_glass_are_not_in_the_bag(section, tmp_path):
+    model = model_with()
+    tiled = Job(
+        section, model, tmp_path, methods=["attention_mil"], core=64, tissue_only=True
+    )
+    list(tiled.run.tiles())
+    found = attention_of(tiled, model)
+    in_bag = np.isfinite(found.instances)
+    assert in_bag[3:14, 3:13].all()  # tissue
+    assert not in_bag[:, 18:].any()  # glass
+    assert not found.attention[~in_bag].any()
+    assert found.attention.max() == 1
+    assert found.scores.cells == in_bag.sum()
+
+
+def lots_of_vectors(folder, side, channels=32):
+    """A log of side × side tiles with 16 vectors each; and the vectors."""
+    shape = (side * 4 * 8, side * 4 * 8)
+    grid = TileGrid(shape, core=32, halo=0, stride=8)
+    plan = SlidePlan(
+        seen=Geometry((1.0, 1.0), shape),
+        grid=grid,
+        wanted=np.ones((side, side), np.bool_),
+        margin=0,
+    )
+    planes = (Plane(VECTORS, channels, 8),)
+    log = TileLog(folder / f"{side}.tiles", len(grid), {"side": side})
+    rng = np.random.default_rng(side)
+    vectors = np.empty((channels, side * 4, side * 4), np.float32)
+    for index in rng.permutation(len(grid)):
+        row, column = divmod(int(index), side)
+        values = rng.normal(size=(channels, 4, 4)).astype(np.float32)
+        log.append(int(index), [values])
+        vectors[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = values
+    return plan, planes, log, vectors
+
+
+def head_model(channels=32):
+    """Only its head is asked for here; the encoder is that of the other tests."""
+    from napari_wsol.methods.attention_mil import AttentionMilHead
+
+    model = model_with()
+    torch.manual_seed(1)
+    model.heads["attention_mil"] = AttentionMilHead(channels, 2).eval()
+    return model
+
+
+def test_two_passes_are_the_softmax_over_all(tmp_path):
+    from napari_wsol.encoders import Features
+
+    model = head_model()
+    plan, planes, log, vectors = lots_of_vectors(tmp_path, 20)  # two pieces
+    found = slide_attention(model, plan, planes, log, plan.seen.shape)
+    features = Features((torch.from_numpy(vectors)[None],), (8.0,), (3.5,))
+    with torch.inference_mode():
+        expected = model.heads["attention_mil"](features)[0]
+        scores = model.heads["attention_mil"].scores(features)[0].numpy()
+    assert np.allclose(found.scores.logits, expected.numpy(), atol=1e-6)
+    assert np.allclose(found.instances, scores, atol=1e-6)
+    assert found.scores.cells == 6400
+
+
+def test_memory_does_not_depend_on_the_number_of_tiles(tmp_path):
+    model, peaks = head_model(), []
+    for side in (30, 60):
+        plan, planes, log, vectors = lots_of_vectors(tmp_path, side)
+        size = vectors.nbytes
+        del vectors
+        tracemalloc.start()
+        found = slide_attention(model, plan, planes, log, plan.seen.shape)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        peaks.append(peak - 3 * found.instances.nbytes)  # what is given back grows
+    assert peaks[1] < 1.1 * peaks[0] < size / 2
