@@ -9,6 +9,8 @@ import typer
 
 from napari_wsol import __version__
 from napari_wsol.cli import (
+    batch,
+    cache,
     crossvalidate,
     evaluate,
     localize,
@@ -31,11 +33,13 @@ app = typer.Typer(
 app.command("demo")(viewer.demo)
 app.command("view")(viewer.view)
 app.command("localize")(localize.localize)
+app.command("batch")(batch.batch)
 app.command("train")(train.train)
 app.command("crossvalidate")(crossvalidate.crossvalidate)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(cache.app, name="cache")
 
 
 def _version(wanted: bool) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +12,14 @@ import typer
 from rich.markup import escape
 
 from napari_wsol.cli.console import errors, output, progress_bar
+from napari_wsol.cli.reading import READER_HELP, check_reader
+from napari_wsol.cli.slides import Worker, any_large
 from napari_wsol.config import EXPORT_FORMATS, ExportConfig
 from napari_wsol.errors import WsolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from rich.progress import Progress, TaskID
 
@@ -55,38 +57,103 @@ def localize(
         float | None,
         typer.Option(min=0.01, max=100, help="µm a pixel, if you know better."),
     ] = None,
+    core: Annotated[
+        int, typer.Option(min=32, help="Side of a slide's tiles, in network pixels.")
+    ] = 1024,
+    halo: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Context around a tile, in network pixels; less is faster and less "
+            "exact [all that the network sees].",
+        ),
+    ] = None,
+    tissue: Annotated[
+        bool, typer.Option(help="Leave out the tiles of a slide without tissue.")
+    ] = True,
+    top: Annotated[
+        int, typer.Option(min=0, help="Pictures of a slide's highest places.")
+    ] = 12,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Give each image a folder, skip finished ones, and share the work "
+            "with other workers. Always so where one of the images is a slide.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do finished images again.")
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Wait for images that other workers hold."),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    reader: Annotated[str | None, typer.Option(help=READER_HELP)] = None,
+    row: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
 ) -> None:
     """Localize the predicted (or a given) class in images; write masks and regions.
 
     An image that cannot be used does not stop the others; the exit status is then 1.
+    Slides go through the network tile by tile, each into a folder of its own. Stopped
+    or killed, the same command goes on where it was; several workers may share OUT.
     """
+    from napari_wsol.batch import ResultsFolder, SlideSettings
     from napari_wsol.inference import check_methods
+    from napari_wsol.slides import SlideConfig
     from napari_wsol.zoo import load_model
 
-    loaded = load_model(model, device=device)
-    run = Run(
-        model=loaded,
-        methods=check_methods(loaded, method),
-        target=target,
-        out=out,
-        mpp=mpp,
-        settings=ExportConfig(
-            threshold=threshold,
-            min_area=min_area,
-            fill_holes=fill_holes,
-            formats=tuple(format) if format else ExportConfig().formats,
-        ),
+    check_reader(reader)
+    settings = ExportConfig(
+        threshold=threshold,
+        min_area=min_area,
+        fill_holes=fill_holes,
+        formats=tuple(format) if format else ExportConfig().formats,
     )
-    rows = run.all(images)
-    failed = sum(row["status"] != "ok" for row in rows)
-    summary = write_summary(rows, out)
-    output.print(
-        f"{len(images) - failed} of {len(images)} images localized; "
-        f"summary in {escape(str(summary))}"
-    )
-    if failed:
-        raise typer.Exit(1)
+    with _device(out, gpus, device) as chosen:
+        loaded = load_model(model, device=chosen)
+        methods = check_methods(loaded, method)
+        if target is not None:
+            loaded.class_index(target)  # an unknown class is no fault of the images
+        is_shared = resume or overwrite or wait or row is not None
+        if is_shared or any_large(images, loaded, mpp, reader):
+            share = SlideSettings(
+                model=loaded,
+                methods=tuple(methods),
+                target=target,
+                mpp=mpp,
+                reader=reader,
+                cut=SlideConfig(core=core, halo=halo, tissue_only=tissue),
+                export=settings,
+                top=top,
+                overwrite=overwrite,
+            )
+            Worker(results=ResultsFolder(out), settings=share, wait=wait, row=row).all(
+                images
+            )
+            return
+        run = Run(
+            model=loaded,
+            methods=methods,
+            target=target,
+            out=out,
+            mpp=mpp,
+            reader=reader,
+            settings=settings,
+        )
+        run.whole(images)
+
+
+def _device(out: Path, gpus: int | None, device: str) -> AbstractContextManager[str]:
+    """The device to use; one of several that the workers of a batch share."""
+    if gpus is None:
+        return nullcontext(device)
+    from napari_wsol.batch.gpus import free_gpu
+    from napari_wsol.batch.workflow import FOLDER
+
+    return free_gpu(out / FOLDER, gpus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +165,24 @@ class Run:
     target: str | None
     out: Path
     mpp: float | None
+    reader: str | None
     settings: ExportConfig
+
+    def whole(self, images: list[Path]) -> None:
+        """Localizes every image in one piece, and writes the summary.
+
+        Raises:
+            typer.Exit: an image failed.
+        """
+        rows = self.all(images)
+        failed = sum(row["status"] != "ok" for row in rows)
+        summary = write_summary(rows, self.out)
+        output.print(
+            f"{len(images) - failed} of {len(images)} images localized; "
+            f"summary in {escape(str(summary))}"
+        )
+        if failed:
+            raise typer.Exit(1)
 
     def all(self, images: list[Path]) -> list[dict[str, str]]:
         """Localizes every image; one row of the summary each."""
@@ -128,7 +212,7 @@ class Run:
         from napari_wsol.inference import localize as localize_image
         from napari_wsol.provenance import provenance_of
 
-        slide = open_slide(path)
+        slide = open_slide(path, reader=self.reader)
         try:
             result = localize_image(
                 self.model,
@@ -168,17 +252,13 @@ def _advance(
 
 def write_summary(rows: list[dict[str, str]], out: Path) -> Path:
     """A table with one row an image; an older one is not overwritten."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
+    from napari_wsol.batch.results import SUMMARY, free_name, table_of
+
     out.mkdir(parents=True, exist_ok=True)
-    path, number = out / "summary.csv", 1
-    while path.exists():
-        number += 1
-        path = out / f"summary-{number}.csv"
+    path = out / SUMMARY
+    if path.exists():
+        path = free_name(path)
     draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text.getvalue(), "utf-8", newline="")
+    draft.write_text(table_of(rows), "utf-8", newline="")
     draft.replace(path)
     return path

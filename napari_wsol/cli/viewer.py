@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from napari_wsol.cli.console import output
+from napari_wsol.cli.reading import READER_HELP, check_reader
 from napari_wsol.errors import ConfigError
 
 
@@ -47,15 +48,17 @@ def view(
     model: Annotated[
         str | None, typer.Option(help="Name or folder of a model.")
     ] = None,
+    reader: Annotated[str | None, typer.Option(help=READER_HELP)] = None,
 ) -> None:
     """Open images or slides in the viewer."""
     missing = [str(path) for path in images if not path.exists()]
     if missing:
         raise ConfigError(f"There is no file {', '.join(missing)}.")
+    check_reader(reader)
     _need_viewer()
     from napari_wsol.gui.demo import launch_viewer
 
-    launch_viewer(images, model=model)
+    launch_viewer(images, model=model, reader=reader)
 
 
 def _need_viewer() -> None:

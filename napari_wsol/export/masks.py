@@ -80,12 +80,27 @@ class Grid:
         )
 
 
-def grid_for(image_shape: tuple[int, int], max_pixels: int = MAX_PIXELS) -> Grid:
-    """The finest grid of at most ``max_pixels``: full size or halved."""
+def grid_for(
+    image_shape: tuple[int, int], max_pixels: int = MAX_PIXELS, cell: float = 1.0
+) -> Grid:
+    """The finest grid of at most ``max_pixels``: full size or halved.
+
+    Args:
+        image_shape: (H, W) of level 0.
+        max_pixels: of the grid.
+        cell: level-0 pixels: an image that is too large for full size gets pixels that
+            are about as large as that, from half of it on.
+    """
     grid = Grid(image_shape)
-    while grid.shape[0] * grid.shape[1] > max(max_pixels, 1):
+    if _pixels(grid) <= max(max_pixels, 1):
+        return grid
+    while _pixels(grid) > max(max_pixels, 1) or grid.downsample * 2 <= cell:
         grid = Grid(image_shape, grid.downsample * 2)
     return grid
+
+
+def _pixels(grid: Grid) -> int:
+    return grid.shape[0] * grid.shape[1]
 
 
 def cut_mask(

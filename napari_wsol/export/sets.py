@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.config import ExportConfig
     from napari_wsol.export.files import StagedFiles
+    from napari_wsol.export.masks import Grid
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
 
@@ -35,6 +36,7 @@ def export_heatmap(
     config: ExportConfig,
     provenance: Mapping[str, object],
     *,
+    as_coarse: bool = False,
     report: Report = ignore,
 ) -> tuple[Path, ...]:
     """Write what is asked for, complete or not at all; nothing existing is replaced.
@@ -48,6 +50,8 @@ def export_heatmap(
         slide: the image it belongs to.
         config: threshold, clean-up and formats.
         provenance: what else the record shall say (model, strokes, rounds, …).
+        as_coarse: whether the mask of an image of more than 64 megapixels is about as
+            coarse as the heatmap, which holds all there is, not as fine as it can be.
         report: progress; may raise ``JobCancelledError``, and nothing stays behind.
 
     Returns:
@@ -58,7 +62,9 @@ def export_heatmap(
     """
     total = len(_formats(config)) + 3
     with staged(folder, stem_of(slide.name, heatmap.method, heatmap.target)) as files:
-        parts = _make_parts(heatmap, slide, config, report, total)
+        cell = min(heatmap.scale) if as_coarse else 1.0
+        grid = grid_for(slide.shape, cell=cell)
+        parts = _make_parts(heatmap, slide, config, report, total, grid=grid)
         check_space(files.folder, space_needed(parts))
         _write_formats(files, parts, config, report, total)
         report(total - 1, total, "Writing the provenance")
@@ -85,9 +91,14 @@ def _write_formats(
 
 
 def _make_parts(
-    heatmap: Heatmap, slide: Slide, config: ExportConfig, report: Report, total: int
+    heatmap: Heatmap,
+    slide: Slide,
+    config: ExportConfig,
+    report: Report,
+    total: int,
+    *,
+    grid: Grid,
 ) -> Parts:
-    grid = grid_for(slide.shape)
     cutting, outlining = "Cutting out the mask", "Outlining the regions"
     report(0, total, cutting)
     mask = cut_mask(heatmap, grid, config, tick=lambda: report(0, total, cutting))

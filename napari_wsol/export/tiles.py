@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_wsol.images.heatmap import Heatmap
 
 METHOD = "attention_mil"
@@ -44,8 +46,10 @@ class TileAttention:
     attention: float
 
 
-def attention_table(heatmap: Heatmap) -> list[TileAttention]:
-    """Every tile of an attention heatmap, row by row.
+def attention_table(heatmap: Heatmap) -> Iterator[TileAttention]:
+    """Every tile of an attention heatmap, row by row, one at a time.
+
+    Those of a slide that show no tissue were not looked at: their share is 0.
 
     The heatmap holds a / max(a); since the attention a of a bag sums to 1 (Ilse et al.
     2018, equation 7), dividing by the sum of the map gives it back.
@@ -54,15 +58,16 @@ def attention_table(heatmap: Heatmap) -> list[TileAttention]:
         heatmap: of attention MIL.
     """
     values = heatmap.values.astype(np.float64)
-    weights = values / values.sum()
+    weights = values / max(values.sum(), np.finfo(np.float64).tiny)
     order = np.argsort(-weights, axis=None, kind="stable")
     ranks = np.empty(weights.size, np.intp)
     ranks[order] = np.arange(1, weights.size + 1)
     tops, heights = _spans(heatmap, 0)
     lefts, widths = _spans(heatmap, 1)
-    return [
-        TileAttention(
-            rank=int(ranks[row * len(lefts) + column]),
+    for number in range(weights.size):
+        row, column = divmod(number, len(lefts))
+        yield TileAttention(
+            rank=int(ranks[number]),
             row=row,
             column=column,
             y=tops[row],
@@ -71,9 +76,6 @@ def attention_table(heatmap: Heatmap) -> list[TileAttention]:
             width=widths[column],
             attention=float(weights[row, column]),
         )
-        for row in range(len(tops))
-        for column in range(len(lefts))
-    ]
 
 
 def _spans(heatmap: Heatmap, axis: int) -> tuple[list[float], list[float]]:

@@ -124,3 +124,21 @@ def test_version_and_help_are_quick_to_read():
     helped = shell("--help").stdout
     for command in ("demo", "view", "localize", "train", "models"):
         assert command in helped
+
+
+def test_the_reader_can_be_forced(tmp_path, tissue):
+    import tifffile
+
+    path, out = tmp_path / "a.tif", tmp_path / "out"
+    tifffile.imwrite(path, tissue, photometric="rgb")
+    result = run(
+        "localize", path, "--model", "small", "--out", out, "--reader", "pillow"
+    )
+    assert result.exit_code == 0, result.output
+    told = json.loads(next(out.glob("*.json")).read_text("utf-8"))
+    assert "pillow" in json.dumps(told)
+    result = run("localize", path, "--model", "small", "--out", out, "--reader", "x")
+    assert isinstance(result.exception, LookupError)
+    assert "openslide, pillow, tifffile" in str(result.exception)
+    result = run("view", path, "--reader", "x")
+    assert "openslide, pillow, tifffile" in str(result.exception)

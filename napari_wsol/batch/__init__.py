@@ -1,0 +1,6 @@
+"""Many slides: one folder of results that any number of workers fill together."""
+
+from napari_wsol.batch.job import ImageJob, SlideSettings
+from napari_wsol.batch.results import ResultsFolder
+
+__all__ = ["ImageJob", "ResultsFolder", "SlideSettings"]

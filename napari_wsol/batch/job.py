@@ -1,0 +1,332 @@
+"""One image of many: claimed, localized, written, and never twice."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from napari_wsol.batch.results import OK
+from napari_wsol.config import ExportConfig
+from napari_wsol.encoding import geometry
+from napari_wsol.export import export_heatmap
+from napari_wsol.images.readers import open_slide
+from napari_wsol.inference import localize
+from napari_wsol.methods import get_method
+from napari_wsol.provenance import provenance_of
+from napari_wsol.slides import SlideConfig
+from napari_wsol.slides.claims import STALE_SECONDS, Holder, take
+from napari_wsol.slides.localize import SlideWork, is_large
+from napari_wsol.slides.result import check_target, slide_result
+from napari_wsol.slides.top_tiles import top_tiles, write_top_tiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from napari_wsol.batch.results import ResultsFolder, Row
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.inference import Localization
+    from napari_wsol.methods import Model
+    from napari_wsol.slides.claims import Claim
+
+TOP_PIXELS = 224
+"""Side of a top tile, in pixels of the network's input, where a cell is no tile."""
+_PICTURE = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideSettings:
+    """What is the same for all images of a run.
+
+    Attributes:
+        model: from :func:`napari_wsol.load_model`, on its device.
+        methods: names.
+        target: class to localize; the most probable if None.
+        mpp: µm a level-0 pixel, where the person knows better than the files.
+        reader: which opens the files; the first that can if None.
+        cut: how slides are cut.
+        export: threshold, clean-up and formats.
+        top: how many of the highest places get a picture; 0 for none.
+        overwrite: whether finished images are done again.
+        stale_seconds: after which the claim of a worker that does not move is free.
+    """
+
+    model: Model
+    methods: tuple[str, ...]
+    target: str | None = None
+    mpp: float | None = None
+    reader: str | None = None
+    cut: SlideConfig = field(default_factory=SlideConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    top: int = 12
+    overwrite: bool = False
+    stale_seconds: float = STALE_SECONDS
+
+    def facts(self, slide: Slide) -> dict[str, object]:
+        """Everything that the result of one image depends on."""
+        cut = {
+            name: getattr(self.cut, name) for name in ("core", "halo", "tissue_only")
+        }
+        return {
+            "image": slide.fingerprint(),
+            "encoder": self.model.encoder_fingerprint(),
+            "heads": self.model.heads_fingerprint(),
+            "preprocessing": repr(self.model.preprocessing),
+            "methods": list(self.methods),
+            "target": self.target,
+            "mpp": self.mpp or slide.mpp,
+            "cut": cut,
+            "export": {**asdict(self.export), "method": None},
+            "top": self.top,
+        }
+
+
+def ignore(_done: int, _total: int, _text: str) -> None:
+    """Stand in where nobody wants to hear about progress."""
+
+
+class ImageJob:
+    """One image on its way into a folder of results.
+
+    Args:
+        results: where to.
+        path: of the image.
+        settings: what to do with it.
+        started: time of the disk at which the run began: with ``overwrite``, what is
+            finished later was done by another worker of the same run.
+
+    Attributes:
+        name: of the image.
+        holder: who works on it, if somebody else does.
+    """
+
+    def __init__(
+        self,
+        results: ResultsFolder,
+        path: Path,
+        settings: SlideSettings,
+        started: float | None = None,
+    ) -> None:
+        self.name, self.path = path.name, path
+        self.holder: Holder | None = None
+        self._results, self._settings = results, settings
+        self._since = started if settings.overwrite else None
+        self._source = str(path.expanduser().absolute())
+
+    def run(
+        self,
+        report: Callable[[int, int, str], None] = ignore,
+        check: Callable[[], None] = lambda: None,
+    ) -> Row | None:
+        """Localizes the image unless it is finished, going on where it stopped.
+
+        Args:
+            report: called with tiles done, tiles in all and what is being done.
+            check: called often; raises to stop.
+
+        Returns:
+            Its row of the table; None where another worker holds it.
+
+        Raises:
+            WsolError: the image cannot be localized.
+            ClaimLostError: another worker has taken it over.
+        """
+        slide = open_slide(self.path, reader=self._settings.reader)
+        try:
+            self.name = slide.name
+            key = self._results.key(slide.name, self._settings.facts(slide))
+            row = self._results.finished(slide.name, key, self._since)
+            if row is not None:
+                return row
+            claim = take(self._results.work(key), self._settings.stale_seconds)
+            if isinstance(claim, Holder):
+                self.holder = claim
+                return None
+            with claim:
+                row = self._results.finished(slide.name, key, self._since)
+                if row is None:
+                    row = self._do(slide, key, claim, report, check)
+                # While the claim is ours: nobody else works below that folder.
+                self._results.clear(key, self._source)
+            return row
+        finally:
+            slide.close()
+
+    def fail(self, reason: str) -> Row:
+        """Notes why it could not be localized."""
+        return self._results.fail(self._source, self.name, reason)
+
+    def _do(
+        self,
+        slide: Slide,
+        key: str,
+        claim: Claim,
+        report: Callable[[int, int, str], None],
+        check: Callable[[], None],
+    ) -> Row:
+        def both() -> None:
+            claim.check()
+            check()
+
+        began = time.monotonic()
+        settings = self._settings
+        draft = _emptied(self._results.work(key) / "results")
+        if is_large(slide, settings.model, settings.mpp):
+            result, tiles = self._tile_by_tile(slide, key, draft, report, both)
+        else:
+            result, tiles = self._at_once(slide, draft, report, both), 1
+        _write_top(draft, slide, settings, result, both)
+        both()
+        row = {
+            "image": slide.name,
+            "status": OK,
+            "target": result.target,
+            **{f"p({name})": f"{value:.6f}" for name, value in result.scores.items()},
+            "tiles": str(tiles),
+            "seconds": f"{time.monotonic() - began:.1f}",
+            "model": _model_name(settings.model),
+            "methods": " ".join(settings.methods),
+            "notes": " ".join(result.notes),
+        }
+        return self._publish(draft, slide.name, row, key)
+
+    def _publish(self, draft: Path, name: str, row: Row, key: str) -> Row:
+        folder = self._results.publish(draft, name, row, key=key)
+        return {**row, "folder": folder.name}
+
+    def _at_once(
+        self,
+        slide: Slide,
+        draft: Path,
+        report: Callable[[int, int, str], None],
+        check: Callable[[], None],
+    ) -> Localization:
+        """An image that the network sees in one piece."""
+        settings = self._settings
+        result = localize(
+            settings.model,
+            slide,
+            settings.methods,
+            settings.target,
+            mpp=settings.mpp,
+            report=report,
+            check=check,
+        )
+        _export(draft, slide, settings, result, check=check)
+        return result
+
+    def _tile_by_tile(
+        self,
+        slide: Slide,
+        key: str,
+        draft: Path,
+        report: Callable[[int, int, str], None],
+        check: Callable[[], None],
+    ) -> tuple[Localization, int]:
+        """A slide; what is finished of it stays, whatever happens."""
+        settings = self._settings
+        work = SlideWork(
+            slide,
+            settings.model,
+            settings.methods,
+            settings.target,
+            mpp=settings.mpp,
+            config=settings.cut,
+            folder=self._results.work(key) / "tiles",
+            check=check,
+        )
+        try:
+            check_target(work)
+            before = work.done
+            report(before, work.count, "")
+            for number, _ in enumerate(work.tiles(draft), before + 1):
+                report(number, work.count, "")
+            report(work.count, work.count, "Writing")
+            arrays = work.finish(draft)
+            result = slide_result(work, check)
+            if before:
+                note = f"{before} tiles were finished by an earlier run."
+                result = replace(result, notes=(*result.notes, note))
+            _export(draft, slide, settings, result, arrays=arrays, check=check)
+        finally:
+            work.close()
+            work.log.close()
+        return result, work.count
+
+
+def _emptied(draft: Path) -> Path:
+    """A folder with nothing but maps that are half written: those go on."""
+    draft.mkdir(parents=True, exist_ok=True)
+    for path in draft.iterdir():
+        if path.is_dir() and not path.name.endswith(".zarr.part"):
+            shutil.rmtree(path)
+        elif not path.is_dir():
+            path.unlink()
+    return draft
+
+
+def _export(
+    draft: Path,
+    slide: Slide,
+    settings: SlideSettings,
+    result: Localization,
+    *,
+    arrays: dict[str, Path] | None = None,
+    check: Callable[[], None],
+) -> None:
+    """Masks, regions and their provenance; of slides, OME-Zarr where there is none."""
+    for name, heatmap in result.heatmaps.items():
+        formats = settings.export.formats
+        if arrays is not None and name in arrays:
+            formats = tuple(item for item in formats if item != "zarr")
+        elif arrays is not None:
+            formats = tuple(dict.fromkeys((*formats, "zarr")))
+        provenance = provenance_of(
+            slide,
+            settings.model,
+            result,
+            method=name,
+            mpp=settings.mpp or slide.mpp,
+        )
+        cut = {} if arrays is None else {"cut": asdict(settings.cut)}
+        export_heatmap(
+            draft,
+            heatmap,
+            slide,
+            replace(settings.export, method=name, formats=formats or ("geojson",)),
+            {**provenance, **cut},
+            as_coarse=arrays is not None,
+            report=lambda _done, _total, _text: check(),
+        )
+
+
+def _write_top(
+    draft: Path,
+    slide: Slide,
+    settings: SlideSettings,
+    result: Localization,
+    check: Callable[[], None],
+) -> None:
+    """Pictures of the highest places of each map that says how sure it is."""
+    telling = [
+        name
+        for name in result.heatmaps
+        if get_method(name).is_probability or get_method(name).pools_tiles
+    ]
+    for name in (telling or list(result.heatmaps)) if settings.top else ():
+        heatmap, is_tile = result.heatmaps[name], get_method(name).pools_tiles
+        side = None if is_tile else TOP_PIXELS * _step(slide, settings)
+        tiles = top_tiles(heatmap, settings.top, side)
+        folder = draft / f"{name.replace('@', '-')}_top"
+        write_top_tiles(folder, slide, tiles, _PICTURE, check=check)
+
+
+def _step(slide: Slide, settings: SlideSettings) -> float:
+    """Level-0 pixels a pixel of the network's input."""
+    return max(geometry(slide, settings.model, settings.mpp).downsample)
+
+
+def _model_name(model: Model) -> str:
+    return model.card.name if model.card is not None else model.spec.encoder

@@ -1,0 +1,274 @@
+"""A folder of results that several workers fill: what is finished, and the table of it.
+
+Each image has a folder of its own, which appears complete, by one rename; the row of
+the table is in it. What is not finished yet is below a hidden folder: the finished
+tiles, the files so far, the worker's claim. No file is ever written by two workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import uuid
+from typing import TYPE_CHECKING, cast
+
+from napari_wsol.errors import ExportError
+from napari_wsol.export.files import stem_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+HIDDEN = ".localized"
+ROW = "row.json"
+SUMMARY = "summary.csv"
+OK = "ok"
+
+Row = dict[str, str]
+
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM)
+"""What a rename onto a folder that is there says; the last two on Windows."""
+
+
+class ResultsFolder:
+    """The results of many images.
+
+    Args:
+        path: of the folder; made when something is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+
+    def key(self, name: str, facts: Mapping[str, object]) -> str:
+        """What one image is called while it is worked on.
+
+        Args:
+            name: of the image.
+            facts: everything that the result depends on.
+        """
+        text = json.dumps(dict(facts), sort_keys=True)
+        return (
+            f"{folder_name(name)[:60]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        )
+
+    def work(self, key: str) -> Path:
+        """The hidden folder of an image that is worked on."""
+        return self.path / HIDDEN / key
+
+    def finished(self, name: str, key: str, since: float | None = None) -> Row | None:
+        """The row of an image that is finished; None of one that is not.
+
+        Args:
+            name: of the image.
+            key: from :meth:`key`.
+            since: only if it was finished after that time of the disk.
+        """
+        for folder in self._existing(name):
+            row = _read(folder / ROW)
+            if row is not None and row.get("key") == key:
+                is_new = since is None or (folder / ROW).stat().st_mtime >= since
+                return {**row, "folder": folder.name} if is_new else None
+        return None
+
+    def now(self) -> float:
+        """The time of the disk, which all workers share."""
+        probe = self._hidden() / f".{uuid.uuid4().hex}"
+        probe.touch()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink()
+
+    def publish(self, draft: Path, name: str, row: Row, *, key: str) -> Path:
+        """Gives a complete draft its final name; replaces the same image's older one.
+
+        Args:
+            draft: a folder below :meth:`work`.
+            name: of the image.
+            row: its row of the table.
+            key: from :meth:`key`.
+
+        Raises:
+            ExportError: it cannot be written.
+        """
+        number = 1
+        try:
+            _write(draft / ROW, {**row, "key": key})
+            while not self._place(draft, self._folder(name, number), key):
+                number += 1
+        except OSError as error:
+            raise ExportError(
+                f"The results of “{name}” cannot be written ({error.strerror}): make "
+                "room, then start again; what is finished is kept."
+            ) from error
+        return self._folder(name, number)
+
+    @staticmethod
+    def _place(draft: Path, folder: Path, key: str) -> bool:
+        """Renames a draft; False where another image has that name."""
+        older = _read(folder / ROW)
+        if older is not None and older.get("key") == key:
+            folder.replace(draft.with_name(f"older-{uuid.uuid4().hex}"))
+        elif folder.exists():
+            return False
+        try:
+            draft.replace(folder)
+        except OSError as error:
+            if error.errno in _TAKEN and folder.exists():
+                return False  # another worker was quicker
+            raise
+        return True
+
+    def fail(self, source: str, name: str, reason: str) -> Row:
+        """Notes that an image could not be localized; it is tried again next time.
+
+        Args:
+            source: which file.
+            name: of the image.
+            reason: a sentence.
+        """
+        row = {"image": name, "status": reason}
+        folder = self._hidden() / "failed"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / self._failure(source), row)
+        except OSError as error:
+            raise ExportError(
+                f"“{self.path}” cannot be written to ({error.strerror}): make room, "
+                "then start again; what is finished is kept."
+            ) from error
+        return row
+
+    def clear(self, key: str, source: str) -> None:
+        """Removes what was kept of an image while it was worked on, or had failed."""
+        shutil.rmtree(self.work(key), ignore_errors=True)
+        failed = self.path / HIDDEN / "failed"
+        (failed / self._failure(source)).unlink(missing_ok=True)
+        # Others may be at work: only what is empty goes.
+        for folder in (failed, self.path / HIDDEN):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def rows(self) -> list[Row]:
+        """Of all images that are finished or have failed, by name."""
+        found: list[Row] = []
+        for path in self.path.glob(f"*/{ROW}"):
+            row = _read(path)
+            if row is not None:
+                found.append({**row, "folder": path.parent.name})
+        for path in (self.path / HIDDEN / "failed").glob("*.json"):
+            row = _read(path)
+            if row is not None:
+                found.append(row)
+        found.sort(key=lambda row: (row.get("image", ""), row.get("folder", "")))
+        return found
+
+    def write_summary(self) -> Path:
+        """Writes the table of all images anew.
+
+        A file of that name that is not ours is kept under another one.
+
+        Raises:
+            ExportError: it cannot be written.
+        """
+        path = self.path / SUMMARY
+        rows = [
+            {key: value for key, value in row.items() if key != "key"}
+            for row in self.rows()
+        ]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not _is_ours(path):
+                path.replace(free_name(path))
+            draft = self.path / f".{SUMMARY}.{uuid.uuid4().hex}"
+            draft.write_text(table_of(rows, FIRST), "utf-8", newline="")
+            draft.replace(path)
+        except OSError as error:
+            raise ExportError(
+                f"“{path}” cannot be written ({error.strerror}). Close it if "
+                "another program has it open, and start again."
+            ) from error
+        return path
+
+    def _hidden(self) -> Path:
+        folder = self.path / HIDDEN
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(
+                f"“{self.path}” cannot be written to ({error.strerror}). Choose "
+                "another folder."
+            ) from error
+        return folder
+
+    def _folder(self, name: str, number: int) -> Path:
+        """Images of one name get numbers from the second on."""
+        base = folder_name(name)
+        return self.path / (base if number == 1 else f"{base}-{number}")
+
+    def _existing(self, name: str) -> Iterator[Path]:
+        number = 1
+        while (folder := self._folder(name, number)).exists():
+            yield folder
+            number += 1
+
+    @staticmethod
+    def _failure(source: str) -> str:
+        return f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.json"
+
+
+def folder_name(image: str) -> str:
+    """An image's name as that of a folder."""
+    return stem_of(image, "x", "x").removesuffix("_x_x")
+
+
+FIRST = ("image", "status", "target", "folder")
+"""The columns that the table begins with."""
+
+
+def table_of(rows: list[Row], first: tuple[str, ...] = ()) -> str:
+    """Rows as CSV, with every column that any of them has."""
+    columns = list(dict.fromkeys((*first, *(key for row in rows for key in row))))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def free_name(path: Path) -> Path:
+    """``name-2.csv`` or the first number that is not taken."""
+    number = 2
+    while (found := path.with_stem(f"{path.stem}-{number}")).exists():
+        number += 1
+    return found
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a table is of this kind: it names the folder of each image."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return "folder" in next(csv.reader(file), [""])
+
+
+def _read(path: Path) -> Row | None:
+    try:
+        return cast("Row", json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _write(path: Path, row: Row) -> None:
+    """Complete or not at all."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(row, file, ensure_ascii=False, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,120 @@
+"""``napari-wsol batch``: many slides, here or on a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from napari_wsol.cli.console import output
+from napari_wsol.cli.reading import READER_HELP, check_reader
+from napari_wsol.config import EXPORT_FORMATS
+
+
+def batch(
+    slides: Annotated[list[Path], typer.Argument(help="Slides or images.")],
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results, which all machines see.")
+    ],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Slides at a time [one a GPU, or one].")
+    ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(min=0, help="GPUs in use at a time [all of this machine]."),
+    ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Snakemake's plugin that starts the jobs, for example slurm [this "
+            "machine]."
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Profile of Snakemake, name or folder.")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processor cores a slide [a share of this machine; 8]."
+        ),
+    ] = None,
+    memory: Annotated[
+        int, typer.Option(min=1, help="GB of memory a slide, asked of a cluster.")
+    ] = 8,
+    minutes: Annotated[
+        int, typer.Option(min=1, help="Minutes a slide, asked of a cluster.")
+    ] = 240,
+    method: Annotated[
+        list[str] | None, typer.Option(help="As of localize; repeat for several.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Class to localize [the most probable].")
+    ] = None,
+    format: Annotated[  # noqa: A002 - the option's name
+        list[str] | None,
+        typer.Option(help=f"Any of {', '.join(EXPORT_FORMATS)}; repeat for several."),
+    ] = None,
+    threshold: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.5,
+    mpp: Annotated[float | None, typer.Option(min=0.01, max=100)] = None,
+    core: Annotated[int, typer.Option(min=32, help="As of localize.")] = 1024,
+    halo: Annotated[int | None, typer.Option(min=0, help="As of localize.")] = None,
+    tissue: Annotated[bool, typer.Option(help="As of localize.")] = True,
+    top: Annotated[int, typer.Option(min=0, help="As of localize.")] = 12,
+    reader: Annotated[str | None, typer.Option(help=READER_HELP)] = None,
+) -> None:
+    """Localize many slides with Snakemake: resumable, one slide a job.
+
+    Give the same command again to go on after a stop, or to try again what failed. On
+    SLURM: --executor slurm, with snakemake-executor-plugin-slurm installed. More of
+    Snakemake's options go into a profile.
+    """
+    from napari_wsol.batch.workflow import Workflow
+
+    check_reader(reader)
+    is_here = executor in (None, "local") and profile is None
+    cards = (_gpus_here() if is_here else 0) if gpus is None else gpus
+    single = {
+        "--target": target,
+        "--mpp": mpp,
+        "--halo": halo,
+        "--reader": reader,
+        "--threshold": threshold,
+        "--core": core,
+        "--top": top,
+    }
+    options = [
+        str(word)
+        for name, value in single.items()
+        if value is not None
+        for word in (name, value)
+    ]
+    options += [word for name in method or [] for word in ("--method", name)]
+    options += [word for name in format or [] for word in ("--format", name)]
+    options.append("--tissue" if tissue else "--no-tissue")
+    workflow = Workflow(
+        slides=tuple(slides),
+        out=out,
+        model=model,
+        options=tuple(options),
+        jobs=jobs or max(1, cards),
+        gpus=cards,
+        threads=threads,
+        memory_gb=memory,
+        minutes=minutes,
+        executor=executor,
+        profile=profile,
+    )
+    status, summary = workflow.run()
+    output.print(f"Summary in {escape(str(summary))}")
+    if status:
+        raise typer.Exit(1)
+
+
+def _gpus_here() -> int:
+    import torch
+
+    return torch.cuda.device_count()

@@ -1,0 +1,43 @@
+"""``napari-wsol cache``: the features of slides that are kept on the disk."""
+
+from __future__ import annotations
+
+import datetime
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from napari_wsol.cli.console import output
+
+app = typer.Typer(help="Kept features of slides.", no_args_is_help=True)
+
+
+@app.command()
+def show() -> None:
+    """What is kept, the longest unused first."""
+    from napari_wsol.slides.feature_disk import FeatureDisk
+
+    disk = FeatureDisk()
+    slides = disk.slides()
+    table = Table("slide", "MB", "last used", "in use")
+    for item in slides:
+        used = datetime.datetime.fromtimestamp(item.used, datetime.UTC).astimezone()
+        table.add_row(
+            escape(item.name),
+            f"{item.nbytes / 1e6:.0f}",
+            f"{used:%Y-%m-%d %H:%M}",
+            "yes" if item.is_open else "",
+        )
+    if slides:
+        output.print(table)
+    total = sum(item.nbytes for item in slides)
+    output.print(f"{total / 1e9:.2f} GB in {escape(str(disk.folder))}")
+
+
+@app.command()
+def clear() -> None:
+    """Remove all that is not in use; slides are read again when they are needed."""
+    from napari_wsol.slides.feature_disk import FeatureDisk
+
+    output.print(f"{FeatureDisk().clear() / 1e9:.2f} GB became free")

@@ -1,0 +1,115 @@
+"""One image of many: stopped, taken over and published, it is the same in the end."""
+
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings
+from napari_wsol.errors import ClaimLostError, JobCancelledError
+from napari_wsol.slides import SlideConfig
+
+
+@pytest.fixture(autouse=True)
+def small_slides(monkeypatch):
+    monkeypatch.setattr("napari_wsol.slides.localize.LARGE_PIXELS", 10_000)
+
+
+@pytest.fixture
+def path(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (200, 260, 3)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "slide.png")
+    return tmp_path / "slide.png"
+
+
+@pytest.fixture
+def job(path, tmp_path, small_model):
+    def make(out="out", **how):
+        settings = SlideSettings(
+            model=small_model,
+            methods=("pcam", "cam"),
+            cut=SlideConfig(core=64, tissue_only=False),
+            top=2,
+            **how,
+        )
+        return ImageJob(ResultsFolder(tmp_path / out), path, settings)
+
+    return make
+
+
+def bytes_of(folder):
+    return {
+        item.relative_to(folder): item.read_bytes()
+        for item in sorted(folder.rglob("*"))
+        if item.is_file() and item.name != "row.json" and "provenance" not in item.name
+    }
+
+
+class StopAfter:
+    """Raises when so many tiles are finished."""
+
+    def __init__(self, tiles):
+        self.tiles, self.done = tiles, 0
+
+    def report(self, done, _total, _text):
+        self.done = done
+
+    def check(self):
+        if self.done >= self.tiles:
+            raise JobCancelledError("stopped")
+
+
+def test_stopped_twice_it_ends_with_the_same_bytes(job, tmp_path):
+    assert job("whole").run()["status"] == "ok"
+    for tiles in (3, 11):
+        stop = StopAfter(tiles)
+        with pytest.raises(JobCancelledError):
+            job().run(stop.report, stop.check)
+        assert not (tmp_path / "out" / "slide").exists()
+        assert not list((tmp_path / "out" / ".localized").glob("*/claim.*"))
+    seen = []
+    row = job().run(lambda done, _total, _text: seen.append(done))
+    assert seen[0] == 11  # none of them is done again
+    assert row["tiles"] == "20"
+    assert "11 tiles were finished by an earlier run" in row["notes"]
+    assert bytes_of(tmp_path / "out" / "slide") == bytes_of(
+        tmp_path / "whole" / "slide"
+    )
+    assert not (tmp_path / "out" / ".localized").exists()
+
+
+def test_who_lost_the_claim_writes_nothing(job, tmp_path):
+    first = job(stale_seconds=1.0)
+
+    def taken_over(done, _total, _text):
+        if done == 5:
+            (claim,) = (tmp_path / "out").glob(".localized/*/claim.1")
+            claim.with_name("claim.2").write_text("{}")
+            time.sleep(0.3)  # a heartbeat
+
+    with pytest.raises(ClaimLostError):
+        first.run(taken_over)
+    assert not (tmp_path / "out" / "slide").exists()
+
+
+def test_what_was_left_half_written_is_written_anew(job, tmp_path):
+    stop = StopAfter(4)
+    with pytest.raises(JobCancelledError):
+        job().run(stop.report, stop.check)
+    (draft,) = (tmp_path / "out").glob(".localized/*/results")
+    (draft / "slide_pcam_bright_regions.csv").write_text("half a")
+    (draft / ".slide_pcam_bright.partial").mkdir()
+    (draft / "slide_pcam_all_heatmap.zarr").mkdir()
+    job().run()
+    job("whole").run()
+    assert bytes_of(tmp_path / "out" / "slide") == bytes_of(
+        tmp_path / "whole" / "slide"
+    )
+
+
+def test_a_finished_image_gives_its_row_without_work(job):
+    row = job().run()
+    steps = []
+    assert job().run(lambda *step: steps.append(step))["seconds"] == row["seconds"]
+    assert not steps

@@ -1,0 +1,87 @@
+"""The folder that several workers fill."""
+
+import csv
+import json
+
+import pytest
+
+from napari_wsol.batch.results import ResultsFolder, folder_name
+from napari_wsol.errors import ExportError
+
+
+@pytest.fixture
+def results(tmp_path):
+    return ResultsFolder(tmp_path / "out")
+
+
+def publish(results, name, key, **row):
+    draft = results.work(key) / "results"
+    draft.mkdir(parents=True)
+    (draft / "map.txt").write_text(json.dumps(row))
+    return results.publish(draft, name, {"image": name, "status": "ok", **row}, key=key)
+
+
+def table(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_images_of_one_name_get_numbers(results):
+    folders = [publish(results, "a.svs", f"a-{n}", n=str(n)) for n in range(3)]
+    assert [folder.name for folder in folders] == ["a", "a-2", "a-3"]
+    assert results.finished("a.svs", "a-1")["folder"] == "a-2"
+    assert results.finished("a.svs", "a-9") is None
+    assert results.finished("b.svs", "a-1") is None
+
+
+def test_the_same_image_replaces_itself_only(results):
+    publish(results, "a.svs", "one", n="1")
+    publish(results, "a.svs", "two", n="2")
+    assert publish(results, "a.svs", "one", n="3").name == "a"
+    assert json.loads((results.path / "a" / "map.txt").read_text()) == {"n": "3"}
+    assert json.loads((results.path / "a-2" / "map.txt").read_text()) == {"n": "2"}
+
+
+def test_what_the_user_keeps_there_is_not_touched(results):
+    (results.path / "a").mkdir(parents=True)
+    (results.path / "a" / "mine.txt").write_text("mine")
+    assert publish(results, "a.svs", "one").name == "a-2"
+    assert (results.path / "a" / "mine.txt").read_text() == "mine"
+
+
+def test_the_table_is_that_of_all_workers(results):
+    publish(results, "b.svs", "b", target="benign")
+    results.fail("/slides/c.svs", "c.svs", "It is damaged.")
+    publish(ResultsFolder(results.path), "a.svs", "a", **{"p(benign)": "0.1"})
+    rows = table(results.write_summary())
+    assert [(row["image"], row["status"]) for row in rows] == [
+        ("a.svs", "ok"),
+        ("b.svs", "ok"),
+        ("c.svs", "It is damaged."),
+    ]
+    assert rows[0]["p(benign)"] == "0.1"
+    publish(results, "c.svs", "c")
+    results.clear("c", "/slides/c.svs")
+    assert {row["status"] for row in table(results.write_summary())} == {"ok"}
+    assert not (results.path / "summary-2.csv").exists()
+
+
+def test_only_what_is_newer_counts_when_all_is_done_again(results):
+    before = results.now()
+    publish(results, "a.svs", "one")
+    assert results.finished("a.svs", "one", before) is not None
+    assert results.finished("a.svs", "one", results.now() + 1) is None
+
+
+def test_keys_tell_everything_apart_and_are_names(results):
+    one = results.key("patient/../7: a.svs", {"model": 1})
+    assert one != results.key("patient/../7: a.svs", {"model": 2})
+    assert "/" not in one
+    assert folder_name("slide_x_x.ome.tiff") == "slide_x_x"
+    assert folder_name("...") != ""
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExportError, match="Choose another folder"):
+        ResultsFolder(tmp_path / "file").fail("a", "a", "b")
