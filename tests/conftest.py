@@ -31,6 +31,14 @@ def shared() -> Path:
     return folder / "data"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory):
+    """A folder for what would be kept for the user: theirs is never touched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAPARI_WSOL_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture
 def small_model():
     """A small real network with all heads: the first seven blocks of a MobileNetV2."""

@@ -297,3 +297,18 @@ def test_pixel_size_can_be_corrected(session):
     assert told == [0.25]
     with pytest.raises(ImageError, match="cannot be"):
         session.set_mpp(0)
+
+
+def test_a_pixel_size_is_remembered_for_the_next_session(tmp_path, tissue, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
+    path = tmp_path / "a.png"
+    Image.fromarray(tissue).save(path)
+    for before in (None, 0.37):
+        session = Session()
+        session.open(path).result()
+        assert session.mpp == before
+        session.set_mpp(0.37)
+        session.revert(0).exception()  # Jobs run in turn: it is kept by now.
+        session.close(wait=True)

@@ -28,6 +28,13 @@ EVIDENCE = "magma"
 the orange of the strokes and contours."""
 
 
+WAITING = (0.45, 0.47, 0.5, 0.32)
+"""A grey veil (RGBA) over the part of a slide that is not computed yet."""
+
+TISSUE_GREEN = "#009e73"
+"""Green of the Okabe-Ito set: where a slide is looked at."""
+
+
 def theme_colour(theme_id: str, role: str) -> str:
     """A colour of napari's theme as ``#rrggbb``; ``role`` as in ``napari.Theme``."""
     colour = getattr(get_theme(theme_id), role)

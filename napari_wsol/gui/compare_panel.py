@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_wsol.gui.gallery import Gallery
 from napari_wsol.gui.panel import Choice, Fold, Panel, add_row
 from napari_wsol.gui.probe_table import ProbeTable, RegionList
 from napari_wsol.gui.threshold import RANGES, TITLES, Threshold
@@ -118,6 +119,8 @@ class ComparePanel(Panel):
         self.rows.addWidget(self.summary)
         self.rows.addWidget(content)
         self.summary.setChecked(True)
+        self.gallery = Gallery()
+        self.rows.addWidget(self.gallery)
 
     @property
     def threshold(self) -> Threshold:

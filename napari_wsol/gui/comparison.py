@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LIST_CELLS = 1_000_000
 """The list of regions must keep up with the slider; the export is exact."""
 
+SOON_MS, LATER_MS = 150, 5000
+
 
 class Comparison(QObject):
     """What is done with maps that are there."""
@@ -34,6 +36,7 @@ class Comparison(QObject):
 
     def __init__(self, window: WsolWidget) -> None:
         super().__init__(window)
+        self._window = window
         self._session = window.session
         self._stage = window.stage
         self._compare = window.compare_panel
@@ -43,7 +46,6 @@ class Comparison(QObject):
         """The latest export, done or not."""
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(150)
         self._timer.timeout.connect(self._list_regions)
         # Thousands of specks take seconds to outline: never on the GUI thread.
         self.look_up = Background()
@@ -94,8 +96,11 @@ class Comparison(QObject):
             self._show_methods()
 
     def list_regions(self) -> None:
-        """Count the regions anew, in a moment."""
-        self._timer.start()
+        """Count the regions anew, in a moment; less often while tiles come in."""
+        if not self._window.desk.slides.is_running:
+            self._timer.start(SOON_MS)
+        elif not self._timer.isActive():
+            self._timer.start(LATER_MS)
 
     def export(self) -> None:
         """Write the files of the ticked formats."""

@@ -25,6 +25,14 @@ def camera_of(viewer: napari.viewer.Viewer) -> Camera:
     return viewer.camera if scene is None else scene.camera
 
 
+def show_scale_bar(viewer: napari.viewer.Viewer, shown: bool) -> None:
+    """The scale bar: of ``viewer.canvas.overlays`` since 0.9, of ``viewer`` before."""
+    canvas = getattr(viewer, "canvas", None)
+    bar = viewer.scale_bar if canvas is None else canvas.overlays.scale_bar
+    if bar.visible != shown:
+        bar.visible = shown
+
+
 def show_name_in_cell(layer: Layer, shown: bool) -> None:
     """Write a layer's name into its grid cell, where napari can (0.7 and later)."""
     overlay = getattr(layer, "name_overlay", None)

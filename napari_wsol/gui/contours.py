@@ -14,12 +14,16 @@ import numpy as np
 from skimage.measure import find_contours
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from napari_wsol.images.heatmap import Heatmap
 
 LINE_PIXELS = 2.0
 """Thickness on the screen."""
+
+BAND_CELLS = 100_000
 
 MAX_CROSSINGS = 20_000
 """Pieces of line that are drawn within a frame or two; more nobody can tell apart."""
@@ -43,14 +47,28 @@ def contour_segments(heatmap: Heatmap, cut: float) -> npt.NDArray[np.float32]:
     values = np.pad(values, 1, constant_values=-1.0)
     low, high = (border / step for border in _borders(heatmap))
     pieces = []
-    for line in find_contours(values, _inside(cut)):
-        points = np.clip(line - 2, low, high)
-        pieces.append(np.stack([points[:-1], np.diff(points, axis=0)], axis=1))
+    for first, band in _bands(values):
+        for line in find_contours(band, _inside(cut)):
+            points = np.clip(line + np.array([first - 2, -2]), low, high)
+            pieces.append(np.stack([points[:-1], np.diff(points, axis=0)], axis=1))
     if not pieces:
         return np.zeros((0, 2, 2), np.float32)
     segments = np.concatenate(pieces)
     moved = np.abs(segments[:, 1]).sum(axis=1) > 1e-6
     return (segments[moved] * step).astype(np.float32)
+
+
+def _bands(
+    values: npt.NDArray[np.float32],
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Rows that share their border row, so that the pieces of lines fit together.
+
+    The search for lines in one band holds up other threads for a few milliseconds at
+    most.
+    """
+    rows = max(1, BAND_CELLS // values.shape[1])
+    for first in range(0, values.shape[0] - 1, rows):
+        yield first, values[first : first + rows + 1]
 
 
 def _thinning(inside: npt.NDArray[np.bool_]) -> int:

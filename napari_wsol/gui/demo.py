@@ -24,6 +24,7 @@ def open_viewer(
     paths: Iterable[str | Path] = (),
     model: str | None = None,
     *,
+    reader: str | None = None,
     demo: bool = False,
     show: bool = True,
 ) -> tuple[napari.viewer.Viewer, WsolWidget]:
@@ -32,6 +33,7 @@ def open_viewer(
     Args:
         paths: images and slides to open; one that cannot be read gives a message.
         model: name of the model to start with; the first installed one by default.
+        reader: who reads them; the first that can by default.
         demo: open the sample image where no path is given, and localize at once.
         show: whether the window is shown.
     """
@@ -42,7 +44,7 @@ def open_viewer(
         widget.desk.prefer_model(model)
     for path in paths:
         try:
-            for data, options, _ in read_slides(path):
+            for data, options, _ in read_slides(path, reader):
                 viewer.add_image(data, **options)
         except WsolError as error:
             show_warning(str(error))
@@ -54,8 +56,12 @@ def open_viewer(
 
 
 def launch_viewer(
-    paths: Iterable[str | Path] = (), model: str | None = None, *, demo: bool = False
+    paths: Iterable[str | Path] = (),
+    model: str | None = None,
+    *,
+    reader: str | None = None,
+    demo: bool = False,
 ) -> None:
     """Open a viewer and stay until it is closed; arguments as ``open_viewer``."""
-    open_viewer(paths, model, demo=demo)
+    open_viewer(paths, model, reader=reader, demo=demo)
     napari.run()

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.errors import UnansweredError, WsolError
+from napari_wsol.errors import UnansweredError
 from napari_wsol.gui.charts import round_words
 from napari_wsol.gui.comparison import Comparison
 from napari_wsol.gui.export_panel import short_names
 from napari_wsol.gui.importing import Importer
 from napari_wsol.gui.layers import source_of
-from napari_wsol.gui.messages import STOPPED
+from napari_wsol.gui.pixel_size import PixelSize
 from napari_wsol.gui.samples import add_sample
+from napari_wsol.gui.slide_desk import SlideDesk
 from napari_wsol.gui.training import TrainingDesk
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Desk(QObject):
         self._imported: str | None = None
         self._held_strokes: npt.NDArray | None = None
         self._waiting: dict[str, Future] = {}
+        self.slides = SlideDesk(window)
+        self.pixel_size = PixelSize(window)
         self.comparison = Comparison(window)
         self.importer = Importer(self._session.import_model, window)
         self.training = TrainingDesk(window)
@@ -68,6 +71,7 @@ class Desk(QObject):
     def close(self) -> None:
         """Do nothing any more."""
         self._closed = True
+        self.slides.close()
         self.comparison.close()
         self.importer.close()
         self.training.close()
@@ -75,7 +79,6 @@ class Desk(QObject):
     def _connect_panels(self) -> None:
         window, strokes = self._window, self._stage.strokes
         window.image_line.image_chosen.connect(self._on_image)
-        window.image_line.mpp_chosen.connect(self._on_mpp_chosen)
         window.image_line.sample_wanted.connect(self.open_sample)
         localize, correct = window.localize_panel, window.correct_panel
         localize.wanted.connect(self.localize)
@@ -96,12 +99,15 @@ class Desk(QObject):
         self._panels = (localize, correct, window.export_panel)
         for panel in self._panels:
             panel.job_bar.cancelled.connect(self.cancel)
-        self.comparison.failed.connect(self.warn)
+        for part in (self.comparison, self.slides, self.pixel_size):
+            part.failed.connect(self.warn)
+        for part in (self.slides, self.pixel_size):
+            part.said.connect(self._say)
+        self.pixel_size.changed.connect(self.comparison.list_regions)
         self._opened.connect(self._on_opened)
 
     def _connect_session(self) -> None:
         events = self._window.events
-        events.mpp_changed.connect(self._on_mpp)
         events.model_changed.connect(self._on_model)
         events.localized.connect(self._on_localized)
         events.heatmap_changed.connect(self.comparison.show_heatmap)
@@ -116,15 +122,16 @@ class Desk(QObject):
     def localize(self) -> None:
         """Run the ticked methods on the chosen image."""
         panel = self._window.localize_panel
-        reason = self._why_not()
         methods = panel.method_list.keys(self._stage.evidence.pairs)
-        if not reason and not methods:
-            reason = "Tick at least one method."
+        untold = "" if methods else "Tick at least one method."
+        reason = self._why_not() or untold or self.slides.prepare()
         if reason:
             self.warn(reason)
             return
         self._say("")
-        self._waiting["localize"] = self._session.localize(methods, panel.target)
+        self._stage.evidence.begin()
+        target = self.slides.target(panel.target)
+        self._waiting["localize"] = self._session.localize(methods, target)
 
     def refine(self) -> None:
         """One round with the strokes as they are now."""
@@ -232,27 +239,10 @@ class Desk(QObject):
         elif done.result() is self._session.slide:
             self._say("")
             self._stage.work_on(layer)
-            window.image_line.show_slide(done.result(), self._session.mpp)
-            window.export_panel.show_mpp(self._session.mpp)
+            self.pixel_size.show()
             self.comparison.drop_results()
             self._on_scribbles()
         self._update()
-
-    def _on_mpp_chosen(self, mpp: float) -> None:
-        try:
-            self._session.set_mpp(mpp)
-        except WsolError as error:
-            self.warn(str(error))
-
-    def _on_mpp(self) -> None:
-        slide, mpp = self._session.slide, self._session.mpp
-        if slide is None:
-            return
-        self._window.image_line.show_slide(slide, mpp)
-        self._window.export_panel.show_mpp(mpp)
-        self.comparison.list_regions()
-        if self._session.heatmaps:
-            self._say("Localize again: the model sees the image at another size now.")
 
     def _on_device(self, name: str) -> None:
         self._session.config = replace(self._session.config, device=name)
@@ -299,16 +289,22 @@ class Desk(QObject):
     # ---------------------------------------------------------------- results, strokes
 
     def _on_localized(self) -> None:
-        result, session = self._session.result, self._session
-        if result is None or self._stage.image is None:
+        if self._session.result is None or self._stage.image is None:
             return
-        panel = self._window.localize_panel
-        panel.show_classes(session.model.classes, result.scores, result.target)
         self.comparison.show_results()
+        if not self.slides.is_running:  # else about once a second
+            self._tell_result()
+        self._update()
+
+    def _tell_result(self) -> None:
+        result, session = self._session.result, self._session
+        if result is None or session.model is None:
+            return
+        show = self._window.localize_panel.show_classes
+        show(session.model.classes, result.scores, result.target)
         known = set(session.slide.notes)  # they stand at the image already
         notes = [note for note in result.notes if note not in known]
         self._say(" ".join(notes))  # the probability stands at the class
-        self._update()
 
     def _on_tool(self, tool: str | None) -> None:
         self._window.correct_panel.show_tool(tool)
@@ -355,17 +351,20 @@ class Desk(QObject):
         if (status.id, status.state) == self._last_state:
             return  # only its progress; many a second
         self._last_state = (status.id, status.state)
-        if isinstance(status.error, UnansweredError):
+        if status.state == "failed" and isinstance(status.error, UnansweredError):
             pass  # the form asks
         elif status.state == "failed":
             self.warn(status.message)
         elif status.state == "cancelled" and self._was_stopped:
             self._was_stopped = False
-            self._say(STOPPED.get(status.name, "Stopped."))
+            self._say(self.slides.stopped_words(status))
         elif status.state == "queued":
             self._was_stopped = False
         elif status.state == "done" and status.name == "Refining":
             self._say(" ".join(map(round_words, self._session.rounds[-1:])))
+        elif status.state == "done" and status.name == "Localizing":
+            self._on_localized()
+        self.slides.on_job(status)
         self._update()
 
     def _take_back(self) -> None:

@@ -3,7 +3,6 @@
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ from qtpy.QtCore import QObject, QTimer
 from napari_wsol.gui.colours import EVIDENCE, FOREGROUND, evidence_colours, is_bright
 from napari_wsol.gui.compat import camera_of
 from napari_wsol.gui.contours import LINE_PIXELS, contour_segments
+from napari_wsol.gui.fine_map import FineMap, needs_levels
 from napari_wsol.gui.layers import (
     CONTOUR,
     HEATMAP,
@@ -22,6 +22,8 @@ from napari_wsol.gui.layers import (
     our_layers,
     remove,
 )
+from napari_wsol.gui.lines import LARGE_CELLS, LineDrawer
+from napari_wsol.gui.method_layers import MethodLayers
 from napari_wsol.gui.placement import TRANSFORMS, move_onto, placed_on, world_a_pixel
 
 if TYPE_CHECKING:
@@ -31,18 +33,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.slides.localize import SlideWork
 
 STALE = "older than your last stroke"
-
-
-@dataclass(slots=True)
-class MethodLayers:
-    """A method's heatmap and the two layers that show it."""
-
-    heatmap: Heatmap
-    image: Image
-    contour: Vectors
-    cut: float = 0.5
 
 
 class EvidenceLayers(QObject):
@@ -57,6 +50,9 @@ class EvidenceLayers(QObject):
         self._contours = True
         self._opacity = 0.6
         self._bright = True
+        self._dropped: set[str] = set()
+        self.lines = LineDrawer()
+        self.lines.drawn.connect(self._on_lines)
         self._width_timer = QTimer(self, singleShot=True, interval=60)
         self._width_timer.timeout.connect(self._fit_width)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -73,7 +69,9 @@ class EvidenceLayers(QObject):
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
         self._follow(None)
+        self.lines.close()
         for pair in self._pairs.values():
+            pair.end()
             pair.image.events.visible.disconnect(self._on_visible)
         self._pairs.clear()
 
@@ -89,34 +87,78 @@ class EvidenceLayers(QObject):
     def clear(self) -> None:
         """Take all heatmaps and contours out of the viewer."""
         layers = [x for p in self._pairs.values() for x in (p.contour, p.image)]
+        for pair in self._pairs.values():
+            pair.end()
+        self._pairs = {}
         remove(self._viewer, layers)
-        self._pairs.clear()
+        self._dropped.clear()
 
     def forget(self, method: str) -> None:
         """Take one method's layers out of the viewer."""
         pair = self._pairs.pop(method)
+        pair.end()
         remove(self._viewer, [pair.contour, pair.image])
 
+    @property
+    def dropped(self) -> Collection[str]:
+        """Methods whose layers the person has deleted since :meth:`begin`."""
+        return self._dropped
+
+    def begin(self) -> None:
+        """New maps are wanted: also those that were deleted before."""
+        self._dropped.clear()
+
     def show(
-        self, heatmap: Heatmap, cut: float, *, title: str, mark: dict, stale: bool
+        self,
+        heatmap: Heatmap,
+        cut: float,
+        *,
+        title: str,
+        mark: dict,
+        stale: bool,
+        work: SlideWork | None = None,
+        is_last: bool = True,
     ) -> None:
-        """Add a heatmap, or bring the layers of its method up to date in place."""
+        """Add a heatmap, or bring the layers of its method up to date in place.
+
+        Args:
+            heatmap: the map.
+            cut: where to cut it.
+            title: of its method.
+            mark: what the layers' metadata say of it.
+            stale: whether it is older than the strokes.
+            work: where a slide keeps its values at full resolution.
+            is_last: False while newer values come in: hidden layers wait for the last.
+        """
         if self._source is None:
             return
         pair = self._pairs.get(heatmap.method) or self._adopt(heatmap, mark)
+        visible = not self._pairs
+        if pair is not None and not pair.fits(heatmap, work):
+            visible = pair.image.visible
+            self._pairs.pop(heatmap.method, None)
+            pair.end()
+            remove(self._viewer, [pair.contour, pair.image])
+            pair = None
         name = layer_name(heatmap, title, stale=stale)
         if pair is None:
-            pair = self._add(heatmap, cut, name, f"{title} · contour")
+            fine = FineMap(work, heatmap) if needs_levels(work, heatmap) else None
+            pair = self._add(heatmap, cut, name, f"{title} · contour", fine)
+            pair.image.visible = visible
         first = heatmap.method not in self._pairs
         self._pairs[heatmap.method] = pair
+        before = pair.place
         pair.heatmap, pair.cut = heatmap, cut
-        if pair.image.data is not heatmap.values:
-            pair.image.data = heatmap.values
-            pair.image.contrast_limits = (0.0, 1.0)
+        if not (first or is_last or pair.image.visible):
+            pair.behind = work
+            return
+        pair.fill(work)
         for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
             layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
-            move_onto(layer, self._source, heatmap.scale, heatmap.translate)
-        pair.image.name = name
+        if first or pair.place != before:
+            self._move(pair)
+        if pair.image.name != name:
+            pair.image.name = name
         if first:
             pair.image.events.visible.connect(self._on_visible)
         self._draw(pair)
@@ -165,17 +207,20 @@ class EvidenceLayers(QObject):
         remove(self._viewer, [*images[1:], *contours[1:]])
         return MethodLayers(heatmap, images[0], contours[0])
 
-    def _add(self, heatmap: Heatmap, cut: float, name: str, line: str) -> MethodLayers:
+    def _add(
+        self, heatmap: Heatmap, cut: float, name: str, line: str, fine: FineMap | None
+    ) -> MethodLayers:
         place = placed_on(self._source, heatmap.scale, heatmap.translate)
         image = Image(
-            heatmap.values,
+            heatmap.values if fine is None else fine.levels,
+            multiscale=fine is not None,
             name=name,
             colormap=self._colours(heatmap.method, cut),
             contrast_limits=(0.0, 1.0),
             blending="translucent_no_depth" if self._bright else "additive",
             opacity=self._opacity,
             interpolation2d="linear",
-            visible=not self._pairs,
+            visible=False,
             **place,
         )
         contour = Vectors(
@@ -193,18 +238,34 @@ class EvidenceLayers(QObject):
         contour._max_vectors_thumbnail = 32  # noqa: SLF001 - its class documents it
         for layer, role in ((image, HEATMAP), (contour, CONTOUR)):
             layer.metadata = {MARK: {"role": role}}
+        pair = MethodLayers(heatmap, image, contour, cut, fine)
+        self._move(pair)
+        if fine is not None:
+            fine.arrived.connect(lambda: image.refresh(extent=False, thumbnail=False))
         add_quietly(self._viewer, (image, contour))
-        return MethodLayers(heatmap, image, contour, cut)
+        return pair
 
     def _draw(self, pair: MethodLayers) -> None:
         """Contour and colours of one method for its present cut."""
         self._recolour(pair)
         visible = self._contours and pair.image.visible
+        if visible and pair.heatmap.values.size > LARGE_CELLS:
+            self.lines.ask(pair.heatmap, pair.cut)
+            return
         if visible:
             self._fit(pair)
             pair.contour.data = contour_segments(pair.heatmap, pair.cut)
         if pair.contour.visible != visible:
             pair.contour.visible = visible
+
+    def _on_lines(self, method: str, segments: np.ndarray) -> None:
+        pair = self._pairs.get(method)
+        if pair is None or not (self._contours and pair.image.visible):
+            return
+        self._fit(pair)
+        pair.contour.data = segments
+        if not pair.contour.visible:
+            pair.contour.visible = True
 
     def _recolour(self, pair: MethodLayers) -> None:
         """Nothing below the cut; colours that the user has chosen stay."""
@@ -251,10 +312,14 @@ class EvidenceLayers(QObject):
     def _on_moved(self, event: object = None) -> None:
         del event
         for pair in self._pairs.values():
-            for layer in (pair.image, pair.contour):
-                move_onto(
-                    layer, self._source, pair.heatmap.scale, pair.heatmap.translate
-                )
+            self._move(pair)
+
+    def _move(self, pair: MethodLayers) -> None:
+        """Put both layers onto the image."""
+        move_onto(pair.image, self._source, *pair.place)
+        move_onto(
+            pair.contour, self._source, pair.heatmap.scale, pair.heatmap.translate
+        )
 
     def _on_zoom(self, event: object = None) -> None:
         del event
@@ -263,6 +328,8 @@ class EvidenceLayers(QObject):
     def _on_visible(self, event: object = None) -> None:
         del event
         for pair in self._pairs.values():
+            if pair.image.visible and pair.behind is not None:
+                pair.fill(pair.behind)
             if pair.contour.visible != (self._contours and pair.image.visible):
                 self._draw(pair)
 
@@ -272,6 +339,8 @@ class EvidenceLayers(QObject):
         for method, pair in list(self._pairs.items()):
             if layer in (pair.image, pair.contour):
                 del self._pairs[method]
+                pair.end()
+                self._dropped.add(method)
                 remove(self._viewer, [pair.image, pair.contour])
 
 

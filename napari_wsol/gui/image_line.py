@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_wsol.gui.job_bar import grouped
 from napari_wsol.gui.layers import image_layers, is_usable
 from napari_wsol.gui.panel import Choice, Words, small
+from napari_wsol.gui.reader_button import ReaderButton
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -40,6 +41,9 @@ class ImageLine(QWidget):
     """The image layer that was chosen, or None when there is none."""
 
     mpp_chosen = Signal(float)
+    reader_chosen = Signal(str)
+    """The file of the chosen layer is to be read by this reader."""
+
     sample_wanted = Signal()
     help_wanted = Signal()
 
@@ -79,6 +83,8 @@ class ImageLine(QWidget):
         )
         self.mpp_button.clicked.connect(self._ask_mpp)
         self.mpp_button.hide()
+        self.reader_button = ReaderButton()
+        self.reader_button.reader_chosen.connect(self.reader_chosen)
         self.sample_button = QPushButton("Try the sample")
         self.sample_button.setToolTip("Open a real tissue image that comes along.")
         self.sample_button.clicked.connect(self.sample_wanted)
@@ -88,6 +94,7 @@ class ImageLine(QWidget):
         top.addWidget(self.help_button)
         below = QHBoxLayout()
         below.addWidget(self.words, 1)
+        below.addWidget(self.reader_button)
         below.addWidget(self.mpp_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -128,6 +135,7 @@ class ImageLine(QWidget):
             "set pixel size…" if mpp is None else f"{mpp:.3g} µm/px"
         )
         self.mpp_button.show()
+        self.reader_button.show_slide(slide)
 
     def show_nothing(self, sentence: str = INVITATION) -> None:
         """No image is open."""
@@ -135,6 +143,11 @@ class ImageLine(QWidget):
         self.words.setToolTip("")
         self.notes.hide()
         self.mpp_button.hide()
+        self.reader_button.hide()
+
+    def choose(self, layer: Image) -> None:
+        """Work on this layer, as if it had been taken from the list."""
+        self._choose(layer)
 
     def go_back_to(self, layer: Image | None) -> None:
         """Show another choice without opening it again."""

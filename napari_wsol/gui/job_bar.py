@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 UNITS = {"Localizing": "tiles", "Refining": "steps", "Exporting": "files"}
 
+STEPS = ("looking for tissue", "a first look", "the slide as a whole")
+"""What a slide is about before and after its tiles."""
+
 
 class JobBar(QStackedWidget):
     """The button of a job; while it runs, “412/1 030 tiles · 38 s left” and Cancel.
@@ -35,12 +38,13 @@ class JobBar(QStackedWidget):
         super().__init__(parent)
         self._names = names
         self._text = ""
+        self._rate = 0.0
         self._bar = QProgressBar()
         self._bar.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._bar.setMinimumWidth(40)
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip(
-            "Stop the job. What was there before stays as it was."
+            "Stop the job. What is finished is kept; nothing else changes."
         )
         self.cancel_button.clicked.connect(self.cancelled)
         self._running = QWidget()
@@ -62,14 +66,19 @@ class JobBar(QStackedWidget):
         """The button again: what waited was taken back."""
         self.setCurrentIndex(0)
 
+    def show_rate(self, rate: float) -> None:
+        """Tiles a second of the slide that is localized; 0 while that is not known."""
+        self._rate = rate
+
     def show_status(self, status: JobStatus) -> None:
         """Follow a job of one of our names; other jobs leave the bar alone."""
         if status.name not in self._names:
             return
         if not status.is_active:
             self.setCurrentIndex(0)
+            self._rate = 0.0
             return
-        self._text = describe(status)
+        self._text = describe(status, self._rate)
         # Never a busy bar while the total is unknown: at each step of its animation Qt
         # puts the whole window together again, 17 ms with software OpenGL.
         self._bar.setRange(0, max(status.total, 1))
@@ -82,10 +91,19 @@ class JobBar(QStackedWidget):
         self.setCurrentIndex(1)
 
 
-def describe(status: JobStatus) -> str:
-    """“Localizing · 412/1 030 tiles · 38 s left”, “Score-CAM 640/2048 · 00:41”."""
+def describe(status: JobStatus, rate: float = 0.0) -> str:
+    """“Localizing · 412/1 030 tiles · 38 s left”, “Score-CAM 640/2048 · 00:41”.
+
+    Args:
+        status: of the job.
+        rate: tiles a second, of a slide.
+    """
     if status.state == "queued":
         return f"{status.name} waits for its turn…"
+    if status.message.endswith("tiles/s"):
+        return tile_words(status, rate)
+    if status.message in STEPS or status.name == "Estimating":
+        return f"{status.message or status.name}…".capitalize()
     if status.name == "Localizing" and status.message:
         return method_words(status)
     words = [status.name if not status.message else status.message]
@@ -95,6 +113,14 @@ def describe(status: JobStatus) -> str:
     if status.seconds_left is not None and status.seconds_left >= 1:
         words.append(f"{duration(status.seconds_left)} left")
     return " · ".join(words)
+
+
+def tile_words(status: JobStatus, rate: float) -> str:
+    """“412/1 030 tiles · 3.2 tiles/s · 4 min left”: the rate is that of this run."""
+    words = f"{grouped(status.done)}/{grouped(status.total)} tiles · {status.message}"
+    if not rate or status.done >= status.total:
+        return words
+    return f"{words} · {duration((status.total - status.done) / rate)} left"
 
 
 def method_words(status: JobStatus) -> str:

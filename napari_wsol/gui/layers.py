@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MARK = "napari-wsol"
 
 HEATMAP, CONTOUR, STROKES, COPY = "heatmap", "contour", "strokes", "copy"
+TILES, TISSUE = "tiles", "tissue"
 """Roles of our layers."""
 
 
@@ -85,7 +86,7 @@ def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
 
     mark = layer.metadata.get(MARK)
     if isinstance(mark, dict) and "path" in mark:
-        return mark["path"], {"name": layer.name}
+        return mark["path"], {"name": layer.name, "reader": mark.get("reader")}
     data = list(layer.data) if layer.multiscale else layer.data
     options = {"name": layer.name, "rgb": bool(layer.rgb)}
     return data, {**options, "mpp": microns_a_pixel(layer)}

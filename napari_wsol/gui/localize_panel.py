@@ -19,6 +19,7 @@ from napari_wsol.gui.import_dialog import choose_file, choose_folder
 from napari_wsol.gui.job_bar import JobBar
 from napari_wsol.gui.method_list import MethodList
 from napari_wsol.gui.panel import Choice, Panel, Words, small
+from napari_wsol.gui.slide_box import SlideBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +40,7 @@ ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
 )
-JOBS = ("Opening", "Loading the model", "Localizing", "Importing")
+JOBS = ("Opening", "Loading the model", "Localizing", "Importing", "Estimating")
 
 
 class LocalizePanel(Panel):
@@ -79,6 +80,7 @@ class LocalizePanel(Panel):
         )
         self.class_box.addItem(MOST_PROBABLE, None)
         self.method_list = MethodList()
+        self.slide_box = SlideBox()
         self.device_box = Choice()
         self.device_box.setToolTip("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
@@ -110,6 +112,7 @@ class LocalizePanel(Panel):
         about.addWidget(self.card_button, 0, Qt.AlignmentFlag.AlignTop)
         self.rows.addLayout(about)
         self.rows.addWidget(self.method_list)
+        self.rows.addWidget(self.slide_box)
         self.rows.addWidget(self.job_bar)
 
     def _add_menu(self) -> QMenu:

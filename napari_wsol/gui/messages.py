@@ -18,6 +18,7 @@ STOPPED = {
     "Localizing": "Stopped. Finished tiles are kept; Localize continues from there.",
     "Refining": "Stopped. The map and the rounds are as they were.",
     "Exporting": "Stopped. No file was written.",
+    "Estimating": "Stopped. Finished tiles are kept.",
     "Importing": "Stopped. No model was added.",
     "Training": "Stopped. Train… resumes it where it is.",
 }

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_wsol.gui.compat import camera_of, cell_size
+
 if TYPE_CHECKING:
+    import napari.viewer
     from napari.layers import Layer
 
 TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine")
@@ -67,6 +70,26 @@ def to_pixels(image: Layer, position: tuple[float, ...]) -> tuple[float, float]:
     """Level-0 pixel at a world position (the last two axes are the image's)."""
     pixels = image.world_to_data(position[-2:])
     return float(pixels[-2]), float(pixels[-1])
+
+
+def seen_pixels(
+    viewer: napari.viewer.Viewer, image: Layer
+) -> tuple[float, float, float, float] | None:
+    """Top, left, bottom and right of what is seen, in level-0 pixels.
+
+    Of a turned image the rectangle around it. None where napari cannot tell.
+    """
+    view, camera = cell_size(viewer), camera_of(viewer)
+    if view is None or camera.zoom <= 0:
+        return None
+    half = np.asarray(view) / (2 * camera.zoom)
+    centre = np.asarray(camera.center[-2:], float)
+    corners = [
+        to_pixels(image, tuple(centre + half * sign))
+        for sign in ((-1, -1), (-1, 1), (1, -1), (1, 1))
+    ]
+    (top, left), (bottom, right) = np.min(corners, 0), np.max(corners, 0)
+    return float(top), float(left), float(bottom), float(right)
 
 
 def microns_a_pixel(layer: Layer) -> float | None:

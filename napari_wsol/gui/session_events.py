@@ -27,6 +27,7 @@ NAMES = (
     "job_changed",
     "finetune_step",
     "train_step",
+    "slide_moved",
     "train_evaluated",
 )
 
@@ -45,6 +46,7 @@ class SessionEvents(QObject):
     job_changed = Signal(object)
     finetune_step = Signal(object)
     train_step = Signal(object)
+    slide_moved = Signal(object)
     train_evaluated = Signal(object)
 
     def __init__(self, session: Session) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
-    from napari_wsol.gui.evidence import MethodLayers
+    from napari_wsol.gui.method_layers import MethodLayers
 
 CELL = 3
 """Layers a cell: view of the image, heatmap, contour."""

@@ -39,6 +39,9 @@ class Stage(QObject):
     maps_changed = Signal()
     """Maps were added or taken away."""
 
+    image_changed = Signal()
+    """Another image is worked on, or none."""
+
     cursor_moved = Signal(float, float)
     """Level-0 pixel under the mouse, (y, x)."""
 
@@ -64,6 +67,7 @@ class Stage(QObject):
         # one that is seen first, so that the window goes on living.
         self._waiting: list[str] = []
         self._is_first = True
+        self._listed: list[str] = []
         self._next = QTimer(self, singleShot=True, interval=0)
         self._next.timeout.connect(self._show_next)
         viewer.mouse_move_callbacks.append(self._on_mouse)
@@ -105,15 +109,17 @@ class Stage(QObject):
         self._tissue = None
         step = max(1.0, max(slide.shape) / TISSUE_SIDE)
         self.look_up.ask(lambda: (slide, tissue_mask(slide, step)))
+        self.image_changed.emit()
 
     def leave_image(self) -> None:
         """No image, or another one: its heatmaps go, its strokes stay."""
         self.show_cells(False)
-        self._waiting = []
+        self._waiting, self._listed = [], []
         self.evidence.place_on(None)
         self.strokes.release()
         self._image = None
         self._cuts = {}
+        self.image_changed.emit()
 
     def show_results(self, titles: dict[str, str]) -> None:
         """Bring layers up to date with all of the session's heatmaps.
@@ -126,7 +132,11 @@ class Stage(QObject):
             m for m in self.evidence.pairs if m not in self._session.heatmaps
         ]:
             self.evidence.forget(method)
-        self._waiting = [name for name in titles if name in self._session.heatmaps]
+        self._waiting = [
+            name
+            for name in titles
+            if name in self._session.heatmaps and name not in self.evidence.dropped
+        ]
         self._is_first = not self.evidence.pairs
         self._show_next()
 
@@ -140,7 +150,7 @@ class Stage(QObject):
     def drop_results(self) -> None:
         """The session has no heatmaps any more."""
         self.show_cells(False)
-        self._waiting = []
+        self._waiting, self._listed = [], []
         self.evidence.clear()
         self._cut()
 
@@ -172,9 +182,12 @@ class Stage(QObject):
 
     def fly_to(self, region: Region) -> None:
         """Centre a region and zoom until it fills a third of the view."""
+        self.fly_to_box(*region.bbox)
+
+    def fly_to_box(self, y0: float, x0: float, y1: float, x1: float) -> None:
+        """Centre a rectangle of level-0 pixels and zoom to three times its size."""
         if self._image is None:
             return
-        y0, x0, y1, x1 = region.bbox
         centre = to_world(self._image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
         size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self._image)
         camera = camera_of(self._viewer)
@@ -198,11 +211,13 @@ class Stage(QObject):
             self._next.start()
             return
         self.evidence.put_in_order(self._session.heatmaps)
-        if self.cells.is_on:
-            self.show_cells(True)
-        elif self._is_first:
-            self.evidence.show_only(next(iter(self.evidence.pairs), None))
-        self.maps_changed.emit()
+        if list(self.evidence.pairs) != self._listed:  # not only newer values
+            self._listed = list(self.evidence.pairs)
+            if self.cells.is_on:
+                self.show_cells(True)
+            elif self._is_first:
+                self.evidence.show_only(next(iter(self.evidence.pairs), None))
+            self.maps_changed.emit()
         self.cuts_changed.emit()
 
     def _show(self, heatmap: Heatmap) -> None:
@@ -219,6 +234,8 @@ class Stage(QObject):
             title=title,
             mark=mark,
             stale=heatmap.method in self._session.stale,
+            work=self._session.work if self._session.is_large else None,
+            is_last=not self._session.is_busy,
         )
         if added:
             self._raise_strokes()

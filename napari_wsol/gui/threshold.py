@@ -3,7 +3,8 @@
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 TITLES = {"value": "value", "percentile": "percentile", "area": "share of tissue"}
 """Currency of ``Heatmap.threshold`` → its words in the window."""
+
+COUNTED_CELLS = 1_000_000
+"""Cells that a share or percentile is taken of; the cut moves by less than its digits
+show."""
 
 RANGES = {"value": 1.0, "percentile": 100.0, "area": 100.0}
 """Largest amount of each currency; the smallest is 0."""
@@ -29,6 +34,9 @@ class Threshold:
 
     def cut(self, heatmap: Heatmap, tissue: npt.NDArray[np.bool_] | None) -> float:
         """The map's own value at which this threshold cuts it."""
+        if self.currency == "value":
+            return heatmap.threshold(self.amount)
+        heatmap = thinned(heatmap)
         on_map = on_grid(tissue, heatmap.values.shape)
         return heatmap.threshold(self.amount, self.currency, on_map)
 
@@ -40,7 +48,7 @@ class Threshold:
             default = {"value": 0.5, "percentile": 90.0, "area": 10.0}[currency]
             same = currency == self.currency
             return Threshold(self.amount if same else default, currency)
-        value = self.cut(heatmap, tissue)
+        value, heatmap = self.cut(heatmap, tissue), thinned(heatmap)
         if currency == "value":
             return Threshold(round(value, 3), currency)
         on_map = on_grid(tissue, heatmap.values.shape)
@@ -57,6 +65,14 @@ class Threshold:
             return f"value {self.amount:.2f}"
         unit = " %" if self.currency == "area" else ""
         return f"{TITLES[self.currency]} {self.amount:.1f}{unit}"
+
+
+def thinned(heatmap: Heatmap) -> Heatmap:
+    """Every second, third, … cell of a large map, so that counting takes no frame."""
+    step = math.ceil(math.sqrt(heatmap.values.size / COUNTED_CELLS))
+    if step <= 1:
+        return heatmap
+    return replace(heatmap, values=heatmap.values[::step, ::step])
 
 
 def on_grid(

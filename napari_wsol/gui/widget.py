@@ -7,6 +7,7 @@ are compared with ``==`` here, never with ``is``.
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, Qt
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_wsol.errors import WsolError
 from napari_wsol.gui.background import Background
 from napari_wsol.gui.catalogue import Catalogue, read_catalogue
 from napari_wsol.gui.colours import theme_colour
@@ -32,9 +34,10 @@ from napari_wsol.gui.image_line import ImageLine
 from napari_wsol.gui.keys import Key, Keys
 from napari_wsol.gui.localize_panel import LocalizePanel
 from napari_wsol.gui.messages import MessageLine
+from napari_wsol.gui.reader_button import layer_read_by
 from napari_wsol.gui.session_events import SessionEvents
 from napari_wsol.gui.stage import Stage
-from napari_wsol.session import Session, default_threads
+from napari_wsol.session import Session
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -66,6 +69,7 @@ class WsolWidget(QWidget):
         self.desk = Desk(self)
         self.keys = Keys(napari_viewer, self._key_table(), {"F", "B", "E", "R"})
         self.image_line.help_wanted.connect(self.show_help)
+        self.image_line.reader_chosen.connect(self._read_with)
         napari_viewer.events.theme.connect(self._on_theme)
         self._on_theme()
         self._catalogue = Background()
@@ -118,6 +122,20 @@ class WsolWidget(QWidget):
         if not panel.isExpanded():
             panel.expand(animate=False)
         self.scroll_area.ensureWidgetVisible(panel, 0, 4)
+
+    def _read_with(self, reader: str) -> None:
+        """Replace the chosen layer by the same file, read by another reader."""
+        before = self.image_line.layer
+        if before is None:
+            return
+        try:
+            added = layer_read_by(self._viewer, before, reader)
+        except WsolError as error:
+            self.desk.warn(str(error))
+            return
+        self.stage.leave_image()
+        self.image_line.choose(added)
+        self._viewer.layers.remove(before)
 
     def _key_table(self) -> tuple[Key, ...]:
         desk = self.desk
@@ -181,9 +199,11 @@ class WsolWidget(QWidget):
             self.events,
             self._catalogue,
             self.stage.look_up,
+            self.stage.evidence.lines,
             self.desk.comparison.look_up,
             self.desk.training.look_up,
             self.desk.training.end,
+            *self.desk.slides.look_ups,
         )
 
         def close_all() -> None:
@@ -204,3 +224,8 @@ class WsolWidget(QWidget):
     def _on_theme(self, event: object = None) -> None:
         del event
         self.message.set_warning_colour(theme_colour(self._viewer.theme, "warning"))
+
+
+def default_threads() -> int:
+    """Threads for torch beside a viewer: all cores but one."""
+    return max(1, (os.cpu_count() or 2) - 1)

@@ -1,0 +1,79 @@
+"""The places where a slide's map is highest, as a strip of pictures to click."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import QListWidget, QListWidgetItem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+    from qtpy.QtWidgets import QWidget
+
+    from napari_wsol.slides.top_tiles import TopTile
+
+SIDE = 64
+"""Screen pixels of a picture."""
+
+COUNT = 12
+
+
+class Gallery(QListWidget):
+    """Pictures from left to right, the highest first; a click flies there."""
+
+    wanted = Signal(object)
+    """The :class:`TopTile` that was clicked."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._tiles: list[TopTile] = []
+        self.setToolTip(
+            "Where the map is highest on tissue, strongest first. Click to go there."
+        )
+        self.setViewMode(QListWidget.ViewMode.IconMode)
+        self.setFlow(QListWidget.Flow.LeftToRight)
+        self.setWrapping(False)
+        self.setMovement(QListWidget.Movement.Static)
+        self.setIconSize(QSize(SIDE, SIDE))
+        self.setSpacing(2)
+        self.setMinimumWidth(80)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        bar = self.horizontalScrollBar().sizeHint().height()
+        self.setFixedHeight(SIDE + self.fontMetrics().height() + bar + 18)
+        self.itemClicked.connect(self._on_clicked)
+        self.itemActivated.connect(self._on_clicked)
+        self.hide()
+
+    def show_tiles(
+        self, tiles: Sequence[TopTile], pictures: Sequence[npt.NDArray[np.uint8]]
+    ) -> None:
+        """Show these places; none hides the strip.
+
+        Args:
+            tiles: in order.
+            pictures: (h, w, 3) uint8 of each.
+        """
+        self._tiles = list(tiles)
+        self.clear()
+        for tile, pixels in zip(tiles, pictures, strict=True):
+            item = QListWidgetItem(QIcon(_pixmap(pixels)), f"{tile.value:.2f}")
+            item.setToolTip(f"Place {tile.rank}: {tile.value:.2f} on average.")
+            self.addItem(item)
+        self.setVisible(bool(self._tiles))
+
+    def _on_clicked(self, item: QListWidgetItem) -> None:
+        self.wanted.emit(self._tiles[self.row(item)])
+
+
+def _pixmap(pixels: npt.NDArray[np.uint8]) -> QPixmap:
+    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    kind = QImage.Format.Format_RGB888
+    # Copied: Qt does not keep the array alive.
+    return QPixmap.fromImage(QImage(pixels.data, width, height, 3 * width, kind).copy())

@@ -1,0 +1,376 @@
+"""Slides in the window: tiles come in, where one looks first, and go on tomorrow."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from napari_wsol.gui.fine_map import FineMap
+from napari_wsol.gui.layers import MARK, our_layers
+from napari_wsol.gui.widget import WsolWidget
+from napari_wsol.slides import SlideConfig
+
+pytestmark = pytest.mark.gui
+
+SIDE = 512
+TILES = (SIDE // 64) ** 2
+
+
+@pytest.fixture(autouse=True)
+def _small_slides(monkeypatch):
+    """Images of 512 pixels count as slides."""
+    monkeypatch.setattr("napari_wsol.slides.localize.LARGE_PIXELS", 100_000)
+    monkeypatch.setattr("napari_wsol.slide_job.SHOW_EVERY", 0.02)
+
+
+def tissue(side: int = SIDE) -> np.ndarray:
+    """Dark everywhere, so that all of it counts, with one bright square."""
+    image = np.full((side, side, 3), 40, np.uint8)
+    image += np.random.default_rng(0).integers(0, 9, image.shape, np.uint8)
+    image[128:192, 320:384] = 220
+    return image
+
+
+@pytest.fixture
+def slide_bench(bench):
+    """The dock on a slide, cut into 64 tiles."""
+    bench.session.slide_config = SlideConfig(core=64)
+    bench.open(tissue(), name="slide")
+    bench.until(bench.widget.localize_panel.slide_box.isVisible)
+    return bench
+
+
+def finish(bench) -> None:
+    """Press Localize and wait until all tiles are there and shown."""
+    before = bench.session.job.id
+    bench.click(bench.widget.localize_panel.localize_button)
+    bench.until(lambda: bench.session.job.id > before and not bench.session.is_busy)
+    assert bench.session.job.state == "done", bench.session.job.message
+    bench.until(lambda: is_shown(bench))
+
+
+def is_shown(bench) -> bool:
+    shown, maps = bench.widget.stage.evidence.pairs, bench.session.heatmaps
+    return (
+        set(shown) == set(maps)
+        and all(pair.heatmap is maps[name] for name, pair in shown.items())
+        and not our_layers(bench.viewer, "tiles")
+    )
+
+
+class Stopper:
+    """Holds a slide after some tiles, on its thread, until Cancel is pressed."""
+
+    def __init__(self, session, after: int) -> None:
+        self.session, self.after, self.seen = session, after, []
+        self.reached, self.pressed = threading.Event(), threading.Event()
+        session.slide_moved.connect(self.look)
+
+    def look(self, progress) -> None:
+        self.seen.append(progress)
+        if progress.done >= self.after and progress.rate:
+            self.session.slide_moved.disconnect(self.look)
+            self.reached.set()
+            assert self.pressed.wait(30)
+
+
+def stop_after(bench, count: int, widget: WsolWidget | None = None) -> Stopper:
+    widget = widget or bench.widget
+    stopper = Stopper(widget.session, count)
+    widget.desk.localize()
+    bench.until(stopper.reached.is_set)
+    widget.desk.cancel()
+    stopper.pressed.set()
+    bench.until(lambda: not widget.session.is_busy)
+    assert widget.session.job.state == "cancelled"
+    return stopper
+
+
+def test_the_panel_says_what_the_slide_is(slide_bench):
+    box = slide_bench.widget.localize_panel.slide_box
+    assert f"{TILES} tiles" in box.words.text()
+    assert box.power_buttons[20].isVisible()  # nobody knows the size of a pixel
+    slide_bench.click(box.power_buttons[20])
+    slide_bench.until(lambda: "0.5 µm a pixel" in box.words.text())
+    assert not box.power_buttons[20].isVisible()
+    assert slide_bench.session.mpp == 0.5
+
+
+def test_maps_sharpen_in_place_and_the_veil_goes(slide_bench):
+    bench = slide_bench
+    layers, states = set(), []
+    bench.session.slide_moved.connect(states.append)
+    inserted = bench.viewer.layers.events.inserted
+    inserted.connect(lambda event: layers.add(event.value))
+    finish(bench)
+    assert len(states) > 3
+    roles = [layer.metadata[MARK]["role"] for layer in layers]
+    assert sorted(roles) == ["contour"] * 2 + ["heatmap"] * 2 + ["tiles"]
+    shown = bench.layer("PixelCAM").data
+    assert np.isfinite(shown).all()
+    assert shown[40, 88] > 0.9
+    assert shown[100, 20] < 0.1
+    assert np.array_equal(shown, bench.session.heatmaps["pixelcam"].values)
+
+
+def test_cancel_keeps_the_tiles_and_localize_goes_on(slide_bench):
+    bench = slide_bench
+    stop_after(bench, 5)
+    message, kept = bench.widget.message, bench.session.work.done
+    assert 5 <= kept < TILES
+    bench.until(lambda: f"{kept} of {TILES} tiles are kept" in message.text())
+    (veil,) = our_layers(bench.viewer, "tiles")
+    bench.until(lambda: int((veil.data == 2).sum()) == kept)
+    assert int((veil.data == 1).sum()) == TILES - kept
+    below = list(bench.viewer.layers).index(veil)
+    assert bench.viewer.layers[below - 1] == bench.widget.stage.image
+    finish(bench)
+    assert bench.session.work.run.encoded == TILES - kept
+
+
+def test_the_veil_ends_where_the_image_ends(bench):
+    bench.session.slide_config = SlideConfig(core=64)
+    source = bench.open(tissue(500), name="odd")
+    stop_after(bench, 3)
+    (veil,) = our_layers(bench.viewer, "tiles")
+    border = source._extent_data_augmented * source.scale
+    shown = veil._extent_data_augmented * veil.scale + veil.translate
+    assert np.abs(shown - border).max() <= 64 / 32  # to a part of a tile
+
+
+def test_a_second_dock_finds_the_veil_and_the_finished_tiles(slide_bench):
+    bench = slide_bench
+    stop_after(bench, 5)
+    kept = bench.session.work.done
+    (veil,) = our_layers(bench.viewer, "tiles")
+    bench.widget.end()
+    bench.session.close(wait=True)
+    again = WsolWidget(bench.viewer)
+    again.desk.prefer_model("tiny")
+    bench.qtbot.addWidget(again)
+    again.session.slide_config = SlideConfig(core=64)
+    bench.until(lambda: bool(again.localize_panel.slide_box.words.text()))
+    stopper = stop_after(bench, kept + 3, again)
+    bench.until(lambda: int((veil.data == 2).sum()) == again.session.work.done)
+    assert our_layers(bench.viewer, "tiles") == [veil]
+    assert stopper.seen[0].done == kept
+    again.end()
+    again.session.close(wait=True)
+
+
+def test_what_is_seen_comes_first(slide_bench):
+    bench = slide_bench
+    camera = bench.viewer.scene.camera
+    camera.zoom = 8
+    camera.center = (480, 480)
+    asked = []
+    look_at = bench.session.look_at
+
+    def hold(_progress) -> None:
+        # The first tiles wait until the window has said where it looks.
+        until = time.perf_counter() + 20
+        while not asked and time.perf_counter() < until:
+            time.sleep(0.01)
+
+    def watch(*rectangle) -> None:
+        asked.append(rectangle)
+        look_at(*rectangle)
+
+    bench.session.look_at = watch
+    bench.session.slide_moved.connect(hold)
+    stopper = stop_after(bench, 12)
+    top, left, bottom, right = asked[0]
+    assert top < 480 < bottom
+    assert left < 480 < right
+    assert stopper.seen[-1].state[7, 7] == 2
+    assert stopper.seen[-1].state[1, 0] == 1
+
+
+def test_estimate_names_time_and_disk_and_keeps_its_tiles(slide_bench):
+    bench = slide_bench
+    box = bench.widget.localize_panel.slide_box
+    bench.click(box.estimate_button)
+    bench.until(box.cost.isVisible)
+    assert box.cost.text().startswith(f"{TILES - 3} tiles left · about ")
+    assert "on disk" in box.cost.text()
+    bench.until(lambda: not bench.session.is_busy)
+    finish(bench)
+    assert bench.session.work.run.encoded == TILES - 3
+    assert not box.cost.isVisible()
+
+
+def test_drawn_tissue_is_obeyed_until_its_layer_is_deleted(slide_bench):
+    bench = slide_bench
+    box = bench.widget.localize_panel.slide_box
+    bench.click(box.tissue_button)
+    bench.until(lambda: len(our_layers(bench.viewer, "tissue")) == 1)
+    (layer,) = our_layers(bench.viewer, "tissue")
+    assert layer.data.mean() > 0.9
+    layer.data_setitem(np.nonzero(np.ones((SIDE, SIDE))), 0)
+    bench.click(bench.widget.localize_panel.localize_button)
+    bench.until(lambda: bench.widget.message.is_warning)
+    assert "paint some" in bench.widget.message.text()
+    bench.viewer.layers.selection.active = layer
+    layer.brush_size = 20
+    bench.drag((160, 340), (160, 360))  # inside one tile
+    bench.until(lambda: "1 tile " in box.words.text())
+    finish(bench)
+    assert bench.session.work.count == 1
+    bench.viewer.layers.remove(layer)
+    bench.until(lambda: f"{TILES} tiles" in box.words.text())
+    finish(bench)
+    assert bench.session.work.count == TILES
+
+
+def test_a_click_in_the_gallery_flies_to_the_place(slide_bench):
+    bench = slide_bench
+    finish(bench)
+    gallery = bench.widget.compare_panel.gallery
+    bench.until(lambda: gallery.count() > 0)
+    gallery.itemClicked.emit(gallery.item(0))
+    y, x = bench.viewer.scene.camera.center[-2:]
+    # Windows are larger than the square: the highest holds it.
+    assert abs(y - 160) < 128
+    assert abs(x - 352) < 128
+
+
+def test_a_map_that_was_deleted_stays_away_until_localize(slide_bench):
+    bench = slide_bench
+    stop_after(bench, 5)
+    bench.viewer.layers.remove(bench.layer("CAM · bright"))
+    bench.session.localized.emit()
+    bench.qtbot.wait(200)
+    assert not [name for name in bench.names if name.startswith("CAM ·")]
+    finish(bench)
+    assert [x for x in bench.names if x.startswith("CAM · bright")]
+
+
+def test_large_maps_are_shown_at_full_resolution_where_one_looks(
+    slide_bench, monkeypatch
+):
+    monkeypatch.setattr("napari_wsol.slides.live.LIVE_CELLS", 2000)
+    bench = slide_bench
+    finish(bench)
+    pair = bench.widget.stage.evidence.pairs["pixelcam"]
+    work = bench.session.work
+    assert work.live["pixelcam"].step > 1
+    assert isinstance(pair.fine, FineMap)
+    assert pair.image.multiscale
+    full = np.asarray(work.full("pixelcam"))
+    camera = bench.viewer.scene.camera
+    camera.zoom, camera.center = 12, (160, 352)
+
+    def fine() -> bool:
+        read = pair.fine.levels[0][30:50, 78:98]
+        return np.allclose(read, full[30:50, 78:98], atol=1e-6)
+
+    bench.until(fine)
+    assert pair.image.data_level == 0
+    # Centres of the first cells of 4 pixels, as pixel centres are integers.
+    assert np.allclose(pair.image.extent.world[0], (1.5, 1.5))
+    assert np.abs(pair.image.scale - 4).max() < 1e-9
+
+
+def test_contours_of_large_maps_come_from_a_thread(slide_bench, monkeypatch):
+    monkeypatch.setattr("napari_wsol.gui.evidence.LARGE_CELLS", 1000)
+    monkeypatch.setattr("napari_wsol.gui.contours.BAND_CELLS", 700)
+    bench = slide_bench
+    finish(bench)
+    contour = bench.widget.stage.evidence.pairs["pixelcam"].contour
+    bench.until(lambda: contour.visible and len(contour.data) > 0)
+    where = np.asarray(contour.data)[:, 0] * 4
+    assert np.abs(where - (160, 352)).max() < 40  # around the square, nowhere else
+
+
+class Endless:
+    """100 000 × 100 000 pixels that exist where one reads them."""
+
+    dtype = np.dtype(np.uint8)
+    ndim = 3
+
+    def __init__(self, side: int) -> None:
+        self.shape = (side, side, 3)
+        self.size = 3 * side * side
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key) -> np.ndarray:
+        keys = (*key, *[slice(None)] * 3)[:3] if isinstance(key, tuple) else (key,)
+        keys = (*keys, *[slice(None)] * (3 - len(keys)))
+        spans = [
+            range(*item.indices(side)) if isinstance(item, slice) else [int(item)]
+            for item, side in zip(keys, self.shape, strict=True)
+        ]
+        return np.full([len(span) for span in spans], 120, np.uint8)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        del copy
+        return self[:, :, :].astype(dtype or np.uint8)
+
+
+def test_a_stroke_costs_one_frame_on_a_slide_of_any_size(bench):
+    sides = [100_000 >> shift for shift in (0, 2, 4, 6, 8)]
+    bench.open([Endless(side) for side in sides], name="endless", rgb=True,
+               multiscale=True, contrast_limits=(0, 255))  # fmt: skip
+    bench.until(lambda: not bench.session.is_busy)
+    bench.click(bench.widget.correct_panel.tools["foreground"])
+    layer = bench.widget.stage.strokes.layer
+    centre = np.array(layer.data.shape) // 2
+    seconds = []
+    for step in range(40):
+        start = time.perf_counter()
+        layer.paint((centre[0], centre[1] + 3 * step), 2)
+        seconds.append(time.perf_counter() - start)
+    assert layer.data.any()
+    assert np.percentile(seconds[5:], 95) <= 0.05
+
+
+def test_closing_the_viewer_while_tiles_come_in_is_clean(slide_bench):
+    session, stopper = slide_bench.session, Stopper(slide_bench.session, 4)
+    slide_bench.widget.desk.localize()
+    slide_bench.until(stopper.reached.is_set)
+    # psygnal lets nobody go while it emits, so closing waits for this.
+    threading.Timer(0.5, stopper.pressed.set).start()
+    slide_bench.close_viewer()
+    slide_bench.until(lambda: not session.is_busy)
+    assert session.job.state == "cancelled"
+    assert session.work.done < TILES
+
+
+def test_strokes_refine_a_slide_in_place(slide_bench):
+    bench = slide_bench
+    finish(bench)
+    layer, before = bench.layer("PixelCAM"), np.array(bench.layer("PixelCAM").data)
+    bench.click(bench.widget.correct_panel.tools["foreground"])
+    bench.drag((400, 60), (400, 200))
+    bench.click(bench.widget.correct_panel.tools["background"])
+    bench.drag((160, 330), (160, 370))
+    bench.until(lambda: set(np.unique(bench.session.scribbles)) == {0, 1, 2})
+    bench.refine()
+    bench.until(lambda: layer.metadata[MARK]["round"] == 1)
+    assert bench.layer("PixelCAM") == layer
+    bench.until(lambda: np.abs(np.asarray(layer.data) - before).max() > 0.2)
+
+
+def test_words_and_units():
+    from napari_wsol.gui.job_bar import describe
+    from napari_wsol.gui.slide_box import cost_words, size_words, slide_words
+    from napari_wsol.jobs import JobStatus
+    from napari_wsol.slides.cost import Cost
+
+    status = JobStatus(id=1, name="Localizing", state="running", done=400, total=1000,
+                       message="3 tiles/s", seconds_left=5.0)  # fmt: skip
+    assert describe(status, 3.0) == "400/1\u202f000 tiles · 3 tiles/s · 3 min left"
+    assert describe(status) == "400/1\u202f000 tiles · 3 tiles/s"
+    cost = Cost(
+        tiles=412, seconds=840.0, disk_bytes=60_000_000, memory_bytes=24_000_000
+    )
+    assert cost_words(cost).startswith("412 tiles left · about 14 min · 60 MB on disk")
+    assert [size_words(10**k) for k in (2, 5, 7, 9)] == [
+        "100 bytes", "100 kB", "10 MB", "1.0 GB",
+    ]  # fmt: skip
+    assert "1 tile of" in slide_words(1, 0.5)
