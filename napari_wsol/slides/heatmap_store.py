@@ -17,6 +17,7 @@ import zarr
 from zarr.codecs import BloscCodec, BloscShuffle
 
 from napari_wsol.errors import ExportError
+from napari_wsol.slides.live import reduced
 from napari_wsol.slides.readouts import unpack
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ class HeatmapStore:
                             ],
                             np.float32,
                         )
-                        half = _halved(block).astype(self._plane.dtype)
+                        half = reduced(block, 2).astype(self._plane.dtype)
                         rows, columns = half.shape
                         coarser[channel, y : y + rows, x : x + columns] = half
             finer, count = coarser, count + 1
@@ -291,18 +292,3 @@ def _sums(values: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.int64]:
     padded = np.zeros((rows * side, columns * side), np.int64)
     padded[: values.shape[0], : values.shape[1]] = values
     return padded.reshape(rows, side, columns, side).sum((1, 3))
-
-
-def _halved(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The mean of each 2 × 2 cells, of those that have a value; NaN where none has."""
-    rows, columns = values.shape
-    padded = np.pad(
-        values, ((0, rows % 2), (0, columns % 2)), constant_values=np.float32(np.nan)
-    )
-    parts = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2)
-    known = np.isfinite(parts)
-    count = known.sum((1, 3))
-    total = np.where(known, parts, 0).sum((1, 3), dtype=np.float32)
-    result = np.full(total.shape, np.nan, np.float32)
-    np.divide(total, count, out=result, where=count > 0)
-    return result

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_wsol.images.tiling import Tile
 from napari_wsol.slides.cover import covered
 from napari_wsol.slides.readouts import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from napari_wsol.images.tiling import Tile
     from napari_wsol.slides.plan import Bools, SlidePlan
     from napari_wsol.slides.readouts import Array, Plane
     from napari_wsol.slides.tile_log import TileLog
@@ -88,14 +88,43 @@ def tissue_cells(
     Returns:
         (rows, columns) bool.
     """
+    return _on(plan.tissue, plan, tile, stride, image_shape)
+
+
+def section_cells(
+    plan: SlidePlan, tile: Tile, stride: int, image_shape: tuple[int, int]
+) -> Bools:
+    """Which cells of a tile's core are shown; as :func:`tissue_cells`."""
+    return _on(plan.section, plan, tile, stride, image_shape)
+
+
+def section_grid(plan: SlidePlan, step: int, image_shape: tuple[int, int]) -> Bools:
+    """Which cells of the whole slide are shown; as :func:`section_cells`.
+
+    Args:
+        plan: the tiles.
+        step: network pixels a cell.
+        image_shape: (H, W) of level 0.
+    """
+    height, width = plan.seen.shape
+    whole = Tile(0, 0, 0, height, width, 0, 0, height, width)
+    return _on(plan.section, plan, whole, step, image_shape)
+
+
+def _on(
+    mask: Bools | None,
+    plan: SlidePlan,
+    tile: Tile,
+    stride: int,
+    image_shape: tuple[int, int],
+) -> Bools:
     shape = (-(-tile.height // stride), -(-tile.width // stride))
-    if plan.tissue is None:
+    if mask is None:
         return np.ones(shape, np.bool_)
-    size = plan.tissue.shape
     rows, columns = (
         plan.seen.edges(axis, start, stride, shape[axis])
-        * size[axis]
+        * mask.shape[axis]
         / image_shape[axis]
         for axis, start in enumerate((tile.y, tile.x))
     )
-    return covered(plan.tissue, rows, columns)
+    return covered(mask, rows, columns)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_wsol.slides.kept_cells import section_cells
 from napari_wsol.slides.readouts import unpack
 
 if TYPE_CHECKING:
@@ -30,17 +31,25 @@ class LiveMap:
         plan: the tiles.
         plane: which values.
         channel: which of its channels.
+        image_shape: (H, W) of level 0.
 
     Attributes:
         values: (rows, columns) float32 on the method's own scale; NaN where nothing is
-            finished.
+            finished, and on glass.
         step: cells of the plane a cell of ``values``, along each axis.
         low: smallest value so far; infinite before the first.
         high: largest value so far, likewise.
     """
 
-    def __init__(self, plan: SlidePlan, plane: Plane, channel: int = 0) -> None:
+    def __init__(
+        self,
+        plan: SlidePlan,
+        plane: Plane,
+        channel: int,
+        image_shape: tuple[int, int],
+    ) -> None:
         self.plane, self.channel = plane, channel
+        self._plan, self._image_shape = plan, image_shape
         rows, columns = (-(-side // plane.stride) for side in plan.seen.shape)
         cells = plan.grid.core // plane.stride
         step = 1
@@ -63,10 +72,12 @@ class LiveMap:
         Returns:
             Where it lies in ``values``.
         """
-        found = np.asarray(core[self.channel], np.float32)
-        self.low = min(self.low, float(found.min()))
-        self.high = max(self.high, float(found.max()))
-        small = _reduced(found, self.step)
+        cells = section_cells(self._plan, tile, self.plane.stride, self._image_shape)
+        found = np.where(cells, core[self.channel], np.nan).astype(np.float32)
+        if cells.any():
+            self.low = min(self.low, float(np.nanmin(found)))
+            self.high = max(self.high, float(np.nanmax(found)))
+        small = reduced(found, self.step)
         top, left = (at // (self.plane.stride * self.step) for at in (tile.y, tile.x))
         place = (
             slice(top, top + small.shape[0]),
@@ -80,7 +91,7 @@ class LogArray:
     """One channel of one plane at full resolution, read from the log where indexed.
 
     Made for napari: shape (rows, columns), dtype float32. NaN where nothing is
-    finished.
+    finished, and on glass.
 
     Args:
         plan: the tiles.
@@ -88,6 +99,7 @@ class LogArray:
         plane: which of them.
         channel: which of its channels.
         log: the finished tiles.
+        image_shape: (H, W) of level 0.
     """
 
     ndim = 2
@@ -101,8 +113,10 @@ class LogArray:
         channel: int,
         *,
         log: TileLog,
+        image_shape: tuple[int, int],
     ) -> None:
         self._plan, self._planes, self._log = plan, planes, log
+        self._image_shape = image_shape
         self._plane, self._channel = plane, channel
         rows, columns = (-(-side // plane.stride) for side in plan.seen.shape)
         self.shape = (rows, columns)
@@ -143,7 +157,11 @@ class LogArray:
                     continue
                 found = unpack(self._log.read(index), self._planes, grid[index])
                 if found:
-                    core = found[self._plane.name][self._channel]
+                    tile, stride = grid[index], self._plane.stride
+                    shown = section_cells(self._plan, tile, stride, self._image_shape)
+                    core = np.where(
+                        shown, found[self._plane.name][self._channel], np.nan
+                    )
                     _paste(result, core, row * cells - top, column * cells - left)
         return result
 
@@ -173,12 +191,17 @@ def _span(key: object, side: int) -> tuple[slice, int | slice]:
     return slice(at % side, at % side + 1), 0
 
 
-def _reduced(values: Floats, step: int) -> Floats:
-    """The mean of each ``step`` × ``step`` cells; fewer at the border."""
+def reduced(values: Floats, step: int) -> Floats:
+    """The mean of each ``step`` × ``step`` cells, of those that have a value."""
     if step == 1:
         return values
     rows, columns = (-(-side // step) for side in values.shape)
     padded = np.full((rows * step, columns * step), np.nan, np.float32)
     padded[: values.shape[0], : values.shape[1]] = values
-    # NaN only pads, so every square has a value.
-    return np.nanmean(padded.reshape(rows, step, columns, step), (1, 3))
+    parts = padded.reshape(rows, step, columns, step)
+    known = np.isfinite(parts)
+    count = known.sum((1, 3))
+    total = np.where(known, parts, 0).sum((1, 3), dtype=np.float32)
+    result = np.full(total.shape, np.nan, np.float32)
+    np.divide(total, count, out=result, where=count > 0)
+    return result

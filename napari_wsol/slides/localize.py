@@ -18,6 +18,7 @@ from napari_wsol.methods import get_method
 from napari_wsol.slides.coarse import first_look
 from napari_wsol.slides.config import SlideConfig
 from napari_wsol.slides.heatmap_store import HeatmapStore
+from napari_wsol.slides.kept_cells import section_grid
 from napari_wsol.slides.live import LiveMap, LogArray
 from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.readouts import CLASSIFIER, VECTORS, planes_of, unpack
@@ -201,7 +202,9 @@ class SlideWork:
         """Makes ``live`` show a class, with all tiles that are finished."""
         self.shown, self._beneath = target, {}
         self.live = {
-            plane.name: LiveMap(self.plan, plane, self._channel(plane))
+            plane.name: LiveMap(
+                self.plan, plane, self._channel(plane), self.slide.shape
+            )
             for plane in self.planes
             if plane.name not in (CLASSIFIER, VECTORS)
         }
@@ -302,13 +305,21 @@ class SlideWork:
         """A method's map at full resolution, read where it is looked at."""
         plane = next(item for item in self.planes if item.name == method)
         channel = self._channel(plane)
-        return LogArray(self.plan, self.planes, plane, channel, log=self.log)
+        return LogArray(
+            self.plan,
+            self.planes,
+            plane,
+            channel,
+            log=self.log,
+            image_shape=self.slide.shape,
+        )
 
     def heatmap(self, method: str) -> Heatmap:
         """A method's map as far as it is finished.
 
         Tiles that are not yet show the first look, if there was one; what was left out
-        is 0. Scores are brought to [0, 1] over the finished part of the slide.
+        is 0, and so is glass, of which no model was taught. Scores are brought to
+        [0, 1] over the finished part of the slide.
         """
         live, read_out = self.live[method], get_method(method)
         low, high = live.low, live.high
@@ -353,7 +364,8 @@ class SlideWork:
             )
             cells = self.plan.grid.core // stride
             wanted = self.plan.wanted.repeat(cells, 0).repeat(cells, 1)
-            self._beneath[method] = values * wanted[:rows, :columns]
+            shown = section_grid(self.plan, stride, self.slide.shape)
+            self._beneath[method] = values * (wanted[:rows, :columns] & shown)
         return self._beneath[method]
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.encoding import geometry
@@ -26,7 +27,7 @@ Bools = npt.NDArray[np.bool_]
 MARGIN_CELLS = 2
 """Cells around a core whose features are kept: a map that is moved onto the nominal
 grid, or brought from a coarser tap, reads its neighbours."""
-_MASK_CELLS = 8
+_MASK_CELLS = 32
 """Cells of the tissue mask along a tile, as far as the mask is that fine."""
 
 
@@ -41,6 +42,9 @@ class SlidePlan:
         margin: network pixels around a core whose features are kept.
         tissue: (h, w) bool over the whole slide, at any resolution; None where all of
             it counts.
+        section: likewise, where maps are shown: tissue, and the holes that it encloses
+            where it was found without a person, since the lumen of a gland is as empty
+            as glass.
         notes: what had to be assumed, and what the cut costs, a sentence each.
     """
 
@@ -49,6 +53,7 @@ class SlidePlan:
     wanted: Bools
     margin: int
     tissue: Bools | None = None
+    section: Bools | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -124,16 +129,19 @@ def plan_slide(
             "faster, but the maps are less exact at the borders of tiles."
         )
     wanted = np.ones((grid.rows, grid.columns), np.bool_)
+    section = tissue
     if tissue is None and config.tissue_only:
         tissue = tissue_mask(slide, _mask_step(slide, grid, seen))
-    if tissue is not None:
-        wanted = _touched(tissue, slide.shape, grid, seen)
+        section = np.asarray(ndimage.binary_fill_holes(tissue), np.bool_)
+    if section is not None:
+        wanted = _touched(section, slide.shape, grid, seen)
     return SlidePlan(
         seen=seen,
         grid=grid,
         wanted=wanted,
         margin=margin,
         tissue=tissue,
+        section=section,
         notes=tuple(notes),
     )
 

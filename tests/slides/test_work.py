@@ -73,6 +73,23 @@ def test_an_unfinished_map_is_empty_where_nothing_is_and_says_so(work):
     assert any("4 of 35 tiles" in note for note in job.notes)
 
 
+def test_glass_is_never_marked_but_a_lumen_may_be(work, section):
+    section[250:310, 200:260] = 245  # empty, but inside of tissue
+    job = work(section, config=SlideConfig(core=256), target="bright")
+    first = job.look()
+    assert first.heatmaps["pixelcam"].at(20, 20) > 0  # unmasked, what the model says
+    for _ in range(2):  # before any tile is there, and when all are
+        values = job.heatmap("pixelcam").resized((600, 820))
+        assert not values[:30, :400].any()
+        assert not values[100:500, 490:].any()
+        assert (values[265:295, 215:245] > 0).all()
+        assert (values[100:200, 100:400] > 0).all()
+        list(job.tiles())
+    full = job.full("pixelcam")[...]
+    assert np.isnan(full[:7, :100]).all()
+    assert np.array_equal(np.nan_to_num(full), job.heatmap("pixelcam").values)
+
+
 def test_until_a_tile_is_there_the_first_look_shows(work):
     job = work(target="bright", config=SlideConfig(core=128))  # glass is left out
     first = job.look()
@@ -87,9 +104,8 @@ def test_until_a_tile_is_there_the_first_look_shows(work):
     after = job.heatmap("pixelcam").values
     running.close()
     rows, columns = (slice(at // 4, at // 4 + 32) for at in (done.y, done.x))
-    assert np.array_equal(
-        after[rows, columns], job.live["pixelcam"].values[rows, columns]
-    )
+    live = job.live["pixelcam"].values[rows, columns]
+    assert np.array_equal(after[rows, columns], np.nan_to_num(live))
     assert np.array_equal(after[96:], before.values[96:])
     assert any("first look" in note for note in job.notes)
 
