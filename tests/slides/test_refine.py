@@ -129,8 +129,9 @@ def strokes_on(strokes):
 
 
 # L-BFGS stops early: for a head that does not standardise its features, a change of
-# them by 1e-7 moves the image's own map by 0.001 too.
-CLOSE = {"own": 1e-3, "none": 1e-3, "three_layers": 1e-3, "plain": 4e-3}
+# them by 1e-7 moves the image's own map by 0.001 too. With hidden layers the problem is
+# not convex, and single cells move by 0.01 with the number of threads alone.
+CLOSE = {"own": 1e-3, "none": 1e-3, "three_layers": 5e-2, "plain": 4e-3}
 
 
 @pytest.mark.parametrize("head", CLOSE)
@@ -152,7 +153,9 @@ def test_a_slide_learns_what_an_image_learns(
     list(done.learn())
     found = slide.whole(done.tiles())
     expected = on_image(section, small_model, strokes_on)
-    assert np.abs(found - expected.heatmap.values).max() < CLOSE[head]
+    off = np.abs(found - expected.heatmap.values)
+    assert off.max() < CLOSE[head]
+    assert off.mean() < 1e-3
     assert found.max() - found.min() > 0.1
     slide.store.close()
 

@@ -13,7 +13,7 @@ def session(small_model, section, monkeypatch, tmp_path):
     monkeypatch.setattr("napari_wsol.slides.localize.LARGE_PIXELS", 100_000)
     monkeypatch.setattr("napari_wsol.slide_job.SHOW_EVERY", 0.0)
     monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path))
-    session = Session(threads=1)
+    session = Session()
     session.slide_config = SlideConfig(core=64)
     session.open(section, name="section").result()
     session.use(small_model).result()
@@ -98,7 +98,7 @@ def test_a_round_needs_no_encoding_and_shows_on_the_whole_slide(session, section
 def test_opened_again_tomorrow_nothing_is_encoded(session, section, small_model):
     first = session.localize(["pixelcam"]).result()
     session.close(wait=True)
-    again = Session(threads=1)
+    again = Session()
     again.slide_config = session.slide_config
     again.open(section, name="section").result()
     again.use(small_model).result()
