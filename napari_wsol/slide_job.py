@@ -44,7 +44,7 @@ def slide_folder(slide: Slide) -> Path:
     return root / "slides" / slide.fingerprint()[:16]
 
 
-SHOW_EVERY = 1.0
+SHOW_EVERY = 2.0
 """Seconds between two refreshes of the maps; more would only load the viewer."""
 
 
@@ -106,7 +106,7 @@ class SlideJob:
         folder: where finished tiles are kept.
         keep: opens what keeps the features.
         started: called with the work before its first tile.
-        shown: called with what there is so far, about once a second.
+        shown: called with what there is so far, every two seconds.
         moved: called with the progress, as often.
     """
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.localize import Keeper
 
-SHOW_EVERY = 1.0
+SHOW_EVERY = 2.0
 """Seconds between two refreshes of the map."""
 
 
