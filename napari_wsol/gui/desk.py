@@ -292,7 +292,7 @@ class Desk(QObject):
         if self._session.result is None or self._stage.image is None:
             return
         self.comparison.show_results()
-        if not self.slides.is_running:  # else about once a second
+        if not self.slides.is_running:  # else every two seconds
             self._tell_result()
         self._update()
 
