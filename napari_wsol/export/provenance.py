@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from napari_wsol.export.writers import SOFTWARE
+from napari_wsol.export.ome import SOFTWARE
 
 if TYPE_CHECKING:
     from pathlib import Path

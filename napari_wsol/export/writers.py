@@ -6,7 +6,7 @@ import csv
 import json
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tifffile
@@ -14,13 +14,12 @@ import zarr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from napari_wsol.export.ome import SOFTWARE, describe_levels
 from napari_wsol.export.tiles import METHOD, attention_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    from zarr.core.common import JSON
 
     from napari_wsol.export.masks import BoolMap, Grid
     from napari_wsol.export.regions import Region
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 CLASS_COLOR = (213, 94, 0)
 """Vermilion of the colour-blind-safe Okabe-Ito palette."""
 
-SOFTWARE = "napari-wsol"
 
 _TILE = 512
 _CHUNK = 512
@@ -266,22 +264,14 @@ def write_heatmap_zarr(path: Path, parts: Parts) -> None:
     Positions are in µm where the pixel size is known, else in level-0 pixels.
     """
     heatmap = parts.heatmap
-    unit = 1.0 if parts.mpp is None else parts.mpp
-    axes: list[dict[str, str]] = [{"name": n, "type": "space"} for n in ("y", "x")]
-    if parts.mpp is not None:
-        axes = [axis | {"unit": "micrometer"} for axis in axes]
-    place = [
-        {"type": "scale", "scale": [unit * v for v in heatmap.scale]},
-        {"type": "translation", "translation": [unit * v for v in heatmap.translate]},
-    ]
-    multiscale = {
-        "name": f"{heatmap.method} {heatmap.target}",
-        "axes": axes,
-        "datasets": [{"path": "0", "coordinateTransformations": place}],
-    }
     group = zarr.open_group(path, mode="w", zarr_format=3)
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
-    group.attrs[SOFTWARE] = cast("JSON", parts.heatmap_geometry())
+    describe_levels(
+        group,
+        f"{heatmap.method} {heatmap.target}",
+        [(heatmap.scale, heatmap.translate)],
+        mpp=parts.mpp,
+        facts=parts.heatmap_geometry(),
+    )
     values = np.asarray(heatmap.values, np.float32)
     array = group.create_array(
         "0",

@@ -20,6 +20,7 @@ from napari_wsol.images.dicom_files import colours_of_slide, files_of_slide
 from napari_wsol.images.fingerprint import fingerprint_files
 from napari_wsol.images.geometry import build_levels, check_size
 from napari_wsol.images.guard import ClosingGuard
+from napari_wsol.images.guarded_slide import GuardedSlide
 from napari_wsol.images.pixels import colour_of, plan_reading
 from napari_wsol.images.tiled import TiledLevel
 
@@ -43,7 +44,7 @@ INSTALL = 'pip install "napari-wsol[dicom]"'
 _SURVEY_TILES = 64
 
 
-class DicomSlide:
+class DicomSlide(GuardedSlide):
     """A slide of DICOM files. See :class:`~napari_wsol.images.slide.Slide`."""
 
     reader = "wsidicom"
@@ -128,23 +129,9 @@ class DicomSlide:
         }
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W) of level 0."""
-        return (self.levels[0].height, self.levels[0].width)
-
-    @property
     def associated(self) -> tuple[str, ...]:
         """Names of the pictures beside the image."""
         return tuple(self._pictures)
-
-    def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
-        """(height, width, 3) uint8 of a level; white outside. Thread-safe.
-
-        Raises:
-            UnreadableImageError: the file is damaged there, or the slide is closed.
-        """
-        with self._guard.reading():
-            return self._levels[level].read(y, x, height, width)
 
     def read_associated(self, name: str) -> Rgb:
         """A thumbnail, label or macro photo: (h, w, 3) uint8.
@@ -164,11 +151,6 @@ class DicomSlide:
         if self._fingerprint is None:
             self._fingerprint = fingerprint_files(self._files)
         return self._fingerprint
-
-    def close(self) -> None:
-        """Closes the files once no thread reads from them, and forgets their tiles."""
-        self._guard.close()
-        self._cache.clear()
 
     def _plan(self, groups: list[Group], colours: Colours) -> PixelReading:
         """How pixels become RGB, judged by tiles of the coarsest level."""

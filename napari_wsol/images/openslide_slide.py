@@ -21,6 +21,7 @@ from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_files
 from napari_wsol.images.geometry import build_levels, check_size
 from napari_wsol.images.guard import ClosingGuard
+from napari_wsol.images.guarded_slide import GuardedSlide
 from napari_wsol.images.tiff_slide import tile_tables
 from napari_wsol.images.tiled import TiledLevel
 
@@ -54,7 +55,7 @@ def vendor_of(path: Path) -> str | None:
     return None if vendor is None else str(vendor)
 
 
-class OpenSlideSlide:
+class OpenSlideSlide(GuardedSlide):
     """A slide read by OpenSlide. See :class:`~napari_wsol.images.slide.Slide`.
 
     Levels are read in fixed blocks, so that pixels do not depend on how a region is
@@ -113,20 +114,6 @@ class OpenSlideSlide:
         self.icc_profile = _icc_profile(self._slide)
         self.associated = tuple(self._slide.associated_images)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W) of level 0."""
-        return (self.levels[0].height, self.levels[0].width)
-
-    def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
-        """(height, width, 3) uint8 of a level; white outside. Thread-safe.
-
-        Raises:
-            UnreadableImageError: the file is damaged there, or the slide is closed.
-        """
-        with self._guard.reading():
-            return self._levels[level].read(y, x, height, width)
-
     def read_associated(self, name: str) -> Rgb:
         """A thumbnail, label or macro photo: (h, w, 3) uint8.
 
@@ -149,11 +136,6 @@ class OpenSlideSlide:
                 _files(self.path), tile_tables(self.path)
             )
         return self._fingerprint
-
-    def close(self) -> None:
-        """Closes the file once no thread reads from it, and forgets its tiles."""
-        self._guard.close()
-        self._cache.clear()
 
     def _close_slide(self) -> None:
         self._slide.close()  # The one that is open then: a failed one is replaced.

@@ -29,7 +29,7 @@ Rgb = npt.NDArray[np.uint8]
 _BLOCK = 512
 _CHUNK_BYTES = 2 << 30
 # What codecs of zarr and numcodecs raise on bytes that are cut or not theirs.
-_CHUNK_ERRORS = (OSError, ValueError, TypeError, LookupError, RuntimeError)
+CHUNK_ERRORS = (OSError, ValueError, TypeError, LookupError, RuntimeError)
 
 
 class PlaneView:
@@ -67,7 +67,7 @@ class PlaneView:
         whole = tuple(spans.get(axis, 0) for axis in self._axes)
         try:
             part = np.asarray(self._array[whole])
-        except _CHUNK_ERRORS as error:
+        except CHUNK_ERRORS as error:
             raise UnreadableImageError(
                 f"“{self._name}” is damaged: a chunk of {self._array.path or 'it'} "
                 f"could not be decoded ({error}). Copy or download it again."

@@ -17,7 +17,7 @@ from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.methods.heads import Head, build_head
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from torch import Tensor
 
@@ -108,18 +108,16 @@ class Model(nn.Module):
             encoder = self.encoder
             layout = (encoder.taps, encoder.strides, encoder.offsets)
             digest = hashlib.sha256(repr(layout).encode())
-            for key, value in self.encoder.state_dict().items():
-                digest.update(key.encode())
-                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+            for part in weight_bytes(encoder):
+                digest.update(part)
             self._encoder_sha = digest.hexdigest()
         return self._encoder_sha
 
     def heads_fingerprint(self) -> str:
         """sha256 of the heads' weights, which a few strokes may change."""
         digest = hashlib.sha256()
-        for key, value in self.heads.state_dict().items():
-            digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        for part in weight_bytes(self.heads):
+            digest.update(part)
         return digest.hexdigest()
 
     def head(self, kind: type[_H], name: str) -> _H:
@@ -235,6 +233,13 @@ class Model(nn.Module):
         logits = self.image_logits(features)
         scores = cast("Head", self.classifier).class_maps(features)
         return Raw(logits, scores[0, 0].reshape(-1, 1))
+
+
+def weight_bytes(module: nn.Module) -> Iterator[bytes]:
+    """Names and values of a module's state, for a digest."""
+    for key, value in module.state_dict().items():
+        yield key.encode()
+        yield value.detach().cpu().contiguous().numpy().tobytes()
 
 
 @contextmanager

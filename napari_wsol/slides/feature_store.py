@@ -33,6 +33,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from napari_wsol.encoders import Features
 from napari_wsol.feature_cache import SMALL_BYTES
+from napari_wsol.images.zarr_slide import CHUNK_ERRORS
 from napari_wsol.slides.feature_disk import ABOUT, FeatureDisk
 from napari_wsol.slides.tile_sizes import TileSizes
 
@@ -72,8 +73,6 @@ _PENDING = 2
 """Tiles that may wait to be written: more would only take memory."""
 _FILLED = {"uint16": 0x7FC0, "float32": float("nan")}
 """What a chunk that is not there reads as: not a number, which features never are."""
-# What codecs of zarr and numcodecs raise on bytes that are cut or not theirs.
-_CHUNK_ERRORS = (OSError, ValueError, TypeError, LookupError, RuntimeError)
 
 
 class FeatureStore:
@@ -260,7 +259,7 @@ class FeatureStore:
                 _tensor(np.asarray(array[index]), size)
                 for array, size in zip(self._arrays, sizes, strict=True)
             )
-        except _CHUNK_ERRORS:
+        except CHUNK_ERRORS:
             self.damaged += 1
             with contextlib.suppress(OSError):
                 self._sizes.unmark(index)
@@ -347,7 +346,7 @@ def _arrays_in(folder: Path, count: int) -> list[ChunkArray] | None:
     try:
         group = zarr.open_group(folder / ARRAYS, mode="r+")
         return [cast("ChunkArray", group[str(at)]) for at in range(count)]
-    except _CHUNK_ERRORS:
+    except CHUNK_ERRORS:
         return None
 
 

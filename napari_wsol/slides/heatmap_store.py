@@ -8,7 +8,6 @@ shows them, never tile by tile.
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +16,7 @@ import zarr
 from zarr.codecs import BloscCodec, BloscShuffle
 
 from napari_wsol.errors import ExportError
+from napari_wsol.export.ome import describe_levels
 from napari_wsol.slides.live import reduced
 from napari_wsol.slides.readouts import unpack
 
@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
-    from zarr.core.common import JSON
 
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.slides.readouts import Plane
     from napari_wsol.slides.tile_log import TileLog
 
-SOFTWARE = "napari-wsol"
 _CHUNK_CELLS = 256
 _SHARD_CHUNKS = 8
 _COARSEST = 1024
@@ -213,11 +211,6 @@ class HeatmapStore:
         """Stops writing; what is written stays for the next run."""
         self._pool.shutdown(cancel_futures=True)
 
-    def discard(self) -> None:
-        """Removes what was written so far."""
-        self.close()
-        shutil.rmtree(self._draft, ignore_errors=True)
-
     def _add_levels(self) -> int:
         """Halves the map until it fits a screen; how many levels there are."""
         group = zarr.open_group(self._draft, mode="r+", zarr_format=3)
@@ -242,30 +235,16 @@ class HeatmapStore:
         return count
 
     def _describe(self, levels: int) -> None:
-        group = zarr.open_group(self._draft, mode="r+", zarr_format=3)
-        unit = 1.0 if self._mpp is None else self._mpp
         stride = float(self._plane.stride)
-        axes: list[dict[str, str]] = [{"name": n, "type": "space"} for n in ("y", "x")]
-        if self._mpp is not None:
-            axes = [axis | {"unit": "micrometer"} for axis in axes]
-        axes.insert(0, {"name": "c", "type": "channel"})
-        datasets: list[dict[str, object]] = []
-        for level in range(levels):
-            step = stride * 2**level
-            scale, translate = self._plan.seen.place((step, step))
-            place = [
-                {"type": "scale", "scale": [1.0, *(unit * v for v in scale)]},
-                {
-                    "type": "translation",
-                    "translation": [0.0, *(unit * v for v in translate)],
-                },
-            ]
-            datasets.append({"path": str(level), "coordinateTransformations": place})
-        multiscale = {"name": self._plane.name, "axes": axes, "datasets": datasets}
-        group.attrs["ome"] = cast(
-            "JSON", {"version": "0.5", "multiscales": [multiscale]}
+        steps = [stride * 2**level for level in range(levels)]
+        describe_levels(
+            zarr.open_group(self._draft, mode="r+", zarr_format=3),
+            self._plane.name,
+            [self._plan.seen.place((step, step)) for step in steps],
+            mpp=self._mpp,
+            facts=self._facts,
+            channels=True,
         )
-        group.attrs[SOFTWARE] = cast("JSON", self._facts)
 
 
 def _ended(job: Future[None], *, wait: bool = False) -> bool:

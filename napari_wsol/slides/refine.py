@@ -20,6 +20,7 @@ import torch
 from napari_wsol.encoding import ignore_progress
 from napari_wsol.errors import NoResultError, UnreadableImageError
 from napari_wsol.learning.finetune import Labelled, copied, fit, untrained_head
+from napari_wsol.methods.model import weight_bytes
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refine import finished_round, labelled_on
 from napari_wsol.slides.config import SlideConfig
@@ -282,9 +283,8 @@ class SlideRefinement:
         if self._log is None:
             head = self.model.head(PixelHead, PixelCam.head)
             digest = hashlib.sha256()
-            for key, value in head.state_dict().items():
-                digest.update(key.encode())
-                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+            for part in weight_bytes(head):
+                digest.update(part)
             key = belongs_to(self._slide, self._model, self._plan)
             key["head"] = digest.hexdigest()
             name = f"{digest.hexdigest()[:16]}.tiles"
