@@ -39,6 +39,16 @@ def home(tmp_path_factory: pytest.TempPathFactory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def journals(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    """A folder of its own for every test: no test finds the journals of another."""
+    folder = tmp_path_factory.mktemp("work") / "journals"
+    monkeypatch.setenv("NAPARI_WSOL_JOURNALS", str(folder))
+    # Nor what a person said of an image, nor what they prefer.
+    for name in ("known-sizes.json", "preferences.json"):
+        (Path(os.environ["NAPARI_WSOL_HOME"]) / name).unlink(missing_ok=True)
+
+
 @pytest.fixture
 def small_model():
     """A small real network with all heads: the first seven blocks of a MobileNetV2."""
