@@ -269,15 +269,35 @@ def _enough(length: int, encoder: Encoder) -> int:
 def to_network(pixels: np.ndarray, model: Model) -> Tensor:
     """Pixels as network input, mirrored up to whole cells, on the model's device.
 
-    Padding with zeros instead would put an edge into the last row of cells that is
-    stronger than anything in the image.
-
     Args:
         pixels: (H, W, 3) or (N, H, W, 3) uint8.
         model: says how.
 
     Returns:
         (N, C, H', W') float32, N = 1 for one image.
+    """
+    how = model.preprocessing
+    batch = torch.from_numpy(network_pixels(pixels, model))
+    if model.device.type == "cuda":
+        # From pinned memory the copy goes on beside the network; bytes, not floats.
+        batch = batch.pin_memory().to(model.device, non_blocking=True)
+    return preprocess(batch.to(model.device), how.mean, how.std)
+
+
+def network_pixels(
+    pixels: npt.NDArray[np.uint8], model: Model
+) -> npt.NDArray[np.uint8]:
+    """What :func:`to_network` brings to the network, as pixels.
+
+    Padding with zeros instead of mirroring would put an edge into the last row of cells
+    that is stronger than anything in the image.
+
+    Args:
+        pixels: (H, W, 3) or (N, H, W, 3) uint8.
+        model: says how.
+
+    Returns:
+        (N, H', W', C) uint8, N = 1 for one image.
     """
     how = model.preprocessing
     pixels = pixels if pixels.ndim == 4 else pixels[None]
@@ -291,11 +311,7 @@ def to_network(pixels: np.ndarray, model: Model) -> Tensor:
     if how.grey or how.channels == 1:
         grey = np.stack([to_grey(item) for item in pixels])
         pixels = np.repeat(grey[..., None], how.channels, axis=-1)
-    batch = torch.from_numpy(np.ascontiguousarray(pixels))
-    if model.device.type == "cuda":
-        # From pinned memory the copy goes on beside the network; bytes, not floats.
-        batch = batch.pin_memory().to(model.device, non_blocking=True)
-    return preprocess(batch.to(model.device), how.mean, how.std)
+    return np.ascontiguousarray(pixels)
 
 
 def _encode_fixed(slide: Slide, model: Model) -> Features:

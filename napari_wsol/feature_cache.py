@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from napari_wsol.encoders import Features
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from torch import Tensor
 
     from napari_wsol.images.tiling import Tile
+
+T = TypeVar("T")
+
+MOST_DERIVED = 2
+"""Images of which what follows from them is kept: the open one, read by two models."""
 
 SMALL_BYTES = 512_000_000
 """Up to here features are kept as float32; beyond, as bfloat16 (float16 is many times
@@ -89,6 +94,7 @@ class FeatureCache:
     def __init__(self, budget_bytes: int = 2_000_000_000) -> None:
         self.budget_bytes = budget_bytes
         self._items: OrderedDict[Hashable, EncodedImage] = OrderedDict()
+        self._derived: OrderedDict[Hashable, object] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> EncodedImage | None:
@@ -107,6 +113,28 @@ class FeatureCache:
             while len(self._items) > 1 and self._used() > self.budget_bytes:
                 self._items.popitem(last=False)
 
+    def derived(self, key: Hashable, kind: type[T], make: Callable[[], T]) -> T:
+        """What follows from an image and a model alone, made once.
+
+        The last two are kept, whatever the budget: they take a few bytes a cell.
+
+        Args:
+            key: says of what, with all that decides about it.
+            kind: of the answer.
+            make: gives it, where it is not kept.
+        """
+        with self._lock:
+            found = self._derived.get(key)
+            if isinstance(found, kind):
+                self._derived.move_to_end(key)
+                return found
+        made = make()
+        with self._lock:
+            self._derived[key] = made
+            while len(self._derived) > MOST_DERIVED:
+                self._derived.popitem(last=False)
+        return made
+
     @property
     def nbytes(self) -> int:
         """Memory that all images take."""
@@ -117,6 +145,7 @@ class FeatureCache:
         """Forgets everything."""
         with self._lock:
             self._items.clear()
+            self._derived.clear()
 
     def _used(self) -> int:
         return sum(item.nbytes for item in self._items.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -61,14 +60,15 @@ def _model(model: Model) -> Mapping[str, object]:
 
 
 def _refinement(current: Round | None) -> Mapping[str, object] | None:
-    if current is None or current.scribbles is None:
+    if current is None or current.index == 0:
         return None
     return {
         "round": current.index,
         "strokes": current.strokes,
         "foreground_pixels": current.foreground,
         "background_pixels": current.background,
-        "strokes_sha256": hashlib.sha256(current.scribbles.tobytes()).hexdigest(),
+        "strokes_sha256": current.strokes_sha256,
+        "stroke_numbers": list(current.learnt_from),
         "steps": len(current.loss),
         "final_loss": current.loss[-1] if current.loss else None,
         "seconds": round(current.seconds, 3),

@@ -1,5 +1,8 @@
 """The scribble loop: strokes teach the pixel head, on features that are kept.
 
+This is the global half; strokes also count where they are
+(:mod:`napari_wsol.learning.local`).
+
 The strokes are pseudo-labels of a partial cross-entropy. Bilinear interpolation
 commutes with a 1×1 convolution, so the loss at labelled pixels needs only the features
 interpolated there: they are gathered once into an (n, C) matrix, and the size of the
@@ -12,6 +15,10 @@ was trained, x the standardised features and y = 1 for foreground::
     z = w·x + b + d·x + e
     L = ½ mean over foreground of log(1 + exp(-z))
       + ½ mean over background of log(1 + exp(z)) + ½ λ |d|²
+
+Strokes on other images (:mod:`napari_wsol.learning.pooled`) give the same two means
+once more: with L₁ of the image's own strokes and L₂ of all others together, the first
+two terms become (L₁ + a L₂) / (1 + a).
 
 λ falls with the number of marked places: two strokes do not destroy what the model
 knew, and fifty decide. The problem is convex and L-BFGS solves it: the result depends
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
+    from napari_wsol.learning.pooled import Pooled
 
 UNLABELLED, SCRIBBLE_BACKGROUND, SCRIBBLE_FOREGROUND = 0, 1, 2
 """Values on a scribble canvas."""
@@ -99,6 +107,7 @@ def labelled_pixels(
     origin: tuple[int, int] = (0, 0),
     finds: str = "the class",
     max_pixels: int = 2_000,
+    needs_both: bool = True,
 ) -> Labelled:
     """Positions and labels of a scribble canvas.
 
@@ -111,10 +120,11 @@ def labelled_pixels(
         finds: what foreground is, for the message.
         max_pixels: pixels kept per class; more are thinned evenly, so that a long
             stroke counts along its whole length.
+        needs_both: whether nothing else brings a class that is missing.
 
     Raises:
-        NoScribblesError: nothing is labelled.
-        OneClassScribblesError: only one class is.
+        NoScribblesError: nothing is labelled, and it has to be.
+        OneClassScribblesError: only one class is, and both have to be.
     """
     points: list[npt.NDArray[np.float64]] = []
     labels: list[npt.NDArray[np.int64]] = []
@@ -128,7 +138,8 @@ def labelled_pixels(
             rows, columns = rows[keep], columns[keep]
         points.append(np.stack([rows, columns], axis=1).astype(np.float64))
         labels.append(np.full(len(rows), label, np.int64))
-    _require_both(len(points[0]), len(points[1]), finds)
+    if needs_both:
+        _require_both(len(points[0]), len(points[1]), finds)
     level0 = np.concatenate(points) * np.array(scale) + np.array(translate)
     # Pixel centres are integers on both grids.
     seen = (level0 + 0.5) / np.array(downsample) - 0.5 - np.array(origin)
@@ -203,6 +214,8 @@ def finetune(
     features: Features,
     labelled: Labelled,
     config: FinetuneConfig | None = None,
+    *,
+    others: Pooled | None = None,
 ) -> Iterator[FinetuneStep]:
     """Refits a copy of a head to strokes; its last item is the finished one.
 
@@ -215,6 +228,7 @@ def finetune(
         features: of the image, maps (1, C, h, w).
         labelled: where is what.
         config: steps, prior.
+        others: what was marked on other images.
 
     Yields:
         Progress; consume it to the end.
@@ -222,7 +236,8 @@ def finetune(
     with torch.no_grad():
         read = head.hidden(features)
         x = sample_points(read, labelled.points)
-    yield from fit(head, x, labelled, head.statistics or statistics(read), config)
+    spread = head.statistics or statistics(read)
+    yield from fit(head, x, labelled, spread, config, others=others)
 
 
 def fit(
@@ -231,6 +246,8 @@ def fit(
     labelled: Labelled,
     spread: tuple[Tensor, Tensor],
     config: FinetuneConfig | None = None,
+    *,
+    others: Pooled | None = None,
 ) -> Iterator[FinetuneStep]:
     """Like :func:`finetune`, where only the features of labelled pixels are at hand.
 
@@ -240,20 +257,26 @@ def fit(
         labelled: where is what.
         spread: (C,) mean and standard deviation of what it reads.
         config: steps, prior.
+        others: what was marked on other images.
 
     Yields:
         Progress; consume it to the end.
     """
     config = config or FinetuneConfig()
     with torch.no_grad():
-        weight, bias = head.affine()
-        start = x @ weight.T + bias
+        offset = difference(head, x)
     shift, scale = spread
     x = (x - shift) / scale
-    offset = start[:, FOREGROUND] - start[:, BACKGROUND]
     delta = torch.zeros(x.shape[1], requires_grad=True)
     shift_bias = torch.zeros(1, requires_grad=True)
     places = count_places(labelled.points)
+    parts = [(x, offset, labelled.labels, 1.0)] if len(x) else []
+    if others is not None:
+        parts.append(
+            ((others.x - shift) / scale, others.offset, others.labels, config.others)
+        )
+        places += others.places
+    share = sum(part[3] for part in parts)
     penalty = EVIDENCE * config.prior * x.shape[1] / places
     optimizer = torch.optim.LBFGS(
         [delta, shift_bias],
@@ -264,10 +287,12 @@ def fit(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        z = offset + x @ delta + shift_bias
-        logits = torch.stack([-z / 2, z / 2], dim=1)
-        loss = partial_cross_entropy(logits, labelled.labels, balanced=True)
-        loss = loss + penalty / 2 * delta.square().sum()
+        loss = penalty / 2 * delta.square().sum()
+        for read, start, labels, weight in parts:
+            z = start + read @ delta + shift_bias
+            logits = torch.stack([-z / 2, z / 2], dim=1)
+            term = partial_cross_entropy(logits, labels, balanced=True)
+            loss = loss + weight / share * term
         loss.backward()
         return loss
 
@@ -279,6 +304,27 @@ def fit(
             break
         previous = loss
     _correct(head, delta.detach(), shift_bias.detach(), scale, shift)
+
+
+def difference(head: PixelHead, x: Tensor) -> Tensor:
+    """(n,) logit of foreground that a head gives where (n, C) ``x`` was read."""
+    weight, bias = head.affine()
+    logits = x @ weight.T + bias
+    return logits[:, FOREGROUND] - logits[:, BACKGROUND]
+
+
+def correct(head: PixelHead, weight: Tensor, bias: float) -> None:
+    """Adds ``weight·x + bias`` to a head's logit difference.
+
+    Args:
+        head: changed in place.
+        weight: (C,) on what its last layer reads, as it is.
+        bias: of the difference.
+    """
+    ones = torch.ones_like(weight)
+    shift, scale = head.statistics or (0 * ones, ones)
+    moved = torch.tensor([bias]) + weight @ shift
+    _correct(head, weight * scale, moved, scale, shift)
 
 
 def _correct(

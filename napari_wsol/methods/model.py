@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_wsol.encoders import Features
+    from napari_wsol.encoders import Encoder, Features
     from napari_wsol.methods.card import Card
     from napari_wsol.methods.spec import ModelSpec
 
@@ -135,6 +135,17 @@ class Model(nn.Module):
         if not isinstance(module, kind):
             raise TypeError(f"Head {name} is a {type(module).__name__}.")
         return module
+
+    def with_encoder(self, encoder: Encoder) -> Model:
+        """This model with another encoder of the same form; all else is shared.
+
+        Args:
+            encoder: on the model's device.
+        """
+        other = copy.copy(self)
+        other._modules = {**self._modules, "encoder": encoder}  # noqa: SLF001
+        other._encoder_sha = None  # noqa: SLF001 - its features are others
+        return other
 
     def with_head(self, name: str, head: Head) -> Model:
         """This model with another head; all else is shared, not copied.

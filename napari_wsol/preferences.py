@@ -1,0 +1,89 @@
+"""What a person chose once for all images: so far, how much memory may be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import platformdirs
+
+from napari_wsol.config import InferenceConfig
+from napari_wsol.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME = "preferences.json"
+MEMORY = "memory_bytes"
+
+
+def preferences_path() -> Path:
+    """The file; the environment variable ``NAPARI_WSOL_HOME`` moves it."""
+    home = os.environ.get("NAPARI_WSOL_HOME")
+    if home:
+        return Path(home) / NAME
+    return platformdirs.user_config_path("napari-wsol", appauthor=False) / NAME
+
+
+def memory_bytes() -> int:
+    """The budget: ``NAPARI_WSOL_MEMORY`` (in GB), else what was chosen, else 4 GB.
+
+    A value that cannot be is passed over: the default is safe.
+    """
+    said = os.environ.get("NAPARI_WSOL_MEMORY", "")
+    stored = _read().get(MEMORY)
+    for value in (_gigabytes(said), stored):
+        if isinstance(value, int):
+            try:
+                return InferenceConfig(memory_bytes=value).memory_bytes
+            except ConfigError:
+                continue
+    return InferenceConfig().memory_bytes
+
+
+def keep_memory_bytes(value: int) -> None:
+    """Remembers the memory budget.
+
+    Raises:
+        ConfigError: it is too small, or the file cannot be written.
+    """
+    chosen = InferenceConfig(memory_bytes=value).memory_bytes
+    try:
+        _write({**_read(), MEMORY: chosen})
+    except OSError as error:
+        raise ConfigError(
+            f"The memory budget could not be kept in {preferences_path()} "
+            f"({error.strerror or error}): it holds until you close the window. "
+            "Check that you may write there."
+        ) from error
+
+
+def _gigabytes(text: str) -> int | None:
+    try:
+        return round(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _read() -> Mapping[str, object]:
+    try:
+        found = json.loads(preferences_path().read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return cast("Mapping[str, object]", found) if isinstance(found, dict) else {}
+
+
+def _write(values: Mapping[str, object]) -> None:
+    path = preferences_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{NAME}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(dict(values), file, indent=1)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
