@@ -11,8 +11,11 @@ import numpy as np
 from napari_wsol.errors import NoResultError
 from napari_wsol.inference import Localization
 from napari_wsol.methods.pixelcam import PixelCam
+from napari_wsol.slides.left_out import left_out_on_slide
 from napari_wsol.slides.localize import SlideWork
+from napari_wsol.slides.looks import SlideLooks
 from napari_wsol.slides.refine import SlideRefinement
+from napari_wsol.slides.scores import scores_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +25,12 @@ if TYPE_CHECKING:
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.jobs import Report
     from napari_wsol.learning.finetune import FinetuneStep
+    from napari_wsol.learning.left_out import Marked
+    from napari_wsol.learning.pooled import Pooled
     from napari_wsol.rounds import Canvas, Round, Scribbles
     from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.localize import Keeper
+    from napari_wsol.slides.space import SlideSpace
 
 SHOW_EVERY = 2.0
 """Seconds between two refreshes of the map."""
@@ -47,6 +53,8 @@ class SlideRound:
         step: called with the progress of the refit.
         started: called with the work before the first tile is shown.
         shown: called with the map as it grows.
+        others: what was marked on other images.
+        space: what earlier rounds have read of the slide.
     """
 
     work: SlideWork
@@ -61,6 +69,8 @@ class SlideRound:
     step: Callable[[FinetuneStep], None]
     started: Callable[[SlideWork], None]
     shown: Callable[[Heatmap], None]
+    others: Pooled | None = None
+    space: SlideSpace | None = None
 
     def __call__(self, report: Report) -> Round:
         """Learns, and reads the new head on all tiles whose features are kept.
@@ -84,6 +94,8 @@ class SlideRound:
             folder=self.folder,
             config=self.config,
             check=report.check,
+            others=self.others,
+            space=self.space,
         )
         for item in refinement.learn(report):
             report(item.step, item.steps, "learning from the strokes")
@@ -91,6 +103,32 @@ class SlideRound:
         refined = self._read(refinement, report)
         heatmap = replace(refined.heatmap(PixelCam.name), round=self.index)
         return refinement.finished(self.index, heatmap)
+
+    def seen_through(self, heatmap: Heatmap, report: Report) -> dict[str, float]:
+        """Class → probability of the slide, pooled over the cells that a map marks."""
+        work = self.work
+        return scores_through(
+            work.model, work.plan, work.planes, work.log, heatmap, check=report.check
+        )
+
+    def agreement(self, marked: Marked, report: Report) -> dict[int, float]:
+        """Share of each stroke on which a head agrees that learnt from all others.
+
+        Args:
+            marked: the strokes.
+            report: may stop it.
+        """
+        work = self.work
+        looks = SlideLooks(
+            work.slide,
+            work.model,
+            work.plan,
+            self.store,
+            config=self.config,
+            space=self.space,
+            check=report.check,
+        )
+        return left_out_on_slide(looks, marked, self.settings, check=report.check)
 
     def _read(self, refinement: SlideRefinement, report: Report) -> SlideWork:
         """The new head on the tiles that are finished, those in view first."""
@@ -107,6 +145,7 @@ class SlideRound:
             folder=self.folder,
             plan=replace(plan, wanted=plan.wanted & finished),
             keep=lambda _plan: self.store,
+            readout=refinement.readout,
             check=report.check,
         )
         refined.first = Localization(

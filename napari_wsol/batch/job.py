@@ -17,7 +17,8 @@ from napari_wsol.methods import get_method
 from napari_wsol.provenance import provenance_of
 from napari_wsol.slides import SlideConfig
 from napari_wsol.slides.claims import STALE_SECONDS, Holder, take
-from napari_wsol.slides.localize import SlideWork, is_large
+from napari_wsol.slides.large import is_large
+from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.result import check_target, slide_result
 from napari_wsol.slides.top_tiles import top_tiles, write_top_tiles
 

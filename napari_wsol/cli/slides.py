@@ -70,7 +70,7 @@ def any_large(
 ) -> bool:
     """Whether one of them is read tile by tile; one that cannot be read is not."""
     from napari_wsol.images.readers import open_slide
-    from napari_wsol.slides.localize import is_large
+    from napari_wsol.slides.large import is_large
 
     for path in images:
         try:

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from napari_wsol.encoders import sample_points
+from napari_wsol.errors import UnreadableImageError
 from napari_wsol.learning.finetune import LEAST_STD
+from napari_wsol.learning.stroke_field import beside
 from napari_wsol.slides.run import around
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.slides.run import Store
+    from napari_wsol.slides.tile_colour import TileColour
 
 
 class Gatherer:
@@ -33,11 +36,13 @@ class Gatherer:
         points: (n, 2) float32 positions (y, x) in network input pixels.
         store: where features come from and go to.
         spread_of: numbers of tiles whose mean and standard deviation are wanted too;
-            where none is given, of those under the points.
+            where the list is empty, of those under the points.
+        colour: of the slide, where it is wanted too.
 
     Attributes:
         wanted: (rows, columns) bool: the tiles to send past it.
-        vectors: (n, C) float32 what the last layer reads at the points.
+        vectors: (n, C) float32 what the last layer reads at the points, then the
+            colour.
         found: (n,) bool: the points whose tile has passed.
     """
 
@@ -47,17 +52,22 @@ class Gatherer:
         plan: SlidePlan,
         points: Tensor,
         store: Store,
-        spread_of: Sequence[int] = (),
+        *,
+        spread_of: Sequence[int] | None = None,
+        colour: TileColour | None = None,
     ) -> None:
         self._head, self._plan, self._store = head, plan, store
-        self._points = points
-        self._tiles = _tiles_of(points.numpy(), plan)
+        self._points, self._colour = points, colour
+        self._tiles = tiles_under(points.numpy(), plan)
         under = np.unique(self._tiles)
-        self._spread_of = {*spread_of} or {*map(int, under)}
+        chosen: list[int] = []
+        if spread_of is not None:
+            chosen = [*spread_of] or [int(item) for item in under]
+        self._spread_of = {*chosen}
         self.wanted = np.zeros((plan.grid.rows, plan.grid.columns), np.bool_)
         self.wanted.reshape(-1)[under] = True
-        self.wanted.reshape(-1)[list(spread_of)] = True
-        width = head.affine()[0].shape[1]
+        self.wanted.reshape(-1)[chosen] = True
+        width = head.affine()[0].shape[1] + (colour.channels if colour else 0)
         self.vectors = torch.zeros(len(points), width)
         self.found = torch.zeros(len(points), dtype=torch.bool)
         self._sums: list[tuple[int, Tensor, Tensor]] = []
@@ -98,7 +108,11 @@ class Gatherer:
         rows = np.flatnonzero(self._tiles == index)
         if len(rows):
             points = self._points[rows] - torch.tensor(origin)
-            self.vectors[rows] = sample_points(read, points)
+            try:
+                colour = self._colour.around(tile) if self._colour else None
+            except UnreadableImageError:
+                return  # as a tile that was damaged when it was to be encoded
+            self.vectors[rows] = sample_points(beside(read, colour), points)
             self.found[rows] = True
         if index in self._spread_of:
             self._add(read, tile, origin)
@@ -120,7 +134,9 @@ class Gatherer:
         ]
 
 
-def _tiles_of(points: npt.NDArray[np.float32], plan: SlidePlan) -> npt.NDArray[np.intp]:
+def tiles_under(
+    points: npt.NDArray[np.float32], plan: SlidePlan
+) -> npt.NDArray[np.intp]:
     """(n,) number of the tile that each point lies in, or next to beyond the rim."""
     cells = np.floor((points + 0.5) / plan.grid.core).astype(np.intp)
     last = np.array([plan.grid.rows - 1, plan.grid.columns - 1])

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from napari_wsol.encoders import TileEncoder
-from napari_wsol.encoding import geometry
 from napari_wsol.export.files import stem_of
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.inference import Localization, check_methods
@@ -35,18 +34,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.slides.plan import Bools, SlidePlan
     from napari_wsol.slides.readouts import Plane
-    from napari_wsol.slides.run import TileDone
-
-LARGE_PIXELS = 12_000_000
-"""Of the network's input: above, an image is read tile by tile and never held whole."""
-
-
-def is_large(slide: Slide, model: Model, mpp: float | None = None) -> bool:
-    """Whether an image is read as a slide: tile by tile, with its maps on the disk."""
-    if model.preprocessing.size is not None:
-        return False
-    rows, columns = geometry(slide, model, mpp).shape
-    return rows * columns > LARGE_PIXELS
+    from napari_wsol.slides.run import CoreReadout, TileDone
 
 
 def _keep_nothing(plan: SlidePlan) -> Keeper | None:
@@ -84,6 +72,7 @@ class SlideWork:
         folder: of the log; made if it is not there.
         plan: the tiles, where they were planned before; ``tissue`` is not asked then.
         keep: opens what keeps the features of a plan's tiles; none are kept without.
+        readout: gives a method's maps in the model's place.
         check: called often; raises to stop.
 
     Attributes:
@@ -114,6 +103,7 @@ class SlideWork:
         folder: Path,
         plan: SlidePlan | None = None,
         keep: Keep = _keep_nothing,
+        readout: CoreReadout | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.slide, self.model, self.target = slide, model, target
@@ -125,6 +115,8 @@ class SlideWork:
         self.planes = planes_of(model, self.methods, chosen)
         self.plan = plan or plan_slide(slide, model, config, mpp=mpp, tissue=tissue)
         self.key = self._identify()
+        if readout is not None:
+            self.key["readout"] = [readout.name, readout.digest]
         folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
         self.log = TileLog(folder / f"{name[:16]}.tiles", len(self.plan.grid), self.key)
@@ -138,6 +130,7 @@ class SlideWork:
             config=config,
             target=chosen,
             store=self._kept,
+            readout=readout,
             check=check,
         )
         self.shown = target or model.classes[0]

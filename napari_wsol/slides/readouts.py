@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.tiling import Tile
     from napari_wsol.methods import Model
+    from napari_wsol.methods.heads import Head
 
 CLASSIFIER = "classifier"
 """The plane with the classifier's own class maps, from which the slide is scored."""
@@ -96,6 +97,12 @@ def _whole_only(name: str) -> str:
         f"{method_title(name)} looks at the whole image at once, so it cannot read a "
         "slide tile by tile. Leave it out, or localize a part of the slide."
     )
+
+
+def classifier_offset(model: Model, head: Head) -> float:
+    """Network pixel under the centre of cell 0 of a classifier's class maps."""
+    probe = _probe(model)
+    return probe.offsets[head.map_index(probe)]
 
 
 def _probe(model: Model) -> Features:

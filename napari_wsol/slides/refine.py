@@ -1,8 +1,10 @@
 """A round of strokes on a slide: learnt from the tiles under them, shown on all.
 
-The same convex refit as on an image (:mod:`napari_wsol.learning.finetune`): it needs
-the features of the labelled pixels alone, and those lie in a few tiles. Where the
-features are kept, nothing is encoded: neither to learn nor to show what was learnt.
+As on an image in one piece strokes correct the pixel head, and the map where they are
+(:mod:`napari_wsol.learning.local`). That needs the features and the colour of the
+marked places, which lie in a few tiles, and of a sample of cells that are spread over
+the slide (:mod:`napari_wsol.slides.space`). Where the features are kept, nothing is
+encoded: neither to learn nor to show what was learnt.
 """
 
 from __future__ import annotations
@@ -10,30 +12,33 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from napari_wsol.encoding import ignore_progress
-from napari_wsol.errors import NoResultError, UnreadableImageError
-from napari_wsol.learning.finetune import Labelled, copied, fit, untrained_head
+from napari_wsol.errors import (
+    MethodUnavailableError,
+    NoResultError,
+    UnreadableImageError,
+)
+from napari_wsol.learning.finetune import Labelled, copied, fit
+from napari_wsol.learning.local import learn_locally, marked_places
 from napari_wsol.methods.model import weight_bytes
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refine import finished_round, labelled_on
 from napari_wsol.slides.config import SlideConfig
 from napari_wsol.slides.feature_store import belongs_to
-from napari_wsol.slides.gather import Gatherer
+from napari_wsol.slides.local import LocalMap
+from napari_wsol.slides.looks import SlideLooks
 from napari_wsol.slides.readouts import planes_of
 from napari_wsol.slides.run import SlideRun
 from napari_wsol.slides.tile_log import TileLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from pathlib import Path
 
-    import numpy.typing as npt
     from torch import Tensor
 
     from napari_wsol.config import FinetuneConfig
@@ -41,15 +46,14 @@ if TYPE_CHECKING:
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.learning.finetune import FinetuneStep
+    from napari_wsol.learning.pooled import Pooled
+    from napari_wsol.learning.stroke_field import StrokeField
     from napari_wsol.methods import Model
     from napari_wsol.rounds import Canvas, Round, Scribbles
     from napari_wsol.slides.order import View
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.slides.run import Store, TileDone
-
-SPREAD_TILES = 64
-"""Tiles from which mean and standard deviation of the features are taken, where the
-head does not bring them."""
+    from napari_wsol.slides.space import SlideSpace
 
 
 class SlideRefinement:
@@ -69,14 +73,19 @@ class SlideRefinement:
         folder: where the maps of finished tiles are kept; it must be there.
         config: how tiles are read.
         check: called often; raises to stop.
+        others: what was marked on other images.
+        space: what earlier rounds on these features have read of the slide; goes on
+            from there.
 
     Attributes:
         head: what was learnt; None before.
+        stroke_field: what the strokes say beside the head; None before, and where the
+            settings leave it out.
         loss: at each step.
-        encoded: tiles that went through the network.
 
     Raises:
         NoScribblesError: there are no strokes, or of one kind only.
+        MethodUnavailableError: the encoder is to learn too.
     """
 
     def __init__(
@@ -92,8 +101,15 @@ class SlideRefinement:
         folder: Path,
         config: SlideConfig | None = None,
         check: Callable[[], None] = lambda: None,
+        others: Pooled | None = None,
+        space: SlideSpace | None = None,
     ) -> None:
         self._started = time.perf_counter()
+        if settings.encoder != "frozen":
+            raise MethodUnavailableError(
+                "On a slide the encoder cannot learn from strokes, as all tiles would "
+                "have to be encoded anew. Keep it frozen, under Advanced."
+            )
         self._slide, self._model, self._plan = slide, model, plan
         self._store, self._folder = store, folder
         self._config, self._settings = config or SlideConfig(), settings
@@ -101,13 +117,26 @@ class SlideRefinement:
         self._strokes = (
             np.zeros(canvas.shape, np.uint8) if scribbles is None else scribbles
         )
-        self._labelled = labelled_on(canvas, self._strokes, plan.seen, model, settings)
+        self._labelled = labelled_on(
+            canvas, self._strokes, plan.seen, model, settings, others=others
+        )
+        self._others = others
+        self._looks = SlideLooks(
+            slide,
+            model,
+            plan,
+            store,
+            config=self._config,
+            space=space,
+            check=check,
+        )
         self._view: View | None = None
         self._run: SlideRun | None = None
         self._log: TileLog | None = None
         self.head: PixelHead | None = None
+        self.stroke_field: StrokeField | None = None
         self.loss: list[float] = []
-        self.encoded = 0
+        self._shown_encoded = 0
 
     def learn(self, report: Progress = ignore_progress) -> Generator[FinetuneStep]:
         """Refits the head; ``head`` is there when it ends.
@@ -121,26 +150,45 @@ class SlideRefinement:
         Raises:
             UnreadableImageError: the slide is damaged under all strokes of one kind.
         """
-        is_new = PixelCam.head not in self._model.heads
-        head = self._untrained() if is_new else self._trained()
-        own = None if is_new else head.statistics
-        gatherer = Gatherer(
-            head,
-            self._plan,
-            self._labelled.points,
-            self._store,
-            spread_of=self._sample() if own is None else (),
-        )
-        self._gather(gatherer, report)
-        x, labelled = self._readable(gatherer)
-        spread = own or gatherer.spread()
-        if is_new:
-            head.standardize_to(*spread)
-        for item in fit(head, x, labelled, spread, self._settings):
-            self.loss.append(item.loss)
-            self._check()
-            yield item
-        self.head = head
+        looks = self._looks
+        field: StrokeField | None = None
+        if self._settings.corrects:
+            spots = marked_places(self._labelled)
+            known, found = looks.places(spots, report)
+            self._need_readable(spots, found)
+            head = copied(looks.head)
+            for item, field in learn_locally(  # noqa: B007 - the last one is finished
+                head, known, self._settings, others=self._others
+            ):
+                yield self._told(item)
+        else:
+            x, found, spread = looks.vectors(self._labelled.points, report)
+            labelled = self._need_readable(self._labelled, found)
+            head = copied(looks.head)
+            for item in fit(
+                head, x[found], labelled, spread, self._settings, others=self._others
+            ):
+                yield self._told(item)
+        self.head, self.stroke_field = head, field
+
+    def _told(self, item: FinetuneStep) -> FinetuneStep:
+        self.loss.append(item.loss)
+        self._check()
+        return item
+
+    def _need_readable(self, labelled: Labelled, found: Tensor) -> Labelled:
+        """Places where the slide is damaged do not count; some of each kind have to."""
+        if {*labelled.labels[found].tolist()} != {*labelled.labels.tolist()}:
+            raise UnreadableImageError(
+                f"“{self._slide.name}” is damaged under the strokes: draw them "
+                "elsewhere, or copy the file again."
+            )
+        return Labelled(labelled.points[found], labelled.labels[found])
+
+    @property
+    def encoded(self) -> int:
+        """Tiles that went through the network, to learn and to show."""
+        return self._looks.encoded + self._shown_encoded
 
     @property
     def model(self) -> Model:
@@ -153,6 +201,20 @@ class SlideRefinement:
             raise NoResultError("Learn from the strokes first.")
         head = copied(self.head).to(self._model.device)
         return self._model.with_head(PixelCam.head, head)
+
+    @property
+    def readout(self) -> LocalMap | None:
+        """Reads the refined map of tiles; None where the head says all."""
+        if self.stroke_field is None:
+            return None
+        head = self.model.head(PixelHead, PixelCam.head)
+        return LocalMap(
+            head,
+            self.stroke_field,
+            self._looks.colour(),
+            self._plan,
+            check=self._check,
+        )
 
     def look_at(self, view: View | None) -> None:
         """What the person sees, in units of tiles, comes first; also while it runs."""
@@ -181,7 +243,7 @@ class SlideRefinement:
         ]
         plan = self._plan
         if not missing:
-            plan = replace(plan, wanted=self._kept())
+            plan = replace(plan, wanted=self._looks.kept)
         self._run = SlideRun(
             self._slide,
             model,
@@ -190,13 +252,14 @@ class SlideRefinement:
             log=self._open_log(),
             config=self._config,
             store=self._store,
+            readout=self.readout,
             check=self._check,
         )
         self._run.queue.look_at(self._view)
         try:
             yield from self._run.tiles()
         finally:
-            self.encoded += self._run.encoded
+            self._shown_encoded += self._run.encoded
 
     def finished(self, index: int, heatmap: Heatmap) -> Round:
         """The round, for the list of rounds.
@@ -211,10 +274,12 @@ class SlideRefinement:
             index,
             heatmap,
             self.head,
+            stroke_field=self.stroke_field,
             strokes=self._strokes,
             losses=self.loss,
             settings=self._settings,
             seconds=time.perf_counter() - self._started,
+            others=() if self._others is None else self._others.digests,
         )
 
     def close(self) -> None:
@@ -223,68 +288,13 @@ class SlideRefinement:
             self._log.close()
             self._log = None
 
-    def _trained(self) -> PixelHead:
-        return copied(self._model.head(PixelHead, PixelCam.head))
-
-    def _untrained(self) -> PixelHead:
-        """One that reads features as they are, until their spread is known."""
-        channels = self._model.encoder.channels
-        width = sum(channels)
-        return untrained_head(channels, torch.zeros(width), torch.ones(width))
-
-    def _gather(self, gatherer: Gatherer, report: Progress) -> None:
-        """Sends the tiles that are needed past the gatherer."""
-        plan = replace(self._plan, wanted=gatherer.wanted)
-        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            log = TileLog(Path(folder) / "strokes.tiles", len(plan.grid), {})
-            run = SlideRun(
-                self._slide,
-                self._model,
-                plan,
-                (),
-                log=log,
-                config=self._config,
-                store=gatherer,
-                check=self._check,
-            )
-            try:
-                for done, _ in enumerate(run.tiles(), 1):
-                    report(done, plan.count, "")
-            finally:
-                log.close()
-                self.encoded += run.encoded
-
-    def _readable(self, gatherer: Gatherer) -> tuple[Tensor, Labelled]:
-        """Features and labels, without the pixels where the slide is damaged."""
-        labels = self._labelled.labels
-        found = gatherer.found
-        if {*labels[found].tolist()} != {*labels.tolist()}:
-            raise UnreadableImageError(
-                f"“{self._slide.name}” is damaged under the strokes: draw them "
-                "elsewhere, or copy the file again."
-            )
-        points = self._labelled.points[found]
-        return gatherer.vectors[found], Labelled(points, labels[found])
-
-    def _kept(self) -> npt.NDArray[np.bool_]:
-        """(rows, columns) bool: wanted tiles whose features are kept."""
-        kept = np.zeros_like(self._plan.wanted)
-        numbers = np.flatnonzero(self._plan.wanted)
-        kept.reshape(-1)[[item for item in numbers if int(item) in self._store]] = True
-        return kept
-
-    def _sample(self) -> list[int]:
-        """Some of the tiles whose features are kept, spread evenly."""
-        numbers = np.flatnonzero(self._kept())
-        at = np.linspace(0, len(numbers) - 1, min(SPREAD_TILES, len(numbers)))
-        return [int(item) for item in numbers[at.round().astype(np.intp)]]
-
     def _open_log(self) -> TileLog:
         if self._log is None:
             head = self.model.head(PixelHead, PixelCam.head)
             digest = hashlib.sha256()
-            for part in weight_bytes(head):
-                digest.update(part)
+            for module in (head, self.stroke_field):
+                for part in weight_bytes(module) if module is not None else ():
+                    digest.update(part)
             key = belongs_to(self._slide, self._model, self._plan)
             key["head"] = digest.hexdigest()
             name = f"{digest.hexdigest()[:16]}.tiles"

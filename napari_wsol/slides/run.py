@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.plan import SlidePlan
-    from napari_wsol.slides.readouts import Plane
+    from napari_wsol.slides.readouts import Array, Plane
     from napari_wsol.slides.tile_log import TileLog
 
 MAX_BATCH = 64
@@ -45,6 +45,32 @@ class Store(Protocol):
 
     def put(self, index: int, features: Features) -> None:
         """Keeps them."""
+        ...
+
+
+class CoreReadout(Protocol):
+    """Gives a plane of a tile that the model alone does not give."""
+
+    @property
+    def name(self) -> str:
+        """Of the plane, which the model is not asked for then."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what it depends on beside the model."""
+        ...
+
+    def core(self, features: Features, tile: Tile) -> Array:
+        """(channels, rows, columns) of a tile's core, as it is kept.
+
+        Args:
+            features: of the core with its margin, on the model's device.
+            tile: which.
+
+        Raises:
+            UnreadableImageError: the file is damaged there.
+        """
         ...
 
 
@@ -80,6 +106,7 @@ class SlideRun:
         config: batch and threads.
         target: index of the class to localize; None for all.
         store: keeps features; none are kept without.
+        readout: gives one of the planes in the model's place.
         check: called often; raises to stop.
 
     Attributes:
@@ -100,6 +127,7 @@ class SlideRun:
         config: SlideConfig,
         target: int | None = None,
         store: Store | None = None,
+        readout: CoreReadout | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.queue = TileQueue(plan.wanted, log.done)
@@ -108,6 +136,9 @@ class SlideRun:
         self._slide, self._model, self._plan = slide, model, plan
         self._planes, self._log, self._config = tuple(planes), log, config
         self._target, self._store, self._check = target, store, check
+        self._readout = readout
+        own = readout.name if readout is not None else None
+        self._of_model = tuple(item for item in planes if item.name != own)
         self._batch = config.batch or (1 if model.device.type == "cpu" else 4)
         self._may_grow = config.batch is None and model.device.type != "cpu"
 
@@ -183,11 +214,26 @@ class SlideRun:
 
     def _read(self, features: Features, tiles: list[Tile]) -> list[TileDone]:
         """The maps of windows that were just encoded."""
-        values = read_planes(self._model, self._planes, features, target=self._target)
-        return [
-            TileDone(tile, cut_core(values, self._planes, tile, at))
-            for at, tile in enumerate(tiles)
-        ]
+        values = read_planes(self._model, self._of_model, features, target=self._target)
+        done: list[TileDone] = []
+        for at, tile in enumerate(tiles):
+            cores = cut_core(values, self._of_model, tile, at)
+            own = self._around(features, tile, at) if self._readout else features
+            done.append(TileDone(tile, self._completed(cores, own, tile)))
+        return done
+
+    def _completed(
+        self, cores: dict[str, Array], around: Features, tile: Tile
+    ) -> dict[str, Array]:
+        """With the plane that the model does not give; empty where it is damaged."""
+        if self._readout is None:
+            return cores
+        try:
+            cores[self._readout.name] = self._readout.core(around, tile)
+        except UnreadableImageError:
+            self.damaged += 1
+            return {}
+        return {plane.name: cores[plane.name] for plane in self._planes}
 
     def _without_pixels(self, window: Window) -> TileDone:
         """A tile that is damaged, or whose features are kept."""
@@ -202,11 +248,11 @@ class SlideRun:
             pixels = read_window(self._slide, self._plan, tile)
             return self._finish([Window(tile, pixels)])[0]
         kept = kept.to(self._model.device)
-        values = read_planes(self._model, self._planes, kept, target=self._target)
+        values = read_planes(self._model, self._of_model, kept, target=self._target)
         top, left, _, _ = around(tile, self._plan)
         origin = (tile.window_y + top, tile.window_x + left)
-        cores = cut_core(values, self._planes, tile, origin=origin)
-        done = TileDone(tile, cores, was_kept=True)
+        cores = cut_core(values, self._of_model, tile, origin=origin)
+        done = TileDone(tile, self._completed(cores, kept, tile), was_kept=True)
         self._keep([done])
         return done
 

@@ -13,14 +13,16 @@ import torch
 
 from napari_wsol.errors import NoResultError
 from napari_wsol.methods.map_pooling import pool_pieces
+from napari_wsol.predictions import MARKED
 from napari_wsol.slides.kept_cells import kept_cells
-from napari_wsol.slides.readouts import CLASSIFIER
+from napari_wsol.slides.readouts import CLASSIFIER, classifier_offset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
+    from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.methods import Model
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.slides.readouts import Plane
@@ -92,6 +94,62 @@ def slide_scores(
     if logits is None:
         return SlideScores({}, note=_NO_TISSUE)
     return scored(model, logits, pooling.count)
+
+
+def scores_through(
+    model: Model,
+    plan: SlidePlan,
+    planes: Sequence[Plane],
+    log: TileLog,
+    heatmap: Heatmap,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Probability of each class, pooled over the cells on tissue that a map marks.
+
+    As :func:`napari_wsol.predictions.prediction_through` on an image in one piece.
+
+    Args:
+        model: from :func:`napari_wsol.load_model`.
+        plan: its tiles.
+        planes: what the log holds of each tile.
+        log: the finished tiles.
+        heatmap: probabilities on the slide.
+        check: called once a tile; raises to stop.
+
+    Returns:
+        Class name → probability; empty where the model cannot say, or where nothing is
+        marked.
+    """
+    plane = next((item for item in planes if item.name == CLASSIFIER), None)
+    head = model.classifier
+    pooling = None if head is None or plane is None else head.pooling()
+    if head is None or plane is None or pooling is None:
+        return {}
+    (down_y, down_x), (top, left) = plan.seen.downsample, plan.seen.origin
+    stride = plane.stride
+    first = classifier_offset(model, head) + 0.5 - stride / 2
+
+    def pieces() -> Iterator[Tensor]:
+        for item in kept_cells(plan, planes, log, CLASSIFIER, heatmap.image_shape):
+            check()
+            rows, columns = item.counts.shape
+            values = heatmap.crop(
+                (
+                    (item.tile.y + first + top) * down_y,
+                    (item.tile.x + first + left) * down_x,
+                ),
+                (rows * stride * down_y, columns * stride * down_x),
+                (rows, columns),
+            )
+            marked = item.counts & (values >= MARKED)
+            if marked.any():
+                yield torch.from_numpy(item.values[:, marked].copy())
+
+    logits = pool_pieces(pooling, pieces)
+    if logits is None or not bool(torch.isfinite(logits).all()):
+        return {}
+    return scored(model, logits, pooling.count).probabilities
 
 
 def scored(model: Model, logits: Tensor, cells: int) -> SlideScores:

@@ -13,7 +13,7 @@ from napari_wsol.slides import SlideConfig
 
 @pytest.fixture(autouse=True)
 def small_slides(monkeypatch):
-    monkeypatch.setattr("napari_wsol.slides.localize.LARGE_PIXELS", 10_000)
+    monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 10_000)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def keep(model, name, methods):
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch, small_model):
     monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("napari_wsol.slides.localize.LARGE_PIXELS", LARGE)
+    monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", LARGE)
     keep(small_model, "small", ("pixelcam", "pcam", "cam"))
 
 
@@ -231,7 +231,7 @@ def test_without_a_class_to_tell_it_says_so_before_the_work(tmp_path, slide):
 
 
 PROGRAM = f"""
-import napari_wsol.slides.localize as slides
+import napari_wsol.slides.large as slides
 slides.LARGE_PIXELS = {LARGE}
 from napari_wsol.cli import main
 main()

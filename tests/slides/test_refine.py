@@ -22,7 +22,7 @@ from napari_wsol.slides.feature_store import FeatureStore
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.refine import SlideRefinement
 
-SETTINGS = FinetuneConfig()
+SETTINGS = FinetuneConfig(local=False)  # a slide learns the head alone
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import zarr
 
 from napari_wsol.inference import localize
 from napari_wsol.slides import SlideConfig
+from napari_wsol.slides.large import is_large
 from napari_wsol.slides.live import LIVE_CELLS, LiveMap
-from napari_wsol.slides.localize import SlideWork, is_large
+from napari_wsol.slides.localize import SlideWork
 
 CONFIG = SlideConfig(core=128, tissue_only=False)
 
