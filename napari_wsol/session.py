@@ -9,30 +9,30 @@ thread makes the change.
 from __future__ import annotations
 
 import importlib
-from concurrent import futures
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import Signal
 
-from napari_wsol.config import ExportConfig, FinetuneConfig, InferenceConfig
+from napari_wsol.config import ExportConfig, InferenceConfig
 from napari_wsol.errors import ImageError, UnknownNameError
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobRunner
-from napari_wsol.rounds import Canvas
+from napari_wsol.preferences import keep_memory_bytes, memory_bytes
+from napari_wsol.session_guidance import GuidanceState
+from napari_wsol.session_judging import JudgingState
 from napari_wsol.session_models import ModelMaker
-from napari_wsol.session_slides import SlideState
+from napari_wsol.session_samples import SampleState
 from napari_wsol.session_state import REFINED
+from napari_wsol.session_tools import StrokeTools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
-    import numpy.typing as npt
-
+    from napari_wsol.config import FinetuneConfig
     from napari_wsol.images.readers import Source
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference import Localization
@@ -40,20 +40,25 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.rounds import Round
 
-WORK = ("localize", "finetune")
+REFINING, FOLLOWING = "Refining", "Following"
+"""Names of the two jobs that make a round: asked for, and after a stroke."""
+
+WORK = ("localize", "finetune", "judge")
 """Kinds of jobs whose answers are void once image or model change."""
 
 
-class Session(SlideState, ModelMaker):
+class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker):
     """State of the work, and the verbs that change it.
 
     Args:
-        config: tile size, device, cache budget.
+        config: tile size, device, memory budget; the defaults if None, with the budget
+            that the person chose.
         threads: CPU threads for torch; its own default if None. A viewer wants one
             core left for itself.
 
     Signals:
-        those of :class:`SlideState` and :class:`ModelMaker`, and
+        those of :class:`GuidanceState`, :class:`SampleState` and
+            :class:`ModelMaker`, and
         exported: paths written.
         job_changed: a :class:`JobStatus`.
         finetune_step: a :class:`FinetuneStep`.
@@ -64,10 +69,14 @@ class Session(SlideState, ModelMaker):
     finetune_step = Signal(object)
 
     def __init__(
-        self, config: InferenceConfig | None = None, *, threads: int | None = None
+        self,
+        config: InferenceConfig | None = None,
+        *,
+        threads: int | None = None,
+        journals: str | Path | bool = True,
     ) -> None:
-        super().__init__()
-        self.config = config or InferenceConfig()
+        super().__init__(journals)
+        self.config = config or InferenceConfig(memory_bytes=memory_bytes())
         self._threads = threads
         self._owns_slide = False
         self._job: JobStatus | None = None
@@ -92,8 +101,11 @@ class Session(SlideState, ModelMaker):
         mpp: float | None = None,
         reader: str | None = None,
         rgb: bool | None = None,
+        resume: bool = False,
     ) -> Future[Slide]:
         """Opens an image; strokes, heatmaps and rounds of the one before are dropped.
+
+        They stay in its journal: opened again in this session, it goes on where it was.
 
         Args:
             source: path, array, list of arrays (largest first), or a slide.
@@ -101,19 +113,21 @@ class Session(SlideState, ModelMaker):
             mpp: µm a level-0 pixel.
             reader: name of a reader to force.
             rgb: whether the last axis holds colours.
+            resume: whether to go on where an earlier session stopped; without, that
+                work waits as :attr:`earlier`.
         """
 
         def work(report: Report) -> Slide:
             slide = open_slide(source, name=name, mpp=mpp, reader=reader, rgb=rgb)
             slide.fingerprint()  # Asked for by the window, which must not wait for it.
             report.check()
+            self._leave_image()
             before, owned = self._slide, self._owns_slide
             self._slide, self._owns_slide = slide, slide is not source
             self._mpp = None
             self._forget_slide()
-            self._canvas = Canvas.over(slide.shape)
-            self._scribbles = None
             self._forget_result()
+            self._begin_strokes(slide, resume=resume)
             if before is not None and before is not slide and owned:
                 before.close()  # a slide that was handed in is its owner's to close
             self.image_changed.emit()
@@ -161,6 +175,23 @@ class Session(SlideState, ModelMaker):
                 "Remembering the pixel size", lambda _: remember(slide, mpp)
             )
 
+    def set_memory(self, count: int) -> Future[None]:
+        """How many bytes images may take in memory; remembered for the next sessions.
+
+        The features of a slide that is open keep the budget that they began with.
+
+        Raises:
+            ConfigError: it is too small.
+        """
+        self.config = replace(self.config, memory_bytes=count)
+
+        def work(report: Report) -> None:
+            report.check()
+            self._cache.budget_bytes = self.config.cache_bytes
+            keep_memory_bytes(count)
+
+        return self._runner.submit("Remembering the memory budget", work)
+
     def localize(
         self, methods: Sequence[str] | None = None, target: str | None = None
     ) -> Future[Localization]:
@@ -176,7 +207,9 @@ class Session(SlideState, ModelMaker):
 
             slide, model = self._need_slide(), self._need_model()
             if self.is_large:
-                return self._localize_slide(methods, target, report)
+                found = self._localize_slide(methods, target, report)
+                self._bring_back(report)
+                return found
             result = inference.localize(
                 model,
                 slide,
@@ -190,52 +223,42 @@ class Session(SlideState, ModelMaker):
             )
             report.check()
             self._present(result)
+            self._bring_back(report)
+            self._begin_with_others(report)
             return result
 
         return self._runner.submit(
-            "Localizing", work, kind="localize", replaces=("localize",)
+            "Localizing", work, kind="localize", replaces=("localize", "judge")
         )
 
-    def set_scribbles(self, labels: npt.ArrayLike) -> Future[None]:
-        """Replaces the strokes; done when it returns, while jobs go on.
-
-        Waits for an image that is just being opened.
-
-        Args:
-            labels: (h, w) integers on the canvas or on level 0: 0 unlabelled,
-                1 background, 2 foreground. Copied.
-        """
-        future: Future[None] = Future()
-        try:
-            if self._opening is not None:
-                # An image that failed to open leaves the one before, with its canvas.
-                futures.wait([self._opening])
-            canvas, slide = self._need_canvas(), self._need_slide()
-            scribbles = canvas.checked(np.asarray(labels), slide.shape)
-        except Exception as error:  # noqa: BLE001 - a Future carries whatever went wrong
-            future.set_exception(error)
-            return future
-        self._scribbles = scribbles
-        self.scribbles_changed.emit()
-        future.set_result(None)
-        return future
-
-    def finetune(self, config: FinetuneConfig | None = None) -> Future[Round]:
+    def finetune(
+        self, config: FinetuneConfig | None = None, *, live: bool = False
+    ) -> Future[Round]:
         """Refits the pixel head to the strokes as they are now: one more round.
 
         A newer call stops an older one. The features come from the cache.
+
+        Args:
+            config: :attr:`settings` if None.
+            live: whether it only follows a stroke, and nobody asked for it: the job is
+                called "Following" then.
         """
-        settings = config or FinetuneConfig()
-        scribbles = self._scribbles
+        settings = config or self.settings
+        with self._pen:
+            scribbles, strokes = self._scribbles, self.strokes
 
         def work(report: Report) -> Round:
             from napari_wsol.refine import refine
 
             slide, model = self._need_slide(), self._need_model()
+            self._check_teaches()
+            others = self.others() if settings.others else None
             index = self._rounds[-1].index + 1 if self._rounds else 1
             step = self.finetune_step.emit
             if self.is_large:
-                done = self._refine_slide(settings, scribbles, index, report, step)
+                done = self._refine_slide(
+                    settings, scribbles, index, report, step, others=others
+                )
             else:
                 done = refine(
                     slide,
@@ -250,18 +273,29 @@ class Session(SlideState, ModelMaker):
                     cache=self._cache,
                     report=report,
                     step=step,
+                    others=others,
                 )
             report.check()
-            self._rounds = (*self._rounds, done)
+            done = self._record(done, strokes)
+            self._add_round(done)
             self._show(done)
+            self._learnt(done)
+            self._judge_later(done, strokes)
             return done
 
+        name = FOLLOWING if live else REFINING
         return self._runner.submit(
-            "Refining", work, kind="finetune", replaces=("finetune",)
+            name, work, kind="finetune", replaces=("finetune", "judge")
         )
 
+    def _again(self) -> Future[Round]:
+        return self.finetune(live=True)
+
     def revert(self, index: int) -> Future[Round]:
-        """Shows an earlier or later round again; no round is lost."""
+        """Shows an earlier or later round again; no round is lost.
+
+        A newer call stops an older one that still waits.
+        """
 
         def work(report: Report) -> Round:
             report.check()
@@ -273,7 +307,9 @@ class Session(SlideState, ModelMaker):
                 f"There is no round {index}; there are {len(self._rounds)}, from 0."
             )
 
-        return self._runner.submit("Reverting", work)
+        return self._runner.submit(
+            "Reverting", work, kind="revert", replaces=("revert",)
+        )
 
     def export(
         self,
@@ -313,8 +349,13 @@ class Session(SlideState, ModelMaker):
         self._runner.cancel()
 
     def close(self, *, wait: bool = False) -> None:
-        """Stops everything; harmless when called again."""
+        """Stops everything; harmless when called again.
+
+        Strokes that are not on the disk yet are written first.
+        """
         self._runner.close(wait=wait)
+        self._end_strokes()
+        self._drop_spilled()
 
     def _prepare(self) -> None:
         # torch is imported here, on the worker, so that a window opens at once.

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
-from napari_wsol.errors import ImageError, NoImageError, NoResultError
+from napari_wsol.errors import (
+    ImageError,
+    MethodUnavailableError,
+    NoImageError,
+    NoResultError,
+)
 from napari_wsol.session_state import REFINED, SessionState
 
 if TYPE_CHECKING:
@@ -19,18 +24,21 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_wsol.config import FinetuneConfig
+    from napari_wsol.config import FinetuneConfig, InferenceConfig
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.inference import Localization
     from napari_wsol.jobs import JobRunner, Report
     from napari_wsol.learning.finetune import FinetuneStep
+    from napari_wsol.learning.pooled import Pooled
     from napari_wsol.rounds import Round, Scribbles
     from napari_wsol.slide_job import SlideJob
+    from napari_wsol.slide_round import SlideRound
     from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.feature_store import FeatureStore
     from napari_wsol.slides.localize import Keeper, SlideWork
     from napari_wsol.slides.plan import SlidePlan
+    from napari_wsol.slides.space import SlideSpace
 
 LARGEST_MASK = 64_000_000
 
@@ -48,6 +56,7 @@ class SlideState(SessionState):
     tissue_changed = Signal()
 
     _runner: JobRunner
+    config: InferenceConfig
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,10 +64,11 @@ class SlideState(SessionState):
         self._running: SlideWork | None = None
         self._view: tuple[float, float, float, float] | None = None
         self._store: FeatureStore | None = None
+        self._space: SlideSpace | None = None  # of the features in the store
         self._folder: TemporaryDirectory[str] | None = None  # of refined tiles
         self._tissue: npt.NDArray[np.bool_] | None = None
         self.slide_config: SlideConfig | None = None
-        """How slides are cut and read; the defaults if None."""
+        """How slides are cut and read; the defaults, within the budget, if None."""
 
     @property
     def work(self) -> SlideWork | None:
@@ -75,9 +85,10 @@ class SlideState(SessionState):
         """Whether image and model make it a slide, read tile by tile."""
         if self._slide is None or self._model is None:
             return False
-        from napari_wsol.slides.localize import is_large
+        from napari_wsol.slides.large import is_large
 
-        return is_large(self._slide, self._model, self.mpp)
+        limit = self.config.image_bytes
+        return is_large(self._slide, self._model, self.mpp, limit)
 
     def set_tissue(self, mask: npt.ArrayLike | None) -> None:
         """Where to look on a slide: tiles elsewhere are left out.
@@ -163,12 +174,14 @@ class SlideState(SessionState):
     def _keep_features(self, plan: SlidePlan) -> Keeper:
         """Opens the features of the slide's tiles; those of another plan are closed."""
         from napari_wsol.slides.feature_store import keep_features
+        from napari_wsol.slides.space import SlideSpace
 
         self._close_store()
         config = self._slide_settings()
         self._store = keep_features(
             self._need_slide(), self._need_model(), plan, config
         )
+        self._space = SlideSpace()
         return self._store
 
     def _forget_slide(self) -> None:
@@ -179,12 +192,14 @@ class SlideState(SessionState):
     def _close_store(self) -> None:
         if self._store is not None:
             self._store.close()
-            self._store = None
+            self._store = self._space = None
 
     def _slide_settings(self) -> SlideConfig:
         from napari_wsol.slides import SlideConfig
 
-        return self.slide_config or SlideConfig()
+        return self.slide_config or SlideConfig(
+            core=self.config.slide_core, memory_bytes=self.config.tile_bytes
+        )
 
     def _begin_work(self, work: SlideWork) -> None:
         self._work = self._running = work
@@ -205,8 +220,38 @@ class SlideState(SessionState):
         index: int,
         report: Report,
         step: Callable[[FinetuneStep], None],
+        *,
+        others: Pooled | None = None,
     ) -> Round:
         """One round on a slide, from the features that are kept."""
+        if settings.encoder == "last_stage":
+            raise MethodUnavailableError(
+                "On a slide the encoder cannot learn from strokes, as all tiles would "
+                "have to be encoded anew. Keep it frozen, under Advanced."
+            )
+        job = self._slide_round(settings, scribbles, index, step=step, others=others)
+        shown = self._heatmaps
+        try:
+            return job(report)
+        except BaseException:
+            self._heatmaps = shown  # what had been previewed of it goes
+            self.heatmap_changed.emit(REFINED)
+            raise
+
+    def _slide_round(
+        self,
+        settings: FinetuneConfig,
+        scribbles: Scribbles | None,
+        index: int,
+        *,
+        step: Callable[[FinetuneStep], None] = lambda _item: None,
+        others: Pooled | None = None,
+    ) -> SlideRound:
+        """What is asked of a round on a slide, or said of it later.
+
+        Raises:
+            NoResultError: nothing is localized.
+        """
         from napari_wsol.slide_round import SlideRound
 
         work = self._work
@@ -214,7 +259,7 @@ class SlideState(SessionState):
             raise NoResultError("Localize first, then refine what it found.")
         if self._folder is None:
             self._folder = TemporaryDirectory(ignore_cleanup_errors=True)
-        job = SlideRound(
+        return SlideRound(
             work=work,
             before=self.heatmap(REFINED),
             scribbles=scribbles,
@@ -227,14 +272,9 @@ class SlideState(SessionState):
             step=step,
             started=self._begin_round,
             shown=self._preview,
+            others=others,
+            space=self._space,
         )
-        shown = self._heatmaps
-        try:
-            return job(report)
-        except BaseException:
-            self._heatmaps = shown  # what had been previewed of it goes
-            self.heatmap_changed.emit(REFINED)
-            raise
 
     def _preview(self, heatmap: Heatmap) -> None:
         """Shows a round that is not finished yet."""

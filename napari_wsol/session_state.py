@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import numpy as np
 from psygnal import Signal
 
 from napari_wsol.errors import NoImageError, NoModelError, NoResultError
@@ -99,18 +98,6 @@ class SessionState:
     def round_index(self) -> int:
         """The round whose map is shown."""
         return self._round_index
-
-    @property
-    def stale(self) -> frozenset[str]:
-        """Methods whose map is older than the last stroke."""
-        strokes, shown = self._scribbles, self._current_round()
-        if strokes is None or REFINED not in self._heatmaps:
-            return frozenset()
-        learnt = shown.scribbles if shown is not None else None
-        if strokes is learnt:
-            return frozenset()
-        same = not strokes.any() if learnt is None else np.array_equal(strokes, learnt)
-        return frozenset() if same else frozenset({REFINED})
 
     def heatmap(self, method: str) -> Heatmap:
         """The current heatmap of a method.

@@ -13,9 +13,11 @@ from napari_wsol.cli import (
     cache,
     crossvalidate,
     evaluate,
+    journal,
     localize,
     models,
     recipes,
+    replay,
     train,
     viewer,
 )
@@ -37,6 +39,8 @@ app.command("batch")(batch.batch)
 app.command("train")(train.train)
 app.command("crossvalidate")(crossvalidate.crossvalidate)
 app.command("evaluate")(evaluate.evaluate)
+app.command("replay")(replay.replay)
+app.add_typer(journal.app, name="journal")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(cache.app, name="cache")

@@ -1,0 +1,219 @@
+"""``napari-wsol journal``: what is recorded of the work on each image."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from napari_wsol.cli.console import errors, output
+from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_wsol.store import Record, Work
+    from napari_wsol.store.image import ImageFacts
+
+T = TypeVar("T")
+
+app = typer.Typer(help="Strokes and rounds that were recorded.", no_args_is_help=True)
+
+JOURNAL_HELP = (
+    "Folder of a journal, a file in it, or the first digits of the image's fingerprint."
+)
+Chosen = Annotated[str, typer.Argument(metavar="JOURNAL", help=JOURNAL_HELP)]
+Folder = Annotated[
+    Path | None, typer.Option(help="Folder of all journals [the user's own].")
+]
+
+
+@app.command("list")
+def list_(journals: Folder = None) -> None:
+    """All images that were worked on, the latest first."""
+    from napari_wsol.store import Store
+
+    store = Store(journals)
+    found = store.summaries()
+    table = Table("image", "strokes", "rounds", "status", "last change")
+    table.add_column("folder", overflow="fold")  # to be copied
+    for item in found:
+        table.add_row(
+            escape(item.name) or "?",
+            str(item.strokes),
+            str(item.rounds),
+            item.status + (" (!)" if item.notes else ""),
+            _local(item.last),
+            escape(item.folder.name),
+        )
+    if found:
+        output.print(table)
+    for item in found:
+        _notes(item.notes, item.folder.name)
+    noun = "journal" if len(found) == 1 else "journals"
+    output.print(f"{len(found)} {noun} in {escape(str(store.folder))}")
+
+
+@app.command()
+def show(journal: Chosen, journals: Folder = None) -> None:
+    """What one journal says: the image, strokes, rounds and settings."""
+    record = find_record(journal, journals)
+    image = image_of(record)
+    work = work_of(record)
+    _notes(record.notes)
+    made = Counter(f"{item.tool}" for item in work.strokes.strokes)
+    foreground, background = work.strokes.counts
+    facts = {
+        "image": image.name,
+        "file": image.path or "none: it was an array",
+        "fingerprint": image.fingerprint,
+        "size": f"{image.shape[1]} × {image.shape[0]} pixels",
+        "strokes": f"{len(work.strokes.strokes)} count, {foreground} of foreground and "
+        f"{background} of background show",
+        "made with": ", ".join(f"{tool} {count}" for tool, count in made.items()),
+        "status": work.status,
+        "settings": ", ".join(
+            f"{key} = {value}" for key, value in work.settings.items()
+        ),
+        "entries": str(len(record.entries)),
+        "last change": _local(record.last_time),
+        "folder": str(record.folder),
+    }
+    for key, value in facts.items():
+        if value:
+            output.print(f"[cyan]{key}:[/] {escape(value)}")
+    if work.rounds:
+        output.print(_rounds(work))
+
+
+@app.command()
+def export(
+    journal: Chosen,
+    out: Annotated[Path, typer.Option(help="The new GeoJSON file.")],
+    journals: Folder = None,
+) -> None:
+    """Write the strokes that count as GeoJSON, which QuPath reads as annotations."""
+    from napari_wsol.store.geojson import write_strokes
+
+    record = find_record(journal, journals)
+    image, strokes = image_of(record), work_of(record).strokes
+    _notes(record.notes)
+    count = write_new(out, lambda path: write_strokes(path, strokes, image))
+    output.print(f"{count} strokes in {escape(str(out))}")
+
+
+def write_new(path: Path, write: Callable[[Path], T]) -> T:
+    """Writes a file that is complete or not there, and replaces nothing.
+
+    Args:
+        path: of the file.
+        write: called with a path to write to.
+
+    Raises:
+        ExportError: it exists, or cannot be written.
+    """
+    if os.path.lexists(path):
+        raise ExportError(
+            f"“{path}” exists, and nothing is replaced. Choose another name."
+        )
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)
+        result = write(draft)
+        draft.replace(path)
+    except OSError as error:
+        raise ExportError(
+            f"“{path}” cannot be written ({error.strerror}). Choose a folder that may "
+            "be written to and has room."
+        ) from error
+    return result
+
+
+def find_record(journal: str, journals: Path | None = None) -> Record:
+    """A journal by its folder, a file in it, or the beginning of a fingerprint.
+
+    Of several on one image the newest is taken.
+
+    Raises:
+        UnknownNameError: there is none, or several images are meant.
+    """
+    from napari_wsol.store import Store, read_record
+    from napari_wsol.store.reading import segment_paths
+
+    path = Path(journal).expanduser()
+    folder = path.parent if path.is_file() else path
+    if folder.is_dir() and segment_paths(folder):
+        return read_record(folder)
+    store = Store(journals)
+    found = [
+        item
+        for item in store.summaries()
+        if journal
+        and (item.fingerprint.startswith(journal) or item.folder.name == journal)
+    ]
+    images = {item.fingerprint for item in found}
+    if len(images) == 1:
+        return read_record(found[0].folder)
+    what = "There is no journal" if not images else f"{len(images)} images begin with"
+    raise UnknownNameError(
+        f"{what} “{journal}” in “{store.folder}”. See napari-wsol journal list, or "
+        "give a folder or more digits of the fingerprint."
+    )
+
+
+def image_of(record: Record) -> ImageFacts:
+    """The image of a journal.
+
+    Raises:
+        UnreadableImageError: the journal does not say.
+    """
+    if record.image is None:
+        raise UnreadableImageError(
+            f"The journal in “{record.folder}” does not say which image it belongs to: "
+            + " ".join(record.notes)
+        )
+    return record.image
+
+
+def work_of(record: Record) -> Work:
+    """What the entries of a journal come to."""
+    from napari_wsol.store import folded
+
+    return folded(image_of(record).canvas_shape, record.entries)
+
+
+def _rounds(work: Work) -> Table:
+    table = Table("round", "model", "class", "strokes", "seconds", "made", "map")
+    for made in work.rounds:
+        seconds = made.facts.get("seconds")
+        table.add_row(
+            f"{made.index}" + (" (shown)" if made.index == work.shown else ""),
+            escape(made.model),
+            escape(made.target),
+            str(len(made.strokes)),
+            f"{seconds:.2f}" if isinstance(seconds, int | float) else "",
+            _local(made.time),
+            made.map_sha256[:12],
+        )
+    return table
+
+
+def _notes(notes: tuple[str, ...] | list[str], name: str = "") -> None:
+    for note in notes:
+        prefix = f"{escape(name)}: " if name else ""
+        errors.print(f"[yellow]{prefix}{escape(note)}[/]", highlight=False)
+
+
+def _local(time: str) -> str:
+    """A time of a journal in the person's own time zone."""
+    try:
+        return f"{datetime.datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return time

@@ -1,0 +1,296 @@
+"""``napari-wsol replay``: does a recorded round give the same map again?"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, cast
+
+import numpy as np
+import typer
+from rich.markup import escape
+
+from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.journal import (
+    Chosen,
+    Folder,
+    find_record,
+    image_of,
+    work_of,
+    write_new,
+)
+from napari_wsol.errors import (
+    ConfigError,
+    ExportError,
+    ImageError,
+    NoResultError,
+    NoScribblesError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_wsol.learning.samples import Samples
+    from napari_wsol.rounds import Round
+    from napari_wsol.session import Session
+    from napari_wsol.store import ImageFacts, Record, RoundMade
+    from napari_wsol.strokes import Stroke
+
+HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
+"""What is written."""
+
+
+def replay(
+    journal: Chosen,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    image: Annotated[
+        Path | None,
+        typer.Option(help="The image, where it is not where it was [as recorded]."),
+    ] = None,
+    number: Annotated[
+        int | None, typer.Option("--round", min=1, help="Which round [the last].")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name or folder of the model [as recorded].")
+    ] = None,
+    journals: Folder = None,
+) -> None:
+    """Learn a round again from its strokes, and compare its map with the recorded one.
+
+    On the CPU the map is the same bit for bit, with the same version of torch on the
+    same kind of processor. The exit status is 1 where it differs. Writes the map, the
+    strokes and what was compared.
+    """
+    record = find_record(journal, journals)
+    made = _wanted(record, number)
+    for name in (HEATMAP, STROKES, REPORT):
+        if os.path.lexists(out / name):
+            raise ExportError(
+                f"“{out / name}” exists, and nothing is replaced. Choose another "
+                "folder."
+            )
+    again = _Again(image_of(record), made, _strokes(record, made), record.folder)
+    with again.session() as session:
+        done = again.round(session, image, model)
+        result = again.compared(session)
+        again.write(out, done, result)
+    word = "identical" if result["identical"] else "differs"
+    output.print(f"round {made.index}: {word}")
+    output.print(f"in {escape(str(out))}")
+    if not result["identical"]:
+        for reason in cast("list[str]", result["differences"]):
+            errors.print(f"[yellow]{escape(reason)}[/]", highlight=False)
+        raise typer.Exit(1)
+
+
+def _wanted(record: Record, number: int | None) -> RoundMade:
+    """The last round, or the last one of that number.
+
+    Raises:
+        NoResultError: there is none.
+    """
+    rounds = work_of(record).rounds
+    found = [made for made in rounds if number in (None, made.index)]
+    if not found:
+        there = ", ".join(str(made.index) for made in rounds) or "none"
+        what = "There is no round" if number is None else f"There is no round {number}"
+        raise NoResultError(f"{what} in the journal; it has: {there}.")
+    return found[-1]
+
+
+def _strokes(record: Record, made: RoundMade) -> tuple[Stroke, ...]:
+    """Those that a round learnt from, also where they were taken back later.
+
+    Raises:
+        NoScribblesError: some are not in the journal any more.
+    """
+    from napari_wsol.store import StrokeMade
+
+    strokes = (item.stroke for item in record.entries if isinstance(item, StrokeMade))
+    known = {stroke.number: stroke for stroke in strokes}
+    missing = [number for number in made.strokes if number not in known]
+    if missing:
+        listed = ", ".join(map(str, missing))
+        raise NoScribblesError(
+            f"Round {made.index} cannot be learnt again: its strokes {listed} are not "
+            "in the journal. " + " ".join(record.notes)
+        )
+    return tuple(known[number] for number in made.strokes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A recorded round that is to be made again."""
+
+    image: ImageFacts
+    made: RoundMade
+    strokes: tuple[Stroke, ...]
+    folder: Path
+
+    @contextmanager
+    def session(self) -> Generator[Session]:
+        """A session as the recorded one was, which finds the strokes of the round."""
+        from napari_wsol.config import InferenceConfig
+        from napari_wsol.session import Session
+        from napari_wsol.store import Store, StrokeMade
+
+        threads = self.made.facts.get("threads")
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            journal = Store(Path(folder)).open(self.image)
+            for stroke in self.strokes:
+                journal.append(StrokeMade(stroke=stroke, time=stroke.time))
+            is_saved = journal.flush()
+            journal.close()
+            if not is_saved:
+                raise ExportError(journal.saved.problem)
+            session = Session(
+                InferenceConfig(device="cpu"),
+                threads=threads if isinstance(threads, int) else None,
+                journals=Path(folder),
+            )
+            try:
+                yield session
+            finally:
+                session.close(wait=True)
+
+    def round(self, session: Session, image: Path | None, model: str | None) -> Round:
+        """Opens, localizes and learns as before.
+
+        Raises:
+            ImageError, NoModelError: not the image or the model of the journal.
+        """
+        from napari_wsol.session_learning import settings_of
+        from napari_wsol.session_rounds import model_digest
+        from napari_wsol.session_state import REFINED
+
+        made = self.made
+        path = image or (Path(self.image.path) if self.image.path else None)
+        if path is None:
+            raise ImageError(
+                f"“{self.image.name}” was no file when it was painted on. Say where it "
+                "is now, with --image."
+            )
+        if not path.exists():
+            raise ImageError(
+                f"“{path}” is not there. Say where the image is now, with --image."
+            )
+        mpp = made.facts.get("mpp", self.image.mpp)
+        slide = session.open(
+            path, mpp=float(mpp) if isinstance(mpp, int | float) else None, resume=True
+        ).result()
+        if slide.fingerprint() != self.image.fingerprint:
+            raise ImageError(
+                f"“{path}” is another image: its fingerprint begins with "
+                f"{slide.fingerprint()[:12]}, that of the journal with "
+                f"{self.image.fingerprint[:12]}. Give the right one with --image."
+            )
+        name = model or made.model
+        if not name:
+            raise ConfigError(
+                "The model of the round has no name. Give its folder with --model."
+            )
+        loaded = session.use(name).result()
+        if model_digest(loaded) != made.model_sha256:
+            raise ConfigError(
+                f"The model “{name}” is not the one of round {made.index}: its weights "
+                f"have sha256 {model_digest(loaded)[:12]}…, those of the journal "
+                f"{made.model_sha256[:12]}…. Give the right one with --model."
+            )
+        methods = [REFINED] if REFINED in loaded.heads else None
+        session.learn_beside(self._others())
+        session.localize(methods, made.target).result()
+        return session.finetune(settings_of(made.settings)).result()
+
+    def _others(self) -> list[Samples]:
+        """What strokes on other images taught the round, from their journals.
+
+        Raises:
+            ModelError: some of it is not there any more.
+        """
+        from napari_wsol.store import Store
+        from napari_wsol.worklist_samples import SampleShelf
+
+        return SampleShelf(Store(self.folder.parent)).by_digest(self.made.others)
+
+    def compared(self, session: Session) -> dict[str, object]:
+        """What was recorded, what came out, and whether the maps are the same.
+
+        Args:
+            session: has just made the round, and written down what it gave.
+
+        Raises:
+            ExportError: it could not be written down.
+        """
+        now = _last_round(session)
+        recorded, replayed = _compared(self.made), _compared(now)
+        return {
+            "round": self.made.index,
+            "identical": now.map_sha256 == self.made.map_sha256,
+            "differences": [
+                f"{key}: {_said(value)} then, {_said(replayed[key])} now."
+                for key, value in recorded.items()
+                if value and value != replayed[key]
+            ],
+            "recorded": recorded,
+            "replayed": replayed,
+            "image": self.image.to_dict(),
+            "model": {"name": self.made.model, "sha256": self.made.model_sha256},
+            "target": self.made.target,
+            "strokes": list(self.made.strokes),
+        }
+
+    def write(self, out: Path, done: Round, result: dict[str, object]) -> None:
+        """Writes the heatmap, the strokes, and what was compared.
+
+        Raises:
+            ExportError: a file exists, or cannot be written.
+        """
+        from napari_wsol.export.masks import Grid
+        from napari_wsol.export.provenance import write_record
+        from napari_wsol.export.writers import Parts, write_heatmap_tiff
+        from napari_wsol.store.geojson import write_strokes
+        from napari_wsol.strokes import StrokeList
+
+        heatmap = done.heatmap
+        parts = Parts(  # a heatmap that no mask is cut from
+            mask=np.zeros((0, 0), np.bool_),
+            grid=Grid(heatmap.image_shape),
+            regions=[],
+            heatmap=heatmap,
+            mpp=self.image.mpp,
+            fingerprint=self.image.fingerprint,
+        )
+        strokes = StrokeList.empty(self.image.canvas_shape).add(*self.strokes)
+        write_new(out / HEATMAP, lambda path: write_heatmap_tiff(path, parts))
+        write_new(out / STROKES, lambda path: write_strokes(path, strokes, self.image))
+        write_new(out / REPORT, lambda path: write_record(path, result))
+
+
+def _last_round(session: Session) -> RoundMade:
+    from napari_wsol.store import RoundMade, read_record
+
+    journal = session.journal
+    if journal is None or not journal.flush():
+        problem = "" if journal is None else journal.saved.problem
+        raise ExportError(f"The round could not be written down. {problem}")
+    entries = read_record(journal.folder).entries
+    return next(item for item in reversed(entries) if isinstance(item, RoundMade))
+
+
+def _compared(made: RoundMade) -> dict[str, object]:
+    facts = made.facts
+    return {
+        "map_sha256": made.map_sha256,
+        "head_sha256": made.head_sha256,
+        "strokes_sha256": facts.get("strokes_sha256"),
+        "settings": made.settings,
+        "threads": facts.get("threads"),
+        "versions": facts.get("versions"),
+    }
+
+
+def _said(value: object) -> str:
+    return f"{value[:12]}…" if isinstance(value, str) else str(value)

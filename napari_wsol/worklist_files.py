@@ -1,0 +1,173 @@
+"""Which images a folder or a table names, without opening one."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PLAIN = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
+SLIDES = frozenset({
+    ".tif", ".tiff", ".svs", ".ndpi", ".scn", ".qptiff", ".tf8", ".btf", ".mrxs",
+    ".bif", ".vms", ".vmu", ".svslide",
+})  # fmt: skip
+DICOM = frozenset({".dcm", ".dicom"})
+SUFFIXES = PLAIN | SLIDES
+"""Endings of files that are taken for images; a folder of DICOM files or with the
+ending .zarr is one image too."""
+
+SEVERAL_FILES = frozenset({".mrxs", ".vms", ".vmu", *DICOM})
+"""Endings of slides that are spread over more files than the one that is named."""
+
+MASKS = ("_mask", "_masks", "_anno", "_seg", "-mask", "-labels", "_labels")
+"""Endings of a stem: the reference of the image that has the rest as its stem."""
+
+MASK_FOLDERS = frozenset({"mask", "masks", "annotations", "labels"})
+"""Folders, in one with images, that are not searched: they hold references."""
+
+PATH_COLUMNS = ("path", "image", "file", "filename", "slide", "image_path", "filepath")
+ASIDE_COLUMNS = ("set_aside", "aside", "held_out")
+YES = frozenset({"1", "true", "yes", "y", "x"})
+
+_NUMBER = re.compile(r"(\d+)")
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A key that sorts “a2” before “a10”, whatever the case of letters."""
+    parts = _NUMBER.split(text.casefold())
+    return [(0, int(x), "") if x.isdigit() else (1, 0, x) for x in parts if x]
+
+
+def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """The images of a folder in natural order; a file's name alone is looked at.
+
+    References beside their images (“a_mask.png” beside “a.png”) and hidden files are
+    left out.
+
+    Raises:
+        ImageError: the folder cannot be read, or holds no image.
+    """
+    folder = Path(folder).expanduser().absolute()
+    try:
+        found = list(_walk(folder, recursive=recursive))
+    except OSError as error:
+        raise ImageError(
+            f"The folder “{folder}” cannot be read ({error.strerror or error}): check "
+            "that it is there and that you may read it."
+        ) from error
+    images = _without_masks(found)
+    if not images:
+        deeper = "" if recursive else ", not even in part: try it with its subfolders"
+        raise ImageError(
+            f"There is no image in “{folder}”{deeper}. Files ending in "
+            f"{', '.join(sorted(SUFFIXES))} are looked for."
+        )
+    return sorted(images, key=lambda path: _place(path, folder))
+
+
+def images_of(paths: Iterable[str | Path]) -> list[Path]:
+    """Files that were chosen, in natural order of their paths, each once."""
+    found = {Path(os.path.abspath(Path(path).expanduser())) for path in paths}  # noqa: PTH100 - links stay
+    return sorted(found, key=lambda path: [natural(part) for part in path.parts])
+
+
+def images_listed(table: Path) -> list[tuple[Path, bool]]:
+    """The images that a text file or table names, in its order, each once.
+
+    A text file has a path a line; what begins with “#” is passed over. A table (.csv,
+    .tsv) has its paths in a column “path” or “image”, or in its first one; “yes” or 1
+    in a column “set_aside” sets an image aside. Paths that are not absolute start from
+    the folder of the file.
+
+    Returns:
+        Path and whether it is set aside. That a file is missing is told when it is
+        opened.
+
+    Raises:
+        ImageError: it cannot be read, or names no image.
+    """
+    table = Path(table).expanduser().absolute()
+    try:
+        text = table.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImageError(
+            f"The list “{table.name}” cannot be read ({error}): give a text file with "
+            "a path a line, or a table with a column “path”."
+        ) from error
+    is_table = table.suffix.lower() in (".csv", ".tsv")
+    rows = _rows(text) if is_table else _lines(text)
+    found: dict[Path, bool] = {}
+    for name, aside in rows:
+        path = Path(os.path.abspath(table.parent / Path(name).expanduser()))  # noqa: PTH100
+        found[path] = found.get(path, False) or aside
+    if not found:
+        raise ImageError(
+            f"The list “{table.name}” names no image: write a path a line."
+        )
+    return list(found.items())
+
+
+def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
+    """Images in a folder; DICOM files are one image, the folder."""
+    deeper: list[Path] = []
+    with os.scandir(folder) as listed:
+        entries = list(listed)
+    endings = {os.path.splitext(entry.name)[1].lower() for entry in entries}  # noqa: PTH122
+    # Hamamatsu's .vms comes with its tiles as JPEG files beside it.
+    wanted = SUFFIXES - (PLAIN if endings & {".vms", ".vmu"} else frozenset())
+    for entry in entries:
+        suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - quicker
+        if entry.name.startswith("."):
+            continue
+        if suffix == ".zarr" or (suffix in wanted and not entry.is_dir()):
+            yield Path(entry.path)
+        elif entry.is_dir():
+            deeper.append(Path(entry.path))
+    if endings & DICOM:
+        yield folder
+    for inside in deeper if recursive else ():
+        if inside.name.lower() not in MASK_FOLDERS and not inside.is_symlink():
+            yield from _walk(inside, recursive=True)
+
+
+def _without_masks(paths: list[Path]) -> list[Path]:
+    images = {(path.parent, path.stem.casefold()) for path in paths}
+
+    def is_mask(path: Path) -> bool:
+        stem = path.stem.casefold()
+        ends = (end for end in MASKS if stem.endswith(end))
+        return any((path.parent, stem.removesuffix(end)) in images for end in ends)
+
+    return [path for path in paths if not is_mask(path)]
+
+
+def _place(path: Path, folder: Path) -> list[list[tuple[int, int, str]]]:
+    return [natural(part) for part in path.relative_to(folder).parts]
+
+
+def _lines(text: str) -> Iterator[tuple[str, bool]]:
+    for line in map(str.strip, text.splitlines()):
+        if line and not line.startswith("#"):
+            yield line, False
+
+
+def _rows(text: str) -> Iterator[tuple[str, bool]]:
+    head = text.partition("\n")[0]
+    mark = max(",;\t", key=head.count)
+    rows = [row for row in csv.reader(text.splitlines(), delimiter=mark) if any(row)]
+    names = [cell.strip().casefold() for cell in rows[0]] if rows else []
+    column = next((names.index(x) for x in PATH_COLUMNS if x in names), None)
+    aside = next((names.index(x) for x in ASIDE_COLUMNS if x in names), None)
+    for row in rows if column is None else rows[1:]:
+        cells = dict(enumerate(cell.strip() for cell in row))
+        name = cells.get(column or 0, "")
+        told = "" if aside is None else cells.get(aside, "")
+        if name:
+            yield name, told.casefold() in YES
