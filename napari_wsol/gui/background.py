@@ -30,7 +30,13 @@ class Background(QObject):
         self.latest = 0
 
     def ask(self, question: Callable[[], object]) -> None:
-        """Ask in the thread; only the answer to the latest question is told."""
+        """Ask in the thread; only the answer to the latest question is told.
+
+        Once closed, nothing is asked any more: a viewer that is taken down does not
+        tell every timer before.
+        """
+        if self._closed:
+            return
         self.latest += 1
         number = self.latest
         future = self._pool.submit(question)

@@ -1,4 +1,4 @@
-"""How a refinement or a training goes, as curves; rounds as dots to go back to."""
+"""How a refinement or a training goes, as curves."""
 
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QPointF, QSize, Qt, Signal
+from qtpy.QtCore import QPointF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
-from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_wsol.gui.colours import FOREGROUND, SERIES
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from qtpy.QtCore import QRect
     from qtpy.QtGui import QPaintEvent
-
-    from napari_wsol.rounds import Round
-
 
 SMOOTHING = 0.2
 """Weight of the newest value in the running mean that is drawn."""
@@ -34,7 +31,7 @@ class LossCurve(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._loss: list[float] = []
-        self.setMinimumHeight(44)
+        self.setMinimumHeight(32)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setToolTip(
             "How far the map is from your strokes while it learns: down is better."
@@ -47,7 +44,7 @@ class LossCurve(QWidget):
 
     def sizeHint(self) -> QSize:
         """Wide and flat."""
-        return QSize(120, 44)
+        return QSize(120, 32)
 
     def start(self) -> None:
         """A new round begins."""
@@ -266,57 +263,3 @@ def polygon(
             if math.isfinite(values[place])
         ]
     )
-
-
-class RoundDots(QScrollArea):
-    """Rounds in a row: ● ● ◉; a click goes back to one."""
-
-    chosen = Signal(int)
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setFrameShape(QScrollArea.Shape.NoFrame)
-        self.setWidgetResizable(True)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFixedHeight(32)
-        self._row = QWidget(self)
-        self._layout = QHBoxLayout(self._row)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setSpacing(2)
-        self._layout.addStretch(1)
-        self.setWidget(self._row)
-        self.buttons: list[QToolButton] = []
-
-    def show_rounds(self, rounds: Sequence[Round], current: int) -> None:
-        """Draw the rounds anew; the current one is marked."""
-        for button in self.buttons:
-            self._layout.removeWidget(button)
-            button.deleteLater()
-        self.buttons = [self._dot(item, current) for item in rounds]
-        for place, button in enumerate(self.buttons):
-            self._layout.insertWidget(place, button)
-
-    def set_enabled(self, enabled: bool) -> None:
-        """No going back while a job runs."""
-        for button in self.buttons:
-            button.setEnabled(enabled)
-
-    def _dot(self, item: Round, current: int) -> QToolButton:
-        button = QToolButton(self._row)
-        here = item.index == current
-        button.setText(f"◉ {item.index}" if here else f"● {item.index}")
-        button.setToolTip(round_words(item) + ("" if here else "\nClick to go back."))
-        button.setAutoRaise(True)
-        index = item.index
-        button.clicked.connect(lambda: self.chosen.emit(index))
-        return button
-
-
-def round_words(item: Round) -> str:
-    """What a dot says when the mouse rests on it."""
-    if item.index == 0:
-        return "Round 0: the model as it was loaded, before any stroke."
-    words = f"Round {item.index}: {item.strokes} strokes, {item.seconds:.1f} s"
-    if item.loss:
-        words += f", loss {item.loss[0]:.2f} → {item.loss[-1]:.2f}"
-    return words + "."

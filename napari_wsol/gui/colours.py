@@ -20,6 +20,10 @@ FOREGROUND = "#e69f00"
 BACKGROUND = "#0072b2"
 """Blue of the same set: “this is not”."""
 
+LESS, MORE = "#56b4e9", FOREGROUND
+"""Blue and orange of the same set: where a round has less or more evidence than the one
+before. The blue is the lighter one, which is also seen over dark tissue."""
+
 SERIES = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
 """Colours of the same set for curves in one chart, told apart on dark and light."""
 
@@ -30,6 +34,9 @@ the orange of the strokes and contours."""
 
 WAITING = (0.45, 0.47, 0.5, 0.32)
 """A grey veil (RGBA) over the part of a slide that is not computed yet."""
+
+GUIDE_YELLOW = "#f0e442"
+"""Yellow of the Okabe-Ito set: where a stroke would teach most."""
 
 TISSUE_GREEN = "#009e73"
 """Green of the Okabe-Ito set: where a slide is looked at."""
@@ -75,4 +82,19 @@ def evidence_colours(
         colours[:, 3] = 1.0 if cut else np.minimum(1.0, 1.4 * values)
     if cut:
         colours[values < threshold] = (0, 0, 0, 0)
+    return colours
+
+
+def change_colours() -> npt.NDArray[np.float32]:
+    """The colormap of a difference: (256, 4) RGBA for values from -1 to 1.
+
+    Nothing at 0; the denser, the more has changed, and full from 0.4 on, so that it is
+    told from the map below it.
+    """
+    change = np.linspace(-1, 1, 256, dtype=np.float32)
+    colours = np.empty((256, 4), np.float32)
+    for side, name in ((change < 0, LESS), (change >= 0, MORE)):
+        colours[side, :3] = QColor(name).getRgbF()[:3]
+    colours[:, 3] = np.minimum(1.0, 2.5 * np.abs(change))
+    colours[127:129, 3] = 0.0
     return colours

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSlider
 
-from napari_wsol.gui.charts import LossCurve, RoundDots
+from napari_wsol.gui.advanced import Advanced
 from napari_wsol.gui.colours import BACKGROUND, FOREGROUND
 from napari_wsol.gui.job_bar import JobBar, grouped
+from napari_wsol.gui.next_row import NextRow
 from napari_wsol.gui.panel import Panel, Words
+from napari_wsol.gui.round_box import RoundBox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qtpy.QtWidgets import QWidget
 
+    from napari_wsol.gui.charts import LossCurve
+    from napari_wsol.gui.round_row import RoundRow
     from napari_wsol.rounds import Round
 
 BRUSHES = (
@@ -27,6 +31,9 @@ BRUSHES = (
     ("erase", "Erase  E", None, "Take strokes away again."),
 )
 
+BY_THEMSELVES = ("Following", "Growing", "Importing annotations")
+"""Jobs that show themselves only when they take a while."""
+
 
 class CorrectPanel(Panel):
     """Teaching the model with strokes."""
@@ -34,25 +41,35 @@ class CorrectPanel(Panel):
     tool_wanted = Signal(object)
     brush_wanted = Signal(int)
     refine_wanted = Signal()
+    live_wanted = Signal(bool)
     revert_wanted = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Correct", "Show the model what it got wrong.", parent)
         self.tools: dict[str, QPushButton] = {}
+        self._counts = (0, 0)
         self._build_brushes()
         self.balance = Words()
         self.rows.addWidget(self.balance)
-        self.refine_button = QPushButton("Refine  R")
-        self.refine_button.setToolTip(
-            "Fit the PixelCAM map to your strokes: one more round. You can go on "
-            "painting meanwhile. Key: R."
-        )
-        self.refine_button.clicked.connect(self.refine_wanted)
-        self.job_bar = JobBar(("Refining",), self.refine_button)
-        self.rows.addWidget(self.job_bar)
-        self._build_rounds()
+        self._build_refine()
+        self.advanced = Advanced()
+        self.rows.addWidget(self.advanced)
+        self.rounds = RoundBox()
+        self.rounds.chosen.connect(self.revert_wanted)
+        self.rows.addWidget(self.rounds)
+        self.next_row = NextRow()
+        self.rows.addWidget(self.next_row)
         self.show_strokes(0, 0)
-        self.show_rounds((), 0)
+
+    @property
+    def dots(self) -> RoundRow:
+        """The rounds in a row."""
+        return self.rounds.dots
+
+    @property
+    def curve(self) -> LossCurve:
+        """The loss of the round that is shown, or that is being made."""
+        return self.rounds.curve
 
     def _build_brushes(self) -> None:
         row, last = QHBoxLayout(), QHBoxLayout()
@@ -79,18 +96,30 @@ class CorrectPanel(Panel):
         last.addWidget(self.brush, 1)
         last.addWidget(self._brush_words)
         self.rows.addLayout(last)
+        self.tools_row = QHBoxLayout()
+        self.rows.addLayout(self.tools_row)
 
-    def _build_rounds(self) -> None:
-        self.dots = RoundDots()
-        self.dots.chosen.connect(self.revert_wanted)
-        self.round_words = QLabel()
-        self.round_words.setToolTip("Click a dot to go back to the map of its round.")
+    def _build_refine(self) -> None:
+        self.live = QCheckBox("refine after each stroke")
+        self.live.setToolTip(
+            "The map follows every stroke, erasure and undo by itself, in the "
+            "background: each time one more round."
+        )
+        self.live.setChecked(True)
+        self.live.toggled.connect(self._on_live)
+        self.refine_button = QPushButton("Refine  R")
+        self.refine_button.setToolTip(
+            "Fit the PixelCAM map to your strokes: one more round. You can go on "
+            "painting meanwhile. Key: R."
+        )
+        self.refine_button.clicked.connect(self.refine_wanted)
+        self.job_bar = JobBar(("Refining",), self.refine_button, patient=BY_THEMSELVES)
+        self.job_bar.currentChanged.connect(self._on_bar)
         row = QHBoxLayout()
-        row.addWidget(self.dots, 1)
-        row.addWidget(self.round_words)
+        row.setSpacing(6)
+        row.addWidget(self.live)
+        row.addWidget(self.job_bar, 1)
         self.rows.addLayout(row)
-        self.curve = LossCurve()
-        self.rows.addWidget(self.curve)
 
     def show_tool(self, tool: str | None) -> None:
         """Press the button of the brush in the hand."""
@@ -106,24 +135,22 @@ class CorrectPanel(Panel):
 
     def show_strokes(self, foreground: int, background: int) -> None:
         """Balance of the two kinds, in strokes, or an invitation to draw."""
-        self.balance.setText(balance_words(foreground, background))
+        self._counts = (foreground, background)
+        words = balance_words(foreground, background, live=self.live.isChecked())
+        self.balance.setText(words)
 
-    def show_rounds(self, rounds: Sequence[Round], current: int) -> None:
-        """The dots, the words beside them, and the loss of the current round."""
-        several = len(rounds) > 1
-        self.dots.setVisible(several)
-        self.round_words.setVisible(several)
-        self.curve.setVisible(several or bool(self.curve.values))
-        if several:
-            last = rounds[-1].index
-            self.round_words.setText(f"round {current} of {last}")
-            shown = next((item for item in rounds if item.index == current), None)
-            if shown is not None:
-                self.curve.show_values(shown.loss)
-        elif not rounds:
-            self.curve.start()
-            self.curve.hide()
-        self.dots.show_rounds(rounds, current)
+    def show_live(self, on: bool) -> None:
+        """Whether the map follows every stroke."""
+        blocker = QSignalBlocker(self.live)
+        self.live.setChecked(on)
+        del blocker
+        self.show_strokes(*self._counts)
+
+    def show_rounds(
+        self, rounds: Sequence[Round], current: int, held: Round | None = None
+    ) -> None:
+        """The rounds; ``held`` is an earlier one that is looked at for a moment."""
+        self.rounds.show_rounds(rounds, current, held)
 
     def set_ready(self, brushes: bool, refine: bool) -> None:
         """What can be pressed now."""
@@ -138,17 +165,25 @@ class CorrectPanel(Panel):
             if button is sender:
                 self.tool_wanted.emit(name if checked else None)
 
+    def _on_live(self, on: bool) -> None:
+        self.show_strokes(*self._counts)
+        self.live_wanted.emit(on)
+
+    def _on_bar(self, place: int) -> None:
+        """The progress of a job takes the whole row."""
+        self.live.setVisible(place == 0)
+
     def _on_brush(self, pixels: int) -> None:
         self._brush_words.setText(f"{pixels} px")
 
 
-def balance_words(foreground: int, background: int) -> str:
+def balance_words(foreground: int, background: int, *, live: bool = False) -> str:
     """“6 strokes · 3 foreground, 3 background”, or what is missing."""
     total = foreground + background
     if not total:
         return (
             "Draw a few strokes: foreground where something was missed, background "
-            "where the map is wrong. Then Refine."
+            f"where the map is wrong. {'The map follows.' if live else 'Then Refine.'}"
         )
     words = f"{grouped(total)} stroke{'s' if total > 1 else ''} · "
     words += f"{grouped(foreground)} foreground, {grouped(background)} background"

@@ -10,29 +10,32 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import UnansweredError
-from napari_wsol.gui.charts import round_words
 from napari_wsol.gui.comparison import Comparison
 from napari_wsol.gui.export_panel import short_names
 from napari_wsol.gui.importing import Importer
 from napari_wsol.gui.layers import source_of
+from napari_wsol.gui.list_desk import ListDesk
 from napari_wsol.gui.pixel_size import PixelSize
+from napari_wsol.gui.rounds_desk import RoundsDesk
 from napari_wsol.gui.samples import add_sample
+from napari_wsol.gui.save_model import SaveModelDesk
 from napari_wsol.gui.slide_desk import SlideDesk
+from napari_wsol.gui.stroke_desk import StrokeDesk
 from napari_wsol.gui.training import TrainingDesk
+from napari_wsol.gui.where_next import WhereNext
+from napari_wsol.session import FOLLOWING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
-    import numpy.typing as npt
     from napari.layers import Image
 
     from napari_wsol.gui.catalogue import Catalogue
     from napari_wsol.gui.widget import WsolWidget
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
-    from napari_wsol.learning.finetune import FinetuneStep
     from napari_wsol.methods.card import Card
 
 
@@ -57,13 +60,17 @@ class Desk(QObject):
         self._is_eager = False
         self._last_state: tuple[int, str] | None = None
         self._imported: str | None = None
-        self._held_strokes: npt.NDArray | None = None
         self._waiting: dict[str, Future] = {}
         self.slides = SlideDesk(window)
+        self.strokes = StrokeDesk(window)
+        self.rounds = RoundsDesk(window)
         self.pixel_size = PixelSize(window)
+        self.where_next = WhereNext(window)
         self.comparison = Comparison(window)
         self.importer = Importer(self._session.import_model, window)
         self.training = TrainingDesk(window)
+        self.lists = ListDesk(window)
+        self.saving = SaveModelDesk(window)
         self._connect_panels()
         self._connect_session()
         self._update()
@@ -72,9 +79,14 @@ class Desk(QObject):
         """Do nothing any more."""
         self._closed = True
         self.slides.close()
+        self.strokes.close()
+        self.rounds.close()
         self.comparison.close()
+        self.where_next.close()
         self.importer.close()
         self.training.close()
+        self.lists.close()
+        self.saving.close()
 
     def _connect_panels(self) -> None:
         window, strokes = self._window, self._stage.strokes
@@ -89,20 +101,23 @@ class Desk(QObject):
         self.importer.imported.connect(self._on_imported)
         self.training.trained.connect(self._on_trained)
         self.training.use_wanted.connect(self.prefer_model)
+        self.saving.saved.connect(self.catalogue_wanted)
         correct.tool_wanted.connect(strokes.choose)
-        correct.brush_wanted.connect(strokes.set_brush)
+        correct.brush_wanted.connect(strokes.brush.choose)
         correct.refine_wanted.connect(self.refine)
-        correct.revert_wanted.connect(self._session.revert)
-        strokes.changed.connect(self._on_strokes)
         strokes.tool_changed.connect(self._on_tool)
-        strokes.brush_changed.connect(correct.show_brush)
+        strokes.brush.changed.connect(correct.show_brush)
         self._panels = (localize, correct, window.export_panel)
         for panel in self._panels:
             panel.job_bar.cancelled.connect(self.cancel)
-        for part in (self.comparison, self.slides, self.pixel_size):
+        parts = (self.slides, self.pixel_size, self.rounds, self.strokes)
+        parts += (self.lists, self.saving)
+        for part in (self.comparison, *parts):
             part.failed.connect(self.warn)
-        for part in (self.slides, self.pixel_size):
+        for part in parts:
             part.said.connect(self._say)
+        self.where_next.failed.connect(self.warn)
+        self.where_next.said.connect(self._say)
         self.pixel_size.changed.connect(self.comparison.list_regions)
         self._opened.connect(self._on_opened)
 
@@ -112,10 +127,8 @@ class Desk(QObject):
         events.localized.connect(self._on_localized)
         events.heatmap_changed.connect(self.comparison.show_heatmap)
         events.scribbles_changed.connect(self._on_scribbles)
-        events.rounds_changed.connect(self._on_rounds)
         events.exported.connect(self._on_exported)
         events.job_changed.connect(self._on_job)
-        events.finetune_step.connect(self._on_step)
 
     # ------------------------------------------------------------------------ verbs
 
@@ -140,7 +153,7 @@ class Desk(QObject):
             return
         self._stage.strokes.flush()
         self._say("")
-        self._window.correct_panel.curve.start()
+        self.rounds.begin()
         self._waiting["refine"] = self._session.finetune()
 
     def cancel(self) -> None:
@@ -217,6 +230,7 @@ class Desk(QObject):
             # At once, before anything is drawn: Mesa crashes where napari draws maps
             # whose image is gone, and takes them away later.
             self._stage.leave_image()
+        self._stage.strokes.flush()  # to the image that is left
         source, options = source_of(layer)
         future = self._opening = self._session.open(source, **options)
         future.add_done_callback(lambda done: self._tell_opened(layer, done))
@@ -230,12 +244,9 @@ class Desk(QObject):
         window = self._window
         if self._closed or done is not self._opening:
             return  # another image was chosen meanwhile
-        held, self._held_strokes = self._held_strokes, None
         if done.exception() is not None:
             # The sentence comes with the failed job; here only the choice goes back.
             window.image_line.go_back_to(self._stage.image)
-            if held is not None:
-                self._on_strokes(held)
         elif done.result() is self._session.slide:
             self._say("")
             self._stage.work_on(layer)
@@ -311,31 +322,10 @@ class Desk(QObject):
         if tool is not None:
             self._window.bring_into_view(self._window.correct_panel)
 
-    def _on_strokes(self, labels: npt.NDArray) -> None:
-        if self._stage.image is None:
-            return
-        if self._opening is not None and not self._opening.done():
-            # Waiting for it would freeze the window; they count if it fails to open.
-            self._held_strokes = labels
-            return
-        error = self._session.set_scribbles(labels).exception()
-        if error is not None:
-            self.warn(str(error))
-
     def _on_scribbles(self) -> None:
-        self._window.correct_panel.show_strokes(*self._stage.strokes.counted())
+        self._window.correct_panel.show_strokes(*self._session.stroke_counts)
         self._stage.show_stale()
         self._update()
-
-    def _on_rounds(self) -> None:
-        session = self._session
-        self._window.correct_panel.show_rounds(session.rounds, session.round_index)
-        self._stage.show_stale()
-
-    def _on_step(self, step: FinetuneStep) -> None:
-        curve = self._window.correct_panel.curve
-        curve.show()
-        curve.add(float(step.loss))
 
     def _on_exported(self, paths: Sequence[Path]) -> None:
         self._window.export_panel.show_exported(paths)
@@ -353,6 +343,8 @@ class Desk(QObject):
         self._last_state = (status.id, status.state)
         if status.state == "failed" and isinstance(status.error, UnansweredError):
             pass  # the form asks
+        elif status.state == "failed" and status.name == FOLLOWING:
+            pass  # told once
         elif status.state == "failed":
             self.warn(status.message)
         elif status.state == "cancelled" and self._was_stopped:
@@ -360,11 +352,10 @@ class Desk(QObject):
             self._say(self.slides.stopped_words(status))
         elif status.state == "queued":
             self._was_stopped = False
-        elif status.state == "done" and status.name == "Refining":
-            self._say(" ".join(map(round_words, self._session.rounds[-1:])))
         elif status.state == "done" and status.name == "Localizing":
             self._on_localized()
         self.slides.on_job(status)
+        self.rounds.on_job(status)
         self._update()
 
     def _take_back(self) -> None:

@@ -163,6 +163,29 @@ class EvidenceLayers(QObject):
             pair.image.events.visible.connect(self._on_visible)
         self._draw(pair)
 
+    def peek(self, heatmap: Heatmap) -> bool:
+        """Show other values of a method for a moment; everything else stays.
+
+        Args:
+            heatmap: on the grid of the method's map.
+
+        Returns:
+            Whether they can be seen.
+        """
+        pair = self._pairs.get(heatmap.method)
+        if pair is None or not pair.peek(heatmap):
+            return False
+        if pair.contour.visible and heatmap.values.size <= LARGE_CELLS:
+            pair.contour.data = contour_segments(heatmap, pair.cut)
+        return True
+
+    def end_peek(self, method: str) -> None:
+        """Show a method's own values again."""
+        pair = self._pairs.get(method)
+        if pair is not None and pair.behind is None:
+            pair.peek(pair.heatmap)
+            self._draw(pair)
+
     def put_in_order(self, methods: Iterable[str]) -> None:
         """Rows and cells in this order; the layer list stays as the person has it."""
         order = [name for name in methods if name in self._pairs]

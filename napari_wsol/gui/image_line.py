@@ -19,14 +19,18 @@ from qtpy.QtWidgets import (
 
 from napari_wsol.gui.job_bar import grouped
 from napari_wsol.gui.layers import image_layers, is_usable
+from napari_wsol.gui.list_button import ListButton, saved_words
 from napari_wsol.gui.panel import Choice, Words, small
 from napari_wsol.gui.reader_button import ReaderButton
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import napari.viewer
     from napari.utils.events import Event
 
     from napari_wsol.images.slide import Slide
+    from napari_wsol.worklist_saved import SavedList
 
 PLAIN = re.compile(r"Read as [^,;:]*\.")
 """A note that tells nothing unusual: how the axes were read."""
@@ -45,6 +49,9 @@ class ImageLine(QWidget):
     """The file of the chosen layer is to be read by this reader."""
 
     sample_wanted = Signal()
+    go_on_wanted = Signal(object)
+    """A list of images of an earlier day."""
+
     help_wanted = Signal()
 
     def __init__(
@@ -54,6 +61,7 @@ class ImageLine(QWidget):
         self._viewer = viewer
         self._layer: Image | None = None
         self._mpp: float | None = None
+        self._saved: SavedList | None = None
         self._build()
         layers = viewer.layers.events
         self._connections = [
@@ -72,6 +80,11 @@ class ImageLine(QWidget):
         self.help_button = small(QPushButton("?"))
         self.help_button.setToolTip("Keys and first steps.")
         self.help_button.clicked.connect(self.help_wanted)
+        self.list_button = ListButton()
+        self.go_on_button = QPushButton()
+        self.go_on_button.setToolTip("Open the list that you worked on last.")
+        self.go_on_button.clicked.connect(self._on_go_on)
+        self.go_on_button.hide()
         self.words = Words(INVITATION)
         self.notes = Words(lines=2)
         self.notes.setToolTip("How the pixels were read.")
@@ -91,6 +104,7 @@ class ImageLine(QWidget):
         top = QHBoxLayout()
         top.addWidget(QLabel("Image"))
         top.addWidget(self.box, 1)
+        top.addWidget(self.list_button)
         top.addWidget(self.help_button)
         below = QHBoxLayout()
         below.addWidget(self.words, 1)
@@ -103,6 +117,7 @@ class ImageLine(QWidget):
         layout.addLayout(below)
         layout.addWidget(self.notes)
         layout.addWidget(self.sample_button)
+        layout.addWidget(self.go_on_button)
 
     @property
     def layer(self) -> Image | None:
@@ -145,6 +160,14 @@ class ImageLine(QWidget):
         self.mpp_button.hide()
         self.reader_button.hide()
 
+    def show_saved(self, saved: Sequence[SavedList]) -> None:
+        """Offer lists of earlier days, the latest first."""
+        self.list_button.show_saved(saved)
+        self._saved = next((item for item in saved if item.is_there), None)
+        if self._saved is not None:
+            self.go_on_button.setText(saved_words(self._saved))
+        self._fill()
+
     def choose(self, layer: Image) -> None:
         """Work on this layer, as if it had been taken from the list."""
         self._choose(layer)
@@ -165,6 +188,7 @@ class ImageLine(QWidget):
         del blocker
         self.box.setEnabled(bool(layers))
         self.sample_button.setVisible(not layers)
+        self.go_on_button.setVisible(not layers and self._saved is not None)
 
     def _newest(self) -> Image | None:
         usable = [layer for layer in image_layers(self._viewer) if is_usable(layer)]
@@ -174,6 +198,9 @@ class ImageLine(QWidget):
         self._layer = layer
         self._fill()
         self.image_chosen.emit(layer)
+
+    def _on_go_on(self) -> None:
+        self.go_on_wanted.emit(self._saved)
 
     def _on_activated(self, place: int) -> None:
         layer = self.box.itemData(place)

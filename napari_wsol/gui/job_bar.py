@@ -17,7 +17,16 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     from napari_wsol.jobs import JobStatus
 
-UNITS = {"Localizing": "tiles", "Refining": "steps", "Exporting": "files"}
+UNITS = {
+    "Localizing": "tiles",
+    "Refining": "steps",
+    "Following": "steps",
+    "Importing annotations": "annotations",
+    "Exporting": "files",
+}
+
+PATIENCE = 0.6
+"""Seconds after which a job that nobody asked for shows itself."""
 
 STEPS = ("looking for tissue", "a first look", "the slide as a whole")
 """What a slide is about before and after its tiles."""
@@ -28,15 +37,27 @@ class JobBar(QStackedWidget):
 
     Both have the same place, so that nothing below moves when a job starts or ends, and
     the dock is not laid out again for it.
+
+    Args:
+        names: of the jobs that are followed.
+        button: what starts them.
+        patient: names of jobs that start by themselves, often; only those that take a
+            while are shown.
+        parent: widget that holds it.
     """
 
     cancelled = Signal()
 
     def __init__(
-        self, names: tuple[str, ...], button: QPushButton, parent: QWidget | None = None
+        self,
+        names: tuple[str, ...],
+        button: QPushButton,
+        patient: tuple[str, ...] = (),
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._names = names
+        self._names = (*names, *patient)
+        self._patient = patient
         self._text = ""
         self._rate = 0.0
         self._bar = QProgressBar()
@@ -77,6 +98,8 @@ class JobBar(QStackedWidget):
         if not status.is_active:
             self.setCurrentIndex(0)
             self._rate = 0.0
+            return
+        if status.name in self._patient and status.seconds < PATIENCE:
             return
         self._text = describe(status, self._rate)
         # Never a busy bar while the total is unknown: at each step of its animation Qt

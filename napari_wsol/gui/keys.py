@@ -12,7 +12,7 @@ from napari.viewer import Viewer
 from napari_wsol.gui.layers import STROKES, role_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from napari.layers import Layer
     from napari.utils.events import Event
@@ -27,6 +27,10 @@ class Key:
     words: str
     action: Callable[[], None]
     shown: str = ""
+    release: Callable[[], None] | None = None
+    """Called when the key is let go."""
+    is_ours: bool = False
+    """Whether it is bound on our strokes only, and keeps its meaning elsewhere."""
 
     @property
     def label(self) -> str:
@@ -52,6 +56,8 @@ class Keys:
         self._bound: list[tuple[KeymapProvider, str]] = []
         self.taken: list[Key] = []
         for key in self._keys:
+            if key.is_ours:
+                continue
             if key.key in {str(name) for name in viewer.keymap}:
                 # Another plugin was here first; the button still works.
                 self.taken.append(key)
@@ -83,12 +89,20 @@ class Keys:
     def _bind_layer(self, layer: Layer) -> None:
         if role_of(layer) == STROKES:
             for key in self._keys:
-                if key.key in self._on_strokes:
+                if key.is_ours or key.key in self._on_strokes:
                     self._bind(layer, key)
 
     def _bind(self, target: KeymapProvider, key: Key) -> None:
-        action = key.action
-        target.bind_key(key.key, lambda _target: action(), overwrite=True)
+        action, release = key.action, key.release
+
+        def hold(_target: object) -> Iterator[None]:
+            action()
+            yield
+            release()
+
+        # napari goes on with a generator when the key is let go.
+        press = hold if release is not None else lambda _target: action()
+        target.bind_key(key.key, press, overwrite=True)
         self._bound.append((target, key.key))
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
+from napari_wsol.gui.compat import collected_once
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 MARK = "napari-wsol"
 
 HEATMAP, CONTOUR, STROKES, COPY = "heatmap", "contour", "strokes", "copy"
-TILES, TISSUE = "tiles", "tissue"
+TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
 """Roles of our layers."""
 
 
@@ -86,7 +88,10 @@ def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
 
     mark = layer.metadata.get(MARK)
     if isinstance(mark, dict) and "path" in mark:
-        return mark["path"], {"name": layer.name, "reader": mark.get("reader")}
+        options = {"name": layer.name, "reader": mark.get("reader")}
+        if mark.get("listed"):  # one of many: whoever goes from image to image goes on
+            options["resume"] = True
+        return mark["path"], options
     data = list(layer.data) if layer.multiscale else layer.data
     options = {"name": layer.name, "rgb": bool(layer.rgb)}
     return data, {**options, "mpp": microns_a_pixel(layer)}
@@ -110,8 +115,11 @@ def add_quietly(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
 
 def remove(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
     """Take layers out of the viewer, those that are still in it."""
-    for layer in layers:
-        if layer in viewer.layers:
+    there = [layer for layer in layers if layer in viewer.layers]
+    if not there:
+        return
+    with collected_once():
+        for layer in there:
             viewer.layers.remove(layer)
 
 

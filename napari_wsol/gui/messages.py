@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 STOPPED = {
     "Localizing": "Stopped. Finished tiles are kept; Localize continues from there.",
     "Refining": "Stopped. The map and the rounds are as they were.",
+    "Following": "Stopped. The map is as it was; it follows your next stroke.",
+    "Growing": "Stopped. No region was painted.",
+    "Importing annotations": "Stopped. No stroke was added.",
     "Exporting": "Stopped. No file was written.",
     "Estimating": "Stopped. Finished tiles are kept.",
     "Importing": "Stopped. No model was added.",

@@ -58,6 +58,21 @@ class MethodLayers:
             self.image.data = self.heatmap.values
             self.image.contrast_limits = (0.0, 1.0)
 
+    def peek(self, heatmap: Heatmap) -> bool:
+        """Give the image layer other values on the same grid; false if none are seen.
+
+        Only of maps that are not finer than they are shown: those of rounds.
+        """
+        if not self.image.visible or heatmap.values.shape != self.heatmap.values.shape:
+            return False
+        if self.fine is not None:
+            self.fine.show(None, heatmap)
+            self.image.refresh(extent=False)
+        elif self.image.data is not heatmap.values:
+            self.image.data = heatmap.values
+            self.image.contrast_limits = (0.0, 1.0)
+        return True
+
     def end(self) -> None:
         """The layers are not kept up to date any more."""
         if self.fine is not None:

@@ -22,13 +22,18 @@ NAMES = (
     "localized",
     "heatmap_changed",
     "scribbles_changed",
+    "dismissed_changed",
     "rounds_changed",
+    "saved_changed",
+    "earlier_changed",
+    "settings_changed",
     "exported",
     "job_changed",
     "finetune_step",
     "train_step",
     "slide_moved",
     "train_evaluated",
+    "scored",
 )
 
 
@@ -41,13 +46,18 @@ class SessionEvents(QObject):
     localized = Signal()
     heatmap_changed = Signal(object)
     scribbles_changed = Signal()
+    dismissed_changed = Signal()
     rounds_changed = Signal()
+    saved_changed = Signal(object)
+    earlier_changed = Signal()
+    settings_changed = Signal()
     exported = Signal(object)
     job_changed = Signal(object)
     finetune_step = Signal(object)
     train_step = Signal(object)
     slide_moved = Signal(object)
     train_evaluated = Signal(object)
+    scored = Signal(object)
 
     def __init__(self, session: Session) -> None:
         super().__init__()

@@ -5,14 +5,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_wsol.config import LEAST_MEMORY
 from napari_wsol.gui.job_bar import duration, grouped
 from napari_wsol.gui.panel import Words
 
 if TYPE_CHECKING:
     from napari_wsol.slides.cost import Cost
+
+GIGABYTE = 1e9
 
 POWERS = ((40, 0.25), (20, 0.5), (10, 1.0))
 """Objective → µm a pixel, as scanners have it, give or take a tenth."""
@@ -24,6 +34,8 @@ class SlideBox(QWidget):
     estimate_wanted = Signal()
     tissue_wanted = Signal()
     mpp_chosen = Signal(float)
+    memory_chosen = Signal(int)
+    """Bytes that images may take."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,6 +54,18 @@ class SlideBox(QWidget):
             "layer, and the tissue is found without you again."
         )
         self.tissue_button.clicked.connect(self.tissue_wanted)
+        self.memory = QDoubleSpinBox()
+        self.memory.setRange(LEAST_MEMORY / GIGABYTE, 512.0)
+        self.memory.setSingleStep(0.5)
+        self.memory.setDecimals(1)
+        self.memory.setSuffix(" GB")
+        self.memory.setKeyboardTracking(False)
+        self.memory.setToolTip(
+            "How much memory images may take: features, maps and decoded tiles, of all "
+            "images together. What does not fit goes to the disk and comes back. "
+            "Remembered; it counts from the next slide that is localized."
+        )
+        self.memory.valueChanged.connect(self._on_memory)
         self._powers = QWidget()
         self._build()
         self.hide()
@@ -73,6 +97,21 @@ class SlideBox(QWidget):
         layout.addWidget(self._powers)
         layout.addLayout(buttons)
         layout.addWidget(self.cost)
+        budget = QHBoxLayout()
+        budget.setSpacing(6)
+        budget.addWidget(QLabel("Memory up to"))
+        budget.addWidget(self.memory)
+        budget.addStretch(1)
+        layout.addLayout(budget)
+
+    def show_memory(self, count: int) -> None:
+        """The budget in bytes."""
+        blocker = QSignalBlocker(self.memory)
+        self.memory.setValue(count / GIGABYTE)
+        del blocker
+
+    def _on_memory(self, amount: float) -> None:
+        self.memory_chosen.emit(round(amount * GIGABYTE))
 
     def show_slide(self, words: str, *, knows_size: bool) -> None:
         """Say what it is; ask for the objective where the pixel size is not known."""

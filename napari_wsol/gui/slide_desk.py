@@ -77,6 +77,8 @@ class SlideDesk(QObject):
         self.plans.answered.connect(self._on_plan)
         self.costs.answered.connect(self._on_cost)
         self.places.answered.connect(self._on_places)
+        box.show_memory(self._session.config.memory_bytes)
+        box.memory_chosen.connect(self._session.set_memory)
         box.estimate_wanted.connect(self._estimate)
         box.tissue_wanted.connect(self.tissue.wanted)
         self.tissue.changed.connect(self._on_tissue)

@@ -3,12 +3,13 @@
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_wsol.gui.background import Background
-from napari_wsol.gui.compat import camera_of, cell_size
+from napari_wsol.gui.compat import camera_of, cell_size, collected_once
 from napari_wsol.gui.evidence import EvidenceLayers
 from napari_wsol.gui.layers import map_facts, raise_in_order
 from napari_wsol.gui.placement import to_pixels, to_world, world_a_pixel
@@ -100,6 +101,12 @@ class Stage(QObject):
 
     def work_on(self, image: Image) -> None:
         """The session has opened the image of this layer."""
+        is_other = self._image is not None and image != self._image
+        # Whoever takes layers of the image before away does it in one go with ours.
+        with collected_once() if is_other else nullcontext():
+            self._work_on(image)
+
+    def _work_on(self, image: Image) -> None:
         slide, canvas = self._session.slide, self._session.canvas
         if image != self._image:
             self.leave_image()

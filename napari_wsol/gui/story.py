@@ -16,7 +16,7 @@ from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.demo import open_viewer
-from napari_wsol.gui.strokes import BACKGROUND_LABEL, FOREGROUND_LABEL
+from napari_wsol.gui.stroke_look import BACKGROUND_LABEL, FOREGROUND_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,6 +90,7 @@ class Story:
     def correct(self) -> None:
         """Paint a few strokes and refine."""
         widget = self._widget
+        widget.session.live = False  # the pictures show the strokes, then the round
         for tool, label, lines in (
             ("foreground", FOREGROUND_LABEL, GLANDS),
             ("background", BACKGROUND_LABEL, STROMA),
@@ -98,8 +99,8 @@ class Story:
             for line in lines:
                 self._stroke(line, label)
         strokes = len(GLANDS) + len(STROMA)
-        counted = widget.stage.strokes.counted
-        self._wait("the strokes", lambda: sum(counted()) == strokes)
+        session = widget.session
+        self._wait("the strokes", lambda: sum(session.stroke_counts) == strokes)
         self._rest()
         self._picture("4-strokes")
         widget.correct_panel.refine_button.click()
@@ -146,6 +147,7 @@ class Story:
         with layer.block_history():  # one stroke, one undo
             for share in np.linspace(0, 1, steps):
                 layer.paint(tuple(start + share * (end - start)), label)
+        self._widget.stage.strokes.flush()
 
     def _wait(self, what: str, condition: Callable[[], bool]) -> None:
         message = self._widget.message

@@ -24,19 +24,31 @@ from qtpy.QtWidgets import (
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.background import Background
 from napari_wsol.gui.catalogue import Catalogue, read_catalogue
-from napari_wsol.gui.colours import theme_colour
+from napari_wsol.gui.colours import readable_on, theme_colour
 from napari_wsol.gui.compare_panel import ComparePanel
 from napari_wsol.gui.compat import keep_shaders
 from napari_wsol.gui.correct_panel import CorrectPanel
 from napari_wsol.gui.desk import Desk
+from napari_wsol.gui.earlier_bar import EarlierBar
 from napari_wsol.gui.export_panel import ExportPanel
 from napari_wsol.gui.image_line import ImageLine
+from napari_wsol.gui.image_list import BEFORE, NEXT, UNTOUCHED, ImageList
 from napari_wsol.gui.keys import Key, Keys
 from napari_wsol.gui.localize_panel import LocalizePanel
 from napari_wsol.gui.messages import MessageLine
+from napari_wsol.gui.next_row import DISMISS_KEY, GO_KEY
 from napari_wsol.gui.reader_button import layer_read_by
+from napari_wsol.gui.round_box import BLINK_KEY
 from napari_wsol.gui.session_events import SessionEvents
 from napari_wsol.gui.stage import Stage
+from napari_wsol.gui.stroke_tools import (
+    OUTLINE_KEY,
+    REDO_KEY,
+    REDO_SHOWN,
+    UNDO_KEY,
+    UNDO_SHOWN,
+    WAND_KEY,
+)
 from napari_wsol.session import Session
 
 if TYPE_CHECKING:
@@ -55,15 +67,18 @@ class WsolWidget(QWidget):
         keep_shaders()
         self._viewer = napari_viewer
         self._ended = False
+        self._warning_colour = ""
         self.session = Session(threads=default_threads())
         self.events = SessionEvents(self.session)
         self.stage = Stage(napari_viewer, self.session)
         self.image_line = ImageLine(napari_viewer)
+        self.image_list = ImageList()
         self.localize_panel = LocalizePanel()
         self.compare_panel = ComparePanel()
         self.correct_panel = CorrectPanel()
         self.export_panel = ExportPanel()
         self.message = MessageLine()
+        self.earlier_bar = EarlierBar()
         self.status = QLabel(FOOTER)
         self._lay_out()
         self.desk = Desk(self)
@@ -86,6 +101,8 @@ class WsolWidget(QWidget):
         rows.setSpacing(4)
         rows.addWidget(self.image_line)
         rows.addWidget(self.message)
+        rows.addWidget(self.image_list)
+        rows.addWidget(self.earlier_bar)
         panels = (
             self.localize_panel,
             self.compare_panel,
@@ -123,6 +140,14 @@ class WsolWidget(QWidget):
             panel.expand(animate=False)
         self.scroll_area.ensureWidgetVisible(panel, 0, 4)
 
+    def show_status(self, words: str, *, is_warning: bool = False) -> None:
+        """What is said beside the footer: how much is saved."""
+        self.status.setText(f"{FOOTER} {words}".strip())
+        colour = self._warning_colour if is_warning else ""
+        style = f"background: {colour}; color: {readable_on(colour)};" if colour else ""
+        if style != self.status.styleSheet():
+            self.status.setStyleSheet(style)
+
     def _read_with(self, reader: str) -> None:
         """Replace the chosen layer by the same file, read by another reader."""
         before = self.image_line.layer
@@ -138,13 +163,28 @@ class WsolWidget(QWidget):
         self._viewer.layers.remove(before)
 
     def _key_table(self) -> tuple[Key, ...]:
-        desk = self.desk
+        desk, tools = self.desk, self.desk.strokes.choose_tool
         return (
             Key("Enter", "Localize", desk.localize, "⏎"),
             Key("F", "foreground brush", lambda: desk.choose_tool("foreground")),
             Key("B", "background brush", lambda: desk.choose_tool("background")),
             Key("E", "eraser", lambda: desk.choose_tool("erase")),
+            Key(OUTLINE_KEY, "area tool", lambda: tools("outline")),
+            Key(WAND_KEY, "wand", lambda: tools("wand")),
+            Key(UNDO_KEY, "take back", desk.strokes.undo, UNDO_SHOWN, is_ours=True),
+            Key(REDO_KEY, "bring back", desk.strokes.redo, REDO_SHOWN, is_ours=True),
             Key("R", "Refine", desk.refine),
+            Key(NEXT, "next image of the list", lambda: desk.lists.step(1)),
+            Key(BEFORE, "image before", lambda: desk.lists.step(-1)),
+            Key(UNTOUCHED, "next untouched image", desk.lists.next_untouched),
+            Key(GO_KEY, "where a stroke would teach most", desk.where_next.go),
+            Key(DISMISS_KEY, "not there", desk.where_next.dismiss),
+            Key(
+                BLINK_KEY,
+                "hold: the map of the round before",
+                desk.rounds.blink.hold,
+                release=desk.rounds.blink.let_go,
+            ),
         )
 
     def show_help(self) -> None:
@@ -163,8 +203,7 @@ class WsolWidget(QWidget):
             "what was missed. Refine, and export.</p>"
             "<p><b>Keys</b>, while the mouse is over the image:</p>"
             f"{self.keys.listed()}"
-            "<p>napari's own: Space to pan while painting, [ and ] for the brush, "
-            "Ctrl+Z to take back a stroke.</p>"
+            "<p>napari's own: Space to pan while painting, [ and ] for the brush.</p>"
         )
 
     def event(self, event: QEvent) -> bool:
@@ -179,6 +218,7 @@ class WsolWidget(QWidget):
         if self._ended:
             return
         self._ended = True
+        self.stage.strokes.flush()
         self.session.close()
         self.events.close()
         self._catalogue.close()
@@ -201,9 +241,12 @@ class WsolWidget(QWidget):
             self.stage.look_up,
             self.stage.evidence.lines,
             self.desk.comparison.look_up,
+            self.desk.where_next.look_up,
             self.desk.training.look_up,
             self.desk.training.end,
             *self.desk.slides.look_ups,
+            *self.desk.lists.look_ups,
+            self.image_list.model,
         )
 
         def close_all() -> None:
@@ -223,7 +266,10 @@ class WsolWidget(QWidget):
 
     def _on_theme(self, event: object = None) -> None:
         del event
-        self.message.set_warning_colour(theme_colour(self._viewer.theme, "warning"))
+        colour = theme_colour(self._viewer.theme, "warning")
+        self._warning_colour = colour
+        self.message.set_warning_colour(colour)
+        self.correct_panel.rounds.set_warning_colour(colour)
 
 
 def default_threads() -> int:

@@ -208,4 +208,4 @@ def test_keys_clash_with_napari_only_where_it_is_meant():
 
     # Brushes come before napari's fill, protect and erase, on our own strokes only.
     meant = {"B": "Labels", "E": "Labels", "F": "Labels", "Enter": "Labels"}
-    assert clashes(["B", "E", "F", "R", "Enter"]) == meant
+    assert clashes(["B", "E", "F", "R", "H", "Enter"]) == meant

@@ -11,6 +11,7 @@ import pytest
 from napari_wsol.gui.fine_map import FineMap
 from napari_wsol.gui.layers import MARK, our_layers
 from napari_wsol.gui.widget import WsolWidget
+from napari_wsol.preferences import memory_bytes
 from napari_wsol.slides import SlideConfig
 
 pytestmark = pytest.mark.gui
@@ -22,7 +23,7 @@ TILES = (SIDE // 64) ** 2
 @pytest.fixture(autouse=True)
 def _small_slides(monkeypatch):
     """Images of 512 pixels count as slides."""
-    monkeypatch.setattr("napari_wsol.slides.localize.LARGE_PIXELS", 100_000)
+    monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 100_000)
     monkeypatch.setattr("napari_wsol.slide_job.SHOW_EVERY", 0.02)
 
 
@@ -374,3 +375,13 @@ def test_words_and_units():
         "100 bytes", "100 kB", "10 MB", "1.0 GB",
     ]  # fmt: skip
     assert "1 tile of" in slide_words(1, 0.5)
+
+
+def test_the_memory_budget_is_chosen_once(bench, monkeypatch):
+    monkeypatch.delenv("NAPARI_WSOL_MEMORY", raising=False)
+    box, session = bench.widget.localize_panel.slide_box, bench.widget.session
+    assert box.memory.value() == session.config.memory_bytes / 1e9
+    box.memory.setValue(1.5)
+    bench.until(lambda: memory_bytes() == 1_500_000_000)
+    assert session.config.memory_bytes == 1_500_000_000
+    assert session.config.tile_bytes < 100_000_000

@@ -1,0 +1,203 @@
+"""Many images: a list is clicked through, and what was done stays with each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from qtpy.QtCore import Qt
+
+from napari_wsol.gui.image_list import BEFORE, NEXT, UNTOUCHED
+from napari_wsol.gui.keys import clashes
+from napari_wsol.gui.list_model import NAME, STATUS
+from napari_wsol.session_list import LISTS
+from napari_wsol.store.store import default_folder
+from napari_wsol.worklist import WorkList
+from napari_wsol.worklist_saved import remember_list
+
+pytestmark = pytest.mark.gui
+
+PLACES = ((32, 64), (72, 16), (16, 16))
+
+
+def picture(place):
+    image = np.full((128, 128, 3), 40, np.uint8)
+    image[place[0] : place[0] + 32, place[1] : place[1] + 32] = 220
+    return image
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, place in enumerate(PLACES, 1):
+        Image.fromarray(picture(place)).save(tmp_path / "in" / f"{number}.png")
+    return tmp_path / "in"
+
+
+class Hands:
+    """What a person does with a list."""
+
+    def __init__(self, bench) -> None:
+        self.bench = bench
+        self.widget = bench.widget
+        self.panel = bench.widget.image_list
+        self.session = bench.session
+
+    @property
+    def images(self) -> list[str]:
+        return [name for name in self.bench.names if name.endswith(".png")]
+
+    def until_open(self, name: str) -> None:
+        """The image is worked on, and localized without being asked."""
+        until, stage = self.bench.until, self.widget.stage
+        until(lambda: stage.image is not None and stage.image.name == name)
+        until(lambda: len(stage.heatmaps()) == 2)
+        until(lambda: not self.session.is_busy)
+
+    def open_folder(self, folder) -> None:
+        self.bench.until(lambda: self.session.model is not None)
+        self.widget.image_line.list_button.folder_wanted.emit(folder, False)
+        self.until_open("1.png")
+
+    def click_row(self, row: int) -> None:
+        table = self.panel.table
+        place = table.visualRect(self.panel.model.index(row, NAME)).center()
+        self.bench.qtbot.mouseClick(
+            table.viewport(), Qt.MouseButton.LeftButton, pos=place
+        )
+
+    def shown(self, row: int) -> str:
+        return self.panel.model.index(row, STATUS).data()
+
+
+@pytest.fixture
+def hands(bench) -> Hands:
+    return Hands(bench)
+
+
+def test_a_list_is_walked_through(hands, folder):
+    bench, message = hands.bench, hands.widget.message
+    (folder / "4.png").write_bytes(b"no image")
+    assert hands.panel.isHidden()
+    hands.open_folder(folder)
+    bench.until(hands.panel.table.isVisible)
+    model = hands.panel.model
+    names = [model.index(row, NAME).data() for row in range(model.rowCount())]
+    assert names == ["1.png", "2.png", "3.png", "4.png"]
+    assert "4\u00a0images · all\u00a0untouched" in hands.panel.summary.text()
+    assert hands.shown(0) == "untouched"
+    for _ in range(2):  # whoever is quick waits for the last one only
+        bench.press_key(NEXT)
+    hands.until_open("3.png")
+    assert hands.images == ["3.png"]
+    assert hands.session.worklist.current == 2
+    hands.click_row(3)
+    bench.until(lambda: hands.shown(3) == "cannot be read")
+    assert message.is_warning
+    assert hands.widget.stage.image.name == "3.png"  # the one before stays
+    bench.press_key(NEXT)
+    assert "last image" in message.text()
+
+
+def test_an_afternoon_of_strokes_and_next(hands, folder):
+    bench, session = hands.bench, hands.session
+    mine = bench.viewer.add_points(np.array([[5, 5]]), name="mine")
+    hands.open_folder(folder)
+    bench.strokes()
+    bench.until(lambda: hands.shown(0) == "stroked")
+    bench.refine()
+    bench.until(lambda: hands.shown(0) == "refined")
+    strokes = session.scribbles.copy()
+    camera = bench.viewer.scene.camera
+    camera.zoom, camera.center = 20.0, (0, 50, 60)
+    bench.press_key(NEXT)
+    hands.until_open("2.png")
+    view = min(bench.viewer.canvas.viewbox_size(bench.viewer.layers))
+    assert 0.8 < camera.zoom * 128 / view < 1.0  # all of it is seen
+    assert np.allclose(camera.center[-2:], 63.5, atol=1)
+    assert hands.images == ["2.png"]  # the one before is gone, with all of ours on it
+    assert mine in bench.viewer.layers
+    assert not np.any(session.scribbles)
+    bench.until(lambda: len(session.rounds) == 2)
+    assert len(session.rounds[1].others) == 1  # the first one has taught
+    assert hands.shown(1) == "untouched"
+    assert session.worklist.current == 1
+    hands.click_row(0)
+    hands.until_open("1.png")
+    assert camera.zoom == pytest.approx(20)  # where one was
+    assert np.allclose(camera.center[-2:], (50, 60), atol=1)
+    # The work goes on silently, and the strokes are seen again.
+    assert np.array_equal(session.scribbles, strokes)
+    assert session.earlier is None
+    layer = bench.layer("Strokes")
+    bench.until(lambda: np.array_equal(np.asarray(layer.data), strokes))
+    bench.until(lambda: len(session.rounds) > 1)
+    assert hands.shown(0) == "refined"
+
+
+def test_marks_and_untouched(hands, folder):
+    bench, session, panel = hands.bench, hands.session, hands.panel
+    hands.open_folder(folder)
+    bench.click(panel.reviewed_button)
+    bench.until(lambda: hands.shown(0) == "reviewed")
+    assert session.status == "reviewed"
+    bench.click(panel.reviewed_button)
+    bench.until(lambda: hands.shown(0) == "untouched")
+    bench.click(panel.reviewed_button)
+    panel.choose(1)
+    bench.click(panel.aside_button)
+    bench.until(lambda: hands.shown(1) == "set aside")
+    assert "draw strokes on them" in panel.score_words.text()
+    assert session.worklist.current == 0  # choosing opens nothing
+    bench.press_key(UNTOUCHED)
+    hands.until_open("2.png")
+    assert panel.aside_button.isChecked()
+    assert not panel.reviewed_button.isChecked()
+    bench.qtbot.keyClick(
+        bench.viewer.window._qt_viewer.canvas.native,
+        "N",
+        Qt.KeyboardModifier.ShiftModifier,
+    )
+    hands.until_open("1.png")
+    assert panel.reviewed_button.isChecked()
+    bench.until(lambda: len(session.remembered_lists()) == 1)
+    bench.until(lambda: session.remembered_lists()[0].aside == {"2.png"})
+
+
+def test_tomorrow_the_dock_offers_to_go_on(make_bench, folder):
+    worklist = WorkList.of_folder(folder)
+    worklist.set_aside(0)
+    worklist.go_to(1)
+    remember_list(worklist, default_folder().parent / LISTS)
+    hands = Hands(make_bench())
+    button = hands.widget.image_line.go_on_button
+    hands.bench.until(button.isVisible)
+    assert "3 images" in button.text()
+    hands.bench.until(lambda: hands.session.model is not None)
+    hands.bench.click(button)
+    hands.until_open("2.png")
+    assert hands.shown(0) == "set aside"
+    assert button.isHidden()
+
+
+def test_what_was_learnt_joins_the_list_of_models(hands, folder):
+    bench, saving = hands.bench, hands.widget.desk.saving
+    hands.open_folder(folder)
+    assert not saving.button.isEnabled()
+    bench.strokes()
+    bench.refine()
+    bench.until(saving.button.isEnabled)
+    saving.button.click()
+    assert saving.dialog.name == "tiny-refined"
+    saving.dialog.name_line.setText("no good/name")
+    assert not saving.dialog.save_button.isEnabled()
+    saving.dialog.name_line.setText("squares")
+    saving.dialog.title_line.setText("Squares")
+    saving.dialog.accept()
+    box = hands.widget.localize_panel.model_box
+    bench.until(lambda: box.findData("squares") >= 0)
+    assert "is saved" in hands.widget.message.text()
+
+
+def test_the_keys_are_free():
+    assert clashes([NEXT, BEFORE, UNTOUCHED]) == {}

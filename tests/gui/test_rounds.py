@@ -1,0 +1,397 @@
+"""The map follows the strokes; rounds are gone back to, blinked at and compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox
+
+from napari_wsol.config import FINETUNE_CHOICES, FinetuneConfig
+from napari_wsol.gui.advanced import Advanced
+from napari_wsol.gui.difference import change
+from napari_wsol.gui.fine_map import SHOWN_CELLS
+from napari_wsol.gui.round_box import RoundBox
+from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.rounds import LeftOut, Round
+from napari_wsol.slides import SlideConfig
+
+pytestmark = pytest.mark.gui
+
+STALE = "older than your last stroke"
+BACKGROUND, FOREGROUND = 1, 2
+
+
+def square(size: int = 128) -> np.ndarray:
+    image = np.full((size, size, 3), 40, np.uint8)
+    image[32:64, 64:96] = 220
+    return image
+
+
+def values(bench) -> np.ndarray:
+    return np.array(bench.layer("PixelCAM · bright").data)
+
+
+def names_of_jobs(bench) -> list[tuple[str, str]]:
+    """Every state of every job from now on."""
+    told = []
+    bench.session.job_changed.connect(lambda job: told.append((job.name, job.state)))
+    return told
+
+
+def settled(bench, rounds: int):
+    """All that is owed has been done."""
+
+    def is_done() -> bool:
+        live = bench.widget.desk.rounds.live
+        return not live.is_due and not bench.session.is_busy
+
+    bench.until(lambda: is_done() and len(bench.session.rounds) >= rounds)
+
+
+def test_the_map_follows_strokes_without_a_button(bench):
+    session, panel = bench.session, bench.widget.correct_panel
+    bench.open(square())
+    jobs = names_of_jobs(bench)
+    session.live = True
+    bench.until(panel.live.isChecked)
+    # Strokes before the map is there are made up for when it is.
+    session.localize()
+    session.brush([(100, 10), (100, 40)], FOREGROUND, 8)
+    session.brush([(45, 70), (45, 90)], BACKGROUND, 8)
+    settled(bench, 2)
+    assert jobs.index(("Following", "queued")) > jobs.index(("Localizing", "done"))
+    bench.until(lambda: "pixelcam" in bench.widget.stage.evidence.pairs)
+    bench.until(lambda: not any(STALE in name for name in bench.names))
+
+    # Three in quick succession: the badge at once, one refit, the same map as by hand.
+    del jobs[:]
+    for row in (110, 115, 120):
+        session.brush([(row, 10), (row, 40)], FOREGROUND, 4)
+    bench.until(lambda: any(STALE in name for name in bench.names))
+    settled(bench, 3)
+    bench.until(lambda: not any(STALE in name for name in bench.names))
+    assert jobs.count(("Following", "done")) == 1
+    followed = session.heatmaps["pixelcam"].values
+    by_hand = session.finetune().result(60).heatmap.values
+    assert np.array_equal(followed, by_hand)
+
+    # A stroke while a refit runs takes its place.
+    session.finetune(live=True)
+    session.brush([(5, 5), (5, 30)], BACKGROUND, 4)
+    settled(bench, 4)
+    assert session.rounds[-1].learnt_from == tuple(x.number for x in session.strokes)
+    assert np.array_equal(
+        session.heatmaps["pixelcam"].values,
+        session.finetune().result(60).heatmap.values,
+    )
+
+    # Whoever goes back stays there until the next stroke.
+    bench.until(lambda: len(panel.dots.buttons) == len(session.rounds))
+    before = len(session.rounds)
+    bench.click(panel.dots.buttons[1])
+    bench.until(lambda: session.round_index == 1)
+    bench.qtbot.wait(400)
+    assert (session.round_index, len(session.rounds)) == (1, before)
+
+    # With all strokes taken back, the model's own map is there again.
+    own = session.rounds[0].heatmap.values
+    while session.can_undo:
+        session.undo()
+    bench.until(lambda: session.round_index == 0)
+    bench.until(lambda: np.array_equal(values(bench), own))
+    assert not bench.widget.message.is_warning
+
+
+def test_one_kind_and_live_off_change_nothing_and_failures_are_told_once(bench):
+    session, panel = bench.session, bench.widget.correct_panel
+    message = bench.widget.message
+    bench.open(square())
+    bench.localize()
+    bench.click(panel.live)
+    bench.until(lambda: session.live)
+    jobs = names_of_jobs(bench)
+    session.brush([(100, 10), (100, 40)], FOREGROUND, 8)
+    bench.until(lambda: "Add a background stroke" in panel.balance.text())
+    bench.until(lambda: not bench.widget.desk.rounds.live.is_due)
+    assert not message.is_warning
+    assert not jobs
+
+    bench.click(panel.live)
+    assert not session.live
+    session.brush([(45, 70), (45, 90)], BACKGROUND, 8)
+    bench.until(lambda: any(STALE in name for name in bench.names))
+    bench.qtbot.wait(400)
+    assert not jobs
+
+    told = []
+    bench.widget.desk.rounds.failed.connect(told.append)
+    conv = session.model.heads["pixelcam"].conv4
+    weight = conv.weight.detach().clone()
+    conv.weight.data.fill_(float("nan"))
+    bench.click(panel.live)  # what is owed is made up for
+    bench.until(lambda: jobs.count(("Following", "failed")) == 1)
+    bench.until(lambda: message.is_warning)
+    assert "could not follow your stroke" in message.text()
+    session.brush([(110, 10), (110, 40)], FOREGROUND, 8)
+    bench.until(lambda: jobs.count(("Following", "failed")) == 2)
+    bench.until(lambda: not session.is_busy)
+    assert len(told) == 1
+    assert session.live
+    conv.weight.data.copy_(weight)
+    session.brush([(120, 10), (120, 40)], FOREGROUND, 8)
+    bench.until(lambda: len(session.rounds) == 2)
+
+
+def see_earlier(bench, box):
+    """By key and by button, also while a refit comes in."""
+    session = bench.session
+    canvas = bench.viewer.window._qt_viewer.canvas.native
+    maps = [item.heatmap.values for item in session.rounds]
+    bench.until(lambda: not session.is_busy)  # rounds are judged by then
+    state = (session.job.id, session.round_index, session.heatmaps)
+    bench.qtbot.keyPress(canvas, Qt.Key.Key_H)
+    assert np.array_equal(values(bench), maps[1])
+    assert "now seen: round 1 of 2" in box.words.text()
+    bench.qtbot.keyRelease(canvas, Qt.Key.Key_H)
+    assert np.array_equal(values(bench), maps[2])
+    assert (session.job.id, session.round_index, session.heatmaps) == state
+    assert box.words.text().startswith("round 2 of 2")
+
+    bench.widget.scroll_area.ensureWidgetVisible(box.blink_button)
+    bench.qtbot.mousePress(box.blink_button, Qt.MouseButton.LeftButton)
+    assert np.array_equal(values(bench), maps[1])
+    session.brush([(20, 10), (20, 60)], BACKGROUND, 8)
+    newest = session.finetune().result(60).heatmap.values
+    bench.until(lambda: bench.widget.desk.rounds.blink.seen is session.rounds[2])
+    assert np.array_equal(values(bench), maps[2])
+    bench.qtbot.mouseRelease(box.blink_button, Qt.MouseButton.LeftButton)
+    assert np.array_equal(values(bench), newest)
+
+
+def see_changes(bench, box):
+    """The plain difference, where the map lies, following the round that is shown."""
+    maps = [item.heatmap.values for item in bench.session.rounds]
+    bench.click(box.difference)
+    layer, over = bench.layer("What changed"), bench.layer("PixelCAM · bright")
+    layers = bench.viewer.layers
+    assert np.array_equal(layer.data, maps[3] - maps[2])
+    assert tuple(layer.contrast_limits) == (-1, 1)
+    for name in ("scale", "translate"):
+        assert np.allclose(getattr(layer, name), getattr(over, name))
+    assert layers.index(layer) > layers.index(over)
+    assert layer.colormap.map(np.full(1, 0.5))[0, 3] == 0  # no change, in [-1, 1]
+    assert layer.colormap.map(np.ones(1))[0, 3] == 1
+    assert len(bench.widget.stage.heatmaps()) == 2  # no evidence: not in the table
+    bench.click(bench.widget.correct_panel.dots.buttons[2])
+    bench.until(lambda: np.array_equal(layer.data, maps[2] - maps[1]))
+    assert layer in layers
+    bench.click(box.difference)
+    assert layer not in layers
+    bench.click(box.difference)
+    layers.remove(bench.layer("What changed"))
+    assert not box.difference.isChecked()
+
+
+def test_blink_and_difference_show_what_a_round_has_changed(bench):
+    session, box = bench.session, bench.widget.correct_panel.rounds
+    bench.open(square(), scale=(0.5, 0.5), translate=(3, 4))
+    bench.localize()
+    session.brush([(100, 10), (100, 40)], FOREGROUND, 8)
+    session.brush([(45, 70), (45, 90)], BACKGROUND, 8)
+    session.finetune().result(60)
+    session.brush([(10, 10), (10, 60)], FOREGROUND, 8)
+    last = session.finetune().result(60).heatmap.values
+    bench.until(lambda: np.array_equal(values(bench), last))
+    bench.until(box.blink_button.isVisible)
+    see_earlier(bench, box)
+    see_changes(bench, box)
+
+    # A stroke that is named can be flown to.
+    box.stroke_wanted.emit(session.strokes[0].number)
+    centre = np.asarray(bench.viewer.scene.camera.center[-2:])
+    assert np.abs(centre - (3 + 100 * 0.5, 4 + 25 * 0.5)).max() < 0.6
+
+    # Settings of the form are those of the next round.
+    advanced = bench.widget.correct_panel.advanced
+    advanced.inputs["prior"].setValue(5.0)
+    bench.until(lambda: session.settings.prior == 5.0)
+    assert session.finetune().result(60).settings == session.settings
+
+    bench.click(box.difference)
+    assert any(name.startswith("What changed") for name in bench.names)
+    bench.widget.image_line.choose(bench.viewer.add_image(square(96)))
+    bench.until(lambda: session.slide.shape == (96, 96))
+    bench.until(lambda: bench.widget.stage.image.data.shape[0] == 96)
+    assert not any(name.startswith("What changed") for name in bench.names)
+    bench.until(lambda: not box.isVisible())
+
+
+def test_the_map_of_a_slide_follows_once_its_tiles_are_there(bench, monkeypatch):
+    monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 100_000)
+    session, box = bench.session, bench.widget.correct_panel.rounds
+    session.slide_config = SlideConfig(core=64)
+    bench.open(square(384), name="slide")
+    jobs = names_of_jobs(bench)
+    session.live = True
+    session.localize()
+    session.brush([(300, 40), (300, 140)], FOREGROUND, 12)
+    session.brush([(48, 70), (48, 90)], BACKGROUND, 12)
+    settled(bench, 2)
+    assert jobs.index(("Following", "queued")) > jobs.index(("Localizing", "done"))
+    session.brush([(350, 40), (350, 140)], FOREGROUND, 12)
+    settled(bench, 3)
+    first, second = (item.heatmap.values for item in session.rounds[1:])
+    bench.until(lambda: np.array_equal(values(bench), second))
+    blink = bench.widget.desk.rounds.blink
+    blink.hold()
+    assert np.array_equal(values(bench), first)
+    blink.let_go()
+    assert np.array_equal(values(bench), second)
+    bench.until(box.difference.isEnabled)
+    box.difference.setChecked(True)
+    assert np.array_equal(bench.layer("What changed").data, second - first)
+
+
+def round_of(index: int, **facts) -> Round:
+    rng = np.random.default_rng(index)
+    heatmap = Heatmap(
+        values=rng.random((4, 5), np.float32),
+        scale=(4.0, 4.0),
+        translate=(1.5, 1.5),
+        image_shape=(16, 20),
+        method="pixelcam",
+        target="malignant",
+        is_probability=True,
+        round=index,
+    )
+    facts = {"strokes": index, "seconds": 0.11, "loss": (0.9, 0.2), **facts}
+    return Round(index=index, heatmap=heatmap, **(facts if index else {}))
+
+
+@pytest.fixture
+def box(qtbot) -> RoundBox:
+    made = RoundBox()
+    qtbot.addWidget(made)
+    made.resize(300, 120)
+    made.show()
+    return made
+
+
+def test_rounds_are_dots_while_they_fit_and_a_slider_then(box, qtbot):
+    asked = []
+    box.chosen.connect(asked.append)
+    rounds = [round_of(k) for k in range(40)]
+    box.show_rounds(rounds[:4], 3)
+    assert len(box.dots.buttons) == 4
+    assert not box.dots.slider.isVisible()
+    qtbot.mouseClick(box.dots.buttons[1], Qt.MouseButton.LeftButton)
+    assert asked == [1]
+    box.show_rounds(rounds, 39)
+    assert box.dots.slider.isVisible()
+    assert not box.dots.buttons
+    assert (box.dots.slider.maximum(), box.dots.slider.value()) == (39, 39)
+    assert asked == [1]  # showing asks for nothing
+    box.dots.slider.setValue(17)
+    assert asked == [1, 17]
+    box.show_rounds(rounds, 17)
+    assert box.words.text().startswith("round 17 of 39 · 17 strokes · 0.11 s")
+    box.resize(40 * 18 + 200, 120)  # a wide dock has room for all of them
+    qtbot.waitUntil(lambda: len(box.dots.buttons) == 40)
+    assert not box.dots.slider.isVisible()
+
+
+def test_the_words_say_what_a_round_is_worth(box):
+    left_out = (
+        LeftOut(number=3, label=BACKGROUND, agreement=0.84),
+        LeftOut(number=8, label=FOREGROUND, agreement=1.0),
+    )
+    good = round_of(
+        7,
+        left_out=left_out,
+        before=MappingProxyType({"benign": 0.07, "malignant": 0.93}),
+        after=MappingProxyType({"benign": 0.09, "malignant": 0.91}),
+    )
+    box.show_rounds([round_of(0), good], 7)
+    assert box.words.text() == (
+        "round 7 of 7 · 7 strokes · 0.11 s · left-out strokes: 92 % agree · "
+        "malignant 0.93 → 0.91"
+    )
+    assert "left-out strokes: 92 % agree" in box.dots.buttons[1].toolTip()
+    assert not box.warning.isVisible()
+
+    against = (LeftOut(number=5, label=BACKGROUND, agreement=0.12), *left_out)
+    sentence = "Your strokes contradict what the model says of the image."
+    after = MappingProxyType({"benign": 0.8, "malignant": 0.2})
+    odd = replace(good, index=8, left_out=against, warning=sentence, after=after)
+    flown = []
+    box.stroke_wanted.connect(flown.append)
+    box.show_rounds([round_of(0), good, odd], 8)
+    assert "malignant 0.93 → 0.20, now benign 0.80" in box.words.text()
+    assert box.warning.isVisible()
+    assert sentence in box.warning.text()
+    assert "background stroke 5</a> (12 %)" in box.warning.text()
+    assert "stroke 3" not in box.warning.text()
+    box.warning.linkActivated.emit("5")
+    assert flown == [5]
+    box.show_rounds([round_of(0), good, odd], 0)
+    assert not box.blink_button.isEnabled()  # nothing was before
+    assert not box.warning.isVisible()
+
+
+def test_large_maps_are_compared_by_blocks_in_the_right_place():
+    def large(value):
+        return np.full((900, 1201), value, np.float32)
+
+    first, second = round_of(1), round_of(2)
+    first = replace(first, heatmap=replace(first.heatmap, values=large(0.25)))
+    second = replace(second, heatmap=replace(second.heatmap, values=large(0.75)))
+    values, (scale, translate) = change(second, first)
+    assert values.size <= SHOWN_CELLS
+    assert np.all(values == 0.5)
+    times = scale[0] / 4
+    # The first block begins where the first cell does.
+    assert translate[0] - scale[0] / 2 == 1.5 - 4 / 2
+    assert times * values.shape[1] >= 1201
+
+
+def test_choices_have_words_and_small_numbers_their_digits(qtbot):
+    form = Advanced()
+    qtbot.addWidget(form)
+    chosen = []
+    form.changed.connect(chosen.append)
+    for name, values in FINETUNE_CHOICES.items():
+        box = form.inputs[name]
+        assert tuple(box.itemData(k) for k in range(box.count())) == values
+        assert all(" " in box.itemText(k) for k in range(box.count()))
+        box.setCurrentIndex(1)
+        box.activated.emit(1)
+        assert getattr(chosen[-1], name) == values[1]
+    form.inputs["learning_rate"].setValue(0.000005)
+    assert chosen[-1].learning_rate == 0.000005
+    assert chosen[-1].head == "mlp"
+
+
+def test_the_form_is_made_from_the_settings_and_back(qtbot):
+    form = Advanced()
+    qtbot.addWidget(form)
+    chosen = []
+    form.changed.connect(chosen.append)
+    assert set(form.inputs) == set(FinetuneConfig.__dataclass_fields__)
+    assert all(len(widget.toolTip()) > 20 for widget in form.inputs.values())
+    assert not form.defaults_button.isEnabled()
+    form.inputs["steps"].setValue(40)
+    assert chosen == [FinetuneConfig(steps=40)]
+    assert "changed" in form.fold.text()
+    form.show_settings(FinetuneConfig(prior=0.125))
+    assert form.inputs["prior"].value() == 0.125
+    assert len(chosen) == 1  # showing is not choosing
+    form.defaults_button.click()
+    assert chosen[-1] == FinetuneConfig()
+    boxes = [x for x in form.inputs.values() if isinstance(x, QCheckBox)]
+    for number, tick in enumerate(boxes):
+        tick.click()
+        assert len(chosen) == 3 + number
