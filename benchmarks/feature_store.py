@@ -33,6 +33,7 @@ from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
 from napari_wsol.slides.refine import SlideRefinement
 from napari_wsol.slides.run import SlideRun
+from napari_wsol.slides.space import SlideSpace
 
 if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
@@ -148,31 +149,38 @@ def refine(case: Case) -> None:
         place = case.plan.level0(int(index))
         top, left, height, width = (int(item / canvas.scale[0]) for item in place)
         strokes[top + height // 2, left : left + width] = value
-    store = case.open()
-    done = SlideRefinement(
-        case.slide,
-        case.model,
-        case.plan,
-        scribbles=strokes,
-        canvas=canvas,
-        settings=FinetuneConfig(),
-        store=store,
-        folder=case.folder,
-        config=case.config,
-    )
     warm_up()  # as a session does
-    start = time.perf_counter()
-    list(done.learn())
-    begun, learnt = time.process_time(), time.perf_counter()
-    running = done.tiles()
-    next(running)
-    seen = time.perf_counter()
-    count = 1 + sum(1 for _ in running)
-    seconds, cpu = time.perf_counter() - learnt, time.process_time() - begun
-    print(f"learn: {learnt - start:.2f} s; first tile after {seen - learnt:.2f} s")
-    print(f"new head on {count} tiles: {seconds:.1f} s, {cpu:.1f} cpu-s")
-    print(f"tiles encoded meanwhile: {done.encoded}")
-    done.close()
+    space, store = SlideSpace(), case.open()
+    for name, settings in (
+        ("the head alone", FinetuneConfig(local=False)),
+        ("strokes where they are", FinetuneConfig()),
+        ("the next round", FinetuneConfig(prior=1.01)),
+    ):
+        done = SlideRefinement(
+            case.slide,
+            case.model,
+            case.plan,
+            scribbles=strokes,
+            canvas=canvas,
+            settings=settings,
+            store=store,
+            folder=case.folder,
+            config=case.config,
+            space=space,
+        )
+        begun, start = time.process_time(), time.perf_counter()
+        list(done.learn())
+        cpu, learnt = time.process_time() - begun, time.perf_counter()
+        running = done.tiles()
+        next(running)
+        seen = time.perf_counter()
+        count = 1 + sum(1 for _ in running)
+        print(f"{name}: learn {learnt - start:.2f} s ({cpu:.2f} cpu-s), ", end="")
+        print(f"first tile after {seen - learnt:.2f} s, ", end="")
+        print(f"{count} tiles after {time.perf_counter() - learnt:.1f} s ", end="")
+        print(f"({time.process_time() - begun - cpu:.1f} cpu-s)")
+        print(f"tiles encoded meanwhile: {done.encoded}")
+        done.close()
     store.close()
 
 

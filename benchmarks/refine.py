@@ -29,7 +29,7 @@ def main() -> None:
     tile = data.immunohistochemistry()
     count = -(-options.side // tile.shape[0])
     image = np.tile(tile, (count, count, 1))[: options.side, : options.side]
-    session = Session(threads=options.threads)
+    session = Session(threads=options.threads, journals=False)
     session.open(image, name="tissue")
     model = session.use(options.model).result()
     started = time.perf_counter()

@@ -1,30 +1,41 @@
 """How late a 10 ms timer of the window is while the worker computes.
 
-    xvfb-run -a python benchmarks/responsiveness.py [--side 2048]
+    xvfb-run -a python benchmarks/responsiveness.py [--side 2048] [--only strokes|live]
 
 Opens the real window and uses it the way a person does: images are chosen, buttons are
 pressed, strokes are painted. For every job it prints the lateness of the timer while
 the job runs and, apart from that, while its results appear; beside them that of the
 idle window, how soon Cancel takes effect, and the time from Refine to the refreshed
 layer. With software OpenGL the drawing counts too.
+
+Strokes are drawn with real mouse events on a slide of 100 000 × 100 000 pixels; of each
+event it prints how long its handlers took, at the end of a stroke with the comparison,
+the record and the entry of the journal. The journal is written to a temporary folder
+if NAPARI_WSOL_HOME is not set.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import tempfile
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, QPointF, Qt, QTimer
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
 from skimage import data
 
 from napari_wsol.gui.demo import open_viewer
 from napari_wsol.gui.story import run_until
+from napari_wsol.gui.touch import canvas_beside
 
 if TYPE_CHECKING:
     import napari
+    from qtpy.QtWidgets import QWidget
 
     from napari_wsol.gui.widget import WsolWidget
     from napari_wsol.jobs import JobStatus
@@ -110,14 +121,16 @@ class Person:
         pause(SETTLED)
 
     def tick(self, *names: str) -> None:
-        """Ticks these methods and no other; all when none is named."""
-        for name, box in self.widget.localize_panel.methods.items():
-            box.setChecked(box.isEnabled() and (not names or name in names))
+        """Ticks these methods and no other; the model's own when none is named."""
+        panel = self.widget.localize_panel
+        wanted = names or (panel.card.methods if panel.card is not None else ())
+        for name, box in panel.method_list.boxes.items():
+            box.setChecked(box.isEnabled() and name in wanted)
 
     def localize(self) -> None:
         """Presses Localize and waits until the maps are shown."""
         self.widget.localize_panel.localize_button.click()
-        wanted = set(self.widget.localize_panel.chosen_methods)
+        wanted = set(self.widget.localize_panel.method_list.ticked)
         shown = self.widget.stage.evidence.pairs
         if not run_until(
             lambda: not self.session.is_busy and set(shown) == wanted, 300
@@ -142,6 +155,7 @@ class Person:
             with layer.block_history():
                 for step in range(0, 200, 8):
                     layer.paint((y, x + step), label)
+            self.widget.stage.strokes.flush()
 
     def refine(self) -> float:
         """Presses Refine; gives the seconds until the refined layer is there."""
@@ -166,11 +180,21 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--only", choices=("all", "strokes", "live"), default="all")
     options = parser.parse_args()
+    home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    os.environ.setdefault("NAPARI_WSOL_HOME", home.name)
+    if options.only == "strokes":
+        stroking(Person(*open_viewer()))
+        return
     tile = data.immunohistochemistry()
     count = -(-options.side // tile.shape[0])
     image = np.tile(tile, (count, count, 1))[: options.side, : options.side]
     person, timer = Person(*open_viewer()), Lateness()
+    if options.only == "live":
+        following(person, timer, image, options.rounds)
+        person.viewer.close()
+        return
     person.open(image)
     with timer:
         pause(3)
@@ -178,7 +202,8 @@ def main() -> None:
     localizing(person, timer, image)
     cancelling(person, image)
     refining(person, timer, image, options.rounds)
-    person.viewer.close()
+    following(person, timer, image[::-1, ::-1].copy(), options.rounds)
+    stroking(person)
 
 
 def localizing(person: Person, timer: Lateness, image: np.ndarray) -> None:
@@ -216,6 +241,7 @@ def refining(person: Person, timer: Lateness, image: np.ndarray, rounds: int) ->
     """A stroke of each kind and a round, again and again."""
     person.open(image)
     person.localize()
+    person.session.live = False
     rng = np.random.default_rng(0)
     seconds: list[float] = []
     runs, appears = [], []
@@ -233,6 +259,119 @@ def refining(person: Person, timer: Lateness, image: np.ndarray, rounds: int) ->
         f"Refine -> refreshed map: median {statistics.median(seconds):.2f} s, "
         f"worst {max(seconds):.2f} s"
     )
+
+
+def following(person: Person, timer: Lateness, image: np.ndarray, rounds: int) -> None:
+    """Strokes by mouse at a person's pace, while the map follows each of them."""
+    person.open(image)
+    person.tick("pixelcam")
+    person.localize()
+    session, strokes = person.session, person.widget.stage.strokes
+    session.live = True
+    canvas = canvas_beside(person.widget)
+    size = np.array([canvas.width(), canvas.height()])
+    rng = np.random.default_rng(0)
+    mouse, before = Mouse(canvas), len(session.rounds)
+    strokes.choose("background")
+    draw(mouse, np.array([0.45, 0.45]) * size, rng)
+    with timer:
+        for number in range(2 * rounds):
+            strokes.choose("foreground" if number % 2 else "background")
+            draw(mouse, rng.uniform(0.4, 0.6, 2) * size, rng)
+            pause(0.6)
+        run_until(lambda: not session.is_busy, 60)
+    made = len(session.rounds) - before
+    say(
+        f"live, {2 * rounds} strokes, {made} rounds",
+        timer.split(time.perf_counter())[0],
+    )
+    seconds = [item.seconds for item in session.rounds[before:]]
+    print(
+        f"live: a refit takes {statistics.median(seconds):.2f} s (median), "
+        f"{max(seconds):.2f} s at most"
+    )
+    session.live = False
+
+
+class Mouse:
+    """Sends mouse events to napari's canvas and keeps how long each took."""
+
+    def __init__(self, canvas: QWidget) -> None:
+        self._canvas = canvas
+        self.seconds: dict[str, list[float]] = {}
+
+    def send(self, name: str, x: float, y: float) -> None:
+        """A press, move or release at a point of the canvas."""
+        left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+        kind, button, held = {
+            "press": (QEvent.Type.MouseButtonPress, left, left),
+            "move": (QEvent.Type.MouseMove, none, left),
+            "release": (QEvent.Type.MouseButtonRelease, left, none),
+        }[name]
+        here = QPointF(x, y)
+        where = QPointF(self._canvas.mapToGlobal(here.toPoint()))
+        modifiers = Qt.KeyboardModifier.NoModifier
+        event = QMouseEvent(kind, here, where, button, held, modifiers)
+        started = time.perf_counter()
+        QApplication.sendEvent(self._canvas, event)
+        self.seconds.setdefault(name, []).append(time.perf_counter() - started)
+
+
+def slide_of(side: int) -> list[np.ndarray]:
+    """A pyramid of one colour that takes no memory."""
+    levels, colour = [], np.array([225, 190, 215], np.uint8)
+    while side > 500:
+        levels.append(np.broadcast_to(colour, (side, side, 3)))
+        side = -(-side // 2)
+    return levels
+
+
+def stroking(person: Person, side: int = 100_000, strokes: int = 40) -> None:
+    """Strokes and areas by mouse on a large slide."""
+    widget, session = person.widget, person.session
+    layer = person.viewer.add_image(slide_of(side), rgb=True, multiscale=True)
+    box = widget.image_line.box
+    box.setCurrentIndex(box.count() - 1)
+    box.activated.emit(box.currentIndex())
+    if not run_until(lambda: widget.stage.image == layer, 120):
+        raise SystemExit(f"No slide: {widget.message.text()}")
+    pause(SETTLED)
+    canvas = canvas_beside(widget)
+    rng = np.random.default_rng(0)
+    for tool in ("foreground", "outline"):
+        widget.stage.strokes.choose(tool)
+        pause(0.3)
+        mouse, before = Mouse(canvas), len(session.strokes)
+        size = np.array([canvas.width(), canvas.height()])
+        for _ in range(strokes):
+            draw(mouse, rng.uniform(0.3, 0.7, 2) * size, rng)
+        pause(0.5)
+        made = len(session.strokes) - before
+        for name, seconds in mouse.seconds.items():
+            milliseconds = 1000 * np.array(seconds)
+            print(
+                f"{tool}, {made} strokes, {name:8s} {len(milliseconds):5d} events  "
+                f"p50 {np.percentile(milliseconds, 50):5.1f}  "
+                f"p95 {np.percentile(milliseconds, 95):5.1f}  "
+                f"max {milliseconds.max():5.1f} ms",
+                flush=True,
+            )
+    print(f"canvas {session.canvas.shape}, saved: {session.saved}")
+    person.viewer.close()
+
+
+def draw(mouse: Mouse, start: np.ndarray, rng: np.random.Generator) -> None:
+    """A wavy line at the pace of a hand."""
+    mouse.send("press", *start)
+    heading, at = rng.uniform(0, 2 * np.pi), start
+    for _ in range(20):
+        heading += rng.normal(0, 0.5)
+        at = at + 9 * np.array([np.cos(heading), np.sin(heading)])
+        pause(0.016)
+        mouse.send("move", *at)
+    pause(0.016)
+    mouse.send("release", *at)
+    pause(0.05)
 
 
 if __name__ == "__main__":
