@@ -51,7 +51,8 @@ NOT_DRAWN = 255
 """The robot's value for pixels without a stroke; 0 is background, 1 foreground."""
 
 THRESHOLD = 0.5
-GREEN, MAGENTA = (0, 200, 0), (230, 0, 200)
+ORANGE, BLUE = (230, 159, 0), (0, 114, 178)
+"""Foreground and background, as in the window."""
 
 
 @dataclass(slots=True)
@@ -219,7 +220,7 @@ def table(runs: dict[str, list[Run]]) -> str:
 def painted(image: npt.NDArray[np.uint8], strokes: Strokes) -> npt.NDArray[np.uint8]:
     """The image with its strokes, foreground green and background magenta."""
     result = image.copy()
-    result[strokes == 1], result[strokes == 0] = GREEN, MAGENTA
+    result[strokes == 1], result[strokes == 0] = ORANGE, BLUE
     return result
 
 
@@ -235,7 +236,7 @@ def another_stain(options: argparse.Namespace) -> None:
 
     def seen(_: int, strokes: Strokes, values: npt.NDArray[np.floating]) -> None:
         edges = _grey(values)
-        edges[filters.sobel(values >= THRESHOLD) > 0] = GREEN
+        edges[filters.sobel(values >= THRESHOLD) > 0] = ORANGE
         columns.append([painted(image, strokes), edges, _grey(values >= THRESHOLD)])
 
     first = ours.map() >= THRESHOLD

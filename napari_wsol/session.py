@@ -55,6 +55,8 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
             that the person chose.
         threads: CPU threads for torch; its own default if None. A viewer wants one
             core left for itself.
+        journals: folder of the journals of strokes and rounds; True for the one in the
+            user's data, False where nothing shall be written.
 
     Signals:
         those of :class:`GuidanceState`, :class:`SampleState` and

@@ -109,7 +109,7 @@ OPTIONS: Mapping[str, Option] = {
         "A linear correction is exact, and can be saved for other images. A small "
         "network can learn what no straight line divides, but few strokes lead it "
         "astray more easily; it stays with this image.",
-        choices={"linear": "linear correction", "mlp": "small network"},
+        choices={"linear": "linear", "mlp": "network"},
     ),
     "encoder": Option(
         "encoder",
@@ -117,7 +117,7 @@ OPTIONS: Mapping[str, Option] = {
         "image. It is for images that the model cannot tell apart at all, with many "
         "strokes on them. A round takes seconds, on a large image a minute, and other "
         "images teach nothing. Not on slides.",
-        choices={"frozen": "stays frozen", "last_stage": "last stage learns too"},
+        choices={"frozen": "frozen", "last_stage": "last stage"},
     ),
     "learning_rate": Option(
         "learning rate of the encoder",
@@ -133,7 +133,7 @@ OPTIONS: Mapping[str, Option] = {
         "edges of the map",
         "Whether the map is smoothed along the edges of the image: specks go, and "
         "outlines follow what is seen. Not on slides.",
-        choices={"none": "as learnt", "guided": "follow the image"},
+        choices={"none": "as learnt", "guided": "smoothed"},
     ),
     "propagate": Option(
         "strokes spread over alike surroundings",
