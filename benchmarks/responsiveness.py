@@ -277,6 +277,7 @@ def following(person: Person, timer: Lateness, image: np.ndarray, rounds: int) -
     with timer:
         for number in range(2 * rounds):
             strokes.choose("foreground" if number % 2 else "background")
+            pause(0.2)  # from the key to the mouse
             draw(mouse, rng.uniform(0.4, 0.6, 2) * size, rng)
             pause(0.6)
         run_until(lambda: not session.is_busy, 60)

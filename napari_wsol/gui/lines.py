@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LARGE_CELLS = 300_000
+LARGE_CELLS = 60_000
 """Cells of a map whose lines take longer than a frame."""
 
 

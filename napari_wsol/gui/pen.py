@@ -8,6 +8,7 @@ the last of the layer's, so that at the end of a drag napari has finished painti
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from napari_wsol.gui.placement import to_pixels
 from napari_wsol.strokes_drawn import brushed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from napari.layers import Image, Labels
     from napari.utils.events import Event
@@ -157,10 +158,11 @@ class Pen(QObject):
         started, path = time.perf_counter(), [self._pixel(event)]
         self.is_down = True
         try:
-            yield
-            while event.type == "mouse_move":
-                path.append(self._pixel(event))
+            with _quiet_thumbnail(layer):
                 yield
+                while event.type == "mouse_move":
+                    path.append(self._pixel(event))
+                    yield
         finally:
             self.is_down = False
         size = float(layer.brush_size)
@@ -233,6 +235,17 @@ class Pen(QObject):
         top, left = int(np.clip(low[0], 0, rows)), int(np.clip(low[1], 0, columns))
         bottom = int(np.clip(high[0], top, rows))
         return top, left, bottom, int(np.clip(high[1], left, columns))
+
+
+@contextmanager
+def _quiet_thumbnail(layer: Labels) -> Generator[None]:
+    """The thumbnail is shown anew once a stroke, not at each of its points.
+
+    For every one napari draws the whole list of layers again.
+    """
+    with layer.events.thumbnail.blocker():
+        yield
+    layer.events.thumbnail()
 
 
 def _stretch(layer: Labels) -> float:

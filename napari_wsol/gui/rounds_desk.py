@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QSignalBlocker, Signal
+from qtpy.QtCore import QObject, QSignalBlocker, QTimer, Signal
 
 from napari_wsol.gui.blink import Blink, round_before
 from napari_wsol.gui.difference import DifferenceLayer
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import JobStatus
     from napari_wsol.learning.finetune import FinetuneStep
     from napari_wsol.rounds import Round
+
+
+SOON_MS = 30
+"""A person does not see the words come after the map; a timer of the window would."""
 
 
 class RoundsDesk(QObject):
@@ -42,6 +46,8 @@ class RoundsDesk(QObject):
         self.live = Live(window.session, window.events, self)
         self.blink = Blink(window.session, window.stage.evidence)
         self.difference = DifferenceLayer(window.napari_viewer)
+        self._soon = QTimer(self, singleShot=True, interval=SOON_MS)
+        self._soon.timeout.connect(self._show_all)
         self._connect(window)
         self._on_settings()
 
@@ -63,6 +69,7 @@ class RoundsDesk(QObject):
 
     def close(self) -> None:
         """Let go of the viewer; the layer goes, as it would not be kept up to date."""
+        self._soon.stop()
         self.live.close()
         self.blink.close()
         self.difference.take_away()
@@ -116,9 +123,13 @@ class RoundsDesk(QObject):
 
     def _on_rounds(self) -> None:
         self.blink.renew()
+        self._stage.show_stale()
+        # Not in the same turn of the event loop as the new map.
+        self._soon.start()
+
+    def _show_all(self) -> None:
         self._show()
         self._show_difference()
-        self._stage.show_stale()
 
     def _show(self) -> None:
         session = self._session

@@ -366,7 +366,7 @@ def test_choices_have_words_and_small_numbers_their_digits(qtbot):
     for name, values in FINETUNE_CHOICES.items():
         box = form.inputs[name]
         assert tuple(box.itemData(k) for k in range(box.count())) == values
-        assert all(" " in box.itemText(k) for k in range(box.count()))
+        assert all("_" not in box.itemText(k) for k in range(box.count()))
         box.setCurrentIndex(1)
         box.activated.emit(1)
         assert getattr(chosen[-1], name) == values[1]
