@@ -1,6 +1,6 @@
 """Does the work on a slide stay under the memory budget, strokes and rounds included?
 
-    python benchmarks/memory.py [--side 60000] [--budget 1.0] [--rounds 6] [--threads 2]
+    python benchmarks/memory.py [--side 24000] [--budget 1.0] [--rounds 6] [--threads 2]
 
 Localizes a synthetic slide (tiles of real tissue, JPEG, 0.25 µm a pixel) with a bundled
 model, draws strokes and refines round by round, in one process. Prints the size of the
@@ -98,7 +98,7 @@ def work(path: Path, budget: int, rounds: int, threads: int, model: str) -> int:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=60_000)
+    parser.add_argument("--side", type=int, default=24_000)
     parser.add_argument("--budget", type=float, default=1.0, help="GB")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
