@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import platformdirs
 
+from napari_wsol.atomic import write_whole
 from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import ConfigError
 
@@ -77,13 +77,4 @@ def _read() -> Mapping[str, object]:
 
 
 def _write(values: Mapping[str, object]) -> None:
-    path = preferences_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{NAME}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(dict(values), file, indent=1)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    write_whole(preferences_path(), json.dumps(dict(values), indent=1).encode())

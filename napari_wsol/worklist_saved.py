@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from napari_wsol.atomic import write_whole
 from napari_wsol.errors import ExportError, ImageError
 from napari_wsol.strokes import now
 from napari_wsol.worklist import Item, WorkList
@@ -181,17 +180,7 @@ def write_json(file: Path, values: Mapping[str, object]) -> None:
     Raises:
         OSError: what was there before is untouched.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(values, stream, ensure_ascii=False, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(draft).replace(file)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    write_whole(file, json.dumps(values, ensure_ascii=False, indent=1).encode())
 
 
 def _file_name(worklist: WorkList) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import platformdirs
 
+from napari_wsol.atomic import write_whole
 from napari_wsol.errors import ConfigError
 from napari_wsol.images.pixel_size import PixelSize
 
@@ -129,13 +129,4 @@ def _save(known: dict[str, _Known]) -> None:
         for fingerprint, one in known.items()
     }
     text = json.dumps({"version": _VERSION, "slides": slides}, indent=1)
-    path = store_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{NAME}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    write_whole(store_path(), text.encode())

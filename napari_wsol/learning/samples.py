@@ -9,10 +9,7 @@ hundred vectors. They are written beside the image's journal.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import numpy as np
@@ -21,12 +18,15 @@ import safetensors.torch
 import torch
 from scipy import ndimage
 
+from napari_wsol.atomic import write_whole
 from napari_wsol.encoders import Features, nominal_offset, sample_points
 from napari_wsol.errors import ModelError
 from napari_wsol.methods.model import weight_bytes
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelCam, PixelHead
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
     from torch import Tensor
 
@@ -116,7 +116,6 @@ class Samples:
         target = folder / self.file_name
         if target.exists():
             return target
-        folder.mkdir(parents=True, exist_ok=True)
         data = safetensors.torch.save(
             {name: value.contiguous() for name, value in self.tensors.items()},
             {
@@ -128,16 +127,7 @@ class Samples:
                 "digest": self.digest,
             },
         )
-        handle, draft = tempfile.mkstemp(dir=folder, prefix=f".{PREFIX}")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).replace(target)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        write_whole(target, data)
         return target
 
 
