@@ -27,6 +27,7 @@ def open_viewer(
     reader: str | None = None,
     demo: bool = False,
     show: bool = True,
+    journals: Path | bool = True,
 ) -> tuple[napari.viewer.Viewer, WsolWidget]:
     """A viewer with images and the dock.
 
@@ -36,9 +37,10 @@ def open_viewer(
         reader: who reads them; the first that can by default.
         demo: open the sample image where no path is given, and localize at once.
         show: whether the window is shown.
+        journals: folder of the journals of strokes; that of the user if True.
     """
     viewer = napari.Viewer(title="napari-wsol", show=show)
-    widget = WsolWidget(viewer)
+    widget = WsolWidget(viewer, journals)
     viewer.window.add_dock_widget(widget, name=DOCK_NAME, area="right")
     if model is not None:
         widget.desk.prefer_model(model)

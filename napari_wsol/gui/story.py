@@ -8,6 +8,7 @@ them is what the buttons do.
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -203,17 +204,20 @@ def run_story(
     """
     out = Path(out_png).absolute()
     folder = Path(exports) if exports is not None else out.parent / f"{out.stem}-export"
-    viewer, widget = open_viewer(paths, model)
-    try:
-        viewer.window.resize(*WINDOW)
-        if not viewer.layers:
-            widget.desk.open_sample()
-        story = Story(viewer, widget, Path(pictures) if pictures else None)
-        story.localize()
-        story.compare()
-        story.correct()
-        story.export(folder)
-        story.screenshot(out)
-    finally:
-        viewer.close()
+    # Its strokes are no work of the user's, and the last story's are not there again.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as journals:
+        viewer, widget = open_viewer(paths, model, journals=Path(journals))
+        try:
+            viewer.window.resize(*WINDOW)
+            if not viewer.layers:
+                widget.desk.open_sample()
+            story = Story(viewer, widget, Path(pictures) if pictures else None)
+            story.localize()
+            story.compare()
+            story.correct()
+            story.export(folder)
+            story.screenshot(out)
+        finally:
+            widget.end()
+            viewer.close()
     return tuple(sorted(folder.iterdir()))

@@ -52,6 +52,8 @@ from napari_wsol.gui.stroke_tools import (
 from napari_wsol.session import Session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari.viewer
 
     from napari_wsol.gui.panel import Panel
@@ -62,13 +64,15 @@ FOOTER = "Research use only, not for diagnosis."
 class WsolWidget(QWidget):
     """Localize, compare, correct, export: everything napari does not know."""
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+    def __init__(
+        self, napari_viewer: napari.viewer.Viewer, journals: Path | bool = True
+    ) -> None:
         super().__init__()
         keep_shaders()
         self._viewer = napari_viewer
         self._ended = False
         self._warning_colour = ""
-        self.session = Session(threads=default_threads())
+        self.session = Session(threads=default_threads(), journals=journals)
         self.events = SessionEvents(self.session)
         self.stage = Stage(napari_viewer, self.session)
         self.image_line = ImageLine(napari_viewer)

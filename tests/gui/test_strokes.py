@@ -12,6 +12,7 @@ from qtpy.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QMouseEvent, QTabletEvent, QTouchEvent
 from qtpy.QtWidgets import QApplication
 
+from napari_wsol.gui.demo import open_viewer
 from napari_wsol.gui.keys import clashes
 from napari_wsol.gui.stroke_tools import OUTLINE_KEY, WAND_KEY
 from napari_wsol.store import Store
@@ -396,3 +397,13 @@ def test_the_next_day_the_work_is_there(make_bench):
     assert not third.earlier_bar.isVisible()
     third.end()
     third.session.close(wait=True)
+
+
+def test_the_unattended_story_leaves_the_journals_of_the_user_alone(tmp_path, qtbot):
+    del qtbot
+    viewer, widget = open_viewer(show=False, journals=tmp_path / "elsewhere")
+    try:
+        assert widget.session.journals.folder == tmp_path / "elsewhere"
+    finally:
+        widget.end()
+        viewer.close()
