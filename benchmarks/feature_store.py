@@ -25,15 +25,15 @@ from napari_wsol import load_model
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import Features
 from napari_wsol.images.readers import open_slide
-from napari_wsol.learning.finetune import warm_up
 from napari_wsol.methods import get_method
-from napari_wsol.rounds import Canvas
+from napari_wsol.refinement.finetune import warm_up
+from napari_wsol.refinement.on_slides.refine import SlideRefinement
+from napari_wsol.refinement.on_slides.space import SlideSpace
 from napari_wsol.slides import SlideConfig, TileLog, plan_slide
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
-from napari_wsol.slides.refine import SlideRefinement
 from napari_wsol.slides.run import SlideRun
-from napari_wsol.slides.space import SlideSpace
+from napari_wsol.strokes.canvas import Canvas
 
 if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide

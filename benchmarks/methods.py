@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from napari_wsol.encoders import preprocess
-from napari_wsol.inference import localize
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec, get_method
 
 if TYPE_CHECKING:

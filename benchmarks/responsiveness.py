@@ -29,15 +29,15 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 from skimage import data
 
-from napari_wsol.gui.demo import open_viewer
-from napari_wsol.gui.story import run_until
-from napari_wsol.gui.touch import canvas_beside
+from napari_wsol.gui.demo.tour import run_until
+from napari_wsol.gui.demo.viewer import open_viewer
+from napari_wsol.gui.layers.touch import canvas_beside
 
 if TYPE_CHECKING:
     import napari
     from qtpy.QtWidgets import QWidget
 
-    from napari_wsol.gui.widget import WsolWidget
+    from napari_wsol.gui.dock import WsolWidget
     from napari_wsol.jobs import JobStatus
 
 INTERVAL = 0.010

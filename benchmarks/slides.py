@@ -28,8 +28,8 @@ import torch
 from imagecodecs import jpeg8_encode
 
 from napari_wsol.devices import choose_device
-from napari_wsol.encoding import to_network
 from napari_wsol.images.readers import open_slide
+from napari_wsol.inference.encode import to_network
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.slides import SlideConfig
 from napari_wsol.slides.localize import SlideWork

@@ -3,7 +3,7 @@
     python benchmarks/training.py [--device cpu] [--rounds 12] [--block 2] [--batch 16]
         [--threads 2]
 
-A real training (``napari_wsol.training.train``: images decoded, cropped, turned and
+A real training (``napari_wsol.training.run.train``: images decoded, cropped, turned and
 recoloured, seeds drawn, weights averaged, a log, checkpoints) stops after every few
 steps for as many of a bare loop: the same network, losses and optimiser on batches that
 are in memory already. The two alternate in one run, so that whatever else the machine
@@ -37,19 +37,19 @@ from PIL import Image
 from scipy import ndimage
 
 from napari_wsol.devices import choose_device
-from napari_wsol.learning.batches import Batches
-from napari_wsol.learning.images_cache import load_training_images
-from napari_wsol.learning.learner import Learner
-from napari_wsol.learning.measuring import split_images
-from napari_wsol.learning.optimizing import build_optimizer, set_rates
-from napari_wsol.learning.pretrain import Trainer
-from napari_wsol.learning.recipe import dump_recipe, read_recipe
-from napari_wsol.learning.sampling import sampler_of
-from napari_wsol.training import train
+from napari_wsol.training.batches import Batches
+from napari_wsol.training.images_cache import load_training_images
+from napari_wsol.training.learner import Learner
+from napari_wsol.training.measuring import split_images
+from napari_wsol.training.optimizing import build_optimizer, set_rates
+from napari_wsol.training.pretrain import Trainer
+from napari_wsol.training.recipe import dump_recipe, read_recipe
+from napari_wsol.training.run import train
+from napari_wsol.training.sampling import sampler_of
 
 if TYPE_CHECKING:
-    from napari_wsol.learning.pretrain import TrainStep
-    from napari_wsol.learning.recipe import Recipe
+    from napari_wsol.training.pretrain import TrainStep
+    from napari_wsol.training.recipe import Recipe
 
 RECIPE = Path(__file__).parents[1] / "models" / "glands-mobilenetv2" / "recipe.toml"
 NEEDED = 0.90

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from napari_wsol import Session
-from napari_wsol.guidance_factors import stroke_length
+from napari_wsol.guidance.factors import stroke_length
 from napari_wsol.images.tissue import tissue_mask
 
 if TYPE_CHECKING:

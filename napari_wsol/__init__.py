@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from napari_wsol.errors import WsolError
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.readers import open_slide
-    from napari_wsol.inference import localize
+    from napari_wsol.inference.whole_image import localize
     from napari_wsol.methods import list_methods
-    from napari_wsol.session import Session
+    from napari_wsol.session.session import Session
     from napari_wsol.zoo import list_models, load_model
 
 __version__ = "0.1.0"
@@ -35,12 +35,12 @@ __all__ = [
 
 _HOME = {
     "Heatmap": "napari_wsol.images.heatmap",
-    "Session": "napari_wsol.session",
+    "Session": "napari_wsol.session.session",
     "WsolError": "napari_wsol.errors",
     "list_methods": "napari_wsol.methods",
     "list_models": "napari_wsol.zoo",
     "load_model": "napari_wsol.zoo",
-    "localize": "napari_wsol.inference",
+    "localize": "napari_wsol.inference.whole_image",
     "open_slide": "napari_wsol.images.readers",
 }
 

@@ -98,20 +98,20 @@ class FinetuneConfig:
         reach: how far a stroke counts where it is, in pixels of the network input. What
             looks alike at 2.5 times this distance is left to the head.
         balanced: whether the kind with fewer marked places weighs more
-            (:func:`napari_wsol.learning.kernel_fit.balanced`). Where the linear head
+            (:func:`napari_wsol.refinement.kernel_fit.balanced`). Where the linear head
             learns alone, both kinds always weigh the same.
         head: "linear", or "mlp": a small network in place of the linear correction
-            (:mod:`napari_wsol.learning.stroke_network`). It belongs to the image, and
+            (:mod:`napari_wsol.refinement.stroke_network`). It belongs to the image, and
             cannot be saved as a model for other ones.
         encoder: "frozen", or "last_stage": its last stage learns from the strokes
             first, and the image is encoded anew
-            (:mod:`napari_wsol.learning.last_stage`). Other images then teach nothing,
+            (:mod:`napari_wsol.refinement.last_stage`). Other images then teach nothing,
             as they were read by the encoder as it was.
         learning_rate: of the encoder's last stage.
         edges: "none", or "guided": the map is smoothed along the edges of the image
-            (:mod:`napari_wsol.learning.guided_filter`).
+            (:mod:`napari_wsol.refinement.guided_filter`).
         propagate: whether strokes also mark, with less weight, the rest of the
-            superpixels that they lie on (:mod:`napari_wsol.learning.superpixels`).
+            superpixels that they lie on (:mod:`napari_wsol.refinement.superpixels`).
 
     The last stage, edges and superpixels are for images in one piece; on a slide the
     last stage is refused and the other two do nothing.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+pytest_plugins = ["fixtures.slides", "fixtures.training"]
+
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -54,8 +56,8 @@ def small_model():
     """A small real network with all heads: the first seven blocks of a MobileNetV2."""
     import torch
 
-    from napari_wsol.learning.finetune import new_head
     from napari_wsol.methods import Model, ModelSpec
+    from napari_wsol.refinement.finetune import new_head
 
     torch.manual_seed(0)
     spec = ModelSpec(

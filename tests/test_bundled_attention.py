@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
-from napari_wsol.inference import localize
-from napari_wsol.learning.recipe import read_recipe
-from napari_wsol.training import measure
+from napari_wsol.inference.whole_image import localize
+from napari_wsol.training.recipe import read_recipe
+from napari_wsol.training.run import measure
 from napari_wsol.zoo import find_card, load_model
 
 NAME, METHOD = "malignancy-mobilenetv2", "attention_mil"

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from napari_wsol import Session
 from napari_wsol.cli import app
-from napari_wsol.learning.recipe import read_recipe
-from napari_wsol.training import measure
+from napari_wsol.training.recipe import read_recipe
+from napari_wsol.training.run import measure
 from napari_wsol.zoo import find_card, load_model
 
 NAME = "glands-mobilenetv2"

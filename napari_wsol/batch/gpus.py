@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from napari_wsol.slides.claims import Claim, take
+from napari_wsol.batch.claims import Claim, take
 
 if TYPE_CHECKING:
     from collections.abc import Generator

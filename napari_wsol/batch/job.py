@@ -7,16 +7,16 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
 from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig
-from napari_wsol.encoding import geometry
 from napari_wsol.export import export_heatmap
 from napari_wsol.images.readers import open_slide
-from napari_wsol.inference import localize
+from napari_wsol.inference.encode import geometry
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import get_method
-from napari_wsol.provenance import provenance_of
+from napari_wsol.session.provenance import provenance_of
 from napari_wsol.slides import SlideConfig
-from napari_wsol.slides.claims import STALE_SECONDS, Holder, take
 from napari_wsol.slides.large import is_large
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.result import check_target, slide_result
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from napari_wsol.batch.claims import Claim
     from napari_wsol.batch.results import ResultsFolder, Row
     from napari_wsol.images.slide import Slide
-    from napari_wsol.inference import Localization
+    from napari_wsol.inference.whole_image import Localization
     from napari_wsol.methods import Model
-    from napari_wsol.slides.claims import Claim
 
 TOP_PIXELS = 224
 """Side of a top tile, in pixels of the network's input, where a cell is no tile."""

@@ -73,8 +73,8 @@ def crossvalidate(
     leaves.
     """
     from napari_wsol.cross_validation import FoldWatcher, cross_validate
-    from napari_wsol.learning.folds import Grouping
-    from napari_wsol.learning.recipe import read_recipe
+    from napari_wsol.data.folds import Grouping
+    from napari_wsol.training.recipe import read_recipe
 
     grouping = Grouping(table=groups, column=group or "", pattern=group_pattern or "")
     plan, view = read_recipe(recipe), FoldView()

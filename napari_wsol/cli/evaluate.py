@@ -15,8 +15,8 @@ from napari_wsol.errors import ConfigError, ExportError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from napari_wsol.benchmark import Benchmark, Report
-    from napari_wsol.learning.folds import Grouping
+    from napari_wsol.data.folds import Grouping
+    from napari_wsol.evaluation.benchmark import Benchmark, Report
 
 
 def evaluate(
@@ -129,7 +129,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a model against masks, boxes or labels; write figures and a picture."""
-    from napari_wsol.benchmark import Benchmark, EvaluationConfig
+    from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
     from napari_wsol.zoo import load_model
 
     paths = _paths(out, overwrite=overwrite)
@@ -206,7 +206,7 @@ def _grouping(
             "Groups tell what the location prior leaves out: add --prior, or leave "
             "them out."
         )
-    from napari_wsol.learning.folds import Grouping
+    from napari_wsol.data.folds import Grouping
 
     return Grouping(table=table, column=column or "", pattern=pattern or "")
 

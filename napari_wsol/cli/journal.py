@@ -18,8 +18,8 @@ from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageErr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_wsol.store import Record, Work
-    from napari_wsol.store.image import ImageFacts
+    from napari_wsol.journal import Record, Work
+    from napari_wsol.journal.image import ImageFacts
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ Folder = Annotated[
 @app.command("list")
 def list_(journals: Folder = None) -> None:
     """All images that were worked on, the latest first."""
-    from napari_wsol.store import Store
+    from napari_wsol.journal import Store
 
     store = Store(journals)
     found = store.summaries()
@@ -99,7 +99,7 @@ def export(
     journals: Folder = None,
 ) -> None:
     """Write the strokes that count as GeoJSON, which QuPath reads as annotations."""
-    from napari_wsol.store.geojson import write_strokes
+    from napari_wsol.journal.geojson import write_strokes
 
     record = find_record(journal, journals)
     image, strokes = image_of(record), work_of(record).strokes
@@ -144,8 +144,8 @@ def find_record(journal: str, journals: Path | None = None) -> Record:
     Raises:
         UnknownNameError: there is none, or several images are meant.
     """
-    from napari_wsol.store import Store, read_record
-    from napari_wsol.store.reading import segment_paths
+    from napari_wsol.journal import Store, read_record
+    from napari_wsol.journal.reading import segment_paths
 
     path = Path(journal).expanduser()
     folder = path.parent if path.is_file() else path
@@ -184,7 +184,7 @@ def image_of(record: Record) -> ImageFacts:
 
 def work_of(record: Record) -> Work:
     """What the entries of a journal come to."""
-    from napari_wsol.store import folded
+    from napari_wsol.journal import folded
 
     return folded(image_of(record).canvas_shape, record.entries)
 

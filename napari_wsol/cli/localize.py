@@ -101,7 +101,7 @@ def localize(
     or killed, the same command goes on where it was; several workers may share OUT.
     """
     from napari_wsol.batch import ResultsFolder, SlideSettings
-    from napari_wsol.inference import check_methods
+    from napari_wsol.inference.whole_image import check_methods
     from napari_wsol.slides import SlideConfig
     from napari_wsol.zoo import load_model
 
@@ -209,8 +209,8 @@ class Run:
         """Localizes one image and writes what was asked for."""
         from napari_wsol.export import export_heatmap
         from napari_wsol.images.readers import open_slide
-        from napari_wsol.inference import localize as localize_image
-        from napari_wsol.provenance import provenance_of
+        from napari_wsol.inference.whole_image import localize as localize_image
+        from napari_wsol.session.provenance import provenance_of
 
         slide = open_slide(path, reader=self.reader)
         try:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from napari_wsol.cli.console import output
-from napari_wsol.learning.published import (
+from napari_wsol.training.published import (
     find_published,
     list_published,
     write_published,

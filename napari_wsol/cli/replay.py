@@ -33,11 +33,11 @@ from napari_wsol.errors import (
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_wsol.learning.samples import Samples
-    from napari_wsol.rounds import Round
-    from napari_wsol.session import Session
-    from napari_wsol.store import ImageFacts, Record, RoundMade
-    from napari_wsol.strokes import Stroke
+    from napari_wsol.journal import ImageFacts, Record, RoundMade
+    from napari_wsol.refinement.rounds import Round
+    from napari_wsol.refinement.samples import Samples
+    from napari_wsol.session.session import Session
+    from napari_wsol.strokes.stroke import Stroke
 
 HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
 """What is written."""
@@ -107,7 +107,7 @@ def _strokes(record: Record, made: RoundMade) -> tuple[Stroke, ...]:
     Raises:
         NoScribblesError: some are not in the journal any more.
     """
-    from napari_wsol.store import StrokeMade
+    from napari_wsol.journal import StrokeMade
 
     strokes = (item.stroke for item in record.entries if isinstance(item, StrokeMade))
     known = {stroke.number: stroke for stroke in strokes}
@@ -134,8 +134,8 @@ class _Again:
     def session(self) -> Generator[Session]:
         """A session as the recorded one was, which finds the strokes of the round."""
         from napari_wsol.config import InferenceConfig
-        from napari_wsol.session import Session
-        from napari_wsol.store import Store, StrokeMade
+        from napari_wsol.journal import Store, StrokeMade
+        from napari_wsol.session.session import Session
 
         threads = self.made.facts.get("threads")
         with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -162,9 +162,9 @@ class _Again:
         Raises:
             ImageError, NoModelError: not the image or the model of the journal.
         """
-        from napari_wsol.session_learning import settings_of
-        from napari_wsol.session_rounds import model_digest
-        from napari_wsol.session_state import REFINED
+        from napari_wsol.session.learning import settings_of
+        from napari_wsol.session.rounds import model_digest
+        from napari_wsol.session.state import REFINED
 
         made = self.made
         path = image or (Path(self.image.path) if self.image.path else None)
@@ -210,8 +210,8 @@ class _Again:
         Raises:
             ModelError: some of it is not there any more.
         """
-        from napari_wsol.store import Store
-        from napari_wsol.worklist_samples import SampleShelf
+        from napari_wsol.journal import Store
+        from napari_wsol.worklist.samples import SampleShelf
 
         return SampleShelf(Store(self.folder.parent)).by_digest(self.made.others)
 
@@ -251,8 +251,8 @@ class _Again:
         from napari_wsol.export.masks import Grid
         from napari_wsol.export.provenance import write_record
         from napari_wsol.export.writers import Parts, write_heatmap_tiff
-        from napari_wsol.store.geojson import write_strokes
-        from napari_wsol.strokes import StrokeList
+        from napari_wsol.journal.geojson import write_strokes
+        from napari_wsol.strokes.stroke import StrokeList
 
         heatmap = done.heatmap
         parts = Parts(  # a heatmap that no mask is cut from
@@ -270,7 +270,7 @@ class _Again:
 
 
 def _last_round(session: Session) -> RoundMade:
-    from napari_wsol.store import RoundMade, read_record
+    from napari_wsol.journal import RoundMade, read_record
 
     journal = session.journal
     if journal is None or not journal.flush():

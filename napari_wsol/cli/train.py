@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
 
-    from napari_wsol.learning.pretrain import TrainStep
-    from napari_wsol.learning.recipe import Recipe
-    from napari_wsol.training import Evaluation
+    from napari_wsol.training.pretrain import TrainStep
+    from napari_wsol.training.recipe import Recipe
+    from napari_wsol.training.run import Evaluation
 
 ROWS = 12
 """Rows of the live table; older ones are in metrics.jsonl."""
@@ -60,7 +60,7 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node N -m napari_wsol train …
     """
-    from napari_wsol.learning.recipe import read_recipe
+    from napari_wsol.training.recipe import read_recipe
 
     plan, numbers, view = read_recipe(recipe), parse_seeds(seeds), View()
     options = Options(init=init, resume=resume, device=device)
@@ -90,7 +90,7 @@ def _run(
     plan: Recipe, data: Path, out: Path, seeds: list[int], view: View, options: Options
 ) -> tuple[Mapping[str, object], Path]:
     """The figures, and where the model is or the models are."""
-    from napari_wsol.training import train, train_seeds
+    from napari_wsol.training.run import train, train_seeds
 
     if seeds:
         summary = train_seeds(

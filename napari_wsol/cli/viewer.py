@@ -33,12 +33,12 @@ def demo(
     """Open the viewer on a real tissue image with a bundled model."""
     _need_viewer()
     if screenshot is not None:
-        from napari_wsol.gui.story import run_story
+        from napari_wsol.gui.demo.tour import run_story
 
         files = run_story(screenshot, pictures=pictures, exports=exports)
         output.print(f"{escape(str(screenshot))} and {len(files)} exported files")
     else:
-        from napari_wsol.gui.demo import launch_viewer
+        from napari_wsol.gui.demo.viewer import launch_viewer
 
         launch_viewer(demo=True)
 
@@ -56,7 +56,7 @@ def view(
         raise ConfigError(f"There is no file {', '.join(missing)}.")
     check_reader(reader)
     _need_viewer()
-    from napari_wsol.gui.demo import launch_viewer
+    from napari_wsol.gui.demo.viewer import launch_viewer
 
     launch_viewer(images, model=model, reader=reader)
 

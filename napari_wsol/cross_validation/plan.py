@@ -8,18 +8,18 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.benchmark.material import load_material
 from napari_wsol.errors import ConfigError, ExportError, ModelError
-from napari_wsol.learning.recipe import dump_recipe
+from napari_wsol.evaluation.benchmark.dataset import load_material
+from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.zoo import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_wsol.benchmark.material import Material
-    from napari_wsol.learning.folds import Fold, Grouping
-    from napari_wsol.learning.recipe import Recipe
+    from napari_wsol.data.folds import Fold, Grouping
+    from napari_wsol.evaluation.benchmark.dataset import Material
+    from napari_wsol.training.recipe import Recipe
 
 PLAN, RESULT = "folds.json", "cross_validation.json"
 FOR_RESUMING = ("settings_sha256", "held_out")

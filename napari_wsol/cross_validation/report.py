@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.evaluation.report import UNITS, shown, title_of
-from napari_wsol.learning.summary import spread
+from napari_wsol.training.summary import spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

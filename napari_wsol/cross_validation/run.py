@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from napari_wsol.benchmark import Benchmark, EvaluationConfig
-from napari_wsol.benchmark.tally import Tally
 from napari_wsol.cross_validation.plan import (
     FOR_RESUMING,
     RESULT,
@@ -23,24 +21,26 @@ from napari_wsol.cross_validation.plan import (
     write_text,
 )
 from napari_wsol.cross_validation.report import CrossValidationReport, FoldReport
+from napari_wsol.data.datasets import LabelledImages
+from napari_wsol.data.folds import split_folds
+from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
+from napari_wsol.evaluation.benchmark.meter_set import Tally
 from napari_wsol.evaluation.bootstrap import Bootstrap
-from napari_wsol.learning.datasets import LabelledImages
-from napari_wsol.learning.folds import split_folds
-from napari_wsol.learning.recipe import dump_recipe
-from napari_wsol.training import CHECKPOINT, train
+from napari_wsol.training.recipe import dump_recipe
+from napari_wsol.training.run import CHECKPOINT, train
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from napari_wsol.benchmark import Report
-    from napari_wsol.benchmark.material import Material
+    from napari_wsol.data.datasets import Sample
+    from napari_wsol.data.folds import Fold, Grouping
+    from napari_wsol.evaluation.benchmark import Report
+    from napari_wsol.evaluation.benchmark.dataset import Material
     from napari_wsol.evaluation.bootstrap import Estimate
-    from napari_wsol.learning.datasets import Sample
-    from napari_wsol.learning.folds import Fold, Grouping
-    from napari_wsol.learning.pretrain import TrainStep
-    from napari_wsol.learning.recipe import Recipe
-    from napari_wsol.training import Say
+    from napari_wsol.training.pretrain import TrainStep
+    from napari_wsol.training.recipe import Recipe
+    from napari_wsol.training.run import Say
 
 TABLE = "cross_validation.md"
 TRAIN_LIST, HELD_OUT_LIST, EVALUATION = "train.csv", "held_out.csv", "evaluation.json"

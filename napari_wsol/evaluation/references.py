@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from napari_wsol.errors import DatasetError
-from napari_wsol.evaluation.split_files import (
+from napari_wsol.data.split_files import (
     find_root,
     find_table,
     path_column,
@@ -17,6 +16,7 @@ from napari_wsol.evaluation.split_files import (
     read_table,
     split_folder,
 )
+from napari_wsol.errors import DatasetError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import DatasetError
-from napari_wsol.evaluation.references import LIST, Reference, load_references
-from napari_wsol.evaluation.split_files import (
+from napari_wsol.data.split_files import (
     PATH_COLUMNS,
     find_table,
     read_fields,
     read_table,
     split_folder,
 )
+from napari_wsol.errors import DatasetError
+from napari_wsol.evaluation.references import LIST, Reference, load_references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_wsol.evaluation.split_files import Row
+    from napari_wsol.data.split_files import Row
 
 BOXES, SIZES, LABELS = "boxes.csv", "image_sizes.txt", "class_labels.txt"
 _SIDES = ("x", "y", "w", "h")

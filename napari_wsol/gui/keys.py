@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari.layers import Image, Labels
 from napari.viewer import Viewer
 
-from napari_wsol.gui.layers import STROKES, role_of
+from napari_wsol.gui.layers.marks import STROKES, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

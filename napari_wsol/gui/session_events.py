@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 if TYPE_CHECKING:
-    from napari_wsol.session import Session
+    from napari_wsol.session.session import Session
 
 NAMES = (
     "image_changed",

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from napari_wsol.encoders import TileEncoder
-from napari_wsol.encoding import Geometry, geometry, interruptible, to_network
 from napari_wsol.images.resample import read_region, region_shape
-from napari_wsol.inference import Localization, make_heatmap
+from napari_wsol.inference.encode import Geometry, geometry, interruptible, to_network
+from napari_wsol.inference.whole_image import Localization, make_heatmap
 from napari_wsol.methods import evaluating, get_method
 
 if TYPE_CHECKING:

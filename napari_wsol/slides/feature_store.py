@@ -7,7 +7,7 @@ are, 0 × 0 while it is not there. It is written after the chunks, so a process 
 killed leaves a tile whole or not at all; chunks carry a checksum, so a disk that lies
 is found out.
 
-Like the features of images in memory (:mod:`napari_wsol.feature_cache`), those of a
+Like the features of images in memory (:mod:`napari_wsol.inference.cache`), those of a
 small slide are kept as float32, and those of a large one as bfloat16, which moves
 probabilities by less than 0.003. Keeping fewer channels (principal components) was
 measured and left out: on glands-mobilenetv2 and other images than those that gave the
@@ -32,8 +32,8 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from napari_wsol.encoders import Features
-from napari_wsol.feature_cache import SMALL_BYTES
 from napari_wsol.images.zarr_slide import CHUNK_ERRORS
+from napari_wsol.inference.cache import SMALL_BYTES
 from napari_wsol.slides.feature_disk import ABOUT, FeatureDisk
 from napari_wsol.slides.tile_sizes import TileSizes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_wsol.encoding import geometry
+from napari_wsol.inference.encode import geometry
 
 if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide

@@ -12,7 +12,7 @@ import numpy as np
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.export.files import stem_of
 from napari_wsol.images.heatmap import Heatmap
-from napari_wsol.inference import Localization, check_methods
+from napari_wsol.inference.whole_image import Localization, check_methods
 from napari_wsol.methods import get_method
 from napari_wsol.slides.coarse import first_look
 from napari_wsol.slides.config import SlideConfig

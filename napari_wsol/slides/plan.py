@@ -10,15 +10,15 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_wsol.encoders import TileEncoder
-from napari_wsol.encoding import geometry
 from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.images.tiling import TileGrid
 from napari_wsol.images.tissue import tissue_mask
+from napari_wsol.inference.encode import geometry
 from napari_wsol.slides.cover import covered
 
 if TYPE_CHECKING:
-    from napari_wsol.encoding import Geometry
     from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.encode import Geometry
     from napari_wsol.methods import Model
     from napari_wsol.slides.config import SlideConfig
 

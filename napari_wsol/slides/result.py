@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.images.heatmap import Heatmap
-from napari_wsol.inference import Localization
+from napari_wsol.inference.whole_image import Localization
 from napari_wsol.methods import get_method
 from napari_wsol.slides.attention import slide_attention
 from napari_wsol.slides.readouts import CLASSIFIER, VECTORS

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from napari_wsol.encoders import Features
-from napari_wsol.encoding import interruptible, to_network
 from napari_wsol.errors import UnreadableImageError
+from napari_wsol.inference.encode import interruptible, to_network
 from napari_wsol.methods import evaluating
 from napari_wsol.slides.order import TileQueue
 from napari_wsol.slides.readouts import cut_core, read_planes

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_wsol.errors import NoResultError
+from napari_wsol.inference.read_through import MARKED
 from napari_wsol.methods.map_pooling import pool_pieces
-from napari_wsol.predictions import MARKED
 from napari_wsol.slides.kept_cells import kept_cells
 from napari_wsol.slides.readouts import CLASSIFIER, classifier_offset
 
@@ -107,7 +107,8 @@ def scores_through(
 ) -> dict[str, float]:
     """Probability of each class, pooled over the cells on tissue that a map marks.
 
-    As :func:`napari_wsol.predictions.prediction_through` on an image in one piece.
+    As :func:`~napari_wsol.inference.read_through.prediction_through` on an image in
+    one piece.
 
     Args:
         model: from :func:`napari_wsol.load_model`.

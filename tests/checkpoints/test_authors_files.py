@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_wsol.errors import ModelError, UnansweredError
-from napari_wsol.inference import localize
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.zoo import find_card, import_model, load_model, verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"

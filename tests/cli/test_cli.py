@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
-from napari_wsol.inference import localize
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
 

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from napari_wsol import Session
 from napari_wsol.cli import app
 from napari_wsol.config import FinetuneConfig, InferenceConfig
+from napari_wsol.journal import StrokeMade, read_record
 from napari_wsol.methods.card import Card
-from napari_wsol.session_strokes import Drawing
-from napari_wsol.store import StrokeMade, read_record
-from napari_wsol.worklist import WorkList
+from napari_wsol.session.strokes import Drawing
+from napari_wsol.worklist.items import WorkList
 from napari_wsol.zoo import save_model
 
 WAIT = 60
@@ -235,7 +235,7 @@ def test_a_round_whose_strokes_are_lost_is_refused(work, tmp_path):
 
 def _rewrite(path, change):
     """Changes the lines of a journal as somebody would who knows the checksum."""
-    from napari_wsol.store.lines import line, values_of
+    from napari_wsol.journal.lines import line, values_of
 
     lines = [values_of(raw) for raw in path.read_bytes().splitlines()]
     path.write_bytes(b"".join(line(change(values)) for values in lines))
@@ -243,7 +243,7 @@ def _rewrite(path, change):
 
 def _grown(values, number):
     """One stroke with a cell more."""
-    from napari_wsol.strokes import packed, unpacked
+    from napari_wsol.strokes.stroke import packed, unpacked
 
     stroke = values.get("stroke")
     if stroke is None or stroke["number"] != number:

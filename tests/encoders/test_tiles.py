@@ -4,10 +4,10 @@ import torch
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.encoders import TileEncoder, build_encoder
-from napari_wsol.encoding import encode, geometry, network_input
 from napari_wsol.errors import ConfigError
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.images.readers import open_slide
+from napari_wsol.inference.encode import encode, geometry, network_input
 from napari_wsol.methods import Model, ModelSpec
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_wsol.benchmark import Benchmark, EvaluationConfig, evaluate_model
-from napari_wsol.benchmark.baselines import Baselines
-from napari_wsol.benchmark.material import load_material
+from napari_wsol.data.folds import Grouping
 from napari_wsol.errors import DatasetError
 from napari_wsol.evaluation import HitMeter, LocationPrior, centre_values
+from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig, evaluate_model
+from napari_wsol.evaluation.benchmark.baselines import Baselines
+from napari_wsol.evaluation.benchmark.dataset import load_material
 from napari_wsol.evaluation.points import points_into_box
-from napari_wsol.learning.folds import Grouping
 from napari_wsol.methods import Model, ModelSpec
 
 CONFIG = EvaluationConfig(bootstrap=0, size=32, box_frame=(64, 64))

@@ -125,7 +125,7 @@ def test_bad_size_is_named(tmp_path):
 
 
 def test_boxes_of_real_chest_films(shared):
-    from napari_wsol.learning.datasets import load_images
+    from napari_wsol.data.datasets import load_images
 
     images = load_images(shared / "nih14", "test")
     ids = [sample.id for sample in images.samples]

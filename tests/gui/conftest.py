@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication
 from torch import nn
 
 from napari_wsol.encoders import Encoder, list_encoders, register_encoder
-from napari_wsol.gui.widget import WsolWidget
+from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model

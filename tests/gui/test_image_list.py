@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
 
-from napari_wsol.gui.image_list import BEFORE, NEXT, UNTOUCHED
+from napari_wsol.gui.images.list_model import NAME, STATUS
+from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED
 from napari_wsol.gui.keys import clashes
-from napari_wsol.gui.list_model import NAME, STATUS
-from napari_wsol.session_list import LISTS
-from napari_wsol.store.store import default_folder
-from napari_wsol.worklist import WorkList
-from napari_wsol.worklist_saved import remember_list
+from napari_wsol.journal.library import default_folder
+from napari_wsol.session.lists import LISTS
+from napari_wsol.worklist.items import WorkList
+from napari_wsol.worklist.saved import remember_list
 
 pytestmark = pytest.mark.gui
 

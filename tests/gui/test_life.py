@@ -164,7 +164,7 @@ def test_images_come_and_go_with_their_maps(bench):
 
 
 def test_opening_and_closing_five_times_leaves_nothing_behind(bench):
-    from napari_wsol.gui.widget import WsolWidget
+    from napari_wsol.gui.dock import WsolWidget
 
     bench.open(square())
     bench.localize()

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 import zarr
 
-from napari_wsol.gui.reader import get_reader
+from napari_wsol.gui.images.reader import get_reader
 
 pytestmark = pytest.mark.gui
 

@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from napari_wsol.gui.fine_map import FineMap
-from napari_wsol.gui.layers import MARK, our_layers
-from napari_wsol.gui.widget import WsolWidget
-from napari_wsol.preferences import memory_bytes
+from napari_wsol.gui.dock import WsolWidget
+from napari_wsol.gui.layers.fine_map import FineMap
+from napari_wsol.gui.layers.marks import MARK, our_layers
+from napari_wsol.session.preferences import memory_bytes
 from napari_wsol.slides import SlideConfig
 
 pytestmark = pytest.mark.gui
@@ -24,7 +24,7 @@ TILES = (SIDE // 64) ** 2
 def _small_slides(monkeypatch):
     """Images of 512 pixels count as slides."""
     monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 100_000)
-    monkeypatch.setattr("napari_wsol.slide_job.SHOW_EVERY", 0.02)
+    monkeypatch.setattr("napari_wsol.session.slide_job.SHOW_EVERY", 0.02)
 
 
 def tissue(side: int = SIDE) -> np.ndarray:
@@ -276,8 +276,8 @@ def test_large_maps_are_shown_at_full_resolution_where_one_looks(
 
 
 def test_contours_of_large_maps_come_from_a_thread(slide_bench, monkeypatch):
-    monkeypatch.setattr("napari_wsol.gui.evidence.LARGE_CELLS", 1000)
-    monkeypatch.setattr("napari_wsol.gui.contours.BAND_CELLS", 700)
+    monkeypatch.setattr("napari_wsol.gui.layers.heatmaps.LARGE_CELLS", 1000)
+    monkeypatch.setattr("napari_wsol.gui.layers.contours.BAND_CELLS", 700)
     bench = slide_bench
     finish(bench)
     contour = bench.widget.stage.evidence.pairs["pixelcam"].contour
@@ -358,8 +358,8 @@ def test_strokes_refine_a_slide_in_place(slide_bench):
 
 
 def test_words_and_units():
-    from napari_wsol.gui.job_bar import describe
-    from napari_wsol.gui.slide_box import cost_words, size_words, slide_words
+    from napari_wsol.gui.localize.slide_box import cost_words, size_words, slide_words
+    from napari_wsol.gui.widgets.job_bar import describe
     from napari_wsol.jobs import JobStatus
     from napari_wsol.slides.cost import Cost
 

@@ -12,10 +12,10 @@ from qtpy.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QMouseEvent, QTabletEvent, QTouchEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_wsol.gui.demo import open_viewer
+from napari_wsol.gui.correct.tools import OUTLINE_KEY, WAND_KEY
+from napari_wsol.gui.demo.viewer import open_viewer
 from napari_wsol.gui.keys import clashes
-from napari_wsol.gui.stroke_tools import OUTLINE_KEY, WAND_KEY
-from napari_wsol.store import Store
+from napari_wsol.journal import Store
 
 pytestmark = pytest.mark.gui
 
@@ -388,7 +388,7 @@ def test_the_next_day_the_work_is_there(make_bench):
     second.widget.end()  # the dock is closed, and opened again in the same viewer
     hand.session.close(wait=True)
 
-    from napari_wsol.gui.widget import WsolWidget
+    from napari_wsol.gui.dock import WsolWidget
 
     third = WsolWidget(second.proxy)
     second.viewer.window.add_dock_widget(third, area="right")

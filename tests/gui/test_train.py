@@ -13,9 +13,9 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLineEdit
 
 from napari_wsol.errors import ConfigError, JobCancelledError
-from napari_wsol.gui.charts import polygon
-from napari_wsol.gui.evaluation_chart import EvaluationChart
-from napari_wsol.learning.published import find_published
+from napari_wsol.gui.training.evaluation_chart import EvaluationChart
+from napari_wsol.gui.widgets.charts import polygon
+from napari_wsol.training.published import find_published
 from napari_wsol.zoo import list_models, load_model
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_wsol.gui.layers import our_layers
+from napari_wsol.gui.layers.marks import our_layers
 
 pytestmark = pytest.mark.gui
 
@@ -129,7 +129,7 @@ def test_a_stroke_ends_a_place_and_not_here_is_for_good(bench):
 
 
 def test_its_keys_are_free_in_napari():
+    from napari_wsol.gui.correct.next_row import DISMISS_KEY, GO_KEY
     from napari_wsol.gui.keys import clashes
-    from napari_wsol.gui.next_row import DISMISS_KEY, GO_KEY
 
     assert clashes([GO_KEY, DISMISS_KEY]) == {}

@@ -37,7 +37,7 @@ def centroid(layer) -> np.ndarray:
 
 
 def test_the_dock_opens_without_torch():
-    code = "import sys, napari_wsol.gui.widget; sys.exit('torch' in sys.modules)"
+    code = "import sys, napari_wsol.gui.dock; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -269,7 +269,7 @@ def test_enter_localizes_right_after_an_image_was_opened(bench):
 
 
 def test_words_that_do_not_fit_end_in_dots_and_are_all_in_the_tooltip(qtbot):
-    from napari_wsol.gui.panel import Words
+    from napari_wsol.gui.widgets.panel import Words
 
     words = Words(lines=2)
     qtbot.addWidget(words)

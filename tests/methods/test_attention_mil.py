@@ -6,7 +6,7 @@ from torch.nn import functional
 from napari_wsol.encoders import Features
 from napari_wsol.errors import ConfigError
 from napari_wsol.images.readers import open_slide
-from napari_wsol.inference import localize
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec, get_method
 from napari_wsol.methods.attention_mil import AttentionMilHead
 

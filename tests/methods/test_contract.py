@@ -6,7 +6,7 @@ import torch
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.encoders import build_encoder, list_encoders
-from napari_wsol.inference import localize
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec, get_method, list_methods
 
 PLAIN = {"encoder": "mobilenet_v2", "taps": ("features.3", "features.6")}

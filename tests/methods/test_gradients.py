@@ -10,7 +10,7 @@ import torch
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import ConfigError, JobCancelledError, MethodUnavailableError
-from napari_wsol.inference import localize
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import (
     Head,
     Model,

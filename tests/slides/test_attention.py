@@ -5,16 +5,15 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from fixtures.slides import Job
 
-from napari_wsol.encoding import Geometry
 from napari_wsol.images.tiling import TileGrid
-from napari_wsol.inference import localize
+from napari_wsol.inference.encode import Geometry
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.slides import Plane, SlidePlan, TileLog
 from napari_wsol.slides.attention import slide_attention
 from napari_wsol.slides.readouts import VECTORS
-
-from .conftest import Job
 
 
 def model_with(*, gated=False, binary=False):

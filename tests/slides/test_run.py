@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_wsol.errors import MethodUnavailableError
-from napari_wsol.inference import localize
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.slides import TileQueue, planes_of
 from napari_wsol.slides.readouts import CLASSIFIER, unpack
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_wsol.errors import NoResultError
-from napari_wsol.inference import localize
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.map_pooling import pool_pieces
 from napari_wsol.methods.ranked_pooling import RankedPooling
@@ -48,7 +48,7 @@ def scored(tmp_path):
     """Runs a model over an image and gives the job and its scores."""
 
     def make(model, image, methods, **how):
-        from .conftest import Job
+        from fixtures.slides import Job
 
         done = Job(image, model, tmp_path, methods=methods, **{"core": 64, **how})
         list(done.run.tiles())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_wsol.inference import localize
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.slides import SlideConfig
 from napari_wsol.slides.large import is_large
 from napari_wsol.slides.live import LIVE_CELLS, LiveMap

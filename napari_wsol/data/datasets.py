@@ -1,0 +1,347 @@
+"""Images with image-level labels. Nothing here ever opens a mask or a box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_wsol.data.split_files import (
+    PATH_COLUMNS,
+    SPLIT_COLUMNS,
+    find_root,
+    find_table,
+    path_column,
+    read_fields,
+    read_table,
+    split_folder,
+)
+from napari_wsol.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_wsol.data.split_files import (
+        Row,
+    )
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".ndpi", ".mrxs"}
+)
+"""Files that a folder per class is searched for."""
+
+_NO_CLASS_FOLDERS = frozenset({"mask", "masks", "annotations", "boxes"})
+REFERENCE_COLUMNS = frozenset(
+    {"mask", "ignore", "box", "x", "y", "w", "h", "width", "height"}
+    | {"xmin", "ymin", "xmax", "ymax", "x1", "y1", "x2", "y2"}
+)
+"""Columns about masks or boxes: for evaluation, never read here. A table that has any
+may list an image several times, once a mask or box."""
+_NO_CLASS_COLUMNS = frozenset(
+    {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, "label", "image", "patient"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One image and its classes.
+
+    Attributes:
+        path: the image file.
+        labels: 0 or 1 for each class; exactly one 1 unless the data is multi-label.
+        id: the image as the data set lists it.
+    """
+
+    path: Path
+    labels: tuple[int, ...]
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledImages:
+    """The images of one split.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        samples: in the order listed.
+        multi_label: True when an image may have none or several of the classes.
+    """
+
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    multi_label: bool
+
+
+def load_images(
+    folder: str | Path,
+    split: str | None = None,
+    *,
+    root: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    multi_label: bool | None = None,
+) -> LabelledImages:
+    """The images of a split with their image-level labels.
+
+    Understands, in this order:
+
+    - a split folder of the field: ``image_ids.txt`` and ``class_labels.txt`` with lines
+      ``image,number``; class names from ``classes.txt`` there or above;
+    - a table (CSV) with a column ``path`` and either ``label`` (names, several joined
+      by ``|``) or a column of 0 and 1 for each class; ``split`` where it has several;
+    - a folder for each class.
+
+    Args:
+        folder: the data set's folder, or that of the split, or the table.
+        split: name of the split.
+        root: the folder that listed paths start from; searched upwards when None.
+        classes: names of the classes in the order wanted.
+        multi_label: None tells it from the labels.
+
+    Raises:
+        DatasetError: names the first line that cannot be used.
+    """
+    base = None if root is None else Path(root)
+    found = _find(Path(folder).expanduser(), split, base, classes)
+    return _finish(*found, multi_label)
+
+
+def _find(
+    folder: Path, split: str | None, root: Path | None, classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[Sample]]:
+    place = split_folder(folder, split)
+    if (place / "class_labels.txt").is_file():
+        return _from_split_folder(place, root, classes)
+    # A table inside the split's own folder is closer than one beside it.
+    table = find_table(place, split) or find_table(folder, split)
+    if table is not None:
+        return _from_table(table, split, root, classes)
+    if split is not None and place == folder:
+        raise DatasetError(
+            f"“{folder}” has no split “{split}”: neither a folder nor a table of that "
+            "name."
+        )
+    return _from_class_folders(place, classes)
+
+
+def _finish(
+    classes: tuple[str, ...], samples: list[Sample], multi_label: bool | None
+) -> LabelledImages:
+    if len(set(classes)) != len(classes) or len(classes) < 1:
+        raise DatasetError(f"Class names must differ, not {', '.join(classes)}.")
+    odd = next((sample for sample in samples if sum(sample.labels) != 1), None)
+    if odd is not None and multi_label is False:
+        raise DatasetError(
+            f"“{odd.id}” has {sum(odd.labels)} classes, but one is wanted. Correct its "
+            "labels or read the data as multi-label."
+        )
+    is_multi = odd is not None if multi_label is None else multi_label
+    return LabelledImages(classes=classes, samples=tuple(samples), multi_label=is_multi)
+
+
+def _one_hot(index: int, size: int) -> tuple[int, ...]:
+    return tuple(int(place == index) for place in range(size))
+
+
+def _twice(where: str, name: str) -> DatasetError:
+    return DatasetError(f"{where}: “{name}” is listed twice. Keep one of the two.")
+
+
+def _existing(root: Path, name: str, where: str) -> Path:
+    path = root / name
+    if not path.is_file():
+        raise DatasetError(f"{where} names “{name}”, which does not exist in “{root}”.")
+    return path
+
+
+# --- split folders ---------------------------------------------------------------
+
+
+def _from_split_folder(
+    place: Path, root: Path | None, classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[Sample]]:
+    labels = _class_numbers(place)
+    ids = read_fields(place / "image_ids.txt")
+    if not ids:
+        raise DatasetError(f"“image_ids.txt” in “{place}” lists no images.")
+    names = _class_names(place, classes, max(labels.values(), default=0) + 1)
+    start = find_root(place, ids[0][1][0], root)
+    samples: list[Sample] = []
+    seen: set[str] = set()
+    for where, fields in ids:
+        name = fields[0]
+        if name in seen:
+            raise _twice(where, name)
+        seen.add(name)
+        if name not in labels:
+            raise DatasetError(
+                f"{where} names “{name}”, which “class_labels.txt” gives no class."
+            )
+        path = _existing(start, name, where)
+        hot = _one_hot(labels[name], len(names))
+        samples.append(Sample(path=path, labels=hot, id=name))
+    return names, samples
+
+
+def _class_numbers(place: Path) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for where, fields in read_fields(place / "class_labels.txt"):
+        if len(fields) != 2 or not fields[1].isdecimal():
+            raise DatasetError(
+                f"{where} is “{','.join(fields)}”, but must be an image "
+                "and the number of its class, like “images/a.png,0”."
+            )
+        name, number = fields[0], int(fields[1])
+        if numbers.get(name, number) != number:
+            raise DatasetError(
+                f"{where} gives “{name}” the class {number}, but a line above gives it "
+                f"{numbers[name]}. Keep one of the two."
+            )
+        numbers[name] = number
+    return numbers
+
+
+def _class_names(
+    place: Path, classes: Sequence[str] | None, at_least: int
+) -> tuple[str, ...]:
+    names = tuple(classes) if classes is not None else _listed_classes(place)
+    if names is None:
+        return tuple(str(number) for number in range(at_least))
+    if len(names) < at_least:
+        raise DatasetError(
+            f"“class_labels.txt” has the class number {at_least - 1}, but there are "
+            f"only {len(names)} class names: {', '.join(names)}. Numbers start at 0."
+        )
+    return names
+
+
+def _listed_classes(place: Path) -> tuple[str, ...] | None:
+    place = place.absolute()
+    for folder in (place, *place.parents):
+        path = folder / "classes.txt"
+        if path.is_file():
+            return tuple(fields[0] for _, fields in read_fields(path))
+    return None
+
+
+# --- tables ----------------------------------------------------------------------
+
+
+def _from_table(
+    table: Path, split: str | None, root: Path | None, classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[Sample]]:
+    rows = read_table(table, split)
+    header = list(rows[0][1])
+    column = path_column(table, header)
+    if "label" in header:
+        names, labels = _named_labels(rows, classes)
+    else:
+        names, labels = _column_labels(table, rows, classes)
+    start = find_root(table.parent, rows[0][1][column], root)
+    may_repeat = bool(REFERENCE_COLUMNS.intersection(header))
+    found: dict[str, Sample] = {}
+    for (where, row), hot in zip(rows, labels, strict=True):
+        name = row[column]
+        if name not in found:
+            path = _existing(start, name, where)
+            found[name] = Sample(path=path, labels=hot, id=name)
+        elif not may_repeat:
+            raise _twice(where, name)
+        elif found[name].labels != hot:
+            raise DatasetError(
+                f"{where} gives “{name}” other classes than a line above. An image "
+                "with several masks or boxes has the same classes in each line."
+            )
+    return names, list(found.values())
+
+
+def _named_labels(
+    rows: list[Row], classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
+    given = [[name.strip() for name in row["label"].split("|")] for _, row in rows]
+    known = sorted({name for names in given for name in names if name})
+    order = tuple(classes) if classes is not None else tuple(known)
+    labels: list[tuple[int, ...]] = []
+    for (where, _), names in zip(rows, given, strict=True):
+        unknown = [name for name in names if name not in order]
+        if unknown:
+            said = f"the class “{unknown[0]}”" if unknown[0] else "no class"
+            raise DatasetError(f"{where} has {said}. Classes are {', '.join(order)}.")
+        labels.append(tuple(int(name in names) for name in order))
+    return order, labels
+
+
+def _column_labels(
+    table: Path, rows: list[Row], classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
+    header = list(rows[0][1])
+    order = tuple(classes) if classes is not None else _flag_columns(header, rows)
+    missing = [name for name in order if name not in header]
+    if missing or not order:
+        raise DatasetError(
+            f"“{table.name}” has no column {' or '.join(missing) or 'of labels'}. It "
+            "needs “label”, or a column of 0 and 1 for each class."
+        )
+    labels: list[tuple[int, ...]] = []
+    for where, row in rows:
+        for name in order:
+            if row[name] not in ("0", "1"):
+                raise DatasetError(
+                    f"{where} has “{row[name]}” in the column “{name}”, "
+                    "but must have 0 or 1. If that column is no class, pass the names "
+                    "of those that are as `classes`."
+                )
+        labels.append(tuple(int(row[name]) for name in order))
+    return order, labels
+
+
+def _flag_columns(header: list[str], rows: list[Row]) -> tuple[str, ...]:
+    """Columns that start with 0 or 1; later rows are checked one by one."""
+    first = rows[0][1]
+    return tuple(
+        name
+        for name in header
+        if name not in _NO_CLASS_COLUMNS and first[name] in ("0", "1")
+    )
+
+
+# --- a folder for each class -----------------------------------------------------
+
+
+def _from_class_folders(
+    place: Path, classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[Sample]]:
+    found = sorted(
+        folder.name
+        for folder in place.iterdir()
+        if folder.is_dir()
+        and not folder.name.startswith(".")
+        and folder.name.lower() not in _NO_CLASS_FOLDERS
+    )
+    names = tuple(classes) if classes is not None else tuple(found)
+    if len(names) < 2:
+        raise DatasetError(
+            f"“{place}” holds no data set: no “class_labels.txt”, no table and fewer "
+            "than two folders of classes."
+        )
+    samples: list[Sample] = []
+    for index, name in enumerate(names):
+        paths = _images_in(place / name) if name in found else []
+        if not paths:
+            raise DatasetError(f"The class folder “{place / name}” has no images.")
+        samples += [
+            Sample(
+                path=path,
+                labels=_one_hot(index, len(names)),
+                id=path.relative_to(place).as_posix(),
+            )
+            for path in paths
+        ]
+    return names, samples
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )

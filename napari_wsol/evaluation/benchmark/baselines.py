@@ -1,0 +1,196 @@
+"""Rows beside the methods that never look at an image: location prior and centre."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import DatasetError
+from napari_wsol.evaluation.benchmark.dataset import load_material
+from napari_wsol.evaluation.benchmark.targets import referenced, wanted_of
+from napari_wsol.evaluation.prior import LocationPrior, centre_values
+from napari_wsol.evaluation.settings import FIELD_SIZE
+from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.images.readers import open_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from napari_wsol.data.datasets import Sample
+    from napari_wsol.data.folds import Grouping
+    from napari_wsol.evaluation.benchmark.dataset import Material
+    from napari_wsol.evaluation.settings import EvaluationConfig
+    from napari_wsol.images.heatmap import FloatMap
+    from napari_wsol.inference.encode import Progress
+
+PRIOR, CENTRE = "location_prior", "centre"
+TITLES: Mapping[str, str] = {PRIOR: "Location prior", CENTRE: "Centre"}
+"""Names of the rows, and what they are called in a table."""
+
+
+class Baselines:
+    """The maps of the rows, for the images of one model's measurement.
+
+    Args:
+        source: images whose masks or boxes make the location prior.
+        measured: images that it is compared on. They may be in ``source``: the
+            references of an image's own group are left out.
+        grouping: what belongs together; every image is a group of its own without.
+        classes: of the model.
+        config: how the model is measured.
+
+    Raises:
+        DatasetError: there are no references, or an image has no group.
+    """
+
+    def __init__(
+        self,
+        source: Material,
+        measured: Material,
+        grouping: Grouping | None,
+        classes: Sequence[str],
+        config: EvaluationConfig,
+    ) -> None:
+        self._source, self._measured = source, measured
+        self._classes = tuple(classes)
+        self._side = config.size or FIELD_SIZE
+        # The prior is about where a class is, not about what a model takes it for.
+        self._config = replace(config, target="true", size=self._side)
+        self._predicted = config.target == "predicted"
+        self._grouping = grouping
+        self._groups = groups_of(measured.samples, grouping)
+        self._prior, self._is_ready = LocationPrior(self._side), False
+        self._centre = centre_values(self._side)
+        self._used = [item for item in source.samples if self._names(source, item)]
+        if not self._used:
+            raise DatasetError(
+                f"“{source.data}” has no mask or box of the model's classes, so there "
+                "is no location prior. Give other data, or leave the prior out."
+            )
+
+    def _names(self, material: Material, sample: Sample) -> list[str]:
+        return referenced(sample, material.truth, self._classes)
+
+    def note(self) -> str:
+        """What the rows are."""
+        left_out, how = "of itself", self._grouping
+        if how is not None:
+            said = f"pattern “{how.pattern}”" if how.pattern else f"“{how.column}”"
+            left_out = f"of each image's own group ({said})"
+        return (
+            "Location prior and centre never look at an image. The prior is the mean "
+            f"of the filled masks or boxes of {len(self._used)} images of "
+            f"{', '.join((self._source.data, *self._source.splits))}, those {left_out} "
+            "left out."
+        )
+
+    def prepare(self, report: Progress, check: Callable[[], None]) -> None:
+        """Reads the references, once.
+
+        Args:
+            report: called with (images done, images, what is being done).
+            check: called often; raises to stop.
+
+        Raises:
+            DatasetError: a reference cannot be used, or an image has a class that no
+                other group has.
+            ImageError: an image cannot be read.
+        """
+        if self._is_ready:
+            return
+        self._prior = LocationPrior(self._side)
+        groups = groups_of(self._used, self._grouping)
+        for number, sample in enumerate(self._used):
+            check()
+            report(number, len(self._used), f"location prior: {sample.id}")
+            self._add(sample, groups[sample.id])
+        for sample in self._measured.samples:
+            names = self._names(self._measured, sample)
+            if names and self._predicted:
+                names = list(self._classes)
+            for name in names:
+                self._prior.require(name, self._groups[sample.id])
+        self._is_ready = True
+
+    def _add(self, sample: Sample, group: str) -> None:
+        with closing(open_slide(sample.path)) as slide:
+            shape = slide.shape
+        truth = self._source.truth
+        names = self._names(self._source, sample)
+        found = wanted_of(sample, shape, truth, self._classes, self._config)
+        for name, wanted in zip(names, found, strict=True):
+            area = wanted.area()
+            if area is not None and area.any():
+                self._prior.add(name, group, area)
+
+    def maps(
+        self, sample: Sample, target: str, grid: tuple[int, int]
+    ) -> dict[str, Heatmap]:
+        """The maps of a class in an image, by the name of the row; after ``prepare``.
+
+        Args:
+            sample: the image.
+            target: the class.
+            grid: rows and columns that they are compared on.
+
+        Raises:
+            DatasetError: no other group has a reference of the class.
+        """
+        values = {
+            PRIOR: self._prior.values(target, self._groups[sample.id]),
+            CENTRE: self._centre,
+        }
+        return {name: _over(grid, values[name], name, target) for name in values}
+
+
+def load_source(
+    prior: str | Path,
+    data: Path | None,
+    classes: Sequence[str],
+    config: EvaluationConfig,
+) -> Material:
+    """Reads which images have references that make a location prior.
+
+    Args:
+        prior: a data set's folder or table, or the name of a split of ``data``.
+        data: the data set that is measured; None leaves no names of splits.
+        classes: of the model.
+        config: how it is measured.
+
+    Raises:
+        DatasetError: names the first line that cannot be used.
+    """
+    place, split = Path(prior), None
+    if data is not None and not place.expanduser().exists():
+        place, split = data, str(prior)
+    return load_material(
+        place, [(place, split)], classes=classes, frame=config.box_frame
+    )
+
+
+def groups_of(samples: Sequence[Sample], grouping: Grouping | None) -> dict[str, str]:
+    """The group of each image by its id; the file itself where nothing says more.
+
+    Raises:
+        DatasetError: an image has no group.
+    """
+    ids = [sample.id for sample in samples]
+    if grouping is None:
+        return {sample.id: str(sample.path.resolve()) for sample in samples}
+    return dict(zip(ids, grouping.of(samples), strict=True))
+
+
+def _over(grid: tuple[int, int], values: FloatMap, name: str, target: str) -> Heatmap:
+    """A map that covers an image of ``grid`` pixels."""
+    scale = (grid[0] / values.shape[0], grid[1] / values.shape[1])
+    return Heatmap(
+        values=values,
+        scale=scale,
+        translate=((scale[0] - 1) / 2, (scale[1] - 1) / 2),
+        image_shape=grid,
+        method=name,
+        target=target,
+        is_probability=name == PRIOR,
+    )

@@ -1,0 +1,346 @@
+"""A model measured on a split: its classes, its maps, and the figures of both."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import ConfigError, DatasetError
+from napari_wsol.evaluation.benchmark.baselines import TITLES, Baselines, load_source
+from napari_wsol.evaluation.benchmark.dataset import Material, load_material
+from napari_wsol.evaluation.benchmark.meter_set import Tally
+from napari_wsol.evaluation.benchmark.sight import Sight
+from napari_wsol.evaluation.benchmark.targets import wanted_of
+from napari_wsol.evaluation.bootstrap import Bootstrap
+from napari_wsol.evaluation.figure import PANEL_SIDE, Panel, draw_panels
+from napari_wsol.evaluation.report import Case, Report, chosen_cases
+from napari_wsol.evaluation.scores import squash
+from napari_wsol.evaluation.settings import EvaluationConfig
+from napari_wsol.images.readers import open_slide
+from napari_wsol.images.resample import read_region, region_shape
+from napari_wsol.inference.encode import ignore_progress
+from napari_wsol.inference.whole_image import check_methods, localize
+from napari_wsol.methods import method_title
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from PIL import Image
+
+    from napari_wsol.data.datasets import Sample
+    from napari_wsol.data.folds import Grouping
+    from napari_wsol.evaluation.bootstrap import Estimate
+    from napari_wsol.evaluation.settings import Wanted
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.encode import Progress
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.methods import Model
+
+
+def evaluate_model(
+    model: Model,
+    data: str | Path,
+    split: str | Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    *,
+    config: EvaluationConfig | None = None,
+    prior: str | Path | Material | None = None,
+    grouping: Grouping | None = None,
+    report: Progress = ignore_progress,
+    check: Callable[[], None] = lambda: None,
+) -> Report:
+    """Figures of a model on a split; arguments and errors as ``Benchmark``."""
+    benchmark = Benchmark(
+        model, data, split, methods, config=config, prior=prior, grouping=grouping
+    )
+    return benchmark.run(report, check)
+
+
+class Benchmark:
+    """A model and the images that it is measured on.
+
+    Reads a split folder of the field, a table with masks or boxes, or a folder for each
+    class; see ``load_images`` and ``load_truth``. Single-label images are compared by
+    the map of their class; multi-label ones by that of each class that has a box.
+
+    Args:
+        model: from :func:`napari_wsol.load_model`.
+        data: the data set's folder, or that of the split, or a table; or what
+            ``load_material`` read of them.
+        split: name of the split; several are measured together.
+        methods: names; those that the model was made for by default.
+        config: how.
+        prior: adds the rows of :mod:`~napari_wsol.evaluation.benchmark.baselines`: a
+            data set, the name of a split of ``data``, or what ``load_material`` read,
+            whose masks or boxes make a location prior. It may hold the measured images.
+        grouping: what belongs together, for example a patient's images; the prior
+            leaves out the references of an image's own group. Without, its own.
+
+    Raises:
+        DatasetError: names the first line that cannot be used.
+        MethodUnavailableError, UnknownNameError: a method cannot be run.
+        ConfigError: ``config`` does not fit the data.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: str | Path | Material,
+        split: str | Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+        *,
+        config: EvaluationConfig | None = None,
+        prior: str | Path | Material | None = None,
+        grouping: Grouping | None = None,
+    ) -> None:
+        self.model = model
+        self.config = config or EvaluationConfig()
+        self.methods = check_methods(model, methods)
+        place = None if isinstance(data, Material) else Path(data)
+        if not isinstance(data, Material):
+            names = (split,) if isinstance(split, str) else tuple(split or (None,))
+            data = load_material(
+                Path(data),
+                [(Path(data), name) for name in names],
+                classes=model.classes,
+                multi_label=True if model.spec.multi_label else None,
+                frame=self.config.box_frame,
+            )
+        self.material = data
+        self._samples, self._truth = data.samples, data.truth
+        self._check()
+        self.baselines = self._baselines(prior, place, grouping)
+
+    def _baselines(
+        self,
+        prior: str | Path | Material | None,
+        place: Path | None,
+        grouping: Grouping | None,
+    ) -> Baselines | None:
+        if prior is None:
+            return None
+        classes = self.model.classes
+        if not isinstance(prior, Material):
+            prior = load_source(prior, place, classes, self.config)
+        return Baselines(prior, self.material, grouping, classes, self.config)
+
+    def _check(self) -> None:
+        """Whether model, images and settings fit together."""
+        model, predicted = self.model, self.config.target == "predicted"
+        is_multi = self.material.multi_label
+        if is_multi and not model.spec.multi_label:
+            raise DatasetError(
+                "Some images have none or several classes, but this model gives every "
+                "image exactly one. Choose a multi-label model or other labels."
+            )
+        if is_multi and predicted:
+            raise ConfigError(
+                "The predicted class can be compared where an image has one class; "
+                "these have several. Leave out the target."
+            )
+        if model.classifier is None and predicted:
+            raise ConfigError("This model predicts no class. Leave out the target.")
+
+    @property
+    def kind(self) -> str:
+        """What maps are compared with: "masks", "boxes" or "labels" (nothing)."""
+        if self._truth.boxes:
+            return "boxes"
+        return "masks" if self._truth.masks else "labels"
+
+    @property
+    def primary(self) -> str:
+        """The method that the figure shows."""
+        card = self.model.card
+        if card is not None and card.primary in self.methods:
+            return card.primary
+        return self.methods[-1]
+
+    def run(
+        self,
+        report: Progress = ignore_progress,
+        check: Callable[[], None] = lambda: None,
+        *,
+        pool: Tally | None = None,
+    ) -> Report:
+        """Measures; memory does not grow with the size of the images.
+
+        A few numbers of each image are kept, so that its cases can be listed.
+
+        Args:
+            report: called with (images done, images, what is being done).
+            check: called often; raises to stop.
+            pool: gets every image too, so that models of several folds are pooled.
+
+        Raises:
+            WsolError: an image or mask cannot be read; names it.
+        """
+        samples, multi = self._samples, self.material.multi_label
+        own = Tally(self.model.classes, self.config, multi_label=multi)
+        tallies = [own] if pool is None else [own, pool]
+        if self.baselines is not None:
+            self.baselines.prepare(report, check)
+        for number, sample in enumerate(samples):
+            check()
+            report(number, len(samples), sample.id)
+            self._measure(sample, tallies, check)
+        report(len(samples), len(samples), "drawing intervals")
+        return self.report(own)
+
+    def _measure(
+        self, sample: Sample, tallies: list[Tally], check: Callable[[], None]
+    ) -> None:
+        """The figures and cases of one image, added to the tallies."""
+        with closing(open_slide(sample.path)) as slide:
+            sight = Sight(self.model, slide, self.methods, self.config.mpp, check)
+            scores = sight.scores()
+            for tally in tallies:
+                tally.classify(scores, sample.labels)
+            predicted = max(scores, key=scores.__getitem__, default="")
+            for wanted in self._wanted(sample, slide):
+                target = wanted.target or predicted
+                case = Case(
+                    id=sample.id,
+                    target=target,
+                    predicted=predicted,
+                    probability=scores.get(target, 1.0),
+                    overlap={},
+                )
+                steps = self.config.faithfulness_steps
+                if wanted.is_reference or steps:
+                    found = sight.localize(target)
+                    maps, notes = found.heatmaps, self._notes_of(found, slide)
+                    faithful = {
+                        name: sight.faithful(heatmap, steps)
+                        for name, heatmap in maps.items()
+                        if steps
+                    }
+                    if self.baselines is not None and wanted.is_reference:
+                        grid = wanted.grid
+                        maps = {**maps, **self.baselines.maps(sample, target, grid)}
+                    for tally in tallies:
+                        tally.note(notes)
+                        overlap = tally.compare(maps, wanted, target, faithful)
+                        case = replace(case, overlap=overlap)
+                for tally in tallies:
+                    tally.cases.append(case)
+
+    def _notes_of(self, found: Localization, slide: Slide) -> list[str]:
+        """What has to be said of an image."""
+        # How the file was read matters to who opens it, not to the figures.
+        notes = [note for note in found.notes if note not in slide.notes]
+        for heatmap in found.heatmaps.values():
+            notes += heatmap.notes
+        return [note.replace(slide.name, "an image") for note in notes]
+
+    def _wanted(self, sample: Sample, slide: Slide) -> Iterator[Wanted]:
+        """What the maps of an image are compared with; at least one."""
+        classes = self.model.classes
+        return wanted_of(sample, slide.shape, self._truth, classes, self.config)
+
+    def report(self, tally: Tally) -> Report:
+        """What a tally comes to, with intervals.
+
+        Raises:
+            ImageError: there are masks, but none has foreground.
+        """
+        card = self.model.card
+        draw = Bootstrap(samples=self.config.bootstrap, seed=self.config.seed)
+        classification: dict[str, Estimate] = {}
+        auc: Mapping[str, Estimate] = {}
+        if tally.labels.images:
+            found = tally.labels.value(draw)
+            auc = found.auc
+            if found.accuracy is not None:
+                classification["accuracy"] = found.accuracy
+            if found.macro_auc is not None:
+                classification["macro_auc"] = found.macro_auc
+        return Report(
+            model=card.name if card is not None else "model",
+            sha256=card.sha256 if card is not None else "",
+            data=self.material.data,
+            splits=self.material.splits,
+            images=tally.images,
+            references=sum(bool(case.overlap) for case in tally.cases),
+            kind=self.kind,
+            settings=asdict(self.config),
+            classification=classification,
+            auc=auc,
+            methods=tuple(
+                tally.meter(name).report(name, title, draw)
+                for name, title in self._rows().items()
+            ),
+            cases=tuple(tally.cases),
+            notes=tuple(self._all_notes(tally)),
+        )
+
+    def _rows(self) -> dict[str, str]:
+        """What is reported on, and what it is called."""
+        rows = {name: method_title(name) for name in self.methods}
+        return rows if self.baselines is None else {**rows, **TITLES}
+
+    def _all_notes(self, tally: Tally) -> Iterator[str]:
+        """What a reader must know, a sentence each."""
+        classes = self.model.classes
+        boxes = [box for found in self._truth.boxes.values() for box in found]
+        other = [box.name for box in boxes if box.name and box.name not in classes]
+        if other:
+            yield (
+                f"{len(other)} of {len(boxes)} boxes are of classes that the model "
+                f"does not know and were left out: {', '.join(sorted(set(other)))}."
+            )
+        if self.config.target == "predicted":
+            yield "Maps are of the predicted class, right or wrong."
+        if self.baselines is not None:
+            yield self.baselines.note()
+        for note, count in tally.notes.items():
+            yield f"{note} ({count} of {tally.images} images)"
+
+    def picture(self, report: Report) -> Image.Image:
+        """The worst, the median and the best case of the model's own method.
+
+        Args:
+            report: what ``run`` gave.
+
+        Raises:
+            WsolError: an image cannot be read any more.
+        """
+        samples = {sample.id: sample for sample in self._samples}
+        panels = [
+            self._panel(title, case, samples[case.id])
+            for title, case in chosen_cases(report.cases, self.primary)
+        ]
+        title = (
+            f"{report.model}: {method_title(self.primary)}, cut at "
+            f"{self.config.threshold:g}"
+        )
+        return draw_panels(panels, title)
+
+    def _panel(self, title: str, case: Case, sample: Sample) -> Panel:
+        with closing(open_slide(sample.path)) as slide:
+            references = list(self._wanted(sample, slide))
+            wanted = next(
+                (item for item in references if item.target == case.target),
+                references[0],
+            )
+            found = localize(
+                self.model, slide, [self.primary], case.target, mpp=self.config.mpp
+            )
+            downsample = max(slide.shape) / PANEL_SIDE
+            shape = region_shape(slide.shape, downsample)
+            area = wanted.area()
+            overlap = case.overlap.get(self.primary)
+            measured = (
+                f"p = {case.probability:.2f}"
+                if overlap is None
+                else f"IoU {overlap:.2f}, p = {case.probability:.2f}"
+            )
+            return Panel(
+                image=read_region(slide, 0, 0, *shape, downsample),
+                scores=found.heatmaps[self.primary].resized(shape),
+                area=None if area is None else squash(area, shape),
+                threshold=self.config.threshold,
+                lines=(title, measured, case.target, Path(case.id).name),
+            )

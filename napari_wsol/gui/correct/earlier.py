@@ -1,0 +1,92 @@
+"""The question whether to go on where an earlier day stopped."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout
+
+from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.panel import Words
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
+    from napari_wsol.journal import Work
+
+
+class EarlierBar(QFrame):
+    """Says “You worked on this image on 19 Nov: 12 strokes, 3 rounds.”, and asks."""
+
+    resume_wanted = Signal()
+    afresh_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.words = Words()
+        self.resume_button = QPushButton("Go on")
+        self.resume_button.setToolTip(
+            "Bring the earlier strokes back. Painting does the same."
+        )
+        self.resume_button.clicked.connect(self.resume_wanted)
+        self.afresh_button = QPushButton("Start afresh")
+        self.afresh_button.setToolTip(
+            "Begin without the earlier strokes. They are not lost: they stay in the "
+            "journal of this image."
+        )
+        self.afresh_button.clicked.connect(self.afresh_wanted)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(6, 4, 6, 6)
+        rows.setSpacing(4)
+        rows.addWidget(self.words)
+        row = QHBoxLayout()
+        row.addWidget(self.resume_button, 1)
+        row.addWidget(self.afresh_button, 1)
+        rows.addLayout(row)
+        self.hide()
+
+    def ask(self, work: Work | None) -> None:
+        """Ask about an earlier work; nothing to ask when None."""
+        if work is not None:
+            self.words.setText(
+                earlier_words(work, datetime.datetime.now().astimezone())
+            )
+        self.setVisible(work is not None)
+
+
+def earlier_words(work: Work, today: datetime.datetime) -> str:
+    """What there is of an earlier work, and of which day.
+
+    Args:
+        work: as found in the journal.
+        today: this moment, with its time zone.
+    """
+    strokes, rounds = len(work.strokes.strokes), len(work.rounds)
+    parts = [
+        f"{grouped(count)} {name}{'' if count == 1 else 's'}"
+        for count, name in ((strokes, "stroke"), (rounds, "round"))
+        if count
+    ]
+    times = [stroke.time for stroke in work.strokes.strokes[-1:]]
+    times += [item.time for item in work.rounds[-1:]]
+    when = day_words(max(times, default=""), today)
+    return f"You worked on this image{when}: {', '.join(parts)}."
+
+
+def day_words(time: str, today: datetime.datetime) -> str:
+    """“ on 19 Nov”, “ yesterday”, “ today at 14:05”; empty where it is not known."""
+    try:
+        then = datetime.datetime.fromisoformat(time).astimezone(today.tzinfo)
+    except ValueError:
+        return ""
+    days = (today.date() - then.date()).days
+    if days == 0:
+        return f" today at {then:%H:%M}"
+    if days == 1:
+        return " yesterday"
+    year = f" {then.year}" if then.year != today.year else ""
+    return f" on {then.day} {then:%b}{year}"

@@ -1,0 +1,182 @@
+"""Save model…: what was learnt joins the list of models."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+)
+
+from napari_wsol.errors import WsolError
+from napari_wsol.gui.localize.import_dialog import next_name
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from qtpy.QtWidgets import QWidget
+
+    from napari_wsol.gui.dock import WsolWidget
+    from napari_wsol.methods.card import Card
+
+WHAT = (
+    "The whole model is saved with the pixel head of the round that is shown: it joins "
+    "your list of models and can be used on any image. Its card says how many strokes "
+    "taught it, on how many images, and how it scored."
+)
+NOT = (
+    "What was learnt for single places of this image alone stays with this image: it "
+    "would mean nothing on another one. So the saved model's map of this image may "
+    "differ a little from the one that you see."
+)
+
+
+class SaveModelDialog(QDialog):
+    """Asks what the new model is called."""
+
+    def __init__(self, name: str, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Save model")
+        self.setMinimumWidth(420)
+        rows = QVBoxLayout(self)
+        rows.setSpacing(8)
+        for words in (WHAT, NOT):
+            label = QLabel(words)
+            label.setWordWrap(True)
+            rows.addWidget(label)
+        self.name_line = QLineEdit(name)
+        self.name_line.setToolTip("It becomes a folder among your own models.")
+        self.title_line = QLineEdit(title)
+        self.title_line.setToolTip("What the list of models shows.")
+        for words, line in (
+            ("Name (letters, digits, “.”, “_”, “-”)", self.name_line),
+            ("Title", self.title_line),
+        ):
+            label = QLabel(words)
+            label.setBuddy(line)
+            rows.addWidget(label)
+            rows.addWidget(line)
+            line.textChanged.connect(self._update)
+        kind = QDialogButtonBox.StandardButton
+        buttons = QDialogButtonBox(kind.Save | kind.Cancel, parent=self)
+        self.save_button = buttons.button(kind.Save)
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        rows.addWidget(buttons)
+        self._update()
+
+    @property
+    def name(self) -> str:
+        """The chosen name."""
+        return self.name_line.text().strip()
+
+    @property
+    def title(self) -> str:
+        """The chosen title; empty for the one proposed by the model."""
+        return self.title_line.text().strip()
+
+    def _update(self, *_: object) -> None:
+        good = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name) is not None
+        self.save_button.setEnabled(good)
+        self.save_button.setToolTip("" if good else "Give a name of plain letters.")
+
+
+class SaveModelDesk(QObject):
+    """The button, its dialog, and the job."""
+
+    failed = Signal(str)
+    """A sentence for the person."""
+
+    said = Signal(str)
+    """Likewise, but nothing is wrong."""
+
+    saved = Signal(object)
+    """The card of the new model."""
+
+    _done = Signal(object)
+
+    def __init__(self, window: WsolWidget) -> None:
+        super().__init__(window)
+        self._window = window
+        self._session = window.session
+        self._closed = False
+        self.dialog: SaveModelDialog | None = None
+        """The form, while it is open."""
+        self.button = QPushButton("Save model…")
+        self.button.clicked.connect(self.ask)
+        window.export_panel.rows.addWidget(self.button)
+        window.events.rounds_changed.connect(self._update)
+        self._done.connect(self._on_done)
+        self._update()
+
+    def close(self) -> None:
+        """Ask nothing any more."""
+        self._closed = True
+        if self.dialog is not None:
+            self.dialog.reject()
+
+    def ask(self) -> None:
+        """Open the form; it does not stop the window."""
+        card = getattr(self._session.model, "card", None)
+        base = "model" if card is None else card.name
+        names = {base, *(item.name for item in self._known())}
+        name = f"{base}-refined" if not base.endswith("-refined") else next_name(base)
+        while name in names:
+            name = next_name(name)
+        title = "" if card is None else f"{card.title}, refined"
+        self.dialog = SaveModelDialog(name, title, self._window)
+        self.dialog.accepted.connect(self._save)
+        self.dialog.finished.connect(self._forget)
+        self.dialog.open()
+
+    def _known(self) -> list[Card]:
+        from napari_wsol.zoo import list_models  # torch is there: a model is loaded
+
+        return list_models()
+
+    def _save(self) -> None:
+        if self.dialog is None:
+            return
+        future = self._session.save_model(self.dialog.name, self.dialog.title)
+        future.add_done_callback(self._tell)
+
+    def _forget(self) -> None:
+        if self.dialog is not None:
+            self.dialog.deleteLater()
+            self.dialog = None
+
+    def _tell(self, done: Future[Card]) -> None:
+        """Called on the worker's thread."""
+        if not self._closed and not done.cancelled():
+            self._done.emit(done)
+
+    def _on_done(self, done: Future[Card]) -> None:
+        error = done.exception()
+        if self._closed or isinstance(error, WsolError):
+            return  # the sentence comes with the failed job
+        if error is None:
+            card = done.result()
+            self.said.emit(f"“{card.title}” is saved, and in the list of models.")
+            self.saved.emit(card)
+
+    def _update(self) -> None:
+        """It can be pressed once something was learnt."""
+        session = self._session
+        ready = any(
+            item.index == session.round_index and item.head is not None
+            for item in session.rounds
+        )
+        self.button.setEnabled(ready)
+        self.button.setToolTip(
+            "Keep what was learnt as a model of your own, with a card."
+            if ready
+            else "Draw strokes and refine first: then there is something to save."
+        )

@@ -1,0 +1,223 @@
+"""The whole story, unattended: open, localize, stroke, refine, export, take pictures.
+
+For ``napari-wsol demo --screenshot FILE`` and the pictures of the README: what is in
+them is what the buttons do.
+"""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from qtpy.QtCore import QEventLoop, QTimer
+
+from napari_wsol.errors import WsolError
+from napari_wsol.gui.demo.viewer import open_viewer
+from napari_wsol.gui.layers.stroke_look import BACKGROUND_LABEL, FOREGROUND_LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import napari.viewer
+
+    from napari_wsol.gui.dock import WsolWidget
+
+Line = tuple[tuple[float, float], tuple[float, float]]
+
+GLANDS: tuple[Line, ...] = (
+    ((0.24, 0.03), (0.46, 0.05)),
+    ((0.03, 0.22), (0.05, 0.30)),
+    ((0.03, 0.50), (0.14, 0.56)),
+    ((0.40, 0.60), (0.53, 0.74)),
+    ((0.47, 0.33), (0.42, 0.50)),
+    ((0.62, 0.24), (0.82, 0.27)),
+    ((0.93, 0.67), (0.97, 0.71)),
+)
+STROMA: tuple[Line, ...] = (
+    ((0.56, 0.26), (0.52, 0.44)),
+    ((0.50, 0.50), (0.41, 0.542)),
+    ((0.20, 0.95), (0.62, 0.90)),
+    ((0.65, 0.36), (0.92, 0.40)),
+    ((0.84, 0.86), (0.90, 0.88)),
+)
+"""Strokes on the sample, as (y, x) shares of its height and width."""
+
+SECONDS = 180.0
+WINDOW = (1560, 960)
+
+
+class StoryError(WsolError):
+    """The story did not come to its end; says where and why."""
+
+
+class Story:
+    """Drives a viewer like a person would, and waits like one."""
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        widget: WsolWidget,
+        pictures: Path | None = None,
+    ) -> None:
+        self._viewer = viewer
+        self._widget = widget
+        self._pictures = pictures
+
+    def localize(self) -> None:
+        """Wait for image and model, press Localize, wait for the maps."""
+        widget = self._widget
+        button = widget.localize_panel.localize_button
+        self._wait("the model", lambda: widget.session.model is not None)
+        self._wait("the image", lambda: widget.stage.image is not None)
+        self._wait("the button", button.isEnabled)
+        self._picture("1-open")
+        button.click()
+        self._wait("the maps", lambda: bool(widget.stage.heatmaps()))
+        self._rest()
+        self._picture("2-localize")
+
+    def compare(self) -> None:
+        """All methods side by side, and back."""
+        panel = self._widget.compare_panel
+        panel.side_by_side.click()
+        self._rest()
+        self._picture("3-side-by-side")
+        panel.overlay.click()
+
+    def correct(self) -> None:
+        """Paint a few strokes and refine."""
+        widget = self._widget
+        widget.session.live = False  # the pictures show the strokes, then the round
+        for tool, label, lines in (
+            ("foreground", FOREGROUND_LABEL, GLANDS),
+            ("background", BACKGROUND_LABEL, STROMA),
+        ):
+            widget.correct_panel.tools[tool].click()
+            for line in lines:
+                self._stroke(line, label)
+        strokes = len(GLANDS) + len(STROMA)
+        session = widget.session
+        self._wait("the strokes", lambda: sum(session.stroke_counts) == strokes)
+        self._rest()
+        self._picture("4-strokes")
+        widget.correct_panel.refine_button.click()
+        self._wait("the refined map", lambda: widget.session.round_index > 0)
+        self._rest()
+        self._picture("5-refined")
+
+    def export(self, folder: Path) -> None:
+        """Write the files."""
+        widget = self._widget
+        panel = widget.export_panel
+        panel.folder_line.setText(str(folder))
+        panel.export_button.click()
+        self._wait("the files", lambda: panel.recent.count() > 0)
+        panel.expand(animate=False)
+        self._rest()
+        bar = widget.scroll_area.verticalScrollBar()
+        bar.setValue(bar.maximum())
+        self._rest()
+        self._picture("6-export")
+
+    def screenshot(self, path: Path) -> None:
+        """The whole window, as a person sees it, from the top of the dock."""
+        self._widget.scroll_area.verticalScrollBar().setValue(0)
+        self._rest()
+        self._save(path)
+
+    def _picture(self, name: str) -> None:
+        if self._pictures is not None:
+            self._save(self._pictures / f"{name}.jpg")
+
+    def _save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = self._viewer.screenshot(canvas_only=False, flash=False)
+        Image.fromarray(pixels[..., :3]).save(path, quality=88)
+
+    def _stroke(self, line: Line, label: int) -> None:
+        layer = self._widget.stage.strokes.layer
+        if layer is None:
+            raise StoryError("There was no layer for strokes.")
+        size = np.asarray(layer.data.shape, float)
+        start, end = (np.asarray(point) * size for point in line)
+        steps = int(np.abs(end - start).max()) + 1
+        with layer.block_history():  # one stroke, one undo
+            for share in np.linspace(0, 1, steps):
+                layer.paint(tuple(start + share * (end - start)), label)
+        self._widget.stage.strokes.flush()
+
+    def _wait(self, what: str, condition: Callable[[], bool]) -> None:
+        message = self._widget.message
+        run_until(lambda: condition() or message.is_warning, SECONDS)
+        if not condition():
+            why = message.text() or f"{what} took longer than {SECONDS:g} s"
+            raise StoryError(f"The demo stopped while it waited for {what}: {why}")
+
+    def _rest(self, milliseconds: int = 900) -> None:
+        """Let everything be drawn."""
+        loop = QEventLoop()
+        QTimer.singleShot(milliseconds, loop.quit)
+        loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+
+
+def run_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Run the event loop until a condition holds or the time is over."""
+    if condition():
+        return True
+    loop = QEventLoop()
+    poll, end = QTimer(), QTimer()
+    poll.timeout.connect(lambda: loop.quit() if condition() else None)
+    end.setSingleShot(True)
+    end.timeout.connect(loop.quit)
+    poll.start(20)
+    end.start(round(seconds * 1000))
+    loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+    return condition()
+
+
+def run_story(
+    out_png: str | Path,
+    *,
+    paths: Iterable[str | Path] = (),
+    model: str | None = None,
+    pictures: str | Path | None = None,
+    exports: str | Path | None = None,
+) -> tuple[Path, ...]:
+    """Tell the story and save what a person would see at its end.
+
+    Args:
+        out_png: the picture of the whole window.
+        paths: images to use instead of the sample.
+        model: name of the model; the first installed one by default.
+        pictures: folder for a picture of every step.
+        exports: folder for the exported files; beside the picture by default.
+
+    Returns:
+        The exported files.
+
+    Raises:
+        StoryError: a step failed; says which and why.
+    """
+    out = Path(out_png).absolute()
+    folder = Path(exports) if exports is not None else out.parent / f"{out.stem}-export"
+    # Its strokes are no work of the user's, and the last story's are not there again.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as journals:
+        viewer, widget = open_viewer(paths, model, journals=Path(journals))
+        try:
+            viewer.window.resize(*WINDOW)
+            if not viewer.layers:
+                widget.desk.open_sample()
+            story = Story(viewer, widget, Path(pictures) if pictures else None)
+            story.localize()
+            story.compare()
+            story.correct()
+            story.export(folder)
+            story.screenshot(out)
+        finally:
+            widget.end()
+            viewer.close()
+    return tuple(sorted(folder.iterdir()))

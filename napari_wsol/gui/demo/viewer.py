@@ -1,0 +1,69 @@
+"""A viewer with the dock open: for ``napari-wsol view`` and ``napari-wsol demo``."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import napari
+from napari.utils.notifications import show_warning
+
+from napari_wsol.errors import WsolError
+from napari_wsol.gui.dock import WsolWidget
+from napari_wsol.gui.images.reader import read_slides
+from napari_wsol.gui.images.samples import add_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+DOCK_NAME = "Weakly-supervised localization"
+
+
+def open_viewer(
+    paths: Iterable[str | Path] = (),
+    model: str | None = None,
+    *,
+    reader: str | None = None,
+    demo: bool = False,
+    show: bool = True,
+    journals: Path | bool = True,
+) -> tuple[napari.viewer.Viewer, WsolWidget]:
+    """A viewer with images and the dock.
+
+    Args:
+        paths: images and slides to open; one that cannot be read gives a message.
+        model: name of the model to start with; the first installed one by default.
+        reader: who reads them; the first that can by default.
+        demo: open the sample image where no path is given, and localize at once.
+        show: whether the window is shown.
+        journals: folder of the journals of strokes; that of the user if True.
+    """
+    viewer = napari.Viewer(title="napari-wsol", show=show)
+    widget = WsolWidget(viewer, journals)
+    viewer.window.add_dock_widget(widget, name=DOCK_NAME, area="right")
+    if model is not None:
+        widget.desk.prefer_model(model)
+    for path in paths:
+        try:
+            for data, options, _ in read_slides(path, reader):
+                viewer.add_image(data, **options)
+        except WsolError as error:
+            show_warning(str(error))
+    if demo:
+        if not viewer.layers:
+            add_sample(viewer)
+        widget.desk.localize_when_ready()
+    return viewer, widget
+
+
+def launch_viewer(
+    paths: Iterable[str | Path] = (),
+    model: str | None = None,
+    *,
+    reader: str | None = None,
+    demo: bool = False,
+) -> None:
+    """Open a viewer and stay until it is closed; arguments as ``open_viewer``."""
+    open_viewer(paths, model, reader=reader, demo=demo)
+    napari.run()

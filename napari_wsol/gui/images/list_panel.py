@@ -1,0 +1,305 @@
+"""The images that are worked on: which there are, how far each is, the score."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QPointF, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QPen
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QPushButton,
+    QSizePolicy,
+    QTableView,
+    QWidget,
+)
+
+from napari_wsol.gui.images.list_model import NAME, STATUS, ImageListModel
+from napari_wsol.gui.widgets.charts import polygon
+from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.panel import Panel, Words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qtpy.QtCore import QModelIndex
+    from qtpy.QtGui import QPaintEvent
+
+    from napari_wsol.refinement.held_out import Score
+    from napari_wsol.session.samples import Scored
+    from napari_wsol.worklist.items import WorkList
+
+ROWS = 7
+"""Rows that are seen at once."""
+
+NEXT, BEFORE, UNTOUCHED = "N", "Shift+N", "U"
+"""Keys."""
+
+
+class ImageList(Panel):
+    """A list of images with coloured dots; hidden where there is one image only."""
+
+    row_wanted = Signal(int)
+    step_wanted = Signal(int)
+    untouched_wanted = Signal()
+    reviewed_wanted = Signal(bool)
+    aside_wanted = Signal(int, bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(
+            "Images", "The images of a folder, one after the other.", parent
+        )
+        self.model = ImageListModel()
+        self.summary = Words()
+        self.rows.addWidget(self.summary)
+        self._build_table()
+        self._build_steps()
+        self._build_marks()
+        self.score_words = Words()
+        self.score_words.setToolTip(
+            "Strokes on images that are set aside teach nothing: they tell how right "
+            "the model is on images that it has not learnt from. Balanced accuracy "
+            "over strokes, the mean over images."
+        )
+        self.score_curve = ScoreCurve()
+        self.rows.addWidget(self.score_words)
+        self.rows.addWidget(self.score_curve)
+        for changed in (self.model.dataChanged, self.model.modelReset):
+            changed.connect(self._on_changed)
+        self.show_list(None)
+
+    def _build_table(self) -> None:
+        table = self.table = QTableView()
+        table.setModel(self.model)
+        table.horizontalHeader().hide()
+        table.verticalHeader().hide()
+        table.setShowGrid(False)
+        table.setWordWrap(False)
+        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        header = table.horizontalHeader()
+        header.setMinimumSectionSize(20)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(STATUS, QHeaderView.ResizeMode.ResizeToContents)
+        header.setResizeContentsPrecision(0)  # of the rows that are seen
+        high = table.fontMetrics().height() + 7
+        table.verticalHeader().setDefaultSectionSize(high)
+        table.verticalHeader().setMinimumSectionSize(high)
+        table.setToolTip("Click an image to work on it.")
+        table.clicked.connect(self._on_clicked)
+        table.activated.connect(self._on_clicked)
+        table.selectionModel().currentRowChanged.connect(self._on_chosen)
+        self.rows.addWidget(table)
+
+    def _build_steps(self) -> None:
+        self.before_button = QPushButton("◀  ⇧N")
+        self.before_button.setToolTip("The image before. Key: Shift+N.")
+        self.next_button = QPushButton("Next  N  ▶")
+        self.next_button.setToolTip("The next image. Key: N.")
+        self.untouched_button = QPushButton("Next untouched  U")
+        self.untouched_button.setToolTip(
+            "The next image that nothing was drawn on yet. Key: U."
+        )
+        self.before_button.clicked.connect(lambda: self.step_wanted.emit(-1))
+        self.next_button.clicked.connect(lambda: self.step_wanted.emit(1))
+        self.untouched_button.clicked.connect(self.untouched_wanted)
+        self.rows.addLayout(
+            _row(
+                (self.before_button, 0),
+                (self.next_button, 1),
+                (self.untouched_button, 1),
+            )
+        )
+
+    def _build_marks(self) -> None:
+        self.reviewed_button = QPushButton("Reviewed ✓")
+        self.reviewed_button.setCheckable(True)
+        self.reviewed_button.setToolTip(
+            "You have looked at this image and its map is right. A new stroke takes "
+            "the mark off."
+        )
+        self.reviewed_button.clicked.connect(self.reviewed_wanted)
+        self.aside_button = QPushButton("Set aside")
+        self.aside_button.setCheckable(True)
+        self.aside_button.setToolTip(
+            "Keep the chosen image for scoring: nothing is ever learnt from its "
+            "strokes. Five images with three strokes of each kind tell something."
+        )
+        self.aside_button.clicked.connect(self._on_aside)
+        self.rows.addLayout(_row((self.reviewed_button, 1), (self.aside_button, 1)))
+
+    @property
+    def chosen(self) -> int | None:
+        """The row that is chosen, which need not be open."""
+        index = self.table.selectionModel().currentIndex()
+        return index.row() if index.isValid() else None
+
+    def show_list(self, worklist: WorkList | None) -> None:
+        """Show another list, or hide where there is none."""
+        self.model.show_list(worklist)
+        count = 0 if worklist is None else len(worklist)
+        self.setVisible(count > 1)
+        table = self.table
+        high = table.verticalHeader().defaultSectionSize()
+        table.setFixedHeight(high * min(max(count, 2), ROWS) + 2 * table.frameWidth())
+        self.show_scores(())
+        if worklist is not None and worklist.current is not None:
+            self.choose(worklist.current)
+
+    def choose(self, row: int) -> None:
+        """Mark a row and scroll to it; nothing is opened."""
+        index = self.model.index(row, NAME)
+        self.table.setCurrentIndex(index)
+        self.table.scrollTo(index)
+
+    def show_scores(self, scores: Sequence[Scored]) -> None:
+        """The score of the images that are set aside, and how it went."""
+        worklist = self.model.worklist
+        aside = 0 if worklist is None else len(worklist.aside)
+        self.score_words.setText(
+            score_words(scores[-1].score if scores else None, aside)
+        )
+        self.score_words.setVisible(bool(aside))
+        values = [x.score.value for x in scores if x.score.value is not None]
+        self.score_curve.show_values(values if aside else ())
+
+    def _on_changed(self, *_: object) -> None:
+        worklist = self.model.worklist
+        if worklist is None:
+            return
+        self.summary.setText(list_words(worklist))
+        self._show_marks()
+
+    def _show_marks(self) -> None:
+        """The buttons say what holds of the open and of the chosen image."""
+        worklist, chosen = self.model.worklist, self.chosen
+        if worklist is None:
+            return
+        current = worklist.current
+        is_open = current is not None
+        self.reviewed_button.setEnabled(is_open)
+        self.aside_button.setEnabled(chosen is not None)
+        is_reviewed = is_open and worklist[current].status == "reviewed"
+        is_aside = chosen is not None and worklist[chosen].set_aside
+        for button, on in (
+            (self.reviewed_button, is_reviewed),
+            (self.aside_button, is_aside),
+        ):
+            blocker = QSignalBlocker(button)
+            button.setChecked(on)
+            del blocker
+        self.before_button.setEnabled(worklist.after(current, -1) is not None)
+        self.next_button.setEnabled(worklist.after(current) is not None)
+        self.untouched_button.setEnabled(worklist.next_untouched(current) is not None)
+
+    def _on_clicked(self, index: QModelIndex) -> None:
+        self.row_wanted.emit(index.row())
+
+    def _on_chosen(self, *_: object) -> None:
+        self._show_marks()
+
+    def _on_aside(self, aside: bool) -> None:
+        if self.chosen is not None:
+            self.aside_wanted.emit(self.chosen, aside)
+
+
+class ScoreCurve(QWidget):
+    """The score after each round: up is better."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._values: tuple[float, ...] = ()
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setFixedHeight(38)
+        self.setToolTip(
+            "The score on images that are set aside after each round, between the "
+            "line of chance (0.5) and 1."
+        )
+        self.hide()
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The scores that are drawn."""
+        return self._values
+
+    def sizeHint(self) -> QSize:
+        """Wide and flat."""
+        return QSize(120, 38)
+
+    def show_values(self, values: Sequence[float]) -> None:
+        """Draw these; hidden where there are fewer than two."""
+        self._values = tuple(values)
+        self.setVisible(len(values) > 1)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the curve over the line of chance."""
+        del event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        text = self.palette().text().color()
+        faint = QColor(text)
+        faint.setAlpha(110)
+        wide = painter.fontMetrics().horizontalAdvance("0.00")
+        area = self.rect().adjusted(2, 6, -wide - 10, -4)
+        low = min(0.5, *self._values)
+        chance = area.bottom() - area.height() * (0.5 - low) / (1 - low)
+        painter.setPen(QPen(faint, 1, Qt.PenStyle.DotLine))
+        painter.drawLine(QPointF(area.left(), chance), QPointF(area.right(), chance))
+        painter.setPen(QPen(QColor("#009e73"), 2))
+        points = polygon(self._values, area, (low, 1.0), len(self._values))
+        painter.drawPolyline(points)
+        last = points[points.count() - 1]
+        painter.setBrush(QColor("#009e73"))
+        painter.drawEllipse(last, 2.5, 2.5)
+        painter.setPen(QPen(text, 1))
+        middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
+        painter.drawText(self.rect(), middle, f"{self._values[-1]:.2f}")
+
+
+def list_words(worklist: WorkList) -> str:
+    """“60 images · 3 reviewed, 4 refined, 5 stroked · 5 set aside”."""
+    counts, aside = worklist.counts, len(worklist.aside)
+    done = [
+        f"{grouped(counts[status])} {status}"
+        for status in ("reviewed", "refined", "stroked")
+        if counts[status]
+    ]
+    parts = (
+        [f"{grouped(len(worklist))} images"],
+        done or ["all untouched"],
+        [f"{grouped(aside)} set aside"] if aside else [],
+    )
+    # A number stays in the line of its word.
+    whole = [[item.replace(" ", "\u00a0") for item in part] for part in parts]
+    return " · ".join(", ".join(part) for part in whole if part)
+
+
+def score_words(score: Score | None, aside: int) -> str:
+    """“Score on 5 images set aside: 0.91”, or what is missing to tell."""
+    images = f"{aside} image{'s' if aside != 1 else ''} set aside"
+    if score is None:
+        return f"{images}: draw strokes on them, and each round is scored."
+    if score.value is None:
+        return (
+            f"{images}: too few strokes to tell ({score.foreground} foreground, "
+            f"{score.background} background on {score.images}; three of each are "
+            "needed)."
+        )
+    found = f"{score.images} image{'s' if score.images != 1 else ''} set aside"
+    strokes = score.foreground + score.background
+    return f"Score on {found}: {score.value:.2f} ({strokes} strokes)"
+
+
+def _row(*items: tuple[QWidget, int]) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.setSpacing(6)
+    for widget, stretch in items:
+        row.addWidget(widget, stretch)
+    return row

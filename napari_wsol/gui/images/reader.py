@@ -1,0 +1,64 @@
+"""napari's way to slides: every level lazily, nothing larger than the screen read."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SUFFIXES = (
+    ".svs", ".ndpi", ".scn", ".qptiff", ".tif", ".tiff", ".tf8", ".btf", ".png", ".jpg",
+    ".jpeg", ".zarr", ".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".dcm", ".dicom",
+)  # fmt: skip
+"""Endings that are looked at at all; the manifest claims fewer."""
+
+LayerData = list[tuple[Any, dict[str, Any], str]]
+
+
+def get_reader(path: str | Path | list[str]) -> Callable[[Any], LayerData] | None:
+    """The reader for a path, or None, fast, for what is not ours."""
+    paths = path if isinstance(path, list) else [path]
+    if not paths or any(
+        not Path(item).name.lower().endswith(SUFFIXES) for item in paths
+    ):
+        return None
+    return read_slides
+
+
+def read_slides(path: str | Path | list[str], reader: str | None = None) -> LayerData:
+    """One lazy multiscale layer a file.
+
+    Args:
+        path: a file or folder, or several.
+        reader: who reads them; the first that can by default.
+
+    Raises:
+        WsolError: in words, when a file cannot be read.
+    """
+    paths = path if isinstance(path, list) else [path]
+    return [layer_of(Path(item), reader) for item in paths]
+
+
+def layer_of(path: Path, reader: str | None = None) -> tuple[Any, dict[str, Any], str]:
+    """A slide as layer data: its levels, and the file that the dock reads itself."""
+    from napari_wsol.gui.layers.marks import MARK
+    from napari_wsol.images.readers import open_slide
+    from napari_wsol.images.slide import level_arrays
+
+    slide = open_slide(path, reader=reader)
+    mpp = slide.mpp
+    levels = level_arrays(slide)
+    options: dict[str, Any] = {
+        "name": slide.name,
+        "rgb": True,
+        "multiscale": len(levels) > 1,
+        "contrast_limits": (0, 255),
+        "axis_labels": ("y", "x"),
+        "scale": (1.0, 1.0) if mpp is None else (mpp, mpp),
+        "units": ("pixel", "pixel") if mpp is None else ("um", "um"),
+        "metadata": {MARK: {"path": str(path), "reader": reader}},
+    }
+    return (levels if len(levels) > 1 else levels[0], options, "image")

@@ -1,0 +1,80 @@
+"""The width of the brush: the same on the screen at any zoom."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_wsol.gui.compat import camera_of
+from napari_wsol.gui.layers.placement import world_a_pixel
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Labels
+
+LINE_PIXELS = 3
+"""Width on the screen of the line that shows the way of an outline."""
+
+
+class BrushSize(QObject):
+    """Fits napari's brush, which is measured in cells, to a width on the screen."""
+
+    changed = Signal(int)
+    """Width on the screen in pixels, as chosen in napari's own controls."""
+
+    def __init__(
+        self, viewer: napari.viewer.Viewer, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._layer: Labels | None = None
+        self._pixels = 16
+        camera_of(viewer).events.zoom.connect(self._on_zoom)
+
+    @property
+    def line_cells(self) -> float:
+        """Width of the line that shows the way, in cells."""
+        return max(1.0, LINE_PIXELS / self._screen_a_cell())
+
+    def hold(self, layer: Labels | None) -> None:
+        """The layer whose brush it is."""
+        if self._layer is not None:
+            self._layer.events.brush_size.disconnect(self._on_brush)
+        self._layer = layer
+        if layer is not None:
+            layer.events.brush_size.connect(self._on_brush)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.hold(None)
+        camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
+
+    def choose(self, pixels: int) -> None:
+        """Another width on the screen."""
+        self._pixels = pixels
+        self.fit()
+
+    def fit(self) -> None:
+        """Give napari's brush the width at the present zoom."""
+        if self._layer is not None:
+            size = max(1, round(self._pixels / self._screen_a_cell()))
+            if size != self._layer.brush_size:
+                self._layer.brush_size = size
+
+    def _on_zoom(self, event: object = None) -> None:
+        del event
+        self.fit()
+
+    def _on_brush(self, event: object = None) -> None:
+        """The size was changed in napari's own controls: ours follows."""
+        del event
+        pixels = round(self._layer.brush_size * self._screen_a_cell())
+        if abs(pixels - self._pixels) > self._screen_a_cell():
+            self._pixels = pixels
+            self.changed.emit(pixels)
+
+    def _screen_a_cell(self) -> float:
+        zoom = camera_of(self._viewer).zoom
+        return max(zoom * world_a_pixel(self._layer), 1e-9)

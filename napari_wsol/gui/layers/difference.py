@@ -1,0 +1,98 @@
+"""What a round has changed, as a layer over the maps."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image
+from napari.utils import Colormap
+
+from napari_wsol.gui.layers.fine_map import SHOWN_CELLS
+from napari_wsol.gui.layers.marks import DIFFERENCE, raise_in_order
+from napari_wsol.gui.layers.overlay import Overlay
+from napari_wsol.gui.widgets.colours import change_colours
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.layers import Layer
+
+    from napari_wsol.gui.layers.overlay import Place
+    from napari_wsol.refinement.rounds import Round
+
+COLOURS, NAME = "napari-wsol difference", "What changed"
+
+
+class DifferenceLayer(Overlay):
+    """A round's map minus that of an earlier one, in [-1, 1]; clear where equal."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer, DIFFERENCE)
+        # napari keeps every new colormap in its list: one for ever.
+        self._colours = Colormap(
+            change_colours(), name=COLOURS, display_name="difference"
+        )
+
+    def show(self, shown: Round, earlier: Round) -> bool:
+        """Bring it up to date.
+
+        Args:
+            shown: the newer round.
+            earlier: what it is compared with, on the same grid.
+
+        Returns:
+            Whether the layer is a new one, right above the image.
+        """
+        values, place = change(shown, earlier)
+        before = self.find()
+        layer = self.hold(
+            values.shape,
+            place,
+            lambda how: Image(
+                values,
+                name=NAME,
+                colormap=self._colours,
+                contrast_limits=(-1.0, 1.0),
+                interpolation2d="linear",
+                blending="translucent_no_depth",
+                **how,
+            ),
+        )
+        if layer is None:
+            return False
+        if layer.data is not values:
+            layer.data = values
+            layer.contrast_limits = (-1.0, 1.0)
+        layer.name = f"{NAME} · round {shown.index} after {earlier.index}"
+        return layer is not before
+
+    def lift(self, strokes: Layer | None) -> None:
+        """Put it over the maps, and the strokes over it."""
+        above = [layer for layer in (self.layer, strokes) if layer is not None]
+        raise_in_order(self._viewer, above)
+
+
+def change(shown: Round, earlier: Round) -> tuple[np.ndarray, Place]:
+    """How one map differs from another on the same grid.
+
+    Returns:
+        (h, w) float32 in [-1, 1] with its place; of maps that are too large to be drawn
+        at once, means over blocks of cells.
+    """
+    heatmap = shown.heatmap
+    values = np.subtract(heatmap.values, earlier.heatmap.values, dtype=np.float32)
+    times = math.ceil(math.sqrt(values.size / SHOWN_CELLS))
+    if times <= 1:
+        return values, (heatmap.scale, heatmap.translate)
+    height, width = (-(-side // times) for side in values.shape)
+    missing = (height * times - values.shape[0], width * times - values.shape[1])
+    padded = np.pad(values, ((0, missing[0]), (0, missing[1])), mode="edge")
+    means = padded.reshape(height, times, width, times).mean(axis=(1, 3))
+    scale = (heatmap.scale[0] * times, heatmap.scale[1] * times)
+    translate = (
+        heatmap.translate[0] + heatmap.scale[0] * (times - 1) / 2,
+        heatmap.translate[1] + heatmap.scale[1] * (times - 1) / 2,
+    )
+    return means.astype(np.float32), (scale, translate)

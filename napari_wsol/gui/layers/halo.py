@@ -1,0 +1,93 @@
+"""A thin dashed ring around a proposed place."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Vectors
+from qtpy.QtCore import QTimer
+
+from napari_wsol.gui.compat import camera_of
+from napari_wsol.gui.layers.marks import GUIDE, raise_in_order
+from napari_wsol.gui.layers.overlay import Overlay
+from napari_wsol.gui.layers.placement import world_a_pixel
+from napari_wsol.gui.widgets.colours import GUIDE_YELLOW
+
+if TYPE_CHECKING:
+    import napari.viewer
+    import numpy.typing as npt
+
+LINE_PIXELS = 3.0
+"""Thickness on the screen."""
+
+DASHES, PIECES = 24, 3
+"""Dashes of the ring, and straight pieces of a dash."""
+
+NAME = "Where next?"
+
+
+class Halo(Overlay):
+    """One ring at a time, above all other layers; never painted on."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer, GUIDE)
+        self._timer = QTimer(self, singleShot=True, interval=60)
+        self._timer.timeout.connect(self._fit)
+        camera_of(viewer).events.zoom.connect(self._on_zoom)
+
+    def close(self) -> None:
+        """Take the ring away, and let go of the viewer."""
+        self._timer.stop()
+        camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
+        self.take_away()
+        super().close()
+
+    def show(self, y: float, x: float, radius: float) -> None:
+        """Draw it around a place, in level-0 pixels; the one before goes."""
+        dashes = ring(y, x, radius)
+        layer = self.hold(
+            dashes.shape,
+            ((1.0, 1.0), (0.0, 0.0)),
+            lambda how: Vectors(
+                dashes,
+                name=NAME,
+                ndim=2,
+                edge_color=GUIDE_YELLOW,
+                edge_width=1.0,
+                vector_style="line",
+                blending="translucent_no_depth",
+                **how,
+            ),
+        )
+        if layer is None:
+            return
+        layer.data = dashes
+        layer.visible = True
+        self._fit()
+        raise_in_order(self._viewer, [layer])
+
+    def _on_zoom(self, event: object = None) -> None:
+        del event
+        if self.layer is not None:
+            self._timer.start()
+
+    def _fit(self) -> None:
+        """The same thickness on the screen at any zoom."""
+        if self.layer is None:
+            return
+        screen = camera_of(self._viewer).zoom * world_a_pixel(self.layer)
+        width = LINE_PIXELS / max(screen, 1e-9)
+        if abs(width / self.layer.edge_width - 1) > 0.1:
+            self.layer.edge_width = width
+
+
+def ring(y: float, x: float, radius: float) -> npt.NDArray[np.float32]:
+    """Dashes of a circle: (N, 2, 2) float32 start points and directions."""
+    steps = 2 * DASHES * PIECES
+    angles = 2 * np.pi * np.arange(steps + 1) / steps
+    points = np.stack([y + radius * np.sin(angles), x + radius * np.cos(angles)], 1)
+    segments = np.stack([points[:-1], np.diff(points, axis=0)], axis=1)
+    is_drawn = (np.arange(steps) // PIECES) % 2 == 0
+    return segments[is_drawn].astype(np.float32)

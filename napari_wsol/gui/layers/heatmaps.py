@@ -1,0 +1,389 @@
+"""Heatmaps and their contours as napari layers, one pair a method."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Vectors
+from napari.utils import Colormap
+from qtpy.QtCore import QObject, QTimer
+
+from napari_wsol.gui.compat import camera_of
+from napari_wsol.gui.layers.contours import LINE_PIXELS, contour_segments
+from napari_wsol.gui.layers.fine_map import FineMap, needs_levels
+from napari_wsol.gui.layers.lines import LARGE_CELLS, LineDrawer
+from napari_wsol.gui.layers.marks import (
+    CONTOUR,
+    HEATMAP,
+    MARK,
+    add_quietly,
+    our_layers,
+    remove,
+)
+from napari_wsol.gui.layers.method_layers import MethodLayers
+from napari_wsol.gui.layers.placement import (
+    TRANSFORMS,
+    move_onto,
+    placed_on,
+    world_a_pixel,
+)
+from napari_wsol.gui.widgets.colours import (
+    EVIDENCE,
+    FOREGROUND,
+    evidence_colours,
+    is_bright,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    import napari.viewer
+    from napari.layers import Layer
+
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.slides.localize import SlideWork
+
+STALE = "older than your last stroke"
+
+
+class EvidenceLayers(QObject):
+    """Keeps one image layer and one contour layer a method, on the image, current."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._source: Image | None = None
+        self._pairs: dict[str, MethodLayers] = {}
+        self._colormaps: dict[str, Colormap] = {}
+        self._contours = True
+        self._opacity = 0.6
+        self._bright = True
+        self._dropped: set[str] = set()
+        self.lines = LineDrawer()
+        self.lines.drawn.connect(self._on_lines)
+        self._width_timer = QTimer(self, singleShot=True, interval=60)
+        self._width_timer.timeout.connect(self._fit_width)
+        viewer.layers.events.removed.connect(self._on_removed)
+        camera_of(viewer).events.zoom.connect(self._on_zoom)
+
+    @property
+    def pairs(self) -> Mapping[str, MethodLayers]:
+        """Method → its layers, in the order in which they were added."""
+        return self._pairs
+
+    def close(self) -> None:
+        """Stop listening; the layers stay as they are."""
+        self._width_timer.stop()
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
+        self._follow(None)
+        self.lines.close()
+        for pair in self._pairs.values():
+            pair.end()
+            pair.image.events.visible.disconnect(self._on_visible)
+        self._pairs.clear()
+
+    def place_on(self, source: Image | None) -> None:
+        """Show heatmaps of another image: those of the one before go."""
+        if source == self._source:
+            return
+        self.clear()
+        self._follow(source)
+        if source is not None:
+            self._bright = is_bright(source)
+
+    def clear(self) -> None:
+        """Take all heatmaps and contours out of the viewer."""
+        layers = [x for p in self._pairs.values() for x in (p.contour, p.image)]
+        for pair in self._pairs.values():
+            pair.end()
+        self._pairs = {}
+        remove(self._viewer, layers)
+        self._dropped.clear()
+
+    def forget(self, method: str) -> None:
+        """Take one method's layers out of the viewer."""
+        pair = self._pairs.pop(method)
+        pair.end()
+        remove(self._viewer, [pair.contour, pair.image])
+
+    @property
+    def dropped(self) -> Collection[str]:
+        """Methods whose layers the person has deleted since :meth:`begin`."""
+        return self._dropped
+
+    def begin(self) -> None:
+        """New maps are wanted: also those that were deleted before."""
+        self._dropped.clear()
+
+    def show(
+        self,
+        heatmap: Heatmap,
+        cut: float,
+        *,
+        title: str,
+        mark: dict,
+        stale: bool,
+        work: SlideWork | None = None,
+        is_last: bool = True,
+    ) -> None:
+        """Add a heatmap, or bring the layers of its method up to date in place.
+
+        Args:
+            heatmap: the map.
+            cut: where to cut it.
+            title: of its method.
+            mark: what the layers' metadata say of it.
+            stale: whether it is older than the strokes.
+            work: where a slide keeps its values at full resolution.
+            is_last: False while newer values come in: hidden layers wait for the last.
+        """
+        if self._source is None:
+            return
+        pair = self._pairs.get(heatmap.method) or self._adopt(heatmap, mark)
+        visible = not self._pairs
+        if pair is not None and not pair.fits(heatmap, work):
+            visible = pair.image.visible
+            self._pairs.pop(heatmap.method, None)
+            pair.end()
+            remove(self._viewer, [pair.contour, pair.image])
+            pair = None
+        name = layer_name(heatmap, title, stale=stale)
+        if pair is None:
+            fine = FineMap(work, heatmap) if needs_levels(work, heatmap) else None
+            pair = self._add(heatmap, cut, name, f"{title} · contour", fine)
+            pair.image.visible = visible
+        first = heatmap.method not in self._pairs
+        self._pairs[heatmap.method] = pair
+        before = pair.place
+        pair.heatmap, pair.cut = heatmap, cut
+        if not (first or is_last or pair.image.visible):
+            pair.behind = work
+            return
+        pair.fill(work)
+        for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
+            layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
+        if first or pair.place != before:
+            self._move(pair)
+        if pair.image.name != name:
+            pair.image.name = name
+        if first:
+            pair.image.events.visible.connect(self._on_visible)
+        self._draw(pair)
+
+    def peek(self, heatmap: Heatmap) -> bool:
+        """Show other values of a method for a moment; everything else stays.
+
+        Args:
+            heatmap: on the grid of the method's map.
+
+        Returns:
+            Whether they can be seen.
+        """
+        pair = self._pairs.get(heatmap.method)
+        if pair is None or not pair.peek(heatmap):
+            return False
+        if pair.contour.visible and heatmap.values.size <= LARGE_CELLS:
+            pair.contour.data = contour_segments(heatmap, pair.cut)
+        return True
+
+    def end_peek(self, method: str) -> None:
+        """Show a method's own values again."""
+        pair = self._pairs.get(method)
+        if pair is not None and pair.behind is None:
+            pair.peek(pair.heatmap)
+            self._draw(pair)
+
+    def put_in_order(self, methods: Iterable[str]) -> None:
+        """Rows and cells in this order; the layer list stays as the person has it."""
+        order = [name for name in methods if name in self._pairs]
+        self._pairs = {name: self._pairs[name] for name in order}
+
+    def set_stale(self, stale: Collection[str], titles: Mapping[str, str]) -> None:
+        """Badge the maps that are older than the strokes, clear the badge of others."""
+        for method, pair in self._pairs.items():
+            name = layer_name(pair.heatmap, titles[method], stale=method in stale)
+            if STALE in pair.image.name or method in stale:
+                pair.image.name = name
+
+    def set_cuts(self, cuts: Mapping[str, float], *, contours: bool) -> None:
+        """Move the lines, and with contours hide what is below them."""
+        changed = contours != self._contours
+        self._contours = contours
+        for method, pair in self._pairs.items():
+            cut = cuts.get(method, pair.cut)
+            if changed or cut != pair.cut:
+                pair.cut = cut
+                self._draw(pair)
+
+    def set_opacity(self, opacity: float) -> None:
+        """How strongly all heatmaps cover the image."""
+        self._opacity = opacity
+        for pair in self._pairs.values():
+            pair.image.opacity = opacity
+
+    def show_only(self, method: str | None) -> None:
+        """One map over the image; None shows all (each in its own cell)."""
+        for name, pair in self._pairs.items():
+            pair.image.visible = method in (None, name)
+
+    def _adopt(self, heatmap: Heatmap, mark: dict) -> MethodLayers | None:
+        """Layers that an earlier opening of the dock has left for this very image."""
+        same = {"method": heatmap.method, "fingerprint": mark.get("fingerprint")}
+        images = our_layers(self._viewer, HEATMAP, **same)
+        contours = our_layers(self._viewer, CONTOUR, **same)
+        if not images or not contours:
+            remove(self._viewer, [*images, *contours])
+            return None
+        remove(self._viewer, [*images[1:], *contours[1:]])
+        return MethodLayers(heatmap, images[0], contours[0])
+
+    def _add(
+        self, heatmap: Heatmap, cut: float, name: str, line: str, fine: FineMap | None
+    ) -> MethodLayers:
+        place = placed_on(self._source, heatmap.scale, heatmap.translate)
+        image = Image(
+            heatmap.values if fine is None else fine.levels,
+            multiscale=fine is not None,
+            name=name,
+            colormap=self._colours(heatmap.method, cut),
+            contrast_limits=(0.0, 1.0),
+            blending="translucent_no_depth" if self._bright else "additive",
+            opacity=self._opacity,
+            interpolation2d="linear",
+            visible=False,
+            **place,
+        )
+        contour = Vectors(
+            np.zeros((0, 2, 2), np.float32),
+            name=line,
+            ndim=2,
+            edge_color=FOREGROUND,
+            edge_width=LINE_PIXELS / max(camera_of(self._viewer).zoom, 1e-9),
+            vector_style="line",
+            blending="translucent",
+            visible=False,
+            **place,
+        )
+        # napari draws a thumbnail line by line, at every change; a few lines will do.
+        contour._max_vectors_thumbnail = 32  # noqa: SLF001 - its class documents it
+        for layer, role in ((image, HEATMAP), (contour, CONTOUR)):
+            layer.metadata = {MARK: {"role": role}}
+        pair = MethodLayers(heatmap, image, contour, cut, fine)
+        self._move(pair)
+        if fine is not None:
+            fine.arrived.connect(lambda: image.refresh(extent=False, thumbnail=False))
+        add_quietly(self._viewer, (image, contour))
+        return pair
+
+    def _draw(self, pair: MethodLayers) -> None:
+        """Contour and colours of one method for its present cut."""
+        self._recolour(pair)
+        visible = self._contours and pair.image.visible
+        if visible and pair.heatmap.values.size > LARGE_CELLS:
+            self.lines.ask(pair.heatmap, pair.cut)
+            return
+        if visible:
+            self._fit(pair)
+            pair.contour.data = contour_segments(pair.heatmap, pair.cut)
+        if pair.contour.visible != visible:
+            pair.contour.visible = visible
+
+    def _on_lines(self, method: str, segments: np.ndarray) -> None:
+        pair = self._pairs.get(method)
+        if pair is None or not (self._contours and pair.image.visible):
+            return
+        self._fit(pair)
+        pair.contour.data = segments
+        if not pair.contour.visible:
+            pair.contour.visible = True
+
+    def _recolour(self, pair: MethodLayers) -> None:
+        """Nothing below the cut; colours that the user has chosen stay."""
+        method, shown = pair.heatmap.method, pair.image.colormap.name
+        if shown not in (EVIDENCE, colours_name(method)):
+            return
+        ours = self._colormaps.get(method)
+        before = None if ours is None else np.array(ours.colors)
+        ours = self._colours(method, pair.cut)
+        if shown == EVIDENCE or not np.array_equal(ours.colors, before):
+            pair.image.colormap = ours
+
+    def _colours(self, method: str, cut: float) -> Colormap:
+        """The colormap of a method: one for ever, changed in place.
+
+        napari keeps every new colormap in its list.
+        """
+        colours = evidence_colours(cut, cut=self._contours, bright=self._bright)
+        if method not in self._colormaps:
+            name = colours_name(method)
+            self._colormaps[method] = Colormap(colours, name=name, display_name=name)
+        self._colormaps[method].colors = colours
+        return self._colormaps[method]
+
+    def _fit(self, pair: MethodLayers) -> None:
+        zoom = camera_of(self._viewer).zoom
+        width = LINE_PIXELS / max(zoom * world_a_pixel(pair.contour), 1e-9)
+        if abs(width / pair.contour.edge_width - 1) > 0.15:
+            pair.contour.edge_width = width
+
+    def _fit_width(self) -> None:
+        for pair in self._pairs.values():
+            if pair.contour.visible:
+                self._fit(pair)
+
+    def _follow(self, source: Image | None) -> None:
+        """Move our layers when the image's own transform is changed."""
+        for layer, connect in ((self._source, False), (source, True)):
+            for name in TRANSFORMS if layer is not None else ():
+                emitter = getattr(layer.events, name)
+                (emitter.connect if connect else emitter.disconnect)(self._on_moved)
+        self._source = source
+
+    def _on_moved(self, event: object = None) -> None:
+        del event
+        for pair in self._pairs.values():
+            self._move(pair)
+
+    def _move(self, pair: MethodLayers) -> None:
+        """Put both layers onto the image."""
+        move_onto(pair.image, self._source, *pair.place)
+        move_onto(
+            pair.contour, self._source, pair.heatmap.scale, pair.heatmap.translate
+        )
+
+    def _on_zoom(self, event: object = None) -> None:
+        del event
+        self._width_timer.start()
+
+    def _on_visible(self, event: object = None) -> None:
+        del event
+        for pair in self._pairs.values():
+            if pair.image.visible and pair.behind is not None:
+                pair.fill(pair.behind)
+            if pair.contour.visible != (self._contours and pair.image.visible):
+                self._draw(pair)
+
+    def _on_removed(self, event: object) -> None:
+        """One of our layers was deleted by the user: its partner goes with it."""
+        layer: Layer = event.value
+        for method, pair in list(self._pairs.items()):
+            if layer in (pair.image, pair.contour):
+                del self._pairs[method]
+                pair.end()
+                self._dropped.add(method)
+                remove(self._viewer, [pair.image, pair.contour])
+
+
+def layer_name(heatmap: Heatmap, title: str, *, stale: bool) -> str:
+    """“PixelCAM · malignant · probability”, and a badge when it is out of date."""
+    kind = "probability" if heatmap.is_probability else "score, normalised per image"
+    name = f"{title} · {heatmap.target} · {kind}"
+    return f"{name} ({STALE})" if stale else name
+
+
+def colours_name(method: str) -> str:
+    """Name of the colormap of a method."""
+    return f"{EVIDENCE} ({method})"

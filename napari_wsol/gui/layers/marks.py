@@ -1,0 +1,135 @@
+"""Our layers among those of the user: how they are marked, found, added and removed.
+
+Everything this plugin adds carries ``metadata["napari-wsol"]``. A layer without it is
+the user's: it is never changed, renamed, moved or deleted.
+"""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+
+from napari_wsol.gui.compat import collected_once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import napari.viewer
+    from napari.layers import Layer
+
+    from napari_wsol.images.heatmap import Heatmap
+
+MARK = "napari-wsol"
+
+HEATMAP, CONTOUR, STROKES, COPY = "heatmap", "contour", "strokes", "copy"
+TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
+"""Roles of our layers."""
+
+
+def role_of(layer: Layer) -> str | None:
+    """What one of our layers is for; None for the user's own layers."""
+    mark = layer.metadata.get(MARK)
+    return mark.get("role") if isinstance(mark, dict) else None
+
+
+def our_layers(
+    viewer: napari.viewer.Viewer, role: str | None = None, **marks: object
+) -> list[Layer]:
+    """Our layers of a role (any when None) whose mark holds all of ``marks``."""
+    found = []
+    for layer in viewer.layers:
+        own = role_of(layer)
+        if own is None or role not in (None, own):
+            continue
+        mark = layer.metadata[MARK]
+        if all(mark.get(key) == value for key, value in marks.items()):
+            found.append(layer)
+    return found
+
+
+def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
+    """The user's image layers, newest last; usable ones and others."""
+    return [x for x in viewer.layers if isinstance(x, Image) and role_of(x) is None]
+
+
+def is_usable(layer: Image) -> bool:
+    """True for a single 2-D image (grey or RGB, one or many resolutions)."""
+    return layer.ndim == 2 and min(layer.level_shapes[0][:2]) >= 1
+
+
+def map_facts(heatmap: Heatmap, title: str) -> dict[str, object]:
+    """What a layer's metadata says of its map, under ``"napari-wsol"``.
+
+    ``method`` is the key that repeats it (“layercam@layer3”), ``layer`` the chosen
+    layer of the encoder, None where none was chosen; ``raw_range`` the smallest and
+    largest value before a score was scaled to [0, 1].
+    """
+    return {
+        "method": heatmap.method,
+        "title": title,
+        "layer": heatmap.method.partition("@")[2] or None,
+        "target": heatmap.target,
+        "is_probability": heatmap.is_probability,
+        "raw_range": heatmap.raw_range,
+        "round": heatmap.round,
+        "notes": heatmap.notes,
+    }
+
+
+def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
+    """What to open for an image layer, and how.
+
+    Layers of our own reader name their file, so that it is read by our reader rather
+    than through the layer; any other layer gives its pixels.
+    """
+    from napari_wsol.gui.layers.placement import microns_a_pixel
+
+    mark = layer.metadata.get(MARK)
+    if isinstance(mark, dict) and "path" in mark:
+        options = {"name": layer.name, "reader": mark.get("reader")}
+        if mark.get("listed"):  # one of many: whoever goes from image to image goes on
+            options["resume"] = True
+        return mark["path"], options
+    data = list(layer.data) if layer.multiscale else layer.data
+    options = {"name": layer.name, "rgb": bool(layer.rgb)}
+    return data, {**options, "mpp": microns_a_pixel(layer)}
+
+
+def add_quietly(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
+    """Add layers on top and leave the selection as it is.
+
+    napari selects every layer that is added, and builds its controls anew each time.
+    """
+    selection = viewer.layers.selection
+    before, active = set(selection), selection.active
+    with selection.events.blocker_all():
+        for layer in layers:
+            viewer.add_layer(layer)
+        selection.clear()
+        if active is not None:
+            selection.active = active
+        selection.update(before)
+
+
+def remove(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
+    """Take layers out of the viewer, those that are still in it."""
+    there = [layer for layer in layers if layer in viewer.layers]
+    if not there:
+        return
+    with collected_once():
+        for layer in there:
+            viewer.layers.remove(layer)
+
+
+def raise_in_order(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
+    """Put layers on top of the list, the last one uppermost, moving no more than need.
+
+    The order of all other layers among themselves stays.
+    """
+    wanted = [layer for layer in layers if layer in viewer.layers]
+    if list(viewer.layers)[-len(wanted) :] == wanted:
+        return
+    for layer in wanted:
+        viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))

@@ -1,0 +1,113 @@
+"""A layer of ours that lies on the image beside the maps, and is found again."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_wsol.gui.layers.marks import MARK, add_quietly, our_layers, remove
+from napari_wsol.gui.layers.placement import TRANSFORMS, move_onto, placed_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari.viewer
+    from napari.layers import Image, Layer
+
+Place = tuple[tuple[float, float], tuple[float, float]]
+"""Level-0 pixels a cell, and the level-0 position of the centre of cell (0, 0)."""
+
+
+class Overlay(QObject):
+    """Holds one layer of a role for one image, right above it.
+
+    Args:
+        viewer: where it is shown.
+        role: of the layer.
+    """
+
+    deleted = Signal()
+    """The person took the layer out of the viewer."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, role: str) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._role = role
+        self._image: Image | None = None
+        self._fingerprint = ""
+        self._place: Place = ((1.0, 1.0), (0.0, 0.0))
+        self.layer: Layer | None = None
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def close(self) -> None:
+        """Let go of the viewer; the layer stays in it."""
+        self.release()
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+
+    def place_on(self, image: Image, fingerprint: str) -> None:
+        """Belong to an image."""
+        self.release()
+        self._image, self._fingerprint = image, fingerprint
+        for name in TRANSFORMS:
+            getattr(image.events, name).connect(self._on_moved)
+
+    def release(self) -> None:
+        """Let go of the image; the layer stays where it is."""
+        if self._image is not None:
+            for name in TRANSFORMS:
+                getattr(self._image.events, name).disconnect(self._on_moved)
+        self._image = self.layer = None
+
+    def take_away(self) -> None:
+        """Take the layer out of the viewer."""
+        layer, self.layer = self.layer, None
+        if layer is not None:
+            remove(self._viewer, [layer])
+
+    def hold(
+        self, shape: tuple[int, ...], place: Place, make: Callable[[dict], Layer]
+    ) -> Layer | None:
+        """The layer with this shape: the present one, an earlier one, or a new one.
+
+        Args:
+            shape: of its data.
+            place: where it lies on the image.
+            make: gives a new layer from napari's arguments for its place and mark.
+        """
+        if self._image is None:
+            return None
+        self._place = place
+        layer = self.find()
+        if layer is not None and layer.data.shape != shape:
+            self.take_away()
+        if self.layer is None:
+            how = {**placed_on(self._image, *place), "metadata": {MARK: self._marks}}
+            self.layer = make(how)
+            add_quietly(self._viewer, [self.layer])
+            layers = self._viewer.layers
+            layers.move(layers.index(self.layer), layers.index(self._image) + 1)
+        self._on_moved()
+        return self.layer
+
+    def find(self) -> Layer | None:
+        """The layer, of this dock or of an earlier one."""
+        if self.layer is None and self._image is not None:
+            found = our_layers(self._viewer, **self._marks)
+            self.layer = found[0] if found else None
+        return self.layer
+
+    @property
+    def _marks(self) -> dict[str, str]:
+        return {"role": self._role, "fingerprint": self._fingerprint}
+
+    def _on_moved(self, event: object = None) -> None:
+        del event
+        if self.layer is not None and self._image is not None:
+            move_onto(self.layer, self._image, *self._place)
+
+    def _on_removed(self, event: object) -> None:
+        if self.layer is not None and event.value == self.layer:
+            self.layer = None
+            self.deleted.emit()

@@ -1,0 +1,101 @@
+"""Which tiles of a slide are finished, as a layer below the maps."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image
+from napari.utils import Colormap
+
+from napari_wsol.gui.layers.marks import TILES
+from napari_wsol.gui.layers.overlay import Overlay
+from napari_wsol.gui.widgets.colours import WAITING
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_wsol.gui.layers.overlay import Place
+    from napari_wsol.session.slide_job import SlideProgress
+
+PARTS, MOST_CELLS = 32, 1_000_000
+"""Cells along a tile, and in all, where tiles reach beyond the image."""
+
+NAME = "Tiles · grey: not computed yet"
+
+
+class TileLayer(Overlay):
+    """A cell a tile: what waits lies under a grey veil, which lifts as tiles come."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer, TILES)
+        self._unwanted = False
+        self.deleted.connect(self._on_deleted)
+
+    def place_on(self, image: Image, fingerprint: str) -> None:
+        """Belong to an image."""
+        super().place_on(image, fingerprint)
+        self._unwanted = False
+
+    def show(self, progress: SlideProgress) -> None:
+        """Bring it up to date; it goes when all tiles are finished.
+
+        One that the person deleted does not come back.
+        """
+        if progress.done >= progress.total:
+            self.find()
+            self.take_away()
+            return
+        if self._unwanted or self._image is None:
+            return
+        state, place = self._within(progress)
+        layer = self.hold(
+            state.shape,
+            place,
+            lambda how: Image(
+                state,
+                name=NAME,
+                colormap=_colours(),
+                contrast_limits=(0, 2),
+                interpolation2d="nearest",
+                blending="translucent_no_depth",
+                **how,
+            ),
+        )
+        if layer is not None and layer.data is not state:
+            layer.data = state
+
+    def _within(self, progress: SlideProgress) -> tuple[np.ndarray, Place]:
+        """The state on cells that end where the image ends.
+
+        The last tiles reach beyond it; cells are parts of tiles where that is so.
+        """
+        state, scale = progress.state, progress.scale
+        sides = self._image.level_shapes[0][:2]
+        low = [t - s / 2 + 0.5 for t, s in zip(progress.translate, scale, strict=True)]
+        inside = [(n - at) / s for n, at, s in zip(sides, low, scale, strict=True)]
+        if all(abs(part - round(part)) < 1e-6 for part in inside):
+            parts = 1
+        else:
+            parts = max(1, min(PARTS, int((MOST_CELLS / state.size) ** 0.5)))
+        rows, columns = (max(1, round(part * parts)) for part in inside)
+        fine = state.repeat(parts, 0).repeat(parts, 1)[:rows, :columns]
+        small = (scale[0] / parts, scale[1] / parts)
+        start = (low[0] + small[0] / 2 - 0.5, low[1] + small[1] / 2 - 0.5)
+        return np.ascontiguousarray(fine), (small, start)
+
+    def _on_deleted(self) -> None:
+        self._unwanted = True
+
+
+def _colours() -> Colormap:
+    """For the states 0 left out, 1 waiting, 2 finished."""
+    clear = (0.0, 0.0, 0.0, 0.0)
+    return Colormap(
+        np.array([clear, WAITING, clear]),
+        controls=np.array([0.0, 0.25, 0.75, 1.0]),
+        interpolation="zero",
+        name="napari-wsol tiles",
+        display_name="tiles",
+    )

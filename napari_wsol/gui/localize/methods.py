@@ -1,0 +1,291 @@
+"""The methods of the loaded model: what it can do, and why it cannot do the rest."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QGridLayout,
+    QLabel,
+    QSizePolicy,
+    QStyleOptionButton,
+    QStylePainter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_wsol.gui.widgets.panel import Choice, Fold, Words, add_row
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from qtpy.QtGui import QPaintEvent
+
+    from napari_wsol.gui.localize.models import MethodFacts
+
+LAYER_TIP = (
+    "Where in the network the ticked read-outs look: the last layer is coarse and "
+    "knows most of the class, earlier ones are finer. Maps at other layers that are "
+    "shown already stay beside the new ones; delete a map's layer to let go of it."
+)
+NARROW = 64
+"""Pixels below which a check box is not squeezed."""
+
+
+class Tick(QCheckBox):
+    """A check box that may be narrow: a long title loses its middle."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        # Qt's own policy for check boxes takes the whole title as the least width.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def minimumSizeHint(self) -> QSize:
+        """Room for the box and a few letters."""
+        return QSize(NARROW, super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the box, and as much of the title as fits."""
+        del event
+        painter = QStylePainter(self)
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        style = self.style()
+        field = style.subElementRect(
+            style.SubElement.SE_CheckBoxContents, option, self
+        ).intersected(self.rect())
+        middle = Qt.TextElideMode.ElideMiddle
+        option.text = self.fontMetrics().elidedText(self.text(), middle, field.width())
+        painter.drawControl(style.ControlElement.CE_CheckBox, option)
+
+
+class MethodList(QWidget):
+    """Check boxes for what the model can do; what it cannot is behind a fold."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.boxes: dict[str, Tick] = {}
+        self._facts: dict[str, MethodFacts] = {}
+        self._wishes: dict[str, bool] = {}
+        self._own, self._more = QGridLayout(), QGridLayout()
+        self._reasons = QVBoxLayout()
+        self.layer_box = Choice()
+        self.more_fold = self._fold(
+            "More methods", "Other ways to read out what this model has learnt."
+        )
+        self.why_fold = self._fold(
+            "Not for this model", "Methods that need another model, and why."
+        )
+        self._build()
+        self.show_layers(())
+
+    def _fold(self, words: str, tip: str) -> Fold:
+        fold = Fold(words, QWidget())
+        fold.setToolTip(tip)
+        return fold
+
+    def _build(self) -> None:
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(2)
+        for grid in (self._own, self._more):
+            grid.setHorizontalSpacing(8)
+            grid.setVerticalSpacing(3)
+        rows.addLayout(self._own)
+        more, why = QVBoxLayout(self.more_fold.content), self._reasons
+        self.why_fold.content.setLayout(why)
+        for inner in (more, why):
+            inner.setContentsMargins(0, 0, 0, 4)
+            inner.setSpacing(4)
+        more.addLayout(self._more)
+        self._layer_label = QLabel("Layer")
+        add_row(more, self._layer_label, self.layer_box, stretch=1)
+        for fold in (self.more_fold, self.why_fold):
+            rows.addWidget(fold)
+            rows.addWidget(fold.content)
+            fold.hide()
+
+    # ------------------------------------------------------------------ what is chosen
+
+    @property
+    def ticked(self) -> list[str]:
+        """Names of the ticked methods, in the order in which they are listed."""
+        return [name for name, box in self.boxes.items() if box.isChecked()]
+
+    def keys(self, shown: Collection[str] = ()) -> list[str]:
+        """The ticked methods, those that read layers at the chosen one.
+
+        Args:
+            shown: keys whose maps are shown. A ticked method goes on being read at
+                the other layers at which it is shown.
+        """
+        layers = self._layers()
+        result = []
+        for name in self.ticked:
+            if not self._facts[name].reads_layers:
+                result.append(name)
+                continue
+            result += [
+                key
+                for key in (_key(name, layer) for layer in layers)
+                if key in shown or key == _key(name, self.layer_box.currentData())
+            ]
+        return result
+
+    # ------------------------------------------------------------------- what is shown
+
+    def show_methods(
+        self,
+        methods: Iterable[MethodFacts],
+        own: Sequence[str],
+        reasons: Mapping[str, str],
+    ) -> None:
+        """List the methods anew; what the person has ticked before stays ticked.
+
+        Args:
+            methods: to list.
+            own: those that the model was made for; ticked where the person has not
+                said otherwise. The others follow, unticked.
+            reasons: why the model cannot, of those that it cannot.
+        """
+        self._facts = {item.name: item for item in methods}
+        able = [item for item in self._facts.values() if item.name not in reasons]
+        first = [item for item in able if item.name in own]
+        first.sort(key=lambda item: list(own).index(item.name))
+        rest = [item for item in able if item.name not in own]
+        rest.sort(key=lambda item: (item.slow, item.title.casefold()))
+        self._clear()
+        self._fill(self._own, first)
+        self._fill(self._more, rest)
+        self._tick({item.name for item in first})
+        self._explain(reasons)
+        has_layers = any(item.reads_layers for item in able)
+        self.more_fold.setVisible(bool(rest) or has_layers)
+        if self.more_fold.isHidden():
+            self.more_fold.setChecked(False)
+        elif any(self.boxes[item.name].isChecked() for item in rest) or not first:
+            self.more_fold.setChecked(True)
+        self._update()
+
+    def show_layers(self, layers: Sequence[str]) -> None:
+        """The layers that can be read, finest first, the last one chosen."""
+        keep = self.layer_box.currentData()
+        self.layer_box.clear()
+        last = f"last ({layers[-1]})" if layers else "last"
+        self.layer_box.addItem(last, None)
+        for name in reversed(layers[:-1]):
+            self.layer_box.addItem(name, name)
+        self.layer_box.setCurrentIndex(max(0, self.layer_box.findData(keep)))
+        self._update()
+
+    def _layers(self) -> list[str | None]:
+        return [self.layer_box.itemData(k) for k in range(self.layer_box.count())]
+
+    def _clear(self) -> None:
+        for box in self.boxes.values():
+            box.setParent(None)
+            box.deleteLater()
+        self.boxes = {}
+        while self._reasons.count():
+            words = self._reasons.takeAt(0).widget()
+            words.setParent(None)
+            words.deleteLater()
+
+    def _fill(self, grid: QGridLayout, items: Sequence[MethodFacts]) -> None:
+        """Read down the columns: two of them, three where the titles are short."""
+        columns = 3 if all(len(_title(item)) <= 8 for item in items) else 2
+        rows = -(-len(items) // columns)
+        for place, item in enumerate(items):
+            box = Tick(_title(item))
+            box.setToolTip(_tip(item))
+            across = columns == 3  # a single line reads from left to right
+            at = divmod(place, columns) if across else divmod(place, rows)[::-1]
+            grid.addWidget(box, *at)
+            self.boxes[item.name] = box
+        # The longest titles are at the end, so the last column grows.
+        for column in range(3):
+            grid.setColumnStretch(column, int(column == columns - 1))
+
+    def _tick(self, first: Collection[str]) -> None:
+        wanted = {
+            name: self._wishes.get(name, name in first and not self._facts[name].slow)
+            for name in self.boxes
+        }
+        if not any(wanted.values()):
+            # All that was ticked is another model's: begin with this one's own.
+            wanted = {name: name in first for name in wanted}
+        for name, box in self.boxes.items():
+            box.setChecked(wanted[name])
+            box.toggled.connect(lambda on, name=name: self._on_toggled(name, on))
+
+    def _on_toggled(self, name: str, on: bool) -> None:
+        self._wishes[name] = on
+        self._update()
+
+    def _explain(self, reasons: Mapping[str, str]) -> None:
+        items = [item for item in self._facts.values() if item.name in reasons]
+        items.sort(key=lambda item: item.title.casefold())
+        alike: dict[str, list[str]] = {}
+        for item in items:
+            why = _without(item.title, reasons[item.name])
+            alike.setdefault(why, []).append(item.title)
+        for why, titles in alike.items():
+            bold = f"<b>{html.escape(', '.join(titles))}</b>"
+            words = Words(f"{bold}<br>{html.escape(why)}")
+            words.setToolTip(why)
+            self._reasons.addWidget(words)
+        self.why_fold.say(f"Not for this model ({len(items)})")
+        self.why_fold.setVisible(bool(items))
+        if not items:
+            self.why_fold.setChecked(False)
+
+    def _update(self) -> None:
+        """Count what is ticked behind the fold, and open or close the layers."""
+        more = [name for k in range(self._more.count()) if (name := self._name_at(k))]
+        ticked = sum(self.boxes[name].isChecked() for name in more)
+        count = f" · {ticked} ticked" if ticked else ""
+        self.more_fold.say(f"More methods ({len(more)}){count}" if more else "Layer")
+        reading = [name for name in self.ticked if self._facts[name].reads_layers]
+        reason = ""
+        if self.layer_box.count() < 2:
+            reason = "This model can be read at its last layer only."
+        elif not reading:
+            reason = "Tick a method that reads a layer of one's choice, e.g. Grad-CAM."
+        with_reason = (self._layer_label, self.layer_box)
+        for widget in with_reason:
+            widget.setEnabled(not reason)
+            widget.setToolTip(reason or LAYER_TIP)
+
+    def _name_at(self, place: int) -> str | None:
+        box = self._more.itemAt(place).widget()
+        return next((name for name, item in self.boxes.items() if item is box), None)
+
+
+def _key(name: str, layer: str | None) -> str:
+    """Key of a method at a layer; None is the last."""
+    return name if layer is None else f"{name}@{layer}"
+
+
+def _title(item: MethodFacts) -> str:
+    return f"{item.title} (slow)" if item.slow else item.title
+
+
+def _tip(item: MethodFacts) -> str:
+    kind = (
+        "Its values are probabilities."
+        if item.is_probability
+        else "Its values are scores, scaled for each image."
+    )
+    slow = " Slow, often minutes: it runs the network many times. Cancel stops it."
+    words = f"Show where {item.title} sees evidence. {kind} {item.note}".rstrip()
+    return words + slow if item.slow else words
+
+
+def _without(title: str, reason: str) -> str:
+    """A reason as a sentence that does not begin with the title."""
+    rest = reason.removeprefix(title).lstrip(" :")
+    return rest[:1].upper() + rest[1:]

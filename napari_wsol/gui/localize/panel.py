@@ -1,0 +1,221 @@
+"""Localize: which model, which class, which methods — and go."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+)
+
+from napari_wsol.gui.localize.card_dialog import CardDialog
+from napari_wsol.gui.localize.import_dialog import choose_file, choose_folder
+from napari_wsol.gui.localize.methods import MethodList
+from napari_wsol.gui.localize.slide_box import SlideBox
+from napari_wsol.gui.widgets.job_bar import JobBar
+from napari_wsol.gui.widgets.panel import Choice, Panel, Words, small
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from qtpy.QtWidgets import (
+        QWidget,
+    )
+
+    from napari_wsol.methods.card import Card
+
+MOST_PROBABLE = "most probable"
+LOCALIZE_TIP = (
+    "Find where the image shows this class. The image is encoded once for all ticked "
+    "methods. Key: Enter, while the mouse is over the image."
+)
+ADD_TIP = (
+    "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
+    "folder with one), or by training it on images of your own."
+)
+JOBS = ("Opening", "Loading the model", "Localizing", "Importing", "Estimating")
+
+
+class LocalizePanel(Panel):
+    """Says what is wanted; the window does it."""
+
+    model_chosen = Signal(str)
+    device_chosen = Signal(str)
+    import_wanted = Signal(object)
+    """Path of a checkpoint or of its folder."""
+
+    train_wanted = Signal()
+    wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Localize", "Choose a model and see where it looks.", parent)
+        self._cards: dict[str, Card] = {}
+        self.model_box = Choice()
+        self.model_box.setToolTip("The model that reads the image.")
+        self.model_box.activated.connect(self._on_model)
+        self.card_button = small(QPushButton("i"))
+        self.card_button.setToolTip(
+            "What this model was made from, for what it is good, and its licence."
+        )
+        self.card_button.clicked.connect(self._show_card)
+        self.add_button = QPushButton("Add…")
+        self.add_button.setToolTip(ADD_TIP)
+        self.add_button.setMenu(self._add_menu())
+        # The dots say that more follows; an arrow would take room from the models.
+        self.add_button.setStyleSheet(
+            "QPushButton::menu-indicator { image: none; width: 0; }"
+        )
+        self.summary = Words(lines=2)
+        self.class_box = Choice()
+        self.class_box.setToolTip(
+            "The class to look for. Once localized, each shows its probability for "
+            "the whole image, the most probable first."
+        )
+        self.class_box.addItem(MOST_PROBABLE, None)
+        self.method_list = MethodList()
+        self.slide_box = SlideBox()
+        self.device_box = Choice()
+        self.device_box.setToolTip("Where to compute: a graphics card is much faster.")
+        self.device_box.activated.connect(self._on_device)
+        self.localize_button = QPushButton("Localize  ⏎")
+        self.localize_button.setToolTip(LOCALIZE_TIP)
+        self.localize_button.clicked.connect(self.wanted)
+        self.job_bar = JobBar(JOBS, self.localize_button)
+        self._build()
+
+    def _build(self) -> None:
+        form = QGridLayout()
+        form.setColumnStretch(1, 1)
+        self._device_label = QLabel("Device")
+        for row, (label, box) in enumerate(
+            (
+                (QLabel("Model"), self.model_box),
+                (QLabel("Class"), self.class_box),
+                (self._device_label, self.device_box),
+            )
+        ):
+            form.addWidget(label, row, 0)
+            form.addWidget(box, row, 1, 1, 1 if row == 0 else 2)
+        form.addWidget(self.add_button, 0, 2)
+        self._device_label.hide()
+        self.device_box.hide()
+        self.rows.addLayout(form)
+        about = QHBoxLayout()
+        about.addWidget(self.summary, 1)
+        about.addWidget(self.card_button, 0, Qt.AlignmentFlag.AlignTop)
+        self.rows.addLayout(about)
+        self.rows.addWidget(self.method_list)
+        self.rows.addWidget(self.slide_box)
+        self.rows.addWidget(self.job_bar)
+
+    def _add_menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for title, tip, choose in (
+            ("Import a file…", "One checkpoint file.", choose_file),
+            (
+                "Import a folder…",
+                "A folder with weights and what describes them.",
+                choose_folder,
+            ),
+        ):
+            action = menu.addAction(title)
+            action.setToolTip(tip)
+            action.triggered.connect(lambda _=False, ask=choose: self._import(ask))
+        menu.addSeparator()
+        train = menu.addAction("Train…")
+        train.setToolTip("Make a model out of labelled images, in the background.")
+        train.triggered.connect(self.train_wanted)
+        return menu
+
+    @property
+    def card(self) -> Card | None:
+        """The chosen model's card."""
+        return self._cards.get(self.model_box.currentData() or "")
+
+    @property
+    def target(self) -> str | None:
+        """The chosen class; None for the most probable."""
+        return self.class_box.currentData()
+
+    def show_models(self, cards: Iterable[Card], chosen: str | None = None) -> None:
+        """Fill the list of models; the first one is taken unless one is named."""
+        self._cards = {card.name: card for card in cards}
+        self.model_box.clear()
+        for card in self._cards.values():
+            self.model_box.addItem(card.title, card.name)
+            last = self.model_box.count() - 1
+            self.model_box.setItemData(last, card.summary, 3)
+        if not self._cards:
+            self.summary.setText(
+                "No model is installed. Add one, or put a model folder into your "
+                "models folder; “napari-wsol models list” tells where it is."
+            )
+        if chosen in self._cards:
+            self.model_box.setCurrentIndex(self.model_box.findData(chosen))
+        self._show_summary()
+
+    def show_classes(
+        self,
+        classes: Sequence[str],
+        scores: Mapping[str, float] | None,
+        target: str | None,
+    ) -> None:
+        """The classes, with probabilities once they are known, predicted first."""
+        keep = self.target
+        self.class_box.clear()
+        self.class_box.addItem(MOST_PROBABLE, None)
+        ordered = list(classes)
+        if scores:
+            ordered.sort(key=lambda name: -scores.get(name, 0.0))
+        for name in ordered:
+            text = f"{name}  {scores[name]:.2f}" if scores else name
+            self.class_box.addItem(text, name)
+        wanted = target if target is not None else keep
+        place = self.class_box.findData(wanted) if wanted is not None else 0
+        self.class_box.setCurrentIndex(max(place, 0))
+
+    def show_devices(self, devices: Sequence[tuple[str, str]]) -> None:
+        """(title, name) of each; the row hides when there is nothing to choose."""
+        self.device_box.clear()
+        for title, name in devices:
+            self.device_box.addItem(title, name)
+        for widget in (self._device_label, self.device_box):
+            widget.setVisible(len(devices) > 1)
+
+    def set_ready(self, ready: bool, reason: str) -> None:
+        """Whether Localize can be pressed, and if not, why."""
+        self.localize_button.setEnabled(ready)
+        self.localize_button.setToolTip(LOCALIZE_TIP if ready else reason)
+
+    def _show_summary(self) -> None:
+        if self.card is not None:
+            # One line here; the rest is a hover or the ⓘ button away.
+            self.summary.setText(self.card.summary.split(". ")[0].rstrip(".") + ".")
+            self.summary.setToolTip(self.card.summary)
+            self.model_box.setToolTip(f"{self.card.title}: the model in use.")
+        self.card_button.setEnabled(self.card is not None)
+
+    def _on_model(self) -> None:
+        self._show_summary()
+        if self.card is not None:
+            self.model_chosen.emit(self.card.name)
+
+    def _import(self, choose: Callable[[QWidget], Path | None]) -> None:
+        path = choose(self)
+        if path is not None:
+            self.import_wanted.emit(path)
+
+    def _on_device(self) -> None:
+        self.device_chosen.emit(self.device_box.currentData() or "auto")
+
+    def _show_card(self) -> None:
+        if self.card is not None:
+            CardDialog(self.card, self).exec()

@@ -1,0 +1,170 @@
+"""What a slide is and what it will cost, before anybody waits for hours."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_wsol.config import LEAST_MEMORY
+from napari_wsol.gui.widgets.job_bar import duration, grouped
+from napari_wsol.gui.widgets.panel import Words
+
+if TYPE_CHECKING:
+    from napari_wsol.slides.cost import Cost
+
+GIGABYTE = 1e9
+
+POWERS = ((40, 0.25), (20, 0.5), (10, 1.0))
+"""Objective → µm a pixel, as scanners have it, give or take a tenth."""
+
+
+class SlideBox(QWidget):
+    """One line on the slide, with *Estimate* and *Tissue…*; hidden for small images."""
+
+    estimate_wanted = Signal()
+    tissue_wanted = Signal()
+    mpp_chosen = Signal(float)
+    memory_chosen = Signal(int)
+    """Bytes that images may take."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.words = Words(lines=2)
+        self.cost = Words(lines=2)
+        self.cost.hide()
+        self.estimate_button = QPushButton("Estimate")
+        self.estimate_button.setToolTip(
+            "Times three tiles and says how long the slide will take, and how much "
+            "disk. The three are kept."
+        )
+        self.estimate_button.clicked.connect(self.estimate_wanted)
+        self.tissue_button = QPushButton("Tissue…")
+        self.tissue_button.setToolTip(
+            "Shows where the model will look, to be corrected by brush. Delete the "
+            "layer, and the tissue is found without you again."
+        )
+        self.tissue_button.clicked.connect(self.tissue_wanted)
+        self.memory = QDoubleSpinBox()
+        self.memory.setRange(LEAST_MEMORY / GIGABYTE, 512.0)
+        self.memory.setSingleStep(0.5)
+        self.memory.setDecimals(1)
+        self.memory.setSuffix(" GB")
+        self.memory.setKeyboardTracking(False)
+        self.memory.setToolTip(
+            "How much memory images may take: features, maps and decoded tiles, of all "
+            "images together. What does not fit goes to the disk and comes back. "
+            "Remembered; it counts from the next slide that is localized."
+        )
+        self.memory.valueChanged.connect(self._on_memory)
+        self._powers = QWidget()
+        self._build()
+        self.hide()
+
+    def _build(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.setSpacing(6)
+        buttons.addWidget(self.estimate_button, 1)
+        buttons.addWidget(self.tissue_button, 1)
+        row = QHBoxLayout(self._powers)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(6)
+        row.addWidget(QLabel("Scanned at"))
+        self.power_buttons: dict[int, QPushButton] = {}
+        for power, mpp in POWERS:
+            button = QPushButton(f"{power}×")
+            button.setToolTip(
+                f"About {mpp:g} µm a pixel. The answer is remembered for this slide."
+            )
+            button.clicked.connect(lambda _=False, size=mpp: self.mpp_chosen.emit(size))
+            self.power_buttons[power] = button
+            row.addWidget(button)
+        row.addStretch(1)
+        self._powers.hide()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(self.words)
+        layout.addWidget(self._powers)
+        layout.addLayout(buttons)
+        layout.addWidget(self.cost)
+        budget = QHBoxLayout()
+        budget.setSpacing(6)
+        budget.addWidget(QLabel("Memory up to"))
+        budget.addWidget(self.memory)
+        budget.addStretch(1)
+        layout.addLayout(budget)
+
+    def show_memory(self, count: int) -> None:
+        """The budget in bytes."""
+        blocker = QSignalBlocker(self.memory)
+        self.memory.setValue(count / GIGABYTE)
+        del blocker
+
+    def _on_memory(self, amount: float) -> None:
+        self.memory_chosen.emit(round(amount * GIGABYTE))
+
+    def show_slide(self, words: str, *, knows_size: bool) -> None:
+        """Say what it is; ask for the objective where the pixel size is not known."""
+        self.words.setText(words)
+        self._powers.setVisible(not knows_size)
+        self.show()
+
+    def show_cost(self, cost: Cost | None) -> None:
+        """What is left to be done will take; None takes the words away."""
+        if cost is not None:
+            self.cost.setText(cost_words(cost))
+            self.cost.setToolTip(memory_words(cost))
+        self.cost.setVisible(cost is not None)
+
+    def set_ready(self, ready: bool) -> None:
+        """Whether Estimate and Tissue can be pressed: not while a job runs."""
+        self.estimate_button.setEnabled(ready)
+        self.tissue_button.setEnabled(ready)
+
+
+def slide_words(tiles: int, mpp: float | None) -> str:
+    """“1 030 tiles of tissue, read at 0.5 µm a pixel”."""
+    count = "1 tile" if tiles == 1 else f"{grouped(tiles)} tiles"
+    if mpp is None:
+        return f"Slide: {count} of tissue, read as if its pixels fitted the model."
+    return f"Slide: {count} of tissue, read at {mpp:.3g} µm a pixel."
+
+
+def cost_words(cost: Cost) -> str:
+    """“412 tiles left · about 14 min · 60 MB on disk · 24 MB of memory a tile”."""
+    if cost.tiles == 0:
+        return "All tiles are finished already: Localize shows them."
+    count = "1 tile" if cost.tiles == 1 else f"{grouped(cost.tiles)} tiles"
+    return (
+        f"{count} left · about {duration(cost.seconds)} · "
+        f"{size_words(cost.disk_bytes)} on disk · "
+        f"{size_words(cost.memory_bytes)} of memory a tile"
+    )
+
+
+def memory_words(cost: Cost) -> str:
+    """What the figure for memory leaves out."""
+    return (
+        f"{cost_words(cost)}. The memory is that of a tile's pixels and output; the "
+        "network's own layers take several times as much while it runs. It does not "
+        "grow with the slide."
+    )
+
+
+def size_words(count: float) -> str:
+    """“60 MB”, “1.2 GB”."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            amount = count / size
+            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+    return f"{count:.0f} bytes"

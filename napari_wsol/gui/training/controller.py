@@ -1,0 +1,199 @@
+"""From a recipe and images to a model of the list, in the background."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_wsol.errors import JobCancelledError, WsolError
+from napari_wsol.gui.background import Background
+from napari_wsol.gui.training.dialog import TrainDialog
+from napari_wsol.gui.training.recipes import Outlook, discard, look_ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import Future
+
+    from napari_wsol.gui.dock import WsolWidget
+    from napari_wsol.gui.session_events import SessionEvents
+    from napari_wsol.jobs import JobStatus
+    from napari_wsol.methods.card import Card
+    from napari_wsol.session.session import Session
+    from napari_wsol.training.pretrain import TrainStep
+    from napari_wsol.training.run import Evaluation
+
+TYPING_MS = 200
+"""A pause in typing after which what was typed is looked up."""
+
+
+class TrainingDesk(QObject):
+    """Opens the dialog, starts and stops what it asks for, and tells how it goes.
+
+    Args:
+        window: dock in front of which the dialog opens.
+    """
+
+    trained = Signal(object)
+    """Card of a new model of the list."""
+
+    use_wanted = Signal(str)
+    """Name of a model to load."""
+
+    def __init__(self, window: WsolWidget) -> None:
+        super().__init__(window)
+        self._session: Session = window.session
+        self._window = window
+        self._future: Future[Card] | None = None
+        self._state = ""
+        self._stop = threading.Event()
+        self._closed = False
+        self._cards: tuple[Card, ...] = ()
+        self.dialog: TrainDialog | None = None
+        """The dialog, once it was opened."""
+        self.look_up = Background()
+        self.look_up.answered.connect(self._on_looked_up)
+        self._timer = QTimer(self, singleShot=True, interval=TYPING_MS)
+        self._timer.timeout.connect(self._look_up)
+        self.end = Background()
+        """Tells of the end of a training; of none once it is closed."""
+        self.end.answered.connect(self._on_end)
+        events: SessionEvents = window.events
+        events.job_changed.connect(self._on_job)
+        events.train_step.connect(self._on_step)
+        events.train_evaluated.connect(self._on_evaluated)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a training runs or waits."""
+        return self._future is not None
+
+    @property
+    def holds_others_up(self) -> bool:
+        """Whether it runs, so that other jobs wait for it."""
+        return self.is_running and self._state == "running"
+
+    def close(self) -> None:
+        """The dock is gone; what trained has left a checkpoint."""
+        self._closed = True
+        self._timer.stop()
+        self.look_up.close()
+        self.end.close()
+        if self.dialog is not None:
+            self.dialog.close()
+
+    def open(self) -> None:
+        """Show the dialog; it does not stop the window."""
+        if self.dialog is None:
+            self.dialog = self._make_dialog()
+        self.dialog.form.show_recipes(self._cards)
+        self.dialog.show()
+        self.dialog.raise_()
+        self.dialog.activateWindow()
+
+    def show_models(self, cards: Iterable[Card]) -> None:
+        """The installed models, whose recipes are offered."""
+        self._cards = tuple(cards)
+        if self.dialog is not None:
+            self.dialog.form.show_recipes(self._cards)
+            self.dialog.show_models([card.name for card in self._cards])
+
+    def _make_dialog(self) -> TrainDialog:
+        dialog = TrainDialog(self._window)
+        dialog.form.changed.connect(self._on_changed)
+        dialog.returned.connect(self._look_up)
+        dialog.train_wanted.connect(self._train)
+        dialog.discard_wanted.connect(self._discard)
+        dialog.cancel_wanted.connect(self._cancel)
+        dialog.use_wanted.connect(self.use_wanted)
+        return dialog
+
+    # ----------------------------------------------------------------- before it starts
+
+    def _on_changed(self) -> None:
+        if self.dialog is not None and not self.is_running:
+            self.dialog.wait_for_outlook()
+            self._timer.start()
+
+    def _look_up(self) -> None:
+        if self.dialog is not None:
+            wish = self.dialog.form.wish
+            self.look_up.ask(lambda: look_ahead(wish))
+
+    def _on_looked_up(self, answer: object) -> None:
+        dialog = self.dialog
+        if self._closed or dialog is None or self.is_running:
+            return
+        if isinstance(answer, Outlook):
+            if answer.wish == dialog.form.wish:
+                dialog.show_outlook(answer)
+        else:
+            dialog.show_stopped(f"That cannot be read: {answer}", warning=True)
+
+    def _discard(self) -> None:
+        """Begin anew where an unfinished training is."""
+        if self.dialog is not None and self.dialog.outlook is not None:
+            old, wish = self.dialog.outlook, self.dialog.form.wish
+            self.dialog.wait_for_outlook()
+            self.look_up.ask(lambda: discard(old, wish))
+
+    # ------------------------------------------------------------------------- the job
+
+    def _train(self, resume: bool) -> None:
+        dialog = self.dialog
+        if dialog is None or dialog.outlook is None or self.is_running:
+            return
+        wish = dialog.outlook.wish
+        if wish.recipe is None or wish.data is None:
+            return
+        self._stop = threading.Event()
+        dialog.show_started()
+        self._future = self._session.train(
+            wish.recipe,
+            wish.data,
+            wish.out,
+            init=wish.init,
+            resume=resume,
+            seed=wish.seed,
+            name=dialog.outlook.name,
+            stop=self._stop,
+        )
+        self.end.follow(self._future)
+
+    def _cancel(self) -> None:
+        """Stop this training; other jobs are not touched."""
+        self._stop.set()
+        if self._future is not None and self._future.cancel():
+            self._on_end(JobCancelledError("Stopped before it began."))
+
+    def _on_end(self, answer: object) -> None:
+        dialog = self.dialog
+        if self._closed or dialog is None or not self.is_running:
+            return
+        self._future = None
+        if isinstance(answer, BaseException):
+            is_known = isinstance(answer, WsolError)
+            words = str(answer) if is_known else f"{type(answer).__name__}: {answer}"
+            stopped = isinstance(answer, JobCancelledError)
+            dialog.show_stopped(words, warning=not stopped)
+            self._look_up()  # whether there is a checkpoint to resume from
+        else:
+            listed = dialog.outlook is not None and dialog.outlook.wish.out is None
+            dialog.show_finished(answer, listed=listed)
+            if listed:
+                self.trained.emit(answer)
+
+    def _on_job(self, status: JobStatus) -> None:
+        if status.name == "Training" and self.dialog is not None:
+            self._state = status.state
+            self.dialog.show_status(status)
+
+    def _on_step(self, step: TrainStep) -> None:
+        if self.dialog is not None and self.is_running:
+            self.dialog.add_step(step)
+
+    def _on_evaluated(self, evaluation: Evaluation) -> None:
+        if self.dialog is not None and self.is_running:
+            self.dialog.add_evaluation(evaluation)

@@ -1,0 +1,265 @@
+"""How a refinement or a training goes, as curves."""
+
+# pyright: basic, reportPrivateImportUsage=false
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QPointF, QSize, Qt
+from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from napari_wsol.gui.widgets.colours import FOREGROUND, SERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from qtpy.QtCore import QRect
+    from qtpy.QtGui import QPaintEvent
+
+SMOOTHING = 0.2
+"""Weight of the newest value in the running mean that is drawn."""
+
+
+MIDDLE_LEFT = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
+
+
+class LossCurve(QWidget):
+    """How well the model fits the strokes, step by step: down is better."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._loss: list[float] = []
+        self.setMinimumHeight(32)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip(
+            "How far the map is from your strokes while it learns: down is better."
+        )
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The losses that are drawn."""
+        return tuple(self._loss)
+
+    def sizeHint(self) -> QSize:
+        """Wide and flat."""
+        return QSize(120, 32)
+
+    def start(self) -> None:
+        """A new round begins."""
+        self._loss.clear()
+        self.update()
+
+    def add(self, loss: float) -> None:
+        """One step further."""
+        self._loss.append(loss)
+        self.update()
+
+    def show_values(self, losses: Sequence[float]) -> None:
+        """The curve of a finished round."""
+        self._loss = list(losses)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the curve with its first and last value."""
+        del event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        text = self.palette().text().color()
+        faint = QColor(text)
+        faint.setAlpha(110)
+        area = self.rect().adjusted(2, 4, -44, -4)
+        painter.setPen(QPen(faint, 1))
+        painter.drawLine(area.bottomLeft(), area.bottomRight())
+        if len(self._loss) < 2:
+            painter.drawText(
+                area, MIDDLE_LEFT, "The loss is drawn here while it refines."
+            )
+            return
+        span = (min(self._loss), max(self._loss))
+        painter.setPen(QPen(QColor(FOREGROUND), 2))
+        painter.drawPolyline(polygon(self._loss, area, span, len(self._loss)))
+        painter.setPen(QPen(text, 1))
+        beside = self.rect().adjusted(area.right() + 6, 0, 0, 0)
+        painter.drawText(beside, MIDDLE_LEFT, f"{self._loss[-1]:.2f}")
+
+
+class Curves(QWidget):
+    """Named curves over the steps of a training, each with its latest value.
+
+    A batch's values jump; the thick line is their running mean.
+
+    Args:
+        title: what is drawn.
+        limits: lowest and highest value of the axis; those of the values if None.
+        colours: the first one to take of the series.
+        parent: widget that holds it.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        *,
+        limits: tuple[float, float] | None = None,
+        colours: int = 0,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._title = title
+        self._limits = limits
+        self._colours = SERIES[colours:] + SERIES[:colours]
+        self._values: dict[str, list[float]] = {}
+        self._means: dict[str, list[float]] = {}
+        self._steps = 0
+        self.legend = 0
+        """Least width of the legend: charts above each other get the same one."""
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+
+    @property
+    def values(self) -> dict[str, tuple[float, ...]]:
+        """What is drawn, by name."""
+        return {name: tuple(values) for name, values in self._values.items()}
+
+    @property
+    def legend_needed(self) -> int:
+        """Width of the longest line of the legend."""
+        width = self.fontMetrics().horizontalAdvance
+        return max((width(x) for x in self._words().values()), default=0)
+
+    def _words(self) -> dict[str, str]:
+        """The lines of the legend, by curve."""
+        return {name: self._latest(name) for name, seen in self._means.items() if seen}
+
+    def sizeHint(self) -> QSize:
+        """Wide and flat."""
+        return QSize(240, max(84, self.minimumSizeHint().height()))
+
+    def minimumSizeHint(self) -> QSize:
+        """A line of words for each curve."""
+        high = self.fontMetrics().height()
+        return QSize(200, 12 + high * (1 + max(3, len(self._values))))
+
+    def start(self, steps: int = 0) -> None:
+        """Empty again, for so many steps."""
+        self._values.clear()
+        self._means.clear()
+        self._steps = steps
+        self.update()
+
+    def set_steps(self, steps: int) -> None:
+        """How long the axis is."""
+        self._steps = steps
+
+    def cut(self, count: int) -> None:
+        """Keep so many steps: a training went on from before the last that was seen."""
+        for values in (*self._values.values(), *self._means.values()):
+            del values[count:]
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """One step further."""
+        known = len(self._values)
+        for name, value in values.items():
+            means = self._means.setdefault(name, [])
+            self._values.setdefault(name, []).append(value)
+            last = means[-1] if means else value
+            fits = math.isfinite(value)
+            means.append(last + SMOOTHING * (value - last) if fits else last)
+        if len(self._values) != known:
+            self.updateGeometry()
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw axes, curves and their names with the latest values."""
+        del event
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        text, metrics = self.palette().text().color(), painter.fontMetrics()
+        high = metrics.height()
+        painter.setPen(QPen(text, 1))
+        painter.drawText(0, 0, self.width(), high, MIDDLE_LEFT, self._title)
+        words = self._words()
+        wide = max(self.legend, self.legend_needed)
+        margin = metrics.horizontalAdvance("0.0000")
+        span = self._limits or self._span()
+        area = self.rect().adjusted(margin, high + 4, -wide - 30, -4)
+        self._draw_axes(painter, area, span)
+        for place, name in enumerate(words):
+            colour = QColor(self._colours[place % len(self._colours)])
+            row = area.top() + place * high
+            painter.setPen(QPen(text, 1))
+            painter.drawText(
+                area.right() + 26, row, wide, high, MIDDLE_LEFT, words[name]
+            )
+            painter.setPen(QPen(colour, 2))
+            key = QPointF(area.right() + 8, row + high / 2)
+            painter.drawLine(key, key + QPointF(12, 0))
+            self._draw_curve(painter, area, span, name)
+
+    def _latest(self, name: str) -> str:
+        """A curve's name with its latest value."""
+        return f"{name} {self._means[name][-1]:.2f}"
+
+    def _draw_curve(
+        self, painter: QPainter, area: QRect, span: tuple[float, float], name: str
+    ) -> None:
+        """One curve, with the pen that it has in the legend."""
+        means, colour = self._means[name], painter.pen().color()
+        steps = max(self._steps, len(means))
+        painter.drawPolyline(polygon(means, area, span, steps))
+        colour.setAlpha(90)
+        painter.setPen(QPen(colour, 1))
+        painter.drawPolyline(polygon(self._values[name], area, span, steps))
+
+    def _draw_axes(
+        self, painter: QPainter, area: QRect, span: tuple[float, float]
+    ) -> None:
+        faint = QColor(self.palette().text().color())
+        faint.setAlpha(150)
+        painter.setPen(QPen(faint, 1))
+        painter.drawLine(area.bottomLeft(), area.bottomRight())
+        painter.drawLine(area.bottomLeft(), area.topLeft())
+        high = painter.fontMetrics().height()
+        right = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
+        for value, y in (
+            (span[1], area.top() - 3),
+            (span[0], area.bottom() - high + 3),
+        ):
+            painter.drawText(0, y, area.left() - 5, high, right, short(value))
+
+    def _span(self) -> tuple[float, float]:
+        every = [x for values in self._values.values() for x in values]
+        known = [x for x in every if math.isfinite(x)]
+        return (min(known), max(known)) if known else (0.0, 1.0)
+
+
+def short(value: float) -> str:
+    """A number beside an axis, in few signs."""
+    return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def polygon(
+    values: Sequence[float], area: QRect, span: tuple[float, float], steps: int
+) -> QPolygonF:
+    """A curve inside an area, from the left; no more points than can be seen.
+
+    Args:
+        values: of each step; what is no number is left out.
+        area: where it is drawn.
+        span: values at the bottom and the top.
+        steps: at the right edge.
+    """
+    low, high = span
+    jump = max(1, len(values) // max(1, 2 * area.width()))
+    across, up = max(1, steps - 1), (high - low) or 1.0
+    places = range(0, len(values), jump)
+    return QPolygonF(
+        [
+            QPointF(
+                area.left() + area.width() * place / across,
+                area.bottom() - area.height() * (values[place] - low) / up,
+            )
+            for place in places
+            if math.isfinite(values[place])
+        ]
+    )

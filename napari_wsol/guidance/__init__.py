@@ -1,0 +1,1 @@
+"""Where the next stroke would teach most."""

@@ -1,0 +1,1 @@
+"""One image in one piece: encoded once, read by every method."""

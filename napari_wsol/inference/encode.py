@@ -1,0 +1,351 @@
+"""From an image to features, once: read, bring to the network's size, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_wsol.config import InferenceConfig
+from napari_wsol.encoders import Features, TileEncoder, nominal_offset, preprocess
+from napari_wsol.images.preprocessing import fitted_shape, prepare, read_whole, to_grey
+from napari_wsol.images.resample import read_region, region_shape
+from napari_wsol.images.tiling import TileGrid
+from napari_wsol.inference.cache import EncodedImage
+from napari_wsol.methods import evaluating
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    import numpy.typing as npt
+    from torch import Tensor, nn
+
+    from napari_wsol.encoders import Encoder
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.images.tiling import Tile
+    from napari_wsol.inference.cache import FeatureCache
+    from napari_wsol.methods import Model
+
+Progress = Callable[[int, int, str], None]
+
+
+def ignore_progress(done: int, total: int, message: str) -> None:
+    """A progress report that nobody reads."""
+    del done, total, message
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How the network sees an image.
+
+    Attributes:
+        downsample: level-0 pixels a pixel of the network's input, (y, x).
+        shape: rows and columns of the network's input that show the image.
+        origin: network pixels left out above and to the left, (y, x).
+        note: what had to be assumed, a sentence; empty if nothing.
+    """
+
+    downsample: tuple[float, float]
+    shape: tuple[int, int]
+    origin: tuple[int, int] = (0, 0)
+    note: str = ""
+
+    def place(
+        self, stride: tuple[float, float]
+    ) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Scale and translate, in level-0 pixels, of a map on the nominal grid.
+
+        Args:
+            stride: network pixels a cell, (y, x).
+        """
+        scale = (stride[0] * self.downsample[0], stride[1] * self.downsample[1])
+        start = (
+            self.origin[0] * self.downsample[0],
+            self.origin[1] * self.downsample[1],
+        )
+        return scale, (
+            start[0] + (scale[0] - 1) / 2,
+            start[1] + (scale[1] - 1) / 2,
+        )
+
+    def edges(
+        self, axis: int, start: int, step: int, count: int
+    ) -> npt.NDArray[np.float64]:
+        """(count + 1,) borders, in level-0 pixels, of pieces of the network's input.
+
+        Args:
+            axis: 0 for rows, 1 for columns.
+            start: network pixel at which the first begins.
+            step: network pixels a piece; the last may be cut.
+            count: how many.
+        """
+        at = np.minimum(start + np.arange(count + 1) * step, self.shape[axis])
+        return (at + self.origin[axis]) * self.downsample[axis]
+
+
+def geometry(slide: Slide, model: Model, mpp: float | None = None) -> Geometry:
+    """At which size the network sees an image.
+
+    Args:
+        slide: the image.
+        model: says at which size, or at which µm a pixel, it was trained.
+        mpp: µm a level-0 pixel, where the person knows better than the file.
+    """
+    how = model.preprocessing
+    if how.size is not None:
+        shape = fitted_shape(slide.shape, how)
+        downsample = (slide.shape[0] / shape[0], slide.shape[1] / shape[1])
+        return Geometry(downsample, shape)
+    spec, note, scalar = model.spec, "", 1.0
+    if spec.mpp is not None:
+        known = mpp or slide.mpp
+        if known is None:
+            known = spec.native_mpp or spec.mpp
+            note = (
+                f"The pixel size of {slide.name} is not known; "
+                f"{known:g} µm was assumed, as in the training images."
+            )
+        scalar = spec.mpp / known
+    shape = region_shape(slide.shape, scalar)
+    if isinstance(model.encoder, TileEncoder):
+        whole, origin = _whole_tiles(shape, model.encoder.side)
+        return Geometry((scalar, scalar), whole, origin, note=note)
+    return Geometry((scalar, scalar), shape, note=note)
+
+
+def _whole_tiles(
+    shape: tuple[int, int], side: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The central whole tiles of an image and where they begin.
+
+    The rim that fills no tile is left out on both sides, as A-MIL's centre crop does
+    (torchvision's, which rounds halves to even, like Python). An image that is smaller
+    than a tile is kept whole; the network's input is then mirrored up to a tile.
+    """
+    whole = (shape[0] // side * side or shape[0], shape[1] // side * side or shape[1])
+    origin = (round((shape[0] - whole[0]) / 2), round((shape[1] - whole[1]) / 2))
+    return whole, origin
+
+
+@contextmanager
+def interruptible(module: nn.Module, check: Callable[[], None]) -> Generator[None]:
+    """Calls ``check`` before every layer: a long forward pass can be stopped."""
+
+    def before(_module: nn.Module, _inputs: object) -> None:
+        check()
+
+    leaves = [item for item in module.modules() if not any(item.children())]
+    handles = [item.register_forward_pre_hook(before) for item in leaves]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def encode(
+    slide: Slide,
+    model: Model,
+    *,
+    layers: Sequence[str] = (),
+    mpp: float | None = None,
+    config: InferenceConfig | None = None,
+    cache: FeatureCache | None = None,
+    report: Progress = ignore_progress,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Features, Geometry]:
+    """The features of a whole image, tile by tile, from the cache where possible.
+
+    Every tile is read with a halo as wide as the receptive field reaches, so that the
+    result does not depend on how the image was cut. Stopped half-way, the finished
+    tiles stay in the cache and the next call goes on from there. A model with a fixed
+    input size sees the whole image at once.
+
+    Args:
+        slide: the image.
+        model: gives the encoder.
+        layers: of the encoder, whose maps are wanted beside the model's taps.
+        mpp: µm a level-0 pixel, where the person knows better than the file.
+        config: tile size.
+        cache: keeps features between calls.
+        report: called with (tiles done, tiles, message).
+        check: called often; raises to stop.
+
+    Returns:
+        Features of one image, maps (1, C, h, w) on the CPU, and their geometry.
+    """
+    config = config or InferenceConfig()
+    seen = geometry(slide, model, mpp)
+    encoder = model.encoder
+    fingerprint = model.encoder_fingerprint()  # of the model's own taps
+    with (
+        encoder.also(layers),
+        evaluating(model),
+        torch.no_grad(),
+        interruptible(encoder, check),
+    ):
+        core = _core(seen.shape, config, model)
+        key = (
+            slide.fingerprint(),
+            fingerprint,
+            encoder.taps,
+            model.preprocessing,
+            tuple(round(item, 6) for item in seen.downsample),
+            core,
+        )
+        image = cache.get(key) if cache is not None else None
+        if image is None:
+            image = _empty(seen, model)
+            if cache is not None:
+                cache.put(key, image)
+        grid = TileGrid(seen.shape, core=core, halo=encoder.halo, stride=encoder.stride)
+        if model.preprocessing.size is not None:
+            if not image.done:
+                check()
+                image.fill(_encode_fixed(slide, model))
+            report(1, 1, "")
+        else:
+            for tile in grid:
+                if tile.index not in image.done:
+                    check()
+                    image.store(tile, _encode_tile(slide, model, tile, seen))
+                report(len(image.done), len(grid), "")
+    return image.features(), seen
+
+
+def network_input(slide: Slide, model: Model, seen: Geometry) -> Tensor:
+    """(1, C, H, W): the whole image as the network sees it, on its device."""
+    if model.preprocessing.size is not None:
+        array = prepare(read_whole(slide, model.preprocessing), model.preprocessing)
+        return torch.from_numpy(array)[None].to(model.device)
+    (top, left), (height, width) = seen.origin, seen.shape
+    pixels = read_region(slide, top, left, height, width, seen.downsample[0])
+    return to_network(pixels, model)
+
+
+def _empty(seen: Geometry, model: Model) -> EncodedImage:
+    """Room for the features of an image; a fixed input brings its own."""
+    encoder = model.encoder
+    if model.preprocessing.size is not None:
+        return EncodedImage([], encoder.channels, encoder.strides, encoder.offsets)
+    sizes = zip(
+        encoder.cells(_enough(seen.shape[0], encoder)),
+        encoder.cells(_enough(seen.shape[1], encoder)),
+        strict=True,
+    )
+    return EncodedImage(
+        list(sizes), encoder.channels, encoder.strides, encoder.offsets, encoder.taps
+    )
+
+
+def _core(shape: tuple[int, int], config: InferenceConfig, model: Model) -> int:
+    """Side of a tile's core: small images go through in one piece."""
+    side, stride = max(shape), model.encoder.stride
+    if side <= config.whole:
+        return _padded(side, stride)
+    return _padded(config.core, stride)
+
+
+def _padded(length: int, stride: int) -> int:
+    """``length`` rounded up to whole cells."""
+    return -(-length // stride) * stride
+
+
+def _enough(length: int, encoder: Encoder) -> int:
+    """``length`` rounded up to whole cells, and to one cell at least.
+
+    Networks that do not pad need several strides of input for their first cell.
+    """
+    length = _padded(length, encoder.stride)
+    while min(encoder.cells(length)) < 1:
+        length += encoder.stride
+    return length
+
+
+def to_network(pixels: np.ndarray, model: Model) -> Tensor:
+    """Pixels as network input, mirrored up to whole cells, on the model's device.
+
+    Args:
+        pixels: (H, W, 3) or (N, H, W, 3) uint8.
+        model: says how.
+
+    Returns:
+        (N, C, H', W') float32, N = 1 for one image.
+    """
+    how = model.preprocessing
+    batch = torch.from_numpy(network_pixels(pixels, model))
+    if model.device.type == "cuda":
+        # From pinned memory the copy goes on beside the network; bytes, not floats.
+        batch = batch.pin_memory().to(model.device, non_blocking=True)
+    return preprocess(batch.to(model.device), how.mean, how.std)
+
+
+def network_pixels(
+    pixels: npt.NDArray[np.uint8], model: Model
+) -> npt.NDArray[np.uint8]:
+    """What :func:`to_network` brings to the network, as pixels.
+
+    Padding with zeros instead of mirroring would put an edge into the last row of cells
+    that is stronger than anything in the image.
+
+    Args:
+        pixels: (H, W, 3) or (N, H, W, 3) uint8.
+        model: says how.
+
+    Returns:
+        (N, H', W', C) uint8, N = 1 for one image.
+    """
+    how = model.preprocessing
+    pixels = pixels if pixels.ndim == 4 else pixels[None]
+    height, width = pixels.shape[1:3]
+    down = _enough(height, model.encoder) - height
+    right = _enough(width, model.encoder) - width
+    if down or right:
+        pixels = np.pad(
+            pixels, ((0, 0), (0, down), (0, right), (0, 0)), mode="symmetric"
+        )
+    if how.grey or how.channels == 1:
+        grey = np.stack([to_grey(item) for item in pixels])
+        pixels = np.repeat(grey[..., None], how.channels, axis=-1)
+    return np.ascontiguousarray(pixels)
+
+
+def _encode_fixed(slide: Slide, model: Model) -> Features:
+    """The maps of a whole image at the model's own size, as its authors place them.
+
+    Whatever the padding of the layers, their code stretches each map over the whole
+    input: a cell is that share of it.
+    """
+    how = model.preprocessing
+    array = prepare(read_whole(slide, how), how)
+    found: Features = model.encoder(torch.from_numpy(array)[None].to(model.device))
+    strides = tuple(array.shape[-1] / item.shape[-1] for item in found.maps)
+    offsets = tuple(nominal_offset(item) for item in strides)
+    maps = tuple(item.cpu() for item in found.maps)
+    return Features(maps, strides, offsets, found.names)
+
+
+def _encode_tile(
+    slide: Slide, model: Model, tile: Tile, seen: Geometry
+) -> tuple[Tensor, ...]:
+    """The maps of a tile's core, each (C, h, w) on the CPU."""
+    pixels = read_region(
+        slide,
+        tile.window_y + seen.origin[0],
+        tile.window_x + seen.origin[1],
+        tile.window_height,
+        tile.window_width,
+        seen.downsample[0],
+    )
+    features: Features = model.encoder(to_network(pixels, model))
+    cores: list[Tensor] = []
+    for values, stride in zip(features.maps, model.encoder.strides, strict=True):
+        top = (tile.y - tile.window_y) // stride
+        left = (tile.x - tile.window_x) // stride
+        rows, columns = -(-tile.height // stride), -(-tile.width // stride)
+        cores.append(values[0, :, top : top + rows, left : left + columns].cpu())
+    return tuple(cores)

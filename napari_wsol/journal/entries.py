@@ -1,0 +1,238 @@
+"""What a journal can say: one frozen class a kind of entry.
+
+Taking back, erasing and clearing are entries like painting. What a network predicted is
+never an entry: a round is kept by the settings and digests that give it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, cast, get_args
+
+from napari_wsol.strokes.stroke import Stroke, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+Status = Literal["untouched", "stroked", "refined", "reviewed"]
+"""How far the work on an image is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """Something that happened.
+
+    Attributes:
+        time: when, UTC, ISO 8601.
+    """
+
+    kind: ClassVar[str] = ""
+
+    time: str = field(default_factory=now)
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, with the kind as ``type``."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {"type": self.kind, **values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
+        """The inverse of :meth:`to_dict`; unknown values are passed over.
+
+        Raises:
+            KeyError, TypeError, ValueError: these are not the values of such an entry.
+        """
+        names = [item.name for item in fields(cls) if item.name in values]
+        read = {name: _READ.get(name, str)(values[name]) for name in names}
+        return cast("Callable[..., Self]", cls)(**read)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrokeMade(_Entry):
+    """The canvas was changed: painted, erased or cleared."""
+
+    kind: ClassVar[str] = "stroke"
+
+    stroke: Stroke
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, with the kind as ``type``."""
+        return {
+            "type": self.kind,
+            "stroke": self.stroke.to_dict(),
+            "time": self.time,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone(_Entry):
+    """A stroke was taken back; ``number`` is the stroke's."""
+
+    kind: ClassVar[str] = "undone"
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redone(_Entry):
+    """A stroke was brought again; ``number`` is the stroke's."""
+
+    kind: ClassVar[str] = "redone"
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundMade(_Entry):
+    """The pixel head was refitted to strokes.
+
+    Attributes:
+        index: counts up.
+        model: its name.
+        model_sha256: of its weights.
+        target: the class localized.
+        head: file in the journal's folder; empty where none was written.
+        head_sha256: of that file.
+        map_sha256: of the map's values.
+        settings: what it was made with, as plain values.
+        strokes: numbers of those that it learnt from.
+        others: digests of samples of other images.
+        facts: whatever else is known, as plain values: seconds, loss, scores, threads,
+            versions.
+    """
+
+    kind: ClassVar[str] = "round"
+
+    index: int
+    model: str
+    model_sha256: str
+    target: str
+    head: str = ""
+    head_sha256: str = ""
+    map_sha256: str = ""
+    settings: dict[str, object] = field(default_factory=dict[str, object])
+    strokes: tuple[int, ...] = ()
+    others: tuple[str, ...] = ()
+    facts: dict[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundShown(_Entry):
+    """An earlier or later round was shown; 0 is the model as it was loaded."""
+
+    kind: ClassVar[str] = "shown"
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsChanged(_Entry):
+    """Settings got new values; those that are not named stay."""
+
+    kind: ClassVar[str] = "settings"
+
+    values: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusChanged(_Entry):
+    """The work went on a step."""
+
+    kind: ClassVar[str] = "status"
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismissed(_Entry):
+    """A proposed place was not wanted.
+
+    Attributes:
+        y, x, radius: in level-0 pixels.
+    """
+
+    kind: ClassVar[str] = "dismissed"
+
+    y: float
+    x: float
+    radius: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedAfresh(_Entry):
+    """What came before does not count any more; it stays in the file."""
+
+    kind: ClassVar[str] = "afresh"
+
+
+Entry: TypeAlias = (
+    StrokeMade
+    | Undone
+    | Redone
+    | RoundMade
+    | RoundShown
+    | SettingsChanged
+    | StatusChanged
+    | Dismissed
+    | StartedAfresh
+)
+
+KINDS: dict[str, type[Entry]] = {item.kind: item for item in get_args(Entry)}
+"""Every kind of entry by its ``type``."""
+
+
+def entry_from(values: Mapping[str, object]) -> Entry:
+    """An entry from plain values.
+
+    Raises:
+        KeyError: a kind that this version does not know, or a value is missing.
+        TypeError, ValueError: these are not the values of such an entry.
+    """
+    return KINDS[str(values["type"])].from_dict(values)
+
+
+def _status(value: object) -> Status:
+    if value not in get_args(Status):
+        raise ValueError(f"there is no status {value}")
+    return cast("Status", value)
+
+
+def _stroke(value: object) -> Stroke:
+    return Stroke.from_dict(cast("Mapping[str, object]", value))
+
+
+def _whole(value: object) -> int:
+    return int(cast("int", value))
+
+
+def _number(value: object) -> float:
+    return float(cast("float", value))
+
+
+def _plain(value: object) -> dict[str, object]:
+    return dict(cast("Mapping[str, object]", value))
+
+
+def _numbers(value: object) -> tuple[int, ...]:
+    return tuple(map(_whole, cast("Iterable[object]", value)))
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, cast("Iterable[object]", value)))
+
+
+_READ: dict[str, Callable[[object], object]] = {
+    "stroke": _stroke,
+    "number": _whole,
+    "index": _whole,
+    "settings": _plain,
+    "values": _plain,
+    "facts": _plain,
+    "strokes": _numbers,
+    "others": _texts,
+    "status": _status,
+    "y": _number,
+    "x": _number,
+    "radius": _number,
+}
+"""What turns a value that was read into that of the field; all others are text."""

@@ -1,0 +1,1 @@
+"""The scribble loop: strokes teach the pixel head."""

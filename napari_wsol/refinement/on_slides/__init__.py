@@ -1,0 +1,1 @@
+"""The scribble loop on slides, tile by tile."""

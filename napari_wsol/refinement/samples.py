@@ -1,0 +1,333 @@
+"""Strokes of earlier images, as features: they count without encoding them again.
+
+The loss of a refit reads an image at its labelled cells only
+(:mod:`napari_wsol.refinement.finetune`). What the last layer of the pixel head reads
+there, and what the model itself says there, is all that an image has to teach: some
+hundred vectors. They are written beside the image's journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, Self, cast
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from scipy import ndimage
+
+from napari_wsol.atomic import write_whole
+from napari_wsol.encoders import Features, nominal_offset, sample_points
+from napari_wsol.errors import ModelError
+from napari_wsol.methods.model import weight_bytes
+from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelCam, PixelHead
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from napari_wsol.inference.encode import Geometry
+    from napari_wsol.methods import Model
+
+FORMAT, VERSION = "napari-wsol samples", "1"
+PREFIX, SUFFIX = "samples-", ".safetensors"
+
+MOST_CELLS = 400
+"""Cells kept of an image and kind: neighbours on a stroke say the same, and a refit
+must not wait for a hundred images."""
+
+FEWEST_CELLS = 6
+"""Cells kept of a short stroke beside a long one."""
+
+_KINDS = ((1, BACKGROUND), (2, FOREGROUND))
+"""Value on a canvas and label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Samples:
+    """What the strokes of one image teach.
+
+    Attributes:
+        x: (n, C) float32 what the last layer of the pixel head reads.
+        colour: (n, c) float32 optical density
+            (:mod:`napari_wsol.refinement.colour`); c is 0 where it was not read.
+        offset: (n,) float32 logit of foreground, as the model itself gives it; 0 where
+            the model has no pixel head.
+        labels: (n,) int64, 0 background, 1 foreground.
+        points: (n, 2) float32 positions (y, x) in network input pixels.
+        strokes: (n,) int64 which connected stroke each belongs to.
+        fingerprint: of the image.
+        model: digest of the model that read it, see :func:`model_digest`.
+        time: of the strokes, UTC, ISO 8601; not part of the digest.
+        digest: sha256 of all that.
+    """
+
+    x: Tensor
+    colour: Tensor
+    offset: Tensor
+    labels: Tensor
+    points: Tensor
+    strokes: Tensor
+    fingerprint: str
+    model: str
+    time: str = ""
+    digest: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(f"{self.fingerprint}\n{self.model}\n".encode())
+        for name, value in self.tensors.items():
+            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+            digest.update(value.contiguous().numpy().tobytes())
+        object.__setattr__(self, "digest", digest.hexdigest())
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All arrays by name."""
+        names = ("x", "colour", "offset", "labels", "points", "strokes")
+        return {name: cast("Tensor", getattr(self, name)) for name in names}
+
+    @property
+    def file_name(self) -> str:
+        """What its file is called."""
+        return name_of(self.digest)
+
+    @property
+    def stroke_counts(self) -> tuple[int, int]:
+        """Strokes of foreground and background."""
+        counts = [
+            len(np.unique(self.strokes[self.labels == label].numpy()))
+            for label in (FOREGROUND, BACKGROUND)
+        ]
+        return counts[0], counts[1]
+
+    def save(self, folder: Path) -> Path:
+        """Writes it into a folder, all or nothing; what is there already stays.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        target = folder / self.file_name
+        if target.exists():
+            return target
+        data = safetensors.torch.save(
+            {name: value.contiguous() for name, value in self.tensors.items()},
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "fingerprint": self.fingerprint,
+                "model": self.model,
+                "time": self.time,
+                "digest": self.digest,
+            },
+        )
+        write_whole(target, data)
+        return target
+
+
+def name_of(digest: str) -> str:
+    """What the file of samples is called."""
+    return f"{PREFIX}{digest[:16]}{SUFFIX}"
+
+
+def load_samples(path: Path) -> Samples:
+    """Reads samples back.
+
+    Raises:
+        ModelError: it is missing, damaged or of another kind.
+    """
+    try:
+        told = facts_of(path)
+        tensors = safetensors.torch.load_file(path)
+        found = Samples(
+            fingerprint=told["fingerprint"],
+            model=told["model"],
+            time=told["time"],
+            **tensors,
+        )
+    except (OSError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise ModelError(
+            f"What was learnt from an earlier image cannot be read ({path}: {error}). "
+            "Open that image and refine once: it is made anew."
+        ) from error
+    if found.digest != told["digest"]:
+        raise ModelError(
+            f"What was learnt from an earlier image is damaged ({path}). "
+            "Open that image and refine once: it is made anew."
+        )
+    return found
+
+
+def facts_of(path: Path) -> dict[str, str]:
+    """Fingerprint, model, time and digest of a file of samples: a cheap look.
+
+    Raises:
+        OSError, KeyError, safetensors.SafetensorError: it is no such file.
+    """
+    # safetensors has no types of its own.
+    with cast("_Opened", safetensors.safe_open(path, "pt")) as file:
+        told = file.metadata() or {}
+    if (told["format"], told["version"]) != (FORMAT, VERSION):
+        raise KeyError(told["format"])
+    return told
+
+
+class _Opened(Protocol):
+    """A safetensors file."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+    def metadata(self) -> dict[str, str] | None: ...
+
+
+def newest(folder: Path, model: str) -> Path | None:
+    """The latest samples in a folder that a model made; None where there are none."""
+    found: list[tuple[str, Path]] = []
+    for path in sorted(folder.glob(f"{PREFIX}*{SUFFIX}")):
+        try:
+            told = facts_of(path)
+        except (OSError, KeyError, safetensors.SafetensorError):
+            continue  # made anew when that image is refined again
+        if told["model"] == model:
+            found.append((told["time"], path))
+    return max(found)[1] if found else None
+
+
+def model_digest(model: Model) -> str:
+    """sha256 of all that decides what a model reads and says at a cell.
+
+    Samples of one model are of no use to another.
+    """
+    digest = hashlib.sha256(model.encoder_fingerprint().encode())
+    digest.update(repr((model.preprocessing, model.spec.mpp)).encode())
+    if PixelCam.head in model.heads:
+        for part in weight_bytes(model.head(PixelHead, PixelCam.head)):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def stroke_cells(
+    scribbles: npt.NDArray[np.uint8], *, most: int = MOST_CELLS
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Cells of strokes, thinned evenly along each of them.
+
+    Args:
+        scribbles: (h, w) uint8: 0 unlabelled, 1 background, 2 foreground.
+        most: cells of each kind, about; short strokes keep some in any case.
+
+    Returns:
+        (n, 2) rows and columns; (n,) labels, 0 background, 1 foreground; (n,) the
+        connected stroke that each belongs to, counted from 0.
+    """
+    cells = [np.zeros((0, 2), np.intp)]
+    labels, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    touching, before = np.ones((3, 3), int), 0
+    for value, label in _KINDS:
+        mask = scribbles == value
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not len(rows):
+            continue
+        top, left = rows[0], columns[0]
+        part = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+        numbers, count = cast(
+            "tuple[npt.NDArray[np.int32], int]", ndimage.label(part, touching)
+        )
+        found = np.argwhere(part)
+        owner = numbers[part] - 1
+        for stroke in range(count):
+            own = found[owner == stroke]
+            wanted = max(FEWEST_CELLS, round(most * len(own) / len(found)))
+            keep = np.linspace(0, len(own) - 1, min(len(own), wanted))
+            own = own[keep.round().astype(np.intp)] + (top, left)
+            cells.append(own.astype(np.intp))
+            labels.append(np.full(len(own), label, np.int64))
+            owners.append(np.full(len(own), before + stroke, np.int64))
+        before += count
+    return np.concatenate(cells), np.concatenate(labels), np.concatenate(owners)
+
+
+def _seen_points(
+    cells: npt.NDArray[np.intp],
+    scale: tuple[float, float],
+    translate: tuple[float, float],
+    seen: Geometry,
+) -> npt.NDArray[np.float32]:
+    """(n, 2) network input pixels (y, x); pixel centres are integers on all grids."""
+    level0 = cells * np.array(scale) + np.array(translate)
+    points = (level0 + 0.5) / np.array(seen.downsample) - 0.5 - np.array(seen.origin)
+    return points.astype(np.float32)
+
+
+@torch.no_grad()
+def read_by_head(model: Model, features: Features) -> Features:
+    """What the last layer of the pixel head reads, on the CPU.
+
+    A model without one gets a head that reads all maps as they are.
+    """
+    if PixelCam.head in model.heads:
+        head = model.head(PixelHead, PixelCam.head)
+        features = head.hidden(features.to(model.device))
+    return features.to(torch.device("cpu"))
+
+
+@torch.no_grad()
+def gather_samples(
+    features: Features,
+    model: Model,
+    scribbles: npt.NDArray[np.uint8],
+    *,
+    scale: tuple[float, float],
+    translate: tuple[float, float],
+    seen: Geometry,
+    fingerprint: str,
+    colour: Tensor | None = None,
+    time: str = "",
+) -> Samples | None:
+    """What the strokes of an image teach; None where there are none.
+
+    One kind of strokes is enough: other images may bring the other.
+
+    Args:
+        features: of the image, maps (1, C, h, w).
+        model: that gave them; its own pixel head, if it has one, says the offset.
+        scribbles: (h, w) uint8: 0 unlabelled, 1 background, 2 foreground.
+        scale: level-0 pixels a cell of the canvas, (y, x).
+        translate: level-0 position of the centre of its cell (0, 0).
+        seen: how the network saw the image.
+        fingerprint: of the image.
+        colour: (1, c, h, w) of the image on the finest grid that the head reads.
+        time: of the strokes.
+    """
+    cells, labels, owners = stroke_cells(scribbles)
+    if not len(cells):
+        return None
+    points = torch.from_numpy(_seen_points(cells, scale, translate, seen))
+    read = read_by_head(model, features)
+    x, offset = sample_points(read, points).float(), torch.zeros(len(points))
+    if PixelCam.head in model.heads:
+        affine = model.head(PixelHead, PixelCam.head).affine()
+        weight, bias = (item.cpu() for item in affine)
+        logits = x @ weight.T + bias
+        offset = logits[:, FOREGROUND] - logits[:, BACKGROUND]
+    density = torch.zeros(len(points), 0)
+    if colour is not None:
+        stride = read.strides[0]
+        grid = Features((colour,), (stride,), (nominal_offset(stride),))
+        density = sample_points(grid, points).float()
+    return Samples(
+        x=x,
+        colour=density,
+        offset=offset,
+        labels=torch.from_numpy(labels),
+        points=points,
+        strokes=torch.from_numpy(owners),
+        fingerprint=fingerprint,
+        model=model_digest(model),
+        time=time,
+    )

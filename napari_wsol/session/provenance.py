@@ -1,0 +1,76 @@
+"""How a result came about, as plain values that go into every export."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.methods import Model
+    from napari_wsol.refinement.rounds import Round
+
+
+def provenance_of(
+    slide: Slide,
+    model: Model,
+    result: Localization | None,
+    *,
+    method: str,
+    mpp: float | None,
+    current: Round | None = None,
+) -> dict[str, object]:
+    """Image, model, method, scores, and the strokes that had a part in the map.
+
+    Only the file's name is recorded, never its folder: that may name a patient or a
+    person. The fingerprint identifies the content.
+    """
+    return {
+        "image": {
+            "name": slide.name,
+            "file": slide.path.name if slide.path is not None else None,
+            "fingerprint": slide.fingerprint(),
+            "shape": list(slide.shape),
+            "mpp": mpp,
+            "reader": slide.reader,
+        },
+        "model": _model(model),
+        "method": method,
+        "target": result.target if result is not None else None,
+        "scores": dict(result.scores) if result is not None else {},
+        "notes": list(result.notes) if result is not None else [],
+        "refinement": _refinement(current),
+    }
+
+
+def _model(model: Model) -> Mapping[str, object]:
+    card = model.card
+    return {
+        "name": card.name if card is not None else None,
+        "sha256": card.sha256 if card is not None else None,
+        "encoder_sha256": model.encoder_fingerprint(),
+        "encoder": model.spec.encoder,
+        "classes": list(model.classes),
+        "license": card.license if card is not None else None,
+        "device": str(model.device),
+    }
+
+
+def _refinement(current: Round | None) -> Mapping[str, object] | None:
+    if current is None or current.index == 0:
+        return None
+    return {
+        "round": current.index,
+        "strokes": current.strokes,
+        "foreground_pixels": current.foreground,
+        "background_pixels": current.background,
+        "strokes_sha256": current.strokes_sha256,
+        "stroke_numbers": list(current.learnt_from),
+        "steps": len(current.loss),
+        "final_loss": current.loss[-1] if current.loss else None,
+        "seconds": round(current.seconds, 3),
+        "settings": asdict(current.settings) if current.settings else None,
+    }

@@ -1,0 +1,202 @@
+"""Localizing a slide as a job of a session: shown as it comes, kept when it stops."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import platformdirs
+
+from napari_wsol.errors import JobCancelledError
+from napari_wsol.slides.cost import probe
+from napari_wsol.slides.localize import SlideWork
+from napari_wsol.slides.result import slide_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.jobs import Report
+    from napari_wsol.methods import Model
+    from napari_wsol.slides.config import SlideConfig
+    from napari_wsol.slides.cost import Cost
+    from napari_wsol.slides.localize import Keep
+    from napari_wsol.slides.plan import Bools
+
+
+def slide_folder(slide: Slide) -> Path:
+    """Where the finished tiles of a slide are kept between runs.
+
+    In the user's cache folder; ``NAPARI_WSOL_HOME`` moves it.
+    """
+    home = os.environ.get("NAPARI_WSOL_HOME")
+    if home:
+        root = Path(home).expanduser() / "cache"
+    else:
+        root = platformdirs.user_cache_path("napari-wsol", appauthor=False)
+    return root / "slides" / slide.fingerprint()[:16]
+
+
+SHOW_EVERY = 2.0
+"""Seconds between two refreshes of the maps; more would only load the viewer."""
+
+
+SHARE = 20
+"""Showing the maps may take one part in so many of the time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideProgress:
+    """How far a slide is.
+
+    Attributes:
+        done: tiles finished.
+        total: tiles wanted.
+        rate: tiles a second since the start; 0 before the first.
+        state: (rows, columns) uint8, a cell a tile: 0 left out, 1 waiting, 2 finished.
+        scale: level-0 pixels a cell, (y, x).
+        translate: level-0 position of the centre of cell (0, 0), (y, x).
+    """
+
+    done: int
+    total: int
+    rate: float
+    state: npt.NDArray[np.uint8]
+    scale: tuple[float, float]
+    translate: tuple[float, float]
+
+
+def progress_of(work: SlideWork, rate: float = 0.0) -> SlideProgress:
+    """How far it is, as it is now."""
+    state = work.plan.wanted.astype(np.uint8)
+    flat = state.reshape(-1)
+    done = work.log.done
+    flat[done[flat[done] > 0]] = 2
+    core = float(work.plan.grid.core)
+    scale, translate = work.plan.seen.place((core, core))
+    return SlideProgress(
+        done=work.done,
+        total=work.count,
+        rate=rate,
+        state=state,
+        scale=scale,
+        translate=translate,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class SlideJob:
+    """What a session asks for, and whom it tells.
+
+    Attributes:
+        slide: the slide.
+        model: the model.
+        methods: names; those that the model was made for by default.
+        target: class; the most probable by default.
+        mpp: µm a level-0 pixel, where the person knows better than the file.
+        tissue: where to look; found without.
+        config: how the slide is cut and read.
+        folder: where finished tiles are kept.
+        keep: opens what keeps the features.
+        started: called with the work before its first tile.
+        shown: called with what there is so far, every two seconds.
+        moved: called with the progress, as often.
+    """
+
+    slide: Slide
+    model: Model
+    methods: Sequence[str] | None
+    target: str | None
+    mpp: float | None
+    tissue: Bools | None
+    config: SlideConfig
+    folder: Path
+    keep: Keep
+    started: Callable[[SlideWork], None]
+    shown: Callable[[Localization], None]
+    moved: Callable[[SlideProgress], None]
+
+    def __call__(self, report: Report) -> Localization:
+        """Runs until all tiles are finished.
+
+        Raises:
+            JobCancelledError: stopped; what is finished has been shown and is kept.
+        """
+        work = self._begin(report)
+        try:
+            if not work.is_finished:
+                report(work.done, work.count, "a first look")
+                first = work.look()
+                if not work.live:  # of a bag, whose map comes at the end
+                    self.shown(first)
+            self.started(work)
+            self._run(work, report)
+            report(work.done, work.count, "the slide as a whole")
+            result = slide_result(work, report.check)
+        except JobCancelledError:
+            self._show(work, 0.0)
+            raise
+        self.shown(result)
+        return result
+
+    def estimate(self, report: Report) -> Cost:
+        """Times three tiles; they are kept, and count as finished.
+
+        Raises:
+            JobCancelledError: stopped; what is finished is kept.
+        """
+        work = self._begin(report)
+        report(0, 0, "three tiles, to see how long they take")
+        try:
+            return probe(work)
+        finally:
+            work.log.close()
+
+    def _begin(self, report: Report) -> SlideWork:
+        report(0, 0, "looking for tissue")
+        return SlideWork(
+            self.slide,
+            self.model,
+            self.methods,
+            self.target,
+            mpp=self.mpp,
+            tissue=self.tissue,
+            config=self.config,
+            folder=self.folder,
+            keep=self.keep,
+            check=report.check,
+        )
+
+    def _run(self, work: SlideWork, report: Report) -> None:
+        start = last = time.perf_counter()
+        begun = work.done
+        self._show(work, 0.0)
+        pause, shown = self._pause(start), time.perf_counter()
+        for _ in work.tiles():
+            now = time.perf_counter()
+            done = work.done
+            rate = (done - begun) / max(now - start, 1e-9)
+            report(done, work.count, f"{rate:.2g} tiles/s")
+            if now - last >= SHOW_EVERY:
+                self.moved(progress_of(work, rate))
+                last = now
+            if now - shown >= pause:
+                self.shown(work.result())
+                pause, shown = self._pause(now), time.perf_counter()
+        self.moved(progress_of(work))
+
+    def _pause(self, since: float) -> float:
+        """Seconds until the maps are shown again: large ones must not hold up tiles."""
+        return max(SHOW_EVERY, SHARE * (time.perf_counter() - since))
+
+    def _show(self, work: SlideWork, rate: float) -> None:
+        self.moved(progress_of(work, rate))
+        if work.live:  # nothing to show before the first tile of a bag
+            self.shown(work.result())

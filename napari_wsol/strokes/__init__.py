@@ -1,0 +1,1 @@
+"""Strokes: what a person drew, and the canvas that they lie on."""

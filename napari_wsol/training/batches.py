@@ -1,0 +1,107 @@
+"""The batch of each step: its images, changed afresh, and the seeds on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_wsol.encoders import TileEncoder
+from napari_wsol.training.augment import Augmentation
+from napari_wsol.training.bags import draw_bags
+from napari_wsol.training.seeding import draw_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from napari_wsol.methods import Model
+    from napari_wsol.training.crops import Share, TrainImage
+    from napari_wsol.training.recipe import Recipe
+    from napari_wsol.training.sampling import Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """One process's part of a batch, ready to be learnt from.
+
+    Attributes:
+        pixels: (N, C, S, S) in [0, 1], or N bags (C, H, W).
+        order: which images the whole batch shows.
+        labels: (N, K).
+        seeds: (N, S, S) labels of pixels, or None.
+    """
+
+    pixels: Tensor | list[Tensor]
+    order: Tensor
+    labels: Tensor
+    seeds: Tensor | None
+
+
+def number_of(recipe: Recipe, step: int) -> int:
+    """What the random numbers of a step, counted from 0, start from."""
+    return recipe.train.seed * 1_000_003 + step
+
+
+class Batches:
+    """Makes the batch of any step; two of the same step are the same.
+
+    Args:
+        recipe: says how.
+        model: what learns from them.
+        images: with what seeds are drawn from.
+        labels: (N, K) of all images.
+        sampler: says which images.
+        share: which part of the batches to make.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: Model,
+        images: Sequence[TrainImage],
+        labels: Tensor,
+        *,
+        sampler: Sampler,
+        share: Share,
+    ) -> None:
+        self._recipe, self._images, self._labels = recipe, images, labels
+        self._sampler, self._share = sampler, share
+        encoder = model.encoder
+        self._side = encoder.side if isinstance(encoder, TileEncoder) else 0
+        self._augment = Augmentation(
+            style=recipe.augment.style,
+            crop=recipe.train.crop,
+            jitter=recipe.train.jitter,
+            how=model.preprocessing,
+        )
+
+    def material(self, step: int) -> Material:
+        """The batch of a step, counted from 0: this process's part of it."""
+        number = number_of(self._recipe, step)
+        generator = torch.Generator().manual_seed(number)
+        order = self._sampler.order(step, generator)
+        if self._side:
+            return self._bags(order, generator)
+        batch = self._augment.batch(
+            self._images, len(order), generator, self._share, order
+        )
+        seeds = draw_labels(batch, self._recipe, generator, self._share)
+        return Material(batch.pixels, order, batch.labels, seeds)
+
+    def _bags(self, order: Tensor, generator: torch.Generator) -> Material:
+        bags, _ = draw_bags(
+            self._images,
+            size=len(order),
+            side=self._side,
+            jitter=self._recipe.train.jitter,
+            generator=generator,
+            share=self._share,
+            order=order,
+            turns=self._recipe.augment.style != "none",
+            shift=self._recipe.augment.shift,
+        )
+        labels = self._labels[order[self._share.of(len(order))]]
+        return Material(bags, order, labels, None)

@@ -1,0 +1,176 @@
+"""The training images: decoded when they are needed, kept within a budget of bytes.
+
+Decoding runs on threads of this process (the decoders release Python's lock), so there
+are no worker processes that could be left behind or die unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+import torch
+from PIL import Image
+
+from napari_wsol.errors import ConfigError
+from napari_wsol.images.cache import TileCache
+from napari_wsol.images.preprocessing import prepare, read_whole, to_grey
+from napari_wsol.images.readers import open_slide
+from napari_wsol.images.resample import read_region, region_shape
+from napari_wsol.methods import Model
+from napari_wsol.training.crops import TrainImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_wsol.data.datasets import LabelledImages
+    from napari_wsol.images.cache import Rgb
+    from napari_wsol.images.preprocessing import Preprocessing
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.methods import ModelSpec
+    from napari_wsol.training.recipe import Recipe
+
+MEGABYTE = 1_000_000
+THREADS = min(8, os.cpu_count() or 1)
+LARGER = 256 / 224
+"""PixelCAM's images are this much larger than the crops of them."""
+
+
+def preprocessing_of(spec: ModelSpec) -> Preprocessing:
+    """What a model's images go through, before it is built for good."""
+    with torch.device("meta"):
+        return Model(spec).preprocessing
+
+
+class TrainingImages(Sequence[TrainImage]):
+    """The images of a split at the size that they are cropped from.
+
+    Args:
+        data: the split.
+        recipe: says what the network sees, and how much may be kept.
+
+    Raises:
+        ConfigError: crops do not have the size of the model's input.
+    """
+
+    def __init__(self, data: LabelledImages, recipe: Recipe) -> None:
+        self.samples = data.samples
+        self.labels = torch.tensor(
+            [item.labels for item in data.samples], dtype=torch.float32
+        )
+        self._recipe = recipe
+        self._how = preprocessing_of(recipe.model)
+        size, crop = self._how.size, recipe.train.crop
+        if size is not None and recipe.model.tile is None and crop != size:
+            raise ConfigError(
+                f"The model's input has {size} pixels: set crop to {size}, not {crop}."
+            )
+        self._cache = TileCache(recipe.data.cache_mb * MEGABYTE)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainImage: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[TrainImage]: ...
+
+    def __getitem__(self, index: int | slice) -> TrainImage | list[TrainImage]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        return TrainImage(torch.tensor(self.pixels(index)), self.labels[index])
+
+    def pixels(self, index: int) -> Rgb:
+        """(H, W, C) uint8 of one image, decoded if it is not kept.
+
+        Raises:
+            ImageError: it cannot be read; names it.
+        """
+        return self._cache.get(index, lambda: self._decode(index))
+
+    def _decode(self, index: int) -> Rgb:
+        slide = open_slide(self.samples[index].path)
+        try:
+            return _base(slide, self._recipe, self._how)
+        finally:
+            slide.close()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the decoded images that are kept now."""
+        return self._cache.held_bytes
+
+    def warm(self, report: Callable[[int, int, str], None]) -> None:
+        """Decodes every image once, several at a time: a damaged one shows now.
+
+        Raises:
+            ImageError: an image cannot be read; names it.
+        """
+        pool = ThreadPoolExecutor(THREADS, "decode")
+        try:
+            for done, _ in enumerate(pool.map(self._touch, range(len(self)))):
+                report(done, len(self), "reading images")
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _touch(self, index: int) -> None:
+        self.pixels(index)
+
+
+def load_training_images(
+    data: LabelledImages, recipe: Recipe, report: Callable[[int, int, str], None]
+) -> TrainingImages:
+    """The images at the size that the network sees, as many in memory as may be.
+
+    Raises:
+        ImageError: an image cannot be read; names it.
+        ConfigError: the crops do not fit the model.
+    """
+    images = TrainingImages(data, recipe)
+    images.warm(report)
+    return images
+
+
+def downsample_of(slide: Slide, recipe: Recipe) -> float:
+    """Level-0 pixels a pixel of the network's input, for models of any size."""
+    if recipe.model.mpp is None:
+        return 1.0
+    native = slide.mpp or recipe.data.mpp or recipe.model.native_mpp
+    return recipe.model.mpp / (native or recipe.model.mpp)
+
+
+def _base(slide: Slide, recipe: Recipe, how: Preprocessing) -> Rgb:
+    """What an image is cropped from, (H, W, C) uint8."""
+    if how.size is None:
+        downsample = downsample_of(slide, recipe)
+        height, width = region_shape(slide.shape, downsample)
+        return _coloured(
+            np.array(read_region(slide, 0, 0, height, width, downsample)), how
+        )
+    pixels = read_whole(slide, how)
+    if recipe.augment.style == "pcam":
+        return np.array(pixels)  # turned first, then equalised and resized
+    if recipe.augment.style == "pixelcam":
+        side = round(how.size * LARGER)
+        resized = Image.fromarray(np.ascontiguousarray(pixels)).resize(
+            (side, side), Image.Resampling.BILINEAR
+        )
+        return _coloured(np.array(resized), how)
+    return prepared(pixels, how)
+
+
+def prepared(pixels: Rgb, how: Preprocessing) -> Rgb:
+    """(size, size, C) uint8: all of the preprocessing but its last step."""
+    planes = prepare(pixels, how).transpose(1, 2, 0)
+    levels = (planes * np.array(how.std) + np.array(how.mean)) * 255.0
+    return np.rint(levels).clip(0, 255).astype(np.uint8)
+
+
+def _coloured(pixels: Rgb, how: Preprocessing) -> Rgb:
+    if not how.is_grey:
+        return pixels
+    return np.repeat(to_grey(pixels)[..., None], how.channels, axis=-1)

@@ -1,0 +1,84 @@
+"""Before anything is learnt: the encoder's weights, and where its cells look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from napari_wsol.encoders import TileEncoder
+from napari_wsol.errors import ModelError
+from napari_wsol.training.geometry import measure_offsets
+from napari_wsol.training.seeding import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from napari_wsol.methods import Model
+    from napari_wsol.training.crops import TrainImage
+    from napari_wsol.training.recipe import Recipe
+
+PREFIXES = ("encoder.backbone.", "encoder.", "backbone.", "")
+"""How the names of an encoder's weights may begin; of several, the last one counts."""
+
+PROBED = 8
+"""Training images on which the geometry of the features is measured."""
+
+
+def load_encoder(model: Model, state: dict[str, Tensor]) -> None:
+    """Puts initial weights into the encoder; other entries of the file are ignored.
+
+    They belong to the network that reads each tile, where the encoder cuts images.
+
+    Weights of a first layer for three colours are summed for an encoder of grey images,
+    as PYLON's are: it then gives what the other gives of three equal colours.
+
+    Raises:
+        ModelError: an entry that the encoder needs is missing or of another shape.
+    """
+    encoder = model.encoder
+    if isinstance(encoder, TileEncoder):
+        encoder = encoder.backbone
+    wanted = encoder.state_dict()
+    # A file may hold a bare encoder or a whole model of ours, of tiles or not.
+    found = {
+        key: state[prefix + key]
+        for key in wanted
+        for prefix in PREFIXES
+        if prefix + key in state
+    }
+    found = {key: _greyed(value, wanted[key]) for key, value in found.items()}
+    missing = sorted(set(wanted) - set(found))
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    wrong = [key for key in found if found[key].shape != wanted[key].shape]
+    if missing or wrong:
+        raise ModelError(
+            f"These weights are not those of {model.spec.encoder}: "
+            f"{(missing + wrong)[0]} is missing or has another shape."
+        )
+    encoder.load_state_dict(found, strict=False)
+
+
+def _greyed(value: Tensor, wanted: Tensor) -> Tensor:
+    """A kernel (C, 3, h, w) as (C, 1, h, w), where that is wanted."""
+    is_kernel = value.ndim == 4 and wanted.ndim == 4
+    if is_kernel and value.shape[1] == 3 and wanted.shape[1] == 1:
+        return value.sum(1, keepdim=True)
+    return value
+
+
+def place_cells(model: Model, images: Sequence[TrainImage], recipe: Recipe) -> None:
+    """Finds where the cells look under these weights, and writes it into the spec.
+
+    Trained kernels may lean to one side of their receptive field, so the padding alone
+    does not tell. Nothing is measured where the recipe tells, nor of tiles or a fixed
+    input, whose cells lie where they are drawn.
+    """
+    fixed = model.preprocessing.size is not None
+    if recipe.model.offsets is not None or recipe.model.tile is not None or fixed:
+        return
+    some = [whole(model, x.pixels, recipe.augment.style) for x in images[:PROBED]]
+    offsets = measure_offsets(model.encoder, some, seed=recipe.train.seed)
+    model.encoder.offsets = offsets
+    model.spec = replace(model.spec, offsets=offsets)

@@ -1,0 +1,218 @@
+"""How good a model is on the splits that a recipe names: for its card, and to select.
+
+Masks are opened here, and only those of these splits; training never sees them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_wsol.data.datasets import load_images
+from napari_wsol.errors import DatasetError
+from napari_wsol.evaluation import accuracy
+from napari_wsol.evaluation.classification import roc_auc
+from napari_wsol.evaluation.pixels import PxapMeter, iou
+from napari_wsol.evaluation.references import load_references
+from napari_wsol.evaluation.scores import squash
+from napari_wsol.inference.whole_image import localize
+from napari_wsol.methods import own_methods
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_wsol.data.datasets import LabelledImages
+    from napari_wsol.evaluation.references import Reference
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.methods import Model
+    from napari_wsol.training.recipe import Recipe
+
+    Say = Callable[[int, int, str], None]
+
+GRID = (224, 224)
+"""Masks are squashed to it before pixels are pooled, as the field does."""
+
+LEAST = 1e-7
+"""Probabilities below it cost as much as it: float32 cannot tell 1 - p from 1 there."""
+
+
+def split_images(recipe: Recipe, data: Path, folder: str) -> LabelledImages:
+    """One of the splits that a recipe names, with its image-level labels."""
+    return load_images(
+        data / folder,
+        classes=recipe.data.classes,
+        multi_label=recipe.model.multi_label,
+    )
+
+
+def methods_of(model: Model, recipe: Recipe) -> tuple[str, ...]:
+    """The methods that a model was made for, in the order of its heads."""
+    own = own_methods(model)
+    return tuple(name for name in recipe.model.heads if name in own) or tuple(own)
+
+
+def evaluate(model: Model, recipe: Recipe, data: Path, say: Say) -> dict[str, float]:
+    """What weights are selected by, in percent.
+
+    Returns:
+        "localization": PxAP of the last head on the masks of that split.
+        "classification": accuracy on that split, or, of several labels an image, the
+        mean area under the ROC curves of the classes. "loss": on that split too, the
+        mean cross-entropy, no percentage. Those that the recipe has splits for.
+
+    Raises:
+        DatasetError: a split has not what is measured on it.
+    """
+    values: dict[str, float] = {}
+    multi = recipe.model.multi_label
+    if recipe.data.localization:
+        seen = _Measured(methods_of(model, recipe)[-1:], multi_label=multi)
+        seen.add_split(model, recipe, data, recipe.data.localization, say)
+        values["localization"] = seen.needed_pxap(recipe.data.localization)
+    if recipe.data.classification:
+        seen = _Measured((), multi_label=multi)
+        seen.add_split(model, recipe, data, recipe.data.classification, say)
+        values["classification"] = _classification(seen)
+        values["loss"] = mean_loss(seen.scores, seen.labels, multi_label=multi)
+    return values
+
+
+def score_of(values: Mapping[str, float], select: str) -> float | None:
+    """What weights are selected by, higher for better; None where the last are."""
+    value = values.get(select)
+    return -value if select == "loss" and value is not None else value
+
+
+def mean_loss(
+    scores: Sequence[Sequence[float]],
+    labels: Sequence[Sequence[int]],
+    *,
+    multi_label: bool,
+) -> float:
+    """The mean cross-entropy of image-level probabilities.
+
+    Args:
+        scores: (N, K) in [0, 1].
+        labels: (N, K) of 0 and 1.
+        multi_label: binary cross-entropy, the mean over images and classes; otherwise
+            that of the only class of each image.
+    """
+    p, truth = np.array(scores, np.float64), np.array(labels, bool)
+    of_truth = np.where(truth, p, 1 - p) if multi_label else p[truth]
+    return float(-np.log(of_truth.clip(LEAST)).mean())
+
+
+def measure(model: Model, recipe: Recipe, data: Path, say: Say) -> dict[str, object]:
+    """Accuracy, and PxAP and IoU of every method on the validation masks.
+
+    Maps are of the image's true class, as in the published evaluations.
+    """
+    seen = _Measured(methods_of(model, recipe), multi_label=recipe.model.multi_label)
+    for folder in recipe.data.validation:
+        seen.add_split(model, recipe, data, folder, say)
+    if not seen.labels:
+        return {}
+    found: dict[str, object] = {
+        "measured_on": f"{len(seen.labels)} images of "
+        f"{', '.join(recipe.data.validation)}"
+    }
+    if seen.scores:
+        key = "auc_percent" if recipe.model.multi_label else "accuracy_percent"
+        found[key] = round(_classification(seen), 1)
+    found["pxap_percent"] = {
+        name: round(meter.value(), 1)
+        for name, meter in seen.meters.items()
+        if seen.overlaps[name]
+    }
+    found["mean_iou_at_0.5"] = {
+        name: round(float(np.mean(values)), 3)
+        for name, values in seen.overlaps.items()
+        if values
+    }
+    return found
+
+
+class _Measured:
+    """What was seen of a model so far; grows by a few numbers an image.
+
+    Args:
+        methods: whose maps are compared with masks; none opens no mask.
+        multi_label: whether an image may show several classes.
+    """
+
+    def __init__(self, methods: Sequence[str], *, multi_label: bool) -> None:
+        self.multi_label = multi_label
+        self.meters = {name: PxapMeter() for name in methods}
+        self.overlaps: dict[str, list[float]] = {name: [] for name in methods}
+        self.scores: list[list[float]] = []
+        self.labels: list[tuple[int, ...]] = []
+
+    def add_split(
+        self, model: Model, recipe: Recipe, data: Path, folder: str, say: Say
+    ) -> None:
+        """Runs the model on the images of a split."""
+        images = split_images(recipe, data, folder)
+        masks: dict[str, Reference] = {}
+        if self.meters:
+            masks = {item.id: item for item in load_references(data / folder)}
+        for done, sample in enumerate(images.samples):
+            say(done, len(images.samples), f"measuring on {folder}")
+            is_single = sum(sample.labels) == 1
+            truth = model.classes[sample.labels.index(1)] if is_single else None
+            found = localize(
+                model,
+                sample.path,
+                list(self.meters) or list(methods_of(model, recipe))[:1],
+                target=truth,
+                mpp=recipe.data.mpp,
+            )
+            self.labels.append(sample.labels)
+            if found.scores:
+                self.scores.append(list(found.scores.values()))
+            if truth is not None and sample.id in masks:
+                self._add_maps(found, masks[sample.id])
+
+    def _add_maps(self, found: Localization, reference: Reference) -> None:
+        mask, ignored = squash(reference.mask(), GRID), reference.ignore()
+        ignore = None if ignored is None else squash(ignored, GRID)
+        for name in self.meters:
+            values = found.heatmaps[name].resized(GRID)
+            self.meters[name].update(values, mask, ignore)
+            self.overlaps[name].append(iou(values >= 0.5, mask))
+
+    def needed_pxap(self, folder: str) -> float:
+        """PxAP of the only method.
+
+        Raises:
+            DatasetError: no image of the split could be compared with a mask.
+        """
+        ((name, meter),) = self.meters.items()
+        if not self.overlaps[name]:
+            raise DatasetError(
+                f"No image of “{folder}” has one class and a mask, so weights cannot "
+                "be selected by localization on it."
+            )
+        return meter.value()
+
+
+def _classification(seen: _Measured) -> float:
+    """Accuracy, or mean AUC where images may have several labels, in percent.
+
+    Raises:
+        DatasetError: there is nothing to tell apart.
+    """
+    if not seen.scores:
+        raise DatasetError("A model without a classifier cannot be selected by it.")
+    scores, labels = np.array(seen.scores), np.array(seen.labels)
+    if not seen.multi_label:
+        return accuracy(scores, labels.argmax(1))
+    curves = [
+        roc_auc(scores[:, at], labels[:, at])
+        for at in range(labels.shape[1])
+        if 0 < labels[:, at].sum() < len(labels)
+    ]
+    if not curves:
+        raise DatasetError("No class has images both with and without it.")
+    return 100.0 * float(np.mean(curves))

@@ -1,0 +1,229 @@
+"""Which loss trains which head, by name.
+
+Image heads learn the classes of whole images. Heads of one class an image (the poolings
+of the WSOL survey, arXiv 2503.24135 and its references) learn by cross-entropy; of
+several, by binary cross-entropy, as PYLON and attention MIL do. PCAM has its own,
+ACoL a second branch, SAT two terms about its gate. A pixel head learns from seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch.nn import functional
+
+from napari_wsol.errors import ConfigError
+from napari_wsol.methods.acol import ERASE_FROM
+from napari_wsol.methods.conv_heads import scaled
+from napari_wsol.training.losses_pcam import pcam_loss
+from napari_wsol.training.losses_pixelcam import image_loss
+from napari_wsol.training.losses_sat import batch_area_loss, normalization_loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_wsol.encoders import Features
+    from napari_wsol.methods import Head, Model, ModelSpec
+    from napari_wsol.methods.acol import AcolHead
+
+GATE, KERNEL = "mask", "weight"
+"""SAT's gate among the encoder's maps, and the parameter that smooths it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """How one head is trained.
+
+    Attributes:
+        loss: name in the table of losses; the head's default if empty.
+        weight: of its loss in the sum.
+        smoothing: share of the label spread over all classes, for cross-entropy.
+        pos_weight: of the positives of each class, for "pcam"; by the batch if empty.
+    """
+
+    loss: str = ""
+    weight: float = 1.0
+    smoothing: float = 0.0
+    pos_weight: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.weight < 0 or not 0 <= self.smoothing < 1:
+            raise ConfigError(
+                f"A weight is 0 or more and smoothing a share below 1, not "
+                f"{self.weight} and {self.smoothing}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a head has seen and is to learn.
+
+    Attributes:
+        model: whose head it is.
+        head: the head.
+        features: of the batch, the model's own taps; of bags, one each.
+        gate: (N, C, h, w) of SAT's encoder; None for others.
+        labels: (N, K) of 0 and 1.
+        all_labels: those of the whole batch, where this is a process's share of it.
+        config: of the loss.
+    """
+
+    model: Model
+    head: Head
+    features: tuple[Features, ...]
+    gate: Tensor | None
+    labels: Tensor
+    all_labels: Tensor
+    config: LossConfig
+
+
+def cross_entropy(lesson: Lesson, logits: Tensor) -> Tensor:
+    """Of the image's only class, with a softmax over all."""
+    return image_loss(
+        logits, lesson.labels.argmax(1), smoothing=lesson.config.smoothing
+    )
+
+
+def bce(lesson: Lesson, logits: Tensor) -> Tensor:
+    """Binary cross-entropy, the mean over images and classes.
+
+    A head with one logit for two classes learns whether it is the second.
+    """
+    labels = lesson.labels
+    if logits.shape[1] == 1 and labels.shape[1] == 2:
+        labels = labels[:, 1:]
+    return functional.binary_cross_entropy_with_logits(logits, labels)
+
+
+def pcam(lesson: Lesson, logits: Tensor) -> Tensor:
+    """PCAM's, class by class: positives weighted, summed over the classes."""
+    return pcam_loss(
+        logits,
+        lesson.labels,
+        lesson.config.pos_weight or None,
+        batch=lesson.all_labels,
+    )
+
+
+def acol(lesson: Lesson, logits: Tensor) -> Tensor:
+    """Cross-entropy of both classifiers, the second on what the first did not see.
+
+    Zhang et al. 2018, arXiv 1804.06962, algorithm 1: the map of the image's class
+    erases; nothing flows back through where it did.
+    """
+    head = cast("AcolHead", lesson.head)
+    x = lesson.features[0].last
+    truth = lesson.labels.argmax(1)
+    with torch.no_grad():
+        first: Tensor = head.classifier_A(x)
+        kept = scaled(first[torch.arange(len(first)), truth]) < ERASE_FROM
+    second: Tensor = head.classifier_B(x * kept[:, None])
+    return cross_entropy(lesson, logits) + cross_entropy(lesson, second.mean((-2, -1)))
+
+
+def sat(lesson: Lesson, logits: Tensor) -> Tensor:
+    """The image's loss, the area of SAT's gate and its closeness to all or nothing."""
+    if lesson.gate is None:
+        raise ConfigError(
+            "SAT's loss is about the gate of a spatial-aware token, which this encoder "
+            "has not. Choose a deit_sat encoder, or the loss “cross_entropy”."
+        )
+    loss = bce if lesson.model.spec.multi_label else cross_entropy
+    kernel = cast("Tensor", getattr(lesson.model.encoder, KERNEL))
+    return (
+        loss(lesson, logits)
+        + batch_area_loss(lesson.gate)
+        + normalization_loss(lesson.gate, kernel)
+    )
+
+
+Objective = Callable[[Lesson, "Tensor"], "Tensor"]
+"""From a lesson and the head's (N, K) image logits to a scalar."""
+
+LOSSES: dict[str, Objective] = {
+    "cross_entropy": cross_entropy,
+    "bce": bce,
+    "pcam": pcam,
+    "acol": acol,
+    "sat": sat,
+}
+"""Losses of image heads. Pixel heads learn by "seeds", the partial cross-entropy."""
+
+SEEDS = "seeds"
+BINARY = frozenset({"pylon", "li2018"})
+"""Heads whose class maps are probabilities: their classes do not exclude each other."""
+
+
+def loss_of(name: str, spec: ModelSpec, config: LossConfig | None = None) -> LossConfig:
+    """The loss of a head, complete.
+
+    Args:
+        name: of the head.
+        spec: of the model.
+        config: as the recipe gives it; all by default without.
+
+    Raises:
+        ConfigError: there is no such loss, or it does not fit the head.
+    """
+    config = config or LossConfig()
+    if name == "negev":
+        raise ConfigError(
+            "NEGEV's decoder cannot be trained here: leave it out of the heads."
+        )
+    loss = config.loss or _default(name, spec)
+    wanted = (SEEDS,) if name == "pixelcam" else tuple(LOSSES)
+    if loss not in wanted:
+        raise ConfigError(
+            f"The {name} head learns by {' or '.join(wanted)}, not “{loss}”."
+        )
+    _check_fit(name, loss, spec)
+    _check_options(name, loss, config, spec)
+    return LossConfig(
+        loss=loss,
+        weight=config.weight,
+        smoothing=config.smoothing,
+        pos_weight=config.pos_weight,
+    )
+
+
+def _default(name: str, spec: ModelSpec) -> str:
+    """By head, and by whether an image may show several classes."""
+    if name == "pixelcam":
+        return SEEDS
+    if name == "sat" or (name == "acol" and not spec.multi_label):
+        return name
+    if name == "pcam":
+        return "pcam" if spec.multi_label else "bce"
+    one_logit = bool(spec.options.get(name, {}).get("binary", False))
+    if name in BINARY or spec.multi_label or one_logit:
+        return "bce"
+    return "cross_entropy"
+
+
+def _check_fit(name: str, loss: str, spec: ModelSpec) -> None:
+    if loss in ("acol", "sat") and loss != name:
+        raise ConfigError(f"The loss “{loss}” is for the {loss} head, not for {name}.")
+    if spec.multi_label and loss in ("cross_entropy", "acol"):
+        raise ConfigError(
+            f"“{loss}” is for images of one class: a multi-label {name} head learns by "
+            "“bce”."
+        )
+    one_logit = bool(spec.options.get(name, {}).get("binary", False))
+    if one_logit and loss != "bce":
+        raise ConfigError(f"A {name} head with one logit learns by “bce”, not {loss}.")
+
+
+def _check_options(name: str, loss: str, config: LossConfig, spec: ModelSpec) -> None:
+    soft = loss in ("cross_entropy", "acol") or (loss == "sat" and not spec.multi_label)
+    if config.smoothing and not soft:
+        raise ConfigError(f"Labels of {name} cannot be smoothed: “{loss}” has none.")
+    if config.pos_weight and loss != "pcam":
+        raise ConfigError(f"Only the loss “pcam” weighs positives, not “{loss}”.")
+    if config.pos_weight and len(config.pos_weight) != len(spec.classes):
+        raise ConfigError(
+            f"There are {len(config.pos_weight)} weights of positives for "
+            f"{len(spec.classes)} classes; give one each."
+        )

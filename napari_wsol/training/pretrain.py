@@ -1,0 +1,368 @@
+"""Training from image-level labels: a generator that a job or a command consumes.
+
+Every head learns jointly on one encoder, each by its loss
+(:mod:`napari_wsol.training.objectives`); the pixel head from seeds drawn afresh at
+every step. The random numbers of step n depend on the seed and n alone, so that a
+training that is resumed goes on exactly as it would have. The next batch is made on a
+thread while the network learns from this one.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from napari_wsol.errors import ConfigError
+from napari_wsol.methods import Model
+from napari_wsol.methods.partial_loss import IGNORE
+from napari_wsol.training.batches import Batches, number_of
+from napari_wsol.training.distributed import Team
+from napari_wsol.training.images_cache import TrainingImages
+from napari_wsol.training.initial import load_encoder, place_cells
+from napari_wsol.training.learner import Learner, share_right
+from napari_wsol.training.optimizing import build_optimizer, highest_rate, set_rates
+from napari_wsol.training.plateau import Plateau
+from napari_wsol.training.resuming import (
+    digest,
+    read_checkpoint_state,
+    write_checkpoint,
+)
+from napari_wsol.training.sampling import sampler_of
+from napari_wsol.training.seeding import seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.training.batches import Material
+    from napari_wsol.training.crops import TrainImage
+    from napari_wsol.training.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainStep:
+    """Progress of a training.
+
+    Attributes:
+        step: batches done.
+        steps: batches in all.
+        epoch: how often as many images as there are have been shown, from 0.
+        losses: each part of the loss on this batch, by head.
+        accuracy: share of this batch that the image classifier gets right (of its
+            labels, where an image may have several); None where none classifies.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    losses: dict[str, float]
+    accuracy: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best weights that an evaluation found so far.
+
+    Attributes:
+        step: batches done then.
+        score: of the evaluation.
+        weights: the averaged ones.
+    """
+
+    step: int
+    score: float
+    weights: dict[str, Tensor]
+
+
+class Trainer:
+    """A training that can be stepped, saved and resumed.
+
+    Args:
+        recipe: what to train and how.
+        images: from :func:`napari_wsol.training.images_cache.load_training_images`.
+        init: state dict whose encoder entries are the initial weights; random ones
+            from the recipe's seed without it.
+        maps: of a finished model (:func:`napari_wsol.training.teachers.teacher_maps`),
+            where the recipe's seeds come from one.
+        device: that it runs on.
+        team: the processes that train together.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: Sequence[TrainImage],
+        init: dict[str, Tensor] | None = None,
+        *,
+        maps: Sequence[Heatmap | Tensor] | None = None,
+        device: torch.device | None = None,
+        team: Team | None = None,
+    ) -> None:
+        self.recipe, self.team = recipe, team or Team()
+        self.config = recipe.train
+        torch.manual_seed(self.config.seed)
+        self.model = Model(recipe.model)
+        if init is not None:
+            load_encoder(self.model, init)
+        if isinstance(images, TrainingImages):
+            self.labels = images.labels
+        else:
+            self.labels = torch.stack([item.label for item in images])
+        self._sampler = sampler_of(recipe, self.labels, self.team.world)
+        self.config = recipe.train.counted(self._sampler.epoch)
+        self._start = digest([*self.model.state_dict().values(), self.labels])
+        place_cells(self.model, images, recipe)
+        seeded = seed(self.model, images, recipe, maps)
+        self.images, self.eigencam = seeded.images, seeded.eigencam
+        self.device = device or torch.device("cpu")
+        self.model.to(self.device)
+        if self.config.freeze_encoder:
+            self.model.encoder.requires_grad_(requires_grad=False)
+        self.step = self.judged = self.since_best = 0
+        self.best: Best | None = None
+        self.stopped = self.torn = False
+        self.plateau = Plateau(self.config.plateau_by, self.config.plateau_patience)
+        self.average = _copy(self.model.state_dict())
+        self._learner = Learner(self.model, recipe)
+        self._parallel: nn.Module = self._learner
+        if self.team.world > 1:
+            self._parallel = DistributedDataParallel(
+                self._learner, find_unused_parameters=True
+            )
+        self._batches = Batches(
+            recipe,
+            self.model,
+            self.images,
+            self.labels,
+            sampler=self._sampler,
+            share=self.team,
+        )
+        self.optimizer = build_optimizer(self.model, self.config)
+        self._set_precision()
+
+    def _set_precision(self) -> None:
+        scales = self.config.amp == "cuda" and self.device.type == "cuda"
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=scales)
+        self._low = torch.float16 if scales else torch.bfloat16
+        self._mixed = scales or self.config.amp == "bfloat16"
+
+    def run(self) -> Iterator[TrainStep]:
+        """The remaining steps."""
+        self._set_mode()
+        if self.is_over:
+            return
+        with ThreadPoolExecutor(1, "batches") as pool:
+            ahead = pool.submit(self._batches.material, self.step)
+            while not self.is_over:
+                material = ahead.result()
+                if self.step + 1 < self.config.steps:
+                    ahead = pool.submit(self._batches.material, self.step + 1)
+                self._set_mode()  # an evaluation may have come between
+                yield self._one_step(material)
+
+    def _set_mode(self) -> None:
+        self._parallel.train()
+        if self.config.freeze_encoder:
+            self.model.encoder.eval()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done, or no better weights are expected."""
+        return self.stopped or self.step >= self.config.steps
+
+    @property
+    def epoch(self) -> int:
+        """How often as many images as there are have been shown."""
+        return self.step // self._sampler.epoch
+
+    def _one_step(self, material: Material) -> TrainStep:
+        # For layers that drop out: other numbers in every process.
+        number = number_of(self.recipe, self.step)
+        torch.manual_seed(number + 1_000_000_007 * self.team.rank)
+        set_rates(
+            self.optimizer, self.config, self.step, self.epoch, self.plateau.count
+        )
+        self.optimizer.zero_grad()
+        losses, logits = self._losses(material)
+        total = torch.stack(list(losses.values())).sum()
+        if not bool(torch.isfinite(total)):
+            raise ConfigError(
+                f"The loss at step {self.step + 1} is not a number "
+                f"({', '.join(losses)}): lower the learning rates, or set amp to "
+                "“off”."
+            )
+        self.torn = True
+        self._scaler.scale(total).backward()
+        self._scaler.unscale_(self.optimizer)
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        epoch = self.epoch
+        self.step += 1
+        self._update_average()
+        self.torn = False
+        return self._progress(epoch, losses, logits, material.labels)
+
+    def _losses(self, material: Material) -> tuple[dict[str, Tensor], Tensor | None]:
+        seeds, pixels = material.seeds, material.pixels
+        weight = 1.0
+        if seeds is not None and self.team.world > 1:
+            count = (seeds != IGNORE).sum().float().to(self.device)
+            total = self.team.total(count)
+            weight = float(count * self.team.world / total.clamp_min(1))
+        placed = (
+            [item.to(self.device) for item in pixels]
+            if isinstance(pixels, list)
+            else pixels.to(self.device)
+        )
+        with torch.autocast(self.device.type, self._low, enabled=self._mixed):
+            return self._parallel(
+                placed,
+                material.labels.to(self.device),
+                self.labels[material.order].to(self.device),
+                None if seeds is None else seeds.to(self.device),
+                weight,
+            )
+
+    def _progress(
+        self,
+        epoch: int,
+        losses: dict[str, Tensor],
+        logits: Tensor | None,
+        labels: Tensor,
+    ) -> TrainStep:
+        multi = self.recipe.model.multi_label
+        right = (
+            -1.0
+            if logits is None
+            else share_right(logits, labels.to(self.device), multi_label=multi)
+        )
+        values = torch.stack([item.detach().float() for item in losses.values()])
+        if self.team.world > 1:
+            both = torch.cat([values, values.new_tensor([right])])
+            both = self.team.total(both) / self.team.world
+            values, right = both[:-1], float(both[-1])
+        return TrainStep(
+            step=self.step,
+            steps=self.config.steps,
+            epoch=epoch,
+            losses=dict(zip(losses, map(float, values), strict=True)),
+            accuracy=None if logits is None else right,
+        )
+
+    def _update_average(self) -> None:
+        # Early on the average follows quickly, or it would remember random heads.
+        decay = min(self.config.average, self.step / (self.step + 10))
+        with torch.no_grad():
+            for key, value in self.model.state_dict().items():
+                if value.is_floating_point() and self.config.average:
+                    self.average[key].lerp_(value, 1 - decay)
+                else:
+                    self.average[key].copy_(value)
+
+    def judge(self, score: float | None) -> bool:
+        """Takes an evaluation of the present weights into account.
+
+        Args:
+            score: what weights are selected by; None where the last ones are taken.
+
+        Returns:
+            Whether they are the best so far; of equal ones, the latest are.
+        """
+        if score is None:
+            return True
+        previous = self.best.score if self.best is not None else None
+        is_best = previous is None or score >= previous
+        if is_best:
+            self.best = Best(self.step, score, _copy(self.average))
+        is_better = previous is None or score > previous
+        self.since_best = 0 if is_better else self.since_best + 1
+        self.stopped = 0 < self.config.patience <= self.since_best
+        return is_best
+
+    def lower_rates(self) -> None:
+        """After a plateau; the training ends when rates have fallen to the floor."""
+        self.plateau.count += 1
+        highest = highest_rate(self.optimizer, self.config, self.plateau.count)
+        self.stopped = self.stopped or highest <= self.config.floor
+
+    def present_model(self) -> Model:
+        """A model with the averaged weights as they are now."""
+        return self._with(self.average)
+
+    def finished_model(self) -> Model:
+        """A model with the weights that were selected."""
+        return self._with(self.average if self.best is None else self.best.weights)
+
+    def _with(self, weights: dict[str, Tensor]) -> Model:
+        result = Model(self.model.spec)
+        result.load_state_dict(weights)
+        return result.eval().to(self.device)
+
+    def _belongs(self) -> dict[str, object]:
+        """What a checkpoint must have in common with this training."""
+        return {
+            "recipe": self.recipe.text,
+            "seed": self.config.seed,
+            "number of processes": self.team.world,
+            "data set, or other initial weights (--init)": self._start,
+        }
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint, all or nothing.
+
+        Raises:
+            ExportError: it cannot be written.
+        """
+        best = self.best
+        state: dict[str, Any] = {
+            **self._belongs(),
+            "step": self.step,
+            "offsets": self.model.encoder.offsets,
+            "spec_offsets": self.model.spec.offsets,
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "best": None if best is None else (best.step, best.score, best.weights),
+            "since_best": self.since_best,
+            "judged": self.judged,
+            "plateau": self.plateau.state,
+            "stopped": self.stopped,
+        }
+        write_checkpoint(path, state)
+
+    def load(self, path: Path) -> None:
+        """Goes on from a checkpoint.
+
+        Raises:
+            ModelError: it is damaged, or of another training.
+        """
+        state = read_checkpoint_state(path, self._belongs())
+        self.step = state["step"]
+        self.model.encoder.offsets = state["offsets"]
+        self.model.spec = replace(self.model.spec, offsets=state["spec_offsets"])
+        self.model.load_state_dict(state["model"])
+        for key, value in state["average"].items():
+            self.average[key].copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if state["best"] is not None:
+            step, score, weights = state["best"]
+            self.best = Best(step, score, weights)
+        self.since_best, self.judged = state["since_best"], state["judged"]
+        self.stopped = state["stopped"]
+        self.plateau.restore(state["plateau"])
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in state.items()}

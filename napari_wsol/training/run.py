@@ -1,0 +1,364 @@
+"""From a recipe and images to a model folder, with checkpoints on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from napari_wsol.checkpoints import read_state
+from napari_wsol.checkpoints.torchvision import modern_names
+from napari_wsol.devices import choose_device
+from napari_wsol.errors import ConfigError, ExportError
+from napari_wsol.methods.card import Card
+from napari_wsol.training.distributed import team as join_team
+from napari_wsol.training.images_cache import load_training_images
+from napari_wsol.training.measuring import (
+    evaluate,
+    measure,
+    methods_of,
+    score_of,
+    split_images,
+)
+from napari_wsol.training.pretrain import Trainer
+from napari_wsol.training.recipe import check_splits, with_seed
+from napari_wsol.training.summary import summarize
+from napari_wsol.training.teachers import teacher_maps
+from napari_wsol.zoo import load_model, read_card, save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from napari_wsol.data.datasets import LabelledImages
+    from napari_wsol.training.distributed import Team
+    from napari_wsol.training.pretrain import TrainStep
+    from napari_wsol.training.recipe import Recipe
+
+CHECKPOINT, LOG, SUMMARY = "checkpoint.pt", "metrics.jsonl", "summary.json"
+
+Say = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How good the weights of a step are, on images that they do not learn from.
+
+    Attributes:
+        step: batches done.
+        values: "localization" and "classification", in percent, and "loss"; those that
+            the recipe has splits for.
+        best: whether these weights are the best so far.
+    """
+
+    step: int
+    values: dict[str, float]
+    best: bool
+
+
+def _ignore(_evaluation: Evaluation) -> None:
+    """An evaluation that nobody watches; the log has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who is told about a training.
+
+    Attributes:
+        say: called with (done, total, what is being done).
+        step: called after every step.
+        evaluated: called after every evaluation.
+    """
+
+    say: Say
+    step: Callable[[TrainStep], None]
+    evaluated: Callable[[Evaluation], None] = _ignore
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Initial weights from safetensors or a torch file, without running its code.
+
+    Raises:
+        ModelError: it is neither, or holds no weights.
+    """
+    return modern_names(read_state(path))
+
+
+def train(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    images: LabelledImages | None = None,
+    init: Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    say: Say,
+    step: Callable[[TrainStep], None],
+    evaluated: Callable[[Evaluation], None] = _ignore,
+) -> Card:
+    """Trains a model and writes its folder into ``out``.
+
+    Stopped half-way (KeyboardInterrupt or any error in a callback), a checkpoint is
+    left from which ``resume`` goes on to the same weights. Under ``torchrun`` each
+    process learns from a part of every batch, and the first one writes.
+
+    Args:
+        recipe: what and how.
+        data: folder that the recipe's paths start from.
+        out: made if it is not there.
+        images: what is learnt from; the recipe's training split by default.
+        init: initial weights of the encoder.
+        resume: whether to go on from the checkpoint in ``out``.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps"; under ``torchrun`` with GPUs
+            "auto" is one for each process.
+        say: called with (done, total, what is being done).
+        step: called after every step.
+        evaluated: called after every evaluation.
+
+    Raises:
+        ConfigError: ``out`` holds another training and ``resume`` was not asked for.
+        DatasetError, ImageError, ModelError: what cannot be read.
+        ExportError: what cannot be written.
+    """
+    check_splits(recipe, data, train=images is None)
+    with join_team() as team:
+        if team.writes:
+            _prepare(out, recipe, resume=resume)
+        team.agree(claim=True)  # nobody goes on before the folder is there
+        watcher = Watcher(say=say, step=step, evaluated=evaluated)
+        images = images or split_images(recipe, data, recipe.data.train)
+        trainer = _trainer(
+            recipe, images, init, device=_device(device, team), team=team, say=say
+        )
+        if resume:
+            trainer.load(out / CHECKPOINT)
+        _learn(trainer, recipe, data, out, watcher)
+        card = None
+        if team.writes:
+            card = _finish(trainer, recipe, data, out, say)
+        team.agree(claim=True)
+        return card or read_card(out / recipe.name)
+
+
+def _device(name: str, team: Team) -> torch.device:
+    if team.world > 1:
+        if name == "auto":
+            name = f"cuda:{team.local}" if torch.cuda.is_available() else "cpu"
+        elif name != "cpu" or torch.cuda.is_available():
+            raise ConfigError(
+                "Under torchrun leave the device out: each process takes its own GPU, "
+                "or the CPU where there is none."
+            )
+    return choose_device(name)
+
+
+def _trainer(
+    recipe: Recipe,
+    data: LabelledImages,
+    init: Path | None,
+    *,
+    device: torch.device,
+    team: Team,
+    say: Say,
+) -> Trainer:
+    teacher = None
+    if recipe.seeds is not None and recipe.seeds.model:
+        teacher = load_model(recipe.seeds.model, device=str(device))
+    images = load_training_images(data, recipe, say)
+    maps = None
+    if teacher is not None:
+        maps = teacher_maps(teacher, images, recipe, say)
+    say(0, 0, "choosing seeds" if recipe.seeds is not None else "preparing")
+    weights = read_weights(init) if init is not None else None
+    return Trainer(recipe, images, weights, maps=maps, device=device, team=team)
+
+
+def _learn(
+    trainer: Trainer, recipe: Recipe, data: Path, out: Path, watcher: Watcher
+) -> None:
+    """Runs the remaining steps; leaves a checkpoint whatever happens."""
+    path, team = out / CHECKPOINT, trainer.team
+    if team.writes:
+        _shorten(out / LOG, trainer)
+    try:
+        if _is_due(trainer):  # stopped between a step and its evaluation
+            _evaluate(trainer, recipe, data, out, watcher)
+        for progress in trainer.run():
+            if team.writes:
+                _log(out, asdict(progress))
+            if _is_due(trainer):
+                _evaluate(trainer, recipe, data, out, watcher)
+            if team.writes:
+                if progress.step % recipe.train.checkpoint_every == 0:
+                    trainer.save(path)
+                watcher.step(progress)
+    finally:
+        if team.writes and not trainer.torn:  # half a step cannot be gone on from
+            trainer.save(path)
+
+
+def _is_due(trainer: Trainer) -> bool:
+    """Whether the weights as they are have still to be evaluated."""
+    every = trainer.config.evaluate_every
+    if not every or not trainer.step or trainer.judged == trainer.step:
+        return False
+    return trainer.step % every == 0 or trainer.step == trainer.config.steps
+
+
+def _evaluate(
+    trainer: Trainer, recipe: Recipe, data: Path, out: Path, watcher: Watcher
+) -> None:
+    """The first process evaluates; all learn whether to slow down, or to stop.
+
+    Whoever is told may stop the training by an error; all that a checkpoint keeps is
+    settled before.
+    """
+    values: dict[str, float] = {}
+    best = falls = False
+    if trainer.team.writes:
+        values = evaluate(trainer.present_model(), recipe, data, watcher.say)
+        best = trainer.judge(score_of(values, recipe.train.select))
+        falls = recipe.train.schedule == "plateau" and trainer.plateau.look(values)
+    if trainer.team.agree(claim=falls):
+        trainer.lower_rates()
+    trainer.judged = trainer.step
+    trainer.stopped = trainer.team.agree(claim=trainer.stopped)
+    if trainer.team.writes:
+        _log(out, {"step": trainer.step, "evaluation": values, "best": best})
+        watcher.evaluated(Evaluation(step=trainer.step, values=values, best=best))
+
+
+def _log(out: Path, row: dict[str, object]) -> None:
+    with (out / LOG).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _shorten(path: Path, trainer: Trainer) -> None:
+    """Drops what the log says of steps that the checkpoint does not know."""
+    if not path.is_file():
+        return
+    kept: list[str] = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            row = cast("dict[str, int]", json.loads(line))
+        except json.JSONDecodeError:  # the last line of a process that was killed
+            continue
+        known = trainer.judged if "evaluation" in row else trainer.step
+        if row["step"] <= known:
+            kept.append(line)
+    path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+
+def _finish(trainer: Trainer, recipe: Recipe, data: Path, out: Path, say: Say) -> Card:
+    model = trainer.finished_model()
+    metrics = measure(model, recipe, data, say)
+    if trainer.eigencam is not None:
+        explained = round(trainer.eigencam.explained, 4)
+        metrics["eigencam_explained_variance"] = explained
+    if trainer.best is not None:
+        metrics["selected_by"] = recipe.train.select
+        metrics["selected_step"] = trainer.best.step
+    card = card_of(recipe, metrics, methods_of(model, recipe))
+    return save_model(model, card, out, recipe=recipe.text)
+
+
+def train_seeds(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    seeds: Sequence[int],
+    *,
+    init: Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    say: Say,
+    step: Callable[[TrainStep], None],
+    evaluated: Callable[[Evaluation], None] = _ignore,
+) -> dict[str, object]:
+    """Trains a model for each seed, in ``out/seed-0`` and so on, one after another.
+
+    With ``resume``, finished seeds stay as they are, and the one that was stopped goes
+    on. The arguments are those of :func:`train`.
+
+    Returns:
+        What ``out/summary.json`` holds: mean and spread of every figure of the cards.
+
+    Raises:
+        ConfigError: no seeds, one twice, or several processes.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ConfigError(f"Give different seeds, at least one, not {list(seeds)}.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("Under torchrun train one seed at a time: leave --seeds out.")
+    metrics: dict[int, Mapping[str, object]] = {}
+    for number in seeds:
+        one, folder = with_seed(recipe, number), out / f"seed-{number}"
+        if resume and (folder / recipe.name).is_dir():
+            metrics[number] = read_card(folder / recipe.name).metrics
+            continue
+        card = train(
+            one,
+            data,
+            folder,
+            init=init,
+            resume=resume and (folder / CHECKPOINT).is_file(),
+            device=device,
+            say=say,
+            step=step,
+            evaluated=evaluated,
+        )
+        metrics[number] = card.metrics
+    summary = summarize(metrics)
+    draft = out / f".{SUMMARY}.part"
+    draft.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
+    draft.replace(out / SUMMARY)
+    return summary
+
+
+def _prepare(out: Path, recipe: Recipe, *, resume: bool) -> None:
+    if (out / recipe.name).exists():
+        raise ConfigError(
+            f"{out / recipe.name} holds a finished model. Choose another --out."
+        )
+    if resume and not (out / CHECKPOINT).is_file():
+        raise ConfigError(f"There is no {CHECKPOINT} in {out} to resume from.")
+    if not resume and (out / CHECKPOINT).exists():
+        raise ConfigError(
+            f"{out} holds an unfinished training. Add --resume to go on with it, "
+            "or choose another --out."
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{out} cannot be made: {error}.") from error
+
+
+def card_of(
+    recipe: Recipe, metrics: dict[str, object], methods: Sequence[str] | None = None
+) -> Card:
+    """The card: what a person wrote in the recipe, and what was measured."""
+    words = {
+        key: tuple(cast("list[object]", value)) if isinstance(value, list) else value
+        for key, value in recipe.card.items()
+    }
+    words.setdefault("title", recipe.name)
+    words.setdefault("summary", "")
+    names = tuple(methods or recipe.model.heads)
+    try:
+        return Card(
+            name=recipe.name,
+            spec=recipe.model,
+            methods=names,
+            primary=names[-1],
+            metrics=metrics,
+            **words,  # type: ignore[arg-type]
+        )
+    except TypeError as error:
+        raise ConfigError(f"The recipe's [card] has a wrong entry: {error}.") from error

@@ -1,0 +1,1 @@
+"""Many images: which there are, and how far each is."""

@@ -1,0 +1,244 @@
+"""Files that were cut off, damaged, or are of another version."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from napari_wsol.journal import RoundMade, folded, read_record
+
+
+@pytest.fixture
+def path(store, image, made, put):
+    """A journal of six strokes."""
+    journal = store.open(image)
+    put(journal, *(made(number) for number in range(1, 7)))
+    journal.close()
+    (path,) = journal.folder.glob("*.jsonl")
+    return path
+
+
+def numbers(entries):
+    return [entry.stroke.number for entry in entries]
+
+
+def with_crc(values):
+    data = json.dumps(values).encode()
+    return b"%08x %s\n" % (zlib.crc32(data), data)
+
+
+def contents(folder):
+    return {item.name: item.read_bytes() for item in folder.glob("journal-*")}
+
+
+def test_a_tail_torn_at_any_byte_loses_the_last_stroke_only(path):
+    whole = path.read_bytes()
+    start = whole.rindex(b"\n", 0, -1) + 1
+    assert len(whole) - start > 100
+    for end in range(start, len(whole)):
+        path.write_bytes(whole[:end])
+        record = read_record(path.parent)
+        assert numbers(record.entries) == [1, 2, 3, 4, 5]
+        assert record.is_writable
+        assert bool(record.notes) == (end > start)
+
+
+def test_a_torn_tail_is_set_aside_at_the_first_entry(
+    path, store, image, again, painting
+):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-50])
+    journal = store.open(image)
+    assert "cut off" in " ".join(journal.notes)
+    assert path.read_bytes() == whole[:-50]  # reading changes nothing
+    assert list(path.parent.glob("*.damaged-*")) == []
+    painting.put(journal, painting.stroke_made(6, label=1))
+    journal.close()
+    (aside,) = path.parent.glob("journal-0001.damaged-*")
+    start = whole.rindex(b"\n", 0, -1) + 1
+    assert aside.read_bytes() == whole[start:-50]
+    assert numbers(again().entries) == [1, 2, 3, 4, 5, 6]
+    assert again().entries[-1].stroke.label == 1
+    assert again().notes == ()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_flipped_bit_costs_no_more_than_its_line(path, image, store, seed):
+    rng = np.random.default_rng(seed)
+    data = bytearray(path.read_bytes())
+    starts = [0, *(at + 1 for at, byte in enumerate(data) if byte == 10)]
+    at = int(rng.integers(starts[1], starts[-2] - 1))
+    data[at] ^= 1 << int(rng.integers(8))
+    path.write_bytes(bytes(data))
+    journal = store.open(image)
+    hit = int(np.searchsorted(starts, at, side="right")) - 1
+    lost = {hit, hit + 1} if at + 1 in starts else {hit}
+    assert set(numbers(journal.entries)) == {1, 2, 3, 4, 5, 6} - lost
+    assert f"{hit + 1}" in " ".join(journal.notes)
+    assert "damaged" in " ".join(journal.notes)
+    assert folded(image.canvas_shape, journal.entries).strokes.last_number == 6
+    journal.close()
+
+
+def test_after_damage_in_the_middle_one_goes_on_in_the_same_file(
+    path, store, image, again, painting
+):
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[3] = b"00000000" + lines[3][8:]
+    path.write_bytes(b"".join(lines))
+    journal = store.open(image)
+    assert "Line 4 of journal-0001.jsonl" in " ".join(journal.notes)
+    painting.put(journal, painting.stroke_made(7))
+    journal.close()
+    assert journal.saved.problem == ""
+    assert numbers(again().entries) == [1, 2, 4, 5, 6, 7]
+    assert path.read_bytes().startswith(b"".join(lines))
+
+
+def test_a_damaged_first_line_leaves_the_journal_and_takes_its_strokes_over(
+    path, store, image, again, painting
+):
+    data = b"x" + path.read_bytes()[1:]
+    path.write_bytes(data)
+    head = path.with_name("round-0001-aa.safetensors")
+    head.write_bytes(b"a head")
+    journal = store.open(image)
+    assert "first line" in " ".join(journal.notes)
+    assert numbers(journal.entries) == [1, 2, 3, 4, 5, 6]
+    assert not journal.folder.exists()
+    painting.put(journal, painting.stroke_made(7))
+    journal.close()
+    assert path.read_bytes() == data
+    assert journal.folder.name == f"{image.stem}-2"
+    assert (journal.folder / head.name).read_bytes() == b"a head"
+    assert numbers(again().entries) == [1, 2, 3, 4, 5, 6, 7]
+    assert again().folder == journal.folder
+
+
+def test_a_newer_version_is_left_alone(path, store, image, again, painting):
+    lines = path.read_bytes().splitlines(keepends=True)
+    header = json.loads(lines[0][9:])
+    lines[0] = with_crc({**header, "version": 3, "image": "in words"})
+    data = b"".join(lines)
+    path.write_bytes(data)
+    journal = store.open(image)
+    assert journal.entries == ()
+    assert "version 3" in " ".join(journal.notes)
+    assert "update napari-wsol" in " ".join(journal.notes)
+    assert store.find(image.fingerprint) is None
+    painting.put(journal, painting.stroke_made(1))
+    journal.close()
+    assert contents(path.parent) == {path.name: data}
+    assert numbers(again().entries) == [1]
+    assert store.find(image.fingerprint).strokes == 1
+    assert any("version 3" in " ".join(item.notes) for item in store.summaries())
+
+
+@pytest.mark.parametrize("stub", [b"", b"\0" * 300, b'1c291ca3 {"format":"nap'])
+def test_a_file_that_was_just_begun_is_passed_over(path, store, again, stub, painting):
+    second = path.with_name("journal-0002.jsonl")
+    second.write_bytes(stub)
+    journal = store.open(painting.image_facts())
+    assert numbers(journal.entries) == [1, 2, 3, 4, 5, 6]
+    painting.put(journal, painting.stroke_made(7))
+    journal.close()
+    assert second.read_bytes() == stub
+    assert numbers(again().entries) == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("junk", [b"\n", b"hello\nworld\n", b"\n\n\n", b"\xff" * 99])
+def test_foreign_files_never_raise(store, image, made, put, junk):
+    folder = store.folder / image.stem
+    folder.mkdir(parents=True)
+    (folder / "journal-0001.jsonl").write_bytes(junk)
+    (folder / "journal-0002.jsonl").mkdir()
+    journal = store.open(image)
+    assert journal.entries == ()
+    assert journal.notes
+    put(journal, made(1))
+    journal.close()
+    assert (folder / "journal-0001.jsonl").read_bytes() == junk
+    assert store.find(image.fingerprint).strokes == 1
+
+
+def test_strokes_on_another_grid_are_left_alone(path, store, painting, made, put):
+    data = path.read_bytes()
+    other = painting.image_facts(canvas_shape=(20, 30), canvas_scale=(2.0, 2.0))
+    journal = store.open(other)
+    assert journal.entries == ()
+    assert "grid of 40 × 60 cells" in " ".join(journal.notes)
+    put(journal, made(1))
+    journal.close()
+    assert path.read_bytes() == data
+
+
+def test_an_unknown_entry_is_left_out_and_named(path, store, image):
+    with path.open("ab") as file:
+        file.write(with_crc({"n": 7, "type": "dance", "time": ""}))
+        file.write(with_crc({"n": 8, "type": "undone", "time": ""}))
+    journal = store.open(image)
+    assert numbers(journal.entries) == [1, 2, 3, 4, 5, 6]
+    assert "“dance”" in " ".join(journal.notes)
+    assert "Line 9" in " ".join(journal.notes)
+
+
+def test_a_line_that_was_written_twice_counts_once(path, store, image):
+    line = path.read_bytes().splitlines(keepends=True)[-1]
+    second = path.with_name("journal-0002.jsonl")
+    header = path.read_bytes().splitlines(keepends=True)[0]
+    second.write_bytes(header + line)
+    assert numbers(store.open(image).entries) == [1, 2, 3, 4, 5, 6]
+
+
+VERSION_1 = """\
+508340bb {"format":"napari-wsol journal","version":1,"image":{"fingerprint":\
+"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",\
+"name":"tissue.png","path":null,"shape":[40,60],"canvas_shape":[40,60],\
+"canvas_scale":[1.0,1.0],"canvas_translate":[0.0,0.0],"mpp":null},\
+"software":"napari-wsol 0.1.0","time":"2025-11-05T08:00:00.000+00:00"}
+3badc5a2 {"n":1,"type":"stroke","time":"2025-11-05T08:00:01.000+00:00","stroke":\
+{"number":1,"label":2,"tool":"brush","runs":[[3,4,9,2],[4,5,8,2]],\
+"path":[[3.0,4.0],[4.0,8.5]],"time":"2025-11-05T08:00:01.000+00:00"}}
+41945697 {"n":2,"type":"stroke","time":"2025-11-05T08:00:02.000+00:00","stroke":\
+{"number":2,"label":0,"tool":"erase","runs":[[4,5,6,0]],"path":[],\
+"time":"2025-11-05T08:00:02.000+00:00"}}
+3b878195 {"n":3,"type":"round","time":"2025-11-05T08:00:03.000+00:00","index":1,\
+"model":"glands","model_sha256":"aa","target":"benign","head":"","head_sha256":"",\
+"map_sha256":"cc","settings":{"steps":40},"strokes":[1,2],"others":[],"facts":{}}
+"""
+
+
+def test_a_journal_of_version_1_is_migrated_while_it_is_read(
+    store, image, made, put, again
+):
+    folder = store.folder / image.stem
+    folder.mkdir(parents=True)
+    path = folder / "journal-0001.jsonl"
+    path.write_text(VERSION_1, newline="")
+    journal = store.open(image)
+    assert ["version 1" in note for note in journal.notes] == [True]
+    first, second, third = journal.entries
+    assert first.stroke.runs.tolist() == [[3, 4, 9, 2], [4, 5, 8, 2]]
+    assert first.stroke.path == ((3.0, 4.0), (4.0, 8.5))
+    assert (first.stroke.width, first.stroke.seconds) == (0.0, 0.0)
+    assert second.stroke.tool == "erase"
+    assert isinstance(third, RoundMade)
+    canvas = folded(image.canvas_shape, journal.entries).strokes.canvas
+    assert canvas.sum() == 2 * (5 + 3 - 1)
+    put(journal, made(3))
+    journal.close()
+    assert path.read_text() == VERSION_1
+    new = (folder / "journal-0002.jsonl").read_text().splitlines()
+    assert json.loads(new[0][9:])["version"] == 2
+    assert json.loads(new[1][9:])["n"] == 4
+    later = again()
+    assert [entry.kind for entry in later.entries] == [
+        "stroke",
+        "stroke",
+        "round",
+        "stroke",
+    ]
+    assert np.array_equal(later.entries[0].stroke.runs, first.stroke.runs)

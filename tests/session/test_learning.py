@@ -1,0 +1,125 @@
+"""Settings outlive the session; rounds do not fill the memory."""
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_wsol import Session
+from napari_wsol.config import FinetuneConfig, InferenceConfig
+from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.refinement.rounds import Round, bytes_in_memory, doubts, spilled
+from napari_wsol.session.learning import settings_of
+
+WAIT = 60
+
+
+def round_of(values, index: int = 1, **facts) -> Round:
+    values = np.asarray(values, np.float32)
+    heatmap = Heatmap(
+        values=values,
+        scale=(4.0, 4.0),
+        translate=(1.5, 1.5),
+        image_shape=(values.shape[0] * 4, values.shape[1] * 4),
+        method="pixelcam",
+        target="bright",
+        is_probability=True,
+        round=index,
+    )
+    return Round(index=index, heatmap=heatmap, **facts)
+
+
+@pytest.mark.parametrize("has_scribbles", [True, False])
+def test_a_spilled_round_is_the_same_and_takes_no_memory(tmp_path, has_scribbles):
+    rng = np.random.default_rng(0)
+    scribbles = rng.integers(0, 3, (31, 27)).astype(np.uint8) if has_scribbles else None
+    item = round_of(rng.random((7, 9)), scribbles=scribbles, loss=(1.0, 0.5))
+    again = spilled(item, tmp_path)
+    assert bytes_in_memory(item) == 7 * 9 * 4 + (31 * 27 if has_scribbles else 0)
+    assert bytes_in_memory(again) == 0
+    np.testing.assert_array_equal(again.heatmap.values, item.heatmap.values)
+    assert again.heatmap.values.dtype == np.float32
+    if has_scribbles:
+        np.testing.assert_array_equal(again.scribbles, scribbles)
+    with pytest.raises(ValueError, match="read-only"):
+        again.heatmap.values[0, 0] = 1
+    assert again.loss == item.loss
+    assert again.heatmap.scale == item.heatmap.scale
+    # A second file beside the first: what is mapped is never written again.
+    spilled(item, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_old_rounds_go_to_the_disk_and_come_back_equal(small_model, tissue):
+    session = Session(InferenceConfig(memory_bytes=1_000_000_000), journals=False)
+    try:
+        session.open(tissue, name="tissue").result(WAIT)
+        budget = session.config.round_bytes
+        side = int((budget / 4 / 2.5) ** 0.5)  # two and a half fit
+        rounds = [
+            round_of(np.full((side, side), k / 8, np.float32), k) for k in range(6)
+        ]
+        for item in rounds:
+            session._add_round(item)
+        kept = session.rounds
+        held = [bytes_in_memory(item) > 0 for item in kept]
+        assert held == [True, False, False, False, False, True]
+        for before, after in zip(rounds, kept, strict=True):
+            assert np.array_equal(before.heatmap.values, after.heatmap.values)
+        folder = session._spill_folder()
+        assert len(list(folder.iterdir())) == 4
+        seen = kept[2].heatmap.values
+        session.use(small_model).result(WAIT)  # rounds are void
+        assert not folder.exists()
+        assert session.rounds == ()
+        if not np.array_equal(seen, rounds[2].heatmap.values):
+            pytest.fail("what a window still shows has changed")
+    finally:
+        session.close(wait=True)
+
+
+def test_settings_are_written_down_and_taken_up_again(tmp_path):
+    image = np.random.default_rng(1).integers(0, 255, (64, 48, 3), np.uint8)
+    chosen = FinetuneConfig(steps=40, prior=0.5)
+    first = Session(journals=tmp_path)
+    first.open(image, name="one").result(WAIT)
+    assert first.live
+    first.brush([(10, 10), (10, 20)], 2, 5)
+    first.live = False
+    first.settings = chosen
+    first.close(wait=True)
+    text = "".join(file.read_text() for file in tmp_path.rglob("*.jsonl"))
+    assert '"refinement"' in text
+
+    other = Session(journals=tmp_path)
+    told = []
+    other.settings_changed.connect(lambda: told.append(other.settings))
+    other.open(image, name="one", resume=True).result(WAIT)
+    assert other.settings == chosen
+    assert not other.live
+    assert told == [chosen]
+    other.close(wait=True)
+
+
+def test_settings_of_another_version_are_read_as_far_as_they_go():
+    plain = {"steps": 7, "something_new": [1, 2]}
+    assert settings_of(json.loads(json.dumps(plain))) == FinetuneConfig(steps=7)
+    assert settings_of({"steps": -1}) == FinetuneConfig()
+    assert settings_of({"steps": "many"}) == FinetuneConfig()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([[0.5, 0.5], [0.5, 0.5]], "0.50 everywhere"),
+        ([[0.1, 0.4], [0.2, 0.3]], "Nothing is above"),
+        ([[0.6, 0.9], [0.8, 0.7]], "Everything is above"),
+        ([[0.6, np.nan], [0.1, 0.2]], "not numbers"),
+        ([[0.1, 0.9], [0.2, 0.8]], ""),
+    ],
+)
+def test_odd_maps_are_told_with_their_likely_cause(values, words):
+    told = doubts(round_of(values))
+    assert words in told
+    assert bool(told) == bool(words)
+    assert not doubts(round_of(values, index=0))  # the model's own map has own notes

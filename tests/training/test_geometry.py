@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from napari_wsol.encoders import build_encoder
+from napari_wsol.training.geometry import measure_offsets
+
+
+@pytest.mark.parametrize(
+    ("name", "taps"),
+    [
+        ("mobilenet_v2", ["features.3", "features.6", "features.13"]),
+        ("resnet18", ["layer2"]),
+    ],
+)
+def test_untrained_weights_look_where_the_padding_says(name, taps):
+    torch.manual_seed(0)
+    encoder = build_encoder(name, output_stride=16, taps=taps).eval()
+    images = [torch.randn(1, 3, 256, 320) for _ in range(2)]
+    measured = measure_offsets(encoder, images)
+    for found, stride, expected in zip(
+        measured, encoder.strides, encoder.offsets, strict=True
+    ):
+        assert abs(found - expected) < 0.12 * stride
+
+
+def test_a_kernel_that_leans_is_found_out():
+    """Only the lower right tap of each 3 × 3 kernel counts: it looks one pixel on."""
+    torch.manual_seed(0)
+    encoder = build_encoder("mobilenet_v2", taps=["features.0"]).eval()
+    with torch.no_grad():
+        kernel = encoder.features[0][0].weight
+        keep = kernel[..., 2, 2].clone()
+        kernel.zero_()
+        kernel[..., 2, 2] = keep
+        encoder.features[0][0].bias.fill_(3.0)  # keeps ReLU6 from cutting it off
+    (offset,) = measure_offsets(encoder, [0.1 * torch.randn(1, 3, 64, 64)])
+    assert encoder.offsets == (1.0,)
+    assert offset == pytest.approx(2.0)

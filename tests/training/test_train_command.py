@@ -1,0 +1,114 @@
+"""``napari-wsol train`` as a person uses it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from napari_wsol.cli import app
+from napari_wsol.cli.train import View, duration, parse_seeds, stopping
+from napari_wsol.training.pretrain import TrainStep
+from napari_wsol.training.run import Evaluation
+
+
+def arguments(tmp_path, discs, *more: str) -> list[str]:
+    given = ["train", str(tmp_path / "toy.toml"), "--data", str(discs)]
+    return [*given, "--out", str(tmp_path / "out"), "--device", "cpu", *more]
+
+
+def test_a_recipe_is_trained(discs, make_recipe, tmp_path):
+    make_recipe(data='validation = ["valcl"]')
+    done = CliRunner().invoke(app, arguments(tmp_path, discs))
+    assert done.exit_code == 0, done.output
+    assert "accuracy_percent" in done.output
+    assert (tmp_path / "out" / "toy" / "card.toml").is_file()
+
+
+def test_several_seeds_are_trained(discs, make_recipe, tmp_path):
+    make_recipe(data='validation = ["valcl"]')
+    done = CliRunner().invoke(app, arguments(tmp_path, discs, "--seeds", "0,1"))
+    assert done.exit_code == 0, done.output
+    assert "accuracy_percent" in done.output
+    assert "±" in done.output
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["seeds"] == [0, 1]
+
+
+def test_seeds_are_numbers():
+    assert parse_seeds(None) == []
+    assert parse_seeds("3, 1") == [3, 1]
+    for wrong in ("a", "1;2", "", "-1"):
+        with pytest.raises(typer.BadParameter):
+            parse_seeds(wrong)
+
+
+def test_a_request_to_stop_waits_for_the_end_of_the_step():
+    view = View()
+    step = TrainStep(step=1, steps=2, epoch=0, losses={"cam": 0.5}, accuracy=None)
+    before = signal.getsignal(signal.SIGINT)
+    with stopping(view):
+        view.step(step)
+        signal.raise_signal(signal.SIGINT)
+        assert view.is_stopping
+        with pytest.raises(KeyboardInterrupt):
+            view.step(step)
+        with pytest.raises(KeyboardInterrupt):  # the second request does not wait
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(discs, make_recipe, tmp_path):
+    recipe = make_recipe()
+    path = tmp_path / "toy.toml"
+    path.write_text(recipe.text.replace("steps = 4", "steps = 100000"))
+    log = tmp_path / "out" / "metrics.jsonl"
+    with subprocess.Popen(
+        [sys.executable, "-m", "napari_wsol", *arguments(tmp_path, discs)],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not log.exists():
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Stopped. Go on with: napari-wsol train" in said
+    assert "--resume" in said
+    assert (tmp_path / "out" / "checkpoint.pt").is_file()
+
+
+def test_the_table_shows_steps_evaluations_and_the_time_left():
+    view = View()
+    for number in (1, 2):
+        view.step(
+            TrainStep(
+                step=number, steps=9, epoch=1, losses={"cam": 0.25}, accuracy=0.75
+            )
+        )
+    values = {"localization": 61.25}
+    view.evaluated(Evaluation(step=2, values=values, best=True))
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(view.render())
+    shown = captured.get()
+    for words in ("loss cam", "0.2500", "0.75", "localization %", "61.2", "yes"):
+        assert words in shown
+    assert "step 2/9, epoch 1" in shown
+    assert "left" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(42.4, "42 s"), (187, "3:07 min"), (3725, "1:02 h")]
+)
+def test_durations_are_said_as_people_do(seconds, words):
+    assert duration(seconds) == words
