@@ -32,6 +32,7 @@ from skimage import data
 from napari_wsol.gui.demo.tour import run_until
 from napari_wsol.gui.demo.viewer import open_viewer
 from napari_wsol.gui.layers.touch import canvas_beside
+from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     import napari
@@ -141,7 +142,7 @@ class Person:
     def start_localizing(self) -> None:
         """Presses Localize and waits until it is well under way."""
         self.widget.localize_panel.localize_button.click()
-        run_until(lambda: self.session.job.name == "Localizing"
+        run_until(lambda: self.session.job.kind is JobKind.LOCALIZE
                   and self.session.job.state == "running", 60)  # fmt: skip
         pause(0.3)
 

@@ -15,6 +15,7 @@ import time
 import weakref
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
@@ -28,6 +29,44 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 JobState = Literal["queued", "running", "done", "cancelled", "failed"]
 
+
+class JobKind(Enum):
+    """What a job does; its value is the title that people read.
+
+    Whoever tells jobs apart compares kinds: titles are words, and change.
+    """
+
+    OPEN = "Opening"
+    USE = "Loading the model"
+    LOCALIZE = "Localizing"
+    ESTIMATE = "Estimating"
+    REFINE = "Refining"
+    FOLLOW = "Following"
+    """A refinement that follows a stroke, and that nobody asked for."""
+    JUDGE = "Judging the strokes"
+    REVERT = "Reverting"
+    RESTORE = "Bringing rounds back"
+    GROW = "Growing"
+    IMPORT_ANNOTATIONS = "Importing annotations"
+    EXPORT = "Exporting"
+    SAVE_MODEL = "Saving the model"
+    IMPORT_MODEL = "Importing"
+    TRAIN = "Training"
+    REMEMBER_SIZE = "Remembering the pixel size"
+    REMEMBER_MEMORY = "Remembering the memory budget"
+
+    @property
+    def title(self) -> str:
+        """What it does, for people, e.g. "Localizing"."""
+        return self.value
+
+
+LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
+"""Jobs that run a model over the image, one at a time."""
+
+REFINES = (JobKind.REFINE, JobKind.FOLLOW)
+"""Jobs that make a round."""
+
 REPORT_INTERVAL = 0.05
 """Seconds between two progress reports; more would only load the event loop."""
 
@@ -38,7 +77,7 @@ class JobStatus:
 
     Attributes:
         id: counts up with every job.
-        name: what it does, e.g. "Localizing".
+        kind: what it does.
         state: queued, running, done, cancelled or failed.
         done: steps finished.
         total: steps in all; 0 while that is not known.
@@ -49,7 +88,7 @@ class JobStatus:
     """
 
     id: int
-    name: str
+    kind: JobKind
     state: JobState = "queued"
     done: int = 0
     total: int = 0
@@ -57,6 +96,11 @@ class JobStatus:
     seconds_left: float | None = None
     message: str = ""
     error: BaseException | None = None
+
+    @property
+    def name(self) -> str:
+        """What it does, for people."""
+        return self.kind.title
 
     @property
     def is_active(self) -> bool:
@@ -121,10 +165,9 @@ class Report:
 
 
 class _Job(Generic[T]):
-    def __init__(self, work: Callable[[Report], T], report: Report, kind: str) -> None:
+    def __init__(self, work: Callable[[Report], T], report: Report) -> None:
         self.work = work
         self.report = report
-        self.kind = kind
         self.future: Future[T] = Future()
 
     def run(self, settled: Callable[[], None]) -> None:
@@ -198,18 +241,16 @@ class JobRunner:
 
     def submit(
         self,
-        name: str,
+        kind: JobKind,
         work: Callable[[Report], T],
         *,
-        kind: str = "",
-        replaces: tuple[str, ...] = (),
+        replaces: tuple[JobKind, ...] = (),
     ) -> Future[T]:
         """Queues a job.
 
         Args:
-            name: what it does, for people, e.g. "Localizing".
+            kind: what it does; later jobs may replace it by that.
             work: called on the worker with a :class:`Report`.
-            kind: a key that later jobs may replace it by.
             replaces: running and waiting jobs of these kinds are stopped: their
                 answer is not wanted any more.
 
@@ -218,11 +259,11 @@ class JobRunner:
         """
         if self._closed:
             raise JobCancelledError("This session is closed; start a new one.")
-        report = Report(JobStatus(id=next(self._ids), name=name), self._changed)
-        job: _Job[T] = _Job(work, report, kind)
+        report = Report(JobStatus(id=next(self._ids), kind=kind), self._changed)
+        job: _Job[T] = _Job(work, report)
         with self._lock:
             for other in self._open:
-                if other.kind in replaces:
+                if other.report.status.kind in replaces:
                     other.report.cancelled.set()
             self._open.add(job)  # type: ignore[arg-type]
         self._changed(report.status)

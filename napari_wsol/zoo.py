@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -12,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import platformdirs
 import safetensors
 import safetensors.torch
 import tomli_w
@@ -30,6 +28,7 @@ from napari_wsol.errors import (
 )
 from napari_wsol.methods import Model, evaluating, own_methods
 from napari_wsol.methods.card import Card
+from napari_wsol.paths import bundled_folder, models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,35 +46,13 @@ CHECK_SIDE, CHECK_CHANNELS = 64, 8
 CHECK_TOLERANCE = 1e-3
 
 
-def data_folder() -> Path:
-    """Where the user's own models and work are kept.
-
-    The environment variable ``NAPARI_WSOL_HOME`` moves it.
-    """
-    home = os.environ.get("NAPARI_WSOL_HOME")
-    if home:
-        return Path(home)
-    return platformdirs.user_data_path("napari-wsol", appauthor=False)
-
-
-def user_folder() -> Path:
-    """Folder of the user's own models; put a model folder there to install it."""
-    return data_folder() / "models"
-
-
-def bundled_folder() -> Path:
-    """Folder of the models that came with the package."""
-    inside = Path(__file__).parent / "models"
-    return inside if inside.is_dir() else Path(__file__).parents[1] / "models"
-
-
 def list_models() -> list[Card]:
     """Cards of all installed models: bundled ones first, then the user's own.
 
     A user's model that is damaged is left out here; ``load_model`` says what is wrong.
     """
     cards: list[Card] = []
-    for folder, bundled in ((bundled_folder(), True), (user_folder(), False)):
+    for folder, bundled in ((bundled_folder(), True), (models_folder(), False)):
         if not folder.is_dir():
             continue
         for path in sorted(folder.iterdir()):
@@ -125,7 +102,7 @@ def find_card(name_or_path: str | Path) -> Card:
     names = ", ".join(card.name for card in cards) or "none"
     raise UnknownNameError(
         f"There is no model “{name_or_path}”. Installed: {names}. "
-        f"Your own models belong in {user_folder()}."
+        f"Your own models belong in {models_folder()}."
     )
 
 
@@ -243,7 +220,7 @@ def import_model(
         raise ConfigError(
             f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”."
         )
-    if (user_folder() / name).exists() or (bundled_folder() / name).exists():
+    if (models_folder() / name).exists() or (bundled_folder() / name).exists():
         raise UnansweredError(
             f"There is a model “{name}” already. Give another name.",
             (Question("name", f"“{name}” is taken. What shall it be called?"),),
@@ -278,7 +255,7 @@ def save_model(
     Raises:
         ExportError: a model of that name is there already, or it cannot be written.
     """
-    parent = folder or user_folder()
+    parent = folder or models_folder()
     target = parent / card.name
     if target.exists():
         raise ExportError(

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from napari_wsol.errors import ImageError, JobCancelledError
-from napari_wsol.jobs import JobRunner, JobStatus
+from napari_wsol.jobs import JobKind, JobRunner, JobStatus
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def runner(seen):
     runner.close(wait=True)
 
 
-def states(seen, name):
-    return [item.state for item in seen if item.name == name]
+def states(seen, kind):
+    return [item.state for item in seen if item.kind is kind]
 
 
 def test_jobs_run_in_order_on_one_thread(runner):
@@ -33,7 +33,7 @@ def test_jobs_run_in_order_on_one_thread(runner):
 
         return run
 
-    futures = [runner.submit("Counting", work(number)) for number in range(5)]
+    futures = [runner.submit(JobKind.EXPORT, work(number)) for number in range(5)]
     assert [future.result(5) for future in futures] == list(range(5))
     assert order == list(range(5))
     assert threads == {"napari-wsol worker"}
@@ -44,11 +44,11 @@ def test_progress_gives_done_total_and_time_left(runner, seen):
         for done in range(1, 4):
             report(done, 3, f"part {done}")
 
-    runner.submit("Working", work).result(5)
+    runner.submit(JobKind.EXPORT, work).result(5)
     last = seen[-1]
     assert (last.state, last.done, last.total) == ("done", 3, 3)
     assert last.message == "part 3"
-    assert states(seen, "Working")[0] == "queued"
+    assert states(seen, JobKind.EXPORT)[0] == "queued"
     assert any(
         item.seconds_left is not None for item in seen if item.state == "running"
     )
@@ -62,15 +62,15 @@ def test_cancel_stops_the_running_job_and_those_that_wait(runner, seen):
         while True:
             report.check()
 
-    running = runner.submit("Endless", endless)
-    waiting = runner.submit("Waiting", lambda _report: 1)
+    running = runner.submit(JobKind.LOCALIZE, endless)
+    waiting = runner.submit(JobKind.EXPORT, lambda _report: 1)
     assert started.wait(5)
     runner.cancel()
     for future in (running, waiting):
         with pytest.raises(JobCancelledError):
             future.result(0.5)
-    assert states(seen, "Endless")[-1] == "cancelled"
-    assert states(seen, "Waiting") == ["queued", "cancelled"]
+    assert states(seen, JobKind.LOCALIZE)[-1] == "cancelled"
+    assert states(seen, JobKind.EXPORT) == ["queued", "cancelled"]
     assert not runner.is_busy
 
 
@@ -82,9 +82,9 @@ def test_a_newer_job_replaces_one_of_its_kind_only(runner):
             report.check()
         return "kept"
 
-    other = runner.submit("Other", wait, kind="other")
-    old = runner.submit("Old", wait, kind="refit")
-    new = runner.submit("New", lambda _r: "new", kind="refit", replaces=("refit",))
+    other = runner.submit(JobKind.EXPORT, wait)
+    old = runner.submit(JobKind.REFINE, wait)
+    new = runner.submit(JobKind.FOLLOW, lambda _r: "new", replaces=(JobKind.REFINE,))
     release.set()
     assert other.result(5) == "kept"
     assert new.result(5) == "new"
@@ -100,18 +100,18 @@ def test_failures_are_told_and_do_not_end_the_worker(runner, seen):
         raise ZeroDivisionError("oops")
 
     with pytest.raises(ImageError):
-        runner.submit("Bad", bad).result(5)
+        runner.submit(JobKind.OPEN, bad).result(5)
     with pytest.raises(ZeroDivisionError):
-        runner.submit("Bug", bug).result(5)
-    assert runner.submit("Good", lambda _r: 7).result(5) == 7
-    messages = {item.name: item.message for item in seen if item.state == "failed"}
-    assert messages["Bad"] == "The image is empty: open another one."
-    assert "Bug failed unexpectedly" in messages["Bug"]
+        runner.submit(JobKind.LOCALIZE, bug).result(5)
+    assert runner.submit(JobKind.EXPORT, lambda _r: 7).result(5) == 7
+    messages = {item.kind: item.message for item in seen if item.state == "failed"}
+    assert messages[JobKind.OPEN] == "The image is empty: open another one."
+    assert "Localizing failed unexpectedly" in messages[JobKind.LOCALIZE]
 
 
 def test_nobody_is_busy_once_the_answer_is_there(runner):
     for _ in range(50):
-        runner.submit("Quick", lambda _r: None).result(5)
+        runner.submit(JobKind.EXPORT, lambda _r: None).result(5)
         assert not runner.is_busy
 
 
@@ -120,4 +120,4 @@ def test_a_closed_runner_takes_nothing_more(seen):
     runner.close(wait=True)
     runner.close(wait=True)
     with pytest.raises(JobCancelledError, match="closed"):
-        runner.submit("Late", lambda _r: None)
+        runner.submit(JobKind.EXPORT, lambda _r: None)

@@ -8,13 +8,12 @@ import torch
 
 from napari_wsol.errors import ExportError, ModelError, UnknownNameError
 from napari_wsol.methods.card import Card
+from napari_wsol.paths import bundled_folder, models_folder
 from napari_wsol.zoo import (
-    bundled_folder,
     find_card,
     list_models,
     load_model,
     save_model,
-    user_folder,
     verify,
 )
 
@@ -41,12 +40,12 @@ def card(small_model):
 def test_a_saved_model_comes_back_as_it_was(small_model, card):
     saved = save_model(small_model, card, recipe="name = 1\n")
     loaded = load_model("small", device="cpu")
-    assert loaded.card == replace(saved, folder=user_folder() / "small")
+    assert loaded.card == replace(saved, folder=models_folder() / "small")
     assert loaded.spec == small_model.spec
     for key, value in small_model.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value)
     verify(find_card("small"))
-    assert load_model(user_folder() / "small").card.name == "small"
+    assert load_model(models_folder() / "small").card.name == "small"
 
 
 def test_users_models_are_listed_behind_the_bundled_ones(small_model, card):
@@ -60,7 +59,7 @@ def test_a_model_is_never_overwritten(small_model, card):
     save_model(small_model, card)
     with pytest.raises(ExportError, match="another name"):
         save_model(small_model, card)
-    assert [path.name for path in user_folder().iterdir()] == ["small"]
+    assert [path.name for path in models_folder().iterdir()] == ["small"]
 
 
 def test_damage_is_found_and_said(small_model, card):

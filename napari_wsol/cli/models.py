@@ -18,7 +18,8 @@ app = typer.Typer(help="Installed models.", no_args_is_help=True)
 @app.command("list")
 def list_() -> None:
     """All installed models."""
-    from napari_wsol.zoo import list_models, user_folder
+    from napari_wsol.paths import models_folder
+    from napari_wsol.zoo import list_models
 
     table = Table("name", "what it finds", "methods", "licence", "where")
     for card in list_models():
@@ -30,7 +31,7 @@ def list_() -> None:
             "bundled" if card.bundled else escape(str(card.folder)),
         )
     output.print(table)
-    output.print(f"Your own models belong in {escape(str(user_folder()))}")
+    output.print(f"Your own models belong in {escape(str(models_folder()))}")
 
 
 @app.command()

@@ -23,7 +23,7 @@ from napari_wsol.gui.layers.marks import source_of
 from napari_wsol.gui.localize.importing import Importer
 from napari_wsol.gui.localize.slides import SlideDesk
 from napari_wsol.gui.training.controller import TrainingDesk
-from napari_wsol.session.session import FOLLOWING
+from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -343,7 +343,7 @@ class Desk(QObject):
         self._last_state = (status.id, status.state)
         if status.state == "failed" and isinstance(status.error, UnansweredError):
             pass  # the form asks
-        elif status.state == "failed" and status.name == FOLLOWING:
+        elif status.state == "failed" and status.kind is JobKind.FOLLOW:
             pass  # told once
         elif status.state == "failed":
             self.warn(status.message)
@@ -352,7 +352,7 @@ class Desk(QObject):
             self._say(self.slides.stopped_words(status))
         elif status.state == "queued":
             self._was_stopped = False
-        elif status.state == "done" and status.name == "Localizing":
+        elif status.state == "done" and status.kind is JobKind.LOCALIZE:
             self._on_localized()
         self.slides.on_job(status)
         self.rounds.on_job(status)

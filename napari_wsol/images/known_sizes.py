@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
-
-import platformdirs
 
 from napari_wsol.atomic import write_whole
 from napari_wsol.errors import ConfigError
 from napari_wsol.images.pixel_size import PixelSize
+from napari_wsol.paths import known_sizes_file
 
 if TYPE_CHECKING:
-    from napari_wsol.images.slide import Slide
+    from pathlib import Path
 
-NAME = "known-sizes.json"
+    from napari_wsol.images.slide import Slide
 
 _VERSION = 1
 
@@ -34,14 +31,6 @@ class _Known:
     shape: tuple[int, int]
     mpp: float
     said: str
-
-
-def store_path() -> Path:
-    """The file; the environment variable ``NAPARI_WSOL_HOME`` moves it."""
-    home = os.environ.get("NAPARI_WSOL_HOME")
-    if home:
-        return Path(home) / NAME
-    return platformdirs.user_config_path("napari-wsol", appauthor=False) / NAME
 
 
 def recall(slide: Slide) -> PixelSize:
@@ -81,7 +70,7 @@ def remember(slide: Slide, mpp: float | None) -> None:
         _save(known)
     except OSError as error:
         raise ConfigError(
-            f"The pixel size could not be kept in {store_path()} "
+            f"The pixel size could not be kept in {known_sizes_file()} "
             f"({error.strerror or error}): it holds while this image is open. "
             "Check that you may write there."
         ) from error
@@ -89,7 +78,7 @@ def remember(slide: Slide, mpp: float | None) -> None:
 
 def _load() -> tuple[dict[str, _Known], tuple[str, ...]]:
     """What is kept, and a note where it could not be read."""
-    path = store_path()
+    path = known_sizes_file()
     try:
         return _parse(path.read_text("utf-8")), ()
     except FileNotFoundError:
@@ -129,4 +118,4 @@ def _save(known: dict[str, _Known]) -> None:
         for fingerprint, one in known.items()
     }
     text = json.dumps({"version": _VERSION, "slides": slides}, indent=1)
-    write_whole(store_path(), text.encode())
+    write_whole(known_sizes_file(), text.encode())

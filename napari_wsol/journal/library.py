@@ -13,13 +13,9 @@ taken over to the new folder, with the first entry that is written.
 
 from __future__ import annotations
 
-import os
 import weakref
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import platformdirs
 
 from napari_wsol.journal.folder import moved, new_folder
 from napari_wsol.journal.image import STEM_LENGTH
@@ -28,9 +24,11 @@ from napari_wsol.journal.locking import try_lock
 from napari_wsol.journal.reading import Record, read_record, segment_paths
 from napari_wsol.journal.replayed import Tally
 from napari_wsol.journal.segments import is_as_read
+from napari_wsol.paths import journals_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from napari_wsol.journal.entries import Entry, Status
     from napari_wsol.journal.image import ImageFacts
@@ -80,7 +78,7 @@ class Store:
     @property
     def folder(self) -> Path:
         """Where all journals are; it need not exist."""
-        return self._folder or default_folder()
+        return self._folder or journals_folder()
 
     def open(self, image: ImageFacts) -> Journal:
         """The journal of an image; nothing is written before its first entry.
@@ -174,20 +172,6 @@ class Store:
         return Journal(
             image, record, None, notes=notes, carried=carried, waiting=waiting
         )
-
-
-def default_folder() -> Path:
-    """``journals`` beside the user's own models.
-
-    The environment variable ``NAPARI_WSOL_JOURNALS`` names another folder.
-    """
-    chosen = os.environ.get("NAPARI_WSOL_JOURNALS")
-    if chosen:
-        return Path(chosen)
-    # As zoo.data_folder() says, which would import torch.
-    home = os.environ.get("NAPARI_WSOL_HOME")
-    data = platformdirs.user_data_path("napari-wsol", appauthor=False)
-    return (Path(home) if home else data) / "journals"
 
 
 def _newest_first(records: Iterable[Record]) -> list[Record]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.methods.card import Card
 from napari_wsol.methods.pixelcam import PixelCam
+from napari_wsol.paths import bundled_folder, models_folder
 from napari_wsol.refinement.finetune import copied
 from napari_wsol.strokes.stroke import now
-from napari_wsol.zoo import NAME, bundled_folder, save_model, user_folder
+from napari_wsol.zoo import NAME, save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +79,7 @@ def save_refined(
         raise ConfigError(
             f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”."
         )
-    for parent in (folder or user_folder(), bundled_folder()):
+    for parent in (folder or models_folder(), bundled_folder()):
         if (parent / name).exists():
             raise ExportError(
                 f"There is a model “{name}” already. Give another name; nothing is "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_wsol.jobs import JobKind
 from napari_wsol.refinement.rounds import LeftOut
 from napari_wsol.session.rounds import RoundState
 from napari_wsol.strokes.stroke import FOREGROUND, UNLABELLED, drawn, owners
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.rounds import Round
     from napari_wsol.strokes.canvas import Canvas
     from napari_wsol.strokes.stroke import Stroke
-
-JUDGING = "Judging the strokes"
 
 MOST_PIXELS = 400
 """Pixels of a stroke that are judged."""
@@ -67,7 +66,7 @@ class JudgingState(RoundState):
                     self.rounds_changed.emit()
             return judged
 
-        return self._runner.submit(JUDGING, work, kind="judge", replaces=("judge",))
+        return self._runner.submit(JobKind.JUDGE, work, replaces=(JobKind.JUDGE,))
 
     def _judged(self, done: Round, strokes: Sequence[Stroke], report: Report) -> Round:
         from napari_wsol.inference.encode import encode

@@ -9,7 +9,7 @@ from psygnal import Signal
 
 from napari_wsol.errors import ExportError
 from napari_wsol.journal import folded
-from napari_wsol.journal.library import default_folder
+from napari_wsol.paths import lists_folder
 from napari_wsol.session.rounds import RoundState
 from napari_wsol.worklist.saved import remember_list, saved_lists
 from napari_wsol.worklist.status import INDEX, Fingerprints, StatusSearch
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from napari_wsol.journal import Status, Work
     from napari_wsol.worklist.items import WorkList
     from napari_wsol.worklist.saved import SavedList
-
-LISTS = "lists"
-"""Folder of remembered lists, beside the journals in the user's data."""
 
 
 class ListState(RoundState):
@@ -56,7 +53,7 @@ class ListState(RoundState):
     @property
     def lists_folder(self) -> Path | None:
         """Where lists are remembered; None where nothing is written."""
-        return None if self._journals is None else default_folder().parent / LISTS
+        return None if self._journals is None else lists_folder()
 
     @property
     def is_aside(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_wsol.jobs import JobKind
 from napari_wsol.session.state import SessionState
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class ModelMaker(SessionState):
             report.check()
             return zoo.import_model(Path(path), name=name, answers=answers)
 
-        return self._runner.submit("Importing", work, kind="import")
+        return self._runner.submit(JobKind.IMPORT_MODEL, work)
 
     def train(
         self, recipe: Path, data: Path, out: Path | None = None, **how: Unpack[Training]
@@ -83,4 +84,4 @@ class ModelMaker(SessionState):
                 evaluated=self.train_evaluated.emit,
             )
 
-        return self._runner.submit("Training", work, kind="train")
+        return self._runner.submit(JobKind.TRAIN, work)

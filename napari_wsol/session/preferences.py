@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
-
-import platformdirs
 
 from napari_wsol.atomic import write_whole
 from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import ConfigError
+from napari_wsol.paths import preferences_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NAME = "preferences.json"
 MEMORY = "memory_bytes"
-
-
-def preferences_path() -> Path:
-    """The file; the environment variable ``NAPARI_WSOL_HOME`` moves it."""
-    home = os.environ.get("NAPARI_WSOL_HOME")
-    if home:
-        return Path(home) / NAME
-    return platformdirs.user_config_path("napari-wsol", appauthor=False) / NAME
 
 
 def memory_bytes() -> int:
@@ -55,7 +44,7 @@ def keep_memory_bytes(value: int) -> None:
         _write({**_read(), MEMORY: chosen})
     except OSError as error:
         raise ConfigError(
-            f"The memory budget could not be kept in {preferences_path()} "
+            f"The memory budget could not be kept in {preferences_file()} "
             f"({error.strerror or error}): it holds until you close the window. "
             "Check that you may write there."
         ) from error
@@ -70,11 +59,11 @@ def _gigabytes(text: str) -> int | None:
 
 def _read() -> Mapping[str, object]:
     try:
-        found = json.loads(preferences_path().read_text("utf-8"))
+        found = json.loads(preferences_file().read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return cast("Mapping[str, object]", found) if isinstance(found, dict) else {}
 
 
 def _write(values: Mapping[str, object]) -> None:
-    write_whole(preferences_path(), json.dumps(dict(values), indent=1).encode())
+    write_whole(preferences_file(), json.dumps(dict(values), indent=1).encode())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from psygnal import Signal
 
 from napari_wsol.errors import WsolError
+from napari_wsol.jobs import JobKind
 from napari_wsol.journal import RoundMade, RoundShown, StatusChanged
 from napari_wsol.refinement.rounds import LeftOut, Round
 from napari_wsol.session.learning import LearningState, settings_of
@@ -81,7 +82,7 @@ class RoundState(LearningState):
         self.status_changed.emit(self.status)
         if self._result is not None and self._waiting_rounds:
             # Localized before anybody said to go on.
-            self._runner.submit("Bringing rounds back", self._bring_back)
+            self._runner.submit(JobKind.RESTORE, self._bring_back)
 
     def _forget_strokes(self) -> None:
         super()._forget_strokes()

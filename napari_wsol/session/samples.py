@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_wsol.errors import ConfigError, NoResultError, NoScribblesError
-from napari_wsol.jobs import Report
+from napari_wsol.jobs import JobKind, Report
 from napari_wsol.session.lists import ListState
 from napari_wsol.session.state import REFINED
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
@@ -171,7 +171,7 @@ class SampleState(ListState):
             taught = self._taught(shown)
             return save_refined(model, shown.head, taught, name, title=title)
 
-        return self._runner.submit("Saving the model", work, kind="save-model")
+        return self._runner.submit(JobKind.SAVE_MODEL, work)
 
     # ---------------------------------------------------------------- for the session
 

@@ -19,7 +19,7 @@ from napari_wsol.config import ExportConfig, InferenceConfig
 from napari_wsol.errors import ImageError, UnknownNameError
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
-from napari_wsol.jobs import JobRunner
+from napari_wsol.jobs import LOCALIZES, REFINES, JobKind, JobRunner
 from napari_wsol.session.judging import JudgingState
 from napari_wsol.session.models import ModelMaker
 from napari_wsol.session.preferences import keep_memory_bytes, memory_bytes
@@ -40,10 +40,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.refinement.rounds import Round
 
-REFINING, FOLLOWING = "Refining", "Following"
-"""Names of the two jobs that make a round: asked for, and after a stroke."""
-
-WORK = ("localize", "finetune", "judge")
+WORK = (*LOCALIZES, *REFINES, JobKind.JUDGE)
 """Kinds of jobs whose answers are void once image or model change."""
 
 
@@ -136,7 +133,7 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
             return slide
 
         self._opening = self._runner.submit(
-            "Opening", work, kind="open", replaces=("open", *WORK)
+            JobKind.OPEN, work, replaces=(JobKind.OPEN, *WORK)
         )
         return self._opening
 
@@ -156,9 +153,7 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
             self.model_changed.emit()
             return loaded
 
-        return self._runner.submit(
-            "Loading the model", work, kind="model", replaces=("model", *WORK)
-        )
+        return self._runner.submit(JobKind.USE, work, replaces=(JobKind.USE, *WORK))
 
     def set_mpp(self, mpp: float | None) -> None:
         """Sets µm a level-0 pixel, where the person knows better; remembered.
@@ -173,9 +168,7 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
         self._mpp, slide = mpp, self._slide
         self.mpp_changed.emit()
         if slide is not None:
-            self._runner.submit(
-                "Remembering the pixel size", lambda _: remember(slide, mpp)
-            )
+            self._runner.submit(JobKind.REMEMBER_SIZE, lambda _: remember(slide, mpp))
 
     def set_memory(self, count: int) -> Future[None]:
         """How many bytes images may take in memory; remembered for the next sessions.
@@ -192,7 +185,7 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
             self._cache.budget_bytes = self.config.cache_bytes
             keep_memory_bytes(count)
 
-        return self._runner.submit("Remembering the memory budget", work)
+        return self._runner.submit(JobKind.REMEMBER_MEMORY, work)
 
     def localize(
         self, methods: Sequence[str] | None = None, target: str | None = None
@@ -230,7 +223,7 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
             return result
 
         return self._runner.submit(
-            "Localizing", work, kind="localize", replaces=("localize", "judge")
+            JobKind.LOCALIZE, work, replaces=(*LOCALIZES, JobKind.JUDGE)
         )
 
     def finetune(
@@ -285,10 +278,8 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
             self._judge_later(done, strokes)
             return done
 
-        name = FOLLOWING if live else REFINING
-        return self._runner.submit(
-            name, work, kind="finetune", replaces=("finetune", "judge")
-        )
+        kind = JobKind.FOLLOW if live else JobKind.REFINE
+        return self._runner.submit(kind, work, replaces=(*REFINES, JobKind.JUDGE))
 
     def _again(self) -> Future[Round]:
         return self.finetune(live=True)
@@ -309,9 +300,7 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
                 f"There is no round {index}; there are {len(self._rounds)}, from 0."
             )
 
-        return self._runner.submit(
-            "Reverting", work, kind="revert", replaces=("revert",)
-        )
+        return self._runner.submit(JobKind.REVERT, work, replaces=(JobKind.REVERT,))
 
     def export(
         self,
@@ -344,7 +333,7 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
             self.exported.emit(paths)
             return paths
 
-        return self._runner.submit("Exporting", work)
+        return self._runner.submit(JobKind.EXPORT, work)
 
     def cancel(self) -> None:
         """Stops the running job and all that wait; finished tiles are kept."""

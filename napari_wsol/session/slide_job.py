@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import platformdirs
 
 from napari_wsol.errors import JobCancelledError
 from napari_wsol.slides.cost import probe
@@ -18,6 +15,7 @@ from napari_wsol.slides.result import slide_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -29,19 +27,6 @@ if TYPE_CHECKING:
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.localize import Keep
     from napari_wsol.slides.plan import Bools
-
-
-def slide_folder(slide: Slide) -> Path:
-    """Where the finished tiles of a slide are kept between runs.
-
-    In the user's cache folder; ``NAPARI_WSOL_HOME`` moves it.
-    """
-    home = os.environ.get("NAPARI_WSOL_HOME")
-    if home:
-        root = Path(home).expanduser() / "cache"
-    else:
-        root = platformdirs.user_cache_path("napari-wsol", appauthor=False)
-    return root / "slides" / slide.fingerprint()[:16]
 
 
 SHOW_EVERY = 2.0

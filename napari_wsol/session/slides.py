@@ -16,6 +16,8 @@ from napari_wsol.errors import (
     NoImageError,
     NoResultError,
 )
+from napari_wsol.jobs import LOCALIZES, JobKind
+from napari_wsol.paths import tiles_folder
 from napari_wsol.session.state import REFINED, SessionState
 
 if TYPE_CHECKING:
@@ -143,9 +145,7 @@ class SlideState(SessionState):
                 )
             return self._slide_job(methods, target).estimate(report)
 
-        return self._runner.submit(
-            "Estimating", work, kind="localize", replaces=("localize",)
-        )
+        return self._runner.submit(JobKind.ESTIMATE, work, replaces=LOCALIZES)
 
     def _localize_slide(
         self, methods: Sequence[str] | None, target: str | None, report: Report
@@ -154,7 +154,7 @@ class SlideState(SessionState):
         return self._slide_job(methods, target)(report)
 
     def _slide_job(self, methods: Sequence[str] | None, target: str | None) -> SlideJob:
-        from napari_wsol.session.slide_job import SlideJob, slide_folder
+        from napari_wsol.session.slide_job import SlideJob
 
         slide = self._need_slide()
         return SlideJob(
@@ -165,7 +165,7 @@ class SlideState(SessionState):
             mpp=self.mpp,
             tissue=self._tissue,
             config=self._slide_settings(),
-            folder=slide_folder(slide),
+            folder=tiles_folder(slide.fingerprint()),
             keep=self._keep_features,
             started=self._begin_work,
             shown=self._present,

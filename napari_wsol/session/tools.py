@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import NoResultError
+from napari_wsol.jobs import JobKind
 from napari_wsol.journal import Undone
 from napari_wsol.session.strokes import StrokeState
 from napari_wsol.strokes.annotations import (
@@ -147,7 +148,7 @@ class StrokeTools(StrokeState):
             return made
 
         return self._runner.submit(
-            "Growing", work, kind="grow", replaces=("grow", "judge")
+            JobKind.GROW, work, replaces=(JobKind.GROW, JobKind.JUDGE)
         )
 
     def _grew_from(self, point: tuple[float, float]) -> bool:
@@ -206,7 +207,7 @@ class StrokeTools(StrokeState):
                 covered=len(inside) - len(made),
             )
 
-        return self._runner.submit("Importing annotations", work)
+        return self._runner.submit(JobKind.IMPORT_ANNOTATIONS, work)
 
     def _import(
         self,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
+from napari_wsol.paths import features_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,17 +34,6 @@ GONE_SECONDS = 600.0
 _USED, _OPEN = "used", "open."
 _BEAT_SECONDS = 60.0
 _MEASURES_A_BUDGET = 20
-
-
-def features_folder() -> Path:
-    """Where features are kept: the user's cache folder.
-
-    The environment variable ``NAPARI_WSOL_HOME`` moves it.
-    """
-    home = os.environ.get("NAPARI_WSOL_HOME")
-    if home:
-        return Path(home) / "cache" / "features"
-    return platformdirs.user_cache_path("napari-wsol", appauthor=False) / "features"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

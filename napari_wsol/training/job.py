@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from napari_wsol.errors import ConfigError, ExportError, JobCancelledError
+from napari_wsol.paths import bundled_folder, models_folder, trainings_folder
 from napari_wsol.training.recipe import dump_recipe, read_recipe, with_seed
 from napari_wsol.training.run import LOG, train
-from napari_wsol.zoo import NAME, bundled_folder, data_folder, user_folder
+from napari_wsol.zoo import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,14 +44,9 @@ class Training(TypedDict, total=False):
     stop: Event
 
 
-def training_folder(name: str) -> Path:
-    """Where a model of the user's own is kept until it is finished."""
-    return data_folder() / "trainings" / name
-
-
 def is_taken(name: str, out: Path | None = None) -> bool:
     """Whether there is a model of this name in a folder, or in the list."""
-    folders = (bundled_folder(), user_folder()) if out is None else (out,)
+    folders = (bundled_folder(), models_folder()) if out is None else (out,)
     return any((folder / name).exists() for folder in folders)
 
 
@@ -91,8 +87,8 @@ def run_training(
         recipe: a TOML file.
         data: folder that the recipe's paths start from.
         out: parent of the model's folder and place of the checkpoint. Without it the
-            checkpoint is in :func:`training_folder`, and goes when the model is
-            finished and among the user's own.
+            checkpoint is in :func:`~napari_wsol.paths.trainings_folder`, and goes when
+            the model is finished and among the user's own.
         how: see :class:`Training`.
         report: told of the progress; stops the training, a checkpoint is left.
         step: called after every step.
@@ -119,7 +115,7 @@ def run_training(
     card = train(
         plan,
         data,
-        out or training_folder(plan.name),
+        out or trainings_folder() / plan.name,
         init=how.get("init"),
         resume=how.get("resume", False),
         device=how.get("device", "auto"),
@@ -145,7 +141,7 @@ def _plan(path: Path, how: Training) -> Recipe:
 
 def _install(card: Card) -> Card:
     """Moves a finished model, with its log, to the user's own; the rest goes."""
-    work, target = training_folder(card.name), user_folder() / card.name
+    work, target = trainings_folder() / card.name, models_folder() / card.name
     check_name(card.name)  # another program may have been faster
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

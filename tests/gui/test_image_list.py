@@ -10,8 +10,7 @@ from qtpy.QtCore import Qt
 from napari_wsol.gui.images.list_model import NAME, STATUS
 from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED
 from napari_wsol.gui.keys import clashes
-from napari_wsol.journal.library import default_folder
-from napari_wsol.session.lists import LISTS
+from napari_wsol.paths import lists_folder
 from napari_wsol.worklist.items import WorkList
 from napari_wsol.worklist.saved import remember_list
 
@@ -168,7 +167,7 @@ def test_tomorrow_the_dock_offers_to_go_on(make_bench, folder):
     worklist = WorkList.of_folder(folder)
     worklist.set_aside(0)
     worklist.go_to(1)
-    remember_list(worklist, default_folder().parent / LISTS)
+    remember_list(worklist, lists_folder())
     hands = Hands(make_bench())
     button = hands.widget.image_line.go_on_button
     hands.bench.until(button.isVisible)

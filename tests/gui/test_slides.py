@@ -360,11 +360,18 @@ def test_strokes_refine_a_slide_in_place(slide_bench):
 def test_words_and_units():
     from napari_wsol.gui.localize.slide_box import cost_words, size_words, slide_words
     from napari_wsol.gui.widgets.job_bar import describe
-    from napari_wsol.jobs import JobStatus
+    from napari_wsol.jobs import JobKind, JobStatus
     from napari_wsol.slides.cost import Cost
 
-    status = JobStatus(id=1, name="Localizing", state="running", done=400, total=1000,
-                       message="3 tiles/s", seconds_left=5.0)  # fmt: skip
+    status = JobStatus(
+        id=1,
+        kind=JobKind.LOCALIZE,
+        state="running",
+        done=400,
+        total=1000,
+        message="3 tiles/s",
+        seconds_left=5.0,
+    )
     assert describe(status, 3.0) == "400/1\u202f000 tiles · 3 tiles/s · 3 min left"
     assert describe(status) == "400/1\u202f000 tiles · 3 tiles/s"
     cost = Cost(

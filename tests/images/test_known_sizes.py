@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.images.known_sizes import remember, store_path
+from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
+from napari_wsol.paths import known_sizes_file
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def test_it_can_be_changed_and_forgotten(path):
     assert open_slide(path).mpp == 0.5
     remember(open_slide(path), None)
     assert open_slide(path).mpp is None
-    assert json.loads(store_path().read_text("utf-8"))["slides"] == {}
+    assert json.loads(known_sizes_file().read_text("utf-8"))["slides"] == {}
 
 
 @pytest.mark.parametrize(
@@ -72,12 +73,12 @@ def test_it_can_be_changed_and_forgotten(path):
      '{"slides": {"ab": {"shape": [1, 2], "mpp": -1, "said": "today"}}}'],
 )  # fmt: skip
 def test_a_damaged_file_is_put_aside_and_told(path, text):
-    store_path().parent.mkdir(parents=True)
-    store_path().write_text(text, "utf-8")
+    known_sizes_file().parent.mkdir(parents=True)
+    known_sizes_file().write_text(text, "utf-8")
     slide = open_slide(path)
     assert slide.mpp is None
     assert any("kept as" in note and ".json.bad" in note for note in slide.notes)
-    assert store_path().with_suffix(".json.bad").read_text("utf-8") == text
+    assert known_sizes_file().with_suffix(".json.bad").read_text("utf-8") == text
     remember(slide, 0.25)
     assert open_slide(path).mpp == 0.25
     assert not any("kept as" in note for note in open_slide(path).notes)
@@ -92,7 +93,8 @@ def test_a_folder_that_cannot_be_written_is_told(path, tmp_path, monkeypatch):
 
 def test_nothing_else_is_left_in_the_folder(path):
     remember(open_slide(path), 0.25)
-    assert [item.name for item in store_path().parent.iterdir()] == [store_path().name]
+    file = known_sizes_file()
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_fingerprints_are_taken_only_where_the_shape_is_known(path):

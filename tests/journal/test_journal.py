@@ -253,7 +253,7 @@ def test_starting_afresh_leaves_nothing_that_counts(store, image, made, put):
 
 
 def test_the_default_folder_is_that_of_the_models(monkeypatch, tmp_path):
-    from napari_wsol.zoo import data_folder
+    from napari_wsol.paths import data_folder
 
     monkeypatch.setenv("NAPARI_WSOL_JOURNALS", str(tmp_path))
     assert Store().folder == tmp_path

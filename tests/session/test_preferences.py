@@ -8,10 +8,10 @@ import pytest
 from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import ConfigError
 from napari_wsol.images.readers import open_slide
+from napari_wsol.paths import preferences_file
 from napari_wsol.session.preferences import (
     keep_memory_bytes,
     memory_bytes,
-    preferences_path,
 )
 from napari_wsol.slides.large import BESIDE, is_large
 
@@ -39,7 +39,7 @@ def test_what_cannot_be_is_passed_over(monkeypatch, said):
 
 
 def test_a_damaged_file_gives_the_default():
-    preferences_path().write_text('{"memory_bytes": ')
+    preferences_file().write_text('{"memory_bytes": ')
     assert memory_bytes() == 4_000_000_000
     keep_memory_bytes(1_000_000_000)
     assert memory_bytes() == 1_000_000_000

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_wsol.session.judging import JUDGING
-from napari_wsol.session.session import FOLLOWING, REFINING
+from napari_wsol.jobs import REFINES, JobKind
 
 if TYPE_CHECKING:
     from napari_wsol.gui.session_events import SessionEvents
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 DEBOUNCE_MS = 250
 """After a stroke; whoever paints several in a row waits for one refit."""
 
-QUICK = (FOLLOWING, REFINING, JUDGING, "Reverting")
+QUICK = (*REFINES, JobKind.JUDGE, JobKind.REVERT)
 """Jobs that a refit may take the place of, or that are over in no time."""
 
 
@@ -63,9 +62,9 @@ class Live(QObject):
         self._timer.start()
 
     def _on_job(self, status: JobStatus) -> None:
-        if status.name == FOLLOWING and status.state == "done":
+        if status.kind is JobKind.FOLLOW and status.state == "done":
             self._told = ""
-        if status.name == FOLLOWING and status.state == "failed":
+        if status.kind is JobKind.FOLLOW and status.state == "failed":
             if status.message != self._told:
                 self._told = status.message
                 self.failed.emit(
@@ -79,7 +78,7 @@ class Live(QObject):
         if not self._is_due or not session.live or session.result is None:
             return
         job = session.job
-        if session.is_busy and job is not None and job.name not in QUICK:
+        if session.is_busy and job is not None and job.kind not in QUICK:
             return  # its end is heard
         self._is_due = False
         foreground, background = session.stroke_counts

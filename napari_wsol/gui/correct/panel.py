@@ -15,6 +15,7 @@ from napari_wsol.gui.correct.rounds import RoundBox
 from napari_wsol.gui.widgets.colours import BACKGROUND, FOREGROUND
 from napari_wsol.gui.widgets.job_bar import JobBar, grouped
 from napari_wsol.gui.widgets.panel import Panel, Words
+from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ BRUSHES = (
     ("erase", "Erase  E", None, "Take strokes away again."),
 )
 
-BY_THEMSELVES = ("Following", "Growing", "Importing annotations")
+BY_THEMSELVES = (JobKind.FOLLOW, JobKind.GROW, JobKind.IMPORT_ANNOTATIONS)
 """Jobs that show themselves only when they take a while."""
 
 
@@ -113,7 +114,9 @@ class CorrectPanel(Panel):
             "painting meanwhile. Key: R."
         )
         self.refine_button.clicked.connect(self.refine_wanted)
-        self.job_bar = JobBar(("Refining",), self.refine_button, patient=BY_THEMSELVES)
+        self.job_bar = JobBar(
+            (JobKind.REFINE,), self.refine_button, patient=BY_THEMSELVES
+        )
         self.job_bar.currentChanged.connect(self._on_bar)
         row = QHBoxLayout()
         row.setSpacing(6)

@@ -11,8 +11,8 @@ from napari_wsol.gui.correct.blink import Blink, round_before
 from napari_wsol.gui.correct.live import Live
 from napari_wsol.gui.correct.round_words import round_words
 from napari_wsol.gui.layers.difference import DifferenceLayer
+from napari_wsol.jobs import JobKind
 from napari_wsol.refinement.rounds import doubts
-from napari_wsol.session.session import FOLLOWING, REFINING
 
 if TYPE_CHECKING:
     from napari_wsol.config import FinetuneConfig
@@ -86,14 +86,18 @@ class RoundsDesk(QObject):
 
     def on_job(self, status: JobStatus) -> None:
         """A round that was asked for is over: what is odd about it is told."""
-        if status.name == REFINING and status.state == "done" and self._session.rounds:
+        if (
+            status.kind is JobKind.REFINE
+            and status.state == "done"
+            and self._session.rounds
+        ):
             odd = doubts(self._session.rounds[-1])
             if odd:
                 self.failed.emit(odd)
             else:
                 self._told = self.finished_words()
                 self.said.emit(self._told)
-        elif status.name == FOLLOWING and status.state == "done" and self._told:
+        elif status.kind is JobKind.FOLLOW and status.state == "done" and self._told:
             if self._window.message.text() == self._told:
                 self.said.emit("")  # of a round that is not the newest any more
             self._told = ""
@@ -170,7 +174,7 @@ class RoundsDesk(QObject):
 
     def _on_step(self, step: FinetuneStep) -> None:
         job = self._session.job
-        if job is not None and job.name == REFINING:
+        if job is not None and job.kind is JobKind.REFINE:
             self._panel.curve.add(float(step.loss))
 
     def _on_live(self, on: bool) -> None:

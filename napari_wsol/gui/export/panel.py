@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_wsol.config import EXPORT_FORMATS, ExportConfig
 from napari_wsol.gui.widgets.job_bar import JobBar
 from napari_wsol.gui.widgets.panel import Choice, Panel, Words, add_row, small
+from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ class ExportPanel(Panel):
             "strokes that they came from. Nothing existing is overwritten."
         )
         self.export_button.clicked.connect(self.export_wanted)
-        self.job_bar = JobBar(("Exporting",), self.export_button)
+        self.job_bar = JobBar((JobKind.EXPORT,), self.export_button)
         self.rows.addWidget(self.job_bar)
         self.recent = QListWidget()
         self.recent.setMaximumHeight(84)

@@ -20,6 +20,7 @@ from napari_wsol.gui.localize.methods import MethodList
 from napari_wsol.gui.localize.slide_box import SlideBox
 from napari_wsol.gui.widgets.job_bar import JobBar
 from napari_wsol.gui.widgets.panel import Choice, Panel, Words, small
+from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +41,13 @@ ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
 )
-JOBS = ("Opening", "Loading the model", "Localizing", "Importing", "Estimating")
+JOBS = (
+    JobKind.OPEN,
+    JobKind.USE,
+    JobKind.LOCALIZE,
+    JobKind.IMPORT_MODEL,
+    JobKind.ESTIMATE,
+)
 
 
 class LocalizePanel(Panel):

@@ -20,6 +20,7 @@ from napari_wsol.gui.layers.tissue import TissueLayer
 from napari_wsol.gui.localize.slide_box import slide_words
 from napari_wsol.gui.widgets.job_bar import grouped
 from napari_wsol.gui.widgets.messages import STOPPED
+from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     from napari_wsol.gui.dock import WsolWidget
@@ -105,7 +106,7 @@ class SlideDesk(QObject):
     def is_running(self) -> bool:
         """Whether tiles come in."""
         job = self._session.job
-        if job is None or not job.is_active or job.name != "Localizing":
+        if job is None or not job.is_active or job.kind is not JobKind.LOCALIZE:
             return False
         return self._session.is_large
 
@@ -139,8 +140,8 @@ class SlideDesk(QObject):
 
     def stopped_words(self, status: JobStatus) -> str:
         """What is said after Cancel; of a slide, how much is kept."""
-        progress, plain = self._progress, STOPPED.get(status.name, "Stopped.")
-        if progress is None or status.name != "Localizing":
+        progress, plain = self._progress, STOPPED.get(status.kind, "Stopped.")
+        if progress is None or status.kind is not JobKind.LOCALIZE:
             return plain
         return (
             f"Stopped. {grouped(progress.done)} of {grouped(progress.total)} tiles are "
@@ -150,9 +151,9 @@ class SlideDesk(QObject):
     def on_job(self, status: JobStatus) -> None:
         """A job was begun or is over."""
         self._box.set_ready(not self._session.is_busy)
-        if status.name == "Localizing" and status.state == "running":
+        if status.kind is JobKind.LOCALIZE and status.state == "running":
             self._box.show_cost(None)
-        if status.name == "Localizing" and status.state == "done":
+        if status.kind is JobKind.LOCALIZE and status.state == "done":
             self.list_places()
 
     def list_places(self) -> None:

@@ -12,6 +12,7 @@ from napari_wsol.errors import JobCancelledError, WsolError
 from napari_wsol.gui.background import Background
 from napari_wsol.gui.training.dialog import TrainDialog
 from napari_wsol.gui.training.recipes import Outlook, discard, look_ahead
+from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -186,7 +187,7 @@ class TrainingDesk(QObject):
                 self.trained.emit(answer)
 
     def _on_job(self, status: JobStatus) -> None:
-        if status.name == "Training" and self.dialog is not None:
+        if status.kind is JobKind.TRAIN and self.dialog is not None:
             self._state = status.state
             self.dialog.show_status(status)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_wsol.errors import ConfigError, ExportError, WsolError
 from napari_wsol.gui.localize.import_dialog import next_name
+from napari_wsol.paths import trainings_folder
 
 if TYPE_CHECKING:
     from napari_wsol.training.recipe import Recipe
@@ -81,7 +82,6 @@ def look_ahead(wish: Wish) -> Outlook:
     """Read the recipe and look whether all is there; changes nothing."""
     if wish.recipe is None:
         return Outlook(wish=wish, trouble="Choose a recipe.")
-    from napari_wsol.training.job import training_folder
     from napari_wsol.training.recipe import read_recipe
     from napari_wsol.training.run import CHECKPOINT, LOG
 
@@ -90,7 +90,7 @@ def look_ahead(wish: Wish) -> Outlook:
     except WsolError as error:
         return Outlook(wish=wish, trouble=str(error))
     name = wish.name or _free_name(recipe.name, wish.out)
-    folder = wish.out or training_folder(name)
+    folder = wish.out or trainings_folder() / name
     unfinished = (folder / CHECKPOINT).is_file()
     rows = _rows(folder / LOG) if unfinished else []
     how = recipe.train

@@ -14,15 +14,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_wsol.jobs import JobKind
+
 if TYPE_CHECKING:
     from napari_wsol.jobs import JobStatus
 
 UNITS = {
-    "Localizing": "tiles",
-    "Refining": "steps",
-    "Following": "steps",
-    "Importing annotations": "annotations",
-    "Exporting": "files",
+    JobKind.LOCALIZE: "tiles",
+    JobKind.REFINE: "steps",
+    JobKind.FOLLOW: "steps",
+    JobKind.IMPORT_ANNOTATIONS: "annotations",
+    JobKind.EXPORT: "files",
 }
 
 PATIENCE = 0.6
@@ -39,9 +41,9 @@ class JobBar(QStackedWidget):
     the dock is not laid out again for it.
 
     Args:
-        names: of the jobs that are followed.
+        kinds: of the jobs that are followed.
         button: what starts them.
-        patient: names of jobs that start by themselves, often; only those that take a
+        patient: kinds of jobs that start by themselves, often; only those that take a
             while are shown.
         parent: widget that holds it.
     """
@@ -50,13 +52,13 @@ class JobBar(QStackedWidget):
 
     def __init__(
         self,
-        names: tuple[str, ...],
+        kinds: tuple[JobKind, ...],
         button: QPushButton,
-        patient: tuple[str, ...] = (),
+        patient: tuple[JobKind, ...] = (),
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._names = (*names, *patient)
+        self._kinds = (*kinds, *patient)
         self._patient = patient
         self._text = ""
         self._rate = 0.0
@@ -92,14 +94,14 @@ class JobBar(QStackedWidget):
         self._rate = rate
 
     def show_status(self, status: JobStatus) -> None:
-        """Follow a job of one of our names; other jobs leave the bar alone."""
-        if status.name not in self._names:
+        """Follow a job of one of our kinds; other jobs leave the bar alone."""
+        if status.kind not in self._kinds:
             return
         if not status.is_active:
             self.setCurrentIndex(0)
             self._rate = 0.0
             return
-        if status.name in self._patient and status.seconds < PATIENCE:
+        if status.kind in self._patient and status.seconds < PATIENCE:
             return
         self._text = describe(status, self._rate)
         # Never a busy bar while the total is unknown: at each step of its animation Qt
@@ -125,13 +127,13 @@ def describe(status: JobStatus, rate: float = 0.0) -> str:
         return f"{status.name} waits for its turn…"
     if status.message.endswith("tiles/s"):
         return tile_words(status, rate)
-    if status.message in STEPS or status.name == "Estimating":
+    if status.message in STEPS or status.kind is JobKind.ESTIMATE:
         return f"{status.message or status.name}…".capitalize()
-    if status.name == "Localizing" and status.message:
+    if status.kind is JobKind.LOCALIZE and status.message:
         return method_words(status)
     words = [status.name if not status.message else status.message]
     if status.total:
-        unit = UNITS.get(status.name, "")
+        unit = UNITS.get(status.kind, "")
         words.append(f"{grouped(status.done)}/{grouped(status.total)} {unit}".strip())
     if status.seconds_left is not None and status.seconds_left >= 1:
         words.append(f"{duration(status.seconds_left)} left")

@@ -9,23 +9,26 @@ from qtpy.QtCore import Qt
 
 from napari_wsol.gui.widgets.colours import readable_on
 from napari_wsol.gui.widgets.panel import Words
+from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
 
 STOPPED = {
-    "Localizing": "Stopped. Finished tiles are kept; Localize continues from there.",
-    "Refining": "Stopped. The map and the rounds are as they were.",
-    "Following": "Stopped. The map is as it was; it follows your next stroke.",
-    "Growing": "Stopped. No region was painted.",
-    "Importing annotations": "Stopped. No stroke was added.",
-    "Exporting": "Stopped. No file was written.",
-    "Estimating": "Stopped. Finished tiles are kept.",
-    "Importing": "Stopped. No model was added.",
-    "Training": "Stopped. Train… resumes it where it is.",
+    JobKind.LOCALIZE: (
+        "Stopped. Finished tiles are kept; Localize continues from there."
+    ),
+    JobKind.REFINE: "Stopped. The map and the rounds are as they were.",
+    JobKind.FOLLOW: "Stopped. The map is as it was; it follows your next stroke.",
+    JobKind.GROW: "Stopped. No region was painted.",
+    JobKind.IMPORT_ANNOTATIONS: "Stopped. No stroke was added.",
+    JobKind.EXPORT: "Stopped. No file was written.",
+    JobKind.ESTIMATE: "Stopped. Finished tiles are kept.",
+    JobKind.IMPORT_MODEL: "Stopped. No model was added.",
+    JobKind.TRAIN: "Stopped. Train… resumes it where it is.",
 }
-"""What is said when the person stopped a job, by its name."""
+"""What is said when the person stopped a job, by its kind."""
 
 
 class MessageLine(Words):

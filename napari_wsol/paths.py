@@ -1,0 +1,88 @@
+"""Where the program keeps what is the user's: the only place that computes a folder.
+
+``NAPARI_WSOL_HOME`` moves everything into one folder, ``NAPARI_WSOL_JOURNALS`` the
+journals alone. A ``~`` in either is the user's home.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+APPLICATION = "napari-wsol"
+HOME, JOURNALS = "NAPARI_WSOL_HOME", "NAPARI_WSOL_JOURNALS"
+
+
+def data_folder() -> Path:
+    """What a person made and cannot make again: models, journals, trainings."""
+    return _home() or platformdirs.user_data_path(APPLICATION, appauthor=False)
+
+
+def config_folder() -> Path:
+    """What a person chose once: preferences, pixel sizes."""
+    return _home() or platformdirs.user_config_path(APPLICATION, appauthor=False)
+
+
+def cache_folder() -> Path:
+    """What can be computed again: features and finished tiles of slides."""
+    home = _home()
+    if home is not None:
+        return home / "cache"
+    return platformdirs.user_cache_path(APPLICATION, appauthor=False)
+
+
+def models_folder() -> Path:
+    """The user's own models; a model folder that is put there is installed."""
+    return data_folder() / "models"
+
+
+def bundled_folder() -> Path:
+    """Models that came with the package."""
+    inside = Path(__file__).parent / "models"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "models"
+
+
+def trainings_folder() -> Path:
+    """Trainings that are not finished."""
+    return data_folder() / "trainings"
+
+
+def journals_folder() -> Path:
+    """The journals of all images."""
+    return _named(JOURNALS) or data_folder() / "journals"
+
+
+def lists_folder() -> Path:
+    """Lists of images that are remembered; beside the journals."""
+    return journals_folder().parent / "lists"
+
+
+def features_folder() -> Path:
+    """Features of the tiles of slides."""
+    return cache_folder() / "features"
+
+
+def tiles_folder(fingerprint: str) -> Path:
+    """Finished tiles of the slide of this fingerprint."""
+    return cache_folder() / "slides" / fingerprint[:16]
+
+
+def preferences_file() -> Path:
+    """What a person prefers for all images."""
+    return config_folder() / "preferences.json"
+
+
+def known_sizes_file() -> Path:
+    """Pixel sizes that a person gave."""
+    return config_folder() / "known-sizes.json"
+
+
+def _home() -> Path | None:
+    return _named(HOME)
+
+
+def _named(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value).expanduser() if value else None
