@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.canvas import Scribbles
 
 LARGEST_MASK = 64_000_000
+SMALL = "This image is small enough to be read at once: localize it."
 
 
 class SlideState(SessionState):
@@ -125,6 +126,27 @@ class SlideState(SessionState):
         if work is not None:
             work.run.queue.look_at(work.plan.tiles_of(top, left, bottom, right))
 
+    def plan(self) -> SlidePlan:
+        """How the open slide is cut: which tiles, and how many.
+
+        What :meth:`localize` would do now, with the tissue and the budget of this
+        session. On any thread; finding the tissue of a slide takes a while.
+
+        Raises:
+            NoImageError: nothing is open.
+            NoModelError: no model is loaded.
+            ImageError: the image is small enough to be read at once.
+            MethodUnavailableError: the model looks at whole images only.
+        """
+        from napari_wsol.slides import plan_slide
+
+        slide, model = self._need_slide(), self._need_model()
+        if not self.is_large:
+            raise ImageError(SMALL)
+        return plan_slide(
+            slide, model, self._slide_settings(), mpp=self.mpp, tissue=self._tissue
+        )
+
     def estimate(
         self, methods: Sequence[str] | None = None, target: str | None = None
     ) -> Future[Cost]:
@@ -140,9 +162,7 @@ class SlideState(SessionState):
         def work(report: Report) -> Cost:
             self._need_model()
             if not self.is_large:
-                raise ImageError(
-                    "This image is small enough to be read at once: localize it."
-                )
+                raise ImageError(SMALL)
             return self._slide_job(methods, target).estimate(report)
 
         return self._runner.submit(JobKind.ESTIMATE, work, replaces=LOCALIZES)

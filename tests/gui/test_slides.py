@@ -384,6 +384,19 @@ def test_words_and_units():
     assert "1 tile of" in slide_words(1, 0.5)
 
 
+def test_the_tiles_that_are_told_are_those_that_are_done(bench):
+    """Below 2 GB a slide is cut into smaller tiles: told, planned and done alike."""
+    session = bench.session
+    session.set_memory(1_500_000_000).result(30)
+    bench.open(tissue(1536), name="slide")
+    words = bench.widget.localize_panel.slide_box.words
+    bench.until(lambda: "tiles" in words.text())
+    bench.until(lambda: session.slide is not None and session.plan().count == 9)
+    assert "9 tiles" in words.text()
+    finish(bench)
+    assert session.work.count == 9
+
+
 def test_the_memory_budget_is_chosen_once(bench, monkeypatch):
     monkeypatch.delenv("NAPARI_WSOL_MEMORY", raising=False)
     box, session = bench.widget.localize_panel.slide_box, bench.widget.session

@@ -222,13 +222,9 @@ class SlideDesk(QObject):
         if self._stage.image is None or not session.is_large:
             self._box.hide()
             return
-        from napari_wsol.slides import SlideConfig, plan_slide
-
-        slide, model, mpp = session.slide, session.model, session.mpp
-        config, tissue = session.slide_config or SlideConfig(), self.tissue.mask
-        self.plans.ask(
-            lambda: (slide, plan_slide(slide, model, config, mpp=mpp, tissue=tissue))
-        )
+        slide = session.slide
+        self.prepare()  # what is wrong with the tissue is told when it is used
+        self.plans.ask(lambda: (slide, session.plan()))
 
     def _on_plan(self, answer: object) -> None:
         if isinstance(answer, WsolError):
