@@ -27,8 +27,8 @@ from napari_wsol.encoders import Features
 from napari_wsol.images.readers import open_slide
 from napari_wsol.methods import get_method
 from napari_wsol.refinement.finetune import warm_up
+from napari_wsol.refinement.on_slides.descriptors import SlideSpace
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
-from napari_wsol.refinement.on_slides.space import SlideSpace
 from napari_wsol.slides import SlideConfig, TileLog, plan_slide
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore

@@ -111,7 +111,7 @@ class FinetuneConfig:
         edges: "none", or "guided": the map is smoothed along the edges of the image
             (:mod:`napari_wsol.refinement.guided_filter`).
         propagate: whether strokes also mark, with less weight, the rest of the
-            superpixels that they lie on (:mod:`napari_wsol.refinement.superpixels`).
+            superpixels that they lie on (:mod:`napari_wsol.refinement.surroundings`).
 
     The last stage, edges and superpixels are for images in one piece; on a slide the
     last stage is refused and the other two do nothing.

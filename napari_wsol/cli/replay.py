@@ -162,8 +162,8 @@ class _Again:
         Raises:
             ImageError, NoModelError: not the image or the model of the journal.
         """
+        from napari_wsol.refinement.heads import weights_digest
         from napari_wsol.session.learning import settings_of
-        from napari_wsol.session.rounds import model_digest
         from napari_wsol.session.state import REFINED
 
         made = self.made
@@ -193,10 +193,10 @@ class _Again:
                 "The model of the round has no name. Give its folder with --model."
             )
         loaded = session.use(name).result()
-        if model_digest(loaded) != made.model_sha256:
+        if weights_digest(loaded) != made.model_sha256:
             raise ConfigError(
                 f"The model “{name}” is not the one of round {made.index}: its weights "
-                f"have sha256 {model_digest(loaded)[:12]}…, those of the journal "
+                f"have sha256 {weights_digest(loaded)[:12]}…, those of the journal "
                 f"{made.model_sha256[:12]}…. Give the right one with --model."
             )
         methods = [REFINED] if REFINED in loaded.heads else None

@@ -141,6 +141,12 @@ class PixelHead(Head):
         weight = weight / scale
         return weight, bias - weight @ shift
 
+    def difference(self, x: Tensor) -> Tensor:
+        """(n,) logit of foreground over background where (n, C) ``x`` was read."""
+        weight, bias = (item.to(x.device) for item in self.affine())
+        logits = x @ weight.T + bias
+        return logits[:, FOREGROUND] - logits[:, BACKGROUND]
+
     def hidden(self, features: Features) -> Features:
         """What the last layer reads, cell by cell.
 

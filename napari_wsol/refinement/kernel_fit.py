@@ -59,7 +59,7 @@ LEAST_STEP = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class MarkedPlaces:
     """Marked places; those of other images lie far away, where no kernel reaches.
 
     Attributes:
@@ -77,7 +77,7 @@ class Places:
     counts: Tensor | None = None
 
 
-def balanced(places: Places) -> Places:
+def balanced(places: MarkedPlaces) -> MarkedPlaces:
     """The same places with other counts: the kind with fewer places weighs more.
 
     Each of n_k places of a kind counts (n / 2n_k)^:data:`BALANCE`, up to a factor: all
@@ -98,7 +98,7 @@ def balanced(places: Places) -> Places:
 
 
 def fit_places(
-    places: Places, *, prior: float, reach: float, steps: int, linear: bool = True
+    places: MarkedPlaces, *, prior: float, reach: float, steps: int, linear: bool = True
 ) -> Generator[float, None, Tensor]:
     """Newton's method with step halving.
 
@@ -157,7 +157,7 @@ def fit_places(
     return weights / max(prior, LEAST_PRIOR)
 
 
-def _kernel(places: Places, reach: float, *, linear: bool) -> Tensor:
+def _kernel(places: MarkedPlaces, reach: float, *, linear: bool) -> Tensor:
     looks, points = places.looks.double(), places.points.double()
     cells = torch.cat([looks / LIKENESS, points / reach], dim=1)
     kernel = CONSTANT + LOCAL * gaussian(cells, cells)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari_wsol.encoders import Encoder, Features
     from napari_wsol.inference.encode import Progress
     from napari_wsol.methods import Model
-    from napari_wsol.refinement.finetune import Labelled
+    from napari_wsol.refinement.marked import Labelled
 
 HOLD = 1e-2
 """λ at ``prior = 1``: strokes move the weights by a few percent at most."""

@@ -16,8 +16,9 @@ import torch
 
 from napari_wsol.encoders import sample_points
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelCam, PixelHead
-from napari_wsol.refinement.finetune import Labelled, finetune, refined_copy
+from napari_wsol.refinement.finetune import finetune, refined_copy
 from napari_wsol.refinement.local import finetune_locally
+from napari_wsol.refinement.marked import Labelled
 from napari_wsol.refinement.stroke_field import beside
 
 if TYPE_CHECKING:

@@ -17,17 +17,18 @@ import torch
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import sample_points
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
-from napari_wsol.refinement.finetune import FinetuneStep, Labelled, correct, difference
+from napari_wsol.refinement.finetune import FinetuneStep, correct
 from napari_wsol.refinement.kernel_fit import (
     CONSTANT,
     LIKENESS,
     LINEAR,
     LOCAL,
     TEMPERATURE,
-    Places,
+    MarkedPlaces,
     balanced,
     fit_places,
 )
+from napari_wsol.refinement.marked import labelled_places
 from napari_wsol.refinement.stroke_field import StrokeField, beside, fit_space
 from napari_wsol.refinement.stroke_network import StrokeNetwork, fit_network
 
@@ -38,22 +39,17 @@ if TYPE_CHECKING:
 
     from napari_wsol.encoders import Features
     from napari_wsol.methods.pixelcam import PixelHead
-    from napari_wsol.refinement.pooled import Pooled
-    from napari_wsol.refinement.superpixels import Superpixels
-
-PLACE = 4
-"""Side of a place in network input pixels: all pixels in it are one."""
+    from napari_wsol.refinement.marked import Labelled
+    from napari_wsol.refinement.samples import Pooled
+    from napari_wsol.refinement.surroundings import Superpixels
 
 FAR = 1e4
 """Times the reach between images: the strokes of one say nothing about places of
 another."""
 
-MOST_PLACES = 400
-"""Of both kinds together; more are thinned evenly. Twenty short strokes stay below."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Gathered:
+class Descriptors:
     """All that a refit needs of an image: what its marked places look like.
 
     Attributes:
@@ -106,17 +102,17 @@ def finetune_locally(
     with torch.no_grad():
         both = beside(head.hidden(features), colour)
         space = space or fit_space(both, colour=colour is not None)
-        spots, counts = marked_places(labelled), None
+        spots, counts = labelled_places(labelled), None
         if superpixels is not None:
             spots, counts = superpixels.spread(spots)
         x = sample_points(both, spots.points)
-    known = Gathered(x, spots.points, spots.labels, *space, counts)
+    known = Descriptors(x, spots.points, spots.labels, *space, counts)
     yield from learn_locally(head, known, config, others=others)
 
 
 def learn_locally(
     head: PixelHead,
-    known: Gathered,
+    known: Descriptors,
     config: FinetuneConfig | None = None,
     *,
     others: Pooled | None = None,
@@ -136,10 +132,10 @@ def learn_locally(
     x, mean, projection = known.x, known.mean, known.projection
     with torch.no_grad():
         width = head.affine()[0].shape[1]
-        offset = difference(head, x[:, :width])
+        offset = head.difference(x[:, :width])
     looks = (x - mean) @ projection
     own = len(looks)
-    places = Places(looks, known.points, offset, known.labels, known.counts)
+    places = MarkedPlaces(looks, known.points, offset, known.labels, known.counts)
     if others is not None:
         places = _beside_others(places, others, mean, projection, config)
     if config.balanced:
@@ -179,7 +175,7 @@ def learn_locally(
 
 
 def _solved(
-    places: Places, field: StrokeField, config: FinetuneConfig
+    places: MarkedPlaces, field: StrokeField, config: FinetuneConfig
 ) -> Generator[float, None, Tensor]:
     """The network first, where there is one, and the kernels on top of it.
 
@@ -213,12 +209,12 @@ def _solved(
 
 
 def _beside_others(
-    own: Places,
+    own: MarkedPlaces,
     others: Pooled,
     mean: Tensor,
     projection: Tensor,
     config: FinetuneConfig,
-) -> Places:
+) -> MarkedPlaces:
     """Places of this image and of others, seen through the directions of this one.
 
     Each image lies so far from all others that no stroke reaches over.
@@ -232,29 +228,13 @@ def _beside_others(
     apart = FAR * config.reach * (1 + others.images).double()
     counts = torch.ones(len(own.looks)) if own.counts is None else own.counts
     points = others.points - others.points.amax(0) - apart[:, None]
-    return Places(
+    return MarkedPlaces(
         torch.cat([own.looks, looks]),
         torch.cat([own.points, points]),
         torch.cat([own.offset, others.offset]),
         torch.cat([own.labels, others.labels]),
         torch.cat([counts, config.others * torch.ones(len(looks))]),
     )
-
-
-def marked_places(labelled: Labelled) -> Labelled:
-    """One point for each small square that is marked, and each of its labels."""
-    cells = torch.div(labelled.points, PLACE, rounding_mode="floor").long()
-    keys = torch.cat([labelled.labels[:, None], cells], dim=1)
-    found, inverse = cast(
-        "tuple[Tensor, Tensor]", torch.unique(keys, dim=0, return_inverse=True)
-    )
-    counts = torch.bincount(inverse, minlength=len(found))
-    sums = torch.zeros(len(found), 2).index_add_(0, inverse, labelled.points)
-    points, labels = sums / counts[:, None], found[:, 0]
-    if len(points) > MOST_PLACES:
-        keep = torch.linspace(0, len(points) - 1, MOST_PLACES).round().long()
-        points, labels = points[keep], labels[keep]
-    return Labelled(points, labels)
 
 
 def refined_map(

@@ -14,13 +14,13 @@ from napari_wsol.config import FinetuneConfig
 from napari_wsol.inference.encode import encode, geometry, network_input
 from napari_wsol.inference.whole_image import make_heatmap
 from napari_wsol.methods.pixelcam import PLAIN, PixelCam, PixelHead
-from napari_wsol.refinement.colour import colour_map
-from napari_wsol.refinement.finetune import finetune, labelled_pixels, refined_copy
+from napari_wsol.refinement.finetune import finetune, refined_copy
 from napari_wsol.refinement.guided_filter import guided_filter
 from napari_wsol.refinement.last_stage import adapted_model, taught_stage
 from napari_wsol.refinement.local import finetune_locally, refined_map
+from napari_wsol.refinement.marked import labelled_pixels
 from napari_wsol.refinement.rounds import Round
-from napari_wsol.refinement.surroundings import Surroundings
+from napari_wsol.refinement.surroundings import Surroundings, colour_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from napari_wsol.inference.encode import Geometry
     from napari_wsol.jobs import Report
     from napari_wsol.methods import Model
-    from napari_wsol.refinement.finetune import FinetuneStep, Labelled
-    from napari_wsol.refinement.pooled import Pooled
+    from napari_wsol.refinement.finetune import FinetuneStep
+    from napari_wsol.refinement.marked import Labelled
+    from napari_wsol.refinement.samples import Pooled
     from napari_wsol.refinement.stroke_field import StrokeField
     from napari_wsol.strokes.canvas import Canvas, Scribbles
 

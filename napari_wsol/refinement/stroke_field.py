@@ -207,7 +207,8 @@ def beside(read: Features, colour: Tensor | None) -> Features:
 
     Args:
         read: what the pixel head's last layer reads, maps (1, C, h, w).
-        colour: (1, c, h, w) from :func:`napari_wsol.refinement.colour.colour_map`.
+        colour: (1, c, h, w) from
+            :func:`napari_wsol.refinement.surroundings.colour_map`.
     """
     if colour is None:
         return read

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_wsol.refinement.kernel_fit import Places
+    from napari_wsol.refinement.kernel_fit import MarkedPlaces
 
 UNITS = 32
 """Of the hidden layer."""
@@ -125,7 +125,7 @@ class StrokeNetwork(StrokeField):
 
 
 def fit_network(
-    places: Places, *, prior: float, steps: int
+    places: MarkedPlaces, *, prior: float, steps: int
 ) -> Generator[float, None, Weights]:
     """L-BFGS on all places at once.
 

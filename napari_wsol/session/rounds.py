@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from napari_wsol.inference.cache import FeatureCache
     from napari_wsol.jobs import Report
     from napari_wsol.journal import Status, Work
-    from napari_wsol.methods import Model
     from napari_wsol.strokes.canvas import Scribbles
     from napari_wsol.strokes.stroke import Stroke
 
@@ -122,7 +121,7 @@ class RoundState(LearningState):
         journal = self.journal
         if journal is None:
             return
-        from napari_wsol.refinement.kept_heads import head_state
+        from napari_wsol.refinement.heads import head_state, weights_digest
 
         model = self._need_model()
         name, digest = "", ""
@@ -143,7 +142,7 @@ class RoundState(LearningState):
             RoundMade(
                 index=done.index,
                 model=card.name if card is not None else "",
-                model_sha256=model_digest(model),
+                model_sha256=weights_digest(model),
                 target=done.heatmap.target,
                 head=name,
                 head_sha256=digest,
@@ -168,11 +167,13 @@ class RoundState(LearningState):
 
         Those of another model or class stay in the journal.
         """
+        from napari_wsol.refinement.heads import weights_digest
+
         waiting, shown = self._waiting_rounds, self._waiting_shown
         journal, model = self.journal, self._model
         if not waiting or journal is None or model is None or self._result is None:
             return
-        digest, target = model_digest(model), self._result.target
+        digest, target = weights_digest(model), self._result.target
         fitting = [
             made
             for made in waiting
@@ -202,7 +203,7 @@ class RoundState(LearningState):
 
     def _read_round(self, made: RoundMade) -> Round | None:
         """A round from the journal; None where its head cannot be read."""
-        from napari_wsol.refinement.kept_heads import field_from, head_from, stage_from
+        from napari_wsol.refinement.heads import field_from, head_from, stage_from
         from napari_wsol.refinement.refine import shown_by
 
         journal = self.journal
@@ -253,14 +254,6 @@ class RoundState(LearningState):
             others=made.others,
             strokes_sha256=str(facts.get("strokes_sha256", "")),
         )
-
-
-def model_digest(model: Model) -> str:
-    """What a journal knows a model by: sha256 of its weights."""
-    if model.card is not None and model.card.sha256:
-        return model.card.sha256
-    parts = model.encoder_fingerprint() + model.heads_fingerprint()
-    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def canvas_digest(canvas: Scribbles) -> str:

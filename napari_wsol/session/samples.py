@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import JobRunner
     from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
-    from napari_wsol.refinement.held_out import Score
-    from napari_wsol.refinement.pooled import Pooled
-    from napari_wsol.refinement.refined_model import Taught
     from napari_wsol.refinement.rounds import Round
-    from napari_wsol.refinement.samples import Samples
+    from napari_wsol.refinement.samples import Pooled, Samples, Score
+    from napari_wsol.refinement.saved_model import TrainedFrom
     from napari_wsol.strokes.stroke import Stroke
     from napari_wsol.worklist.items import WorkList
 
@@ -110,7 +108,7 @@ class SampleState(ListState):
         Called on the worker. Images that are set aside, and images whose strokes were
         taken away again, are left out.
         """
-        from napari_wsol.refinement.pooled import pooled
+        from napari_wsol.refinement.samples import pooled
 
         worklist, model = self._worklist, self._model
         if self._given is not None:
@@ -146,12 +144,12 @@ class SampleState(ListState):
 
         The future raises NoResultError before the first round, ConfigError for a round
         with a network of its own, and ConfigError and
-        ExportError as :func:`~napari_wsol.refinement.refined_model.save_refined`.
+        ExportError as :func:`~napari_wsol.refinement.saved_model.save_refined`.
         """
 
         def work(report: Report) -> Card:
             from napari_wsol.refinement.last_stage import adapted_model
-            from napari_wsol.refinement.refined_model import save_refined
+            from napari_wsol.refinement.saved_model import save_refined
 
             model, shown = self._need_model(), self._current_round()
             if shown is None or shown.head is None:
@@ -296,7 +294,7 @@ class SampleState(ListState):
         return journal.folder
 
     def _score(self, done: Round) -> None:
-        from napari_wsol.refinement.held_out import score
+        from napari_wsol.refinement.samples import score
 
         samples = self.held_out()
         if done.head is None or not samples or not _holds_elsewhere(done):
@@ -310,10 +308,10 @@ class SampleState(ListState):
         self._scores = (*self._scores, found)
         self.scored.emit(found)
 
-    def _taught(self, shown: Round) -> Taught:
+    def _taught(self, shown: Round) -> TrainedFrom:
         """What a round has learnt from, over all images."""
-        from napari_wsol.refinement.held_out import score
-        from napari_wsol.refinement.refined_model import Taught
+        from napari_wsol.refinement.samples import score
+        from napari_wsol.refinement.saved_model import TrainedFrom
 
         digest = _digest(self._need_model())
         worklist = self._worklist or ()
@@ -328,7 +326,7 @@ class SampleState(ListState):
             ]
             counts.append((labels.count(FOREGROUND), labels.count(BACKGROUND)))
         held_out = self.held_out() if _holds_elsewhere(shown) else []
-        return Taught(
+        return TrainedFrom(
             foreground=sum(count[0] for count in counts),
             background=sum(count[1] for count in counts),
             images=len(counts),
@@ -342,9 +340,9 @@ def _holds_elsewhere(done: Round) -> bool:
 
 
 def _digest(model: Model) -> str:
-    from napari_wsol.refinement.samples import model_digest
+    from napari_wsol.refinement.heads import reading_digest
 
-    return model_digest(model)
+    return reading_digest(model)
 
 
 def _nobody(item: object) -> None:

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import JobRunner, Report
     from napari_wsol.refinement.finetune import FinetuneStep
+    from napari_wsol.refinement.on_slides.descriptors import SlideSpace
     from napari_wsol.refinement.on_slides.job import SlideRound
-    from napari_wsol.refinement.on_slides.space import SlideSpace
-    from napari_wsol.refinement.pooled import Pooled
     from napari_wsol.refinement.rounds import Round
+    from napari_wsol.refinement.samples import Pooled
     from napari_wsol.session.slide_job import SlideJob
     from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.cost import Cost
@@ -194,7 +194,7 @@ class SlideState(SessionState):
 
     def _keep_features(self, plan: SlidePlan) -> Keeper:
         """Opens the features of the slide's tiles; those of another plan are closed."""
-        from napari_wsol.refinement.on_slides.space import SlideSpace
+        from napari_wsol.refinement.on_slides.descriptors import SlideSpace
         from napari_wsol.slides.feature_store import keep_features
 
         self._close_store()

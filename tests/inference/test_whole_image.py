@@ -18,7 +18,8 @@ from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.encode import encode
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.refinement.finetune import finetune, labelled_pixels, new_head
+from napari_wsol.refinement.finetune import finetune, new_head
+from napari_wsol.refinement.marked import labelled_pixels
 
 
 class Counter(torch.nn.Module):

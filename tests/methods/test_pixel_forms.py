@@ -11,12 +11,8 @@ from napari_wsol.encoders import Features
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods import Model, ModelSpec, get_method
 from napari_wsol.methods.pixelcam import HIDDEN, PixelHead
-from napari_wsol.refinement.finetune import (
-    finetune,
-    foreground_map,
-    labelled_pixels,
-    refined_copy,
-)
+from napari_wsol.refinement.finetune import finetune, foreground_map, refined_copy
+from napari_wsol.refinement.marked import labelled_pixels
 
 FORMS = list(HIDDEN)
 

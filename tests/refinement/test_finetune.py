@@ -10,10 +10,10 @@ from napari_wsol.methods.pixelcam import PixelHead
 from napari_wsol.refinement.finetune import (
     finetune,
     foreground_map,
-    labelled_pixels,
     new_head,
     refined_copy,
 )
+from napari_wsol.refinement.marked import labelled_pixels
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Places that weigh more than others."""
+"""MarkedPlaces that weigh more than others."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from napari_wsol.refinement.kernel_fit import Places, balanced, fit_places
+from napari_wsol.refinement.kernel_fit import MarkedPlaces, balanced, fit_places
 
 
 def places(count=12, foreground=3, seed=0):
     draw = torch.Generator().manual_seed(seed)
     labels = torch.zeros(count, dtype=torch.int64)
     labels[:foreground] = 1
-    return Places(
+    return MarkedPlaces(
         torch.randn(count, 4, generator=draw) / 2 + labels[:, None] / 2,
         200 * torch.rand(count, 2, generator=draw),
         torch.randn(count, generator=draw),
@@ -35,7 +35,7 @@ def solved(found, **options):
 
 def twice(found, which):
     """The places with some of them there twice."""
-    return Places(
+    return MarkedPlaces(
         *(
             torch.cat([item, item[which]])
             for item in (found.looks, found.points, found.offset, found.labels)

@@ -11,21 +11,11 @@ from napari_wsol.errors import ConfigError, ModelError
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobRunner
 from napari_wsol.methods.pixelcam import PixelHead
-from napari_wsol.refinement.colour import colour_map
-from napari_wsol.refinement.finetune import (
-    foreground_map,
-    labelled_pixels,
-    new_head,
-    refined_copy,
-)
-from napari_wsol.refinement.kept_heads import field_from, head_from, head_state
-from napari_wsol.refinement.kernel_fit import Places, fit_places
-from napari_wsol.refinement.local import (
-    MOST_PLACES,
-    finetune_locally,
-    marked_places,
-    refined_map,
-)
+from napari_wsol.refinement.finetune import foreground_map, new_head, refined_copy
+from napari_wsol.refinement.heads import field_from, head_from, head_state
+from napari_wsol.refinement.kernel_fit import MarkedPlaces, fit_places
+from napari_wsol.refinement.local import finetune_locally, refined_map
+from napari_wsol.refinement.marked import MOST_PLACES, labelled_pixels, labelled_places
 from napari_wsol.refinement.refine import refine, shown_by
 from napari_wsol.refinement.stroke_field import (
     StrokeField,
@@ -33,6 +23,7 @@ from napari_wsol.refinement.stroke_field import (
     fit_space,
     grid_points,
 )
+from napari_wsol.refinement.surroundings import colour_map
 from napari_wsol.strokes.canvas import Canvas
 
 SIDE = 512
@@ -244,7 +235,7 @@ def test_a_constant_image_is_no_error():
 
 def test_a_linear_problem_has_a_known_answer():
     """One place far from all others: g = K a, with a = y - sigmoid(g) there."""
-    places = Places(
+    places = MarkedPlaces(
         torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1), torch.ones(1).long()
     )
     run = fit_places(places, prior=1.0, reach=60.0, steps=50)
@@ -259,13 +250,13 @@ def test_a_linear_problem_has_a_known_answer():
 
 
 def test_places_are_squares_and_bounded():
-    found = marked_places(pixels((slice(0, 8), slice(0, 8), 1), ON_SECOND))
+    found = labelled_places(pixels((slice(0, 8), slice(0, 8), 1), ON_SECOND))
     assert int((found.labels == 0).sum()) == 4
     assert found.points[0].tolist() == [1.5, 1.5]
     many = pixels(
         (slice(0, 400), slice(0, 200), 1), (slice(0, 400), slice(300, 500), 2)
     )
-    found = marked_places(many)
+    found = labelled_places(many)
     assert len(found.points) == MOST_PLACES
     assert 0.4 < found.labels.float().mean() < 0.6
 

@@ -12,22 +12,18 @@ from napari_wsol.errors import ModelError
 from napari_wsol.inference.encode import Geometry
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.pixelcam import PixelHead
-from napari_wsol.refinement.finetune import (
-    Labelled,
-    finetune,
-    foreground_map,
-    new_head,
-)
-from napari_wsol.refinement.held_out import score
-from napari_wsol.refinement.kernel_fit import Places, fit_places
+from napari_wsol.refinement.finetune import finetune, foreground_map, new_head
+from napari_wsol.refinement.kernel_fit import MarkedPlaces, fit_places
 from napari_wsol.refinement.local import finetune_locally, refined_map
-from napari_wsol.refinement.pooled import pooled
+from napari_wsol.refinement.marked import Labelled
 from napari_wsol.refinement.samples import (
     MOST_CELLS,
     Samples,
     gather_samples,
     load_samples,
     newest,
+    pooled,
+    score,
     stroke_cells,
 )
 
@@ -235,7 +231,7 @@ def test_other_images_teach_the_local_refit_its_global_part_only(halves):
 
 
 def test_places_of_others_count_as_much_as_is_said():
-    places = Places(
+    places = MarkedPlaces(
         torch.zeros(2, 1),
         torch.tensor([[0.0, 0.0], [1e4, 0.0]]),
         torch.zeros(2),
@@ -251,7 +247,7 @@ def test_places_of_others_count_as_much_as_is_said():
                 return finished.value
 
     # Counting twice is being there twice.
-    there = fitted(Places(*(getattr(places, x)[[0, 1, 1]] for x in PARTS)))
+    there = fitted(MarkedPlaces(*(getattr(places, x)[[0, 1, 1]] for x in PARTS)))
     found = fitted(replace(places, counts=torch.tensor([1.0, 2.0])))
     assert float(found[0]) == pytest.approx(float(there[0]), rel=1e-3)
     assert float(found[1]) == pytest.approx(float(there[1:].sum()), rel=1e-3)

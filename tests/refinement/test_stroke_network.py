@@ -9,10 +9,11 @@ from safetensors.torch import load, save
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import Features, sample_points
 from napari_wsol.errors import ModelError
-from napari_wsol.refinement.finetune import Labelled, foreground_map, refined_copy
-from napari_wsol.refinement.kept_heads import field_from, head_from, head_state
-from napari_wsol.refinement.kernel_fit import Places
+from napari_wsol.refinement.finetune import foreground_map, refined_copy
+from napari_wsol.refinement.heads import field_from, head_from, head_state
+from napari_wsol.refinement.kernel_fit import MarkedPlaces
 from napari_wsol.refinement.local import finetune_locally, refined_map
+from napari_wsol.refinement.marked import Labelled
 from napari_wsol.refinement.stroke_field import StrokeField
 from napari_wsol.refinement.stroke_network import StrokeNetwork, fit_network
 
@@ -130,9 +131,9 @@ def test_places_that_count_twice_are_there_twice():
     draw = torch.Generator().manual_seed(1)
     looks = torch.randn(10, 3, generator=draw)
     labels = torch.arange(10) % 2
-    once = Places(looks, torch.zeros(10, 2), torch.zeros(10), labels)
+    once = MarkedPlaces(looks, torch.zeros(10, 2), torch.zeros(10), labels)
     which = torch.tensor([0, 3])
-    doubled = Places(
+    doubled = MarkedPlaces(
         torch.cat([looks, looks[which]]),
         torch.zeros(12, 2),
         torch.zeros(12),
@@ -140,7 +141,7 @@ def test_places_that_count_twice_are_there_twice():
     )
     counts = torch.ones(10)
     counts[which] = 2
-    weighted = Places(looks, once.points, once.offset, labels, counts)
+    weighted = MarkedPlaces(looks, once.points, once.offset, labels, counts)
     found = [finished(item)(looks.double()) for item in (weighted, doubled, once)]
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
     assert not torch.allclose(found[0], found[2], atol=1e-3)

@@ -12,8 +12,8 @@ from napari_wsol.errors import ConfigError, ExportError, NoResultError, NoScribb
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.card import Card
-from napari_wsol.refinement.held_out import logits_of
-from napari_wsol.refinement.samples import PREFIX, model_digest
+from napari_wsol.refinement.heads import reading_digest
+from napari_wsol.refinement.samples import PREFIX
 from napari_wsol.worklist.items import WorkList
 from napari_wsol.zoo import load_model, save_model
 
@@ -150,7 +150,7 @@ def test_an_untouched_image_starts_from_what_others_taught(session, folder):
 def test_earlier_images_are_not_forgotten(session, folder):
     a = work_on(session, folder, "a", strokes(SQUARES["a"]))
     samples = session._shelf.of_all(
-        [session.slide.fingerprint()], model_digest(session.model)
+        [session.slide.fingerprint()], reading_digest(session.model)
     )
     # On b the square is called background: without a's strokes, b's would decide.
     other = strokes(SQUARES["b"])
@@ -164,7 +164,7 @@ def test_earlier_images_are_not_forgotten(session, folder):
     assert a.others == ()
 
     def right(done):
-        found = logits_of(done.head, samples[0].x) > 0
+        found = done.head.difference(samples[0].x) > 0
         return float((found == (samples[0].labels == 1)).float().mean())
 
     assert right(a) > 0.9

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from qtpy.QtCore import QModelIndex
     from qtpy.QtGui import QPaintEvent
 
-    from napari_wsol.refinement.held_out import Score
+    from napari_wsol.refinement.samples import Score
     from napari_wsol.session.samples import Scored
     from napari_wsol.worklist.items import WorkList
 

@@ -11,8 +11,8 @@ import numpy as np
 from napari_wsol.errors import NoResultError
 from napari_wsol.inference.whole_image import Localization
 from napari_wsol.methods.pixelcam import PixelCam
+from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
 from napari_wsol.refinement.on_slides.left_out import left_out_on_slide
-from napari_wsol.refinement.on_slides.looks import SlideLooks
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.scores import scores_through
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import Report
     from napari_wsol.refinement.finetune import FinetuneStep
     from napari_wsol.refinement.left_out import Marked
-    from napari_wsol.refinement.on_slides.space import SlideSpace
-    from napari_wsol.refinement.pooled import Pooled
+    from napari_wsol.refinement.on_slides.descriptors import SlideSpace
     from napari_wsol.refinement.rounds import Round
+    from napari_wsol.refinement.samples import Pooled
     from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.localize import Keeper
     from napari_wsol.strokes.canvas import Canvas, Scribbles
@@ -120,7 +120,7 @@ class SlideRound:
             report: may stop it.
         """
         work = self.work
-        looks = SlideLooks(
+        looks = SlideDescriptors(
             work.slide,
             work.model,
             work.plan,

@@ -13,14 +13,10 @@ import numpy as np
 import torch
 
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
-from napari_wsol.refinement.finetune import Labelled, copied, difference
+from napari_wsol.refinement.finetune import copied
 from napari_wsol.refinement.left_out import judgeable
-from napari_wsol.refinement.local import (
-    MOST_PLACES,
-    Gathered,
-    learn_locally,
-    marked_places,
-)
+from napari_wsol.refinement.local import Descriptors, learn_locally
+from napari_wsol.refinement.marked import MOST_PLACES, Labelled, labelled_places
 from napari_wsol.refinement.stroke_field import StrokeField
 
 if TYPE_CHECKING:
@@ -31,13 +27,13 @@ if TYPE_CHECKING:
     from napari_wsol.config import FinetuneConfig
     from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.left_out import Marked
-    from napari_wsol.refinement.on_slides.looks import SlideLooks
+    from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
 
 BOTH = (BACKGROUND, FOREGROUND)
 
 
 def left_out_on_slide(
-    looks: SlideLooks,
+    looks: SlideDescriptors,
     marked: Marked,
     settings: FinetuneConfig,
     *,
@@ -59,7 +55,7 @@ def left_out_on_slide(
     if not known or not settings.corrects:
         return {}
     parts = [
-        (int(owner), marked_places(marked.cut(marked.owners == owner)))
+        (int(owner), labelled_places(marked.cut(marked.owners == owner)))
         for owner in np.unique(marked.owners)
     ]
     spots = Labelled(
@@ -87,8 +83,8 @@ def left_out_on_slide(
     return found
 
 
-def _cut(known: Gathered, which: Tensor) -> Gathered:
-    return Gathered(
+def _cut(known: Descriptors, which: Tensor) -> Descriptors:
+    return Descriptors(
         known.x[which],
         known.points[which],
         known.labels[which],
@@ -99,8 +95,8 @@ def _cut(known: Gathered, which: Tensor) -> Gathered:
 
 def _learnt(
     start: PixelHead,
-    rest: Gathered,
-    own: Gathered,
+    rest: Descriptors,
+    own: Descriptors,
     settings: FinetuneConfig,
     check: Callable[[], None],
 ) -> Tensor:
@@ -110,7 +106,7 @@ def _learnt(
         check()
     with torch.inference_mode():
         width = head.affine()[0].shape[1]
-        total = difference(head, own.x[:, :width])
+        total = head.difference(own.x[:, :width])
         if not field.is_empty:
             x = own.x - field.mean
             near = field.correction(x @ field.projection, own.points)

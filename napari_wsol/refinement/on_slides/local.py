@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.tiling import Tile
     from napari_wsol.methods.pixelcam import PixelHead
-    from napari_wsol.refinement.on_slides.tile_colour import TileColour
+    from napari_wsol.refinement.on_slides.colour import TileColour
     from napari_wsol.refinement.stroke_field import StrokeField
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.slides.readouts import Array

@@ -3,8 +3,8 @@
 As on an image in one piece strokes correct the pixel head, and the map where they are
 (:mod:`napari_wsol.refinement.local`). That needs the features and the colour of the
 marked places, which lie in a few tiles, and of a sample of cells that are spread over
-the slide (:mod:`napari_wsol.refinement.on_slides.space`). Where the features are kept,
-nothing is encoded: neither to learn nor to show what was learnt.
+the slide (:mod:`napari_wsol.refinement.on_slides.descriptors`). Where the features are
+kept, nothing is encoded: neither to learn nor to show what was learnt.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from napari_wsol.errors import (
 from napari_wsol.inference.encode import ignore_progress
 from napari_wsol.methods.model import weight_bytes
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
-from napari_wsol.refinement.finetune import Labelled, copied, fit
-from napari_wsol.refinement.local import learn_locally, marked_places
+from napari_wsol.refinement.finetune import copied, fit
+from napari_wsol.refinement.local import learn_locally
+from napari_wsol.refinement.marked import Labelled, labelled_places
+from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
 from napari_wsol.refinement.on_slides.local import LocalMap
-from napari_wsol.refinement.on_slides.looks import SlideLooks
 from napari_wsol.refinement.refine import finished_round, labelled_on
 from napari_wsol.slides.config import SlideConfig
 from napari_wsol.slides.feature_store import belongs_to
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
     from napari_wsol.inference.encode import Progress
     from napari_wsol.methods import Model
     from napari_wsol.refinement.finetune import FinetuneStep
-    from napari_wsol.refinement.on_slides.space import SlideSpace
-    from napari_wsol.refinement.pooled import Pooled
+    from napari_wsol.refinement.on_slides.descriptors import SlideSpace
     from napari_wsol.refinement.rounds import Round
+    from napari_wsol.refinement.samples import Pooled
     from napari_wsol.refinement.stroke_field import StrokeField
     from napari_wsol.slides.order import View
     from napari_wsol.slides.plan import SlidePlan
@@ -122,7 +123,7 @@ class SlideRefinement:
             canvas, self._strokes, plan.seen, model, settings, others=others
         )
         self._others = others
-        self._looks = SlideLooks(
+        self._looks = SlideDescriptors(
             slide,
             model,
             plan,
@@ -154,7 +155,7 @@ class SlideRefinement:
         looks = self._looks
         field: StrokeField | None = None
         if self._settings.corrects:
-            spots = marked_places(self._labelled)
+            spots = labelled_places(self._labelled)
             known, found = looks.places(spots, report)
             self._need_readable(spots, found)
             head = copied(looks.head)

@@ -21,11 +21,11 @@ from napari_wsol.jobs import JobRunner
 from napari_wsol.journal import RoundMade
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refinement.finetune import foreground_map
-from napari_wsol.refinement.kept_heads import field_from
+from napari_wsol.refinement.heads import field_from
+from napari_wsol.refinement.on_slides.colour import KeptColour, TileColour
+from napari_wsol.refinement.on_slides.descriptors import SlideSpace
 from napari_wsol.refinement.on_slides.local import LocalMap
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
-from napari_wsol.refinement.on_slides.space import SlideSpace
-from napari_wsol.refinement.on_slides.tile_colour import KeptColour, TileColour
 from napari_wsol.refinement.refine import colour_on, refine
 from napari_wsol.refinement.stroke_field import (
     SAMPLED,
@@ -371,7 +371,7 @@ def test_a_round_on_a_slide_is_judged_as_on_an_image(
     kinds = [(item.number, item.label) for item in found.left_out]
     assert kinds == [(item.number, item.label) for item in expected.left_out]
     assert len(kinds) == 4
-    # Places are counted on a slide, pixels on an image.
+    # MarkedPlaces are counted on a slide, pixels on an image.
     for one, other in zip(found.left_out, expected.left_out, strict=True):
         assert one.agreement == pytest.approx(other.agreement, abs=0.1)
 

@@ -1,12 +1,14 @@
-"""A refined pixel head, and what it needs beside it, as weights in a file, and back."""
+"""Heads of rounds as weights in a file, and what a model is known by beside them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ModelError
-from napari_wsol.methods.pixelcam import PixelHead
+from napari_wsol.methods.model import weight_bytes
+from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refinement.stroke_field import StrokeField
 from napari_wsol.refinement.stroke_network import StrokeNetwork
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+
+    from napari_wsol.methods import Model
 
 FORM = "pixel_head"
 """Key of the head's form in the file's metadata."""
@@ -97,3 +101,30 @@ def _behind(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, value in state.items()
         if name.startswith(prefix)
     }
+
+
+def weights_digest(model: Model) -> str:
+    """sha256 of a model's weights: what a journal knows it by.
+
+    A round is brought back by the very model that it was made with: that of the card
+    where there is one, else of the encoder and of all heads. Samples need less, see
+    :func:`reading_digest`.
+    """
+    if model.card is not None and model.card.sha256:
+        return model.card.sha256
+    parts = model.encoder_fingerprint() + model.heads_fingerprint()
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def reading_digest(model: Model) -> str:
+    """sha256 of all that decides what a model reads and says at a cell.
+
+    What samples know a model by: they hold for each model that reads alike, whatever
+    its other heads are. A journal is stricter, see :func:`weights_digest`.
+    """
+    digest = hashlib.sha256(model.encoder_fingerprint().encode())
+    digest.update(repr((model.preprocessing, model.spec.mpp)).encode())
+    if PixelCam.head in model.heads:
+        for part in weight_bytes(model.head(PixelHead, PixelCam.head)):
+            digest.update(part)
+    return digest.hexdigest()

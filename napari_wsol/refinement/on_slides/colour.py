@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.images.resample import read_region
 from napari_wsol.inference.encode import network_pixels
-from napari_wsol.refinement.colour import colour_of_pixels
+from napari_wsol.refinement.surroundings import colour_of_pixels
 from napari_wsol.slides.run import around
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from napari_wsol.methods import Model
     from napari_wsol.methods.pixelcam import PixelHead
-    from napari_wsol.refinement.held_out import Score
+    from napari_wsol.refinement.samples import Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taught:
+class TrainedFrom:
     """What a head has learnt from.
 
     Attributes:
@@ -52,7 +52,7 @@ class Taught:
 def save_refined(
     model: Model,
     head: PixelHead,
-    taught: Taught,
+    taught: TrainedFrom,
     name: str,
     *,
     title: str = "",
@@ -108,7 +108,7 @@ def _options(head: PixelHead) -> dict[str, object]:
     }
 
 
-def refined_card(model: Model, taught: Taught, name: str, title: str = "") -> Card:
+def refined_card(model: Model, taught: TrainedFrom, name: str, title: str = "") -> Card:
     """What still holds of the model before, and why this is another one.
 
     Measured figures of the base are those of other weights: they are left out.
