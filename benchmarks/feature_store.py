@@ -27,8 +27,9 @@ from napari_wsol.encoders import Features
 from napari_wsol.images.readers import open_slide
 from napari_wsol.methods import get_method
 from napari_wsol.refinement.finetune import warm_up
-from napari_wsol.refinement.on_slides.descriptors import SlideSpace
+from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors, SlideSpace
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
+from napari_wsol.refinement.refine import RoundRequest
 from napari_wsol.slides import SlideConfig, TileLog, plan_slide
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
@@ -156,18 +157,17 @@ def refine(case: Case) -> None:
         ("strokes where they are", FinetuneConfig()),
         ("the next round", FinetuneConfig(prior=1.01)),
     ):
-        done = SlideRefinement(
-            case.slide,
-            case.model,
-            case.plan,
+        descriptors = SlideDescriptors(
+            case.slide, case.model, case.plan, store, config=case.config, space=space
+        )
+        request = RoundRequest(
             scribbles=strokes,
             canvas=canvas,
             settings=settings,
-            store=store,
-            folder=case.folder,
-            config=case.config,
-            space=space,
+            target=case.model.classes[0],
+            index=1,
         )
+        done = SlideRefinement(descriptors, request, case.folder)
         begun, start = time.process_time(), time.perf_counter()
         list(done.learn())
         cpu, learnt = time.process_time() - begun, time.perf_counter()

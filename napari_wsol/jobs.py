@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from napari_wsol.errors import JobCancelledError, WsolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +61,24 @@ class JobKind(Enum):
         return self.value
 
 
-LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
-"""Jobs that run a model over the image, one at a time."""
-
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 """Jobs that make a round."""
+
+_LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
+_OF_IMAGE = (*_LOCALIZES, *REFINES, JobKind.JUDGE)  # void once image or model change
+
+REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
+    JobKind.OPEN: (JobKind.OPEN, *_OF_IMAGE),
+    JobKind.USE: (JobKind.USE, *_OF_IMAGE),
+    JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),
+    JobKind.ESTIMATE: _LOCALIZES,
+    JobKind.REFINE: (*REFINES, JobKind.JUDGE),
+    JobKind.FOLLOW: (*REFINES, JobKind.JUDGE),
+    JobKind.JUDGE: (JobKind.JUDGE,),
+    JobKind.REVERT: (JobKind.REVERT,),
+    JobKind.GROW: (JobKind.GROW, JobKind.JUDGE),
+}
+"""Running and waiting jobs that a new one stops: their answer is void."""
 
 REPORT_INTERVAL = 0.05
 """Seconds between two progress reports; more would only load the event loop."""
@@ -243,16 +256,12 @@ class JobRunner:
         self,
         kind: JobKind,
         work: Callable[[Report], T],
-        *,
-        replaces: tuple[JobKind, ...] = (),
     ) -> Future[T]:
-        """Queues a job.
+        """Queues a job; those that it :data:`REPLACES` are stopped.
 
         Args:
-            kind: what it does; later jobs may replace it by that.
+            kind: what it does.
             work: called on the worker with a :class:`Report`.
-            replaces: running and waiting jobs of these kinds are stopped: their
-                answer is not wanted any more.
 
         Raises:
             JobCancelledError: the runner was closed.
@@ -263,7 +272,7 @@ class JobRunner:
         job: _Job[T] = _Job(work, report)
         with self._lock:
             for other in self._open:
-                if other.report.status.kind in replaces:
+                if other.report.status.kind in REPLACES.get(kind, ()):
                     other.report.cancelled.set()
             self._open.add(job)  # type: ignore[arg-type]
         self._changed(report.status)

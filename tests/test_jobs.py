@@ -84,7 +84,7 @@ def test_a_newer_job_replaces_one_of_its_kind_only(runner):
 
     other = runner.submit(JobKind.EXPORT, wait)
     old = runner.submit(JobKind.REFINE, wait)
-    new = runner.submit(JobKind.FOLLOW, lambda _r: "new", replaces=(JobKind.REFINE,))
+    new = runner.submit(JobKind.FOLLOW, lambda _r: "new")
     release.set()
     assert other.result(5) == "kept"
     assert new.result(5) == "new"

@@ -163,8 +163,8 @@ class _Again:
             ImageError, NoModelError: not the image or the model of the journal.
         """
         from napari_wsol.refinement.heads import weights_digest
-        from napari_wsol.session.learning import settings_of
-        from napari_wsol.session.state import REFINED
+        from napari_wsol.session.document import settings_of
+        from napari_wsol.session.maps import REFINED
 
         made = self.made
         path = image or (Path(self.image.path) if self.image.path else None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,28 @@ _MIN_CONTRAST = 10
 _MIN_SHARE = 0.01
 _MIN_SEPARATION = 0.5
 _MIN_CELLS = 16
+
+
+_COARSE_SIDE = 512
+"""Cells along the longer side of the tissue that people and proposals are shown."""
+
+_found: WeakKeyDictionary[Slide, Mask] = WeakKeyDictionary()
+_finding = threading.Lock()
+
+
+def coarse_tissue(slide: Slide) -> Mask:
+    """(h, w) bool: where there is tissue, in at most 512 cells a side.
+
+    Found once for each open image, on any thread; a slide takes a while.
+
+    Raises:
+        UnreadableImageError: the file is damaged.
+    """
+    with _finding:
+        if slide not in _found:
+            step = max(1.0, max(slide.shape) / _COARSE_SIDE)
+            _found[slide] = tissue_mask(slide, step)
+        return _found[slide]
 
 
 def tissue_mask(slide: Slide, downsample: float) -> Mask:

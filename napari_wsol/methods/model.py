@@ -98,6 +98,11 @@ class Model(nn.Module):
         return self.spec.classes
 
     @property
+    def finds(self) -> str:
+        """What its maps find, in words: “a gland”."""
+        return self.card.finds if self.card is not None else "what you look for"
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_wsol.config import FinetuneConfig
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from napari_wsol.config import FinetuneConfig
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.stroke_field import StrokeField
@@ -38,6 +39,29 @@ class LeftOut:
     number: int
     label: int
     agreement: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refined:
+    """What a round learnt: enough to see its map again.
+
+    Attributes:
+        index: of the round.
+        target: class whose map was refined.
+        head: its pixel head.
+        stroke_field: what its strokes say beside the head, of this image only; None
+            where the head says all.
+        stage: weights by name of the encoder's last stage as its strokes taught it;
+            None where the encoder is the model's own.
+        settings: what it was made with: they say what becomes of edges.
+    """
+
+    index: int
+    target: str
+    head: PixelHead
+    stroke_field: StrokeField | None = None
+    stage: Mapping[str, Tensor] | None = None
+    settings: FinetuneConfig = field(default_factory=FinetuneConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
-"""Rounds that outlive the session: written down when they are made, and brought back.
+"""The rounds of one image under one model: kept, written down, and brought back.
 
 The head of each round is kept as weights, so that a person sees tomorrow what they saw
 today, also where a newer version would learn something else from the same strokes.
+Belongs to the worker.
 """
 
 from __future__ import annotations
@@ -9,240 +10,170 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
-from psygnal import Signal
+import torch
 
+from napari_wsol import __version__
 from napari_wsol.errors import WsolError
-from napari_wsol.jobs import JobKind
-from napari_wsol.journal import RoundMade, RoundShown, StatusChanged
-from napari_wsol.refinement.rounds import LeftOut, Round
-from napari_wsol.session.learning import LearningState, settings_of
-from napari_wsol.session.state import REFINED
+from napari_wsol.journal import RoundMade, RoundShown
+from napari_wsol.refinement.heads import (
+    field_from,
+    head_from,
+    head_state,
+    stage_from,
+    weights_digest,
+)
+from napari_wsol.refinement.rounds import (
+    LeftOut,
+    Refined,
+    Round,
+    bytes_in_memory,
+    spilled,
+)
+from napari_wsol.session.document import settings_of
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from concurrent.futures import Future
-    from pathlib import Path
+    from collections.abc import Mapping
 
-    from napari_wsol.config import InferenceConfig
-    from napari_wsol.inference.cache import FeatureCache
-    from napari_wsol.jobs import Report
-    from napari_wsol.journal import Status, Work
-    from napari_wsol.strokes.canvas import Scribbles
-    from napari_wsol.strokes.stroke import Stroke
+    from napari_wsol.methods import Model
+    from napari_wsol.session.document import Document, Drawn
+    from napari_wsol.session.engine import Engine
+    from napari_wsol.session.maps import Maps
 
 logger = logging.getLogger(__name__)
 
 
-class RoundState(LearningState):
-    """The part of a session that keeps rounds.
+class RoundHistory:
+    """Builds the next :class:`Maps` from each round, and keeps the journal up to date.
+
+    Goes with its document and its model: a round means nothing under another one.
 
     Args:
-        journals: as for :class:`~napari_wsol.session.strokes.StrokeState`.
-
-    Signals:
-        those of :class:`LearningState`, and
-        status_changed: the status of the open image.
+        document: the open image.
+        model: whose head learns.
+        budget: bytes that the maps of rounds may take in memory; older ones lie in
+            files.
     """
 
-    status_changed = Signal(str)
+    def __init__(self, document: Document, model: Model, budget: int) -> None:
+        self._document, self._model, self._budget = document, model, budget
+        self._spill: TemporaryDirectory[str] | None = None
+        self._written: dict[int, tuple[object, str, str]] = {}  # heads, by round
 
-    _cache: FeatureCache
-    config: InferenceConfig
+    def close(self) -> None:
+        """Nobody asks for the files any more; what is still mapped stays readable."""
+        spill, self._spill = self._spill, None
+        if spill is not None:
+            spill.cleanup()
 
-    def __init__(self, journals: str | Path | bool = True) -> None:
-        super().__init__(journals)
-        self._waiting_rounds: tuple[RoundMade, ...] = ()
-        self._waiting_shown = 0
-        self._heads_written: dict[int, tuple[object, str, str]] = {}
-        self._status: Status = "untouched"
+    def add(self, maps: Maps, done: Round) -> Maps:
+        """One more; the oldest are kept in files when their maps take too much."""
+        rounds = [*maps.rounds, done]
+        over = sum(map(bytes_in_memory, rounds)) - self._budget
+        for place, item in enumerate(rounds[:-1]):
+            size = bytes_in_memory(item)
+            if over <= 0:
+                break
+            if item.index == 0 or not size:
+                continue  # the result of the localization holds it, or it is in a file
+            try:
+                rounds[place] = spilled(item, self.spill_folder())
+            except OSError as error:
+                logger.warning("Round %d stays in memory: %s", item.index, error)
+                break
+            over -= size
+        return replace(maps, rounds=tuple(rounds))
 
-    @property
-    def status(self) -> Status:
-        """How far the work on the open image is."""
-        if self._status == "untouched" and self.strokes:
-            return "stroked"
-        return self._status
+    def spill_folder(self) -> Path:
+        """Where maps lie that do not fit into memory."""
+        if self._spill is None:
+            self._spill = TemporaryDirectory(
+                prefix="napari-wsol-rounds-", ignore_cleanup_errors=True
+            )
+        return Path(self._spill.name)
 
-    def set_status(self, status: Status) -> None:
-        """Says how far the work on the open image is; written to the journal."""
-        if status != self._status:
-            self._status = status
-            self._write(StatusChanged(status=status, time=now()))
-            self.status_changed.emit(status)
+    def show(self, maps: Maps, item: Round) -> Maps:
+        """Shows a round; that it is an older one is written down."""
+        is_new = not maps.rounds or item is maps.rounds[-1]
+        if item.index != maps.round_index and not is_new:
+            self._document.write(RoundShown(index=item.index, time=now()))
+        return maps.showing(item)
 
-    def _take_up(self, work: Work) -> None:
-        super()._take_up(work)
-        self._waiting_rounds = tuple(sorted(work.rounds, key=lambda one: one.index))
-        self._waiting_shown = work.shown
-        self._status = work.status
-        self.status_changed.emit(self.status)
-        if self._result is not None and self._waiting_rounds:
-            # Localized before anybody said to go on.
-            self._runner.submit(JobKind.RESTORE, self._bring_back)
+    def record(self, done: Round, drawn: Drawn) -> Round:
+        """Writes a new round down; not one that other images alone have taught.
 
-    def _forget_strokes(self) -> None:
-        super()._forget_strokes()
-        self._waiting_rounds, self._waiting_shown = (), 0
-        self._status = "untouched"
-
-    def _forget_result(self) -> None:
-        super()._forget_result()
-        self._heads_written = {}
-
-    def _record(self, done: Round, strokes: Sequence[Stroke]) -> Round:
-        """Writes a new round down. Called on the worker.
+        An image that was only looked at is untouched.
 
         Args:
             done: as it was learnt.
-            strokes: those that it learnt from.
+            drawn: what it learnt from.
 
         Returns:
             The round with what is known of its strokes.
         """
-        labels = [stroke.label for stroke in strokes]
+        if not drawn.strokes:
+            return replace(done, scribbles=None)
+        labels = [stroke.label for stroke in drawn.strokes]
         counted = [label for label in labels if label in (BACKGROUND, FOREGROUND)]
         canvas = done.scribbles
         done = replace(
             done,
             strokes=len(counted) or done.strokes,
-            learnt_from=tuple(stroke.number for stroke in strokes),
-            strokes_sha256=canvas_digest(canvas) if canvas is not None else "",
+            learnt_from=drawn.numbers,
+            strokes_sha256=_digest(canvas.tobytes()) if canvas is not None else "",
             scribbles=None,  # The strokes give it again; a hundred would fill memory.
         )
-        self._write_round(done)
-        if self._status in ("untouched", "stroked"):
-            self.set_status("refined")
+        self._write(done)
+        self._document.refined()
         return done
 
-    def _write_round(self, done: Round) -> None:
-        journal = self.journal
-        if journal is None:
-            return
-        from napari_wsol.refinement.heads import head_state, weights_digest
+    def judged(self, maps: Maps, judged: Round) -> Maps:
+        """With what was found out about a round, where it is still there."""
+        rounds = list(maps.rounds)
+        for place, item in enumerate(rounds):
+            if item.index == judged.index and item.head is judged.head:
+                # Its map may have been moved to a file meanwhile.
+                rounds[place] = replace(judged, heatmap=item.heatmap)
+                self._write(rounds[place])
+        return replace(maps, rounds=tuple(rounds))
 
-        model = self._need_model()
-        name, digest = "", ""
-        known = self._heads_written.get(done.index)
-        if known is not None and known[0] is done.head:
-            name, digest = known[1:]
-        elif done.head is not None:
-            try:
-                kept = head_state(done.head, done.stroke_field, done.stage)
-                name, digest = journal.save_head(done.index, *kept)
-            except WsolError as error:
-                # The strokes are what cannot be made again; they are safe.
-                logger.warning("%s", error)
-            else:
-                self._heads_written[done.index] = (done.head, name, digest)
-        card = model.card
-        journal.append(
-            RoundMade(
-                index=done.index,
-                model=card.name if card is not None else "",
-                model_sha256=weights_digest(model),
-                target=done.heatmap.target,
-                head=name,
-                head_sha256=digest,
-                map_sha256=map_digest(done),
-                settings=asdict(done.settings) if done.settings is not None else {},
-                strokes=done.learnt_from,
-                others=done.others,
-                facts={**facts_of(done), "mpp": self.mpp},
-                time=now(),
-            )
-        )
-
-    def _show(self, item: Round) -> None:
-        before = self._round_index
-        super()._show(item)
-        is_new = not self._rounds or item is self._rounds[-1]
-        if item.index != before and not is_new:
-            self._write(RoundShown(index=item.index, time=now()))
-
-    def _bring_back(self, report: Report) -> None:
-        """Rounds of an earlier session, now that there is a result to show them on.
-
-        Those of another model or class stay in the journal.
-        """
-        from napari_wsol.refinement.heads import weights_digest
-
-        waiting, shown = self._waiting_rounds, self._waiting_shown
-        journal, model = self.journal, self._model
-        if not waiting or journal is None or model is None or self._result is None:
-            return
-        digest, target = weights_digest(model), self._result.target
-        fitting = [
-            made
-            for made in waiting
-            if made.model_sha256 == digest and made.target == target
-        ]
-        if not fitting or REFINED not in self._heatmaps:
-            return
-        self._waiting_rounds = ()
-        if self.is_large:
-            # Its maps are on no disk any more; the strokes give the last one again.
-            self._again()
-            return
-        for done, made in enumerate(fitting):
-            report(done, len(fitting), "bringing rounds back")
-            found = self._read_round(made)
-            if found is not None:
-                self._add_round(found)
-        for item in self._rounds:
-            if item.index == shown:
-                super()._show(item)
-                return
-        self.rounds_changed.emit()
-
-    def _again(self) -> Future[Round]:
-        """One more round from the strokes as they are, that nobody asked for."""
-        raise NotImplementedError
-
-    def _read_round(self, made: RoundMade) -> Round | None:
+    def restored(self, made: RoundMade, engine: Engine) -> Round | None:
         """A round from the journal; None where its head cannot be read."""
-        from napari_wsol.refinement.heads import field_from, head_from, stage_from
-        from napari_wsol.refinement.refine import shown_by
-
-        journal = self.journal
+        journal = self._document.journal
         if journal is None or not made.head:
             return None
         try:
             kept = journal.load_head(made)
-            head, field = head_from(*kept), field_from(kept[0])
-            stage, settings = stage_from(kept[0]), settings_of(made.settings)
-            heatmap = shown_by(
-                head,
-                self._need_slide(),
-                self._need_model(),
-                target=made.target,
+            refined = Refined(
                 index=made.index,
-                stroke_field=field,
-                stage=stage,
-                settings=settings,
-                mpp=self.mpp,
-                config=self.config,
-                cache=self._cache,
+                target=made.target,
+                head=head_from(*kept),
+                stroke_field=field_from(kept[0]),
+                stage=stage_from(kept[0]),
+                settings=settings_of(made.settings),
             )
+            heatmap = engine.shown_again(refined)
         except WsolError as error:
             logger.warning("Round %d stays in the journal: %s", made.index, error)
             return None
         facts = made.facts
-        self._heads_written[made.index] = (head, made.head, made.head_sha256)
+        self._written[made.index] = (refined.head, made.head, made.head_sha256)
         return Round(
             index=made.index,
             heatmap=heatmap,
-            head=head,
-            stroke_field=field,
-            stage=stage,
+            head=refined.head,
+            stroke_field=refined.stroke_field,
+            stage=refined.stage,
             loss=tuple(cast("list[float]", facts.get("loss", []))),
             strokes=int(cast("int", facts.get("strokes", 0))),
             foreground=int(cast("int", facts.get("foreground", 0))),
             background=int(cast("int", facts.get("background", 0))),
             seconds=float(cast("float", facts.get("seconds", 0.0))),
-            settings=settings,
+            settings=refined.settings,
             left_out=tuple(
                 LeftOut(number=int(n), label=int(k), agreement=float(a))
                 for n, k, a in cast("list[list[float]]", facts.get("left_out", []))
@@ -255,23 +186,49 @@ class RoundState(LearningState):
             strokes_sha256=str(facts.get("strokes_sha256", "")),
         )
 
+    def _write(self, done: Round) -> None:
+        journal = self._document.journal
+        if journal is None:
+            return
+        name, digest = "", ""
+        known = self._written.get(done.index)
+        if known is not None and known[0] is done.head:
+            name, digest = known[1:]
+        elif done.head is not None:
+            try:
+                kept = head_state(done.head, done.stroke_field, done.stage)
+                name, digest = journal.save_head(done.index, *kept)
+            except WsolError as error:
+                # The strokes are what cannot be made again; they are safe.
+                logger.warning("%s", error)
+            else:
+                self._written[done.index] = (done.head, name, digest)
+        card = self._model.card
+        self._document.write(
+            RoundMade(
+                index=done.index,
+                model=card.name if card is not None else "",
+                model_sha256=weights_digest(self._model),
+                target=done.heatmap.target,
+                head=name,
+                head_sha256=digest,
+                map_sha256=_digest(done.heatmap.values.astype("<f4").tobytes()),
+                settings=asdict(done.settings) if done.settings is not None else {},
+                strokes=done.learnt_from,
+                others=done.others,
+                facts={**facts_of(done), "mpp": self._document.known_mpp},
+                time=now(),
+            )
+        )
 
-def canvas_digest(canvas: Scribbles) -> str:
-    """sha256 of a canvas, row by row."""
-    return hashlib.sha256(canvas.tobytes()).hexdigest()
 
-
-def map_digest(done: Round) -> str:
-    """sha256 of a map's values, little-endian float32, row by row."""
-    return hashlib.sha256(done.heatmap.values.astype("<f4").tobytes()).hexdigest()
+def _digest(values: bytes) -> str:
+    """sha256 of an array, row by row."""
+    return hashlib.sha256(values).hexdigest()
 
 
 def facts_of(done: Round) -> dict[str, object]:
     """What a journal says of a round beside its head, as plain values."""
-    import torch
-
-    from napari_wsol import __version__
-
     return {
         "seconds": round(done.seconds, 4),
         "loss": [round(value, 6) for value in done.loss],

@@ -1,50 +1,47 @@
 """One person's work on one image: the only object that the window talks to.
 
 Every call that takes time returns a Future and runs on the session's one worker thread,
-which owns torch. Results are put in place in one step at the end of a job, so a job
-that fails or is stopped leaves everything as it was. Signals are emitted on whichever
-thread makes the change.
+which owns torch (:mod:`~napari_wsol.session.worker`). What belongs to the open image is
+its :class:`~napari_wsol.session.document.Document`'s, and is asked there. Signals are
+emitted on whichever thread makes the change.
 """
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_wsol.config import ExportConfig, InferenceConfig
-from napari_wsol.errors import ImageError, UnknownNameError
-from napari_wsol.images.known_sizes import remember
-from napari_wsol.images.readers import open_slide
-from napari_wsol.jobs import LOCALIZES, REFINES, JobKind, JobRunner
-from napari_wsol.session.judging import JudgingState
-from napari_wsol.session.models import ModelMaker
-from napari_wsol.session.preferences import keep_memory_bytes, memory_bytes
-from napari_wsol.session.proposals import GuidanceState
-from napari_wsol.session.samples import SampleState
-from napari_wsol.session.state import REFINED
-from napari_wsol.session.tools import StrokeTools
+from napari_wsol.config import InferenceConfig
+from napari_wsol.journal import Store
+from napari_wsol.session.document import Document
+from napari_wsol.session.facade import (
+    Parts,
+    Reads,
+    known,
+    of_document,
+    of_jobs,
+    of_others,
+    relay,
+    shown,
+)
+from napari_wsol.session.jobs import SessionJobs
+from napari_wsol.session.maps import State
+from napari_wsol.session.other_images import OtherImages
+from napari_wsol.session.preferences import memory_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from napari_wsol.config import FinetuneConfig
-    from napari_wsol.images.readers import Source
-    from napari_wsol.images.slide import Slide
-    from napari_wsol.inference.whole_image import Localization
-    from napari_wsol.jobs import JobStatus, Report
-    from napari_wsol.methods import Model
-    from napari_wsol.refinement.rounds import Round
-
-WORK = (*LOCALIZES, *REFINES, JobKind.JUDGE)
-"""Kinds of jobs whose answers are void once image or model change."""
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.session.worker import Worker
+    from napari_wsol.slides.config import SlideConfig
 
 
-class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker):
+class Session:
     """State of the work, and the verbs that change it.
 
     Args:
@@ -55,17 +52,33 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
         journals: folder of the journals of strokes and rounds; True for the one in the
             user's data, False where nothing shall be written.
 
-    Signals:
-        those of :class:`GuidanceState`, :class:`SampleState` and
-            :class:`ModelMaker`, and
-        exported: paths written.
-        job_changed: a :class:`JobStatus`.
-        finetune_step: a :class:`FinetuneStep`.
+    Attributes:
+        config: as given; another one may be assigned at any time.
+        slide_config: how slides are cut and read; the defaults, within the budget, if
+            None.
     """
 
-    exported = Signal(object)
-    job_changed = Signal(object)
-    finetune_step = Signal(object)
+    image_changed = Signal()
+    mpp_changed = Signal()
+    tissue_changed = Signal()
+    model_changed = Signal()
+    localized = Signal()
+    heatmap_changed = Signal(str)  # name of the method
+    slide_moved = Signal(object)  # a SlideProgress
+    scribbles_changed = Signal()
+    dismissed_changed = Signal()
+    status_changed = Signal(str)  # of the open image
+    settings_changed = Signal()
+    saved_changed = Signal(object)  # a Saved: something reached the disk, or failed
+    earlier_changed = Signal()  # somebody said what to do with an earlier work
+    rounds_changed = Signal()
+    finetune_step = Signal(object)  # a FinetuneStep
+    list_changed = Signal()
+    scored = Signal(object)  # a Scored
+    exported = Signal(object)  # paths
+    train_step = Signal(object)  # a TrainStep
+    train_evaluated = Signal(object)  # an Evaluation
+    job_changed = Signal(object)  # a JobStatus
 
     def __init__(
         self,
@@ -74,101 +87,153 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
         threads: int | None = None,
         journals: str | Path | bool = True,
     ) -> None:
-        super().__init__(journals)
         self.config = config or InferenceConfig(memory_bytes=memory_bytes())
+        self.slide_config: SlideConfig | None = None
         self._threads = threads
-        self._owns_slide = False
-        self._job: JobStatus | None = None
-        self._opening: Future[Slide] | None = None
-        self._runner = JobRunner(self._on_job, self._prepare)
+        state = State()
+        folder = None if isinstance(journals, bool) else Path(journals)
+        others = OtherImages(state, None if journals is False else Store(folder))
+        jobs = SessionJobs(state, self._make_worker, self._adopt)
+        self._parts = Parts(state, others, jobs)
+        for part in (others, jobs):
+            relay(part, self)
+        jobs.start()
+
+    # ------------------------------------------------------- what is open and shown
+
+    slide = known(lambda document: document.slide, None)
+    """The open image."""
+    mpp = known(lambda document: document.known_mpp, None)
+    """µm a level-0 pixel: the person's word, else the file's, else None."""
+    tissue = known(lambda document: document.tissue, None)
+    """Where to look, as a person drew it; None where it is found by itself."""
+    canvas = known(lambda document: document.canvas, None)
+    """The grid for strokes."""
+    drawn_on = known(lambda document: document.fingerprint, "")
+    """Fingerprint of the image whose strokes these are; empty before the first."""
+    strokes = known(lambda document: document.strokes.strokes, ())
+    """The strokes that count, in the order in which they were made."""
+    scribbles = known(lambda document: document.scribbles, None)
+    """Strokes on the canvas: 0 none, 1 background, 2 foreground. Do not write."""
+    stroke_counts = known(lambda document: document.strokes.counts, (0, 0))
+    """Strokes of foreground and background that still show."""
+    undo_steps = known(lambda document: document.strokes.steps, 0)
+    """How often :meth:`undo` takes something back."""
+    can_undo = known(lambda document: document.strokes.can_undo, nothing=False)
+    """Whether there is a stroke to take back."""
+    can_redo = known(lambda document: document.strokes.can_redo, nothing=False)
+    """Whether a stroke that was taken back can come again."""
+    status = known(lambda document: document.status, "untouched")
+    """How far the work on the open image is."""
+    dismissed = known(lambda document: document.dismissed, ())
+    """Places on this image that nobody wants to see proposed again."""
+    earlier = known(lambda document: document.earlier, None)
+    """Work on this image from an earlier day, while nobody said what to do."""
+    journal = known(lambda document: document.journal, None)
+    """The journal of the open image."""
+    saved = known(lambda document: document.saved, None)
+    """What has reached the disk; None without a journal."""
+    model = Reads(lambda parts: parts.state.current.model)
+    """The loaded model."""
+    work = Reads(lambda parts: parts.state.work)
+    """The work on the open slide: its plan, its finished tiles."""
+    result = shown(lambda maps: maps.result)
+    """Scores and heatmaps as the model gave them, before any refinement."""
+    heatmaps = shown(lambda maps: maps.heatmaps)
+    """The current heatmap of each method, PixelCAM's after the current round."""
+    stale = Reads(lambda parts: parts.others.stale)
+    """Methods whose map is older than the last stroke that it learns from."""
+    rounds = shown(lambda maps: maps.rounds)
+    """All refits, the unrefined model first."""
+    round_index = shown(lambda maps: maps.round_index)
+    """The round whose map is shown."""
+    worklist = Reads(lambda parts: parts.others.worklist)
+    """The images that are worked on; None where there is one only."""
+    is_aside = Reads(lambda parts: parts.others.is_aside)
+    """Whether the open image is set aside: its strokes score, and teach nothing."""
+    scores = Reads(lambda parts: parts.others.scores)
+    """Every round since the list was opened, judged by what is set aside."""
+    journals = Reads(lambda parts: parts.others.journals)
+    """Where journals are kept; None where nothing is written."""
+    lists_folder = Reads(lambda parts: parts.others.folder)
+    """Where lists are remembered; None where nothing is written."""
+
+    is_large = Reads(lambda parts: parts.jobs.is_large)
+    """Whether image and model make it a slide, read tile by tile."""
+    is_busy = Reads(lambda parts: parts.jobs.is_busy)
+    """Whether a job runs or waits."""
+    job = Reads(lambda parts: parts.jobs.latest)
+    """The latest status of the latest job."""
 
     @property
-    def job(self) -> JobStatus | None:
-        """The latest status of the latest job."""
-        return self._job
+    def live(self) -> bool:
+        """Whether each stroke is to be followed by a refit; whoever paints does it."""
+        return self._parts.state.learning_now.live
+
+    @live.setter
+    def live(self, on: bool) -> None:
+        self._learn(live=on)
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a job runs or waits."""
-        return self._runner.is_busy
+    def settings(self) -> FinetuneConfig:
+        """How strokes are learnt where nothing else is said."""
+        return self._parts.state.learning_now.settings
 
-    def open(
-        self,
-        source: Source,
-        *,
-        name: str | None = None,
-        mpp: float | None = None,
-        reader: str | None = None,
-        rgb: bool | None = None,
-        resume: bool = False,
-    ) -> Future[Slide]:
-        """Opens an image; strokes, heatmaps and rounds of the one before are dropped.
+    @settings.setter
+    def settings(self, settings: FinetuneConfig) -> None:
+        self._learn(settings=settings)
 
-        They stay in its journal: opened again in this session, it goes on where it was.
-
-        Args:
-            source: path, array, list of arrays (largest first), or a slide.
-            name: shown and used in file names.
-            mpp: µm a level-0 pixel.
-            reader: name of a reader to force.
-            rgb: whether the last axis holds colours.
-            resume: whether to go on where an earlier session stopped; without, that
-                work waits as :attr:`earlier`.
-        """
-
-        def work(report: Report) -> Slide:
-            slide = open_slide(source, name=name, mpp=mpp, reader=reader, rgb=rgb)
-            slide.fingerprint()  # Asked for by the window, which must not wait for it.
-            report.check()
-            self._leave_image()
-            before, owned = self._slide, self._owns_slide
-            self._slide, self._owns_slide = slide, slide is not source
-            self._mpp = None
-            self._forget_slide()
-            self._forget_result()
-            self._begin_strokes(slide, resume=resume)
-            if before is not None and before is not slide and owned:
-                before.close()  # a slide that was handed in is its owner's to close
-            self.image_changed.emit()
-            return slide
-
-        self._opening = self._runner.submit(
-            JobKind.OPEN, work, replaces=(JobKind.OPEN, *WORK)
-        )
-        return self._opening
-
-    def use(self, model: str | Path | Model) -> Future[Model]:
-        """Loads a model; heatmaps and rounds are dropped, strokes stay."""
-
-        def work(report: Report) -> Model:
-            # Whatever is imported now does not delay the first stroke.
-            importlib.import_module("napari_wsol.refinement.refine")
-            from napari_wsol.refinement.finetune import warm_up
-
-            loaded = self._load(model)
-            warm_up()
-            report.check()
-            self._model = loaded
-            self._forget_result()
-            self.model_changed.emit()
-            return loaded
-
-        return self._runner.submit(JobKind.USE, work, replaces=(JobKind.USE, *WORK))
-
-    def set_mpp(self, mpp: float | None) -> None:
-        """Sets µm a level-0 pixel, where the person knows better; remembered.
+    def heatmap(self, method: str) -> Heatmap:
+        """The current heatmap of a method.
 
         Raises:
-            ImageError: not a length.
+            NoResultError: it was not localized yet.
         """
-        if mpp is not None and not 0.01 <= mpp <= 100:
-            raise ImageError(
-                f"{mpp:g} µm a pixel cannot be: microscopes give about 0.1 to 10."
-            )
-        self._mpp, slide = mpp, self._slide
-        self.mpp_changed.emit()
-        if slide is not None:
-            self._runner.submit(JobKind.REMEMBER_SIZE, lambda _: remember(slide, mpp))
+        return self._parts.state.current.maps.heatmap(method)
+
+    # ----------------------------------------------------------------- verbs of parts
+
+    open = of_jobs(SessionJobs.open)
+    use = of_jobs(SessionJobs.use)
+    set_mpp = of_jobs(SessionJobs.set_mpp)
+    set_tissue = of_document(Document.set_tissue)
+    look_at = of_jobs(SessionJobs.look_at)
+    plan = of_jobs(SessionJobs.plan)
+    estimate = of_jobs(SessionJobs.estimate)
+    localize = of_jobs(SessionJobs.localize)
+    finetune = of_jobs(SessionJobs.finetune)
+    revert = of_jobs(SessionJobs.revert)
+    export = of_jobs(SessionJobs.export)
+    cancel = of_jobs(SessionJobs.cancel)
+
+    put = of_document(Document.put)
+    brush = of_document(Document.brush)
+    fill = of_document(Document.fill)
+    clear = of_document(Document.clear)
+    undo = of_document(Document.undo)
+    redo = of_document(Document.redo)
+    set_scribbles = of_jobs(SessionJobs.set_scribbles)
+    grow = of_jobs(SessionJobs.grow)
+    import_annotations = of_jobs(SessionJobs.import_annotations)
+    propose = of_jobs(SessionJobs.propose)
+    dismiss = of_document(Document.dismiss)
+    resume = of_document(Document.resume)
+    start_afresh = of_document(Document.start_afresh)
+    set_status = of_document(Document.set_status)
+    _set_learning = of_document(Document.learn)
+
+    use_list = of_others(OtherImages.use_list)
+    remember_list = of_others(OtherImages.remember_list)
+    remembered_lists = of_others(OtherImages.remembered_lists)
+    learn_beside = of_others(OtherImages.learn_beside)
+    others = of_others(OtherImages.others)
+    held_out = of_others(OtherImages.held_out)
+
+    import_model = of_jobs(SessionJobs.import_model)
+    save_model = of_jobs(SessionJobs.save_model)
+    train = of_jobs(SessionJobs.train)
+
+    # ------------------------------------------------------------------- its own verbs
 
     def set_memory(self, count: int) -> Future[None]:
         """How many bytes images may take in memory; remembered for the next sessions.
@@ -179,205 +244,64 @@ class Session(GuidanceState, JudgingState, SampleState, StrokeTools, ModelMaker)
             ConfigError: it is too small.
         """
         self.config = replace(self.config, memory_bytes=count)
-
-        def work(report: Report) -> None:
-            report.check()
-            self._cache.budget_bytes = self.config.cache_bytes
-            keep_memory_bytes(count)
-
-        return self._runner.submit(JobKind.REMEMBER_MEMORY, work)
-
-    def localize(
-        self, methods: Sequence[str] | None = None, target: str | None = None
-    ) -> Future[Localization]:
-        """Runs methods on one encoding of the image.
-
-        Args:
-            methods: names; those that the model was made for by default.
-            target: class; the most probable by default.
-        """
-
-        def work(report: Report) -> Localization:
-            from napari_wsol.inference import whole_image as inference
-
-            slide, model = self._need_slide(), self._need_model()
-            if self.is_large:
-                found = self._localize_slide(methods, target, report)
-                self._bring_back(report)
-                return found
-            result = inference.localize(
-                model,
-                slide,
-                methods,
-                target,
-                mpp=self.mpp,
-                config=self.config,
-                cache=self._cache,
-                report=report,
-                check=report.check,
-            )
-            report.check()
-            self._present(result)
-            self._bring_back(report)
-            self._begin_with_others(report)
-            return result
-
-        return self._runner.submit(
-            JobKind.LOCALIZE, work, replaces=(*LOCALIZES, JobKind.JUDGE)
-        )
-
-    def finetune(
-        self, config: FinetuneConfig | None = None, *, live: bool = False
-    ) -> Future[Round]:
-        """Refits the pixel head to the strokes as they are now: one more round.
-
-        A newer call stops an older one. The features come from the cache.
-
-        Args:
-            config: :attr:`settings` if None.
-            live: whether it only follows a stroke, and nobody asked for it: the job is
-                called "Following" then.
-        """
-        settings = config or self.settings
-        with self._pen:
-            scribbles, strokes = self._scribbles, self.strokes
-
-        def work(report: Report) -> Round:
-            from napari_wsol.refinement.refine import refine
-
-            slide, model = self._need_slide(), self._need_model()
-            self._check_teaches()
-            others = self.others() if settings.others else None
-            index = self._rounds[-1].index + 1 if self._rounds else 1
-            step = self.finetune_step.emit
-            if self.is_large:
-                done = self._refine_slide(
-                    settings, scribbles, index, report, step, others=others
-                )
-            else:
-                done = refine(
-                    slide,
-                    model,
-                    scribbles,
-                    self._need_canvas(),
-                    settings,
-                    target=self._need_result().target,
-                    index=index,
-                    mpp=self.mpp,
-                    config=self.config,
-                    cache=self._cache,
-                    report=report,
-                    step=step,
-                    others=others,
-                )
-            report.check()
-            done = self._record(done, strokes)
-            self._add_round(done)
-            self._show(done)
-            self._learnt(done)
-            self._judge_later(done, strokes)
-            return done
-
-        kind = JobKind.FOLLOW if live else JobKind.REFINE
-        return self._runner.submit(kind, work, replaces=(*REFINES, JobKind.JUDGE))
-
-    def _again(self) -> Future[Round]:
-        return self.finetune(live=True)
-
-    def revert(self, index: int) -> Future[Round]:
-        """Shows an earlier or later round again; no round is lost.
-
-        A newer call stops an older one that still waits.
-        """
-
-        def work(report: Report) -> Round:
-            report.check()
-            for item in self._rounds:
-                if item.index == index:
-                    self._show(item)
-                    return item
-            raise UnknownNameError(
-                f"There is no round {index}; there are {len(self._rounds)}, from 0."
-            )
-
-        return self._runner.submit(JobKind.REVERT, work, replaces=(JobKind.REVERT,))
-
-    def export(
-        self,
-        folder: str | Path,
-        formats: Sequence[str] | None = None,
-        config: ExportConfig | None = None,
-    ) -> Future[tuple[Path, ...]]:
-        """Writes mask, regions, table and provenance of a heatmap.
-
-        Args:
-            folder: made if it is not there; nothing in it is overwritten.
-            formats: overrides those of ``config``.
-            config: method, threshold, clean-up.
-        """
-        settings = config or ExportConfig(method=self._export_method())
-        if formats is not None:
-            settings = replace(settings, formats=tuple(formats))
-
-        def work(report: Report) -> tuple[Path, ...]:
-            from napari_wsol.export import export_heatmap
-
-            paths = export_heatmap(
-                Path(folder),
-                self.heatmap(settings.method),
-                self._need_slide(),
-                settings,
-                self._provenance(settings.method),
-                report=report,
-            )
-            self.exported.emit(paths)
-            return paths
-
-        return self._runner.submit(JobKind.EXPORT, work)
-
-    def cancel(self) -> None:
-        """Stops the running job and all that wait; finished tiles are kept."""
-        self._runner.cancel()
+        return self._parts.jobs.keep_memory(count)
 
     def close(self, *, wait: bool = False) -> None:
         """Stops everything; harmless when called again.
 
         Strokes that are not on the disk yet are written first.
         """
-        self._runner.close(wait=wait)
-        self._end_strokes()
-        self._drop_spilled()
+        self._parts.jobs.close(wait=wait)
+        self._parts.others.close()
+        document = self._parts.state.current.document
+        if document is not None:
+            document.close(keep_slide=True)  # a job that is being stopped may read it
 
-    def _prepare(self) -> None:
-        # torch is imported here, on the worker, so that a window opens at once.
+    def _learn(
+        self, *, live: bool | None = None, settings: FinetuneConfig | None = None
+    ) -> None:
+        document = self._parts.state.current.document
+        if document is None:
+            self._parts.state.learning = self._parts.state.learning.but(live, settings)
+            self.settings_changed.emit()
+            return
+        self._set_learning(live=live, settings=settings)
+        if self._parts.state.current.document is not document:
+            # Another image was opened meanwhile: it is wanted there as well.
+            self._set_learning(live=live, settings=settings)
+
+    def _adopt(self, document: Document) -> None:
+        """Another image is open: whatever it tells is told here."""
+        relay(document, self)
+
+        def hear(*_: object) -> None:
+            self._parts.others.hear_status(document)
+
+        document.scribbles_changed.connect(hear)
+        document.status_changed.connect(hear)
+        document.earlier_changed.connect(self._bring_back)
+
+    def _bring_back(self) -> None:
+        """An earlier work goes on after the image was localized: its rounds too."""
+        current = self._parts.state.current
+        waits = current.document is not None and current.document.has_waiting_rounds
+        if waits and current.maps.result is not None:
+            self._parts.jobs.restore()
+
+    def _make_worker(self) -> Worker:
+        """The worker; torch is imported here, on its thread: a window opens at once."""
         import torch
 
-        from napari_wsol.inference.cache import FeatureCache
+        from napari_wsol.session.worker import Worker
 
         if self._threads is not None:
             torch.set_num_threads(self._threads)
-        self._cache = FeatureCache(self.config.cache_bytes)
-
-    def _load(self, model: str | Path | Model) -> Model:
-        from napari_wsol.methods import Model
-        from napari_wsol.zoo import load_model
-
-        if isinstance(model, Model):
-            return model
-        return load_model(model, device=self.config.device)
-
-    def _provenance(self, method: str) -> dict[str, object]:
-        from napari_wsol.session.provenance import provenance_of
-
-        return provenance_of(
-            self._need_slide(),
-            self._need_model(),
-            self._result,
-            method=method,
-            mpp=self.mpp,
-            current=self._current_round() if method == REFINED else None,
+        worker = Worker(
+            self._parts.state,
+            self._parts.others,
+            config=lambda: self.config,
+            slide_config=lambda: self.slide_config,
+            follow=lambda: self.finetune(live=True),
         )
-
-    def _on_job(self, status: JobStatus) -> None:
-        self._job = status
-        self.job_changed.emit(status)
+        relay(worker, self)
+        return worker

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.errors import JobCancelledError
+from napari_wsol.slides import live
 from napari_wsol.slides.cost import probe
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.result import slide_result
@@ -19,18 +20,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.view import ModelView
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import Report
-    from napari_wsol.methods import Model
     from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.localize import Keep
     from napari_wsol.slides.plan import Bools
-
-
-SHOW_EVERY = 2.0
-"""Seconds between two refreshes of the maps; more would only load the viewer."""
 
 
 SHARE = 20
@@ -81,11 +77,9 @@ class SlideJob:
     """What a session asks for, and whom it tells.
 
     Attributes:
-        slide: the slide.
-        model: the model.
+        view: the slide as the model sees it.
         methods: names; those that the model was made for by default.
         target: class; the most probable by default.
-        mpp: µm a level-0 pixel, where the person knows better than the file.
         tissue: where to look; found without.
         config: how the slide is cut and read.
         folder: where finished tiles are kept.
@@ -95,11 +89,9 @@ class SlideJob:
         moved: called with the progress, as often.
     """
 
-    slide: Slide
-    model: Model
+    view: ModelView
     methods: Sequence[str] | None
     target: str | None
-    mpp: float | None
     tissue: Bools | None
     config: SlideConfig
     folder: Path
@@ -128,7 +120,6 @@ class SlideJob:
         except JobCancelledError:
             self._show(work, 0.0)
             raise
-        self.shown(result)
         return result
 
     def estimate(self, report: Report) -> Cost:
@@ -147,11 +138,11 @@ class SlideJob:
     def _begin(self, report: Report) -> SlideWork:
         report(0, 0, "looking for tissue")
         return SlideWork(
-            self.slide,
-            self.model,
+            self.view.slide,
+            self.view.model,
             self.methods,
             self.target,
-            mpp=self.mpp,
+            mpp=self.view.mpp,
             tissue=self.tissue,
             config=self.config,
             folder=self.folder,
@@ -169,7 +160,7 @@ class SlideJob:
             done = work.done
             rate = (done - begun) / max(now - start, 1e-9)
             report(done, work.count, f"{rate:.2g} tiles/s")
-            if now - last >= SHOW_EVERY:
+            if now - last >= live.SHOW_EVERY:
                 self.moved(progress_of(work, rate))
                 last = now
             if now - shown >= pause:
@@ -179,7 +170,7 @@ class SlideJob:
 
     def _pause(self, since: float) -> float:
         """Seconds until the maps are shown again: large ones must not hold up tiles."""
-        return max(SHOW_EVERY, SHARE * (time.perf_counter() - since))
+        return max(live.SHOW_EVERY, SHARE * (time.perf_counter() - since))
 
     def _show(self, work: SlideWork, rate: float) -> None:
         self.moved(progress_of(work, rate))

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LIVE_CELLS = 4_000_000
 """Cells of a map that are held in memory; a larger one is held coarser."""
 
+SHOW_EVERY = 2.0
+"""Seconds between two refreshes of what is shown; more would only load the viewer."""
+
 Floats = npt.NDArray[np.float32]
 
 

@@ -18,7 +18,14 @@ import numpy as np
 
 from napari_wsol.errors import ConfigError, ImageError, WsolError, choices
 from napari_wsol.strokes.raster import brushed, filled
-from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, UNLABELLED
+from napari_wsol.strokes.stroke import (
+    BACKGROUND,
+    FOREGROUND,
+    UNLABELLED,
+    Stroke,
+    changed_runs,
+    now,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.strokes.canvas import Canvas
+    from napari_wsol.strokes.stroke import StrokeList
 
 Line = tuple[tuple[float, float], ...]
 """Points (y, x) in level-0 pixels, integers are pixel centres."""
@@ -341,6 +349,44 @@ def _line(found: object) -> Line:
 def _area(ring: Line) -> float:
     y, x = np.array(ring).T
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2
+
+
+def strokes_of(
+    drawn: Sequence[tuple[Annotation, Part]],
+    labels: Mapping[str, int],
+    before: StrokeList,
+    *,
+    keep: bool,
+) -> tuple[Stroke, ...]:
+    """One stroke an annotation that changes something, drawn one over the other.
+
+    Args:
+        drawn: annotations and where they lie on the canvas.
+        labels: class → 0 left out, 1 background, 2 foreground.
+        before: the strokes that are there.
+        keep: whether cells that strokes have labelled before keep their label.
+    """
+    time, canvas = now(), before.canvas.copy()
+    made: list[Stroke] = []
+    for annotation, (part, (top, left)) in drawn:
+        rows, columns = part.shape
+        place = (slice(top, top + rows), slice(left, left + columns))
+        label, after = labels[annotation.name], canvas[place].copy()
+        after[part & (before.canvas[place] == 0) if keep else part] = label
+        runs = changed_runs(canvas[place], after, (top, left))
+        if len(runs):
+            canvas[place] = after
+            stroke = Stroke(
+                number=before.last_number + len(made) + 1,
+                label=label,
+                tool="import",
+                runs=runs,
+                path=annotation.path,
+                width=annotation.width,
+                time=time,
+            )
+            made.append(stroke)
+    return tuple(made)
 
 
 def counted(annotations: Iterable[Annotation]) -> dict[str, int]:

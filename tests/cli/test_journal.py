@@ -15,7 +15,7 @@ from napari_wsol.cli import app
 from napari_wsol.config import FinetuneConfig, InferenceConfig
 from napari_wsol.journal import StrokeMade, read_record
 from napari_wsol.methods.card import Card
-from napari_wsol.session.strokes import Drawing
+from napari_wsol.strokes.raster import Drawing
 from napari_wsol.worklist.items import WorkList
 from napari_wsol.zoo import save_model
 

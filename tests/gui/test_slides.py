@@ -24,7 +24,7 @@ TILES = (SIDE // 64) ** 2
 def _small_slides(monkeypatch):
     """Images of 512 pixels count as slides."""
     monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 100_000)
-    monkeypatch.setattr("napari_wsol.session.slide_job.SHOW_EVERY", 0.02)
+    monkeypatch.setattr("napari_wsol.slides.live.SHOW_EVERY", 0.02)
 
 
 def tissue(side: int = SIDE) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Strokes count where they are, and what they teach can be kept and shown again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,14 +11,16 @@ from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import Features, sample_points
 from napari_wsol.errors import ConfigError, ModelError
 from napari_wsol.images.readers import open_slide
-from napari_wsol.jobs import JobRunner
+from napari_wsol.inference.view import ModelView
+from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.methods.pixelcam import PixelHead
 from napari_wsol.refinement.finetune import foreground_map, new_head, refined_copy
 from napari_wsol.refinement.heads import field_from, head_from, head_state
 from napari_wsol.refinement.kernel_fit import MarkedPlaces, fit_places
 from napari_wsol.refinement.local import finetune_locally, refined_map
 from napari_wsol.refinement.marked import MOST_PLACES, labelled_pixels, labelled_places
-from napari_wsol.refinement.refine import refine, shown_by
+from napari_wsol.refinement.refine import RoundRequest, refine, shown_by
+from napari_wsol.refinement.rounds import Refined
 from napari_wsol.refinement.stroke_field import (
     StrokeField,
     beside,
@@ -270,20 +274,18 @@ def one_round(model, image, strokes, config):
     runner = JobRunner(lambda _status: None, lambda: None)
 
     def work(report):
-        return refine(
-            open_slide(image),
-            model,
-            strokes,
-            Canvas.over(image.shape[:2]),
-            config,
+        request = RoundRequest(
+            scribbles=strokes,
+            canvas=Canvas.over(image.shape[:2]),
+            settings=config,
             target="bright",
             index=1,
-            report=report,
-            step=lambda _item: None,
         )
+        view = ModelView(open_slide(image), model)
+        return refine(view, request, report=report, step=lambda _item: None)
 
     try:
-        return runner.submit("Refining", work).result(60)
+        return runner.submit(JobKind.REFINE, work).result(60)
     finally:
         runner.close(wait=True)
 
@@ -294,19 +296,11 @@ def test_a_round_is_made_twice_alike_and_shown_again(small_model, tissue, stroke
     )
     assert np.array_equal(first.heatmap.values, second.heatmap.values)
     assert not first.stroke_field.is_empty
-    shown = shown_by(
-        first.head,
-        open_slide(tissue),
-        small_model,
-        target="bright",
-        index=1,
-        stroke_field=first.stroke_field,
-    )
+    view = ModelView(open_slide(tissue), small_model)
+    alone = Refined(index=1, target="bright", head=first.head)
+    shown = shown_by(view, replace(alone, stroke_field=first.stroke_field))
     assert np.array_equal(shown.values, first.heatmap.values)
-    alone = shown_by(
-        first.head, open_slide(tissue), small_model, target="bright", index=1
-    )
-    assert not np.array_equal(alone.values, first.heatmap.values)
+    assert not np.array_equal(shown_by(view, alone).values, first.heatmap.values)
 
 
 def test_a_round_of_the_head_alone_has_no_field(small_model, tissue, strokes):

@@ -11,7 +11,7 @@ import torch
 
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.cache import MOST_DERIVED, FeatureCache
-from napari_wsol.inference.encode import encode
+from napari_wsol.inference.view import ModelView
 from napari_wsol.methods.pixelcam import PixelHead
 from napari_wsol.refinement.finetune import refined_copy
 from napari_wsol.refinement.marked import Labelled
@@ -30,20 +30,19 @@ STRIDE = 4.0
 @pytest.fixture
 def seen(small_model, tissue):
     slide, cache = open_slide(tissue), FeatureCache()
-    features, how = encode(slide, small_model, cache=cache)
+    features = ModelView(slide, small_model, cache=cache).features()
 
     def look(model=small_model, head=None, where=slide):
         head = head or refined_copy(small_model.heads["pixelcam"], features)
-        return surroundings(where, model, how, head, features, cache=cache)
+        return surroundings(ModelView(where, model, cache=cache), head, features)
 
     return look
 
 
 def test_it_is_what_was_computed_in_every_round_before(seen, small_model, tissue):
-    slide = open_slide(tissue)
-    features, how = encode(slide, small_model)
-    found = seen()
-    colour = colour_on(slide, small_model, how, features)
+    view = ModelView(open_slide(tissue), small_model)
+    features, found = view.features(), seen()
+    colour = colour_on(view, features)
     assert torch.equal(found.colour, colour)
     for kept, made in zip(
         found.space, fit_space(beside(features, colour), colour=True), strict=True

@@ -8,8 +8,11 @@ import pytest
 from napari_wsol import Session
 from napari_wsol.config import FinetuneConfig, InferenceConfig
 from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.images.readers import open_slide
 from napari_wsol.refinement.rounds import Round, bytes_in_memory, doubts, spilled
-from napari_wsol.session.learning import settings_of
+from napari_wsol.session.document import Document, settings_of
+from napari_wsol.session.maps import Maps
+from napari_wsol.session.rounds import RoundHistory
 
 WAIT = 60
 
@@ -51,31 +54,30 @@ def test_a_spilled_round_is_the_same_and_takes_no_memory(tmp_path, has_scribbles
 
 
 def test_old_rounds_go_to_the_disk_and_come_back_equal(small_model, tissue):
-    session = Session(InferenceConfig(memory_bytes=1_000_000_000), journals=False)
+    budget = InferenceConfig(memory_bytes=1_000_000_000).round_bytes
+    document = Document(open_slide(tissue, name="tissue"))
+    history, maps = RoundHistory(document, small_model, budget), Maps()
     try:
-        session.open(tissue, name="tissue").result(WAIT)
-        budget = session.config.round_bytes
         side = int((budget / 4 / 2.5) ** 0.5)  # two and a half fit
         rounds = [
             round_of(np.full((side, side), k / 8, np.float32), k) for k in range(6)
         ]
         for item in rounds:
-            session._add_round(item)
-        kept = session.rounds
+            maps = history.add(maps, item)
+        kept = maps.rounds
         held = [bytes_in_memory(item) > 0 for item in kept]
         assert held == [True, False, False, False, False, True]
         for before, after in zip(rounds, kept, strict=True):
             assert np.array_equal(before.heatmap.values, after.heatmap.values)
-        folder = session._spill_folder()
+        folder = history.spill_folder()
         assert len(list(folder.iterdir())) == 4
         seen = kept[2].heatmap.values
-        session.use(small_model).result(WAIT)  # rounds are void
+        history.close()  # rounds are void
         assert not folder.exists()
-        assert session.rounds == ()
         if not np.array_equal(seen, rounds[2].heatmap.values):
             pytest.fail("what a window still shows has changed")
     finally:
-        session.close(wait=True)
+        history.close()
 
 
 def test_settings_are_written_down_and_taken_up_again(tmp_path):

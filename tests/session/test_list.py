@@ -120,7 +120,7 @@ def test_statuses_are_there_tomorrow(session, make_session, folder):
     tomorrow = make_session()
     worklist = saved.open()
     tomorrow.use_list(worklist)
-    assert tomorrow._search.join(WAIT)
+    assert tomorrow._parts.others._search.join(WAIT)
     assert statuses(tomorrow) == ["untouched", "refined", "reviewed", "untouched"]
     assert [item.set_aside for item in worklist] == [False, False, False, True]
     tomorrow.open(folder / "c.png", resume=True).result(WAIT)
@@ -149,7 +149,7 @@ def test_an_untouched_image_starts_from_what_others_taught(session, folder):
 
 def test_earlier_images_are_not_forgotten(session, folder):
     a = work_on(session, folder, "a", strokes(SQUARES["a"]))
-    samples = session._shelf.of_all(
+    samples = session._parts.others._shelf.of_all(
         [session.slide.fingerprint()], reading_digest(session.model)
     )
     # On b the square is called background: without a's strokes, b's would decide.
@@ -192,7 +192,7 @@ def test_samples_are_there_tomorrow_and_the_same(session, make_session, folder):
     session.close(wait=True)
     tomorrow = make_session()
     tomorrow.use_list(WorkList.of_folder(folder))
-    assert tomorrow._search.join(WAIT)
+    assert tomorrow._parts.others._search.join(WAIT)
     again = work_on(tomorrow, folder, "b")
     assert again.others == today.others
     assert np.array_equal(again.heatmap.values, today.heatmap.values)

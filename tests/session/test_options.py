@@ -20,7 +20,7 @@ from napari_wsol.inference.encode import encode
 from napari_wsol.inference.read_through import prediction_through
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.refinement.last_stage import adapted_model
-from napari_wsol.session.strokes import Drawing
+from napari_wsol.strokes.raster import Drawing
 
 WAIT = 60
 
@@ -92,7 +92,7 @@ def test_a_round_with_a_stage_is_judged_by_what_its_encoder_sees(
     told = []
     session.rounds_changed.connect(lambda: told.append(session.rounds[-1]))
     session.finetune(STAGE).result(WAIT)
-    session._runner.submit("waits for the judging", lambda _: None).result(WAIT)
+    session.set_memory(session.config.memory_bytes).result(WAIT)  # after the judging
     judged = told[-1]
     adapted = adapted_model(small_model, judged.stage)
     features, seen = encode(open_slide(tissue), adapted)

@@ -7,7 +7,7 @@ import pytest
 
 from napari_wsol import Session
 from napari_wsol.journal import RoundMade, StatusChanged
-from napari_wsol.session.strokes import Drawing
+from napari_wsol.strokes.raster import Drawing
 
 WAIT = 60
 

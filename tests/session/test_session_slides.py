@@ -11,7 +11,7 @@ from napari_wsol.slides import SlideConfig
 @pytest.fixture
 def session(small_model, section, monkeypatch, tmp_path):
     monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 100_000)
-    monkeypatch.setattr("napari_wsol.session.slide_job.SHOW_EVERY", 0.0)
+    monkeypatch.setattr("napari_wsol.slides.live.SHOW_EVERY", 0.0)
     monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path))
     session = Session()
     session.slide_config = SlideConfig(core=64)

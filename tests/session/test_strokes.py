@@ -9,8 +9,8 @@ import pytest
 
 from napari_wsol.errors import ImageError, NoImageError, NoResultError
 from napari_wsol.session.session import Session
-from napari_wsol.session.strokes import Drawing
 from napari_wsol.strokes.annotations import AnnotationError
+from napari_wsol.strokes.raster import Drawing
 
 WAIT = 60
 

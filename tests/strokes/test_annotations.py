@@ -238,7 +238,7 @@ def test_the_journal_s_own_annotations_come_back_cell_by_cell(tmp_path):
     session.brush([(20, 30), (40, 30)], 0, 4)
     canvas = session.scribbles.copy()
     path = tmp_path / "strokes.geojson"
-    write_strokes(path, session._strokes, session.journal.image)
+    write_strokes(path, session._parts.state.document.strokes, session.journal.image)
     session.clear()
     done = session.import_annotations(path).result(60)
     assert np.array_equal(session.scribbles, canvas)

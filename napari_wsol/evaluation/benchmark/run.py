@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from napari_wsol.errors import ConfigError, DatasetError
 from napari_wsol.evaluation.benchmark.baselines import TITLES, Baselines, load_source
 from napari_wsol.evaluation.benchmark.dataset import Material, load_material
+from napari_wsol.evaluation.benchmark.evaluated_view import EvaluatedView
 from napari_wsol.evaluation.benchmark.meter_set import Tally
-from napari_wsol.evaluation.benchmark.sight import Sight
 from napari_wsol.evaluation.benchmark.targets import wanted_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.figure import PANEL_SIDE, Panel, draw_panels
@@ -194,8 +194,10 @@ class Benchmark:
     ) -> None:
         """The figures and cases of one image, added to the tallies."""
         with closing(open_slide(sample.path)) as slide:
-            sight = Sight(self.model, slide, self.methods, self.config.mpp, check)
-            scores = sight.scores()
+            view = EvaluatedView(
+                self.model, slide, self.methods, self.config.mpp, check
+            )
+            scores = view.scores()
             for tally in tallies:
                 tally.classify(scores, sample.labels)
             predicted = max(scores, key=scores.__getitem__, default="")
@@ -210,10 +212,10 @@ class Benchmark:
                 )
                 steps = self.config.faithfulness_steps
                 if wanted.is_reference or steps:
-                    found = sight.localize(target)
+                    found = view.localize(target)
                     maps, notes = found.heatmaps, self._notes_of(found, slide)
                     faithful = {
-                        name: sight.faithful(heatmap, steps)
+                        name: view.faithful(heatmap, steps)
                         for name, heatmap in maps.items()
                         if steps
                     }

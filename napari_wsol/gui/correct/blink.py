@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 
-from napari_wsol.session.state import REFINED
+from napari_wsol.session.maps import REFINED
 
 if TYPE_CHECKING:
     from napari_wsol.gui.layers.heatmaps import EvidenceLayers

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_wsol.gui.dock import WsolWidget
-    from napari_wsol.session.samples import Scored
+    from napari_wsol.session.other_images import Scored
     from napari_wsol.worklist.saved import SavedList
 
 FILLED = 0.95

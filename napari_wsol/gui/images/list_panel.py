@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QPaintEvent
 
     from napari_wsol.refinement.samples import Score
-    from napari_wsol.session.samples import Scored
+    from napari_wsol.session.other_images import Scored
     from napari_wsol.worklist.items import WorkList
 
 ROWS = 7

@@ -71,6 +71,7 @@ class SlideDescriptors:
         check: called often; raises to stop.
 
     Attributes:
+        slide, model, plan, store, config, check: as they were given.
         head: as it is before the first stroke. One that is new knows the spread of the
             features once something was read.
         encoded: tiles that went through the network.
@@ -87,9 +88,9 @@ class SlideDescriptors:
         space: SlideSpace | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self._slide, self._model, self._plan = slide, model, plan
-        self._store, self._config = store, config or SlideConfig()
-        self._space, self._check = space or SlideSpace(), check
+        self.slide, self.model, self.plan = slide, model, plan
+        self.store, self.config = store, config or SlideConfig()
+        self._space, self.check = space or SlideSpace(), check
         self._is_new = PixelCam.head not in model.heads
         self.head = _untrained(model) if self._is_new else _trained(model)
         self.encoded = 0
@@ -110,7 +111,7 @@ class SlideDescriptors:
         own = None if self._is_new else self.head.statistics
         sample = None if own else spread_evenly(np.flatnonzero(self.kept), SPREAD_TILES)
         reader = DescriptorReader(
-            self.head, self._plan, points, self._store, spread_of=sample
+            self.head, self.plan, points, self.store, spread_of=sample
         )
         self._gather(reader, report)
         spread = own or reader.spread()
@@ -135,16 +136,16 @@ class SlideDescriptors:
             UnreadableImageError: nothing at all could be read.
         """
         space, colour = self._space, self.colour()
-        under = np.unique(tiles_under(spots.points.numpy(), self._plan))
+        under = np.unique(tiles_under(spots.points.numpy(), self.plan))
         tiles = (
             spread_evenly(np.flatnonzero(self.kept), SAMPLE_TILES)
             or [int(item) for item in under]
-            or spread_evenly(np.flatnonzero(self._plan.wanted), FEW_TILES)
+            or spread_evenly(np.flatnonzero(self.plan.wanted), FEW_TILES)
         )
-        unknown = space.wants(tiles, self._plan, colour.stride)
+        unknown = space.wants(tiles, self.plan, colour.stride)
         points = torch.cat([spots.points, *unknown.values()])
         reader = DescriptorReader(
-            self.head, self._plan, points, self._store, colour=colour
+            self.head, self.plan, points, self.store, colour=colour
         )
         self._gather(reader, report)
         counts = [len(spots.points), *map(len, unknown.values())]
@@ -155,7 +156,7 @@ class SlideDescriptors:
                 space.add(index, values[there].clone())
         if space.is_empty:
             raise UnreadableImageError(
-                f"No tile of “{self._slide.name}” could be read to learn from: the "
+                f"No tile of “{self.slide.name}” could be read to learn from: the "
                 "file is damaged. Copy or download it again."
             )
         mean, projection = space.reduction([*self._channels, colour.channels])
@@ -175,15 +176,15 @@ class SlideDescriptors:
     def colour(self) -> TileColour:
         """The colour of the slide on the grid of what the head reads."""
         return TileColour(
-            self._slide, self._model, self._plan, self.head, kept=self._space.colour
+            self.slide, self.model, self.plan, self.head, kept=self._space.colour
         )
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
         """(rows, columns) bool: wanted tiles whose features are kept."""
-        kept = np.zeros_like(self._plan.wanted)
-        numbers = np.flatnonzero(self._plan.wanted)
-        kept.reshape(-1)[[item for item in numbers if int(item) in self._store]] = True
+        kept = np.zeros_like(self.plan.wanted)
+        numbers = np.flatnonzero(self.plan.wanted)
+        kept.reshape(-1)[[item for item in numbers if int(item) in self.store]] = True
         return kept
 
     @property
@@ -195,18 +196,18 @@ class SlideDescriptors:
 
     def _gather(self, reader: DescriptorReader, report: Progress) -> None:
         """Sends the tiles that are needed past the reader."""
-        plan = replace(self._plan, wanted=reader.wanted)
+        plan = replace(self.plan, wanted=reader.wanted)
         with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             log = TileLog(Path(folder) / "strokes.tiles", len(plan.grid), {})
             run = SlideRun(
-                self._slide,
-                self._model,
+                self.slide,
+                self.model,
                 plan,
                 (),
                 log=log,
-                config=self._config,
+                config=self.config,
                 store=reader,
-                check=self._check,
+                check=self.check,
             )
             try:
                 for done, _ in enumerate(run.tiles(), 1):

@@ -1,4 +1,4 @@
-"""A round of strokes on a slide as a job: learnt, then shown as it comes."""
+"""Rounds of strokes on a slide that is localized: learnt, then shown as they come."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from napari_wsol.methods.pixelcam import PixelCam
 from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
 from napari_wsol.refinement.on_slides.left_out import left_out_on_slide
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
+from napari_wsol.slides import live
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.scores import scores_through
 
@@ -27,54 +28,48 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.finetune import FinetuneStep
     from napari_wsol.refinement.left_out import Marked
     from napari_wsol.refinement.on_slides.descriptors import SlideSpace
+    from napari_wsol.refinement.refine import RoundRequest
     from napari_wsol.refinement.rounds import Round
-    from napari_wsol.refinement.samples import Pooled
     from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.localize import Keeper
-    from napari_wsol.strokes.canvas import Canvas, Scribbles
-
-SHOW_EVERY = 2.0
-"""Seconds between two refreshes of the map."""
 
 
-@dataclass(slots=True, kw_only=True)
-class SlideRound:
-    """What a session asks for, and whom it tells.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideRounds:
+    """What all rounds on a localized slide have in common.
 
     Attributes:
-        work: the localization that the round refines; its tiles have been planned.
-        before: the map that is shown now; it stays where a tile is not refined yet.
-        scribbles: strokes on the canvas.
-        canvas: the grid that they are painted on.
-        settings: of the refit.
+        work: the localization that they refine; its tiles have been planned.
         config: how tiles are read.
         store: keeps the features.
+        space: what has been read of the slide so far; grows.
         folder: for the refined tiles.
-        index: of the round.
-        step: called with the progress of the refit.
         started: called with the work before the first tile is shown.
         shown: called with the map as it grows.
-        others: what was marked on other images.
-        space: what earlier rounds have read of the slide.
     """
 
     work: SlideWork
-    before: Heatmap
-    scribbles: Scribbles | None
-    canvas: Canvas
-    settings: FinetuneConfig
     config: SlideConfig
     store: Keeper
+    space: SlideSpace
     folder: Path
-    index: int
-    step: Callable[[FinetuneStep], None]
     started: Callable[[SlideWork], None]
     shown: Callable[[Heatmap], None]
-    others: Pooled | None = None
-    space: SlideSpace | None = None
 
-    def __call__(self, report: Report) -> Round:
+    def refine(
+        self,
+        request: RoundRequest,
+        before: Heatmap,
+        report: Report,
+        step: Callable[[FinetuneStep], None],
+    ) -> Round:
         """Learns, and reads the new head on all tiles whose features are kept.
+
+        Args:
+            request: the strokes, and how they are learnt.
+            before: the map that is shown now; it stays where a tile is not refined yet.
+            report: hears of the progress; may stop it.
+            step: hears of every step of the solver.
 
         Raises:
             NoScribblesError: there are no strokes, or of one kind only.
@@ -83,27 +78,12 @@ class SlideRound:
         """
         if not len(self.work.log):
             raise NoResultError("Localize first, then refine what it found.")
-        work = self.work
-        refinement = SlideRefinement(
-            work.slide,
-            work.model,
-            work.plan,
-            scribbles=self.scribbles,
-            canvas=self.canvas,
-            settings=self.settings,
-            store=self.store,
-            folder=self.folder,
-            config=self.config,
-            check=report.check,
-            others=self.others,
-            space=self.space,
-        )
+        refinement = SlideRefinement(self._descriptors(report), request, self.folder)
         for item in refinement.learn(report):
             report(item.step, item.steps, "learning from the strokes")
-            self.step(item)
-        refined = self._read(refinement, report)
-        heatmap = replace(refined.heatmap(PixelCam.name), round=self.index)
-        return refinement.finished(self.index, heatmap)
+            step(item)
+        refined = self._read(refinement, before, request.index, report)
+        return refinement.finished(_numbered(refined, request.index))
 
     def seen_through(self, heatmap: Heatmap, report: Report) -> dict[str, float]:
         """Class → probability of the slide, pooled over the cells that a map marks."""
@@ -112,36 +92,43 @@ class SlideRound:
             work.model, work.plan, work.planes, work.log, heatmap, check=report.check
         )
 
-    def agreement(self, marked: Marked, report: Report) -> dict[int, float]:
+    def agreement(
+        self, marked: Marked, settings: FinetuneConfig, report: Report
+    ) -> dict[int, float]:
         """Share of each stroke on which a head agrees that learnt from all others.
 
         Args:
             marked: the strokes.
+            settings: of the refit.
             report: may stop it.
         """
-        work = self.work
-        looks = SlideDescriptors(
-            work.slide,
-            work.model,
-            work.plan,
+        descriptors = self._descriptors(report)
+        return left_out_on_slide(descriptors, marked, settings, check=report.check)
+
+    def _descriptors(self, report: Report) -> SlideDescriptors:
+        return SlideDescriptors(
+            self.work.slide,
+            self.work.model,
+            self.work.plan,
             self.store,
             config=self.config,
             space=self.space,
             check=report.check,
         )
-        return left_out_on_slide(looks, marked, self.settings, check=report.check)
 
-    def _read(self, refinement: SlideRefinement, report: Report) -> SlideWork:
+    def _read(
+        self, refinement: SlideRefinement, before: Heatmap, index: int, report: Report
+    ) -> SlideWork:
         """The new head on the tiles that are finished, those in view first."""
-        plan = self.work.plan
+        work, plan = self.work, self.work.plan
         finished = np.zeros_like(plan.wanted)
-        finished.reshape(-1)[self.work.log.done] = True
+        finished.reshape(-1)[work.log.done] = True
         refined = SlideWork(
-            self.work.slide,
+            work.slide,
             refinement.model,
             [PixelCam.name],
-            self.before.target,
-            mpp=self.work.mpp,
+            before.target,
+            mpp=work.mpp,
             config=self.config,
             folder=self.folder,
             plan=replace(plan, wanted=plan.wanted & finished),
@@ -149,14 +136,16 @@ class SlideRound:
             readout=refinement.readout,
             check=report.check,
         )
-        refined.first = Localization(
-            {}, self.before.target, {PixelCam.name: self.before}
-        )
+        refined.first = Localization({}, before.target, {PixelCam.name: before})
         self.started(refined)
         last = time.perf_counter()
         for _ in refined.tiles():
             report(refined.done, refined.count, "refining tiles")
-            if time.perf_counter() - last >= SHOW_EVERY:
-                self.shown(replace(refined.heatmap(PixelCam.name), round=self.index))
+            if time.perf_counter() - last >= live.SHOW_EVERY:
+                self.shown(_numbered(refined, index))
                 last = time.perf_counter()
         return refined
+
+
+def _numbered(refined: SlideWork, index: int) -> Heatmap:
+    return replace(refined.heatmap(PixelCam.name), round=index)

@@ -14,8 +14,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_wsol.errors import (
     MethodUnavailableError,
     NoResultError,
@@ -27,57 +25,42 @@ from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refinement.finetune import copied, fit
 from napari_wsol.refinement.local import learn_locally
 from napari_wsol.refinement.marked import Labelled, labelled_places
-from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
 from napari_wsol.refinement.on_slides.local import LocalMap
 from napari_wsol.refinement.refine import finished_round, labelled_on
-from napari_wsol.slides.config import SlideConfig
 from napari_wsol.slides.feature_store import belongs_to
 from napari_wsol.slides.readouts import planes_of
 from napari_wsol.slides.run import SlideRun
 from napari_wsol.slides.tile_log import TileLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from pathlib import Path
 
     from torch import Tensor
 
-    from napari_wsol.config import FinetuneConfig
     from napari_wsol.images.heatmap import Heatmap
-    from napari_wsol.images.slide import Slide
     from napari_wsol.inference.encode import Progress
     from napari_wsol.methods import Model
     from napari_wsol.refinement.finetune import FinetuneStep
-    from napari_wsol.refinement.on_slides.descriptors import SlideSpace
+    from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
+    from napari_wsol.refinement.refine import RoundRequest
     from napari_wsol.refinement.rounds import Round
-    from napari_wsol.refinement.samples import Pooled
     from napari_wsol.refinement.stroke_field import StrokeField
     from napari_wsol.slides.order import View
-    from napari_wsol.slides.plan import SlidePlan
-    from napari_wsol.slides.run import Store, TileDone
-    from napari_wsol.strokes.canvas import Canvas, Scribbles
+    from napari_wsol.slides.run import TileDone
 
 
 class SlideRefinement:
     """One round: :meth:`learn` first, then :meth:`tiles`.
 
-    The model given is not changed.
+    The round starts from the model as it was trained, so it depends on the strokes
+    alone. The model given is not changed; one without a pixel head gets a new one.
 
     Args:
-        slide: the slide.
-        model: on its device; without a pixel head it gets a new one.
-        plan: how the slide was cut when its features were kept.
-        scribbles: strokes on the canvas, all of them: the round starts from the model
-            as it was trained, so it depends on the strokes alone.
-        canvas: the grid that they are painted on.
-        settings: of the refit.
-        store: keeps features; tiles under strokes that are not there are encoded.
+        descriptors: read the slide; tiles under strokes whose features are not kept
+            are encoded.
+        request: the strokes, and how they are learnt.
         folder: where the maps of finished tiles are kept; it must be there.
-        config: how tiles are read.
-        check: called often; raises to stop.
-        others: what was marked on other images.
-        space: what earlier rounds on these features have read of the slide; goes on
-            from there.
 
     Attributes:
         head: what was learnt; None before.
@@ -91,47 +74,20 @@ class SlideRefinement:
     """
 
     def __init__(
-        self,
-        slide: Slide,
-        model: Model,
-        plan: SlidePlan,
-        *,
-        scribbles: Scribbles | None,
-        canvas: Canvas,
-        settings: FinetuneConfig,
-        store: Store,
-        folder: Path,
-        config: SlideConfig | None = None,
-        check: Callable[[], None] = lambda: None,
-        others: Pooled | None = None,
-        space: SlideSpace | None = None,
+        self, descriptors: SlideDescriptors, request: RoundRequest, folder: Path
     ) -> None:
         self._started = time.perf_counter()
-        if settings.encoder != "frozen":
+        if request.settings.encoder != "frozen":
             raise MethodUnavailableError(
                 "On a slide the encoder cannot learn from strokes, as all tiles would "
                 "have to be encoded anew. Keep it frozen, under Advanced."
             )
-        self._slide, self._model, self._plan = slide, model, plan
-        self._store, self._folder = store, folder
-        self._config, self._settings = config or SlideConfig(), settings
-        self._check = check
-        self._strokes = (
-            np.zeros(canvas.shape, np.uint8) if scribbles is None else scribbles
-        )
-        self._labelled = labelled_on(
-            canvas, self._strokes, plan.seen, model, settings, others=others
-        )
-        self._others = others
-        self._looks = SlideDescriptors(
-            slide,
-            model,
-            plan,
-            store,
-            config=self._config,
-            space=space,
-            check=check,
-        )
+        self._descriptors, self._request = descriptors, request
+        self._slide, self._model = descriptors.slide, descriptors.model
+        self._plan, self._store = descriptors.plan, descriptors.store
+        self._folder, self._check = folder, descriptors.check
+        self._settings, self._others = request.settings, request.others
+        self._labelled = labelled_on(request, self._plan.seen, self._model)
         self._view: View | None = None
         self._run: SlideRun | None = None
         self._log: TileLog | None = None
@@ -152,21 +108,21 @@ class SlideRefinement:
         Raises:
             UnreadableImageError: the slide is damaged under all strokes of one kind.
         """
-        looks = self._looks
+        read = self._descriptors
         field: StrokeField | None = None
         if self._settings.corrects:
             spots = labelled_places(self._labelled)
-            known, found = looks.places(spots, report)
+            known, found = read.places(spots, report)
             self._need_readable(spots, found)
-            head = copied(looks.head)
+            head = copied(read.head)
             for item, field in learn_locally(  # noqa: B007 - the last one is finished
                 head, known, self._settings, others=self._others
             ):
                 yield self._told(item)
         else:
-            x, found, spread = looks.vectors(self._labelled.points, report)
+            x, found, spread = read.vectors(self._labelled.points, report)
             labelled = self._need_readable(self._labelled, found)
-            head = copied(looks.head)
+            head = copied(read.head)
             for item in fit(
                 head, x[found], labelled, spread, self._settings, others=self._others
             ):
@@ -190,7 +146,7 @@ class SlideRefinement:
     @property
     def encoded(self) -> int:
         """Tiles that went through the network, to learn and to show."""
-        return self._looks.encoded + self._shown_encoded
+        return self._descriptors.encoded + self._shown_encoded
 
     @property
     def model(self) -> Model:
@@ -213,7 +169,7 @@ class SlideRefinement:
         return LocalMap(
             head,
             self.stroke_field,
-            self._looks.colour(),
+            self._descriptors.colour(),
             self._plan,
             check=self._check,
         )
@@ -245,14 +201,14 @@ class SlideRefinement:
         ]
         plan = self._plan
         if not missing:
-            plan = replace(plan, wanted=self._looks.kept)
+            plan = replace(plan, wanted=self._descriptors.kept)
         self._run = SlideRun(
             self._slide,
             model,
             plan,
             planes,
             log=self._open_log(),
-            config=self._config,
+            config=self._descriptors.config,
             store=self._store,
             readout=self.readout,
             check=self._check,
@@ -263,25 +219,24 @@ class SlideRefinement:
         finally:
             self._shown_encoded += self._run.encoded
 
-    def finished(self, index: int, heatmap: Heatmap) -> Round:
+    def finished(self, heatmap: Heatmap) -> Round:
         """The round, for the list of rounds.
 
         Args:
-            index: counts up.
             heatmap: made of the tiles.
+
+        Raises:
+            NoResultError: nothing was learnt yet.
         """
         if self.head is None:
             raise NoResultError("Learn from the strokes first.")
         return finished_round(
-            index,
+            self._request,
             heatmap,
             self.head,
             stroke_field=self.stroke_field,
-            strokes=self._strokes,
             losses=self.loss,
-            settings=self._settings,
             seconds=time.perf_counter() - self._started,
-            others=() if self._others is None else self._others.digests,
         )
 
     def close(self) -> None:

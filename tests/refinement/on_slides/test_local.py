@@ -17,27 +17,28 @@ from napari_wsol.errors import (
 )
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.encode import encode
-from napari_wsol.jobs import JobRunner
+from napari_wsol.inference.view import ModelView
+from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.journal import RoundMade
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refinement.finetune import foreground_map
 from napari_wsol.refinement.heads import field_from
 from napari_wsol.refinement.on_slides.colour import KeptColour, TileColour
-from napari_wsol.refinement.on_slides.descriptors import SlideSpace
+from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors, SlideSpace
 from napari_wsol.refinement.on_slides.local import LocalMap
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
-from napari_wsol.refinement.refine import colour_on, refine
+from napari_wsol.refinement.refine import RoundRequest, colour_on, refine
 from napari_wsol.refinement.stroke_field import (
     SAMPLED,
     StrokeField,
     grid_points,
     sample_step,
 )
-from napari_wsol.session.strokes import Drawing
 from napari_wsol.slides import SlideConfig, SlideRun, TileLog, plan_slide
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
 from napari_wsol.strokes.canvas import Canvas
+from napari_wsol.strokes.raster import Drawing
 
 SHAPE = (448, 608)  # whole cells: an image pads where a slide does not
 
@@ -95,20 +96,18 @@ def on_image(image, model, strokes, settings):
     runner = JobRunner(lambda _status: None, lambda: None)
 
     def work(report):
-        return refine(
-            open_slide(image),
-            model,
-            strokes,
-            Canvas.over(SHAPE),
-            settings,
+        request = RoundRequest(
+            scribbles=strokes,
+            canvas=Canvas.over(SHAPE),
+            settings=settings,
             target="bright",
             index=1,
-            report=report,
-            step=lambda _item: None,
         )
+        view = ModelView(open_slide(image), model)
+        return refine(view, request, report=report, step=lambda _item: None)
 
     try:
-        return runner.submit("Refining", work).result(60)
+        return runner.submit(JobKind.REFINE, work).result(60)
     finally:
         runner.close(wait=True)
 
@@ -154,18 +153,22 @@ class OnSlide:
         log.close()
 
     def learnt(self, strokes, settings=None, space=None, slide=None):
-        done = SlideRefinement(
+        descriptors = SlideDescriptors(
             slide or self.slide,
             self.model,
             self.plan,
-            scribbles=strokes,
-            canvas=Canvas.over(SHAPE),
-            settings=settings or FinetuneConfig(),
-            store=self.store,
-            folder=self.folder,
+            self.store,
             config=self.config,
             space=space,
         )
+        request = RoundRequest(
+            scribbles=strokes,
+            canvas=Canvas.over(SHAPE),
+            settings=settings or FinetuneConfig(),
+            target="bright",
+            index=1,
+        )
+        done = SlideRefinement(descriptors, request, self.folder)
         list(done.learn())
         return done
 
@@ -290,7 +293,7 @@ def test_the_journal_keeps_the_field_and_the_strokes_give_the_map_again(
 
 
 def test_a_newer_stroke_stops_a_round(opened, as_slide, strokes, monkeypatch):
-    monkeypatch.setattr("napari_wsol.refinement.on_slides.job.SHOW_EVERY", 0.0)
+    monkeypatch.setattr("napari_wsol.slides.live.SHOW_EVERY", 0.0)
     as_slide()
     slide = opened()
     slide.set_scribbles(strokes)
@@ -323,8 +326,8 @@ def test_tiles_have_the_colour_of_the_whole_slide(section, small_model):
     slide = open_slide(image)
     plan = plan_slide(slide, small_model, SlideConfig(core=128, tissue_only=False))
     head = small_model.heads[PixelCam.head]
-    features, seen = encode(slide, small_model)
-    whole = colour_on(slide, small_model, seen, features)
+    view = ModelView(slide, small_model)
+    whole = colour_on(view, view.features())
     colour = TileColour(slide, small_model, plan, head)
     stride = colour.stride
     for tile in plan.grid:

@@ -12,10 +12,12 @@ from napari_wsol.errors import (
     UnreadableImageError,
 )
 from napari_wsol.images.readers import open_slide
-from napari_wsol.jobs import JobRunner
+from napari_wsol.inference.view import ModelView
+from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
+from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
-from napari_wsol.refinement.refine import refine
+from napari_wsol.refinement.refine import RoundRequest, refine
 from napari_wsol.slides import SlideConfig, plan_slide
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
@@ -47,20 +49,18 @@ def on_image(section, model, strokes):
     runner = JobRunner(lambda _status: None, lambda: None)
 
     def work(report):
-        return refine(
-            open_slide(section),
-            model,
-            strokes,
-            Canvas.over(section.shape[:2]),
-            SETTINGS,
+        request = RoundRequest(
+            scribbles=strokes,
+            canvas=Canvas.over(section.shape[:2]),
+            settings=SETTINGS,
             target="bright",
             index=1,
-            report=report,
-            step=lambda _item: None,
         )
+        view = ModelView(open_slide(section), model)
+        return refine(view, request, report=report, step=lambda _item: None)
 
     try:
-        return runner.submit("Refining", work).result(60)
+        return runner.submit(JobKind.REFINE, work).result(60)
     finally:
         runner.close(wait=True)
 
@@ -81,17 +81,17 @@ class OnSlide:
         )
 
     def round(self, strokes):
-        return SlideRefinement(
-            self.slide,
-            self.model,
-            self.plan,
+        descriptors = SlideDescriptors(
+            self.slide, self.model, self.plan, self.store, config=self.config
+        )
+        request = RoundRequest(
             scribbles=strokes,
             canvas=Canvas.over(self.slide.shape),
             settings=SETTINGS,
-            store=self.store,
-            folder=self.folder,
-            config=self.config,
+            target="bright",
+            index=1,
         )
+        return SlideRefinement(descriptors, request, self.folder)
 
     def encode_all(self):
         first = self.round(ANY)
@@ -224,7 +224,7 @@ def test_the_work_on_a_slide_shows_the_refined_model(on_slide, strokes_on, secti
     )
     list(work.tiles())
     assert work.run.encoded == 0
-    made = done.finished(1, work.heatmap("pixelcam"))
+    made = done.finished(work.heatmap("pixelcam"))
     expected = on_image(section, on_slide.model, strokes_on)
     assert np.abs(made.heatmap.values - expected.heatmap.values).max() < 1e-3
     assert (made.strokes, made.foreground, made.background) == (

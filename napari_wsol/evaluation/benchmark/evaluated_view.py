@@ -8,7 +8,7 @@ import torch
 
 from napari_wsol.evaluation.faithfulness import insertion_deletion
 from napari_wsol.inference.cache import FeatureCache
-from napari_wsol.inference.encode import encode, geometry, network_input
+from napari_wsol.inference.view import ModelView
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import evaluating, get_method
 
@@ -25,7 +25,7 @@ FEATURE_BYTES = 500_000_000
 """For the features of one image, whose classes are compared one after another."""
 
 
-class Sight:
+class EvaluatedView:
     """One image under one model: encoded once for all classes and methods.
 
     Args:
@@ -44,50 +44,42 @@ class Sight:
         mpp: float | None,
         check: Callable[[], None],
     ) -> None:
-        self._model, self._slide, self._methods = model, slide, methods
-        self._mpp, self._check = mpp, check
-        self._cache = FeatureCache(FEATURE_BYTES)
+        self._view = ModelView(slide, model, mpp, cache=FeatureCache(FEATURE_BYTES))
+        self._methods, self._check = methods, check
         self._input: Pixels | None = None
 
     def scores(self) -> dict[str, float]:
         """Probability of each class; empty where the model does not classify."""
-        if self._model.classifier is None:
+        model = self._view.model
+        if model.classifier is None:
             return {}
-        taps = [t for name in self._methods for t in get_method(name).taps(self._model)]
-        features, _ = encode(
-            self._slide,
-            self._model,
-            layers=taps,
-            mpp=self._mpp,
-            cache=self._cache,
-            check=self._check,
-        )
-        own = features.to(self._model.device).select(self._model.encoder.taps)
-        with evaluating(self._model), torch.no_grad():
-            values = self._model.probabilities(own)[0].cpu()
+        taps = [t for name in self._methods for t in get_method(name).taps(model)]
+        features = self._view.features(taps, check=self._check)
+        own = features.to(model.device).select(model.encoder.taps)
+        with evaluating(model), torch.no_grad():
+            values = model.probabilities(own)[0].cpu()
         numbers = [float(value) for value in values]
-        return dict(zip(self._model.classes, numbers, strict=True))
+        return dict(zip(model.classes, numbers, strict=True))
 
     def localize(self, target: str) -> Localization:
         """The maps of a class."""
+        view = self._view
         return localize(
-            self._model,
-            self._slide,
+            view.model,
+            view.slide,
             self._methods,
             target,
-            mpp=self._mpp,
-            cache=self._cache,
+            mpp=view.mpp,
+            cache=view.cache,
             check=self._check,
         )
 
     def faithful(self, heatmap: Heatmap, steps: int) -> Faithfulness:
         """Insertion and deletion on the network's own input, as RISE does."""
-        model = self._model
-        seen = geometry(self._slide, model, self._mpp)
+        model, seen = self._view.model, self._view.geometry()
         if self._input is None:
             with torch.no_grad():
-                pixels = network_input(self._slide, model, seen)[0]
-            self._input = pixels.float().cpu().numpy()
+                self._input = self._view.pixels()[0].float().cpu().numpy()
         shape = (self._input.shape[1], self._input.shape[2])
         down = seen.downsample
         values = heatmap.crop(

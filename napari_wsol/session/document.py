@@ -1,0 +1,804 @@
+"""One open image and a person's work on it.
+
+Made when an image is opened, and never used for another one: what belongs to an image
+goes when its document goes. Strokes are changed by whoever holds the pen, on the
+caller's thread, and are done when the call returns: a person must not wait for them.
+Their way to the disk goes over the journal's own thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from psygnal import Signal
+
+from napari_wsol.config import FinetuneConfig
+from napari_wsol.errors import ImageError, WsolError
+from napari_wsol.images.tissue import coarse_tissue
+from napari_wsol.journal import (
+    Dismissed,
+    ImageFacts,
+    Redone,
+    SettingsChanged,
+    StartedAfresh,
+    StatusChanged,
+    StrokeMade,
+    Undone,
+    folded,
+)
+from napari_wsol.strokes.annotations import (
+    AnnotationError,
+    Imported,
+    counted,
+    drawn_on,
+    labels_for,
+    read_annotations,
+    strokes_of,
+)
+from napari_wsol.strokes.canvas import Canvas
+from napari_wsol.strokes.raster import Drawing, brushed, changed, filled, pieces
+from napari_wsol.strokes.stroke import UNLABELLED, StrokeList, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+    from psygnal import SignalInstance
+
+    from napari_wsol.guidance.proposals import Proposal
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.jobs import Report
+    from napari_wsol.journal import (
+        Entry,
+        Journal,
+        RoundMade,
+        Saved,
+        Status,
+        Store,
+        Work,
+    )
+    from napari_wsol.strokes.annotations import Annotation, Part
+    from napari_wsol.strokes.canvas import Scribbles
+    from napari_wsol.strokes.stroke import Stroke, Tool
+
+    Point = tuple[float, float]
+    Box = tuple[float, float, float, float]
+
+logger = logging.getLogger(__name__)
+
+LIVE, REFINEMENT = "live", "refinement"
+"""Names of the settings in the journal."""
+
+LARGEST_MASK = 64_000_000
+"""Cells of a tissue mask; more say nothing that tiles could follow."""
+
+
+class ReopenedError(WsolError):
+    """The image was opened again meanwhile: another document goes on with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """How strokes are learnt.
+
+    Attributes:
+        live: whether each stroke is followed by a refit; whoever paints does it.
+        settings: of a refit, where nothing else is said.
+    """
+
+    live: bool = True
+    settings: FinetuneConfig = field(default_factory=FinetuneConfig)
+
+    def but(self, live: bool | None, settings: FinetuneConfig | None) -> Learning:
+        """With other values, where they are not None."""
+        return Learning(
+            live=self.live if live is None else live,
+            settings=self.settings if settings is None else settings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The strokes of an image at one moment.
+
+    Attributes:
+        document: the image that they were drawn on.
+        strokes: those that count, in the order in which they were made.
+        scribbles: the canvas that they give; None before the first.
+    """
+
+    document: Document
+    strokes: tuple[Stroke, ...]
+    scribbles: Scribbles | None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """What the journal calls the strokes."""
+        return tuple(stroke.number for stroke in self.strokes)
+
+
+class Document:
+    """An open image: its strokes, how far the work is, and the journal of both.
+
+    ``lock`` guards all of it, and the order of the journal: a line is written under
+    the lock that guards what it says. Signals are emitted after the lock is given back,
+    on the thread that made the change.
+
+    Args:
+        slide: the open image.
+        owned: whether it is closed with the document.
+        journals: where journals are kept; None where nothing is written.
+
+    Attributes:
+        mpp: µm a level-0 pixel, where the person knows better than the file.
+        tissue: (h, w) bool over the whole slide: where to look, as a person drew it.
+        looked_at: what the person sees: top, left, bottom, right in level-0 pixels.
+
+    Signals:
+        scribbles_changed, dismissed_changed, settings_changed, mpp_changed,
+            tissue_changed: no argument.
+        earlier_changed: no argument; an earlier work was found, or somebody said what
+            to do with it.
+        status_changed: the status.
+        saved_changed: a :class:`~napari_wsol.journal.Saved`, whenever something
+            reached the disk or failed.
+    """
+
+    scribbles_changed = Signal()
+    dismissed_changed = Signal()
+    settings_changed = Signal()
+    earlier_changed = Signal()
+    mpp_changed = Signal()
+    tissue_changed = Signal()
+    status_changed = Signal(str)
+    saved_changed = Signal(object)
+
+    def __init__(
+        self, slide: Slide, *, owned: bool = True, journals: Store | None = None
+    ) -> None:
+        self.slide, self._owned = slide, owned
+        self.fingerprint = slide.fingerprint()
+        self.canvas = Canvas.over(slide.shape)
+        self.lock = threading.RLock()
+        self.mpp: float | None = None
+        self.tissue: npt.NDArray[np.bool_] | None = None
+        self.looked_at: Box | None = None
+        self._strokes = StrokeList.empty(self.canvas.shape)
+        self._has_drawn = False
+        self._status: Status = "untouched"
+        self._reviewed: tuple[int, ...] | None = None
+        self._dismissed: tuple[Dismissed, ...] = ()
+        self._learning = Learning()
+        self._is_reopened = False
+        self._earlier: Work | None = None
+        self._waiting: tuple[RoundMade, ...] = ()
+        self._waiting_shown = 0
+        self._untold: list[Callable[[], None]] | None = None
+        self._journal = None if journals is None else self._find_journal(journals)
+
+    def _find_journal(self, journals: Store) -> Journal:
+        """What was done to the image before waits as :attr:`earlier`."""
+        slide, canvas = self.slide, self.canvas
+        journal = journals.open(
+            ImageFacts(
+                fingerprint=self.fingerprint,
+                name=slide.name,
+                path=str(slide.path) if slide.path is not None else None,
+                shape=slide.shape,
+                canvas_shape=canvas.shape,
+                canvas_scale=canvas.scale,
+                canvas_translate=canvas.translate,
+                mpp=slide.mpp,
+            )
+        )
+        journal.changed.connect(self._tell_saved)
+        work = folded(canvas.shape, journal.entries)
+        self._strokes = replace(self._strokes, last_number=work.strokes.last_number)
+        if work.strokes.strokes or work.rounds:
+            self._earlier = work
+        else:  # there is nothing to go on with, so nobody is asked
+            self._dismissed = work.dismissed
+            if work.status == "reviewed":
+                self._status, self._reviewed = work.status, ()
+        return journal
+
+    @contextmanager
+    def handing_over(self) -> Generator[None]:
+        """While another document takes this image and its journal up.
+
+        Nobody draws meanwhile, and afterwards here only ReopenedError is raised: what
+        is drawn then belongs to the other document.
+        """
+        with self.lock:
+            yield
+            self._is_reopened = True
+
+    def close(self, *, keep_slide: bool = False) -> None:
+        """Writes what is left, and gives the image back.
+
+        What is drawn afterwards is written all the same.
+
+        Args:
+            keep_slide: whether somebody goes on reading the image.
+        """
+        if self._journal is not None:
+            self._journal.close()
+        if self._owned and not keep_slide:
+            self.slide.close()
+
+    # ------------------------------------------------------------------------ strokes
+
+    @property
+    def journal(self) -> Journal | None:
+        """The journal; None where nothing is written."""
+        return self._journal
+
+    def _tell_saved(self, saved: Saved) -> None:
+        self.saved_changed.emit(saved)
+
+    @property
+    def saved(self) -> Saved | None:
+        """What has reached the disk; None without a journal."""
+        return None if self._journal is None else self._journal.saved
+
+    @property
+    def strokes(self) -> StrokeList:
+        """The strokes that count, what can be taken back, and the canvas."""
+        return self._strokes
+
+    @property
+    def scribbles(self) -> Scribbles | None:
+        """Strokes on the canvas: 0 none, 1 background, 2 foreground; None before any.
+
+        Do not write.
+        """
+        return self._strokes.canvas if self._has_drawn else None
+
+    def drawn(self) -> Drawn:
+        """The strokes as they are now."""
+        with self.lock:
+            return Drawn(self, self._strokes.strokes, self.scribbles)
+
+    def set_scribbles(
+        self, labels: npt.ArrayLike, drawing: Drawing | None = None
+    ) -> None:
+        """Replaces the canvas.
+
+        Args:
+            labels: (h, w) integers on the canvas or on level 0: 0 unlabelled,
+                1 background, 2 foreground. Copied.
+            drawing: what it was made with: all that differs from the canvas before is
+                one stroke then. Without, each connected piece that differs is one, all
+                of them one step.
+
+        Raises:
+            ImageError: another size, or values other than 0, 1, 2.
+        """
+        checked = self.canvas.checked(np.asarray(labels), self.slide.shape)
+        if drawing is not None:
+            whole = np.ones(checked.shape, bool)
+            self.put(whole, (0, 0), drawing, labels=checked)
+            return
+        with self.changing():
+            self.start_afresh()
+            before, time = self._strokes, now()
+            made: list[Stroke] = []
+            for label, part, (top, left) in pieces(before.canvas, checked):
+                rows, columns = part.shape
+                after = before.canvas[top : top + rows, left : left + columns].copy()
+                after[part] = label
+                stroke = before.made(
+                    after, label=label, tool="edit", origin=(top, left)
+                )
+                if stroke is not None:
+                    number = before.last_number + 1 + len(made)
+                    made.append(replace(stroke, number=number, time=time))
+            self._adopt(before, *made)
+
+    def put(
+        self,
+        part: npt.NDArray[np.bool_],
+        origin: tuple[int, int],
+        drawing: Drawing,
+        *,
+        labels: npt.NDArray[np.uint8] | None = None,
+        keep: bool = False,
+        resume: bool = False,
+        on: str | None = None,
+    ) -> Stroke | None:
+        """Gives the cells of a mask a label: one stroke, whatever made the mask.
+
+        Args:
+            part: (h, w) bool on the canvas.
+            origin: row and column of its first cell; what lies outside is left out.
+            drawing: label and tool.
+            labels: (h, w) what the cells become; the drawing's label by default.
+            keep: whether cells that have a label already keep it.
+            resume: whether to go on with an earlier work that nobody decided about
+                yet, rather than to start afresh.
+            on: fingerprint of the image that it was drawn on; nothing is done where
+                this is another one.
+
+        Raises:
+            ImageError: a label is none.
+        """
+        if on not in (None, self.fingerprint):
+            return None
+        with self.changing():
+            if resume:
+                self.resume()
+            self.start_afresh()  # Whoever wants earlier strokes has said so by now.
+            stroke = changed(self._strokes, part, origin, drawing, labels, keep=keep)
+            if stroke is not None:
+                self._adopt(self._strokes, stroke)
+            return stroke
+
+    def brush(
+        self, path: Sequence[Point], label: int, width: float, *, tool: Tool = "brush"
+    ) -> Stroke | None:
+        """Paints along a line; 0 erases. The stroke, or None where nothing changed.
+
+        Args:
+            path: points (y, x) in level-0 pixels.
+            label: 0 unlabelled, 1 background, 2 foreground.
+            width: of the brush in level-0 pixels.
+            tool: "erase" is written for label 0.
+
+        Raises:
+            ImageError: a point is no number.
+        """
+        part, origin = brushed(path, width, self.canvas)
+        used: Tool = "erase" if label == UNLABELLED else tool
+        return self.put(part, origin, Drawing(label, used, tuple(path), width))
+
+    def fill(
+        self,
+        corners: Sequence[Point],
+        label: int,
+        *,
+        tool: Tool = "polygon",
+        seconds: float = 0.0,
+        resume: bool = False,
+        on: str | None = None,
+    ) -> Stroke | None:
+        """Fills a polygon, also one that crosses itself; 0 erases.
+
+        Args:
+            corners: (y, x) in level-0 pixels.
+            label: 0 unlabelled, 1 background, 2 foreground.
+            tool: what is written.
+            seconds: how long it took.
+            resume: as for :meth:`put`.
+            on: as for :meth:`put`.
+
+        Raises:
+            ImageError: fewer than three corners, or one is no number.
+        """
+        part, origin = filled(corners, self.canvas)
+        drawing = Drawing(label, tool, tuple(corners), seconds=seconds)
+        return self.put(part, origin, drawing, resume=resume, on=on)
+
+    def put_grown(
+        self, part: Part, point: Point, label: int, *, instead: bool
+    ) -> Stroke | None:
+        """Adds a region that grew from a point; cells that have a label keep it.
+
+        Args:
+            part: (h, w) bool on the canvas, and the row and column of its first cell.
+            point: (y, x) in level-0 pixels.
+            label: 1 background, 2 foreground.
+            instead: whether the last stroke, where it grew from the same point, is
+                taken back in the same step: whoever looks sees the old region or the
+                new one, never none.
+        """
+        mask, origin = part
+        drawing = Drawing(label, "grow", (point,))
+        with self.changing():
+            last = self._strokes.strokes[-1:]
+            if not (instead and any(_grew_from(stroke, point) for stroke in last)):
+                return self.put(mask, origin, drawing, keep=True, resume=True)
+            before = self._strokes
+            base = before.undo()
+            made = changed(base, mask, origin, drawing, keep=True)
+            self._write_undone(before)
+            if made is None:
+                self._hold(base)
+            else:
+                self._adopt(base, made)
+            return made
+
+    def import_annotations(
+        self,
+        path: Path,
+        labels: Mapping[str, int] | None,
+        *,
+        keep: bool,
+        report: Report,
+        is_current: Callable[[], bool],
+    ) -> Imported:
+        """Adds the annotations of a GeoJSON file as strokes, all in one step.
+
+        Args:
+            path: as QuPath or the journal writes it.
+            labels: class → 0 left out, 1 background, 2 foreground, where
+                :func:`~napari_wsol.strokes.annotations.label_of` is not what is meant.
+            keep: whether cells that strokes have labelled before keep their label.
+            report: hears of the progress; may stop it.
+            is_current: whether the image is still worked on.
+
+        Raises:
+            AnnotationError: the file cannot be read, nothing in it lies on the image,
+                or another image was opened meanwhile; then nothing is changed.
+        """
+        found = read_annotations(path)
+        chosen = labels_for(found, labels)
+        wanted = [item for item in found if chosen[item.name] != UNLABELLED]
+        drawn: list[tuple[Annotation, Part]] = []
+        for place, item in enumerate(wanted):
+            drawn.append((item, drawn_on(item, self.canvas)))
+            report(place + 1, len(wanted))
+        inside = [pair for pair in drawn if pair[1][0].any()]
+        if wanted and not inside:
+            height, width = self.slide.shape
+            raise AnnotationError(
+                f"No annotation of {path.name} lies on this image ({width} × {height} "
+                "pixels). Is it of another one?"
+            )
+        report.check()
+        made = self._put_annotations(inside, chosen, keep=keep, is_current=is_current)
+        return Imported(
+            numbers=tuple(stroke.number for stroke in made),
+            labels=chosen,
+            counts=counted(found),
+            outside=len(wanted) - len(inside),
+            covered=len(inside) - len(made),
+        )
+
+    def _put_annotations(
+        self,
+        drawn: Sequence[tuple[Annotation, Part]],
+        labels: Mapping[str, int],
+        *,
+        keep: bool,
+        is_current: Callable[[], bool],
+    ) -> tuple[Stroke, ...]:
+        while True:
+            self.resume()
+            before = self._strokes
+            made = strokes_of(drawn, labels, before, keep=keep)  # takes a while
+            with self.changing():
+                if not is_current():
+                    raise AnnotationError("Another image was opened meanwhile.")
+                if self._strokes is before:  # else somebody drew meanwhile
+                    self._adopt(before, *made)
+                    return made
+
+    def undo(self) -> bool:
+        """Takes the last stroke, erasure or clearing back; whether there was one.
+
+        The strokes of one file of annotations go together.
+        """
+        with self.changing():
+            before = self._strokes
+            if not before.can_undo:
+                return False
+            self._write_undone(before)
+            self._hold(before.undo())
+            return True
+
+    def redo(self) -> bool:
+        """Brings back what was taken back last; whether there was something."""
+        with self.changing():
+            before = self._strokes
+            if not before.can_redo:
+                return False
+            for stroke in before.next_step:
+                self.write(Redone(number=stroke.number, time=now()))
+            self._hold(before.redo())
+            return True
+
+    def clear(self) -> bool:
+        """Wipes all strokes off, as one step that can be taken back."""
+        empty = np.zeros(self.canvas.shape, np.uint8)
+        whole = np.ones(self.canvas.shape, bool)
+        return self.put(whole, (0, 0), Drawing(0, "clear"), labels=empty) is not None
+
+    # ------------------------------------------------------------------- earlier work
+
+    @property
+    def earlier(self) -> Work | None:
+        """Work on this image from an earlier day, while nobody said what to do."""
+        return self._earlier
+
+    @property
+    def has_waiting_rounds(self) -> bool:
+        """Whether rounds wait for the model that they were made with."""
+        return bool(self._waiting)
+
+    def resume(self) -> bool:
+        """Goes on where an earlier work on this image stopped.
+
+        Strokes come back at once, rounds when the image has been localized with the
+        model that they were made with. Drawing without this starts afresh.
+
+        Returns:
+            Whether there was one.
+        """
+        with self.changing():
+            work, self._earlier = self._earlier, None
+            if work is None:
+                return False
+            self._take_settings(work.settings)
+            self._waiting = tuple(sorted(work.rounds, key=lambda made: made.index))
+            self._waiting_shown = work.shown
+            self._dismissed = (*work.dismissed, *self._dismissed)
+            self._status = work.status
+            if work.status == "reviewed":
+                self._reviewed = tuple(item.number for item in work.strokes.strokes)
+            self._strokes, self._has_drawn = work.strokes, True
+            self._tell(self.status_changed, self.status)
+            self._tell(self.earlier_changed)
+            self._tell(self.scribbles_changed)
+            return True
+
+    def start_afresh(self) -> bool:
+        """Leaves the earlier work where it is, and begins anew.
+
+        It stays in the journal. Returns whether there was one.
+        """
+        with self.changing():
+            work, self._earlier = self._earlier, None
+            if work is None:
+                return False
+            self.write(StartedAfresh(time=now()))
+            for entry in self._dismissed:  # made since; the record begins here
+                self.write(entry)
+            self._tell(self.earlier_changed)
+            return True
+
+    def take_waiting(self, model: str, target: str) -> tuple[RoundMade, ...]:
+        """The rounds of an earlier work that were made with a model, for a class.
+
+        Those of another model or class stay in the journal.
+
+        Args:
+            model: digest of its weights.
+            target: name of the class.
+        """
+        with self.lock:
+            fitting = tuple(
+                made
+                for made in self._waiting
+                if made.model_sha256 == model and made.target == target
+            )
+            if fitting:
+                self._waiting = ()
+            return fitting
+
+    @property
+    def waiting_shown(self) -> int:
+        """The round that an earlier work had shown last."""
+        return self._waiting_shown
+
+    # ------------------------------------------------------------- how far the work is
+
+    @property
+    def status(self) -> Status:
+        """How far the work is."""
+        with self.lock:
+            if self._status == "untouched" and self._strokes.strokes:
+                return "stroked"
+            return self._status
+
+    @property
+    def listed_status(self) -> Status:
+        """How far the work is, also while nobody said whether it goes on."""
+        with self.lock:
+            work = self._earlier
+            if work is not None:
+                return work.status if work.status != "untouched" else "stroked"
+            if self._status != "reviewed" and not self._strokes.strokes:
+                return "untouched"
+            return self.status
+
+    def set_status(self, status: Status) -> None:
+        """Says how far the work is.
+
+        An image that was reviewed is so until its strokes change.
+        """
+        with self.changing():
+            if status == "reviewed":
+                self._reviewed = self._numbers()
+            self._put_status(status)
+
+    def refined(self) -> None:
+        """A round was made."""
+        with self.changing():
+            if self._status in ("untouched", "stroked"):
+                self._put_status("refined")
+
+    @property
+    def dismissed(self) -> tuple[Dismissed, ...]:
+        """Places that nobody wants to see proposed again."""
+        return self._dismissed
+
+    def dismiss(self, proposal: Proposal) -> None:
+        """Proposes nothing there any more, also not after reopening the image."""
+        entry = Dismissed(
+            y=proposal.y, x=proposal.x, radius=proposal.radius, time=now()
+        )
+        with self.changing():
+            self._dismissed = (*self._dismissed, entry)
+            self.write(entry)
+            self._tell(self.dismissed_changed)
+
+    # ----------------------------------------------------------------------- settings
+
+    @property
+    def learning(self) -> Learning:
+        """How strokes on this image are learnt."""
+        return self._learning
+
+    def learn(
+        self, *, live: bool | None = None, settings: FinetuneConfig | None = None
+    ) -> None:
+        """Sets how strokes are learnt; what is new in it is written down."""
+        with self.changing():
+            before, values = self._learning, dict[str, object]()
+            if live not in (None, before.live):
+                values[LIVE] = live
+            if settings not in (None, before.settings):
+                values[REFINEMENT] = asdict(settings)
+            if values:
+                self._learning = before.but(live, settings)
+                self.write(SettingsChanged(values=values))
+                self._tell(self.settings_changed)
+
+    def inherit(self, learning: Learning) -> None:
+        """Begins as was learnt on the image before; nothing is written down."""
+        with self.lock:
+            self._learning = learning
+
+    def _take_settings(self, values: Mapping[str, object]) -> None:
+        live, settings = values.get(LIVE), values.get(REFINEMENT)
+        if live is None and settings is None:
+            return
+        self._learning = self._learning.but(
+            live if isinstance(live, bool) else None,
+            settings_of(cast("dict[str, object]", settings))
+            if isinstance(settings, dict)
+            else None,
+        )
+        self._tell(self.settings_changed)
+
+    # --------------------------------------------------------------------- the image
+
+    def set_mpp(self, mpp: float | None) -> None:
+        """Sets µm a level-0 pixel, where the person knows better; None for the file's.
+
+        Raises:
+            ImageError: not a length.
+        """
+        if mpp is not None and not 0.01 <= mpp <= 100:
+            raise ImageError(
+                f"{mpp:g} µm a pixel cannot be: microscopes give about 0.1 to 10."
+            )
+        self.mpp = mpp
+        self.mpp_changed.emit()
+
+    @property
+    def known_mpp(self) -> float | None:
+        """µm a level-0 pixel: the person's word, else the file's, else None."""
+        return self.mpp or self.slide.mpp
+
+    def set_tissue(self, mask: npt.ArrayLike | None) -> None:
+        """Where to look on a slide: tiles elsewhere are left out.
+
+        Args:
+            mask: (h, w) over the whole slide, at any resolution; not 0 where there is
+                tissue. None finds it by itself.
+
+        Raises:
+            ImageError: it is empty or no plane.
+        """
+        found = None
+        if mask is not None:
+            found = np.asarray(mask) != 0
+            if found.ndim != 2 or found.size > LARGEST_MASK or not found.any():
+                raise ImageError(
+                    "A tissue mask is one plane over the whole slide, of at most "
+                    f"{LARGEST_MASK} cells, with some tissue in it; this has the "
+                    f"shape {found.shape}."
+                )
+        self.tissue = found
+        self.tissue_changed.emit()
+
+    def seen_tissue(self) -> npt.NDArray[np.bool_]:
+        """(h, w) bool: where there is tissue, as it was drawn or as it is found."""
+        return self.tissue if self.tissue is not None else coarse_tissue(self.slide)
+
+    # -------------------------------------------------------------------- in the lock
+
+    def write(self, entry: Entry) -> None:
+        """Puts a line into the journal; whatever it says has just become true."""
+        with self.lock:
+            if self._journal is not None:
+                self._journal.append(entry)
+
+    @contextmanager
+    def changing(self) -> Generator[None]:
+        """Holds the lock; what is told meanwhile is heard once it is given back."""
+        untold: list[Callable[[], None]] = []
+        try:
+            with self.lock:
+                if self._is_reopened:
+                    raise ReopenedError("This image was opened again.")
+                is_outermost = self._untold is None
+                if is_outermost:
+                    self._untold = untold
+                try:
+                    yield
+                finally:
+                    if is_outermost:
+                        self._untold = None
+        finally:
+            for tell in untold:
+                tell()
+
+    def _tell(self, signal: SignalInstance, *values: object) -> None:
+        if self._untold is not None:
+            self._untold.append(partial(signal.emit, *values))
+
+    def _adopt(self, before: StrokeList, *new: Stroke) -> None:
+        """Adds strokes, and writes them down."""
+        if not new:
+            return
+        for stroke in new:
+            self.write(StrokeMade(stroke=stroke, time=stroke.time))
+        self._hold(before.add(*new))
+
+    def _write_undone(self, before: StrokeList) -> None:
+        for stroke in before.last_step:
+            self.write(Undone(number=stroke.number, time=now()))
+
+    def _hold(self, strokes: StrokeList) -> None:
+        """Other strokes count now."""
+        self._strokes, self._has_drawn = strokes, True
+        if self._status == "reviewed" and self._reviewed != self._numbers():
+            # What was looked at is not what there is now.
+            self._put_status("stroked")
+        self._tell(self.scribbles_changed)
+
+    def _put_status(self, status: Status) -> None:
+        if status != self._status:
+            self._status = status
+            self.write(StatusChanged(status=status, time=now()))
+            self._tell(self.status_changed, status)
+
+    def _numbers(self) -> tuple[int, ...]:
+        return tuple(stroke.number for stroke in self._strokes.strokes)
+
+
+def _grew_from(stroke: Stroke, point: Point) -> bool:
+    return stroke.tool == "grow" and stroke.path == (point,)
+
+
+def settings_of(values: Mapping[str, object]) -> FinetuneConfig:
+    """Settings as a journal keeps them; those that are not known here are passed over.
+
+    Values that are not allowed any more give the defaults.
+    """
+    known = {item.name for item in fields(FinetuneConfig)}
+    chosen = cast("dict[str, Any]", {k: v for k, v in values.items() if k in known})
+    try:
+        return FinetuneConfig(**chosen)
+    except (TypeError, ValueError) as error:
+        logger.warning("Settings of the journal do not fit: %s", error)
+        return FinetuneConfig()

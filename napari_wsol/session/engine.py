@@ -1,0 +1,285 @@
+"""How an image is read: in one piece, or as a slide, tile by tile.
+
+:func:`engine_for` is the only place that chooses. Whatever a slide cannot do is refused
+by :class:`~napari_wsol.session.slide_engine.SlideEngine`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from napari_wsol.config import FinetuneConfig
+from napari_wsol.errors import ImageError, NoResultError
+from napari_wsol.inference.read_through import prediction_through
+from napari_wsol.inference.whole_image import localize
+from napari_wsol.refinement.grow import TOLERANCE, grow
+from napari_wsol.refinement.last_stage import adapted_model
+from napari_wsol.refinement.left_out import left_out
+from napari_wsol.refinement.refine import colour_on, refine, shown_by, surroundings
+from napari_wsol.refinement.samples import gather_samples, read_by_head
+from napari_wsol.session.judging import Judged
+from napari_wsol.session.slide_engine import SMALL, SlideEngine
+from napari_wsol.slides.large import is_large
+from napari_wsol.strokes.stroke import now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.inference.view import ModelView
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.jobs import Report
+    from napari_wsol.refinement.finetune import FinetuneStep
+    from napari_wsol.refinement.refine import RoundRequest
+    from napari_wsol.refinement.rounds import Refined, Round
+    from napari_wsol.refinement.samples import Samples
+    from napari_wsol.session.document import Document, Drawn
+    from napari_wsol.session.judging import Judgeable
+    from napari_wsol.session.slide_engine import Shows
+    from napari_wsol.slides.cost import Cost
+    from napari_wsol.slides.localize import SlideWork
+    from napari_wsol.strokes.annotations import Part
+
+GROW_FIRST = "Localize first: a region grows where the model sees the same as there."
+
+
+class Engine(Protocol):
+    """Reads one image under one model. All but ``look_again`` belongs to the worker.
+
+    Attributes:
+        teaches_others: whether strokes on this image can teach others, and others this
+            one before its first stroke.
+        keeps_rounds: whether rounds of an earlier day can be shown again as they were.
+    """
+
+    view: ModelView
+    teaches_others: bool
+    keeps_rounds: bool
+
+    @property
+    def work(self) -> SlideWork | None:
+        """The tiles of a slide; None for an image in one piece."""
+        ...
+
+    def localize(
+        self, methods: Sequence[str] | None, target: str | None, report: Report
+    ) -> Localization:
+        """Scores, and the maps of methods, from one encoding of the image."""
+        ...
+
+    def estimate(
+        self, methods: Sequence[str] | None, target: str | None, report: Report
+    ) -> Cost:
+        """What localizing will cost."""
+        ...
+
+    def refine(
+        self,
+        request: RoundRequest,
+        before: Heatmap | None,
+        report: Report,
+        step: Callable[[FinetuneStep], None],
+    ) -> Round:
+        """One round: strokes in, a refined head and its map out."""
+        ...
+
+    def shown_again(self, refined: Refined) -> Heatmap:
+        """The map of a round that was made before."""
+        ...
+
+    def judge(self, round_: Judgeable, report: Report) -> Judged | None:
+        """What can be said of a round; None where nothing can."""
+        ...
+
+    def grow(
+        self,
+        point: tuple[float, float],
+        tolerance: float | None,
+        document: Document,
+        report: Report,
+        *,
+        is_localized: bool,
+    ) -> Part:
+        """The connected place around a point that looks alike to the model."""
+        ...
+
+    def samples(self, drawn: Drawn) -> Samples | None:
+        """What the strokes teach other images; None where nothing is painted."""
+        ...
+
+    def look_again(self) -> None:
+        """The person looks elsewhere. On any thread."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of files."""
+        ...
+
+
+class ImageEngine:
+    """An image in one piece: encoded once, its features are kept by the cache."""
+
+    teaches_others = keeps_rounds = True
+    work = None
+
+    def __init__(self, view: ModelView) -> None:
+        self.view = view
+
+    def localize(
+        self, methods: Sequence[str] | None, target: str | None, report: Report
+    ) -> Localization:
+        """Scores, and the maps of methods, from one encoding of the image."""
+        view = self.view
+        found = localize(
+            view.model,
+            view.slide,
+            methods,
+            target,
+            mpp=view.mpp,
+            config=view.config,
+            cache=view.cache,
+            report=report,
+            check=report.check,
+        )
+        report.check()
+        return found
+
+    def estimate(
+        self, methods: Sequence[str] | None, target: str | None, report: Report
+    ) -> Cost:
+        """Refuses: it takes no longer than localizing.
+
+        Raises:
+            ImageError: always.
+        """
+        del methods, target, report
+        raise ImageError(SMALL)
+
+    def refine(
+        self,
+        request: RoundRequest,
+        before: Heatmap | None,
+        report: Report,
+        step: Callable[[FinetuneStep], None],
+    ) -> Round:
+        """One round: strokes in, a refined head and its map out."""
+        del before
+        return refine(self.view, request, report=report, step=step)
+
+    def shown_again(self, refined: Refined) -> Heatmap:
+        """The map of a round that was made before."""
+        return shown_by(self.view, refined)
+
+    def judge(self, round_: Judgeable, report: Report) -> Judged:
+        """What can be said of a round."""
+        done, view, seen = round_.done, self.view, self.view.geometry()
+        settings = done.settings or FinetuneConfig()
+        features = view.features(check=report.check)
+        before: dict[str, float] = {}
+        if round_.first is not None:
+            before = prediction_through(view.model, features, seen, round_.first)
+        adapted = view
+        if done.stage is not None:
+            adapted = view.by(adapted_model(view.model, done.stage))
+        after = prediction_through(
+            adapted.model,
+            adapted.features(check=report.check),
+            seen,
+            done.heatmap,
+        )
+        agreements = left_out(
+            view.model,
+            features,
+            round_.marked(seen),
+            settings,
+            around=lambda head: surroundings(view, head, features),
+            check=report.check,
+        )
+        return Judged(before=before, after=after, agreements=agreements)
+
+    def grow(
+        self,
+        point: tuple[float, float],
+        tolerance: float | None,
+        document: Document,
+        report: Report,
+        *,
+        is_localized: bool,
+    ) -> Part:
+        """The connected place around a point that looks alike to the model.
+
+        Raises:
+            NoResultError: the image was not localized yet.
+        """
+        if not is_localized:
+            raise NoResultError(GROW_FIRST)
+        canvas, seen = document.canvas, self.view.geometry()
+        features = self.view.features(check=report.check)
+
+        def seen_at(place: tuple[float, float]) -> tuple[float, float]:
+            # Pixel centres are integers on both grids.
+            y, x = (
+                (at + 0.5) / step - 0.5 - begin
+                for at, step, begin in zip(
+                    place, seen.downsample, seen.origin, strict=True
+                )
+            )
+            return y, x
+
+        return grow(
+            features,
+            seen_at(point),
+            shape=canvas.shape,
+            scale=(
+                canvas.scale[0] / seen.downsample[0],
+                canvas.scale[1] / seen.downsample[1],
+            ),
+            translate=seen_at(canvas.translate),
+            tolerance=TOLERANCE if tolerance is None else tolerance,
+        )
+
+    def samples(self, drawn: Drawn) -> Samples | None:
+        """What the strokes teach other images; None where nothing is painted."""
+        if drawn.scribbles is None:
+            return None
+        view, canvas = self.view, drawn.document.canvas
+        features = view.features()
+        return gather_samples(
+            features,
+            view.model,
+            drawn.scribbles,
+            scale=canvas.scale,
+            translate=canvas.translate,
+            seen=view.geometry(),
+            fingerprint=drawn.document.fingerprint,
+            colour=colour_on(view, read_by_head(view.model, features)),
+            time=now(),
+        )
+
+    def look_again(self) -> None:
+        """Nothing: all of the image is there at once."""
+
+    def close(self) -> None:
+        """Nothing: the cache keeps what it has room for."""
+
+
+def view_is_large(view: ModelView) -> bool:
+    """Whether image and model make it a slide, within the memory budget."""
+    return is_large(view.slide, view.model, view.mpp, view.config.image_bytes)
+
+
+def engine_for(view: ModelView, before: Engine | None, shows: Shows) -> Engine:
+    """The engine that reads an image as it is wanted now.
+
+    Args:
+        view: the image as the model sees it.
+        before: the one that read it so far; goes on where it is of the same kind.
+        shows: whom a slide tells as it comes.
+    """
+    kind = SlideEngine if view_is_large(view) else ImageEngine
+    if before is not None:
+        if isinstance(before, kind):
+            before.view = view
+            return before
+        before.close()
+    return SlideEngine(view, shows) if kind is SlideEngine else ImageEngine(view)

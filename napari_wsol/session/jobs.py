@@ -1,0 +1,445 @@
+"""What a session is asked for: one method a job, each answered by a Future.
+
+Jobs run on the worker thread one after another; nothing here waits for one, or imports
+torch.
+"""
+
+from __future__ import annotations
+
+from concurrent import futures
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_wsol.config import ExportConfig
+from napari_wsol.errors import NoResultError
+from napari_wsol.jobs import JobKind, JobRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Unpack
+
+    import numpy.typing as npt
+
+    from napari_wsol.config import FinetuneConfig
+    from napari_wsol.guidance.proposals import Proposal
+    from napari_wsol.images.readers import Source
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.jobs import JobStatus, Report
+    from napari_wsol.methods import Model
+    from napari_wsol.methods.card import Card
+    from napari_wsol.refinement.rounds import Round
+    from napari_wsol.session.document import Document
+    from napari_wsol.session.maps import State
+    from napari_wsol.session.worker import HowToOpen, Worker
+    from napari_wsol.slides.cost import Cost
+    from napari_wsol.slides.plan import SlidePlan
+    from napari_wsol.strokes.annotations import Imported
+    from napari_wsol.strokes.raster import Drawing
+    from napari_wsol.strokes.stroke import Stroke
+    from napari_wsol.training.job import Training
+
+
+class SessionJobs:
+    """The queue of a session's jobs.
+
+    Args:
+        state: what is worked on.
+        make_worker: called once, on its thread, before the first job.
+        adopt: called on the worker with a document that has just become the open one.
+
+    Signals:
+        job_changed: a :class:`JobStatus`.
+    """
+
+    job_changed = Signal(object)
+
+    def __init__(
+        self,
+        state: State,
+        make_worker: Callable[[], Worker],
+        adopt: Callable[[Document], None],
+    ) -> None:
+        self._state, self._make_worker, self._adopt = state, make_worker, adopt
+        self._worker: Worker  # there before the first job
+        self._opening: Future[Slide] | None = None
+        self.latest: JobStatus | None = None
+
+    def start(self) -> None:
+        """Begins to work; whoever wants to hear of it is connected by now."""
+        self._runner = JobRunner(self._on_job, self._prepare)
+
+    def _prepare(self) -> None:
+        self._worker = self._make_worker()
+
+    def _on_job(self, status: JobStatus) -> None:
+        self.latest = status
+        self.job_changed.emit(status)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return self._runner.is_busy
+
+    def cancel(self) -> None:
+        """Stops the running job and all that wait; finished tiles are kept."""
+        self._runner.cancel()
+
+    def close(self, *, wait: bool) -> None:
+        """Stops everything; harmless when called again."""
+        self._runner.close(wait=wait)
+
+    # ---------------------------------------------------------------- image and model
+
+    def open(
+        self,
+        source: Source,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        reader: str | None = None,
+        rgb: bool | None = None,
+        resume: bool = False,
+    ) -> Future[Slide]:
+        """Opens an image; strokes, heatmaps and rounds of the one before are dropped.
+
+        They stay in its journal: opened again in this session, it goes on where it was.
+
+        Args:
+            source: path, array, list of arrays (largest first), or a slide.
+            name: shown and used in file names.
+            mpp: µm a level-0 pixel.
+            reader: name of a reader to force.
+            rgb: whether the last axis holds colours.
+            resume: whether to go on where an earlier session stopped; without, that
+                work waits as :attr:`earlier`.
+        """
+        how: HowToOpen = {"name": name, "mpp": mpp, "reader": reader, "rgb": rgb}
+        opening = self._runner.submit(
+            JobKind.OPEN,
+            lambda report: self._worker.open(
+                source, how, report, resume=resume, adopt=self._adopt
+            ),
+        )
+        self._opening = opening
+        return opening
+
+    def use(self, model: str | Path | Model) -> Future[Model]:
+        """Loads a model; heatmaps and rounds are dropped, strokes stay."""
+        return self._runner.submit(
+            JobKind.USE, lambda report: self._worker.use(model, report)
+        )
+
+    def set_mpp(self, mpp: float | None) -> None:
+        """Sets µm a level-0 pixel, where the person knows better; remembered.
+
+        Raises:
+            ImageError: not a length.
+            NoImageError: nothing is open.
+        """
+        document = self._state.document
+        document.set_mpp(mpp)
+        self._runner.submit(
+            JobKind.REMEMBER_SIZE,
+            lambda report: self._worker.remember_size(document.slide, mpp, report),
+        )
+
+    def keep_memory(self, count: int) -> Future[None]:
+        """Remembers how many bytes images may take in memory."""
+        return self._runner.submit(
+            JobKind.REMEMBER_MEMORY,
+            lambda report: self._worker.keep_memory(count, report),
+        )
+
+    # ---------------------------------------------------------------- maps and rounds
+
+    def localize(
+        self, methods: Sequence[str] | None = None, target: str | None = None
+    ) -> Future[Localization]:
+        """Runs methods on one encoding of the image.
+
+        Args:
+            methods: names; those that the model was made for by default.
+            target: class; the most probable by default.
+        """
+        return self._runner.submit(
+            JobKind.LOCALIZE,
+            lambda report: self._worker.localize(methods, target, report),
+        )
+
+    def estimate(
+        self, methods: Sequence[str] | None = None, target: str | None = None
+    ) -> Future[Cost]:
+        """What the rest of a slide will cost, from three of its tiles, which are kept.
+
+        Takes what :meth:`localize` does. It fails with ImageError where the image is no
+        slide.
+        """
+        return self._runner.submit(
+            JobKind.ESTIMATE,
+            lambda report: self._worker.estimate(methods, target, report),
+        )
+
+    def finetune(
+        self, config: FinetuneConfig | None = None, *, live: bool = False
+    ) -> Future[Round]:
+        """Refits the pixel head to the strokes as they are now: one more round.
+
+        A newer call stops an older one. Where another image is open by the time that
+        the job begins, that image's strokes count.
+
+        Args:
+            config: :attr:`settings` if None.
+            live: whether it only follows a stroke, and nobody asked for it.
+        """
+        document = self._state.current.document
+        drawn = None if document is None else document.drawn()
+
+        def work(report: Report) -> Round:
+            done, seen = self._worker.refine(drawn, config, report)
+            judge = partial(self._worker.judge, done, seen)
+            self._runner.submit(JobKind.JUDGE, judge)
+            return done
+
+        return self._runner.submit(JobKind.FOLLOW if live else JobKind.REFINE, work)
+
+    def revert(self, index: int) -> Future[Round]:
+        """Shows an earlier or later round again; no round is lost.
+
+        A newer call stops an older one that still waits.
+        """
+        return self._runner.submit(
+            JobKind.REVERT, lambda report: self._worker.revert(index, report)
+        )
+
+    def restore(self) -> None:
+        """Rounds of an earlier work are shown again, where they wait for it."""
+        self._runner.submit(JobKind.RESTORE, self._worker.restore)
+
+    def export(
+        self,
+        folder: str | Path,
+        formats: Sequence[str] | None = None,
+        config: ExportConfig | None = None,
+    ) -> Future[tuple[Path, ...]]:
+        """Writes mask, regions, table and provenance of a heatmap.
+
+        Args:
+            folder: made if it is not there; nothing in it is overwritten.
+            formats: overrides those of ``config``.
+            config: method, threshold, clean-up.
+        """
+        settings = config or ExportConfig(method=self._state.current.maps.exported)
+        if formats is not None:
+            settings = replace(settings, formats=tuple(formats))
+        return self._runner.submit(
+            JobKind.EXPORT,
+            lambda report: self._worker.export(Path(folder), settings, report),
+        )
+
+    # ------------------------------------------------------------------------ strokes
+
+    def set_scribbles(
+        self, labels: npt.ArrayLike, drawing: Drawing | None = None
+    ) -> Future[None]:
+        """Replaces the strokes' canvas; done when it returns, while jobs go on.
+
+        Waits for an image that is just being opened. See
+        :meth:`Document.set_scribbles`, whose errors the future carries.
+        """
+        future: Future[None] = Future()
+        try:
+            if self._opening is not None:
+                # An image that failed to open leaves the one before, with its canvas.
+                futures.wait([self._opening])
+            self._state.document.set_scribbles(labels, drawing)
+        except Exception as error:  # noqa: BLE001 - a Future carries whatever went wrong
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+        return future
+
+    def grow(
+        self,
+        y: float,
+        x: float,
+        label: int,
+        tolerance: float | None = None,
+        *,
+        instead: bool = False,
+    ) -> Future[Stroke | None]:
+        """Labels the connected place around a point that looks alike to the model.
+
+        Cells that have a label keep it. See :mod:`napari_wsol.refinement.grow`.
+
+        Args:
+            y: row of the level-0 pixel.
+            x: its column.
+            label: 1 background, 2 foreground.
+            tolerance: how unlike the point a place may be; 1 is the image's average.
+            instead: whether the last stroke, where it grew from the same point, is
+                taken back in the same step.
+
+        Returns:
+            The stroke; None where all of the place was labelled already. It fails with
+            NoResultError before the image was localized, and on slides.
+        """
+        document = self._state.document
+
+        def work(report: Report) -> Stroke | None:
+            part = self._worker.grow(document, (y, x), tolerance, report)
+            if part is None:
+                return None
+            return document.put_grown(part, (y, x), label, instead=instead)
+
+        return self._runner.submit(JobKind.GROW, work)
+
+    def import_annotations(
+        self,
+        path: str | Path,
+        labels: Mapping[str, int] | None = None,
+        *,
+        keep: bool = True,
+    ) -> Future[Imported]:
+        """Adds the annotations of a GeoJSON file as strokes, one each.
+
+        Undo takes all of them back at once.
+
+        Args:
+            path: as QuPath or the journal writes it.
+            labels: class → 0 left out, 1 background, 2 foreground, where
+                :func:`~napari_wsol.strokes.annotations.label_of` is not what is meant.
+            keep: whether cells that strokes have labelled before keep their label.
+
+        Returns:
+            What became of it. It fails with AnnotationError where the file cannot be
+            read or nothing in it lies on the image; then nothing is changed.
+        """
+        document = self._state.document
+        return self._runner.submit(
+            JobKind.IMPORT_ANNOTATIONS,
+            lambda report: document.import_annotations(
+                Path(path),
+                labels,
+                keep=keep,
+                report=report,
+                is_current=lambda: self._state.current.document is document,
+            ),
+        )
+
+    # ------------------------------------------------------------------------- models
+
+    def import_model(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        answers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Future[Card]:
+        """Makes a model of the user's own from its authors' files; does not load it.
+
+        Args:
+            path: a checkpoint or its folder.
+            name: of the new model; from the file by default.
+            answers: to the questions of an :class:`UnansweredError`, by key.
+        """
+        return self._runner.submit(
+            JobKind.IMPORT_MODEL,
+            lambda report: self._worker.import_model(Path(path), name, answers, report),
+        )
+
+    def save_model(self, name: str, title: str = "") -> Future[Card]:
+        """Makes the round that is shown a model of the user's own; does not load it.
+
+        The whole model is written, with what the round has learnt about all images.
+        What it has learnt about places of this image alone stays with the image.
+
+        Args:
+            name: of the new model.
+            title: for people; from the model's by default.
+
+        Returns:
+            Its card. It fails with NoResultError before the first round, ConfigError
+            for a round with a network of its own or a name that is taken, and
+            ExportError where it cannot be written.
+        """
+        return self._runner.submit(
+            JobKind.SAVE_MODEL,
+            lambda report: self._worker.save_model(name, title, report),
+        )
+
+    def train(
+        self, recipe: Path, data: Path, out: Path | None = None, **how: Unpack[Training]
+    ) -> Future[Card]:
+        """Trains a model from image-level labels; stopped, it leaves a checkpoint.
+
+        Args:
+            recipe: what and how, a TOML file.
+            data: folder that the recipe's paths start from.
+            out: parent of the new model's folder; the user's own models by default.
+            how: initial weights, seed, whether to resume: see :class:`Training`.
+        """
+        return self._runner.submit(
+            JobKind.TRAIN,
+            lambda report: self._worker.train(recipe, data, out, how, report),
+        )
+
+    # ------------------------------------------------------------- asked, and answered
+
+    @property
+    def is_large(self) -> bool:
+        """Whether image and model make it a slide, read tile by tile."""
+        current = self._state.current
+        if current.document is None or current.model is None:
+            return False
+        return self._worker.is_large
+
+    def plan(self) -> SlidePlan:
+        """How the open slide is cut: which tiles, and how many.
+
+        What :meth:`localize` would do now, with the tissue and the budget of this
+        session. On any thread; finding the tissue of a slide takes a while.
+
+        Raises:
+            NoImageError: nothing is open.
+            NoModelError: no model is loaded.
+            ImageError: the image is small enough to be read at once.
+            MethodUnavailableError: the model looks at whole images only.
+        """
+        _ = self._state.document, self._state.model
+        return self._worker.plan()
+
+    def propose(
+        self, count: int = 5, *, methods: Sequence[str] | None = None
+    ) -> list[Proposal]:
+        """The places where the next stroke would teach most, the best first.
+
+        Reads the maps and strokes as they are now, in less than a second, on any
+        thread; the first call on a slide finds its tissue, too.
+
+        Args:
+            count: how many at most; there are fewer where no more are worth a stroke.
+            methods: whose disagreement counts; of all maps by default.
+
+        Raises:
+            NoResultError: nothing was localized yet.
+        """
+        if not self._state.current.maps.heatmaps:
+            raise NoResultError(
+                "Localize first; then the places can be found where a stroke would "
+                "teach most."
+            )
+        return self._worker.propose(count, methods)
+
+    def look_at(self, top: float, left: float, bottom: float, right: float) -> None:
+        """What the person sees, in level-0 pixels: a slide goes on there first."""
+        document, engine = self._state.current.document, self._state.engine
+        if document is not None:
+            document.looked_at = (top, left, bottom, right)
+        if engine is not None:
+            engine.look_again()

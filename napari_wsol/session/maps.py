@@ -1,0 +1,178 @@
+"""What a session shows: the maps of one image under one model, swapped as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import NoImageError, NoModelError, NoResultError
+from napari_wsol.refinement.rounds import Round
+from napari_wsol.session.document import Learning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.methods import Model
+    from napari_wsol.session.document import Document
+    from napari_wsol.session.engine import Engine
+    from napari_wsol.slides.localize import SlideWork
+    from napari_wsol.strokes.stroke import StrokeList
+
+REFINED = "pixelcam"
+"""The method whose head learns from strokes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """A snapshot, replaced as a whole by the worker; a reader takes it once.
+
+    Attributes:
+        result: scores and heatmaps as the model gave them, before any refinement.
+        heatmaps: the current one of each method, PixelCAM's after the current round.
+        rounds: all refits, the unrefined model first.
+        round_index: the round whose map is shown.
+    """
+
+    result: Localization | None = None
+    heatmaps: Mapping[str, Heatmap] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    rounds: tuple[Round, ...] = ()
+    round_index: int = 0
+
+    @property
+    def shown(self) -> Round | None:
+        """The round whose map is shown."""
+        return self.round(self.round_index)
+
+    @property
+    def next_index(self) -> int:
+        """What the next round is called."""
+        return self.rounds[-1].index + 1 if self.rounds else 1
+
+    @property
+    def exported(self) -> str:
+        """The method whose heatmap is exported where nobody says which."""
+        if not self.heatmaps or REFINED in self.heatmaps:
+            return REFINED
+        return next(iter(self.heatmaps))
+
+    def round(self, index: int) -> Round | None:
+        """The round of this index; None where there is none."""
+        return next((item for item in self.rounds if item.index == index), None)
+
+    def heatmap(self, method: str) -> Heatmap:
+        """The current heatmap of a method.
+
+        Raises:
+            NoResultError: it was not localized yet.
+        """
+        if method not in self.heatmaps:
+            have = ", ".join(self.heatmaps) or "none yet"
+            raise NoResultError(
+                f"There is no {method} heatmap (there is: {have}). Localize first."
+            )
+        return self.heatmaps[method]
+
+    def stale(self, strokes: StrokeList) -> frozenset[str]:
+        """Methods whose map is older than the last stroke."""
+        if REFINED not in self.heatmaps:
+            return frozenset()
+        numbers = tuple(stroke.number for stroke in strokes.strokes)
+        learnt = self.shown.learnt_from if self.shown is not None else ()
+        is_bare = not learnt and not strokes.canvas.any()
+        return frozenset() if numbers == learnt or is_bare else frozenset({REFINED})
+
+    def localized(self, result: Localization) -> Maps:
+        """With another result; rounds made on the same grid stay."""
+        heatmaps = dict(result.heatmaps)
+        first = heatmaps.get(REFINED)
+        later = tuple(item for item in self.rounds if item.index > 0)
+        if first is not None and later and later[0].heatmap.scale != first.scale:
+            later = ()
+        before = () if first is None else (Round(index=0, heatmap=first),)
+        rounds = (*before, *later)
+        shown = next((one for one in rounds if one.index == self.round_index), None)
+        if shown is not None and shown.index > 0:
+            heatmaps[REFINED] = shown.heatmap
+        return Maps(
+            result=result,
+            heatmaps=MappingProxyType(heatmaps),
+            rounds=rounds,
+            round_index=0 if shown is None else shown.index,
+        )
+
+    def showing(self, item: Round) -> Maps:
+        """With the map of this round."""
+        return replace(self.previewing(item.heatmap), round_index=item.index)
+
+    def previewing(self, heatmap: Heatmap) -> Maps:
+        """With the map of a round that is not finished yet."""
+        heatmaps = MappingProxyType({**self.heatmaps, REFINED: heatmap})
+        return replace(self, heatmaps=heatmaps)
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What is worked on: swapped as one value, so that a reader sees what belongs.
+
+    Attributes:
+        document: the open image; None before the first.
+        model: the loaded model; None before the first.
+        maps: of this image under this model.
+    """
+
+    document: Document | None = None
+    model: Model | None = None
+    maps: Maps = field(default_factory=Maps)
+
+
+class State:
+    """Where the worker puts what everybody reads.
+
+    Attributes:
+        current: what is worked on.
+        engine: reads the open image; None before it was asked to.
+        learning: how strokes are learnt, as long as no image is open.
+    """
+
+    def __init__(self) -> None:
+        self.current = Current()
+        self.engine: Engine | None = None
+        self.learning = Learning()
+
+    @property
+    def document(self) -> Document:
+        """The open image.
+
+        Raises:
+            NoImageError: there is none.
+        """
+        if self.current.document is None:
+            raise NoImageError("Open an image first.")
+        return self.current.document
+
+    @property
+    def model(self) -> Model:
+        """The loaded model.
+
+        Raises:
+            NoModelError: there is none.
+        """
+        if self.current.model is None:
+            raise NoModelError("Choose a model first.")
+        return self.current.model
+
+    @property
+    def work(self) -> SlideWork | None:
+        """The tiles of the open slide; None for an image in one piece."""
+        return None if self.engine is None else self.engine.work
+
+    @property
+    def learning_now(self) -> Learning:
+        """How strokes are learnt."""
+        document = self.current.document
+        return self.learning if document is None else document.learning

@@ -1,0 +1,247 @@
+"""What a session does with slides: tile by tile, in the order of what is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from napari_wsol.config import FinetuneConfig
+from napari_wsol.errors import MethodUnavailableError, NoResultError
+from napari_wsol.paths import tiles_folder
+from napari_wsol.refinement.on_slides.descriptors import SlideSpace
+from napari_wsol.refinement.on_slides.job import SlideRounds
+from napari_wsol.session.judging import Judged
+from napari_wsol.session.slide_job import SlideJob
+from napari_wsol.slides import SlideConfig, plan_slide
+from napari_wsol.slides.feature_store import keep_features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.inference.view import ModelView
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.jobs import Report
+    from napari_wsol.refinement.finetune import FinetuneStep
+    from napari_wsol.refinement.refine import RoundRequest
+    from napari_wsol.refinement.rounds import Refined, Round
+    from napari_wsol.session.document import Document, Drawn
+    from napari_wsol.session.judging import Judgeable
+    from napari_wsol.session.slide_job import SlideProgress
+    from napari_wsol.slides.cost import Cost
+    from napari_wsol.slides.feature_store import FeatureStore
+    from napari_wsol.slides.localize import Keeper, SlideWork
+    from napari_wsol.slides.plan import SlidePlan
+    from napari_wsol.strokes.annotations import Part
+
+SMALL = "This image is small enough to be read at once: localize it."
+TOO_LARGE = (
+    "Growing from a point needs the features of the whole image in memory, and this is "
+    "a slide that is read tile by tile. Draw around the place instead."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shows:
+    """Whom a slide tells as it comes, and what a person says of it meanwhile.
+
+    Attributes:
+        document: the open image: its tissue, and what is looked at.
+        config: how slides are cut and read; the defaults, within the budget, if None.
+        localized: called with what there is so far.
+        moved: called with how far the slide is.
+        previewed: called with the map of a round that is not finished yet.
+    """
+
+    document: Document
+    config: Callable[[], SlideConfig | None]
+    localized: Callable[[Localization], None]
+    moved: Callable[[SlideProgress], None]
+    previewed: Callable[[Heatmap], None]
+
+
+class SlideEngine:
+    """A slide: planned, encoded tile by tile, its features kept on the disk."""
+
+    teaches_others = keeps_rounds = False
+
+    def __init__(self, view: ModelView, shows: Shows) -> None:
+        self.view = view
+        self._shows = shows
+        self._work: SlideWork | None = None
+        self._running: SlideWork | None = None
+        self._store: FeatureStore | None = None
+        self._space = SlideSpace()  # of the features in the store
+        self._folder: TemporaryDirectory[str] | None = None  # of refined tiles
+
+    @property
+    def work(self) -> SlideWork | None:
+        """The work on the slide: its plan, its finished tiles."""
+        return self._work
+
+    def localize(
+        self, methods: Sequence[str] | None, target: str | None, report: Report
+    ) -> Localization:
+        """Runs until all tiles are finished, or it is stopped."""
+        return self._job(methods, target)(report)
+
+    def estimate(
+        self, methods: Sequence[str] | None, target: str | None, report: Report
+    ) -> Cost:
+        """What the rest will cost, from three of its tiles, which are kept."""
+        return self._job(methods, target).estimate(report)
+
+    def refine(
+        self,
+        request: RoundRequest,
+        before: Heatmap | None,
+        report: Report,
+        step: Callable[[FinetuneStep], None],
+    ) -> Round:
+        """One round from the features that are kept, shown as it comes.
+
+        Raises:
+            NoResultError: nothing is localized.
+            MethodUnavailableError: the encoder is to learn too.
+        """
+        rounds = self._rounds()
+        if before is None:
+            raise NoResultError("Localize first, then refine what it found.")
+        return rounds.refine(request, before, report, step)
+
+    def shown_again(self, refined: Refined) -> Heatmap:
+        """Refuses: the maps of its rounds are on no disk any more.
+
+        Raises:
+            MethodUnavailableError: always.
+        """
+        raise MethodUnavailableError(
+            f"Round {refined.index} of a slide cannot be shown again as it was: its "
+            "tiles are gone. Refine, and the strokes give it again."
+        )
+
+    def judge(self, round_: Judgeable, report: Report) -> Judged | None:
+        """What can be said of a round, tile by tile; None once its tiles are gone."""
+        if self._work is None:
+            return None
+        rounds, done = self._rounds(), round_.done
+        before: dict[str, float] = {}
+        if round_.first is not None:
+            before = rounds.seen_through(round_.first, report)
+        after = rounds.seen_through(done.heatmap, report)
+        marked = round_.marked(rounds.work.plan.seen)
+        agreements = rounds.agreement(marked, done.settings or FinetuneConfig(), report)
+        return Judged(before=before, after=after, agreements=agreements)
+
+    def grow(
+        self,
+        point: tuple[float, float],
+        tolerance: float | None,
+        document: Document,
+        report: Report,
+        *,
+        is_localized: bool,
+    ) -> Part:
+        """Refuses: that needs the features of the whole image.
+
+        Raises:
+            NoResultError: always.
+        """
+        del point, tolerance, document, report, is_localized
+        raise NoResultError(TOO_LARGE)
+
+    def samples(self, drawn: Drawn) -> None:
+        """Nothing: the features under the strokes lie in tiles and are not gathered."""
+
+    def look_again(self) -> None:
+        """The queue is sorted anew by what the person sees."""
+        work, seen = self._running, self._shows.document.looked_at
+        if work is not None and seen is not None:
+            work.run.queue.look_at(work.plan.tiles_of(*seen))
+
+    def close(self) -> None:
+        """Lets go of features and refined tiles."""
+        self._work = self._running = None
+        self._close_store()
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.cleanup()
+
+    def _job(self, methods: Sequence[str] | None, target: str | None) -> SlideJob:
+        shows = self._shows
+        return SlideJob(
+            view=self.view,
+            methods=methods,
+            target=target,
+            tissue=shows.document.tissue,
+            config=self._config(),
+            folder=tiles_folder(shows.document.fingerprint),
+            keep=self._keep_features,
+            started=self._begin,
+            shown=shows.localized,
+            moved=shows.moved,
+        )
+
+    def _rounds(self) -> SlideRounds:
+        """What all rounds on the slide have in common.
+
+        Raises:
+            NoResultError: nothing is localized.
+        """
+        if self._work is None or self._store is None:
+            raise NoResultError("Localize first, then refine what it found.")
+        if self._folder is None:
+            self._folder = TemporaryDirectory(ignore_cleanup_errors=True)
+        return SlideRounds(
+            work=self._work,
+            config=self._config(),
+            store=self._store,
+            space=self._space,
+            folder=Path(self._folder.name),
+            started=self._run,
+            shown=self._shows.previewed,
+        )
+
+    def _config(self) -> SlideConfig:
+        return slide_config(self.view, self._shows.config())
+
+    def _keep_features(self, plan: SlidePlan) -> Keeper:
+        """Opens the features of the slide's tiles; those of another plan are closed."""
+        self._close_store()
+        self._store = keep_features(
+            self.view.slide, self.view.model, plan, self._config()
+        )
+        self._space = SlideSpace()
+        return self._store
+
+    def _close_store(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _begin(self, work: SlideWork) -> None:
+        self._work = work
+        self._run(work)
+
+    def _run(self, work: SlideWork) -> None:
+        self._running = work
+        self.look_again()
+
+
+def slide_config(view: ModelView, chosen: SlideConfig | None) -> SlideConfig:
+    """How a slide is cut and read: as it was chosen, else as the budget allows."""
+    return chosen or SlideConfig(
+        core=view.config.slide_core, memory_bytes=view.config.tile_bytes
+    )
+
+
+def planned(
+    view: ModelView, document: Document, chosen: SlideConfig | None
+) -> SlidePlan:
+    """Which tiles of a slide are read; on any thread."""
+    config = slide_config(view, chosen)
+    return plan_slide(
+        view.slide, view.model, config, mpp=view.mpp, tissue=document.tissue
+    )

@@ -1,0 +1,544 @@
+"""The side of a session that owns torch: from image and model to maps and rounds.
+
+Everything here runs on the session's one worker thread. Results are put in place in one
+step at the end of a job, so a job that fails or is stopped leaves all as it was.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypedDict
+
+from psygnal import Signal
+
+from napari_wsol.errors import (
+    ConfigError,
+    ImageError,
+    NoResultError,
+    UnknownNameError,
+)
+from napari_wsol.export import export_heatmap
+from napari_wsol.images.known_sizes import remember
+from napari_wsol.images.readers import open_slide
+from napari_wsol.inference.cache import FeatureCache
+from napari_wsol.inference.view import ModelView
+from napari_wsol.jobs import Report
+from napari_wsol.methods import Model
+from napari_wsol.refinement.finetune import warm_up
+from napari_wsol.refinement.heads import weights_digest
+from napari_wsol.refinement.last_stage import adapted_model
+from napari_wsol.refinement.refine import RoundRequest
+from napari_wsol.refinement.saved_model import save_refined
+from napari_wsol.session.document import Document
+from napari_wsol.session.engine import engine_for, view_is_large
+from napari_wsol.session.judging import Judgeable
+from napari_wsol.session.maps import REFINED, Maps
+from napari_wsol.session.preferences import keep_memory_bytes
+from napari_wsol.session.proposals import proposed
+from napari_wsol.session.provenance import provenance_of
+from napari_wsol.session.rounds import RoundHistory
+from napari_wsol.session.slide_engine import SMALL, Shows, planned
+from napari_wsol.zoo import import_model, load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_wsol.config import ExportConfig, FinetuneConfig, InferenceConfig
+    from napari_wsol.guidance.proposals import Proposal
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.images.readers import Source
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.methods.card import Card
+    from napari_wsol.refinement.finetune import FinetuneStep
+    from napari_wsol.refinement.rounds import Round
+    from napari_wsol.refinement.samples import Pooled
+    from napari_wsol.session.document import Drawn
+    from napari_wsol.session.engine import Engine
+    from napari_wsol.session.maps import Current, State
+    from napari_wsol.session.other_images import OtherImages
+    from napari_wsol.slides.config import SlideConfig
+    from napari_wsol.slides.cost import Cost
+    from napari_wsol.slides.plan import SlidePlan
+    from napari_wsol.strokes.annotations import Part
+    from napari_wsol.training.job import Training
+
+
+class HowToOpen(TypedDict, total=False):
+    """What a person may say of an image: see :func:`open_slide`."""
+
+    name: str | None
+    mpp: float | None
+    reader: str | None
+    rgb: bool | None
+
+
+LOCALIZE_FIRST = "Localize first, then refine what it found."
+
+
+class Worker:
+    """Does the jobs of a session, one after another.
+
+    Args:
+        state: where results are put for everybody to read.
+        others: the other images of the list.
+        config: says how images go through the encoder, as it is wanted now.
+        slide_config: says how slides are cut; None for the defaults.
+        follow: asks for one more round from the strokes as they are.
+
+    Signals:
+        as :class:`~napari_wsol.session.session.Session` describes them.
+    """
+
+    image_changed = Signal()
+    model_changed = Signal()
+    localized = Signal()
+    heatmap_changed = Signal(str)
+    rounds_changed = Signal()
+    slide_moved = Signal(object)
+    finetune_step = Signal(object)
+    exported = Signal(object)
+    train_step = Signal(object)
+    train_evaluated = Signal(object)
+
+    def __init__(
+        self,
+        state: State,
+        others: OtherImages,
+        *,
+        config: Callable[[], InferenceConfig],
+        slide_config: Callable[[], SlideConfig | None],
+        follow: Callable[[], object],
+    ) -> None:
+        self._state, self._others = state, others
+        self._config, self._slide_config = config, slide_config
+        self._follow = follow
+        self._cache = FeatureCache(config().cache_bytes)
+        self._history: RoundHistory | None = None
+        self._opened: set[str] = set()
+
+    # -------------------------------------------------------------- image and model
+
+    def open(
+        self,
+        source: Source,
+        how: HowToOpen,
+        report: Report,
+        *,
+        resume: bool,
+        adopt: Callable[[Document], None],
+    ) -> Slide:
+        """Makes an image the one that is worked on.
+
+        Args:
+            source: the image.
+            how: name, pixel size, reader.
+            report: may stop it.
+            resume: whether to go on where an earlier session stopped.
+            adopt: called with the document when it is the current one.
+        """
+        slide = open_slide(source, **how)
+        fingerprint = slide.fingerprint()
+        report.check()
+        owned = slide is not source  # one that was handed in is its owner's to close
+        before = self._state.current.document
+        if before is not None and self._state.current.maps.result is not None:
+            self._others.gather(self._engine())
+        is_same = before is not None and before.fingerprint == fingerprint
+        with before.handing_over() if before and is_same else nullcontext():
+            document = Document(slide, owned=owned, journals=self._others.journals)
+            learning = self._state.learning if before is None else before.learning
+            document.inherit(learning)
+            with document.changing():
+                self._reset(replace(self._state.current, document=document))
+                adopt(document)
+                if resume or fingerprint in self._opened:
+                    document.resume()
+        self._opened.add(fingerprint)
+        if before is not None:
+            before.close(keep_slide=before.slide is slide)
+        self._others.find(document)
+        self.rounds_changed.emit()
+        self.image_changed.emit()
+        return slide
+
+    def remember_size(self, slide: Slide, mpp: float | None, report: Report) -> None:
+        """Keeps the pixel size that a person gave for a slide."""
+        report.check()
+        remember(slide, mpp)
+
+    def use(self, model: str | Path | Model, report: Report) -> Model:
+        """Loads a model; heatmaps and rounds of the one before go."""
+        if not isinstance(model, Model):
+            model = load_model(model, device=self._config().device)
+        warm_up()
+        report.check()
+        self._reset(replace(self._state.current, model=model))
+        self.rounds_changed.emit()
+        self.model_changed.emit()
+        return model
+
+    def keep_memory(self, count: int, report: Report) -> None:
+        """Images may take so many bytes; remembered for the next sessions."""
+        report.check()
+        self._cache.budget_bytes = self._config().cache_bytes
+        keep_memory_bytes(count)
+
+    def close(self) -> None:
+        """Spilled maps of rounds go. Once no job runs any more, on any thread."""
+        if self._history is not None:
+            self._history.close()
+
+    # --------------------------------------------------------------------- localizing
+
+    def localize(
+        self, methods: Sequence[str] | None, target: str | None, report: Report
+    ) -> Localization:
+        """Runs methods, and shows again what was learnt of the image before."""
+        engine = self._engine()
+        result = engine.localize(methods, target, report)
+        self._present(result)
+        self.restore(report)
+        self._begin_with_others(engine, report)
+        return result
+
+    def estimate(
+        self, methods: Sequence[str] | None, target: str | None, report: Report
+    ) -> Cost:
+        """What localizing will cost."""
+        return self._engine().estimate(methods, target, report)
+
+    def restore(self, report: Report) -> None:
+        """Rounds of an earlier work, now that there is a result to show them on."""
+        document, model = self._state.document, self._state.model
+        maps = self._state.current.maps
+        if maps.result is None or REFINED not in maps.heatmaps:
+            return
+        fitting = document.take_waiting(weights_digest(model), maps.result.target)
+        if not fitting:
+            return
+        engine, history = self._engine(), self._rounds()
+        if not engine.keeps_rounds:
+            self._follow()  # the strokes give the last one again
+            return
+        for done, made in enumerate(fitting):
+            report(done, len(fitting), "bringing rounds back")
+            found = history.restored(made, engine)
+            if found is not None:
+                self._put(history.add(self._state.current.maps, found))
+        maps = self._state.current.maps
+        shown = maps.round(document.waiting_shown)
+        if shown is not None:
+            self._put(maps.showing(shown))
+            self.heatmap_changed.emit(REFINED)
+        self.rounds_changed.emit()
+
+    # ------------------------------------------------------------------------- rounds
+
+    def refine(
+        self, drawn: Drawn | None, settings: FinetuneConfig | None, report: Report
+    ) -> tuple[Round, Drawn]:
+        """One round from strokes; those of an image that is left count for nothing.
+
+        Args:
+            drawn: the strokes, as they were when they were asked for.
+            settings: of the refit; those of the image if None.
+            report: hears of the progress; may stop it.
+
+        Returns:
+            The round, and what it has learnt from.
+        """
+        document = self._state.document
+        if drawn is None or drawn.document is not document:
+            drawn = document.drawn()
+        settings = settings or document.learning.settings
+        engine = self._engine()
+        self._others.check_teaches(engine)
+        others = self._others.others() if settings.others else None
+        done = self._refined(
+            engine, drawn, settings, others, report, self.finetune_step.emit
+        )
+        return self._learn(engine, done, drawn), drawn
+
+    def judge(self, done: Round, drawn: Drawn, report: Report) -> Round:
+        """What can be said of a round, while it is still shown."""
+        document, model = self._state.document, self._state.model
+        if drawn.document is not document:
+            return done
+        maps = self._state.current.maps
+        first = maps.round(0)
+        judged = self._engine().judge(
+            Judgeable(
+                done=done,
+                first=None if first is None else first.heatmap,
+                strokes=drawn.strokes,
+                canvas=document.canvas,
+            ),
+            report,
+        )
+        if judged is None:
+            return done
+        report.check()
+        told = judged.told_of(done, drawn.strokes, model.finds)
+        self._put(self._rounds().judged(self._state.current.maps, told))
+        self.rounds_changed.emit()
+        return told
+
+    def revert(self, index: int, report: Report) -> Round:
+        """Shows an earlier or later round again.
+
+        Raises:
+            UnknownNameError: there is no such round.
+        """
+        report.check()
+        maps = self._state.current.maps
+        found = maps.round(index)
+        if found is None:
+            raise UnknownNameError(
+                f"There is no round {index}; there are {len(maps.rounds)}, from 0."
+            )
+        self._show(found)
+        return found
+
+    def grow(
+        self,
+        document: Document,
+        point: tuple[float, float],
+        tolerance: float | None,
+        report: Report,
+    ) -> Part | None:
+        """The connected place that looks alike; None where the image was left."""
+        if document is not self._state.document:
+            return None
+        is_localized = self._state.current.maps.result is not None
+        found = self._engine().grow(
+            point, tolerance, document, report, is_localized=is_localized
+        )
+        report.check()
+        return found
+
+    # ------------------------------------------------------------------- what is kept
+
+    def export(
+        self, folder: Path, settings: ExportConfig, report: Report
+    ) -> tuple[Path, ...]:
+        """Writes mask, regions, table and provenance of a heatmap."""
+        maps, method = self._state.current.maps, settings.method
+        heatmap = maps.heatmap(method)
+        document, model = self._state.document, self._state.model
+        provenance = provenance_of(
+            document.slide,
+            model,
+            maps.result,
+            method=method,
+            mpp=document.known_mpp,
+            current=maps.shown if method == REFINED else None,
+        )
+        paths = export_heatmap(
+            folder, heatmap, document.slide, settings, provenance, report=report
+        )
+        self.exported.emit(paths)
+        return paths
+
+    def save_model(self, name: str, title: str, report: Report) -> Card:
+        """Makes the round that is shown a model of the user's own.
+
+        Raises:
+            NoResultError: nothing was learnt yet.
+            ConfigError: the round has a network of its own, or the name is taken.
+            ExportError: it cannot be written.
+        """
+        model, shown = self._state.model, self._state.current.maps.shown
+        if shown is None or shown.head is None:
+            raise NoResultError(
+                "Nothing was learnt yet. Draw strokes and refine, or choose a later "
+                "round; then it can be saved as a model."
+            )
+        if shown.has_network:
+            raise ConfigError(
+                "This round learnt a small network, which belongs to this image. "
+                "Choose the linear head under Advanced and refine; that can be saved "
+                "as a model."
+            )
+        learnt_from = self._others.trained_from(shown)
+        if shown.stage is not None:
+            model = adapted_model(model, shown.stage)
+        report.check()
+        return save_refined(model, shown.head, learnt_from, name, title=title)
+
+    def import_model(
+        self,
+        path: Path,
+        name: str | None,
+        answers: Mapping[str, str],
+        report: Report,
+    ) -> Card:
+        """Makes a model of the user's own from its authors' files."""
+        report.check()
+        return import_model(path, name=name, answers=answers)
+
+    def train(
+        self, recipe: Path, data: Path, out: Path | None, how: Training, report: Report
+    ) -> Card:
+        """Trains a model from image-level labels; stopped, it leaves a checkpoint."""
+        from napari_wsol.training.job import run_training
+
+        how.setdefault("device", self._config().device)
+        return run_training(
+            recipe,
+            data,
+            out,
+            how,
+            report=report,
+            step=self.train_step.emit,
+            evaluated=self.train_evaluated.emit,
+        )
+
+    # ------------------------------------------------------------------ on any thread
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the open image is read tile by tile, by the loaded model."""
+        return view_is_large(self._view())
+
+    def plan(self) -> SlidePlan:
+        """How the open slide is cut now."""
+        view = self._view()
+        if not view_is_large(view):
+            raise ImageError(SMALL)
+        return planned(view, self._state.document, self._slide_config())
+
+    def propose(self, count: int, methods: Sequence[str] | None) -> list[Proposal]:
+        """The places where the next stroke would teach most."""
+        current = self._state.current
+        return proposed(self._state.document, current.maps, count, methods)
+
+    # -------------------------------------------------------------------- put in place
+
+    def _refined(  # noqa: PLR0917 - a step of three verbs, no door
+        self,
+        engine: Engine,
+        drawn: Drawn,
+        settings: FinetuneConfig,
+        others: Pooled | None,
+        report: Report,
+        step: Callable[[FinetuneStep], None],
+    ) -> Round:
+        """A new round, which nobody sees yet; what was previewed of it goes."""
+        maps = self._state.current.maps
+        if maps.result is None:
+            raise NoResultError(LOCALIZE_FIRST)
+        request = RoundRequest(
+            scribbles=drawn.scribbles,
+            canvas=drawn.document.canvas,
+            settings=settings,
+            target=maps.result.target,
+            index=maps.next_index,
+            others=others,
+        )
+        before = maps.heatmaps.get(REFINED)
+        try:
+            done = engine.refine(request, before, report, step)
+            report.check()
+        except BaseException:
+            if self._state.current.maps is not maps:
+                self._put(maps)
+                self.heatmap_changed.emit(REFINED)
+            raise
+        return done
+
+    def _begin_with_others(self, engine: Engine, report: Report) -> None:
+        """An untouched image begins with what the others taught: its first round."""
+        document, maps = self._state.document, self._state.current.maps
+        settings = document.learning.settings
+        untouched = not document.strokes.strokes or self._others.is_aside
+        is_first = not any(item.index for item in maps.rounds)
+        if not (untouched and is_first and REFINED in maps.heatmaps):
+            return
+        if not settings.others or not engine.teaches_others:
+            return
+        others = self._others.others()
+        if others is None or others.kinds < 2:
+            return
+        quiet = Report(report.status, _nobody)  # it is a part of the localization
+        quiet.cancelled = report.cancelled
+        nothing = replace(document.drawn(), strokes=(), scribbles=None)
+        done = self._refined(engine, nothing, settings, others, quiet, _nobody)
+        self._learn(engine, done, nothing)
+
+    def _learn(self, engine: Engine, done: Round, drawn: Drawn) -> Round:
+        """A round is made: it is written down, shown, taught to others, and scored."""
+        done = self._rounds().record(done, drawn)
+        self._put(self._rounds().add(self._state.current.maps, done))
+        self._show(done)
+        self._others.learnt(engine, done)
+        return done
+
+    def _show(self, item: Round) -> None:
+        self._put(self._rounds().show(self._state.current.maps, item))
+        self.heatmap_changed.emit(REFINED)
+        self.rounds_changed.emit()
+
+    def _present(self, result: Localization) -> None:
+        self._put(self._state.current.maps.localized(result))
+        self.localized.emit()
+        self.rounds_changed.emit()
+
+    def _preview(self, heatmap: Heatmap) -> None:
+        """Shows a round that is not finished yet."""
+        self._put(self._state.current.maps.previewing(heatmap))
+        self.heatmap_changed.emit(REFINED)
+
+    def _put(self, maps: Maps) -> None:
+        self._state.current = replace(self._state.current, maps=maps)
+
+    def _reset(self, current: Current) -> None:
+        """Another image or model: maps, rounds and the engine of the one before go."""
+        engine, history = self._state.engine, self._history
+        self._state.engine = self._history = None
+        self._state.current = replace(current, maps=Maps())
+        if engine is not None:
+            engine.close()
+        if history is not None:
+            history.close()
+
+    # ---------------------------------------------------------------- what there is
+
+    def _view(self) -> ModelView:
+        """The open image as the loaded model sees it, as it is wanted now."""
+        document = self._state.document
+        return ModelView(
+            document.slide,
+            self._state.model,
+            document.known_mpp,
+            self._config(),
+            self._cache,
+        )
+
+    def _engine(self) -> Engine:
+        """Reads the open image as it is wanted now."""
+        shows = Shows(
+            document=self._state.document,
+            config=self._slide_config,
+            localized=self._present,
+            moved=self.slide_moved.emit,
+            previewed=self._preview,
+        )
+        found = engine_for(self._view(), self._state.engine, shows)
+        self._state.engine = found
+        return found
+
+    def _rounds(self) -> RoundHistory:
+        """The rounds of the open image under the loaded model."""
+        if self._history is None:
+            self._history = RoundHistory(
+                self._state.document, self._state.model, self._config().round_bytes
+            )
+        return self._history
+
+
+def _nobody(item: object) -> None:
+    """Progress that nobody is told of."""
+    del item
