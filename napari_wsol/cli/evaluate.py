@@ -11,6 +11,7 @@ from rich.table import Table
 
 from napari_wsol.cli.console import errors, output, progress_bar
 from napari_wsol.errors import ConfigError, ExportError
+from napari_wsol.files import whole_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -231,17 +232,14 @@ def write_results(
     Raises:
         ExportError: they cannot be written.
     """
-    drafts = [path.with_name(f".{path.name}.part") for path in paths]
+    figures, table, image = map(whole_file, paths)
     try:
         paths[0].parent.mkdir(parents=True, exist_ok=True)
-        drafts[0].write_text(report.to_json(), "utf-8", newline="\n")
-        drafts[1].write_text(report.to_markdown(), "utf-8", newline="\n")
-        picture.save(drafts[2], format="PNG")
-        for draft, path in zip(drafts, paths, strict=True):
-            draft.replace(path)
+        with figures as json_draft, table as table_draft, image as image_draft:
+            json_draft.write_text(report.to_json(), "utf-8", newline="\n")
+            table_draft.write_text(report.to_markdown(), "utf-8", newline="\n")
+            picture.save(image_draft, format="PNG")
     except OSError as error:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
         raise ExportError(f"{paths[0]} cannot be written: {error}.") from error
 
 

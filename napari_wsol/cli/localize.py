@@ -252,7 +252,7 @@ def _advance(
 
 def write_summary(rows: list[dict[str, str]], out: Path) -> Path:
     """A table with one row an image; an older one is not overwritten."""
-    from napari_wsol.batch.results import SUMMARY, free_name, table_of
+    from napari_wsol.batch.results import SUMMARY, table_of
 
     out.mkdir(parents=True, exist_ok=True)
     path = out / SUMMARY

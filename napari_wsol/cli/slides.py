@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import time
 from contextlib import contextmanager
@@ -166,7 +164,7 @@ class Worker:
             errors.print(f"[bold red]{escape(job.name)}:[/] {escape(str(error))}")
             return job.fail(str(error))
         if row is not None and self.row is not None:
-            _write_row(self.row, row)
+            write_row(self.row, row)
         return row
 
     def _report(
@@ -182,13 +180,6 @@ class Worker:
         )
         if failed or (held and self.row is not None):
             raise typer.Exit(1)
-
-
-def _write_row(path: Path, row: Row) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    draft.write_text(json.dumps(row, ensure_ascii=False, indent=2), "utf-8")
-    draft.replace(path)
 
 
 @contextmanager

@@ -31,9 +31,9 @@ import safetensors.torch
 import torch
 from scipy import ndimage
 
-from napari_wsol.atomic import write_whole
 from napari_wsol.encoders import Features, nominal_offset, sample_points
 from napari_wsol.errors import ModelError
+from napari_wsol.files import write_whole
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelCam, PixelHead
 from napari_wsol.refinement.heads import reading_digest
 from napari_wsol.refinement.marked import PLACE_SIDE, count_places

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_wsol.errors import ConfigError
+from napari_wsol.files import whole_folder
 from napari_wsol.images.resample import read_region
 
 if TYPE_CHECKING:
@@ -192,10 +193,11 @@ def write_top_tiles(
     Raises:
         UnreadableImageError: the file is damaged in one of the places.
     """
-    draft = folder.with_name(f".{folder.name}.part")
-    draft.mkdir(parents=True, exist_ok=True)
     names: list[str] = []
-    with (draft / "tiles.csv").open("w", encoding="utf-8", newline="") as file:
+    with (
+        whole_folder(folder) as draft,
+        (draft / "tiles.csv").open("w", encoding="utf-8", newline="") as file,
+    ):
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for tile in tiles:
@@ -211,5 +213,4 @@ def write_top_tiles(
                     names[-1],
                 )
             )
-    draft.replace(folder)
     return [folder / name for name in (*names, "tiles.csv")]
