@@ -24,7 +24,7 @@ from napari_wsol.export.files import stem_of
 from napari_wsol.files import free_name, numbered, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
 HIDDEN = ".localized"
 ROW = "row.json"
@@ -184,15 +184,21 @@ class ResultsFolder:
             {key: value for key, value in row.items() if key != "key"}
             for row in self.rows()
         ]
-        try:
+        with _in_words(path):
             if path.exists() and not _is_ours(path):
                 path.replace(free_name(path))
             write_whole(path, table_of(rows, FIRST))
-        except OSError as error:
-            raise ExportError(
-                f"“{path}” cannot be written ({error.strerror}). Close it if "
-                "another program has it open, and start again."
-            ) from error
+        return path
+
+    def add_summary(self, rows: list[Row]) -> Path:
+        """Writes a table of these rows alone, beside those that are there.
+
+        Raises:
+            ExportError: it cannot be written.
+        """
+        path = free_name(self.path / SUMMARY)
+        with _in_words(path):
+            write_whole(path, table_of(rows))
         return path
 
     def _hidden(self) -> Path:
@@ -232,6 +238,17 @@ def table_of(rows: list[Row], first: tuple[str, ...] = ()) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+@contextlib.contextmanager
+def _in_words(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(
+            f"“{path}” cannot be written ({error.strerror}). Close it if another "
+            "program has it open, and start again."
+        ) from error
 
 
 def _is_ours(path: Path) -> bool:

@@ -7,6 +7,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -16,13 +17,14 @@ output = Console(soft_wrap=True)
 errors = Console(stderr=True, soft_wrap=True)
 
 
-def progress_bar() -> Progress:
-    """A bar with done, total and time left, on standard error."""
+def progress_bar(*more: ProgressColumn) -> Progress:
+    """A bar with done, total, what else is told and time left, on standard error."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        *more,
         TimeRemainingColumn(),
         console=errors,
         transient=True,

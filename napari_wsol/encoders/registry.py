@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from napari_wsol.encoders.base import Encoder
 from napari_wsol.errors import choices
 from napari_wsol.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from napari_wsol.encoders.base import Encoder
 
 _ENCODERS: Registry[Callable[..., Encoder]] = Registry("encoder")
 _FAMILIES: Registry[Callable[..., Encoder]] = Registry("family of encoders")
