@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.cache import TileCache
     from napari_wsol.images.geometry import Level
-    from napari_wsol.images.guard import ClosingGuard
-    from napari_wsol.images.tiled import TiledLevel
+    from napari_wsol.images.readers.guard import ClosingGuard
+    from napari_wsol.images.readers.tiled import TiledLevel
 
 
 class GuardedSlide:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_wsol.errors import ImageError, choices
 from napari_wsol.images.fingerprint import WHOLE_BYTES, fingerprint_bytes
 from napari_wsol.images.geometry import build_levels, check_size, paste
-from napari_wsol.images.pixels import colour_of, plan_reading
+from napari_wsol.images.readers.pixels import colour_of, plan_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,10 +20,10 @@ from napari_wsol.images import pixel_size
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_files
 from napari_wsol.images.geometry import build_levels, check_size
-from napari_wsol.images.guard import ClosingGuard
 from napari_wsol.images.guarded_slide import GuardedSlide
-from napari_wsol.images.tiff_slide import tile_tables
-from napari_wsol.images.tiled import TiledLevel
+from napari_wsol.images.readers.guard import ClosingGuard
+from napari_wsol.images.readers.tiff_slide import tile_tables
+from napari_wsol.images.readers.tiled import TiledLevel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

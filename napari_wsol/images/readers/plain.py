@@ -12,9 +12,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images import pixel_size
-from napari_wsol.images.arrays import ArraySlide
 from napari_wsol.images.fingerprint import fingerprint_bytes
-from napari_wsol.images.positioned import PositionedFile
+from napari_wsol.images.readers.arrays import ArraySlide
+from napari_wsol.images.readers.positioned import PositionedFile
 
 if TYPE_CHECKING:
     from pathlib import Path

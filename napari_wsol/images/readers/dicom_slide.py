@@ -16,13 +16,13 @@ import numpy.typing as npt
 from napari_wsol.errors import ImageError, UnreadableImageError, choices
 from napari_wsol.images import pixel_size
 from napari_wsol.images.cache import TileCache
-from napari_wsol.images.dicom_files import colours_of_slide, files_of_slide
 from napari_wsol.images.fingerprint import fingerprint_files
 from napari_wsol.images.geometry import build_levels, check_size
-from napari_wsol.images.guard import ClosingGuard
 from napari_wsol.images.guarded_slide import GuardedSlide
-from napari_wsol.images.pixels import colour_of, plan_reading
-from napari_wsol.images.tiled import TiledLevel
+from napari_wsol.images.readers.dicom_files import colours_of_slide, files_of_slide
+from napari_wsol.images.readers.guard import ClosingGuard
+from napari_wsol.images.readers.pixels import colour_of, plan_reading
+from napari_wsol.images.readers.tiled import TiledLevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from wsidicom import WsiDicom
     from wsidicom.group import Level as Group
 
-    from napari_wsol.images.dicom_files import Colours
-    from napari_wsol.images.pixels import PixelReading
+    from napari_wsol.images.readers.dicom_files import Colours
+    from napari_wsol.images.readers.pixels import PixelReading
 
 Pixels = npt.NDArray[np.generic]
 Rgb = npt.NDArray[np.uint8]

@@ -15,10 +15,10 @@ from napari_wsol.images import pixel_size
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_bytes
 from napari_wsol.images.geometry import build_levels, check_size
-from napari_wsol.images.pixels import PixelReading, ValueRange, plan_reading
-from napari_wsol.images.positioned import PositionedFile
-from napari_wsol.images.tiff import TiffImage, TiffLevel
-from napari_wsol.images.tiff_layout import colour_of_tiff, find_layout, overlaps
+from napari_wsol.images.readers.pixels import PixelReading, ValueRange, plan_reading
+from napari_wsol.images.readers.positioned import PositionedFile
+from napari_wsol.images.readers.tiff import TiffImage, TiffLevel
+from napari_wsol.images.readers.tiff_layout import colour_of_tiff, find_layout, overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tifffile import TiffFrame, TiffPage
 
-    from napari_wsol.images.tiff_layout import Layout
+    from napari_wsol.images.readers.tiff_layout import Layout
 
 Rgb = npt.NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tifffile import TIFF, TiffFileError
 
 from napari_wsol.errors import UnreadableImageError
-from napari_wsol.images.tiled import TiledLevel
+from napari_wsol.images.readers.tiled import TiledLevel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tifffile import TiffFrame, TiffPage
 
     from napari_wsol.images.cache import TileCache
-    from napari_wsol.images.pixels import PixelReading
-    from napari_wsol.images.positioned import PositionedFile
+    from napari_wsol.images.readers.pixels import PixelReading
+    from napari_wsol.images.readers.positioned import PositionedFile
 
 Pixels = npt.NDArray[np.generic]
 Rgb = npt.NDArray[np.uint8]
