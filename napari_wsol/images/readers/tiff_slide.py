@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import struct
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from tifffile import TiffFile, TiffFileError
 
-from napari_wsol.errors import ImageError, UnreadableImageError, WsolError, choices
+from napari_wsol.errors import ImageError, UnreadableImageError, WsolError
 from napari_wsol.images import pixel_size
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_bytes
-from napari_wsol.images.geometry import build_levels, check_size
+from napari_wsol.images.readers.base import FileSlide
 from napari_wsol.images.readers.pixels import PixelReading, ValueRange, plan_reading
 from napari_wsol.images.readers.positioned import PositionedFile
 from napari_wsol.images.readers.tiff import TiffImage, TiffLevel
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from tifffile import TiffFrame, TiffPage
 
+    from napari_wsol.images.readers.guard import ClosingGuard
     from napari_wsol.images.readers.tiff_layout import Layout
 
 Rgb = npt.NDArray[np.uint8]
@@ -52,48 +54,31 @@ _PARSE_ERRORS = (
 )
 
 
-class TiffSlide:
+class TiffSlide(FileSlide):
     """A TIFF of any kind as a slide. See :class:`~napari_wsol.images.slide.Slide`."""
 
     reader = "tifffile"
     overlaps = False
     """Whether neighbouring tiles show the same tissue twice, as Ventana's do."""
+    tables: tuple[tuple[int, ...], ...]
+    """Offsets and byte counts of the tiles of level 0."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        name: str | None = None,
-        mpp: float | None = None,
-        rgb: bool | None = None,
-        cache: TileCache | None = None,
-    ) -> None:
-        """Reads the headers, and pixels only where 16 bits or more must become 8.
+    def _open(self) -> ClosingGuard:
+        self._file = PositionedFile(self.path)
+        return self._file.guard
 
-        Raises:
-            UnreadableImageError: the file is damaged or of an unsupported kind.
-            ImageError: it is a stack, or too small.
-        """
-        self.path = path
-        self.name = name or path.name
-        self._cache = cache or TileCache()
-        self._fingerprint: str | None = None
-        self._file = PositionedFile(path)
+    def _describe(self, *, rgb: bool | None) -> None:
         try:
-            self._open(rgb=rgb)
+            self._look(rgb=rgb)
         except WsolError:
-            self._file.close()
             raise
         except _PARSE_ERRORS as error:
-            self._file.close()
             raise UnreadableImageError(
-                f"“{path.name}” could not be read as a TIFF ({error}): the file is "
-                "damaged or incomplete. Copy or download it again."
+                f"“{self.path.name}” could not be read as a TIFF ({error}): the file "
+                "is damaged or incomplete. Copy or download it again."
             ) from error
-        if mpp is not None:
-            self.mpp = mpp
 
-    def _open(self, *, rgb: bool | None) -> None:
+    def _look(self, *, rgb: bool | None) -> None:
         with TiffFile(self.path) as tif:
             layout = find_layout(tif, self.name, rgb=rgb)
             images = [TiffImage(pages, self._file) for pages in layout.levels]
@@ -101,80 +86,33 @@ class TiffSlide:
             size = pixel_size.from_tiff(tif, first)
             self.icc_profile = _icc_profile(first)
             self.overlaps = overlaps(first)
-            self._beside = self._open_beside(layout)
-        check_size(images[0].shape, self.name)
+            self._find_pictures(layout)
+        self._set_levels([image.shape for image in images])
         reading, notes = _plan(images, self.name)
-        self._levels = [TiffLevel(image, reading, self._cache) for image in images]
-        self.levels = build_levels([image.shape for image in images])
+        levels = [TiffLevel(image, reading, self._cache) for image in images]
+        self._levels, self.tables = levels, images[0].tables
         self.mpp = size.mpp
         joins = (_OVERLAPS,) if self.overlaps else ()
-        self.notes: tuple[str, ...] = (
-            reading.note,
-            *notes,
-            *layout.notes,
-            *joins,
-            *size.notes,
-        )
+        self.notes = (reading.note, *notes, *layout.notes, *joins, *size.notes)
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W) of level 0."""
-        return (self.levels[0].height, self.levels[0].width)
-
-    @property
-    def associated(self) -> tuple[str, ...]:
-        """Names of the pictures beside the image."""
-        return tuple(self._beside)
-
-    @property
-    def tables(self) -> tuple[tuple[int, ...], ...]:
-        """Offsets and byte counts of the tiles of level 0."""
-        return self._levels[0].image.tables
-
-    def _open_beside(self, layout: Layout) -> dict[str, TiffImage]:
-        """The pictures that could be read; their pixels are not touched."""
-        found: dict[str, TiffImage] = {}
+    def _find_pictures(self, layout: Layout) -> None:
+        """Takes those that could be read; their pixels are not touched."""
         for name, pages in layout.beside.items():
             try:
-                found[name] = TiffImage(pages, self._file)
+                image = TiffImage(pages, self._file)
             except UnreadableImageError as error:
                 logger.info("skipping the %s of %s: %s", name, self.name, error)
-        return found
+            else:
+                self._pictures.add(name, partial(_picture, image, self.name))
 
-    def read_associated(self, name: str) -> Rgb:
-        """A thumbnail, label or macro photo: (h, w, 3) uint8.
+    def _compute_fingerprint(self) -> str:
+        size = self.path.stat().st_size
+        return fingerprint_bytes(size, self._file.read, self.tables)
 
-        Raises:
-            UnknownNameError: the slide has no such picture.
-            UnreadableImageError: its pixels are damaged.
-        """
-        if name not in self._beside:
-            raise choices("picture", name, list(self._beside))
-        image = self._beside[name]
-        reading, _ = _plan([image], self.name)
-        level = TiffLevel(image, reading, TileCache(0))
-        return level.read(0, 0, *image.shape)
 
-    def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
-        """(height, width, 3) uint8 of a level; white outside. Thread-safe.
-
-        Raises:
-            UnreadableImageError: the file is damaged there, or the slide is closed.
-            ImageError: the pixels there are not numbers.
-        """
-        return self._levels[level].read(y, x, height, width)
-
-    def fingerprint(self) -> str:
-        """The sha256 (hex) of the file; see ``fingerprint_bytes`` for large ones."""
-        if self._fingerprint is None:
-            size = self.path.stat().st_size
-            self._fingerprint = fingerprint_bytes(size, self._file.read, self.tables)
-        return self._fingerprint
-
-    def close(self) -> None:
-        """Closes the file and forgets its tiles."""
-        self._file.close()
-        self._cache.clear()
+def _picture(image: TiffImage, name: str) -> Rgb:
+    reading, _ = _plan([image], name)
+    return TiffLevel(image, reading, TileCache(0)).read(0, 0, *image.shape)
 
 
 def _plan(
