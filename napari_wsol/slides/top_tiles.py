@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.heatmap import Heatmap
-    from napari_wsol.images.slide import Rgb, Slide
+    from napari_wsol.images.slide import Slide
 
 Means = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_wsol.errors import ImageError
 from napari_wsol.images.fingerprint import WHOLE_BYTES, fingerprint_bytes
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Pixels = npt.NDArray[np.generic]
-Rgb = npt.NDArray[np.uint8]
+    from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.readers.pixels import Pixels
+
 
 _SURVEY_BYTES = 64 << 20
 _SURVEY_WINDOW = 512

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images import pixel_size
@@ -29,11 +28,10 @@ if TYPE_CHECKING:
     from wsidicom import WsiDicom
     from wsidicom.group import Level as Group
 
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.dicom_files import Colours
-    from napari_wsol.images.readers.pixels import PixelReading
+    from napari_wsol.images.readers.pixels import PixelReading, Pixels
 
-Pixels = npt.NDArray[np.generic]
-Rgb = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 INSTALL = 'pip install "napari-wsol[dicom]"'

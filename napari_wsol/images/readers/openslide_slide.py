@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from napari_wsol.errors import UnreadableImageError
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 
     from openslide import OpenSlide
 
-Rgb = npt.NDArray[np.uint8]
+    from napari_wsol.images.geometry import Rgb
+
 
 SUFFIXES = frozenset(
     {".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".svs", ".ndpi", ".scn"}

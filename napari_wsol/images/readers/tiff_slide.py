@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from tifffile import TiffFile, TiffFileError
 
 from napari_wsol.errors import ImageError, UnreadableImageError, WsolError
@@ -27,10 +26,10 @@ if TYPE_CHECKING:
 
     from tifffile import TiffFrame, TiffPage
 
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.guard import ClosingGuard
     from napari_wsol.images.readers.tiff_layout import Layout
 
-Rgb = npt.NDArray[np.uint8]
 
 logger = logging.getLogger(__name__)
 

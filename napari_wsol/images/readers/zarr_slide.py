@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images.cache import TileCache
@@ -21,10 +20,10 @@ from napari_wsol.images.readers.tiled import TiledLevel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.ome_zarr import Array, OmeImage
+    from napari_wsol.images.readers.pixels import Pixels
 
-Pixels = npt.NDArray[np.generic]
-Rgb = npt.NDArray[np.uint8]
 
 _BLOCK = 512
 _CHUNK_BYTES = 2 << 30
