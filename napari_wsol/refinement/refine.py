@@ -21,6 +21,7 @@ from napari_wsol.refinement.local import finetune_locally, refined_map
 from napari_wsol.refinement.marked import labelled_pixels
 from napari_wsol.refinement.rounds import Round
 from napari_wsol.refinement.surroundings import Surroundings, colour_map
+from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -332,8 +333,8 @@ def finished_round(
         scribbles=strokes,
         loss=tuple(losses),
         strokes=_count_strokes(strokes),
-        foreground=int(np.count_nonzero(strokes == 2)),
-        background=int(np.count_nonzero(strokes == 1)),
+        foreground=int(np.count_nonzero(strokes == FOREGROUND)),
+        background=int(np.count_nonzero(strokes == BACKGROUND)),
         seconds=seconds,
         settings=settings,
         others=others,
@@ -344,7 +345,7 @@ def _count_strokes(strokes: Scribbles) -> int:
     """Connected strokes of each kind."""
     touching = np.ones((3, 3), int)
     total = 0
-    for kind in (1, 2):
+    for kind in (BACKGROUND, FOREGROUND):
         _, count = cast("tuple[object, int]", ndimage.label(strokes == kind, touching))
         total += count
     return total

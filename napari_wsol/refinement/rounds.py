@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -103,7 +105,7 @@ class Round:
         Strokes weigh the same, however long they are, and both kinds weigh the same.
         """
         means: list[float] = []
-        for label in (1, 2):
+        for label in (BACKGROUND, FOREGROUND):
             found = [item.agreement for item in self.left_out if item.label == label]
             if found:
                 means.append(sum(found) / len(found))
