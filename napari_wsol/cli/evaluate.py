@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from napari_wsol.cli.console import errors, output, progress_bar
+from napari_wsol.cli.console import errors, output, progress_bar, show_figures
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import whole_file
 
@@ -158,7 +157,7 @@ def evaluate(
     )
     result, picture = _run(benchmark)
     write_results(result, picture, paths)
-    _show(result)
+    show_figures(result.model, result)
     output.print(f"Written: {', '.join(escape(str(path)) for path in paths)}")
 
 
@@ -241,14 +240,3 @@ def write_results(
             picture.save(image_draft, format="PNG")
     except OSError as error:
         raise ExportError(f"{paths[0]} cannot be written: {error}.") from error
-
-
-def _show(report: Report) -> None:
-    output.print(f"[bold]{escape(report.model)}[/]: {escape(report.headline())}")
-    for title, names, rows in report.tables():
-        table = Table(escape(title), *map(escape, names))
-        for row in rows:
-            table.add_row(*map(escape, row))
-        output.print(table)
-    for note in report.notes:
-        output.print(f"Note: {escape(note)}")
