@@ -254,7 +254,7 @@ def _shorten(path: Path, trainer: Trainer) -> None:
         known = trainer.judged if "evaluation" in row else trainer.step
         if row["step"] <= known:
             kept.append(line)
-    path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+    write_whole(path, "".join(f"{line}\n" for line in kept))
 
 
 def _finish(trainer: Trainer, recipe: Recipe, data: Path, out: Path, say: Say) -> Card:
