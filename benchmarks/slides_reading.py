@@ -33,7 +33,7 @@ from skimage import data
 
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.readers import open_slide
-from napari_wsol.images.tiff_slide import TiffSlide
+from napari_wsol.images.readers.tiff_slide import TiffSlide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-import tempfile
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from napari_wsol.errors import (
     UnansweredError,
     UnknownNameError,
 )
+from napari_wsol.files import whole_folder
 from napari_wsol.methods import Model, evaluating, own_methods
 from napari_wsol.methods.card import Card
 from napari_wsol.paths import bundled_folder, models_folder
@@ -263,16 +262,9 @@ def save_model(
             "or move that folder away first."
         )
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{card.name}-", dir=parent))
+        with whole_folder(target) as draft:
+            card = write_model(model, card, draft, recipe=recipe)
     except OSError as error:
-        raise ExportError(f"{parent} cannot be written to: {error}.") from error
-    try:
-        card = write_model(model, card, draft, recipe=recipe)
-        draft.chmod(0o755)
-        draft.replace(target)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
         raise ExportError(
             f"The model could not be saved in {target}: {error}."
         ) from error

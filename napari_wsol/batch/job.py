@@ -1,18 +1,20 @@
-"""One image of many: claimed, localized, written, and never twice."""
+"""One image of many, opened once: claimed, localized, written, and never twice."""
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
 from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig
+from napari_wsol.errors import WsolError
 from napari_wsol.export import export_heatmap
 from napari_wsol.images.readers import open_slide
-from napari_wsol.inference.encode import geometry
+from napari_wsol.inference.encode import geometry, ignore_progress
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import get_method
 from napari_wsol.session.provenance import provenance_of
@@ -23,18 +25,27 @@ from napari_wsol.slides.result import check_target, slide_result
 from napari_wsol.slides.top_tiles import top_tiles, write_top_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_wsol.batch.claims import Claim
     from napari_wsol.batch.results import ResultsFolder, Row
     from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.encode import Progress
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.methods import Model
 
 TOP_PIXELS = 224
 """Side of a top tile, in pixels of the network's input, where a cell is no tile."""
 _PICTURE = 256
+
+KEPT_OPEN, KEPT_PIXELS = 32, 64_000_000
+"""Images that wait open for their turn once they were looked at, and pixels in them:
+plain images are held decoded, and files that are open are few."""
+
+
+Check = Callable[[], None]
+"""Called often; raises to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +95,27 @@ class SlideSettings:
         }
 
 
-def ignore(_done: int, _total: int, _text: str) -> None:
-    """Stand in where nobody wants to hear about progress."""
+def any_large(jobs: Sequence[ImageJob]) -> bool:
+    """Whether one is read tile by tile; one that cannot be read is not.
+
+    The first few stay open for their turn. What is scaled to one size is never large,
+    and is not opened.
+    """
+    pixels = 0
+    for number, job in enumerate(jobs):
+        settings = job.settings
+        if settings.model.preprocessing.size is not None:
+            continue
+        try:
+            slide = job.open()
+            if is_large(slide, settings.model, settings.mpp):
+                return True
+        except WsolError:
+            continue  # its turn comes, and with it the sentence
+        pixels += slide.shape[0] * slide.shape[1]
+        if number >= KEPT_OPEN or pixels > KEPT_PIXELS:
+            job.close()
+    return False
 
 
 class ImageJob:
@@ -100,6 +130,9 @@ class ImageJob:
 
     Attributes:
         name: of the image.
+        settings: what to do with it.
+        is_flat: whether its files go straight into the folder, under names that are
+            free, instead of a folder of their own that several workers agree upon.
         holder: who works on it, if somebody else does.
     """
 
@@ -110,16 +143,34 @@ class ImageJob:
         settings: SlideSettings,
         started: float | None = None,
     ) -> None:
-        self.name, self.path = path.name, path
+        self.name, self.path, self.settings = path.name, path, settings
+        self.is_flat = False
         self.holder: Holder | None = None
-        self._results, self._settings = results, settings
+        self._results = results
+        self._slide: Slide | None = None
         self._since = started if settings.overwrite else None
         self._source = str(path.expanduser().absolute())
 
+    def open(self) -> Slide:
+        """The image, which stays open until it was localized or :meth:`close`.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        if self._slide is None:
+            self._slide = open_slide(self.path, reader=self.settings.reader)
+        return self._slide
+
+    def close(self) -> None:
+        """Gives the file back."""
+        if self._slide is not None:
+            self._slide.close()
+            self._slide = None
+
     def run(
         self,
-        report: Callable[[int, int, str], None] = ignore,
-        check: Callable[[], None] = lambda: None,
+        report: Progress = ignore_progress,
+        check: Check = lambda: None,
     ) -> Row | None:
         """Localizes the image unless it is finished, going on where it stopped.
 
@@ -134,45 +185,54 @@ class ImageJob:
             WsolError: the image cannot be localized.
             ClaimLostError: another worker has taken it over.
         """
-        slide = open_slide(self.path, reader=self._settings.reader)
         try:
-            self.name = slide.name
-            key = self._results.key(slide.name, self._settings.facts(slide))
-            row = self._results.finished(slide.name, key, self._since)
-            if row is not None:
-                return row
-            claim = take(self._results.work(key), self._settings.stale_seconds)
-            if isinstance(claim, Holder):
-                self.holder = claim
-                return None
-            with claim:
-                row = self._results.finished(slide.name, key, self._since)
-                if row is None:
-                    row = self._do(slide, key, claim, report, check)
-                # While the claim is ours: nobody else works below that folder.
-                self._results.clear(key, self._source)
-            return row
+            slide = self.open()
+            if self.is_flat:
+                result = self._at_once(slide, self._results.path, report, check)
+                return _row(self.name, result)
+            return self._shared(slide, report, check)
         finally:
-            slide.close()
+            self.close()
 
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
+        if self.is_flat:
+            return {"image": self.name, "status": reason}
         return self._results.fail(self._source, self.name, reason)
+
+    def _shared(self, slide: Slide, report: Progress, check: Check) -> Row | None:
+        """Its row, once one of the workers is done with it."""
+        self.name = slide.name
+        key = self._results.key(slide.name, self.settings.facts(slide))
+        row = self._results.finished(slide.name, key, self._since)
+        if row is not None:
+            return row
+        claim = take(self._results.work(key), self.settings.stale_seconds)
+        if isinstance(claim, Holder):
+            self.holder = claim
+            return None
+        with claim:
+            row = self._results.finished(slide.name, key, self._since)
+            if row is None:
+                row = self._do(slide, key, claim, report, check)
+            # While the claim is ours: nobody else works below that folder.
+            self._results.clear(key, self._source)
+        return row
 
     def _do(
         self,
         slide: Slide,
         key: str,
         claim: Claim,
-        report: Callable[[int, int, str], None],
-        check: Callable[[], None],
+        report: Progress,
+        check: Check,
     ) -> Row:
         def both() -> None:
             claim.check()
             check()
 
         began = time.monotonic()
-        settings = self._settings
+        settings = self.settings
         draft = _emptied(self._results.work(key) / "results")
         if is_large(slide, settings.model, settings.mpp):
             result, tiles = self._tile_by_tile(slide, key, draft, report, both)
@@ -181,31 +241,25 @@ class ImageJob:
         _write_top(draft, slide, settings, result, both)
         both()
         row = {
-            "image": slide.name,
-            "status": OK,
-            "target": result.target,
-            **{f"p({name})": f"{value:.6f}" for name, value in result.scores.items()},
+            **_row(slide.name, result),
             "tiles": str(tiles),
             "seconds": f"{time.monotonic() - began:.1f}",
             "model": _model_name(settings.model),
             "methods": " ".join(settings.methods),
             "notes": " ".join(result.notes),
         }
-        return self._publish(draft, slide.name, row, key)
-
-    def _publish(self, draft: Path, name: str, row: Row, key: str) -> Row:
-        folder = self._results.publish(draft, name, row, key=key)
+        folder = self._results.publish(draft, slide.name, row, key=key)
         return {**row, "folder": folder.name}
 
     def _at_once(
         self,
         slide: Slide,
         draft: Path,
-        report: Callable[[int, int, str], None],
-        check: Callable[[], None],
+        report: Progress,
+        check: Check,
     ) -> Localization:
         """An image that the network sees in one piece."""
-        settings = self._settings
+        settings = self.settings
         result = localize(
             settings.model,
             slide,
@@ -215,7 +269,12 @@ class ImageJob:
             report=report,
             check=check,
         )
-        _export(draft, slide, settings, result, check=check)
+
+        def both(done: int, total: int, text: str) -> None:
+            check()
+            report(done, total, text)
+
+        _export(draft, slide, settings, result, both)
         return result
 
     def _tile_by_tile(
@@ -223,11 +282,11 @@ class ImageJob:
         slide: Slide,
         key: str,
         draft: Path,
-        report: Callable[[int, int, str], None],
-        check: Callable[[], None],
+        report: Progress,
+        check: Check,
     ) -> tuple[Localization, int]:
         """A slide; what is finished of it stays, whatever happens."""
-        settings = self._settings
+        settings = self.settings
         work = SlideWork(
             slide,
             settings.model,
@@ -250,11 +309,23 @@ class ImageJob:
             if before:
                 note = f"{before} tiles were finished by an earlier run."
                 result = replace(result, notes=(*result.notes, note))
-            _export(draft, slide, settings, result, arrays=arrays, check=check)
+            _export(
+                draft,
+                slide,
+                settings,
+                result,
+                lambda _done, _total, _text: check(),
+                arrays=arrays,
+            )
         finally:
             work.close()
             work.log.close()
         return result, work.count
+
+
+def _row(name: str, result: Localization) -> Row:
+    scores = {f"p({key})": f"{value:.6f}" for key, value in result.scores.items()}
+    return {"image": name, "status": OK, "target": result.target, **scores}
 
 
 def _emptied(draft: Path) -> Path:
@@ -273,9 +344,9 @@ def _export(
     slide: Slide,
     settings: SlideSettings,
     result: Localization,
+    report: Progress,
     *,
     arrays: dict[str, Path] | None = None,
-    check: Callable[[], None],
 ) -> None:
     """Masks, regions and their provenance; of slides, OME-Zarr where there is none."""
     for name, heatmap in result.heatmaps.items():
@@ -299,7 +370,7 @@ def _export(
             replace(settings.export, method=name, formats=formats or ("geojson",)),
             {**provenance, **cut},
             as_coarse=arrays is not None,
-            report=lambda _done, _total, _text: check(),
+            report=report,
         )
 
 
@@ -308,7 +379,7 @@ def _write_top(
     slide: Slide,
     settings: SlideSettings,
     result: Localization,
-    check: Callable[[], None],
+    check: Check,
 ) -> None:
     """Pictures of the highest places of each map that says how sure it is."""
     telling = [

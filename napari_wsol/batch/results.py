@@ -13,17 +13,18 @@ import errno
 import hashlib
 import io
 import json
-import os
 import shutil
 import uuid
+from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ExportError
 from napari_wsol.export.files import stem_of
+from napari_wsol.files import free_name, numbered, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Generator, Iterator, Mapping
 
 HIDDEN = ".localized"
 ROW = "row.json"
@@ -70,7 +71,7 @@ class ResultsFolder:
             key: from :meth:`key`.
             since: only if it was finished after that time of the disk.
         """
-        for folder in self._existing(name):
+        for folder in takewhile(Path.exists, self._folders(name)):
             row = _read(folder / ROW)
             if row is not None and row.get("key") == key:
                 is_new = since is None or (folder / ROW).stat().st_mtime >= since
@@ -98,17 +99,18 @@ class ResultsFolder:
         Raises:
             ExportError: it cannot be written.
         """
-        number = 1
         try:
-            _write(draft / ROW, {**row, "key": key})
-            while not self._place(draft, self._folder(name, number), key):
-                number += 1
+            write_row(draft / ROW, {**row, "key": key})
+            return next(
+                folder
+                for folder in self._folders(name)
+                if self._place(draft, folder, key)
+            )
         except OSError as error:
             raise ExportError(
                 f"The results of “{name}” cannot be written ({error.strerror}): make "
                 "room, then start again; what is finished is kept."
             ) from error
-        return self._folder(name, number)
 
     @staticmethod
     def _place(draft: Path, folder: Path, key: str) -> bool:
@@ -137,8 +139,7 @@ class ResultsFolder:
         row = {"image": name, "status": reason}
         folder = self._hidden() / "failed"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / self._failure(source), row)
+            write_row(folder / self._failure(source), row)
         except OSError as error:
             raise ExportError(
                 f"“{self.path}” cannot be written to ({error.strerror}): make room, "
@@ -183,18 +184,21 @@ class ResultsFolder:
             {key: value for key, value in row.items() if key != "key"}
             for row in self.rows()
         ]
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
+        with _in_words(path):
             if path.exists() and not _is_ours(path):
                 path.replace(free_name(path))
-            draft = self.path / f".{SUMMARY}.{uuid.uuid4().hex}"
-            draft.write_text(table_of(rows, FIRST), "utf-8", newline="")
-            draft.replace(path)
-        except OSError as error:
-            raise ExportError(
-                f"“{path}” cannot be written ({error.strerror}). Close it if "
-                "another program has it open, and start again."
-            ) from error
+            write_whole(path, table_of(rows, FIRST))
+        return path
+
+    def add_summary(self, rows: list[Row]) -> Path:
+        """Writes a table of these rows alone, beside those that are there.
+
+        Raises:
+            ExportError: it cannot be written.
+        """
+        path = free_name(self.path / SUMMARY)
+        with _in_words(path):
+            write_whole(path, table_of(rows))
         return path
 
     def _hidden(self) -> Path:
@@ -208,16 +212,9 @@ class ResultsFolder:
             ) from error
         return folder
 
-    def _folder(self, name: str, number: int) -> Path:
+    def _folders(self, name: str) -> Iterator[Path]:
         """Images of one name get numbers from the second on."""
-        base = folder_name(name)
-        return self.path / (base if number == 1 else f"{base}-{number}")
-
-    def _existing(self, name: str) -> Iterator[Path]:
-        number = 1
-        while (folder := self._folder(name, number)).exists():
-            yield folder
-            number += 1
+        return map(self.path.joinpath, numbered(folder_name(name)))
 
     @staticmethod
     def _failure(source: str) -> str:
@@ -243,12 +240,15 @@ def table_of(rows: list[Row], first: tuple[str, ...] = ()) -> str:
     return text.getvalue()
 
 
-def free_name(path: Path) -> Path:
-    """``name-2.csv`` or the first number that is not taken."""
-    number = 2
-    while (found := path.with_stem(f"{path.stem}-{number}")).exists():
-        number += 1
-    return found
+@contextlib.contextmanager
+def _in_words(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(
+            f"“{path}” cannot be written ({error.strerror}). Close it if another "
+            "program has it open, and start again."
+        ) from error
 
 
 def _is_ours(path: Path) -> bool:
@@ -264,11 +264,6 @@ def _read(path: Path) -> Row | None:
         return None
 
 
-def _write(path: Path, row: Row) -> None:
-    """Complete or not at all."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(row, file, ensure_ascii=False, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+def write_row(path: Path, row: Row) -> None:
+    """Writes a row of the table as JSON, complete or not at all."""
+    write_whole(path, json.dumps(row, ensure_ascii=False, indent=2))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from napari_wsol.batch.results import ResultsFolder, folder_name
 from napari_wsol.errors import ConfigError, ExportError
+from napari_wsol.files import write_whole
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 FOLDER = ".batch"
@@ -125,10 +126,7 @@ class Workflow:
         }
         path = folder / "config.json"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            draft = folder / f".config.json.{os.getpid()}"
-            draft.write_text(json.dumps(config, ensure_ascii=False, indent=2), "utf-8")
-            draft.replace(path)
+            write_whole(path, json.dumps(config, ensure_ascii=False, indent=2))
         except OSError as error:
             raise ExportError(
                 f"“{folder}” cannot be written to ({error.strerror}). Choose another "

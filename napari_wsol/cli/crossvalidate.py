@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.console import errors, output, show_figures
 from napari_wsol.cli.train import View, stopping
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from napari_wsol.cross_validation import CrossValidationReport, FoldReport
+    from napari_wsol.cross_validation import FoldReport
 
 
 def crossvalidate(
@@ -112,7 +112,8 @@ def crossvalidate(
         again = _command(recipe, options)
         errors.print(f"Stopped. Go on with: {escape(again)}", highlight=False)
         raise typer.Exit(1) from None
-    _show(found, out)
+    show_figures(found.pooled.model, found)
+    output.print(f"Written: {escape(str(out / 'cross_validation.json'))} and .md")
 
 
 def _command(recipe: Path, options: dict[str, Sequence[object]]) -> str:
@@ -122,18 +123,6 @@ def _command(recipe: Path, options: dict[str, Sequence[object]]) -> str:
         for value in values:
             words += [] if value is None else [name, str(value)]
     return shlex.join([*words, "--resume"])
-
-
-def _show(found: CrossValidationReport, out: Path) -> None:
-    output.print(f"[bold]{escape(found.pooled.model)}[/]: {escape(found.headline())}")
-    for title, names, rows in found.tables():
-        table = Table(escape(title), *map(escape, names))
-        for row in rows:
-            table.add_row(*map(escape, row))
-        output.print(table)
-    for note in found.notes:
-        output.print(f"Note: {escape(note)}")
-    output.print(f"Written: {escape(str(out / 'cross_validation.json'))} and .md")
 
 
 class FoldView(View):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from napari_wsol.cli.console import errors, output, progress_bar
+from napari_wsol.cli.console import errors, output, progress_bar, show_figures
 from napari_wsol.errors import ConfigError, ExportError
+from napari_wsol.files import whole_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -157,7 +157,7 @@ def evaluate(
     )
     result, picture = _run(benchmark)
     write_results(result, picture, paths)
-    _show(result)
+    show_figures(result.model, result)
     output.print(f"Written: {', '.join(escape(str(path)) for path in paths)}")
 
 
@@ -231,26 +231,12 @@ def write_results(
     Raises:
         ExportError: they cannot be written.
     """
-    drafts = [path.with_name(f".{path.name}.part") for path in paths]
+    figures, table, image = map(whole_file, paths)
     try:
         paths[0].parent.mkdir(parents=True, exist_ok=True)
-        drafts[0].write_text(report.to_json(), "utf-8", newline="\n")
-        drafts[1].write_text(report.to_markdown(), "utf-8", newline="\n")
-        picture.save(drafts[2], format="PNG")
-        for draft, path in zip(drafts, paths, strict=True):
-            draft.replace(path)
+        with figures as json_draft, table as table_draft, image as image_draft:
+            json_draft.write_text(report.to_json(), "utf-8", newline="\n")
+            table_draft.write_text(report.to_markdown(), "utf-8", newline="\n")
+            picture.save(image_draft, format="PNG")
     except OSError as error:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
         raise ExportError(f"{paths[0]} cannot be written: {error}.") from error
-
-
-def _show(report: Report) -> None:
-    output.print(f"[bold]{escape(report.model)}[/]: {escape(report.headline())}")
-    for title, names, rows in report.tables():
-        table = Table(escape(title), *map(escape, names))
-        for row in rows:
-            table.add_row(*map(escape, row))
-        output.print(table)
-    for note in report.notes:
-        output.print(f"Note: {escape(note)}")

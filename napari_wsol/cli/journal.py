@@ -14,6 +14,7 @@ from rich.table import Table
 
 from napari_wsol.cli.console import errors, output
 from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
+from napari_wsol.files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,18 +123,15 @@ def write_new(path: Path, write: Callable[[Path], T]) -> T:
         raise ExportError(
             f"“{path}” exists, and nothing is replaced. Choose another name."
         )
-    draft = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)
-        result = write(draft)
-        draft.replace(path)
+        with whole_file(path) as draft:
+            return write(draft)
     except OSError as error:
         raise ExportError(
             f"“{path}” cannot be written ({error.strerror}). Choose a folder that may "
             "be written to and has room."
         ) from error
-    return result
 
 
 def find_record(journal: str, journals: Path | None = None) -> Record:

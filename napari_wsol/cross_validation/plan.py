@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ConfigError, ExportError, ModelError
 from napari_wsol.evaluation.benchmark.dataset import load_material
+from napari_wsol.files import write_whole
 from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.zoo import sha256
 
@@ -159,10 +160,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         ExportError: it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, "utf-8", newline="\n")
-        draft.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error}.") from error

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.evaluation.report import UNITS, shown, title_of
+from napari_wsol.evaluation.report import UNITS, markdown_lines, shown, title_of
 from napari_wsol.training.summary import spread
 
 if TYPE_CHECKING:
@@ -112,11 +112,7 @@ class CrossValidationReport:
     def to_markdown(self) -> str:
         """Tables for people."""
         lines = [f"# {self.pooled.model}: cross-validation", "", self.headline(), ""]
-        for title, names, rows in self.tables():
-            lines += [f"| {title} | " + " | ".join(names) + " |"]
-            lines += ["|---|" + "---|" * len(names)]
-            lines += ["| " + " | ".join(row) + " |" for row in rows]
-            lines += [""]
+        lines += markdown_lines(self.tables())
         lines += [f"- {note}" for note in self.notes]
         return "\n".join(lines) + "\n"
 

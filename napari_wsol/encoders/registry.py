@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from napari_wsol.encoders.base import Encoder
 from napari_wsol.errors import choices
+from napari_wsol.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-_ENCODERS: dict[str, Callable[..., Encoder]] = {}
-_FAMILIES: dict[str, Callable[..., Encoder]] = {}
-"""Builders of encoders whose names another package keeps, by the prefix of the name."""
-_T = TypeVar("_T", bound=Callable[..., Encoder])
+    from napari_wsol.encoders.base import Encoder
 
+_ENCODERS: Registry[Callable[..., Encoder]] = Registry("encoder")
+_FAMILIES: Registry[Callable[..., Encoder]] = Registry("family of encoders")
+"""Builders of "prefix:NAME" encoders by prefix, where another package keeps the names;
+NAME is their argument."""
 
-def register_encoder(name: str) -> Callable[[_T], _T]:
-    """Puts an encoder class or builder into the table.
-
-    Raises:
-        ValueError: the name is taken.
-    """
-
-    def add(builder: _T) -> _T:
-        if name in _ENCODERS:
-            raise ValueError(f"An encoder named {name!r} exists already.")
-        _ENCODERS[name] = builder
-        return builder
-
-    return add
-
-
-def register_family(prefix: str) -> Callable[[_T], _T]:
-    """Puts a builder of "prefix:NAME" encoders into the table; NAME is its argument.
-
-    Raises:
-        ValueError: the prefix is taken.
-    """
-
-    def add(builder: _T) -> _T:
-        if prefix in _FAMILIES:
-            raise ValueError(f"Encoders named {prefix!r} exist already.")
-        _FAMILIES[prefix] = builder
-        return builder
-
-    return add
+register_encoder = _ENCODERS.adds
+register_family = _FAMILIES.adds
 
 
 def list_encoders() -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from napari_wsol.evaluation.bootstrap import Estimate
 
@@ -127,11 +127,7 @@ class Report:
         """Tables for people."""
         where = ", ".join((self.data, *self.splits))
         lines = [f"# {self.model} on {where}", "", self.headline(), ""]
-        for title, names, rows in self.tables():
-            lines += [f"| {title} | " + " | ".join(names) + " |"]
-            lines += ["|---|" + "---|" * len(names)]
-            lines += ["| " + " | ".join(row) + " |" for row in rows]
-            lines += [""]
+        lines += markdown_lines(self.tables())
         lines += [f"- {note}" for note in self.notes]
         return "\n".join(lines).rstrip() + "\n"
 
@@ -202,6 +198,19 @@ class Report:
                 for name in classes
             ]
             yield title_of(kind), [item.title for item in self.methods], rows
+
+
+def markdown_lines(
+    tables: Iterable[tuple[str, list[str], list[list[str]]]],
+) -> list[str]:
+    """Tables as lines of Markdown, an empty one after each."""
+    lines: list[str] = []
+    for title, names, rows in tables:
+        lines += [f"| {title} | " + " | ".join(names) + " |"]
+        lines += ["|---|" + "---|" * len(names)]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
+        lines += [""]
+    return lines
 
 
 def title_of(name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ExportError, WsolError
+from napari_wsol.files import numbered, sync_file, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -110,7 +111,7 @@ class StagedFiles:
         """Force everything to the disk, then move it to its final names."""
         for name in self.names:
             for path in _files_of(self.hidden / name):
-                _sync(path)
+                sync_file(path)
         for name in self.names:
             target = self.folder / name
             if os.path.lexists(target):
@@ -122,7 +123,7 @@ class StagedFiles:
             self.published.append(target)
             (self.hidden / name).replace(target)
         self.hidden.rmdir()
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         return tuple(self.published)
 
     def withdraw(self) -> None:
@@ -177,12 +178,8 @@ def _size(number: int) -> str:
 
 
 def _reserve(folder: Path, stem: str) -> StagedFiles:
-    number = 1
-    files = StagedFiles(folder, stem, "")
-    while not files.reserve():
-        number += 1
-        files = StagedFiles(folder, stem, f"-{number}")
-    return files
+    sets = (StagedFiles(folder, stem, suffix) for suffix in numbered(""))
+    return next(files for files in sets if files.reserve())
 
 
 def _clean_up(files: StagedFiles | None, missing: list[Path]) -> None:
@@ -215,19 +212,3 @@ def _files_of(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(item for item in path.rglob("*") if item.is_file())
     return [path]
-
-
-def _sync(path: Path) -> None:
-    # Opened for writing because Windows flushes nothing else.
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    # Windows cannot open folders, and some network disks cannot flush them.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -6,13 +6,11 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-Rgb = npt.NDArray[np.uint8]
+    from napari_wsol.images.geometry import Rgb
+
 
 DEFAULT_BUDGET_BYTES = 256 << 20
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_wsol.errors import ImageError
 
 Rgb = npt.NDArray[np.uint8]
+"""(height, width, 3) uint8, red green blue."""
 
 _SMALLEST = 8
 

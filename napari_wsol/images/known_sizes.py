@@ -11,8 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.atomic import write_whole
 from napari_wsol.errors import ConfigError
+from napari_wsol.files import write_whole
 from napari_wsol.images.pixel_size import PixelSize
 from napari_wsol.paths import known_sizes_file
 

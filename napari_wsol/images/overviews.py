@@ -6,18 +6,15 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from napari_wsol.images.cache import PatientCache
 from napari_wsol.images.geometry import region_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.slide import Slide
 
-Rgb = npt.NDArray[np.uint8]
 
 COARSE_SIDE = 4096
 """A slide whose coarsest level is larger than this gets computed ones."""

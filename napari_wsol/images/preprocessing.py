@@ -18,9 +18,9 @@ from napari_wsol.images.opencv_like import (
 )
 
 if TYPE_CHECKING:
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.slide import Slide
 
-Rgb = npt.NDArray[np.uint8]
 FloatPixels = npt.NDArray[np.float32]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

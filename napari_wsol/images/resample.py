@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from napari_wsol.images.geometry import Level, paste, region_shape
@@ -19,9 +18,9 @@ from napari_wsol.images.overviews import Overviews, kept_downsample
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.slide import Slide
 
-Rgb = npt.NDArray[np.uint8]
 
 _BLOCK = 128
 _BLOCK_SOURCE = 2048

@@ -11,6 +11,7 @@ import os
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
+from napari_wsol.files import numbered
 from napari_wsol.journal.heads import copy_heads
 from napari_wsol.journal.lines import entry_line, line, values_of
 from napari_wsol.journal.locking import try_lock
@@ -206,9 +207,7 @@ def moved(other: Path, ours: Path) -> str:
 
 def _siblings(root: Path, stem: str) -> Iterator[Path]:
     """The folders that an image may have."""
-    yield root / stem
-    for number in count(2):
-        yield root / f"{stem}-{number}"
+    return map(root.joinpath, numbered(stem))
 
 
 def new_folder(root: Path, stem: str) -> Path:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ModelError
-from napari_wsol.journal.segments import sync_folder
+from napari_wsol.files import sync_folder, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,16 +53,8 @@ def write_head(folder: Path, index: int, data: bytes) -> tuple[str, str]:
     """
     digest = hashlib.sha256(data).hexdigest()
     path = folder / f"round-{index:04d}-{digest[:12]}.safetensors"
-    draft = folder / f".{uuid.uuid4().hex}.part"
-    try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+    with whole_file(path) as draft:
+        draft.write_bytes(data)
     sync_folder(folder)
     return path.name, digest
 
@@ -106,6 +95,5 @@ def copy_heads(source: Path, target: Path) -> None:
         OSError: one cannot be read or written.
     """
     for path in sorted(source.glob(_PATTERN)):
-        draft = target / f".{uuid.uuid4().hex}.part"
-        shutil.copyfile(path, draft)
-        draft.replace(target / path.name)
+        with whole_file(target / path.name) as draft:
+            shutil.copyfile(path, draft)

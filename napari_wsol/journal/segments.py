@@ -17,6 +17,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from napari_wsol.files import numbered, sync_folder
 from napari_wsol.journal.lines import VERSION, header_line
 from napari_wsol.journal.reading import (
     Record,
@@ -212,14 +213,10 @@ def _set_aside(segment: Segment) -> None:
         file.seek(segment.good)
         rest = file.read()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    base = f"{segment.path.stem}.damaged-{stamp}"
-    number = 1
-    while True:
-        name = base if number == 1 else f"{base}-{number}"
+    for name in numbered(f"{segment.path.stem}.damaged-{stamp}"):
         try:
             copy = (segment.path.parent / name).open("xb")
         except FileExistsError:
-            number += 1
             continue
         with copy:
             copy.write(rest)
@@ -240,14 +237,3 @@ def left_behind(folder: Path) -> Record:
 def is_as_read(folder: Path, record: Record) -> bool:
     """Whether nobody has written to a folder since it was read."""
     return stamp_of(folder) == record.stamp
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes new names in a folder last."""
-    # Windows cannot open folders, and some network disks cannot flush them.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
-from napari_wsol.errors import ConfigError, choices
+from napari_wsol.errors import ConfigError
 from napari_wsol.methods.heads import Head
+from napari_wsol.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +185,7 @@ class TapMethod(Method):
         return None if self.tap in model.encoder.layers else self.lacks
 
 
-_METHODS: dict[str, Method] = {}
+_METHODS: Registry[Method] = Registry("method")
 _M = TypeVar("_M", bound=type[Method])
 
 
@@ -194,9 +195,7 @@ def register(cls: _M) -> _M:
     Raises:
         ValueError: the name is taken.
     """
-    if cls.name in _METHODS:
-        raise ValueError(f"A method named {cls.name!r} exists already.")
-    _METHODS[cls.name] = cast("Method", cls())
+    _METHODS.add(cls.name, cast("Method", cls()))
     return cls
 
 
@@ -212,8 +211,6 @@ def get_method(name: str) -> Method:
         ConfigError: the method cannot be read at a layer of one's choice.
     """
     base, at, layer = name.partition("@")
-    if base not in _METHODS:
-        raise choices("method", base, list(_METHODS))
     method = _METHODS[base]
     if not at:
         return method

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from torch import nn
 
-from napari_wsol.errors import ConfigError, choices
+from napari_wsol.errors import ConfigError
 from napari_wsol.methods.map_pooling import pool_pieces
+from napari_wsol.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -79,24 +80,8 @@ class Head(nn.Module):
         return len(features.maps) - 1
 
 
-_HEADS: dict[str, type[Head]] = {}
-_H = TypeVar("_H", bound=type[Head])
-
-
-def register_head(name: str) -> Callable[[_H], _H]:
-    """Puts a head into the table.
-
-    Raises:
-        ValueError: the name is taken.
-    """
-
-    def add(cls: _H) -> _H:
-        if name in _HEADS:
-            raise ValueError(f"A head named {name!r} exists already.")
-        _HEADS[name] = cls
-        return cls
-
-    return add
+_HEADS: Registry[type[Head]] = Registry("head")
+register_head = _HEADS.adds
 
 
 def list_heads() -> list[str]:
@@ -113,10 +98,9 @@ def build_head(
         UnknownNameError: no such head; names the choices.
         ConfigError: an option that it has not, or a value that cannot be.
     """
-    if name not in _HEADS:
-        raise choices("head", name, list_heads())
+    head = _HEADS[name]
     try:
-        return _HEADS[name].build(encoder, classes, **options)
+        return head.build(encoder, classes, **options)
     except TypeError as error:
         raise ConfigError(
             f"The {name} head cannot be built with {dict(options)}: {error}."

@@ -34,12 +34,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_wsol.errors import ConfigError, choices
+from napari_wsol.errors import ConfigError
 from napari_wsol.methods.map_pooling import (
     LogMeanExpPooling,
     MeanPooling,
     ProbabilityPooling,
 )
+from napari_wsol.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,18 +206,21 @@ class LowerBoundedLogSumExp(Pool):
         return _log_mean_exp(logits, self.sharpness.to(logits.dtype))
 
 
-POOLS: dict[str, type[Pool]] = {
-    "PCAM": Probabilistic,
-    "AVG": Average,
-    "MAX": Maximum,
-    "LINEAR": Linear,
-    "EXP": Exponential,
-    "LSE": LogSumExp,
-    "AVG_MAX": AverageMaximum,
-    "AVG_MAX_LSE": AverageMaximumLogSumExp,
-    "LSE_LBA": LowerBoundedLogSumExp,
-    "ATTENTION": Attention,
-}
+POOLS: Registry[type[Pool]] = Registry(
+    "pooling",
+    {
+        "PCAM": Probabilistic,
+        "AVG": Average,
+        "MAX": Maximum,
+        "LINEAR": Linear,
+        "EXP": Exponential,
+        "LSE": LogSumExp,
+        "AVG_MAX": AverageMaximum,
+        "AVG_MAX_LSE": AverageMaximumLogSumExp,
+        "LSE_LBA": LowerBoundedLogSumExp,
+        "ATTENTION": Attention,
+    },
+)
 
 
 def pool_kind(name: str, gamma: float) -> type[Pool]:
@@ -226,11 +230,10 @@ def pool_kind(name: str, gamma: float) -> type[Pool]:
         UnknownNameError: no such pooling; names the choices.
         ConfigError: its sharpness ``gamma`` is not positive.
     """
-    if name not in POOLS:
-        raise choices("pooling", name, list(POOLS))
+    kind = POOLS[name]
     if not (math.isfinite(gamma) and gamma > 0):
         raise ConfigError(f"lse_gamma is a positive number, not {gamma}.")
-    return POOLS[name]
+    return kind
 
 
 def _weighted(x: Tensor, scores: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ from napari_wsol.encoders import sample_points
 from napari_wsol.methods.partial_loss import partial_cross_entropy
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelHead
 from napari_wsol.refinement.marked import count_places
+from napari_wsol.refinement.stroke_field import LEAST_STD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,9 +59,6 @@ FLAT = 1e-3
 """Relative change of the loss below which the fit is finished."""
 
 STEPS_A_CALL = 5
-
-LEAST_STD = 1e-4
-"""A feature that is constant is not blown up."""
 
 
 @dataclass(frozen=True, slots=True)

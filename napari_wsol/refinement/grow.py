@@ -22,7 +22,8 @@ from scipy import ndimage
 
 from napari_wsol.encoders import on_grid, sample_points
 from napari_wsol.errors import ConfigError, ImageError
-from napari_wsol.refinement.finetune import LEAST_STD, statistics
+from napari_wsol.refinement.finetune import statistics
+from napari_wsol.refinement.stroke_field import LEAST_STD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch.nn import functional
 
+from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
 from napari_wsol.refinement.stroke_field import gaussian
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def balanced(places: MarkedPlaces) -> MarkedPlaces:
     """
     given = places.counts
     counts = torch.ones(len(places.labels)) if given is None else given
-    kinds = [places.labels == label for label in (0, 1)]
+    kinds = [places.labels == label for label in (BACKGROUND, FOREGROUND)]
     sums = [float(counts[kind].sum()) for kind in kinds]
     if min(sums) <= 0:
         return places

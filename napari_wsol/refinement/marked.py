@@ -10,13 +10,14 @@ import torch
 
 from napari_wsol.errors import NoScribblesError, OneClassScribblesError
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
+from napari_wsol.strokes import stroke
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-UNLABELLED, SCRIBBLE_BACKGROUND, SCRIBBLE_FOREGROUND = 0, 1, 2
-"""Values on a scribble canvas."""
+KINDS = ((stroke.BACKGROUND, BACKGROUND), (stroke.FOREGROUND, FOREGROUND))
+"""Label of a stroke, and class of a pixel head."""
 
 COUNTED_SIDE = 8
 """Side of a place in network input pixels: closer pixels say the same twice."""
@@ -71,10 +72,7 @@ def labelled_pixels(
     """
     points: list[npt.NDArray[np.float64]] = []
     labels: list[npt.NDArray[np.int64]] = []
-    for value, label in (
-        (SCRIBBLE_BACKGROUND, BACKGROUND),
-        (SCRIBBLE_FOREGROUND, FOREGROUND),
-    ):
+    for value, label in KINDS:
         rows, columns = np.nonzero(scribbles == value)
         if len(rows) > max_pixels:
             keep = np.linspace(0, len(rows) - 1, max_pixels).round().astype(np.intp)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.config import FinetuneConfig
+from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +128,7 @@ class Round:
         Strokes weigh the same, however long they are, and both kinds weigh the same.
         """
         means: list[float] = []
-        for label in (1, 2):
+        for label in (BACKGROUND, FOREGROUND):
             found = [item.agreement for item in self.left_out if item.label == label]
             if found:
                 means.append(sum(found) / len(found))

@@ -31,12 +31,12 @@ import safetensors.torch
 import torch
 from scipy import ndimage
 
-from napari_wsol.atomic import write_whole
 from napari_wsol.encoders import Features, nominal_offset, sample_points
 from napari_wsol.errors import ModelError
+from napari_wsol.files import write_whole
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelCam, PixelHead
 from napari_wsol.refinement.heads import reading_digest
-from napari_wsol.refinement.marked import PLACE_SIDE, count_places
+from napari_wsol.refinement.marked import KINDS, PLACE_SIDE, count_places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,9 +57,6 @@ must not wait for a hundred images."""
 
 FEWEST_CELLS = 6
 """Cells kept of a short stroke beside a long one."""
-
-_KINDS = ((1, BACKGROUND), (2, FOREGROUND))
-"""Value on a canvas and label."""
 
 MOST_POOLED = 400
 """Places of all other images together."""
@@ -236,7 +233,7 @@ def stroke_cells(
     cells = [np.zeros((0, 2), np.intp)]
     labels, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     touching, before = np.ones((3, 3), int), 0
-    for value, label in _KINDS:
+    for value, label in KINDS:
         mask = scribbles == value
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not len(rows):

@@ -6,9 +6,9 @@ import json
 import os
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.atomic import write_whole
 from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import ConfigError
+from napari_wsol.files import write_whole
 from napari_wsol.paths import preferences_file
 
 if TYPE_CHECKING:

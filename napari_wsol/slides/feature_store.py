@@ -32,7 +32,7 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from napari_wsol.encoders import Features
-from napari_wsol.images.zarr_slide import CHUNK_ERRORS
+from napari_wsol.images.readers.zarr_slide import CHUNK_ERRORS
 from napari_wsol.inference.cache import SMALL_BYTES
 from napari_wsol.slides.feature_disk import ABOUT, FeatureDisk
 from napari_wsol.slides.tile_sizes import TileSizes

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_wsol.images.slide import Rgb, Slide
+    from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
     from napari_wsol.methods import Model
     from napari_wsol.slides.config import SlideConfig

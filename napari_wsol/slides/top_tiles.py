@@ -11,14 +11,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_wsol.errors import ConfigError
+from napari_wsol.files import whole_folder
 from napari_wsol.images.resample import read_region
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.heatmap import Heatmap
-    from napari_wsol.images.slide import Rgb, Slide
+    from napari_wsol.images.slide import Slide
 
 Means = npt.NDArray[np.float32]
 Places = npt.NDArray[np.intp]
@@ -192,10 +194,11 @@ def write_top_tiles(
     Raises:
         UnreadableImageError: the file is damaged in one of the places.
     """
-    draft = folder.with_name(f".{folder.name}.part")
-    draft.mkdir(parents=True, exist_ok=True)
     names: list[str] = []
-    with (draft / "tiles.csv").open("w", encoding="utf-8", newline="") as file:
+    with (
+        whole_folder(folder) as draft,
+        (draft / "tiles.csv").open("w", encoding="utf-8", newline="") as file,
+    ):
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for tile in tiles:
@@ -211,5 +214,4 @@ def write_top_tiles(
                     names[-1],
                 )
             )
-    draft.replace(folder)
     return [folder / name for name in (*names, "tiles.csv")]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
-    from napari_wsol.images.slide import Rgb, Slide
+    from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
     from napari_wsol.slides.order import TileQueue
     from napari_wsol.slides.plan import SlidePlan

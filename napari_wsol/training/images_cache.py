@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_wsol.data.datasets import LabelledImages
-    from napari_wsol.images.cache import Rgb
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.preprocessing import Preprocessing
     from napari_wsol.images.slide import Slide
     from napari_wsol.methods import ModelSpec

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from napari_wsol.errors import ExportError, ModelError
+from napari_wsol.files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,15 +26,10 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         ExportError: it cannot be written.
     """
-    draft = path.with_name(f".{path.name}.part")
     try:
-        with draft.open("wb") as file:
+        with whole_file(path) as draft, draft.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
     except (OSError, RuntimeError) as error:
-        draft.unlink(missing_ok=True)
         raise ExportError(
             f"The checkpoint {path} cannot be written: {error}. Is the disk full?"
         ) from error

@@ -14,6 +14,7 @@ from napari_wsol.checkpoints import read_state
 from napari_wsol.checkpoints.torchvision import modern_names
 from napari_wsol.devices import choose_device
 from napari_wsol.errors import ConfigError, ExportError
+from napari_wsol.files import write_whole
 from napari_wsol.methods.card import Card
 from napari_wsol.training.distributed import team as join_team
 from napari_wsol.training.images_cache import load_training_images
@@ -253,7 +254,7 @@ def _shorten(path: Path, trainer: Trainer) -> None:
         known = trainer.judged if "evaluation" in row else trainer.step
         if row["step"] <= known:
             kept.append(line)
-    path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+    write_whole(path, "".join(f"{line}\n" for line in kept))
 
 
 def _finish(trainer: Trainer, recipe: Recipe, data: Path, out: Path, say: Say) -> Card:
@@ -316,9 +317,7 @@ def train_seeds(
         )
         metrics[number] = card.metrics
     summary = summarize(metrics)
-    draft = out / f".{SUMMARY}.part"
-    draft.write_text(json.dumps(summary, indent=2) + "\n", "utf-8")
-    draft.replace(out / SUMMARY)
+    write_whole(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
 
 

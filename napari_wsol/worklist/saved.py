@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.atomic import write_whole
 from napari_wsol.errors import ExportError, ImageError
+from napari_wsol.files import write_whole
 from napari_wsol.strokes.stroke import now
 from napari_wsol.worklist.items import Item, WorkList
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings
+from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings, any_large
 from napari_wsol.errors import ClaimLostError, JobCancelledError
 from napari_wsol.slides import SlideConfig
 
@@ -113,3 +113,15 @@ def test_a_finished_image_gives_its_row_without_work(job):
     steps = []
     assert job().run(lambda *step: steps.append(step))["seconds"] == row["seconds"]
     assert not steps
+
+
+def test_images_that_were_looked_at_wait_open_but_not_all(job, monkeypatch):
+    monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 100_000)
+    jobs = [job() for _ in range(3)]
+    opened = [item.open() for item in jobs]
+    monkeypatch.setattr("napari_wsol.batch.job.KEPT_PIXELS", 60_000)
+    assert not any_large(jobs)
+    kept = [item.open() is slide for item, slide in zip(jobs, opened, strict=True)]
+    assert kept == [True, False, False]
+    monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 10_000)
+    assert any_large(jobs)

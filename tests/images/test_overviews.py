@@ -10,10 +10,10 @@ import pytest
 import tifffile
 
 from napari_wsol.images.cache import PatientCache
+from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.overviews import computed_downsamples, kept_downsample
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
-from napari_wsol.images.slide import level_arrays
 from napari_wsol.images.tissue import tissue_mask
 
 SIDE = 4500

@@ -10,8 +10,8 @@ from PIL import Image
 from napari_wsol.errors import ImageError
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.readers import open_slide
+from napari_wsol.images.readers.tiff_slide import TiffSlide
 from napari_wsol.images.resample import choose_level, read_region, region_shape
-from napari_wsol.images.tiff_slide import TiffSlide
 
 DOWNSAMPLES = [0.5, 0.93, 1, 1.002, 1.5, 1.6, 1.61, 2, 2.7, 3.99, 4, 7.3, 16, 100, 2000]
 

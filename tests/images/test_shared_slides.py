@@ -8,9 +8,9 @@ import tifffile
 import zarr
 
 from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import list_readers, open_slide
 from napari_wsol.images.resample import read_region, region_shape
-from napari_wsol.images.slide import level_arrays
 from napari_wsol.images.tissue import tissue_mask
 
 READABLE = {

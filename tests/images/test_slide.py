@@ -5,8 +5,8 @@ import pytest
 
 from napari_wsol.errors import ImageError
 from napari_wsol.images.geometry import build_levels
+from napari_wsol.images.level_arrays import LevelArray, level_arrays
 from napari_wsol.images.readers import open_slide
-from napari_wsol.images.slide import LevelArray, level_arrays
 
 KEYS = [
     ...,

@@ -45,8 +45,8 @@ def read_slides(path: str | Path | list[str], reader: str | None = None) -> Laye
 def layer_of(path: Path, reader: str | None = None) -> tuple[Any, dict[str, Any], str]:
     """A slide as layer data: its levels, and the file that the dock reads itself."""
     from napari_wsol.gui.layers.marks import MARK
+    from napari_wsol.images.level_arrays import level_arrays
     from napari_wsol.images.readers import open_slide
-    from napari_wsol.images.slide import level_arrays
 
     slide = open_slide(path, reader=reader)
     mpp = slide.mpp

@@ -11,6 +11,9 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari_wsol.gui.layers.marks import MARK
 from napari_wsol.gui.layers.placement import placed_on
 from napari_wsol.gui.widgets.colours import BACKGROUND, FOREGROUND
+from napari_wsol.strokes.stroke import BACKGROUND as BACKGROUND_LABEL
+from napari_wsol.strokes.stroke import FOREGROUND as FOREGROUND_LABEL
+from napari_wsol.strokes.stroke import UNLABELLED as NONE_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +22,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_wsol.strokes.canvas import Canvas
-
-NONE_LABEL, BACKGROUND_LABEL, FOREGROUND_LABEL = 0, 1, 2
 
 BRUSHES = {"foreground": FOREGROUND_LABEL, "background": BACKGROUND_LABEL}
 """Brush → the label that it paints."""

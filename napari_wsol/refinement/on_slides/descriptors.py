@@ -24,10 +24,10 @@ from napari_wsol.encoders import nominal_offset, sample_points
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.inference.encode import ignore_progress
 from napari_wsol.methods.pixelcam import PLAIN, PixelCam, PixelHead
-from napari_wsol.refinement.finetune import LEAST_STD, copied, untrained_head
+from napari_wsol.refinement.finetune import copied, untrained_head
 from napari_wsol.refinement.local import Descriptors
 from napari_wsol.refinement.on_slides.colour import KeptColour, TileColour
-from napari_wsol.refinement.stroke_field import beside, sample_step, space_of
+from napari_wsol.refinement.stroke_field import LEAST_STD, beside, sample_step, space_of
 from napari_wsol.slides.config import SlideConfig
 from napari_wsol.slides.run import SlideRun, around
 from napari_wsol.slides.tile_log import TileLog

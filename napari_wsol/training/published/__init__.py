@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ConfigError, ExportError, choices
+from napari_wsol.errors import ConfigError, ExportError
+from napari_wsol.files import whole_file
+from napari_wsol.registry import Registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,9 +66,7 @@ def find_published(name: str) -> PublishedRecipe:
         UnknownNameError: there is none of that name; names the choices.
     """
     found = {item.name: item for item in list_published()}
-    if name not in found:
-        raise choices("published recipe", name, list(found))
-    return found[name]
+    return Registry("published recipe", found)[name]
 
 
 def write_published(name: str, path: Path) -> None:
@@ -82,10 +82,8 @@ def write_published(name: str, path: Path) -> None:
         raise ConfigError(
             f"{path} is there already and is not overwritten. Choose another file."
         )
-    draft = path.with_name(f".{path.name}.part")
     try:
-        draft.write_text(text, "utf-8")
-        draft.replace(path)
+        with whole_file(path) as draft:
+            draft.write_text(text, "utf-8")
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise ExportError(f"The recipe {path} cannot be written: {error}.") from error

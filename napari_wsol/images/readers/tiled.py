@@ -8,7 +8,6 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_wsol.images.geometry import paste
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from napari_wsol.images.cache import TileCache
+    from napari_wsol.images.geometry import Rgb
 
-Rgb = npt.NDArray[np.uint8]
 
 _MOST_THREADS = 16
 _FEW_TILES = 16

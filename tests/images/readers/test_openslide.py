@@ -13,8 +13,8 @@ import tifffile
 pytest.importorskip("openslide", reason="it is in the slides extra")
 
 from napari_wsol.errors import ImageError, UnknownNameError, UnreadableImageError
-from napari_wsol.images.openslide_slide import OpenSlideSlide
 from napari_wsol.images.readers import list_readers, open_slide
+from napari_wsol.images.readers.openslide_slide import OpenSlideSlide
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,18 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
-from napari_wsol.errors import ImageError, UnreadableImageError, choices
+from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images import pixel_size
-from napari_wsol.images.cache import TileCache
-from napari_wsol.images.dicom_files import colours_of_slide, files_of_slide
 from napari_wsol.images.fingerprint import fingerprint_files
-from napari_wsol.images.geometry import build_levels, check_size
-from napari_wsol.images.guard import ClosingGuard
-from napari_wsol.images.guarded_slide import GuardedSlide
-from napari_wsol.images.pixels import colour_of, plan_reading
-from napari_wsol.images.tiled import TiledLevel
+from napari_wsol.images.readers.base import FileSlide
+from napari_wsol.images.readers.dicom_files import colours_of_slide, files_of_slide
+from napari_wsol.images.readers.guard import ClosingGuard
+from napari_wsol.images.readers.pixels import colour_of, plan_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +28,10 @@ if TYPE_CHECKING:
     from wsidicom import WsiDicom
     from wsidicom.group import Level as Group
 
-    from napari_wsol.images.dicom_files import Colours
-    from napari_wsol.images.pixels import PixelReading
+    from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.readers.dicom_files import Colours
+    from napari_wsol.images.readers.pixels import PixelReading, Pixels
 
-Pixels = npt.NDArray[np.generic]
-Rgb = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 INSTALL = 'pip install "napari-wsol[dicom]"'
@@ -44,113 +39,51 @@ INSTALL = 'pip install "napari-wsol[dicom]"'
 _SURVEY_TILES = 64
 
 
-class DicomSlide(GuardedSlide):
+class DicomSlide(FileSlide):
     """A slide of DICOM files. See :class:`~napari_wsol.images.slide.Slide`."""
 
     reader = "wsidicom"
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        name: str | None = None,
-        mpp: float | None = None,
-        rgb: bool | None = None,
-        cache: TileCache | None = None,
-    ) -> None:
-        """Reads the headers of the slide's files.
-
-        Args:
-            path: a folder of files, or one of them: the others of its series are looked
-                for beside it.
-            name: shown to the user.
-            mpp: µm a level-0 pixel, instead of what the file says.
-            rgb: not used; the file tells.
-            cache: keeps decoded tiles.
-
-        Raises:
-            UnreadableImageError: no whole slide, damaged, or wsidicom is not installed.
-            ImageError: the folder holds several slides, or the image is too small.
-        """
-        del rgb
-        self.path = path
-        self.name = name or path.name
+    def _open(self) -> ClosingGuard:
         self._errors = _library_errors(_library(self.name))
-        self._files = files_of_slide(path, self.name)
-        self._fingerprint: str | None = None
+        self._files = files_of_slide(self.path, self.name)
         self._one_by_one = threading.Lock()
-        self._cache = cache or TileCache()
-        self._slide = self._telling(self._open)
-        self._guard = ClosingGuard(self.name, self._slide.close)
-        try:
-            self._telling(partial(self._describe, mpp))
-        except ImageError:
-            self._guard.close()
-            raise
+        self._slide = self._telling(partial(_opened, self._files))
+        return ClosingGuard(self.name, self._slide.close)
 
-    def _open(self) -> WsiDicom:
-        from wsidicom import WsiDicom
+    def _describe(self, *, rgb: bool | None) -> None:
+        del rgb  # The file tells.
+        self._telling(self._look)
 
-        return WsiDicom.open(self._files)
-
-    def _describe(self, mpp: float | None) -> None:
+    def _look(self) -> None:
         slide = self._slide
         groups: list[Group] = slide.levels.levels
-        shapes = [(int(group.size.height), int(group.size.width)) for group in groups]
-        check_size(shapes[0], self.name)
-        self.levels = build_levels(shapes)
+        self._set_levels([(int(g.size.height), int(g.size.width)) for g in groups])
         self._numbers = [int(group.level) for group in groups]
         colours = colours_of_slide(self._files)
         self._reading = self._plan(groups, colours)
-        self._levels = [
-            TiledLevel(
-                shape,
-                (int(group.tile_size.height), int(group.tile_size.width)),
-                partial(self._load, index),
-                self._cache,
-            )
-            for index, (shape, group) in enumerate(zip(shapes, groups, strict=True))
-        ]
+        tiles = [(int(g.tile_size.height), int(g.tile_size.width)) for g in groups]
+        self._cut(tiles, self._load)
         size = pixel_size.judge(float(slide.mpp.width), float(slide.mpp.height))
-        self.mpp = size.mpp if mpp is None else mpp
-        self.notes: tuple[str, ...] = (
-            self._reading.note,
-            *_left_out(slide, groups[0]),
-            *size.notes,
-        )
+        self.mpp = size.mpp
+        self.notes = (self._reading.note, *_left_out(slide, groups[0]), *size.notes)
         self.icc_profile = colours.icc_profile
         pictures: dict[str, tuple[object, Callable[[], object]]] = {
             "thumbnail": (slide.pyramid.thumbnails, partial(_thumbnail, slide)),
             "label": (slide.labels, slide.read_label),
             "macro": (slide.overviews, slide.read_overview),
         }
-        self._pictures = {
-            name: read for name, (there, read) in pictures.items() if there
-        }
+        for name, (there, read) in pictures.items():
+            if there:
+                self._pictures.add(name, partial(self._picture, read))
 
-    @property
-    def associated(self) -> tuple[str, ...]:
-        """Names of the pictures beside the image."""
-        return tuple(self._pictures)
-
-    def read_associated(self, name: str) -> Rgb:
-        """A thumbnail, label or macro photo: (h, w, 3) uint8.
-
-        Raises:
-            UnknownNameError: the slide has no such picture.
-            UnreadableImageError: its pixels are damaged.
-        """
-        if name not in self._pictures:
-            raise choices("picture", name, list(self._pictures))
-        with self._guard.reading(), self._one_by_one:
-            pixels = _cube(self._telling(self._pictures[name]))
+    def _picture(self, read: Callable[[], object]) -> Rgb:
+        with self._one_by_one:
+            pixels = _cube(self._telling(read))
             return plan_reading([pixels], colour_of(pixels.shape)).to_rgb8(pixels)
 
-    def fingerprint(self) -> str:
-        """The sha256 (hex) of the slide's files; see ``fingerprint_files``."""
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint_files(self._files)
-        return self._fingerprint
+    def _compute_fingerprint(self) -> str:
+        return fingerprint_files(self._files)
 
     def _plan(self, groups: list[Group], colours: Colours) -> PixelReading:
         """How pixels become RGB, judged by tiles of the coarsest level."""
@@ -189,6 +122,12 @@ class DicomSlide(GuardedSlide):
                 f"does not read ({error or type(error).__name__}). Copy or download it "
                 "again, or convert it to OME-TIFF."
             ) from error
+
+
+def _opened(files: list[Path]) -> WsiDicom:
+    from wsidicom import WsiDicom
+
+    return WsiDicom.open(files)
 
 
 def _library(name: str) -> ModuleType:

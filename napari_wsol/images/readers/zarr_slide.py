@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_wsol.errors import ImageError, UnreadableImageError
-from napari_wsol.images.arrays import ArraySlide
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_bytes, fingerprint_files
 from napari_wsol.images.geometry import Level
-from napari_wsol.images.ome_zarr import METADATA, open_image
-from napari_wsol.images.tiled import TiledLevel
+from napari_wsol.images.readers.arrays import ArraySlide
+from napari_wsol.images.readers.ome_zarr import METADATA, open_image
+from napari_wsol.images.readers.tiled import TiledLevel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_wsol.images.ome_zarr import Array, OmeImage
+    from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.readers.ome_zarr import Array, OmeImage
+    from napari_wsol.images.readers.pixels import Pixels
 
-Pixels = npt.NDArray[np.generic]
-Rgb = npt.NDArray[np.uint8]
 
 _BLOCK = 512
 _CHUNK_BYTES = 2 << 30

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
-    from napari_wsol.images.tiff import TiffImage
+    from napari_wsol.images.readers.tiff import TiffImage
 
 _BESIDE = frozenset({"label", "macro", "thumbnail", "overview", "barcode"})
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6

@@ -15,8 +15,9 @@ from napari_wsol.errors import ImageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from napari_wsol.images.geometry import Rgb
+
 Pixels = npt.NDArray[np.generic]
-Rgb = npt.NDArray[np.uint8]
 
 _NOT_FINITE = (
     "The image has pixels that are not numbers (NaN or infinite): replace them first, "

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, cast
 
 import imagecodecs
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images import pixel_size
-from napari_wsol.images.arrays import ArraySlide
 from napari_wsol.images.fingerprint import fingerprint_bytes
-from napari_wsol.images.positioned import PositionedFile
+from napari_wsol.images.readers.arrays import ArraySlide
+from napari_wsol.images.readers.positioned import PositionedFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Pixels = npt.NDArray[np.generic]
+    from napari_wsol.images.readers.pixels import Pixels
+
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_AT = 24

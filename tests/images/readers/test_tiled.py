@@ -14,7 +14,7 @@ from PIL import Image
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.readers import open_slide
-from napari_wsol.images.tiled import TiledLevel
+from napari_wsol.images.readers.tiled import TiledLevel
 
 TILE = 16
 

@@ -13,7 +13,7 @@ import zarr
 from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.readers import list_readers, open_slide
-from napari_wsol.images.zarr_slide import ZarrSlide
+from napari_wsol.images.readers.zarr_slide import ZarrSlide
 
 if TYPE_CHECKING:
     from pathlib import Path

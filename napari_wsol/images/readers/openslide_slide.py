@@ -12,18 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageCms
 
-from napari_wsol.errors import UnreadableImageError, choices
+from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images import pixel_size
-from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_files
-from napari_wsol.images.geometry import build_levels, check_size
-from napari_wsol.images.guard import ClosingGuard
-from napari_wsol.images.guarded_slide import GuardedSlide
-from napari_wsol.images.tiff_slide import tile_tables
-from napari_wsol.images.tiled import TiledLevel
+from napari_wsol.images.readers.base import FileSlide
+from napari_wsol.images.readers.guard import ClosingGuard
+from napari_wsol.images.readers.tiff_slide import tile_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +28,8 @@ if TYPE_CHECKING:
 
     from openslide import OpenSlide
 
-Rgb = npt.NDArray[np.uint8]
+    from napari_wsol.images.geometry import Rgb
+
 
 SUFFIXES = frozenset(
     {".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".svs", ".ndpi", ".scn"}
@@ -55,7 +52,7 @@ def vendor_of(path: Path) -> str | None:
     return None if vendor is None else str(vendor)
 
 
-class OpenSlideSlide(GuardedSlide):
+class OpenSlideSlide(FileSlide):
     """A slide read by OpenSlide. See :class:`~napari_wsol.images.slide.Slide`.
 
     Levels are read in fixed blocks, so that pixels do not depend on how a region is
@@ -65,82 +62,44 @@ class OpenSlideSlide(GuardedSlide):
 
     reader = "openslide"
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        name: str | None = None,
-        mpp: float | None = None,
-        rgb: bool | None = None,
-        cache: TileCache | None = None,
-    ) -> None:
-        """Reads the headers.
-
-        Raises:
-            UnreadableImageError: not a format of OpenSlide, damaged, or OpenSlide is
-                not installed.
-            ImageError: too small.
-        """
-        del rgb  # Whatever it reads becomes colour.
-        self.path = path
-        self.name = name or path.name
+    def _open(self) -> ClosingGuard:
         self._library = _library(self.name)
-        self._slide = self._open()
         self._reopening = threading.Lock()
-        self._guard = ClosingGuard(self.name, self._close_slide)
-        self._cache = cache or TileCache()
-        self._fingerprint: str | None = None
-        properties = dict(self._slide.properties)
-        shapes = [(height, width) for width, height in self._slide.level_dimensions]
-        check_size(shapes[0], self.name)
-        self.levels = build_levels(shapes)
-        self._factors = tuple(self._slide.level_downsamples)
-        self._levels = [
-            TiledLevel(
-                shape,
-                _block(properties, index),
-                partial(self._load, index),
-                self._cache,
-            )
-            for index, shape in enumerate(shapes)
-        ]
+        self._slide = self._opened()
+        return ClosingGuard(self.name, self._close_slide)
+
+    def _describe(self, *, rgb: bool | None) -> None:
+        del rgb  # Whatever it reads becomes colour.
+        slide = self._slide
+        properties = dict(slide.properties)
+        self._set_levels([(height, width) for width, height in slide.level_dimensions])
+        self._factors = tuple(slide.level_downsamples)
+        blocks = [_block(properties, index) for index in range(len(self.levels))]
+        self._cut(blocks, self._load)
         size = _pixel_size(properties)
-        self.mpp = size.mpp if mpp is None else mpp
+        self.mpp = size.mpp
         vendor = properties.get("openslide.vendor", "unknown")
-        self.notes: tuple[str, ...] = (
+        self.notes = (
             f"Read as Y×X×RGBA, transparent parts white, by OpenSlide ({vendor}).",
             *size.notes,
         )
-        self.icc_profile = _icc_profile(self._slide)
-        self.associated = tuple(self._slide.associated_images)
+        self.icc_profile = _icc_profile(slide)
+        for name in slide.associated_images:
+            self._pictures.add(name, partial(self._picture, name))
 
-    def read_associated(self, name: str) -> Rgb:
-        """A thumbnail, label or macro photo: (h, w, 3) uint8.
+    def _picture(self, name: str) -> Rgb:
+        try:
+            return _on_white(self._slide.associated_images[name])
+        except self._library.OpenSlideError as error:
+            raise self._damaged(error) from error
 
-        Raises:
-            UnknownNameError: the slide has no such picture.
-            UnreadableImageError: its pixels are damaged.
-        """
-        if name not in self.associated:
-            raise choices("picture", name, list(self.associated))
-        with self._guard.reading():
-            try:
-                return _on_white(self._slide.associated_images[name])
-            except self._library.OpenSlideError as error:
-                raise self._damaged(error) from error
-
-    def fingerprint(self) -> str:
-        """The sha256 (hex) of the slide's files; see ``fingerprint_files``."""
-        if self._fingerprint is None:
-            self._fingerprint = fingerprint_files(
-                _files(self.path), tile_tables(self.path)
-            )
-        return self._fingerprint
+    def _compute_fingerprint(self) -> str:
+        return fingerprint_files(_files(self.path), tile_tables(self.path))
 
     def _close_slide(self) -> None:
         self._slide.close()  # The one that is open then: a failed one is replaced.
 
-    def _open(self) -> OpenSlide:
+    def _opened(self) -> OpenSlide:
         try:
             return self._library.OpenSlide(self.path)
         except self._library.OpenSlideUnsupportedFormatError as error:
@@ -166,7 +125,7 @@ class OpenSlideSlide(GuardedSlide):
             # A handle that failed once fails for ever; other parts may be sound.
             with self._reopening:
                 if self._slide is slide:
-                    self._slide = self._open()
+                    self._slide = self._opened()
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> UnreadableImageError:

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from napari_wsol.errors import UnreadableImageError
-from napari_wsol.images.pixels import to_rgb8
 from napari_wsol.images.readers import open_slide
+from napari_wsol.images.readers.pixels import to_rgb8
 
 EXIF_ORIENTATION = 0x0112
 

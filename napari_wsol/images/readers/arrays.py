@@ -7,21 +7,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
-from napari_wsol.errors import ImageError, choices
+from napari_wsol.errors import ImageError
 from napari_wsol.images.fingerprint import WHOLE_BYTES, fingerprint_bytes
-from napari_wsol.images.geometry import build_levels, check_size, paste
-from napari_wsol.images.pixels import colour_of, plan_reading
+from napari_wsol.images.geometry import check_size, paste
+from napari_wsol.images.readers.base import SlideBase
+from napari_wsol.images.readers.pixels import colour_of, plan_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from napari_wsol.images.geometry import Level
+    from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.readers.pixels import Pixels
 
-Pixels = npt.NDArray[np.generic]
-Rgb = npt.NDArray[np.uint8]
 
 _SURVEY_BYTES = 64 << 20
 _SURVEY_WINDOW = 512
@@ -70,11 +69,9 @@ class ColoursLast:
         return np.moveaxis(part, 0, -1)
 
 
-class ArraySlide:
+class ArraySlide(SlideBase):
     """An array as a slide. See :class:`~napari_wsol.images.slide.Slide`."""
 
-    associated: tuple[str, ...] = ()
-    _fingerprint: str | None = None
     _is_closed = False
 
     def __init__(
@@ -105,36 +102,22 @@ class ArraySlide:
         Raises:
             ImageError: a stack, empty, NaN, too small.
         """
+        super().__init__()
         self.name = name or (path.name if path else "array")
         self.path = path
         self.reader = reader
         self.mpp = mpp
         self.icc_profile = icc_profile
-        self._is_closed = False
         given = _as_levels(source, self.name)
         self._arrays = [_colours_last(array, rgb=rgb) for array in given]
         shapes = [_image_shape(array, self.name, rgb=rgb) for array in self._arrays]
         _check_pyramid(self._arrays, shapes, self.name)
-        self.levels: tuple[Level, ...] = build_levels(shapes)
+        self._set_levels(shapes)
         colour = colour_of(self._arrays[0].shape)
         self._reading = plan_reading(list(self._survey()), colour)
         moved = isinstance(self._arrays[0], ColoursLast)
         first = ("Its first axis was read as colours.",) if moved else ()
-        self.notes: tuple[str, ...] = (self._reading.note, *first, *notes)
-        self._fingerprint: str | None = None
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(H, W) of level 0."""
-        return (self.levels[0].height, self.levels[0].width)
-
-    def read_associated(self, name: str) -> Rgb:
-        """An array has no label or macro photo.
-
-        Raises:
-            UnknownNameError: always.
-        """
-        raise choices("picture", name, [])
+        self.notes = (self._reading.note, *first, *notes)
 
     def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
         """(height, width, 3) uint8 of a level; white outside. Thread-safe.
@@ -150,15 +133,6 @@ class ArraySlide:
             stored = self._stored(level, slice(y0, y1), slice(x0, x1))
             paste(result, (y, x), self._reading.to_rgb8(stored), (y0, x0))
         return result
-
-    def fingerprint(self) -> str:
-        """The sha256 (hex) of shape, dtype and pixels of level 0.
-
-        Above 64 MB, pieces of rows spread over the image stand for all of it.
-        """
-        if self._fingerprint is None:
-            self._fingerprint = self._compute_fingerprint()
-        return self._fingerprint
 
     def close(self) -> None:
         """Lets the array go."""
@@ -193,6 +167,10 @@ class ArraySlide:
                     yield self._stored(0, slice(y, y + side), slice(x, x + side))
 
     def _compute_fingerprint(self) -> str:
+        """Of shape, dtype and pixels of level 0.
+
+        Above 64 MB, pieces of rows spread over the image stand for all of it.
+        """
         array = self._arrays[0]
         height = array.shape[0]
         row_bytes = int(np.prod(array.shape[1:])) * array.dtype.itemsize

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import UnreadableImageError
+from napari_wsol.images.readers.guard import ClosingGuard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +24,10 @@ class PositionedFile:
         self.path = path
         self._seek = seek
         self._lock = threading.Lock()
-        self._readers = 0
-        self._is_closed = False
         self._file = path.open("rb", buffering=0)
+        # A descriptor number may be given to another file as soon as it is closed: a
+        # reader must not hold one that closes under it.
+        self.guard = ClosingGuard(path.name, self._file.close)
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly ``size`` bytes from ``offset``.
@@ -33,16 +35,14 @@ class PositionedFile:
         Raises:
             UnreadableImageError: the file is shorter, cannot be read, or is closed.
         """
-        self._enter()
-        try:
-            data = self._read_at(offset, size)
-        except OSError as error:
-            raise UnreadableImageError(
-                f"“{self.path.name}” could not be read ({error.strerror}): check that "
-                "the disk or network folder is still there."
-            ) from error
-        finally:
-            self._leave()
+        with self.guard.reading():
+            try:
+                data = self._read_at(offset, size)
+            except OSError as error:
+                raise UnreadableImageError(
+                    f"“{self.path.name}” could not be read ({error.strerror}): check "
+                    "that the disk or network folder is still there."
+                ) from error
         if len(data) != size:
             raise UnreadableImageError(
                 f"“{self.path.name}” ends too early: the file is incomplete. "
@@ -52,26 +52,7 @@ class PositionedFile:
 
     def close(self) -> None:
         """Closes the file once no thread reads from it."""
-        with self._lock:
-            self._is_closed = True
-            if not self._readers:
-                self._file.close()
-
-    def _enter(self) -> None:
-        # A descriptor number may be given to another file as soon as it is closed: a
-        # reader must not hold one that closes under it.
-        with self._lock:
-            if self._is_closed:
-                raise UnreadableImageError(
-                    f"“{self.path.name}” has been closed: open it again."
-                )
-            self._readers += 1
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._readers -= 1
-            if self._is_closed and not self._readers:
-                self._file.close()
+        self.guard.close()
 
     def _read_at(self, offset: int, size: int) -> bytes:
         parts: list[bytes] = []

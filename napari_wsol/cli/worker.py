@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import time
 from contextlib import contextmanager
@@ -13,29 +11,20 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import ProgressColumn
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.console import errors, output, progress_bar
 from napari_wsol.errors import ClaimLostError, WsolError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
 
-    from rich.progress import Task, TaskID
+    from rich.progress import Progress, Task, TaskID
 
     from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings
     from napari_wsol.batch.results import Row
-    from napari_wsol.methods import Model
 
 POLL_SECONDS = 5.0
 """Between two looks at slides that other workers hold."""
@@ -51,54 +40,25 @@ class Speed(ProgressColumn):
         return Text("" if speed is None else f"{speed:.3g} tiles/s")
 
 
-def tile_bar() -> Progress:
-    """A bar with tiles done, their speed and the time left, on standard error."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Speed(),
-        TimeRemainingColumn(),
-        console=errors,
-        transient=True,
-    )
-
-
-def any_large(
-    images: list[Path], model: Model, mpp: float | None, reader: str | None
-) -> bool:
-    """Whether one of them is read tile by tile; one that cannot be read is not."""
-    from napari_wsol.images.readers import open_slide
-    from napari_wsol.slides.large import is_large
-
-    for path in images:
-        try:
-            slide = open_slide(path, reader=reader)
-        except WsolError:
-            continue  # its turn comes, and with it the sentence
-        try:
-            if is_large(slide, model, mpp):
-                return True
-        finally:
-            slide.close()
-    return False
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One call of the command over images that others may work on as well.
+    """One call of the command.
+
+    Small images are done one after another, their files side by side. Where one of them
+    is a slide, each gets a folder, and others may work on them as well.
 
     Attributes:
-        results: folder that all fill.
+        out: folder that all fill.
         settings: what is the same for all images.
+        is_shared: whether small images get folders too.
         wait: whether to wait for images that others hold, and take them over when
             they are abandoned.
         row: where to write the row of the only image as JSON.
     """
 
-    results: ResultsFolder
+    out: Path
     settings: SlideSettings
+    is_shared: bool = False
     wait: bool = False
     row: Path | None = None
 
@@ -108,31 +68,47 @@ class Worker:
         Raises:
             typer.Exit: 1 where an image failed, 130 when it was interrupted.
         """
-        rows: list[Row] = []
+        from napari_wsol.batch import ImageJob, ResultsFolder, any_large
+
+        results = ResultsFolder(self.out)
         # Of the run, not of a pass: what others finish meanwhile is not done again.
-        started = self.results.now() if self.settings.overwrite else None
+        started = results.now() if self.settings.overwrite else None
+        jobs = [ImageJob(results, path, self.settings, started) for path in images]
+        if self.is_shared or any_large(jobs):
+            self._shared(jobs, results)
+        else:
+            self._flat(jobs, results)
+
+    def _flat(self, jobs: list[ImageJob], results: ResultsFolder) -> None:
+        rows: list[Row] = []
+        for job in jobs:
+            job.is_flat = True
+        with progress_bar(Speed()) as bar:
+            self._pass(jobs, rows, bar, bar.add_task("images", total=len(jobs)))
+        _say(jobs, rows, self.out / results.add_summary(rows).name)
+
+    def _shared(self, jobs: list[ImageJob], results: ResultsFolder) -> None:
+        rows: list[Row] = []
         try:
-            with _terminable(), tile_bar() as bar:
-                whole = bar.add_task("images", total=len(images))
-                jobs = [self._job(path, started) for path in images]
+            with _terminable(), progress_bar(Speed()) as bar:
+                whole = bar.add_task("images", total=len(jobs))
                 held = self._pass(jobs, rows, bar, whole)
                 while held and self.wait:
                     time.sleep(POLL_SECONDS)
-                    jobs = [self._job(job.path, started) for job in held]
-                    held = self._pass(jobs, rows, bar, whole)
+                    held = self._pass(held, rows, bar, whole)
         except KeyboardInterrupt:
-            self.results.write_summary()
+            results.write_summary()
             errors.print(
                 "Stopped. What is finished is kept: give the same command again to go "
                 "on."
             )
             raise typer.Exit(INTERRUPTED) from None
-        self._report(images, rows, held)
-
-    def _job(self, path: Path, started: float | None) -> ImageJob:
-        from napari_wsol.batch import ImageJob
-
-        return ImageJob(self.results, path, self.settings, started)
+        summary = results.write_summary()
+        for job in held:
+            output.print(f"{escape(job.name)} is left to {job.holder}.")
+        _say(jobs, rows, summary)
+        if held and self.row is not None:
+            raise typer.Exit(1)
 
     def _pass(
         self, jobs: list[ImageJob], rows: list[Row], bar: Progress, whole: TaskID
@@ -166,29 +142,20 @@ class Worker:
             errors.print(f"[bold red]{escape(job.name)}:[/] {escape(str(error))}")
             return job.fail(str(error))
         if row is not None and self.row is not None:
-            _write_row(self.row, row)
+            from napari_wsol.batch.results import write_row
+
+            write_row(self.row, row)
         return row
 
-    def _report(
-        self, images: list[Path], rows: list[Row], held: list[ImageJob]
-    ) -> None:
-        summary = self.results.write_summary()
-        failed = sum(row["status"] != "ok" for row in rows)
-        for job in held:
-            output.print(f"{escape(job.name)} is left to {job.holder}.")
-        output.print(
-            f"{len(rows) - failed} of {len(images)} images localized; "
-            f"summary in {escape(str(summary))}"
-        )
-        if failed or (held and self.row is not None):
-            raise typer.Exit(1)
 
-
-def _write_row(path: Path, row: Row) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    draft.write_text(json.dumps(row, ensure_ascii=False, indent=2), "utf-8")
-    draft.replace(path)
+def _say(jobs: list[ImageJob], rows: list[Row], summary: Path) -> None:
+    failed = sum(row["status"] != "ok" for row in rows)
+    output.print(
+        f"{len(rows) - failed} of {len(jobs)} images localized; "
+        f"summary in {escape(str(summary))}"
+    )
+    if failed:
+        raise typer.Exit(1)
 
 
 @contextmanager

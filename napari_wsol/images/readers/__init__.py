@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, UnreadableImageError, choices
 from napari_wsol.images import known_sizes, pixel_size
-from napari_wsol.images.arrays import ArrayLike, ArraySlide, ArraySource
+from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
+from napari_wsol.images.readers.tiff_slide import TiffSlide
 from napari_wsol.images.slide import Slide
-from napari_wsol.images.tiff_slide import TiffSlide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_wsol.images.dicom_slide import DicomSlide
-    from napari_wsol.images.openslide_slide import OpenSlideSlide
+    from napari_wsol.images.readers.dicom_slide import DicomSlide
+    from napari_wsol.images.readers.openslide_slide import OpenSlideSlide
 
     OwnSlide = ArraySlide | DicomSlide | OpenSlideSlide | TiffSlide
 
@@ -27,11 +27,11 @@ Source = str | os.PathLike[str] | ArraySource | Slide
 
 
 _READERS: dict[str, tuple[str, str]] = {
-    "openslide": ("napari_wsol.images.openslide_slide", "OpenSlideSlide"),
-    "pillow": ("napari_wsol.images.plain", "PlainSlide"),
-    "tifffile": ("napari_wsol.images.tiff_slide", "TiffSlide"),
-    "wsidicom": ("napari_wsol.images.dicom_slide", "DicomSlide"),
-    "zarr": ("napari_wsol.images.zarr_slide", "ZarrSlide"),
+    "openslide": ("napari_wsol.images.readers.openslide_slide", "OpenSlideSlide"),
+    "pillow": ("napari_wsol.images.readers.plain", "PlainSlide"),
+    "tifffile": ("napari_wsol.images.readers.tiff_slide", "TiffSlide"),
+    "wsidicom": ("napari_wsol.images.readers.dicom_slide", "DicomSlide"),
+    "zarr": ("napari_wsol.images.readers.zarr_slide", "ZarrSlide"),
 }
 """Module and class of each reader, imported when it is first used."""
 
@@ -167,7 +167,7 @@ def _can_open(name: str, path: Path) -> bool:
         return False
     if name != "openslide":
         return True
-    from napari_wsol.images.openslide_slide import vendor_of
+    from napari_wsol.images.readers.openslide_slide import vendor_of
 
     try:
         return vendor_of(path) is not None
@@ -231,7 +231,7 @@ def _head(path: Path) -> bytes:
 
 def _check_folder(folder: Path) -> None:
     """Refuses folders that hold neither OME-Zarr nor DICOM."""
-    from napari_wsol.images.dicom_files import is_dicom
+    from napari_wsol.images.readers.dicom_files import is_dicom
 
     if not _is_zarr(folder) and not any(map(is_dicom, folder.iterdir())):
         raise UnreadableImageError(

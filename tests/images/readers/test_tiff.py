@@ -11,10 +11,10 @@ from PIL import Image
 
 from napari_wsol.errors import ImageError, UnknownNameError, UnreadableImageError
 from napari_wsol.images.cache import TileCache
-from napari_wsol.images.pixels import to_rgb8
-from napari_wsol.images.positioned import PositionedFile
 from napari_wsol.images.readers import open_slide
-from napari_wsol.images.tiff_slide import TiffSlide
+from napari_wsol.images.readers.pixels import to_rgb8
+from napari_wsol.images.readers.positioned import PositionedFile
+from napari_wsol.images.readers.tiff_slide import TiffSlide
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from tifffile import TIFF, TiffFileError
 
 from napari_wsol.errors import UnreadableImageError
-from napari_wsol.images.tiled import TiledLevel
+from napari_wsol.images.readers.tiled import TiledLevel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy.typing as npt
     from tifffile import TiffFrame, TiffPage
 
     from napari_wsol.images.cache import TileCache
-    from napari_wsol.images.pixels import PixelReading
-    from napari_wsol.images.positioned import PositionedFile
+    from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.readers.pixels import PixelReading, Pixels
+    from napari_wsol.images.readers.positioned import PositionedFile
 
-Pixels = npt.NDArray[np.generic]
-Rgb = npt.NDArray[np.uint8]
 
 _APERIO_YCBCR = 33003
 _JPEG = frozenset({6, 7, 34892, 33007})

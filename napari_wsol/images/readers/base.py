@@ -1,0 +1,167 @@
+"""What slides have in common, whoever reads them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING
+
+from napari_wsol.images.cache import TileCache
+from napari_wsol.images.geometry import build_levels, check_size
+from napari_wsol.images.readers.tiled import TiledLevel
+from napari_wsol.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from napari_wsol.images.geometry import Level, Rgb
+    from napari_wsol.images.readers.guard import ClosingGuard
+
+
+class SlideBase(ABC):
+    """Sizes, pictures beside the image, and a fingerprint that is computed once."""
+
+    name: str
+    mpp: float | None
+    levels: tuple[Level, ...]
+    notes: tuple[str, ...]
+    icc_profile: bytes | None = None
+    _fingerprint: str | None = None
+
+    def __init__(self) -> None:
+        self._pictures: Registry[Callable[[], Rgb]] = Registry("picture")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of level 0."""
+        return (self.levels[0].height, self.levels[0].width)
+
+    @property
+    def associated(self) -> tuple[str, ...]:
+        """Names of the pictures beside the image."""
+        return tuple(self._pictures)
+
+    def read_associated(self, name: str) -> Rgb:
+        """A thumbnail, label or macro photo: (h, w, 3) uint8.
+
+        Raises:
+            UnknownNameError: the slide has no such picture.
+            UnreadableImageError: its pixels are damaged.
+        """
+        return self._pictures[name]()
+
+    def fingerprint(self) -> str:
+        """The sha256 (hex) of what was opened; see ``images.fingerprint``."""
+        if self._fingerprint is None:
+            self._fingerprint = self._compute_fingerprint()
+        return self._fingerprint
+
+    @abstractmethod
+    def _compute_fingerprint(self) -> str: ...
+
+    def _set_levels(self, shapes: list[tuple[int, int]]) -> None:
+        """Takes the (height, width) of each level, largest first.
+
+        Raises:
+            ImageError: it is too small.
+        """
+        check_size(shapes[0], self.name)
+        self.levels = build_levels(shapes)
+
+
+class FileSlide(SlideBase):
+    """Levels of files, read tile by tile, and never while they are being closed.
+
+    A subclass opens the files in :meth:`_open` and looks at them in :meth:`_describe`.
+    """
+
+    _levels: Sequence[TiledLevel]
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        rgb: bool | None = None,
+        cache: TileCache | None = None,
+    ) -> None:
+        """Reads the headers, and pixels only where 16 bits or more must become 8.
+
+        Args:
+            path: a file; of DICOM, any of the slide's or their folder.
+            name: shown to the user.
+            mpp: µm a level-0 pixel, instead of what the file says.
+            rgb: True takes three or four channels as colours, False never does; only
+                TIFF leaves that open.
+            cache: keeps decoded tiles.
+
+        Raises:
+            UnreadableImageError: not of the reader's formats, damaged, or the reader is
+                not installed.
+            ImageError: a stack, several slides, or too small.
+        """
+        super().__init__()
+        self.path = path
+        self.name = name or path.name
+        self._cache = cache or TileCache()
+        self._guard = self._open()
+        try:
+            self._describe(rgb=rgb)
+        except BaseException:
+            self._guard.close()
+            raise
+        if mpp is not None:
+            self.mpp = mpp
+
+    @abstractmethod
+    def _open(self) -> ClosingGuard:
+        """Opens the files, and says how they are closed."""
+
+    @abstractmethod
+    def _describe(self, *, rgb: bool | None) -> None:
+        """Finds out all that a slide tells, and ``mpp`` as the file has it."""
+
+    def _cut(
+        self,
+        tiles: Iterable[tuple[int, int]],
+        load: Callable[[int, int, int], Rgb],
+    ) -> None:
+        """Takes the (height, width) of each level's tiles, and who loads one.
+
+        Args:
+            tiles: one a level.
+            load: called with the level, row and column.
+        """
+        self._levels = [
+            TiledLevel(
+                (level.height, level.width), tile, partial(load, index), self._cache
+            )
+            for index, (level, tile) in enumerate(zip(self.levels, tiles, strict=True))
+        ]
+
+    def read_associated(self, name: str) -> Rgb:
+        """A thumbnail, label or macro photo: (h, w, 3) uint8.
+
+        Raises:
+            UnknownNameError: the slide has no such picture.
+            UnreadableImageError: its pixels are damaged, or the slide is closed.
+        """
+        with self._guard.reading():
+            return super().read_associated(name)
+
+    def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
+        """(height, width, 3) uint8 of a level; white outside. Thread-safe.
+
+        Raises:
+            UnreadableImageError: the file is damaged there, or the slide is closed.
+            ImageError: the pixels there are not numbers.
+        """
+        with self._guard.reading():
+            return self._levels[level].read(y, x, height, width)
+
+    def close(self) -> None:
+        """Closes the files once no thread reads from them, and forgets their tiles."""
+        self._guard.close()
+        self._cache.clear()

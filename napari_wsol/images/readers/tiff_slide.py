@@ -1,0 +1,168 @@
+"""Slides and images stored as TIFF: SVS, NDPI, OME-TIFF and their many relatives."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tifffile import TiffFile, TiffFileError
+
+from napari_wsol.errors import ImageError, UnreadableImageError, WsolError
+from napari_wsol.images import pixel_size
+from napari_wsol.images.cache import TileCache
+from napari_wsol.images.fingerprint import fingerprint_bytes
+from napari_wsol.images.readers.base import FileSlide
+from napari_wsol.images.readers.pixels import PixelReading, ValueRange, plan_reading
+from napari_wsol.images.readers.positioned import PositionedFile
+from napari_wsol.images.readers.tiff import TiffImage, TiffLevel
+from napari_wsol.images.readers.tiff_layout import colour_of_tiff, find_layout, overlaps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tifffile import TiffFrame, TiffPage
+
+    from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.readers.guard import ClosingGuard
+    from napari_wsol.images.readers.tiff_layout import Layout
+
+
+logger = logging.getLogger(__name__)
+
+_ICC_TAG = 34675
+_SURVEY_BYTES = 64 << 20
+_OVERLAPS = (
+    "Its tiles overlap and are not joined, so tissue is doubled at their rims: "
+    'pip install "napari-wsol[slides]", which joins them.'
+)
+_PACKED_BITS = frozenset({2, 4, 6, 10, 12, 14})
+_PARSE_ERRORS = (
+    TiffFileError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    OSError,
+)
+
+
+class TiffSlide(FileSlide):
+    """A TIFF of any kind as a slide. See :class:`~napari_wsol.images.slide.Slide`."""
+
+    reader = "tifffile"
+    overlaps = False
+    """Whether neighbouring tiles show the same tissue twice, as Ventana's do."""
+    tables: tuple[tuple[int, ...], ...]
+    """Offsets and byte counts of the tiles of level 0."""
+
+    def _open(self) -> ClosingGuard:
+        self._file = PositionedFile(self.path)
+        return self._file.guard
+
+    def _describe(self, *, rgb: bool | None) -> None:
+        try:
+            self._look(rgb=rgb)
+        except WsolError:
+            raise
+        except _PARSE_ERRORS as error:
+            raise UnreadableImageError(
+                f"“{self.path.name}” could not be read as a TIFF ({error}): the file "
+                "is damaged or incomplete. Copy or download it again."
+            ) from error
+
+    def _look(self, *, rgb: bool | None) -> None:
+        with TiffFile(self.path) as tif:
+            layout = find_layout(tif, self.name, rgb=rgb)
+            images = [TiffImage(pages, self._file) for pages in layout.levels]
+            first = images[0].keyframe
+            size = pixel_size.from_tiff(tif, first)
+            self.icc_profile = _icc_profile(first)
+            self.overlaps = overlaps(first)
+            self._find_pictures(layout)
+        self._set_levels([image.shape for image in images])
+        reading, notes = _plan(images, self.name)
+        levels = [TiffLevel(image, reading, self._cache) for image in images]
+        self._levels, self.tables = levels, images[0].tables
+        self.mpp = size.mpp
+        joins = (_OVERLAPS,) if self.overlaps else ()
+        self.notes = (reading.note, *notes, *layout.notes, *joins, *size.notes)
+
+    def _find_pictures(self, layout: Layout) -> None:
+        """Takes those that could be read; their pixels are not touched."""
+        for name, pages in layout.beside.items():
+            try:
+                image = TiffImage(pages, self._file)
+            except UnreadableImageError as error:
+                logger.info("skipping the %s of %s: %s", name, self.name, error)
+            else:
+                self._pictures.add(name, partial(_picture, image, self.name))
+
+    def _compute_fingerprint(self) -> str:
+        size = self.path.stat().st_size
+        return fingerprint_bytes(size, self._file.read, self.tables)
+
+
+def _picture(image: TiffImage, name: str) -> Rgb:
+    reading, _ = _plan([image], name)
+    return TiffLevel(image, reading, TileCache(0)).read(0, 0, *image.shape)
+
+
+def _plan(
+    images: Sequence[TiffImage], name: str
+) -> tuple[PixelReading, tuple[str, ...]]:
+    """How pixels become RGB, decided once so that all tiles are treated alike."""
+    image = images[0]
+    colour, notes = colour_of_tiff(image, name)
+    page = image.keyframe
+    dtype = np.dtype(page.dtype or np.uint8)
+    bits = _significant_bits(page)
+    if dtype == np.uint8 and bits is None:
+        palette = image.palette
+        reading = PixelReading(
+            colour=colour, values=ValueRange(0, 255), palette=palette
+        )
+        return reading, notes
+    samples = list(image.sample_tiles(_SURVEY_BYTES))
+    if len(images) > 1:
+        samples += images[-1].sample_tiles(_SURVEY_BYTES // 4)
+    if not samples:
+        raise ImageError(f"“{name}” has no pixels in it: check that it is complete.")
+    if image.native_bytes > _SURVEY_BYTES:
+        notes += ("Its range of values was taken from parts of the image.",)
+    reading = plan_reading(samples, colour, bits=bits, palette=image.palette)
+    return reading, notes
+
+
+def _significant_bits(page: TiffPage | TiffFrame) -> int | None:
+    """Bits of a sample, where they are fewer than those of its dtype."""
+    keyframe = page.keyframe
+    bits = keyframe.bitspersample if keyframe is not None else 8
+    # Whatever its annotation says, it is a tuple where samples differ (RGB 565).
+    return bits if bits in _PACKED_BITS else None
+
+
+def _icc_profile(page: TiffPage) -> bytes | None:
+    tag = page.tags.get(_ICC_TAG)
+    return bytes(tag.value) if tag is not None else None
+
+
+def tile_tables(path: Path) -> tuple[tuple[int, ...], ...]:
+    """Tile offsets and byte counts of level 0, none where this is no TIFF of ours.
+
+    Other readers take them so that a file has one fingerprint, whoever reads it.
+    """
+    try:
+        slide = TiffSlide(path)
+    except ImageError:
+        return ()
+    try:
+        return slide.tables
+    finally:
+        slide.close()
