@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_wsol.methods import Model
+
 pytest_plugins = ["fixtures.slides", "fixtures.training"]
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -51,9 +53,19 @@ def journals(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         (Path(os.environ["NAPARI_WSOL_HOME"]) / name).unlink(missing_ok=True)
 
 
+@pytest.fixture(scope="session")
+def new_small_model():
+    """Makes the small model: the same weights each time."""
+    return _small_model
+
+
 @pytest.fixture
 def small_model():
     """A small real network with all heads: the first seven blocks of a MobileNetV2."""
+    return _small_model()
+
+
+def _small_model() -> Model:
     import torch
 
     from napari_wsol.methods import Model, ModelSpec
