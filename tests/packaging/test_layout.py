@@ -8,11 +8,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ROOT = Path(__file__).resolve().parents[2]
-MAX_LINES = 400
+PACKAGE = ROOT / "napari_wsol"
+MOST_MODULES, MOST_PACKAGES = 10, 20
 # Somebody's home or a folder of one machine, where a path from the root begins.
 _START = r"(?<![\w.~$}/-])"
 _PLACES = [
@@ -45,12 +50,12 @@ def _text(path: Path) -> str:
         return ""
 
 
-def test_no_module_is_longer_than_400_lines():
-    lengths = {
-        path.relative_to(ROOT).as_posix(): len(_text(path).splitlines())
-        for path in (ROOT / "napari_wsol").rglob("*.py")
-    }
-    assert {name: n for name, n in lengths.items() if n > MAX_LINES} == {}
+def test_few_modules_lie_beside_the_packages():
+    """Whoever opens the folder sees the parts of the house, not its furniture."""
+    modules = [path.name for path in PACKAGE.glob("*.py")]
+    packages = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    assert len(modules) <= MOST_MODULES, modules
+    assert len(packages) <= MOST_PACKAGES, packages
 
 
 def test_no_tracked_file_names_a_path_of_a_machine():
@@ -83,3 +88,50 @@ def test_imports_point_downwards():
         env=os.environ | {"PYTHONUTF8": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_modules_import_each_other():
+    """No circle of any length, imports for type checkers included."""
+    grimp = pytest.importorskip("grimp", reason="grimp comes with import-linter")
+    graph = grimp.build_graph("napari_wsol", cache_dir=None)
+    arrows = {
+        name: graph.find_modules_directly_imported_by(name) for name in graph.modules
+    }
+    assert circles(arrows) == []
+
+
+def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
+    """Sets of modules that reach each other (Tarjan 1972), without those of one.
+
+    Args:
+        arrows: what each module imports.
+    """
+    met: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        met[name] = lowest[name] = len(met)
+        path.append(name)
+        for other in sorted(arrows[name]):
+            if other not in met:
+                visit(other)
+            if other in path:
+                lowest[name] = min(lowest[name], lowest[other])
+        if lowest[name] == met[name]:
+            circle = path[path.index(name) :]
+            del path[-len(circle) :]
+            if len(circle) > 1:
+                found.append(sorted(circle))
+
+    for name in sorted(arrows):
+        if name not in met:
+            visit(name)
+    return found
+
+
+def test_circles_are_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    ring = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": {"d"}}
+    assert circles(ring) == [["d", "e"], ["a", "b", "c"]]
