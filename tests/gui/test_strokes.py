@@ -98,7 +98,7 @@ def test_a_stroke_is_told_when_the_mouse_is_lifted_with_its_path(bench, hand):
     assert len(path) >= 3
     assert np.abs(path[[0, -1]] - [(40, 20), (60, 60)]).max() < 1
     assert stroke.width == hand.layer.layer.brush_size
-    assert 0.03 < stroke.seconds < 5
+    assert stroke.seconds > 0.03  # the hand rests between its points
     assert hand.session.scribbles[60, 50] == 2
     assert hand.shows_what_counts()
     bench.qtbot.wait(200)  # nothing is told twice

