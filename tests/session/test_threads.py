@@ -358,7 +358,7 @@ def _begun(session: Session, images: dict[str, Path], name: str) -> Path:
 def test_no_error_is_unexpected(outcome):
     raised = [error for person in outcome.persons for error in person.errors]
     futures = [future for person in outcome.persons for future in person.futures]
-    failed = [future.exception(0) for future in futures]
+    failed = [future.exception(WAIT) for future in futures]
     strange = [
         repr(error)
         for error in (*raised, *failed)
