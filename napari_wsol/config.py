@@ -1,22 +1,38 @@
-"""Settings as frozen dataclasses: defaults in one place for form, CLI and API."""
+"""Settings as frozen dataclasses: each is said once, for form, CLI and API.
+
+The :class:`Option` of a field says what it is called and which values it may have; the
+docstring, what it does. The forms of the window, ``--help`` and the checks here read
+both.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from inspect import getdoc
+from numbers import Real
+from types import NoneType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from napari_wsol.errors import ConfigError
 
-EXPORT_FORMATS = ("png", "tiff", "geojson", "csv", "zarr")
-"""File kinds of an export; the provenance record is always written beside them."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
+WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
+"""Endings of files that may hold weights."""
 
-FINETUNE_CHOICES = {
-    "head": ("linear", "mlp"),
-    "encoder": ("frozen", "last_stage"),
-    "edges": ("none", "guided"),
-}
-"""Settings of a refinement that are one of a few words."""
+WEIGHT_FILES = " ".join(f"*{suffix}" for suffix in WEIGHT_SUFFIXES)
+"""The same as a dialog for files wants it."""
 
 LEAST_MEMORY = 1_000_000_000
 """Less would hold neither a window of a slide nor what is shown of it."""
@@ -25,9 +41,139 @@ AMPLE_MEMORY = 2_000_000_000
 """From here on the large tiles of slides fit."""
 
 
-def _check(claim: bool, message: str) -> None:
-    if not claim:
-        raise ConfigError(message)
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is said of a setting.
+
+    Attributes:
+        label: a few words for it.
+        lowest, highest: the values that a number may have; None for no such limit.
+        above: instead of ``lowest``, where that value itself is not allowed.
+        offered: as far as a form goes, where a number has no highest value.
+        step: from one number to the next in a form.
+        decimals: digits after the point in a form.
+        unit: of a number.
+        empty: what None means, or an empty text; of a number that is never None, what
+            its lowest value means.
+        choices: words for each value of a few.
+        tips: more about some of them.
+        files: kinds of files that a path may name; a path without them is a folder.
+    """
+
+    label: str
+    lowest: float | None = None
+    highest: float | None = None
+    above: float | None = None
+    offered: float = 1_000_000
+    step: float = 1
+    decimals: int = 0
+    unit: str = ""
+    empty: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict[str, str])
+    tips: Mapping[str, str] = field(default_factory=dict[str, str])
+    files: str = ""
+
+    @property
+    def least(self) -> float | None:
+        """The lowest number that can be given with these digits."""
+        return self.lowest if self.above is None else self.above + 10**-self.decimals
+
+    def allows(self, value: object) -> bool:
+        """Whether a value is among the choices and within the limits."""
+        if self.choices:
+            return value in tuple(self.choices)
+        if (self.lowest, self.above, self.highest) == (None, None, None):
+            return True
+        if not isinstance(value, Real):
+            return False
+        number = float(value)
+        return (  # said so that no limit holds for what is not a number
+            (self.lowest is None or number >= self.lowest)
+            and (self.above is None or number > self.above)
+            and (self.highest is None or number <= self.highest)
+        )
+
+    @property
+    def allowed(self) -> str:
+        """The choices or the limits in words: “at least 0 and at most 1”."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        unit = f" {self.unit}" if self.unit else ""
+        low = "at least" if self.above is None else "above"
+        words = f"{low} {self.lowest if self.above is None else self.above:,}{unit}"
+        if self.highest is None:
+            return words
+        return f"{words} and at most {self.highest:,}{unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A field of a dataclass of settings.
+
+    Attributes:
+        kind: its type.
+        option: how it is offered.
+        tip: what it does for a person, as a sentence or more.
+    """
+
+    kind: Any
+    option: Option
+    tip: str
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it is a tuple of choices."""
+        return get_origin(self.kind) is tuple
+
+    @property
+    def may_be_none(self) -> bool:
+        """Whether it need not be given."""
+        return NoneType in get_args(self.kind)
+
+    def allows(self, value: Any) -> bool:  # noqa: ANN401 - whatever was given
+        """Whether the setting may have a value."""
+        if value is None:
+            return self.may_be_none
+        if not self.is_several:
+            return self.option.allows(value)
+        return (
+            bool(value)
+            and not isinstance(value, str)
+            and all(self.option.allows(item) for item in value)
+        )
+
+
+@cache
+def listed_settings(config: type) -> Mapping[str, Setting]:
+    """The fields of a dataclass that carry an option, in their order."""
+    said = (getdoc(config) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^ {4}(\w+): (.+(?:\n {5,}.+)*)", said, re.MULTILINE)
+    tips = {name: " ".join(text.split()) for name, text in entries}
+    found: dict[str, Setting] = {}
+    for name, hint in get_type_hints(config, include_extras=True).items():
+        for item in getattr(hint, "__metadata__", ()):
+            if isinstance(item, Option):
+                tip = tips.get(name, "")
+                tip = tip[:1].upper() + tip[1:]
+                found[name] = Setting(get_args(hint)[0], item, tip)
+    return found
+
+
+def check(config: object) -> None:
+    """Refuses a value that its option does not allow.
+
+    Raises:
+        ConfigError: says which, and what is allowed.
+    """
+    for name, setting in listed_settings(type(config)).items():
+        value: Any = getattr(config, name)
+        if setting.allows(value):
+            continue
+        option = setting.option
+        shown = (", ".join(value) or "none") if setting.is_several else value
+        raise ConfigError(
+            f"“{option.label}” ({name}) must be {option.allowed}, not {shown}."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,24 +184,21 @@ class InferenceConfig:
         whole: up to this side, in pixels of the network input, an image goes through
             in one piece.
         core: side of a tile's own part in larger ones.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        device: auto, cpu, cuda, cuda:1, mps.
         memory_bytes: budget of all that is kept of images, beside the program and the
             network: features, maps, decoded tiles. What does not fit goes to the disk,
             or is made again.
     """
 
-    whole: int = 1024
-    core: int = 512
-    device: str = "auto"
-    memory_bytes: int = 4_000_000_000
+    whole: Annotated[int, Option("side of a whole image")] = 1024
+    core: Annotated[int, Option("tile core", lowest=32)] = 512
+    device: Annotated[str, Option("device")] = "auto"
+    memory_bytes: Annotated[
+        int, Option("memory budget", lowest=LEAST_MEMORY, offered=1e12, unit="bytes")
+    ] = 4_000_000_000
 
     def __post_init__(self) -> None:
-        _check(self.core >= 32, f"The tile core must be at least 32, not {self.core}.")
-        _check(
-            self.memory_bytes >= LEAST_MEMORY,
-            f"The memory budget is {LEAST_MEMORY / 1e9:g} GB at least, not "
-            f"{self.memory_bytes / 1e9:g} GB.",
-        )
+        check(self)
 
     @property
     def cache_bytes(self) -> int:
@@ -84,71 +227,123 @@ class InferenceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlideConfig:
+    """How a slide is cut, read and encoded.
+
+    Attributes:
+        core: side of a slide's tiles, in network pixels. Larger ones pay less for the
+            context around them and need more memory.
+        halo: context around a tile, in network pixels; less is faster and less exact.
+        tissue_only: leave out the tiles of a slide without tissue.
+        batch: tiles that go through the network together on a GPU, at most. A CPU takes
+            one at a time.
+        readers: threads that read and decode windows.
+        ahead: windows that are read ahead.
+        memory_bytes: budget of the features that are held in memory; 0 keeps none.
+        disk_bytes: budget of those that are kept on the disk, of all slides together;
+            0 keeps none.
+    """
+
+    core: Annotated[int, Option("tile core", lowest=32)] = 1024
+    halo: Annotated[
+        int | None, Option("halo", lowest=0, empty="all that the network sees")
+    ] = None
+    tissue_only: Annotated[bool, Option("tissue only")] = True
+    batch: Annotated[int | None, Option("batch", lowest=1, empty="by trying")] = None
+    readers: Annotated[int, Option("readers", lowest=1)] = 2
+    ahead: Annotated[int, Option("windows ahead", lowest=1)] = 3
+    memory_bytes: Annotated[
+        int, Option("features in memory", lowest=0, offered=1e12, unit="bytes")
+    ] = 256_000_000
+    disk_bytes: Annotated[
+        int, Option("features on the disk", lowest=0, offered=1e12, unit="bytes")
+    ] = 20_000_000_000
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneConfig:
     """How strokes teach the pixel head.
 
-    Attributes:
-        steps: iterations of the solver at most; it stops earlier when the loss is flat.
-        prior: how strongly the head is held at the model's own (0 forgets the model).
-        max_pixels: labelled pixels used per class; more are thinned evenly.
-        others: how much a place that was marked on another image of a list counts,
-            beside those on the image itself (0: not at all). Chosen on GlaS with a
-            simulated annotator: with 1 the hard places of others outvote the image.
-        local: whether strokes also correct the map where they are, beside the head.
-        reach: how far a stroke counts where it is, in pixels of the network input. What
-            looks alike at 2.5 times this distance is left to the head.
-        balanced: whether the kind with fewer marked places weighs more
-            (:func:`napari_wsol.refinement.kernel_fit.balanced`). Where the linear head
-            learns alone, both kinds always weigh the same.
-        head: "linear", or "mlp": a small network in place of the linear correction
-            (:mod:`napari_wsol.refinement.stroke_network`). It belongs to the image, and
-            cannot be saved as a model for other ones.
-        encoder: "frozen", or "last_stage": its last stage learns from the strokes
-            first, and the image is encoded anew
-            (:mod:`napari_wsol.refinement.last_stage`). Other images then teach nothing,
-            as they were read by the encoder as it was.
-        learning_rate: of the encoder's last stage.
-        edges: "none", or "guided": the map is smoothed along the edges of the image
-            (:mod:`napari_wsol.refinement.guided_filter`).
-        propagate: whether strokes also mark, with less weight, the rest of the
-            superpixels that they lie on (:mod:`napari_wsol.refinement.surroundings`).
+    What looks alike at 2.5 times the ``reach`` is left to the head. ``others`` was
+    chosen on GlaS with a simulated annotator: with 1 the hard places of other images
+    outvote the image. Where the linear head learns alone, both kinds always weigh the
+    same, ``balanced`` or not. More in :mod:`napari_wsol.refinement`: ``kernel_fit``
+    (``balanced``), ``stroke_network`` (``head``), ``last_stage`` (``encoder``),
+    ``guided_filter`` (``edges``), ``surroundings`` (``propagate``).
 
     The last stage, edges and superpixels are for images in one piece; on a slide the
     last stage is refused and the other two do nothing.
+
+    Attributes:
+        steps: how long a round may think. It stops by itself when nothing gets better.
+        prior: how strongly the model holds on to what it knew. With less, few strokes
+            move the map far; with more, many are needed. 0 forgets the model.
+        max_pixels: so many pixels of the strokes are learnt from; longer strokes are
+            thinned evenly. More are slower.
+        others: how much the strokes of all other images of the list count together: 1
+            as much as those of this image, 0 not at all.
+        local: strokes correct the map around them too, beside teaching what to look
+            for everywhere.
+        reach: how far a stroke corrects around itself, in pixels as the model sees
+            them.
+        balanced: where much more of one kind is marked than of the other, each place
+            of the rarer kind weighs more, so that long strokes do not outvote short
+            ones.
+        head: a linear correction is exact, and can be saved for other images. A small
+            network can learn what no straight line divides, but few strokes lead it
+            astray more easily; it stays with this image.
+        encoder: whether the strokes also teach the last stage of the network that reads
+            the image. It is for images that the model cannot tell apart at all, with
+            many strokes on them. A round takes seconds, on a large image a minute, and
+            other images teach nothing. Not on slides.
+        learning_rate: how large the steps are in which the encoder's last stage learns.
+            Where a round makes the map wild, take less. It matters only where the
+            encoder learns.
+        edges: whether the map is smoothed along the edges of the image: specks go, and
+            outlines follow what is seen. Not on slides.
+        propagate: a stroke also marks, with less weight, the small patch of one colour
+            that it lies on, unless strokes of the other kind lie there too. Not on
+            slides.
     """
 
-    steps: int = 100
-    prior: float = 1.0
-    max_pixels: int = 2_000
-    others: float = 0.3
-    local: bool = True
-    reach: float = 60.0
-    balanced: bool = False
-    head: Literal["linear", "mlp"] = "linear"
-    encoder: Literal["frozen", "last_stage"] = "frozen"
-    learning_rate: float = 2e-5
-    edges: Literal["none", "guided"] = "none"
-    propagate: bool = False
+    steps: Annotated[
+        int, Option("steps at most", lowest=1, offered=10_000, step=10)
+    ] = 100
+    prior: Annotated[
+        float,
+        Option("trust in the model", lowest=0, offered=100, step=0.25, decimals=2),
+    ] = 1.0
+    max_pixels: Annotated[int, Option("pixels per kind", lowest=1, step=500)] = 2_000
+    others: Annotated[
+        float, Option("other images", lowest=0, highest=100, step=0.25, decimals=2)
+    ] = 0.3
+    local: Annotated[bool, Option("also correct where strokes are")] = True
+    reach: Annotated[
+        float, Option("reach of a stroke", above=0, offered=2_000, step=10, unit="px")
+    ] = 60.0
+    balanced: Annotated[bool, Option("the rarer kind weighs more")] = False
+    head: Annotated[
+        Literal["linear", "mlp"],
+        Option("what is learnt", choices={"linear": "linear", "mlp": "network"}),
+    ] = "linear"
+    encoder: Annotated[
+        Literal["frozen", "last_stage"],
+        Option("encoder", choices={"frozen": "frozen", "last_stage": "last stage"}),
+    ] = "frozen"
+    learning_rate: Annotated[
+        float, Option("its learning rate", above=0, highest=1, step=1e-5, decimals=6)
+    ] = 2e-5
+    edges: Annotated[
+        Literal["none", "guided"],
+        Option("edges of the map", choices={"none": "as learnt", "guided": "smoothed"}),
+    ] = "none"
+    propagate: Annotated[bool, Option("strokes spread to what is alike")] = False
 
     def __post_init__(self) -> None:
-        _check(self.steps >= 1, f"At least one step is needed, not {self.steps}.")
-        _check(self.prior >= 0, f"The prior cannot be negative, not {self.prior}.")
-        _check(self.max_pixels >= 1, f"At least one pixel, not {self.max_pixels}.")
-        _check(self.reach > 0, f"The reach must be positive, not {self.reach}.")
-        _check(
-            0 <= self.others <= 100,
-            f"Other images count between 0 and 100 times, not {self.others}.",
-        )
-        _check(
-            0 < self.learning_rate <= 1,
-            f"The learning rate lies between 0 and 1, not {self.learning_rate}.",
-        )
-        for name, choices in FINETUNE_CHOICES.items():
-            value = getattr(self, name)
-            _check(
-                value in choices,
-                f"“{name}” is {' or '.join(choices)}, not {value}.",
-            )
+        check(self)
 
     @property
     def corrects(self) -> bool:
@@ -156,35 +351,51 @@ class FinetuneConfig:
         return self.local or self.head == "mlp"
 
 
+FORMATS = {
+    "png": "PNG mask",
+    "tiff": "TIFF mask",
+    "geojson": "GeoJSON",
+    "csv": "CSV table",
+    "zarr": "OME-Zarr",
+}
+FORMAT_TIPS = {
+    "png": "The mask as a picture: 255 inside, 0 outside.",
+    "tiff": "The mask and the map as tiled TIFF, for large images.",
+    "geojson": "Outlines of the regions; QuPath opens them by drag and drop.",
+    "csv": "A row a region: area, position, score.",
+    "zarr": "The map as OME-Zarr, with its place on the image.",
+}
+EXPORT_FORMATS = tuple(FORMATS)
+"""File kinds of an export; the provenance record is always written beside them."""
+
+
+def _area(label: str) -> Option:
+    return Option(
+        label, lowest=0, offered=1e12, step=100, unit="pixels", empty="nothing"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """What is cut out of a heatmap and how it is written.
+    """What is cut out of a heatmap and how it is written; areas in level-0 pixels.
 
     Attributes:
-        method: name of the method whose heatmap is exported.
-        threshold: foreground is ``value >= threshold``, on the map's [0, 1] scale.
-        min_area: smaller regions are dropped, in level-0 pixels.
-        fill_holes: smaller holes are filled, in level-0 pixels.
-        formats: any of ``EXPORT_FORMATS``.
+        method: the method whose map is cut into a mask.
+        threshold: foreground is at or above it, on the map's scale.
+        min_area: smaller regions are left out.
+        fill_holes: smaller holes in a region are filled.
+        formats: what is written.
     """
 
-    method: str = "pixelcam"
-    threshold: float = 0.5
-    min_area: float = 0.0
-    fill_holes: float = 0.0
-    formats: tuple[str, ...] = ("png", "tiff", "geojson", "csv")
+    method: Annotated[str, Option("Method")] = "pixelcam"
+    threshold: Annotated[
+        float, Option("Threshold", lowest=0, highest=1, step=0.01, decimals=2)
+    ] = 0.5
+    min_area: Annotated[float, _area("Leave out below")] = 0.0
+    fill_holes: Annotated[float, _area("Fill holes below")] = 0.0
+    formats: Annotated[
+        tuple[str, ...], Option("Formats", choices=FORMATS, tips=FORMAT_TIPS)
+    ] = ("png", "tiff", "geojson", "csv")
 
     def __post_init__(self) -> None:
-        _check(
-            0 <= self.threshold <= 1,
-            f"The threshold lies between 0 and 1, not {self.threshold}.",
-        )
-        _check(self.min_area >= 0, f"An area cannot be {self.min_area}.")
-        _check(self.fill_holes >= 0, f"An area cannot be {self.fill_holes}.")
-        _check(bool(self.formats), "Choose at least one format to export.")
-        unknown = [name for name in self.formats if name not in EXPORT_FORMATS]
-        _check(
-            not unknown,
-            f"Unknown format {', '.join(unknown)}; "
-            f"choose from {', '.join(EXPORT_FORMATS)}.",
-        )
+        check(self)

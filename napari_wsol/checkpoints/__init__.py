@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, cast
 from napari_wsol.checkpoints import amil, pcam, pylon, torchvision, wsol
 from napari_wsol.checkpoints.draft import Answers, Draft, Source
 from napari_wsol.checkpoints.files import (
-    SUFFIXES,
     read_file,
     read_state,
     settings_text,
     tensors_in,
 )
+from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import ModelError
 from napari_wsol.methods import Model
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_wsol.checkpoints.draft import State
 
 __all__ = [
-    "SUFFIXES",
     "Draft",
     "build",
     "read_file",
@@ -129,7 +128,7 @@ def _folder(path: Path) -> Source:
         parts: dict[str, State] = {
             item.stem: read_state(item)
             for item in sorted(path.iterdir())
-            if item.suffix in SUFFIXES and PART.match(item.stem)
+            if item.suffix in WEIGHT_SUFFIXES and PART.match(item.stem)
         }
         return Source(path, parts, *_beside(path))
     for name in PREFERRED:
@@ -139,7 +138,7 @@ def _folder(path: Path) -> Source:
     for name in LINKS:
         if (path / name).is_dir():
             return _folder((path / name).resolve())
-    files = [item for item in sorted(path.iterdir()) if item.suffix in SUFFIXES]
+    files = [item for item in sorted(path.iterdir()) if item.suffix in WEIGHT_SUFFIXES]
     if len(files) == 1:
         return Source(path, {"model": read_state(files[0])}, *_beside(path))
     found = ", ".join(item.name for item in files) or "none"

@@ -18,6 +18,7 @@ from numpy._core import multiarray
 from torch.serialization import safe_globals
 
 from napari_wsol.checkpoints.pickles import as_protocol_2
+from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import ModelError
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     State = dict[str, Tensor]
 
 logger = logging.getLogger(__name__)
-
-SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
-"""Endings of files that may hold weights."""
 
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 """Entries under which training scripts put the weights."""
@@ -109,7 +107,7 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
         return ModelError(f"{path.name} is cut off or damaged: copy it again.")
     return ModelError(
         f"{path.name} is no weight file that can be read: give a file of torch.save "
-        f"({', '.join(SUFFIXES)}) or the folder that its authors' code wrote. "
+        f"({', '.join(WEIGHT_SUFFIXES)}) or the folder that its authors' code wrote. "
         f"({words.splitlines()[0][:120] if words else type(error).__name__})"
     )
 

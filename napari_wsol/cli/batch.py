@@ -9,8 +9,9 @@ import typer
 from rich.markup import escape
 
 from napari_wsol.cli.console import output
+from napari_wsol.cli.options import EXPORT, SLIDE, option
 from napari_wsol.cli.reading import READER_HELP, check_reader
-from napari_wsol.config import EXPORT_FORMATS
+from napari_wsol.config import ExportConfig, SlideConfig
 
 
 def batch(
@@ -55,14 +56,13 @@ def batch(
         str | None, typer.Option(help="Class to localize [the most probable].")
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        list[str] | None,
-        typer.Option(help=f"Any of {', '.join(EXPORT_FORMATS)}; repeat for several."),
+        list[str] | None, option(ExportConfig, "formats")
     ] = None,
-    threshold: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.5,
+    threshold: Annotated[float, option(ExportConfig, "threshold")] = EXPORT.threshold,
     mpp: Annotated[float | None, typer.Option(min=0.01, max=100)] = None,
-    core: Annotated[int, typer.Option(min=32, help="As of localize.")] = 1024,
-    halo: Annotated[int | None, typer.Option(min=0, help="As of localize.")] = None,
-    tissue: Annotated[bool, typer.Option(help="As of localize.")] = True,
+    core: Annotated[int, option(SlideConfig, "core")] = SLIDE.core,
+    halo: Annotated[int | None, option(SlideConfig, "halo")] = SLIDE.halo,
+    tissue: Annotated[bool, option(SlideConfig, "tissue_only")] = SLIDE.tissue_only,
     top: Annotated[int, typer.Option(min=0, help="As of localize.")] = 12,
     reader: Annotated[str | None, typer.Option(help=READER_HELP)] = None,
 ) -> None:

@@ -13,7 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_wsol.cli.console import errors, output, show_figures
+from napari_wsol.cli.options import INFERENCE, option
 from napari_wsol.cli.train import View, stopping
+from napari_wsol.config import InferenceConfig
+from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +28,7 @@ if TYPE_CHECKING:
 
 def crossvalidate(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.")],
-    data: Annotated[
-        Path, typer.Option(help="Folder that the recipe's paths start from.")
-    ],
+    data: Annotated[Path, option(Wish, "data", required=True)],
     out: Annotated[Path, typer.Option(help="Folder for models, lists and figures.")],
     split: Annotated[
         list[str] | None,
@@ -54,9 +55,7 @@ def crossvalidate(
         ),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5,
-    init: Annotated[
-        Path | None, typer.Option(help="Initial weights of the encoder [random].")
-    ] = None,
+    init: Annotated[Path | None, option(Wish, "init")] = None,
     seed: Annotated[
         int,
         typer.Option(min=0, help="Of the folds; that of training is the recipe's."),
@@ -64,7 +63,7 @@ def crossvalidate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where it stopped.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[str, option(InferenceConfig, "device")] = INFERENCE.device,
 ) -> None:
     """Train on all folds but one and measure that one, in turn, group by group.
 

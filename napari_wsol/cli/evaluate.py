@@ -9,6 +9,8 @@ import typer
 from rich.markup import escape
 
 from napari_wsol.cli.console import errors, output, progress_bar, show_figures
+from napari_wsol.cli.options import INFERENCE, option
+from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import whole_file
 
@@ -123,7 +125,7 @@ def evaluate(
         int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 for none.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[str, option(InferenceConfig, "device")] = INFERENCE.device,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an older run.")
     ] = False,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_wsol.cli.options import EXPORT, INFERENCE, SLIDE, option
 from napari_wsol.cli.reading import READER_HELP, check_reader
 from napari_wsol.cli.worker import Worker
-from napari_wsol.config import EXPORT_FORMATS, ExportConfig
+from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -31,36 +32,20 @@ def localize(
         str | None, typer.Option(help="Class to localize [the most probable].")
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        list[str] | None,
-        typer.Option(help=f"Any of {', '.join(EXPORT_FORMATS)}; repeat for several."),
+        list[str] | None, option(ExportConfig, "formats")
     ] = None,
-    threshold: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Foreground is at or above it.")
-    ] = 0.5,
-    min_area: Annotated[
-        float, typer.Option(min=0.0, help="Drop smaller regions, in pixels.")
-    ] = 0.0,
+    threshold: Annotated[float, option(ExportConfig, "threshold")] = EXPORT.threshold,
+    min_area: Annotated[float, option(ExportConfig, "min_area")] = EXPORT.min_area,
     fill_holes: Annotated[
-        float, typer.Option(min=0.0, help="Fill smaller holes, in pixels.")
-    ] = 0.0,
+        float, option(ExportConfig, "fill_holes")
+    ] = EXPORT.fill_holes,
     mpp: Annotated[
         float | None,
         typer.Option(min=0.01, max=100, help="µm a pixel, if you know better."),
     ] = None,
-    core: Annotated[
-        int, typer.Option(min=32, help="Side of a slide's tiles, in network pixels.")
-    ] = 1024,
-    halo: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Context around a tile, in network pixels; less is faster and less "
-            "exact [all that the network sees].",
-        ),
-    ] = None,
-    tissue: Annotated[
-        bool, typer.Option(help="Leave out the tiles of a slide without tissue.")
-    ] = True,
+    core: Annotated[int, option(SlideConfig, "core")] = SLIDE.core,
+    halo: Annotated[int | None, option(SlideConfig, "halo")] = SLIDE.halo,
+    tissue: Annotated[bool, option(SlideConfig, "tissue_only")] = SLIDE.tissue_only,
     top: Annotated[
         int, typer.Option(min=0, help="Pictures of a slide's highest places.")
     ] = 12,
@@ -79,7 +64,7 @@ def localize(
         bool,
         typer.Option("--wait", help="Wait for images that other workers hold."),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[str, option(InferenceConfig, "device")] = INFERENCE.device,
     reader: Annotated[str | None, typer.Option(help=READER_HELP)] = None,
     row: Annotated[Path | None, typer.Option(hidden=True)] = None,
     gpus: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
@@ -92,7 +77,6 @@ def localize(
     """
     from napari_wsol.batch import SlideSettings
     from napari_wsol.inference.whole_image import check_methods
-    from napari_wsol.slides import SlideConfig
     from napari_wsol.zoo import load_model
 
     check_reader(reader)

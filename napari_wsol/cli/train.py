@@ -20,6 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.options import INFERENCE, option
+from napari_wsol.config import InferenceConfig
+from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,13 +38,9 @@ ROWS = 12
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.")],
-    data: Annotated[
-        Path, typer.Option(help="Folder that the recipe's paths start from.")
-    ],
+    data: Annotated[Path, option(Wish, "data", required=True)],
     out: Annotated[Path, typer.Option(help="Folder for the model and checkpoints.")],
-    init: Annotated[
-        Path | None, typer.Option(help="Initial weights of the encoder [random].")
-    ] = None,
+    init: Annotated[Path | None, option(Wish, "init")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where it stopped.")
     ] = False,
@@ -52,7 +51,7 @@ def train(
             "summary of their figures [the recipe's seed]."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Annotated[str, option(InferenceConfig, "device")] = INFERENCE.device,
 ) -> None:
     """Train a model from image-level labels. Ctrl+C saves a checkpoint and leaves.
 

@@ -35,10 +35,9 @@ from napari_wsol.session.preferences import memory_bytes
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from napari_wsol.config import FinetuneConfig
+    from napari_wsol.config import FinetuneConfig, SlideConfig
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.session.worker import Worker
-    from napari_wsol.slides.config import SlideConfig
 
 
 class Session:

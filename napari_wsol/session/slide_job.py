@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_wsol.config import SlideConfig
     from napari_wsol.inference.view import ModelView
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import Report
-    from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.localize import Keep
     from napari_wsol.slides.plan import Bools

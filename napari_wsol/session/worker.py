@@ -45,7 +45,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from napari_wsol.config import ExportConfig, FinetuneConfig, InferenceConfig
+    from napari_wsol.config import (
+        ExportConfig,
+        FinetuneConfig,
+        InferenceConfig,
+        SlideConfig,
+    )
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.readers import Source
@@ -59,7 +64,6 @@ if TYPE_CHECKING:
     from napari_wsol.session.engine import Engine
     from napari_wsol.session.maps import Current, State
     from napari_wsol.session.other_images import OtherImages
-    from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part

@@ -5,7 +5,7 @@ threads; the run encodes them and reads the maps of all methods from the same fe
 a log keeps every finished tile, so that a crash or Cancel loses none.
 """
 
-from napari_wsol.slides.config import SlideConfig
+from napari_wsol.config import SlideConfig
 from napari_wsol.slides.order import TileQueue
 from napari_wsol.slides.plan import SlidePlan, plan_slide
 from napari_wsol.slides.readouts import Plane, planes_of, read_planes

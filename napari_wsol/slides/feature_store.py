@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
+    from napari_wsol.config import SlideConfig
     from napari_wsol.images.slide import Slide
     from napari_wsol.methods import Model
-    from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.feature_disk import Hold
     from napari_wsol.slides.plan import SlidePlan
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.export.files import stem_of
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.inference.whole_image import Localization, check_methods
 from napari_wsol.methods import get_method
 from napari_wsol.slides.coarse import first_look
-from napari_wsol.slides.config import SlideConfig
 from napari_wsol.slides.heatmap_store import HeatmapStore
 from napari_wsol.slides.kept_cells import section_grid
 from napari_wsol.slides.live import LiveMap, LogArray

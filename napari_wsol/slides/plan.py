@@ -17,10 +17,10 @@ from napari_wsol.inference.encode import geometry
 from napari_wsol.slides.cover import covered
 
 if TYPE_CHECKING:
+    from napari_wsol.config import SlideConfig
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.encode import Geometry
     from napari_wsol.methods import Model
-    from napari_wsol.slides.config import SlideConfig
 
 Bools = npt.NDArray[np.bool_]
 

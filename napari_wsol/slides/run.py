@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_wsol.config import SlideConfig
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
     from napari_wsol.methods import Model
-    from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.slides.readouts import Array, Plane
     from napari_wsol.slides.tile_log import TileLog

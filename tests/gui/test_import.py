@@ -88,9 +88,9 @@ def test_what_the_file_does_not_say_is_asked_for(bench, baseline_file):
     assert dialog.name == "chest"
     assert dialog.answer("pooling") == ""  # nothing is proposed
     assert not dialog.import_button.isEnabled()
-    box = dialog.fields["pooling"]
+    box = dialog.fields["pooling"].native
     box.setCurrentIndex(box.findText("maxpool"))
-    dialog.fields["name"].setText("lungs")
+    dialog.fields["name"].native.setText("lungs")
     assert dialog.import_button.isEnabled()
     bench.qtbot.mouseClick(dialog.import_button, left())
     bench.until(lambda: bench.widget.localize_panel.card.name == "lungs")

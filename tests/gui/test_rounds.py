@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox
 
-from napari_wsol.config import FINETUNE_CHOICES, FinetuneConfig
+from napari_wsol.config import FinetuneConfig, listed_settings
 from napari_wsol.gui.correct.advanced import Advanced
 from napari_wsol.gui.correct.rounds import RoundBox
 from napari_wsol.gui.layers.difference import change
@@ -217,7 +217,7 @@ def test_blink_and_difference_show_what_a_round_has_changed(bench):
 
     # Settings of the form are those of the next round.
     advanced = bench.widget.correct_panel.advanced
-    advanced.inputs["prior"].setValue(5.0)
+    advanced.form.fields["prior"].native.setValue(5.0)
     bench.until(lambda: session.settings.prior == 5.0)
     assert session.finetune().result(60).settings == session.settings
 
@@ -359,39 +359,43 @@ def test_large_maps_are_compared_by_blocks_in_the_right_place():
 
 
 def test_choices_have_words_and_small_numbers_their_digits(qtbot):
-    form = Advanced()
-    qtbot.addWidget(form)
+    advanced = Advanced()
+    qtbot.addWidget(advanced)
     chosen = []
-    form.changed.connect(chosen.append)
-    for name, values in FINETUNE_CHOICES.items():
-        box = form.inputs[name]
+    advanced.changed.connect(chosen.append)
+    fields = advanced.form.fields
+    for name, setting in listed_settings(FinetuneConfig).items():
+        values = tuple(setting.option.choices)
+        if not values:
+            continue
+        box = fields[name].native
         assert tuple(box.itemData(k) for k in range(box.count())) == values
         assert all("_" not in box.itemText(k) for k in range(box.count()))
         box.setCurrentIndex(1)
-        box.activated.emit(1)
         assert getattr(chosen[-1], name) == values[1]
-    form.inputs["learning_rate"].setValue(0.000005)
+    fields["learning_rate"].native.setValue(0.000005)
     assert chosen[-1].learning_rate == 0.000005
     assert chosen[-1].head == "mlp"
 
 
 def test_the_form_is_made_from_the_settings_and_back(qtbot):
-    form = Advanced()
-    qtbot.addWidget(form)
+    advanced = Advanced()
+    qtbot.addWidget(advanced)
     chosen = []
-    form.changed.connect(chosen.append)
-    assert set(form.inputs) == set(FinetuneConfig.__dataclass_fields__)
-    assert all(len(widget.toolTip()) > 20 for widget in form.inputs.values())
-    assert not form.defaults_button.isEnabled()
-    form.inputs["steps"].setValue(40)
+    advanced.changed.connect(chosen.append)
+    fields = advanced.form.fields
+    assert set(fields) == set(FinetuneConfig.__dataclass_fields__)
+    assert all(len(field.native.toolTip()) > 20 for field in fields.values())
+    assert not advanced.defaults_button.isEnabled()
+    fields["steps"].native.setValue(40)
     assert chosen == [FinetuneConfig(steps=40)]
-    assert "changed" in form.fold.text()
-    form.show_settings(FinetuneConfig(prior=0.125))
-    assert form.inputs["prior"].value() == 0.125
+    assert "changed" in advanced.fold.text()
+    advanced.show_settings(FinetuneConfig(prior=0.125))
+    assert fields["prior"].native.value() == 0.125
     assert len(chosen) == 1  # showing is not choosing
-    form.defaults_button.click()
+    advanced.defaults_button.click()
     assert chosen[-1] == FinetuneConfig()
-    boxes = [x for x in form.inputs.values() if isinstance(x, QCheckBox)]
+    boxes = [x.native for x in fields.values() if isinstance(x.native, QCheckBox)]
     for number, tick in enumerate(boxes):
         tick.click()
         assert len(chosen) == 3 + number

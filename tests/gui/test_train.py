@@ -96,7 +96,8 @@ def dialog(bench):
 def fill_in(bench, dialog, recipe: Path, data: Path | None) -> None:
     """Choose, as if in the system's own dialogs, and wait for what is said of it."""
     dialog.form.choose_recipe(recipe)
-    dialog.form.data.line.setText("" if data is None else str(data))
+    line = dialog.form.fields["data"].line_edit.native
+    line.setText("" if data is None else str(data))
     bench.until(lambda: dialog.outlook is not None)
     bench.until(lambda: dialog.outlook.wish == dialog.form.wish)
 
@@ -206,7 +207,7 @@ def test_a_training_starts_from_a_paper(bench, dialog, data, tmp_path):
     assert dialog.form.recipe_box.currentData() == mine
     bench.until(lambda: "Your copy is" in dialog.message.text())
     bench.until(lambda: "20 epochs in batches of 1 images" in dialog.summary.text())
-    dialog.form.data.line.setText(str(data))
+    dialog.form.fields["data"].line_edit.native.setText(str(data))
     bench.until(lambda: "There is no “test”" in dialog.message.text())
     # The person edits it in another window and comes back.
     mine.write_text(RECIPE)
@@ -323,14 +324,14 @@ def test_what_stands_in_the_way_is_said_before_the_start(
     fill_in(bench, dialog, recipe, tmp_path)
     said("There is no “train” in")
     fill_in(bench, dialog, recipe, data)
-    form.name_line.setText("tiny")
+    form.fields["name"].native.setText("tiny")
     said("There is a model “tiny” already")
-    form.name_line.setText("no slash/es")
+    form.fields["name"].native.setText("no slash/es")
     said("cannot name a model")
-    form.name_line.setText("")
-    form.init.line.setText(str(tmp_path / "none.pt"))
+    form.fields["name"].native.setText("")
+    form.fields["init"].line_edit.native.setText(str(tmp_path / "none.pt"))
     said("no file")
-    form.init.line.setText("")
+    form.fields["init"].line_edit.native.setText("")
     bench.until(dialog.train_button.isEnabled)
     assert not dialog.message.isVisible()
 
@@ -338,7 +339,7 @@ def test_what_stands_in_the_way_is_said_before_the_start(
 def test_a_name_that_is_taken_is_never_proposed(bench, dialog, recipe, data):
     recipe.write_text(RECIPE.replace('"toy"', '"tiny"'))
     fill_in(bench, dialog, recipe, data)
-    assert dialog.form.name_line.placeholderText() == "tiny-2"
+    assert dialog.form.fields["name"].native.placeholderText() == "tiny-2"
     press(bench, dialog.train_button)
     bench.until(lambda: not dialog.is_running)
     card = next(card for card in list_models() if card.name == "tiny-2")
@@ -366,8 +367,8 @@ def test_bundled_recipes_are_offered(dialog):
 
 
 def test_elsewhere_a_model_is_not_in_the_list(bench, dialog, recipe, data, tmp_path):
-    dialog.form.out.line.setText(str(tmp_path / "elsewhere"))
-    dialog.form.seed_box.setValue(3)
+    dialog.form.fields["out"].line_edit.native.setText(str(tmp_path / "elsewhere"))
+    dialog.form.fields["seed"].native.setValue(3)
     fill_in(bench, dialog, recipe, data)
     press(bench, dialog.train_button)
     bench.until(lambda: not dialog.is_running)

@@ -306,7 +306,7 @@ def test_export_writes_the_files_and_names_them(bench, tmp_path):
     bench.localize()
     panel = bench.widget.export_panel
     panel.expand(animate=False)
-    panel.folder_line.setText(str(tmp_path / "out"))
+    panel.form.fields["folder"].line_edit.native.setText(str(tmp_path / "out"))
     bench.until(panel.export_button.isVisible)
     bench.click(panel.export_button)
     bench.until(lambda: panel.recent.count() == 1)

@@ -113,7 +113,7 @@ class Story:
         """Write the files."""
         widget = self._widget
         panel = widget.export_panel
-        panel.folder_line.setText(str(folder))
+        panel.form.show_values(folder=folder)
         panel.export_button.click()
         self._wait("the files", lambda: panel.recent.count() > 0)
         panel.expand(animate=False)

@@ -10,39 +10,32 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QStandardPaths, Qt, QTime, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QDoubleSpinBox,
-    QFileDialog,
-    QGridLayout,
-    QLabel,
-    QLineEdit,
     QListWidget,
     QListWidgetItem,
     QPushButton,
 )
 
-from napari_wsol.config import EXPORT_FORMATS, ExportConfig
+from napari_wsol.config import ExportConfig, Option, Setting, listed_settings
+from napari_wsol.gui.widgets.forms import Fields
 from napari_wsol.gui.widgets.job_bar import JobBar
-from napari_wsol.gui.widgets.panel import Choice, Panel, Words, add_row, small
+from napari_wsol.gui.widgets.panel import Choice, Panel, Words
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qtpy.QtWidgets import (
-        QWidget,
-    )
+    from qtpy.QtWidgets import QWidget
 
-FORMATS = {
-    "png": ("PNG mask", "The mask as a picture: 255 inside, 0 outside."),
-    "tiff": ("TIFF mask", "The mask and the map as tiled TIFF, for large images."),
-    "geojson": (
-        "GeoJSON",
-        "Outlines of the regions; QuPath opens them by drag and drop.",
-    ),
-    "csv": ("CSV table", "A row a region: area, position, score."),
-    "zarr": ("OME-Zarr", "The map as OME-Zarr, with its place on the image."),
-}
+SETTINGS = listed_settings(ExportConfig)
+
+AREAS = ("min_area", "fill_holes")
+
+FOLDER = Setting(
+    Path | None,
+    Option("Folder", empty="napari-wsol in your documents"),
+    "Where the files go. It is made when it is missing; slides' own folders are never "
+    "written to unless you choose so.",
+)
 
 
 class ExportPanel(Panel):
@@ -57,8 +50,6 @@ class ExportPanel(Panel):
         self._mpp: float | None = None
         self._folder: Path | None = None
         self._build_what()
-        self._build_formats()
-        self._build_folder()
         self.export_button = QPushButton("Export")
         self.export_button.setToolTip(
             "Write the ticked files, with a record of the image, the model and the "
@@ -82,51 +73,22 @@ class ExportPanel(Panel):
 
     def _build_what(self) -> None:
         self.method_box = Choice()
-        self.method_box.setToolTip("The method whose map is cut into a mask.")
         self.method_box.activated.connect(self._on_method)
-        add_row(self.rows, "Method", self.method_box, stretch=1)
         self.threshold_words = Words("Threshold as in Compare")
         self.threshold_words.setToolTip(
             "Set it in Compare; the contours show the mask."
         )
-        self.rows.addWidget(self.threshold_words)
-        self.min_area = _area_box("Smaller regions are left out.")
-        self.holes = _area_box("Smaller holes in a region are filled.")
-        for box in (self.min_area, self.holes):
-            box.valueChanged.connect(self.clean_up_changed)
-        grid = QGridLayout()
-        grid.setColumnStretch(1, 1)
-        for row, (words, box) in enumerate(
-            (("Leave out below", self.min_area), ("Fill holes below", self.holes))
-        ):
-            grid.addWidget(QLabel(words), row, 0)
-            grid.addWidget(box, row, 1)
-        self.rows.addLayout(grid)
-
-    def _build_formats(self) -> None:
-        grid = QGridLayout()
-        self.formats: dict[str, QCheckBox] = {}
-        for place, name in enumerate(EXPORT_FORMATS):
-            title, tip = FORMATS[name]
-            box = QCheckBox(title)
-            box.setToolTip(tip)
-            box.setChecked(name in ExportConfig().formats)
-            grid.addWidget(box, place // 2, place % 2)
-            self.formats[name] = box
-        self.rows.addLayout(grid)
-
-    def _build_folder(self) -> None:
-        self.folder_line = QLineEdit(str(default_folder()))
-        self.folder_line.setToolTip(
-            "Where the files go. It is made when it is missing; slides' own folders "
-            "are never written to unless you choose so."
-        )
-        self.folder_line.setMinimumWidth(60)
-        choose = small(QPushButton("…"))
-        choose.setToolTip("Choose another folder.")
-        choose.clicked.connect(self._choose_folder)
-        self.choose_button = choose
-        add_row(self.rows, "Folder", self.folder_line, choose, stretch=1)
+        self.form = Fields()
+        method = SETTINGS["method"]
+        self.form.add_row(method.option.label, self.method_box, method.tip)
+        self.form.add_wide(self.threshold_words)
+        for name in AREAS:
+            self.form.add(name, SETTINGS[name]).changed.connect(self._on_area)
+        self.form.add("formats", SETTINGS["formats"])
+        self.form.show_values(formats=ExportConfig().formats)
+        self.form.add("folder", FOLDER)
+        self.form.show_values(folder=default_folder())
+        self.rows.addWidget(self.form)
 
     @property
     def method(self) -> str | None:
@@ -136,22 +98,18 @@ class ExportPanel(Panel):
     @property
     def folder(self) -> Path:
         """Where to write."""
-        return Path(
-            self.folder_line.text().strip() or str(default_folder())
-        ).expanduser()
+        return self.form.values["folder"] or default_folder()
 
     @property
     def chosen_formats(self) -> tuple[str, ...]:
         """Ticked formats."""
-        return tuple(name for name, box in self.formats.items() if box.isChecked())
+        return self.form.values["formats"]
 
     def clean_up(self) -> dict[str, float]:
         """Smallest region and largest filled hole, in level-0 pixels."""
         pixel = 1.0 if self._mpp is None else self._mpp**2
-        return {
-            "min_area": self.min_area.value() / pixel,
-            "fill_holes": self.holes.value() / pixel,
-        }
+        values = self.form.values
+        return {name: values[name] / pixel for name in AREAS}
 
     def show_methods(self, titles: Mapping[str, str]) -> None:
         """The methods that have a map."""
@@ -170,7 +128,8 @@ class ExportPanel(Panel):
     def show_mpp(self, mpp: float | None) -> None:
         """Areas are in µm² where the pixel size is known, else in pixels."""
         self._mpp = mpp
-        for box in (self.min_area, self.holes):
+        for name in AREAS:
+            box = self.form.fields[name].native
             box.setSuffix(" px" if mpp is None else " µm²")
 
     def show_exported(self, paths: Sequence[Path]) -> None:
@@ -197,12 +156,8 @@ class ExportPanel(Panel):
         if self.method is not None:
             self.method_changed.emit(self.method)
 
-    def _choose_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(
-            self, "Folder for exports", str(self.folder)
-        )
-        if folder:
-            self.folder_line.setText(folder)
+    def _on_area(self) -> None:
+        self.clean_up_changed.emit()
 
     def _open_latest(self) -> None:
         if self._folder is not None:
@@ -226,16 +181,3 @@ def short_names(paths: Sequence[Path]) -> tuple[str, list[str]]:
     alike = takewhile(lambda signs: len(set(signs)) == 1, zip(*names, strict=False))
     stem = "".join(signs[0] for signs in alike).rpartition("_")[0]
     return stem, [name[len(stem) + bool(stem) :] for name in names]
-
-
-def _area_box(tip: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setDecimals(0)
-    box.setRange(0, 1e12)
-    box.setSingleStep(100)
-    box.setSuffix(" px")
-    box.setSpecialValueText("nothing")
-    box.setToolTip(tip)
-    box.setKeyboardTracking(False)
-    box.setMinimumWidth(80)
-    return box

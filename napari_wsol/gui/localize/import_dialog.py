@@ -3,27 +3,23 @@
 # pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDialog,
-    QDialogButtonBox,
-    QFileDialog,
-    QLabel,
-    QLineEdit,
-    QVBoxLayout,
-)
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout
+
+from napari_wsol.config import WEIGHT_FILES, Option, Setting
+from napari_wsol.gui.widgets.forms import Fields, choose_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from qtpy.QtWidgets import QWidget
 
     from napari_wsol.errors import Question
 
-CHECKPOINTS = "*.pt *.pth *.ckpt *.pkl *.bin *.safetensors"
+CHECKPOINTS = f"Checkpoints ({WEIGHT_FILES})"
+
 NAME = "name"
 """Key of the question how the model shall be called."""
 
@@ -50,16 +46,24 @@ class ImportDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Import a model")
         self.setMinimumWidth(420)
-        self._rows = QVBoxLayout(self)
-        self._rows.setSpacing(6)
-        self.fields: dict[str, QComboBox | QLineEdit] = {}
-        self._add_text(message)
         texts = {item.key: item.text for item in questions}
-        self._add_name(texts.get(NAME, "Name of the model in your list"), name)
-        for item in questions:
-            if item.key != NAME:
-                self._add_question(item, given.get(item.key, ""))
-        self._add_buttons()
+        settings = {NAME: _name(texts.get(NAME, "Name of the model in your list"))}
+        settings |= {item.key: _setting(item) for item in questions if item.key != NAME}
+        form = Fields(above=True)
+        for key, setting in settings.items():
+            form.add(key, setting)
+            value = {**given, NAME: name}.get(key)
+            if value and setting.allows(value):
+                form.show_values(**{key: value})
+        form.edited.connect(self._update)
+        self.fields = form.fields
+        rows = QVBoxLayout(self)
+        rows.setSpacing(10)
+        about = QLabel(message)
+        about.setWordWrap(True)
+        rows.addWidget(about)
+        rows.addWidget(form)
+        rows.addWidget(self._buttons())
         self._update()
 
     @property
@@ -74,61 +78,18 @@ class ImportDialog(QDialog):
 
     def answer(self, key: str) -> str:
         """What is answered to a question by now; empty for nothing."""
-        field = self.fields[key]
-        if isinstance(field, QComboBox):
-            return field.currentText() if field.currentIndex() >= 0 else ""
-        return field.text().strip()
+        return (self.fields[key].value or "").strip()
 
-    def _add_text(self, text: str) -> QLabel:
-        label = QLabel(text)
-        label.setWordWrap(True)
-        self._rows.addWidget(label)
-        return label
-
-    def _add_name(self, text: str, name: str) -> None:
-        self._rows.addSpacing(6)
-        label = self._add_text(text)
-        line = QLineEdit(name)
-        line.setToolTip("It becomes a folder among your own models.")
-        self._add_field(NAME, line, label)
-
-    def _add_question(self, item: Question, given: str) -> None:
-        self._rows.addSpacing(6)
-        label = self._add_text(item.text)
-        if not item.choices:
-            self._add_field(item.key, QLineEdit(given), label)
-            return
-        # Nothing is proposed: a wrong guess would give wrong maps without a word.
-        box = QComboBox()
-        box.addItems(item.choices)
-        box.setPlaceholderText("choose…")
-        box.setCurrentIndex(box.findText(given) if given else -1)
-        self._add_field(item.key, box, label)
-
-    def _add_field(self, key: str, field: QComboBox | QLineEdit, label: QLabel) -> None:
-        label.setBuddy(field)
-        if not field.toolTip():
-            field.setToolTip(label.text())
-        self._rows.addWidget(field)
-        self.fields[key] = field
-        changed = (
-            field.currentIndexChanged
-            if isinstance(field, QComboBox)
-            else field.textChanged
-        )
-        changed.connect(self._update)
-
-    def _add_buttons(self) -> None:
+    def _buttons(self) -> QDialogButtonBox:
         kind = QDialogButtonBox.StandardButton
         buttons = QDialogButtonBox(kind.Ok | kind.Cancel, parent=self)
         self.import_button = buttons.button(kind.Ok)
         self.import_button.setText("Import")
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
-        self._rows.addSpacing(6)
-        self._rows.addWidget(buttons)
+        return buttons
 
-    def _update(self, *_: object) -> None:
+    def _update(self) -> None:
         """Import can be pressed once all is answered."""
         missing = [key for key in self.fields if not self.answer(key)]
         self.import_button.setEnabled(not missing)
@@ -147,12 +108,22 @@ def next_name(taken: str) -> str:
 
 def choose_file(parent: QWidget) -> Path | None:
     """Ask for a checkpoint file."""
-    kinds = f"Checkpoints ({CHECKPOINTS});;All files (*)"
-    found, _ = QFileDialog.getOpenFileName(parent, "Import a checkpoint", "", kinds)
-    return Path(found) if found else None
+    return choose_path(parent, "Import a checkpoint", files=CHECKPOINTS)
 
 
 def choose_folder(parent: QWidget) -> Path | None:
     """Ask for a folder with a checkpoint."""
-    found = QFileDialog.getExistingDirectory(parent, "Import a folder")
-    return Path(found) if found else None
+    return choose_path(parent, "Import a folder")
+
+
+def _name(text: str) -> Setting:
+    return Setting(str, Option(text), "It becomes a folder among your own models.")
+
+
+def _setting(item: Question) -> Setting:
+    """A question as a form asks it.
+
+    Nothing is proposed: a wrong guess would give wrong maps without a word.
+    """
+    choices = {choice: choice for choice in item.choices}
+    return Setting(str, Option(item.text, choices=choices), item.text)

@@ -103,7 +103,7 @@ class TrainingDesk(QObject):
 
     def _make_dialog(self) -> TrainDialog:
         dialog = TrainDialog(self._window)
-        dialog.form.changed.connect(self._on_changed)
+        dialog.form.edited.connect(self._on_changed)
         dialog.returned.connect(self._look_up)
         dialog.train_wanted.connect(self._train)
         dialog.discard_wanted.connect(self._discard)

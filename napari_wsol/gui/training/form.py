@@ -10,22 +10,19 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QFileDialog,
-    QGridLayout,
     QHBoxLayout,
-    QLabel,
-    QLineEdit,
     QMenu,
     QPushButton,
     QSizePolicy,
-    QSpinBox,
     QWidget,
 )
 
+from napari_wsol.config import listed_settings
 from napari_wsol.errors import WsolError
-from napari_wsol.gui.localize.import_dialog import CHECKPOINTS
-from napari_wsol.gui.training.recipes import Wish
+from napari_wsol.gui.widgets.forms import Fields, choose_path
 from napari_wsol.gui.widgets.panel import Choice, small
 from napari_wsol.training.published import SUFFIX, list_published, write_published
+from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,58 +33,12 @@ if TYPE_CHECKING:
 RECIPE = "recipe.toml"
 """Name of the recipe in a model's folder."""
 
-HIGHEST_SEED = 2**31 - 1
+SETTINGS = listed_settings(Wish)
 
 
-class PathField(QWidget):
-    """A line for a path, and a button to look for it.
-
-    Args:
-        empty: what it means when nothing is given.
-        tip: what it is for.
-        files: kinds of files to look for; folders where it is empty.
-    """
-
-    changed = Signal()
-
-    def __init__(self, empty: str, tip: str, files: str = "") -> None:
-        super().__init__()
-        self._files = files
-        self.line = QLineEdit()
-        self.line.setPlaceholderText(empty)
-        self.line.setClearButtonEnabled(True)
-        self.line.setToolTip(tip)
-        self.line.textChanged.connect(self.changed)
-        button = small(QPushButton("…"))
-        button.setToolTip("Look for a file." if files else "Look for a folder.")
-        button.clicked.connect(self._choose)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.line, 1)
-        row.addWidget(button)
-
-    @property
-    def path(self) -> Path | None:
-        """What is given; None for nothing."""
-        text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
-
-    def _choose(self) -> None:
-        start = self.line.text()
-        if self._files:
-            found, _ = QFileDialog.getOpenFileName(
-                self, "Choose a file", start, self._files
-            )
-        else:
-            found = QFileDialog.getExistingDirectory(self, "Choose a folder", start)
-        if found:
-            self.line.setText(found)
-
-
-class TrainForm(QWidget):
+class TrainForm(Fields):
     """Says what is wanted."""
 
-    changed = Signal()
     copied = Signal(object)
     """Path of the person's own copy of a published recipe, which is chosen now."""
 
@@ -96,89 +47,38 @@ class TrainForm(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        recipe = SETTINGS["recipe"]
         self.recipe_box = Choice()
-        self.recipe_box.setPlaceholderText("choose…")
-        self.recipe_box.setToolTip(
-            "What is built and how it learns. Those of the installed models are "
-            "offered; your own is a TOML file."
-        )
-        self.recipe_box.currentIndexChanged.connect(self.changed)
-        self.recipe_button = small(QPushButton("…"))
-        self.recipe_button.setToolTip("Take a recipe from a file.")
-        self.recipe_button.clicked.connect(self._choose_recipe)
+        self.recipe_box.setPlaceholderText(recipe.option.empty)
+        self.recipe_box.setToolTip(recipe.tip)
+        self.recipe_box.currentIndexChanged.connect(self.edited)
+        recipe_button = small(QPushButton("…"))
+        recipe_button.setToolTip("Take a recipe from a file.")
+        recipe_button.clicked.connect(self._choose_recipe)
         self.paper_button = QPushButton("From a paper")
         self.paper_button.setToolTip(
             "Start from what the authors used: a copy that you edit is saved."
         )
         self.paper_button.setMenu(self._papers())
-        self.data = PathField(
-            "choose the folder with the images",
-            "The folder that the recipe's paths start from. Only labels of whole "
-            "images teach; masks are for measuring.",
-        )
-        self.init = PathField(
-            "random weights",
-            "Weights that the encoder starts from, for example of ImageNet. Few "
-            "images teach much more on top of such weights.",
-            f"Weights ({CHECKPOINTS});;All files (*)",
-        )
-        self.name_line = QLineEdit()
-        self.name_line.setToolTip("How the new model is called; a folder of this name.")
-        self.out = PathField(
-            "your own models: it joins the list",
-            "Where the finished model goes. Elsewhere it is not in the list.",
-        )
-        self.seed_box = QSpinBox()
-        self.seed_box.setRange(-1, HIGHEST_SEED)
-        self.seed_box.setValue(-1)
-        self.seed_box.setSpecialValueText("as in the recipe")
-        self.seed_box.setToolTip(
-            "Of every random choice: the same seed gives the same model."
-        )
-        for field in (self.data, self.init, self.out):
-            field.changed.connect(self.changed)
-        self.name_line.textChanged.connect(self.changed)
-        self.seed_box.valueChanged.connect(self.changed)
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        recipe = QWidget()
-        row = QHBoxLayout(recipe)
+        line = QWidget()
+        row = QHBoxLayout(line)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.recipe_box, 1)
-        row.addWidget(self.recipe_button)
+        row.addWidget(recipe_button)
         row.addWidget(self.paper_button)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setColumnStretch(1, 1)
-        grid.setHorizontalSpacing(10)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-        rows = (
-            ("Recipe", recipe),
-            ("Images", self.data),
-            ("Start from", self.init),
-            ("Name", self.name_line),
-            ("Goes to", self.out),
-            ("Seed", self.seed_box),
-        )
-        for place, (words, field) in enumerate(rows):
-            label = QLabel(words)
-            label.setBuddy(field)
-            grid.addWidget(label, place, 0)
-            grid.addWidget(field, place, 1)
+        self.add_row(recipe.option.label, line, "")
+        for name, setting in SETTINGS.items():
+            if name != "recipe":
+                self.add(name, setting)
+        self.show_values(seed=None)
 
     @property
     def wish(self) -> Wish:
         """What is filled in by now."""
-        seed = self.seed_box.value()
-        return Wish(
-            recipe=self.recipe_box.currentData(),
-            data=self.data.path,
-            init=self.init.path,
-            out=self.out.path,
-            name=self.name_line.text().strip(),
-            seed=None if seed < 0 else seed,
-        )
+        values = self.values
+        values["name"] = values["name"].strip()
+        return Wish(recipe=self.recipe_box.currentData(), **values)
 
     def show_recipes(self, cards: Iterable[Card]) -> None:
         """Offer the recipes of models; files that were chosen stay."""
@@ -197,7 +97,7 @@ class TrainForm(QWidget):
 
     def show_outlook(self, outlook: Outlook) -> None:
         """The name that it gets where none is given."""
-        self.name_line.setPlaceholderText(outlook.name)
+        self.fields["name"].native.setPlaceholderText(outlook.name)
 
     def _place_of(self, path: Path) -> int:
         places = range(self.recipe_box.count())
@@ -235,8 +135,7 @@ class TrainForm(QWidget):
         self.copied.emit(path)
 
     def _choose_recipe(self) -> None:
-        found, _ = QFileDialog.getOpenFileName(
-            self, "Choose a recipe", "", "Recipes (*.toml);;All files (*)"
-        )
-        if found:
-            self.choose_recipe(Path(found))
+        kinds = SETTINGS["recipe"].option.files
+        found = choose_path(self, "Choose a recipe", files=kinds)
+        if found is not None:
+            self.choose_recipe(found)

@@ -20,27 +20,7 @@ from napari_wsol.paths import trainings_folder
 if TYPE_CHECKING:
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.train_config import TrainConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a person filled in.
-
-    Attributes:
-        recipe: a TOML file; None while none is chosen.
-        data: folder that the recipe's paths start from.
-        init: initial weights; random ones without.
-        out: parent of the new model's folder; the user's own models without.
-        name: of the new model; the recipe's, or the next that is free, without.
-        seed: instead of the recipe's.
-    """
-
-    recipe: Path | None = None
-    data: Path | None = None
-    init: Path | None = None
-    out: Path | None = None
-    name: str = ""
-    seed: int | None = None
+    from napari_wsol.training.wish import Wish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import nominal_offset, sample_points
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.inference.encode import ignore_progress
@@ -28,7 +29,6 @@ from napari_wsol.refinement.finetune import copied, untrained_head
 from napari_wsol.refinement.local import Descriptors
 from napari_wsol.refinement.on_slides.colour import KeptColour, TileColour
 from napari_wsol.refinement.stroke_field import LEAST_STD, beside, sample_step, space_of
-from napari_wsol.slides.config import SlideConfig
 from napari_wsol.slides.run import SlideRun, around
 from napari_wsol.slides.tile_log import TileLog
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_wsol.config import FinetuneConfig
+    from napari_wsol.config import FinetuneConfig, SlideConfig
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.jobs import Report
     from napari_wsol.refinement.finetune import FinetuneStep
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.on_slides.descriptors import SlideSpace
     from napari_wsol.refinement.refine import RoundRequest
     from napari_wsol.refinement.rounds import Round
-    from napari_wsol.slides.config import SlideConfig
     from napari_wsol.slides.localize import Keeper
 
 

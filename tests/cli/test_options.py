@@ -1,0 +1,74 @@
+"""Options that are settings say what the settings say."""
+
+from __future__ import annotations
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from napari_wsol.cli.app import app
+from napari_wsol.cli.options import help_of
+from napari_wsol.config import (
+    ExportConfig,
+    InferenceConfig,
+    SlideConfig,
+    listed_settings,
+)
+from napari_wsol.training.wish import Wish
+
+SAME = [
+    ("localize", "threshold", ExportConfig, "threshold"),
+    ("localize", "min_area", ExportConfig, "min_area"),
+    ("localize", "fill_holes", ExportConfig, "fill_holes"),
+    ("localize", "core", SlideConfig, "core"),
+    ("localize", "halo", SlideConfig, "halo"),
+    ("localize", "tissue", SlideConfig, "tissue_only"),
+    ("localize", "device", InferenceConfig, "device"),
+    ("batch", "threshold", ExportConfig, "threshold"),
+    ("batch", "core", SlideConfig, "core"),
+    ("batch", "halo", SlideConfig, "halo"),
+    ("batch", "tissue", SlideConfig, "tissue_only"),
+    ("train", "init", Wish, "init"),
+    ("train", "device", InferenceConfig, "device"),
+    ("crossvalidate", "init", Wish, "init"),
+    ("evaluate", "device", InferenceConfig, "device"),
+]
+
+
+def parameter(command, name):
+    """An option as the command line knows it."""
+    known = typer.main.get_command(app).commands[command].params
+    return next(item for item in known if item.name == name)
+
+
+@pytest.mark.parametrize(("command", "name", "config", "field"), SAME)
+def test_words_limits_and_defaults_are_the_settings(command, name, config, field):
+    found, setting = parameter(command, name), listed_settings(config)[field]
+    assert found.default == getattr(config(), field)
+    assert setting.tip.removesuffix(".") in found.help
+    assert found.help.replace("\\", "") == help_of(setting)
+
+
+LIMITED = [row for row in SAME if row[1] not in ("tissue", "device", "init")]
+
+
+@pytest.mark.parametrize(("command", "name", "config", "field"), LIMITED)
+def test_what_the_settings_refuse_cannot_be_given(command, name, config, field):
+    option, words = listed_settings(config)[field].option, f"--{name.replace('_', '-')}"
+    beyond = [option.lowest - 1]
+    if option.highest is not None:
+        beyond.append(option.highest + 1)
+    for bad in beyond:
+        line = [command, "a.png", "--model", "m", "--out", "o", words, str(bad)]
+        result = CliRunner().invoke(app, line)
+        assert result.exit_code == 2
+        assert words in result.output
+
+
+def test_formats_are_named():
+    assert "png, tiff, geojson, csv, zarr" in parameter("localize", "format").help
+
+
+def test_what_must_be_given_says_nothing_of_leaving_it_out():
+    assert "[" not in parameter("train", "data").help
+    assert "[random weights]" in parameter("train", "init").help.replace("\\", "")

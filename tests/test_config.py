@@ -1,0 +1,72 @@
+"""Settings: each field says its words and limits, and values are held against them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from napari_wsol.config import (
+    EXPORT_FORMATS,
+    ExportConfig,
+    FinetuneConfig,
+    InferenceConfig,
+    SlideConfig,
+    listed_settings,
+)
+from napari_wsol.errors import ConfigError
+from napari_wsol.training.wish import Wish
+
+EVERY = (InferenceConfig, SlideConfig, FinetuneConfig, ExportConfig, Wish)
+
+
+@pytest.mark.parametrize("config", EVERY)
+def test_no_setting_is_without_words(config):
+    settings = listed_settings(config)
+    assert list(settings) == [field.name for field in fields(config)]
+    for name, setting in settings.items():
+        assert setting.option.label, name
+        assert setting.tip.endswith("."), name
+        assert setting.allows(getattr(config(), name)), name
+
+
+WRONG = [
+    (
+        InferenceConfig,
+        {"core": 31},
+        r"“tile core” \(core\) must be at least 32",
+    ),
+    (InferenceConfig, {"memory_bytes": 5}, r"at least 1,000,000,000 bytes, not 5"),
+    (SlideConfig, {"core": 16}, "at least 32"),
+    (SlideConfig, {"halo": -1}, "at least 0, not -1"),
+    (SlideConfig, {"batch": 0}, "at least 1"),
+    (SlideConfig, {"readers": 0}, "at least 1"),
+    (SlideConfig, {"disk_bytes": -1}, "at least 0 bytes"),
+    (FinetuneConfig, {"steps": 0}, "at least 1, not 0"),
+    (FinetuneConfig, {"steps": "many"}, "at least 1, not many"),
+    (FinetuneConfig, {"steps": None}, "at least 1, not None"),
+    (FinetuneConfig, {"prior": float("nan")}, "at least 0, not nan"),
+    (FinetuneConfig, {"others": 101}, "at least 0 and at most 100, not 101"),
+    (FinetuneConfig, {"reach": 0}, "above 0 px, not 0"),
+    (FinetuneConfig, {"learning_rate": 2}, "above 0 and at most 1, not 2"),
+    (FinetuneConfig, {"head": "forest"}, "one of linear, mlp, not forest"),
+    (ExportConfig, {"threshold": 1.5}, "at least 0 and at most 1, not 1.5"),
+    (ExportConfig, {"min_area": -1}, "at least 0 pixels, not -1"),
+    (ExportConfig, {"formats": ()}, "one of png, tiff, .*not none"),
+    (ExportConfig, {"formats": ("png", "bmp")}, "not png, bmp"),
+    (ExportConfig, {"formats": "png"}, "one of png"),
+    (Wish, {"seed": -1}, "at least 0 and"),
+]
+
+
+@pytest.mark.parametrize(("config", "values", "words"), WRONG)
+def test_what_is_not_allowed_is_said(config, values, words):
+    with pytest.raises(ConfigError, match=words):
+        config(**values)
+
+
+def test_what_is_allowed_passes():
+    FinetuneConfig(steps=20_000, prior=0, reach=0.5, learning_rate=1)
+    SlideConfig(halo=0, batch=None, memory_bytes=0)
+    ExportConfig(threshold=1, formats=EXPORT_FORMATS)
+    ExportConfig(formats=["png"])
