@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.benchmark import Report
     from napari_wsol.evaluation.benchmark.dataset import Material
     from napari_wsol.evaluation.bootstrap import Estimate
-    from napari_wsol.training.pretrain import TrainStep
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.run import Say
+    from napari_wsol.training.trainer import TrainStep
 
 TABLE = "cross_validation.md"
 TRAIN_LIST, HELD_OUT_LIST, EVALUATION = "train.csv", "held_out.csv", "evaluation.json"

@@ -25,10 +25,10 @@ from napari_wsol.training.measuring import (
     score_of,
     split_images,
 )
-from napari_wsol.training.pretrain import Trainer
 from napari_wsol.training.recipe import check_splits, with_seed
 from napari_wsol.training.summary import summarize
 from napari_wsol.training.teachers import teacher_maps
+from napari_wsol.training.trainer import Trainer
 from napari_wsol.zoo import load_model, read_card, save_model
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import LabelledImages
     from napari_wsol.training.distributed import Team
-    from napari_wsol.training.pretrain import TrainStep
     from napari_wsol.training.recipe import Recipe
+    from napari_wsol.training.trainer import TrainStep
 
 CHECKPOINT, LOG, SUMMARY = "checkpoint.pt", "metrics.jsonl", "summary.json"
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari_wsol.data.datasets import Sample
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.methods import Model
+    from napari_wsol.training.config import SeedConfig
     from napari_wsol.training.images_cache import TrainingImages
     from napari_wsol.training.recipe import Recipe
-    from napari_wsol.training.seed_config import SeedConfig
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (0, 1))
 """Axes that an image is mirrored along before the teacher sees it."""

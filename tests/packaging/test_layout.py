@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MAX_LINES = 400
 # Somebody's home or a folder of one machine, where a path from the root begins.
 _START = r"(?<![\w.~$}/-])"
 _PLACES = [
@@ -43,14 +42,6 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         return ""
-
-
-def test_no_module_is_longer_than_400_lines():
-    lengths = {
-        path.relative_to(ROOT).as_posix(): len(_text(path).splitlines())
-        for path in (ROOT / "napari_wsol").rglob("*.py")
-    }
-    assert {name: n for name, n in lengths.items() if n > MAX_LINES} == {}
 
 
 def test_no_tracked_file_names_a_path_of_a_machine():

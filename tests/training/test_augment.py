@@ -20,7 +20,7 @@ from napari_wsol.training.augment import (
 from napari_wsol.training.bags import draw_bags, encode_bag, whole_tiles
 from napari_wsol.training.crops import Share, TrainImage
 from napari_wsol.training.images_cache import load_training_images
-from napari_wsol.training.pretrain import Trainer
+from napari_wsol.training.trainer import Trainer
 
 GREY = Preprocessing(
     size=32, fit="pad", grey=True, equalize=False, mean=(0.5,) * 3, std=(0.25,) * 3
