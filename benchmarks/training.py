@@ -107,7 +107,7 @@ class BareLoop:
         )
         self._batches = []
         for step in range(BATCHES):
-            item = batches.material(step)
+            item = batches.of_step(step)
             labels = item.labels.to(device)
             seeds = None if item.seeds is None else item.seeds.to(device)
             self._batches.append((item.pixels.to(device), labels, labels, seeds, 1.0))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.bootstrap import Bootstrap
     from napari_wsol.evaluation.faithfulness import Faithfulness
     from napari_wsol.evaluation.scores import FloatArray
-    from napari_wsol.evaluation.settings import EvaluationConfig, Wanted
+    from napari_wsol.evaluation.settings import EvaluationConfig, MapTarget
     from napari_wsol.images.heatmap import FloatMap, Heatmap
 
 IOBB_LEVELS = (0.1, 0.25, 0.5)
@@ -56,13 +56,13 @@ class MapMeters:
         self._boxes = 0
 
     def update(
-        self, heatmap: Heatmap, wanted: Wanted, *, name: str, image: int
+        self, heatmap: Heatmap, against: MapTarget, *, name: str, image: int
     ) -> float | None:
         """Add a map of an image.
 
         Args:
             heatmap: of the class ``name``.
-            wanted: what it is compared with.
+            against: what it is compared with.
             name: of the class.
             image: its number.
 
@@ -70,18 +70,18 @@ class MapMeters:
             IoU with the mask or with the boxes' area, at the threshold; None where
             there is neither.
         """
-        area = wanted.area()
+        area = against.area()
         if area is None:
             return None
-        scores = heatmap.resized(wanted.grid)
-        if len(wanted.boxes):
-            self._against_boxes(scores, wanted.boxes, name, image)
+        scores = heatmap.resized(against.grid)
+        if len(against.boxes):
+            self._against_boxes(scores, against.boxes, name, image)
         else:
-            self._pixels.update(scores, area, wanted.ignore)
+            self._pixels.update(scores, area, against.ignore)
         if area.any():
             self._pointing.update(scores, area, name=name, image=image)
         threshold = self._config.threshold
-        return iou(scores, area, threshold=threshold, ignore=wanted.ignore)
+        return iou(scores, area, threshold=threshold, ignore=against.ignore)
 
     def _against_boxes(
         self, scores: FloatMap, boxes: FloatArray, name: str, image: int

@@ -27,7 +27,7 @@ EPOCHS = 2**40
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class TrainBatch:
     """One process's part of a batch, ready to be learnt from.
 
     Attributes:
@@ -81,7 +81,7 @@ class Batches:
             how=model.preprocessing,
         )
 
-    def material(self, step: int) -> Material:
+    def of_step(self, step: int) -> TrainBatch:
         """The batch of a step, counted from 0: this process's part of it."""
         number = number_of(self._recipe, step)
         generator = torch.Generator().manual_seed(number)
@@ -92,9 +92,9 @@ class Batches:
             self._images, len(order), generator, self._share, order
         )
         seeds = draw_labels(batch, self._recipe, generator, self._share)
-        return Material(batch.pixels, order, batch.labels, seeds)
+        return TrainBatch(batch.pixels, order, batch.labels, seeds)
 
-    def _bags(self, order: Tensor, generator: torch.Generator) -> Material:
+    def _bags(self, order: Tensor, generator: torch.Generator) -> TrainBatch:
         bags, _ = draw_bags(
             self._images,
             size=len(order),
@@ -107,7 +107,7 @@ class Batches:
             shift=self._recipe.augment.shift,
         )
         labels = self._labels[order[self._share.of(len(order))]]
-        return Material(bags, order, labels, None)
+        return TrainBatch(bags, order, labels, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.methods import Head
-    from napari_wsol.training.batches import Material
+    from napari_wsol.training.batches import TrainBatch
     from napari_wsol.training.crops import TrainImage
     from napari_wsol.training.recipe import Recipe
 
@@ -170,13 +170,13 @@ class Trainer:
         if self.is_over:
             return
         with ThreadPoolExecutor(1, "batches") as pool:
-            ahead = pool.submit(self._batches.material, self.step)
+            ahead = pool.submit(self._batches.of_step, self.step)
             while not self.is_over:
-                material = ahead.result()
+                batch = ahead.result()
                 if self.step + 1 < self.config.steps:
-                    ahead = pool.submit(self._batches.material, self.step + 1)
+                    ahead = pool.submit(self._batches.of_step, self.step + 1)
                 self._set_mode()  # an evaluation may have come between
-                yield self._one_step(material)
+                yield self._one_step(batch)
 
     def _set_mode(self) -> None:
         self._parallel.train()
@@ -193,7 +193,7 @@ class Trainer:
         """How often as many images as there are have been shown."""
         return self.step // self._sampler.epoch
 
-    def _one_step(self, material: Material) -> TrainStep:
+    def _one_step(self, batch: TrainBatch) -> TrainStep:
         # For layers that drop out: other numbers in every process.
         number = number_of(self.recipe, self.step)
         torch.manual_seed(number + 1_000_000_007 * self.team.rank)
@@ -201,7 +201,7 @@ class Trainer:
             self.optimizer, self.config, self.step, self.epoch, self.plateau.count
         )
         self.optimizer.zero_grad()
-        losses, logits = self._losses(material)
+        losses, logits = self._losses(batch)
         total = torch.stack(list(losses.values())).sum()
         if not bool(torch.isfinite(total)):
             raise ConfigError(
@@ -220,10 +220,10 @@ class Trainer:
         self.step += 1
         self._update_average()
         self.torn = False
-        return self._progress(epoch, losses, logits, material.labels)
+        return self._progress(epoch, losses, logits, batch.labels)
 
-    def _losses(self, material: Material) -> tuple[dict[str, Tensor], Tensor | None]:
-        seeds, pixels = material.seeds, material.pixels
+    def _losses(self, batch: TrainBatch) -> tuple[dict[str, Tensor], Tensor | None]:
+        seeds, pixels = batch.seeds, batch.pixels
         weight = 1.0
         if seeds is not None and self.team.world > 1:
             count = (seeds != IGNORE).sum().float().to(self.device)
@@ -237,8 +237,8 @@ class Trainer:
         with torch.autocast(self.device.type, self._low, enabled=self._mixed):
             return self._parallel(
                 placed,
-                material.labels.to(self.device),
-                self.labels[material.order].to(self.device),
+                batch.labels.to(self.device),
+                self.labels[batch.order].to(self.device),
                 None if seeds is None else seeds.to(self.device),
                 weight,
             )

@@ -299,9 +299,9 @@ def test_a_recipe_shifts_the_grid_of_its_tiles(discs, make_recipe):
         trainer = Trainer(recipe, load_training_images(images, recipe, lambda *_: None))
         batches = trainer._batches
         bags[shift] = torch.stack(
-            [bag for step in range(6) for bag in batches.material(step).pixels]
+            [bag for step in range(6) for bag in batches.of_step(step).pixels]
         )
-        assert torch.equal(batches.material(3).pixels[1], bags[shift][7])
+        assert torch.equal(batches.of_step(3).pixels[1], bags[shift][7])
     assert not torch.equal(bags["true"], bags["false"])
     with pytest.raises(ConfigError, match="tile"):
         make_recipe(more="[augment]\nshift = true")

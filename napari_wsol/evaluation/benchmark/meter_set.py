@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
     from napari_wsol.evaluation.faithfulness import Faithfulness
     from napari_wsol.evaluation.report import Case
-    from napari_wsol.evaluation.settings import EvaluationConfig, Wanted
+    from napari_wsol.evaluation.settings import EvaluationConfig, MapTarget
     from napari_wsol.images.heatmap import Heatmap
 
 
-class Tally:
+class MeterSet:
     """Meters of classes and maps; grows by a few numbers an image.
 
     Args:
@@ -63,7 +63,7 @@ class Tally:
     def compare(
         self,
         heatmaps: Mapping[str, Heatmap],
-        wanted: Wanted,
+        against: MapTarget,
         target: str,
         faithful: Mapping[str, Faithfulness],
     ) -> dict[str, float]:
@@ -71,7 +71,7 @@ class Tally:
 
         Args:
             heatmaps: of each method.
-            wanted: what they are compared with.
+            against: what they are compared with.
             target: the class.
             faithful: insertion and deletion of each method, where they were measured.
 
@@ -81,7 +81,7 @@ class Tally:
         overlap: dict[str, float] = {}
         for name, heatmap in heatmaps.items():
             meter, image = self.meter(name), self.images - 1
-            value = meter.update(heatmap, wanted, name=target, image=image)
+            value = meter.update(heatmap, against, name=target, image=image)
             if value is not None:
                 overlap[name] = value
             if name in faithful:
