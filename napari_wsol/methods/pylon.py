@@ -5,8 +5,8 @@ explainability with high-accuracy heatmaps, iScience 25 (2022) 103933, arXiv 201
 
 The deepest features pass pyramidal attention (PA): reduced to few channels, and
 multiplied by one attention map that three poolings deep has seen the whole image. Up
-modules (UP) then enlarge them and add the next finer features, reduced likewise. A 1×1
-convolution gives class logits s_c, and (section "PYLON")::
+modules (UP) then enlarge them and add the next finer features, reduced in the same way.
+A 1×1 convolution gives class logits s_c, and (section "PYLON")::
 
     logit_c = max over cells of s_c
 

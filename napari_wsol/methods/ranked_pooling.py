@@ -33,8 +33,8 @@ class RankedPooling(MapPooling):
 
     Args:
         highest: how many of n cells.
-        lowest: likewise; 0 for none.
-        weight: of the lowest.
+        lowest: how many of n cells; 0 for none.
+        weight: of the lowest beside the highest, whose weight is 1.
     """
 
     def __init__(

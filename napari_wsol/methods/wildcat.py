@@ -43,7 +43,7 @@ class WildcatHead(PoolingHead):
         background: adds a row 0 for background that is no class.
         modalities: maps a class.
         kmax: highest cells, as a share of the map up to 1 (exclusive) or a number.
-        kmin: lowest cells, likewise; 0 for none.
+        kmin: lowest cells, as a share or a number like ``kmax``; 0 for none.
         alpha: weight of the lowest cells.
 
     Raises:

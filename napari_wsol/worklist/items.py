@@ -171,7 +171,7 @@ class WorkList:
         self._change(row, {k: v for k, v in told.items() if v is not None})
 
     def learn_all(self, found: Mapping[int, tuple[str, Status]]) -> None:
-        """Likewise of many images: row → fingerprint and status; told once.
+        """Keeps what was found of many images: row → fingerprint and status; told once.
 
         What is known by now is newer.
         """

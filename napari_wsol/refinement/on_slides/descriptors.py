@@ -350,7 +350,7 @@ class SlideSpace:
 
     Attributes:
         tiles: numbers of the tiles in which the cells lie.
-        colour: of tiles that were read, likewise kept.
+        colour: of tiles that were read before, as far as there was room.
     """
 
     def __init__(self) -> None:
