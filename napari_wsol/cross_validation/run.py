@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Fold, Grouping
-    from napari_wsol.evaluation.benchmark import Report
+    from napari_wsol.evaluation.benchmark import ModelReport
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.bootstrap import Estimate
+    from napari_wsol.jobs import Progress
     from napari_wsol.training.recipe import Recipe
-    from napari_wsol.training.run import Say
     from napari_wsol.training.trainer import TrainStep
 
 TABLE = "cross_validation.md"
@@ -57,7 +57,7 @@ class FoldWatcher:
         measured: called with a fold's figures.
     """
 
-    say: Say
+    say: Progress
     step: Callable[[TrainStep], None]
     begun: Callable[[int, int], None] = lambda _fold, _folds: None
     measured: Callable[[FoldReport], None] = lambda _report: None
@@ -176,7 +176,9 @@ class _Folds:
             notes=(*_notes(self.recipe), *pooled.notes),
         )
 
-    def _accuracy(self, folds: Sequence[FoldReport], pooled: Report) -> Estimate | None:
+    def _accuracy(
+        self, folds: Sequence[FoldReport], pooled: ModelReport
+    ) -> Estimate | None:
         """Percent right; an interval that draws groups, as their images are alike."""
         if "accuracy" not in pooled.classification:
             return None
@@ -273,7 +275,7 @@ def _table(
     return text.getvalue()
 
 
-def _measuring(say: Say) -> Callable[[int, int, str], None]:
+def _measuring(say: Progress) -> Progress:
     return lambda done, total, _name: say(done, total, "measuring what was held out")
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods.model import Model
 
 
@@ -30,7 +31,7 @@ class NetworkInput:
     """
 
     pixels: Callable[[], Tensor]
-    report: Callable[[int, int, str], None]
+    report: Progress
     check: Callable[[], None]
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.settings import EvaluationConfig
     from napari_wsol.images.heatmap import FloatMap
-    from napari_wsol.inference.encode import Progress
+    from napari_wsol.jobs import Progress
 
 PRIOR, CENTRE = "location_prior", "centre"
 TITLES: Mapping[str, str] = {PRIOR: "Location prior", CENTRE: "Centre"}

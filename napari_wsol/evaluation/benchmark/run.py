@@ -15,13 +15,13 @@ from napari_wsol.evaluation.benchmark.evaluated_view import EvaluatedView
 from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.figure import PANEL_SIDE, Panel, draw_panels
-from napari_wsol.evaluation.report import Case, Report, chosen_cases
+from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
 from napari_wsol.evaluation.scores import squash
 from napari_wsol.evaluation.settings import EvaluationConfig
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
-from napari_wsol.inference.encode import ignore_progress
 from napari_wsol.inference.whole_image import check_methods, localize
+from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import method_title
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.bootstrap import Estimate
     from napari_wsol.evaluation.settings import MapTarget
     from napari_wsol.images.slide import Slide
-    from napari_wsol.inference.encode import Progress
     from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
 
 
@@ -50,7 +50,7 @@ def evaluate_model(
     grouping: Grouping | None = None,
     report: Progress = ignore_progress,
     check: Callable[[], None] = lambda: None,
-) -> Report:
+) -> ModelReport:
     """Figures of a model on a split; arguments and errors as ``Benchmark``."""
     benchmark = Benchmark(
         model, data, split, methods, config=config, prior=prior, grouping=grouping
@@ -164,7 +164,7 @@ class Benchmark:
         check: Callable[[], None] = lambda: None,
         *,
         pool: MeterSet | None = None,
-    ) -> Report:
+    ) -> ModelReport:
         """Measures; memory does not grow with the size of the images.
 
         A few numbers of each image are kept, so that its cases can be listed.
@@ -242,7 +242,7 @@ class Benchmark:
         classes = self.model.classes
         return targets_of(sample, slide.shape, self._truth, classes, self.config)
 
-    def report(self, meters: MeterSet) -> Report:
+    def report(self, meters: MeterSet) -> ModelReport:
         """What the meters come to, with intervals.
 
         Raises:
@@ -259,7 +259,7 @@ class Benchmark:
                 classification["accuracy"] = found.accuracy
             if found.macro_auc is not None:
                 classification["macro_auc"] = found.macro_auc
-        return Report(
+        return ModelReport(
             model=card.name if card is not None else "model",
             sha256=card.sha256 if card is not None else "",
             data=self.measured.data,
@@ -300,7 +300,7 @@ class Benchmark:
         for note, count in meters.notes.items():
             yield f"{note} ({count} of {meters.images} images)"
 
-    def picture(self, report: Report) -> Image.Image:
+    def picture(self, report: ModelReport) -> Image.Image:
         """The worst, the median and the best case of the model's own method.
 
         Args:
