@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.encoders.atrous import average3
 from napari_wsol.encoders.base import Encoder
@@ -90,10 +91,12 @@ class Inception(Encoder):
             found[name] = length
         return tuple(max(0, found[tap]) for tap in self.taps)
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+    @override
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
         yield from self.named_children()
 
-    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+    @override
+    def path(self) -> Iterator[tuple[str, Step, int]]:
         for name, module in self.stages():
             if isinstance(module, Part):
                 for step, left in module.steps:
@@ -158,7 +161,8 @@ class InceptionV3(Inception):
             self.register_buffer(name, values.view(1, -1, 1, 1), persistent=False)
         self._choose(taps)
 
-    def forward(self, x: Tensor) -> Features:  # noqa: D102 - as its base
+    @override
+    def forward(self, x: Tensor) -> Features:
         if self.transform_input:
             x = x * self.scale + self.shift
         return super().forward(x)
@@ -291,7 +295,8 @@ class ConvNorm(Part):
         widest = max(self.conv.kernel_size)
         self.steps = (((widest, stride, dilation), max(_pair(padding))),)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.bn(self.conv(x)), inplace=True)
 
 
@@ -327,7 +332,8 @@ class StemPool(Part):
         """With padding one more than half, wherever the last window begins."""
         return length // 2 + 1 if self.padding else super().cells(length)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         return functional.max_pool2d(
             x, 3, 2, self.padding, ceil_mode=bool(self.padding)
         )
@@ -348,7 +354,8 @@ class BlockA(Part):
         self.channels = 64 + 64 + 96 + pooled
         self.steps = (((5, 1, 1), 2),)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
         branches = [
             self.branch1x1(x),
@@ -379,7 +386,8 @@ class ReductionA(Part):
         self.channels = 384 + 96 + inputs
         self.steps = (((3, 1, 1), 1), ((3, stride, 1), padding))
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
         branches = [
             self.branch3x3(x),
@@ -413,7 +421,8 @@ class BlockB(Part):
         self.channels = 768
         self.steps = (((7, 1, dilation), 3 * dilation),) * 2
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         seven = self.branch7x7_2(self.branch7x7_1(x))
         double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         branches = [
@@ -446,7 +455,8 @@ class ReductionB(Part):
         self.channels = 320 + 192 + 768
         self.steps = (((7, 1, dilation), 3 * dilation), ((3, stride, dilation), 0))
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         seven = self.branch7x7x3_2(self.branch7x7x3_1(x))
         branches = [
             self.branch3x3_2(self.branch3x3_1(x)),
@@ -479,7 +489,8 @@ class BlockC(Part):
         self.channels = 320 + 2 * 384 + 2 * 384 + 192
         self.steps = (((3, 1, dilation), dilation),) * 2
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         three = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
         branches = [

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
+from typing_extensions import override
 
 from napari_wsol.methods.map_pooling import MapPooling
 
@@ -74,7 +75,8 @@ class RankedPooling(MapPooling):
             ]
             self._ends.append(ends)
 
-    def logits(self) -> Tensor:  # noqa: D102
+    @override
+    def logits(self) -> Tensor:
         values = [
             sum(
                 weight * end.mean()

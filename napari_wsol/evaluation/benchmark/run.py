@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from napari_wsol.errors import ConfigError, DatasetError
 from napari_wsol.evaluation.benchmark.baselines import TITLES, Baselines, load_source
 from napari_wsol.evaluation.benchmark.dataset import EvaluationSet, load_evaluation_set
-from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.benchmark.evaluated_view import EvaluatedView
+from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.figure import PANEL_SIDE, Panel, draw_panels
