@@ -42,7 +42,8 @@ STEM_CHANNELS, LAST_CHANNELS = 32, 1280
 class SameConv2d(nn.Conv2d):
     """A convolution that pads as TensorFlow's "SAME" does on even sizes."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102 - torch's name
+    @override
+    def forward(self, input: Tensor) -> Tensor:
         x = input
         if self.stride == (1, 1):
             return super().forward(x)
