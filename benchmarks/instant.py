@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_wsol.journal import ImageFacts, Store, StrokeMade, folded
+from napari_wsol.journal import ImageFacts, JournalLibrary, StrokeMade, replayed
 from napari_wsol.strokes.canvas import Canvas
 from napari_wsol.strokes.raster import Drawing, brushed, changed
 from napari_wsol.strokes.stroke import StrokeList
@@ -59,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         entries = strokes(asked.strokes)
         image = facts()
-        store = Store(Path(folder, "journals"))
+        store = JournalLibrary(Path(folder, "journals"))
         appended(store, image, entries)
         replayed(store, image)
         listed(Path(folder, "images"), asked.files)
@@ -115,7 +115,9 @@ def strokes(count: int) -> list[StrokeMade]:
     return made
 
 
-def appended(store: Store, image: ImageFacts, entries: list[StrokeMade]) -> None:
+def appended(
+    store: JournalLibrary, image: ImageFacts, entries: list[StrokeMade]
+) -> None:
     """What an entry costs who makes it, and until it is on the disk."""
     journal = store.open(image)
     taken, kept = [], []
@@ -135,14 +137,14 @@ def appended(store: Store, image: ImageFacts, entries: list[StrokeMade]) -> None
     )
 
 
-def replayed(store: Store, image: ImageFacts) -> None:
-    """A journal read and folded."""
+def replayed(store: JournalLibrary, image: ImageFacts) -> None:
+    """A journal read and replayed."""
     count = 0
 
     def read() -> None:
         nonlocal count
         journal = store.open(image)
-        count = len(folded(image.canvas_shape, journal.entries).strokes.strokes)
+        count = len(replayed(image.canvas_shape, journal.entries).strokes.strokes)
         journal.close()
 
     def parse() -> None:

@@ -37,19 +37,17 @@ from PIL import Image
 from scipy import ndimage
 
 from napari_wsol.devices import choose_device
-from napari_wsol.training.batches import Batches
+from napari_wsol.training.batches import Batches, sampler_of
 from napari_wsol.training.images_cache import load_training_images
-from napari_wsol.training.learner import Learner
 from napari_wsol.training.measuring import split_images
 from napari_wsol.training.optimizing import build_optimizer, set_rates
-from napari_wsol.training.pretrain import Trainer
 from napari_wsol.training.recipe import dump_recipe, read_recipe
 from napari_wsol.training.run import train
-from napari_wsol.training.sampling import sampler_of
+from napari_wsol.training.trainer import Learner, Trainer
 
 if TYPE_CHECKING:
-    from napari_wsol.training.pretrain import TrainStep
     from napari_wsol.training.recipe import Recipe
+    from napari_wsol.training.trainer import TrainStep
 
 RECIPE = Path(__file__).parents[1] / "models" / "glands-mobilenetv2" / "recipe.toml"
 NEEDED = 0.90
@@ -109,7 +107,7 @@ class BareLoop:
         )
         self._batches = []
         for step in range(BATCHES):
-            item = batches.material(step)
+            item = batches.of_step(step)
             labels = item.labels.to(device)
             seeds = None if item.seeds is None else item.seeds.to(device)
             self._batches.append((item.pixels.to(device), labels, labels, seeds, 1.0))

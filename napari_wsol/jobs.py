@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -22,12 +23,21 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from napari_wsol.errors import JobCancelledError, WsolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 JobState = Literal["queued", "running", "done", "cancelled", "failed"]
+
+Progress = Callable[[int, int, str], None]
+"""Called with what is done, what there is in all, and what is being done; may raise to
+stop."""
+
+
+def ignore_progress(done: int, total: int, message: str) -> None:
+    """A progress report that nobody reads."""
+    del done, total, message
 
 
 class JobKind(Enum):

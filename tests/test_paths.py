@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_wsol import paths
-from napari_wsol.journal import Store
+from napari_wsol.journal import JournalLibrary
 
 FOLDERS = (
     paths.data_folder,
@@ -50,7 +50,7 @@ def test_a_tilde_is_the_home_for_every_folder(person, monkeypatch):
 def test_journals_can_be_moved_alone(person, monkeypatch):
     monkeypatch.setenv(paths.HOME, "~/wsol")
     monkeypatch.setenv(paths.JOURNALS, "~/strokes/all")
-    assert Store().folder == person / "strokes" / "all"
+    assert JournalLibrary().folder == person / "strokes" / "all"
     assert paths.lists_folder() == person / "strokes" / "lists"
     assert paths.models_folder() == person / "wsol" / "models"
 

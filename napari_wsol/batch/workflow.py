@@ -46,7 +46,7 @@ class Workflow:
         threads: processor cores a slide; None shares those of this machine, or takes 8
             on a cluster.
         memory_gb: memory a slide, which a cluster is asked for.
-        minutes: time a slide, likewise.
+        minutes: time a slide, which a cluster is asked for.
         executor: plugin of Snakemake that starts jobs, such as "slurm"; None for this
             machine, or what the profile says.
         profile: of Snakemake, name or folder.

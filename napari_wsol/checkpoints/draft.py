@@ -164,3 +164,10 @@ def renamed(state: State, prefixes: Mapping[str, str]) -> State:
                 result[new + key.removeprefix(old)] = value
                 break
     return result
+
+
+def resnet_name(state: State) -> str:
+    """Which ResNet it is, by its blocks."""
+    if "layer1.0.conv3.weight" in state:
+        return "resnet50"
+    return "resnet34" if "layer1.2.conv1.weight" in state else "resnet18"

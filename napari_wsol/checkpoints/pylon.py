@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.checkpoints.draft import Draft, need, renamed
-from napari_wsol.checkpoints.wsol_common import resnet_name
+from napari_wsol.checkpoints.draft import Draft, need, renamed, resnet_name
 from napari_wsol.encoders import build_encoder, nominal_offset
 from napari_wsol.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from napari_wsol.images.published import PYLON_PREPROCESSING

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from napari_wsol.checkpoints.draft import Draft
-from napari_wsol.checkpoints.wsol_common import resnet_name
+from napari_wsol.checkpoints.draft import Draft, resnet_name
 from napari_wsol.methods import ModelSpec
 
 if TYPE_CHECKING:

@@ -11,18 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_wsol.checkpoints.draft import YES_NO, need, renamed
-from napari_wsol.checkpoints.wsol_common import (
-    DATASETS,
-    PIXEL,
-    classes_of,
-    draft_of,
-    nominal,
-    pixel_form,
-    resnet_name,
-    says,
-)
-from napari_wsol.checkpoints.wsol_whole import recognise_whole
+from napari_wsol.checkpoints.draft import YES_NO, Draft, need, renamed, resnet_name
+from napari_wsol.encoders import build_encoder, nominal_offset
 from napari_wsol.errors import ModelError
 from napari_wsol.images.published import PIXELCAM_PREPROCESSING
 from napari_wsol.methods import ModelSpec
@@ -31,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from napari_wsol.checkpoints.draft import Answers, Draft, Source, State
+    from napari_wsol.checkpoints.draft import Answers, Source, State
 
 CLASSIFIER = "classification_head"
 MODALITIES = 5
@@ -55,6 +45,20 @@ INCEPTION = dict(
 POOLINGS = {"GAP": "gap", "MaxPool": "maxpool", "LogSumExp": "lse", "PRM": "prm"}
 """Heads whose weights look alike, by the authors' name for the pooling."""
 
+SYSTEM = "PixelCAM / WSOL histology"
+CITATIONS = ("Guichemerre et al., PixelCAM, MIDL 2025, arXiv 2503.24135",)
+DATASETS: dict[str, tuple[str, ...]] = {
+    "GLAS": ("benign", "malignant"),
+    "CAMELYON": ("normal", "tumor"),
+}
+
+PIXEL = "pixel_wise_classification_head"
+
+CONV_AXES = 4
+
+ATTENTION_EVERY = {"layer3": (1,), "layer4": (1, 3)}
+"""Where ADL puts its parameter-free layers, which shift the numbers of the blocks."""
+
 
 def recognise(source: Source, answers: Answers) -> Draft | None:
     """The network in a folder or file of this family; None if it is none.
@@ -68,7 +72,7 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
     state = source.only
     if state is None:
         return None
-    return recognise_whole(state, source, answers)
+    return _recognise_whole(state, source, answers)
 
 
 def _split(source: Source) -> Mapping[str, State]:
@@ -106,7 +110,7 @@ def _parts(parts: Mapping[str, State], source: Source, answers: Answers) -> Draf
         )
     if PIXEL in parts:
         heads.append("pixelcam")
-        options["pixelcam"] = {"form": pixel_form(parts[PIXEL]), "maps": 1}
+        options["pixelcam"] = {"form": _pixel_form(parts[PIXEL]), "maps": 1}
         for key, value in parts[PIXEL].items():
             weights[f"heads.pixelcam.{key}"] = value
     if "segmentation_head" in parts:
@@ -118,14 +122,14 @@ def _parts(parts: Mapping[str, State], source: Source, answers: Answers) -> Draf
     spec = ModelSpec(
         encoder=name,
         taps=taps,
-        classes=answers.classes(count, classes_of(source)),
+        classes=answers.classes(count, _classes_of(source)),
         heads=tuple(heads),
         options={key: value for key, value in options.items() if value},
-        offsets=nominal(name, taps),
+        offsets=_nominal(name, taps),
         preprocessing=PIXELCAM_PREPROCESSING,
     )
     what = "PixelCAM" if PIXEL in parts else heads[-1].upper()
-    return draft_of(spec, weights, what, notes)
+    return _draft_of(spec, weights, what, notes)
 
 
 def _encoder(state: State, path: Path) -> tuple[str, State]:
@@ -228,7 +232,7 @@ def _background(
     of more rows the weights do not tell.
     """
     if answers.given("background") is None and rows <= 3:
-        two = has_pixels or rows == 2 or any(says(source, key) for key in DATASETS)
+        two = has_pixels or rows == 2 or any(_says(source, key) for key in DATASETS)
         note = (
             "Three rows were read as background and two classes, as in all published "
             "data sets; if they are three classes, import again with background=no."
@@ -251,3 +255,168 @@ def _maxmin(parts: Mapping[str, State], weights: State) -> int:
         for key, value in parts[part].items():
             weights[f"heads.maxmin.{part}.{key}"] = value
     return parts["classification_head1"]["to_modalities.weight"].shape[0] // MODALITIES
+
+
+def _draft_of(
+    spec: ModelSpec, weights: State, what: str, notes: tuple[str, ...] = ()
+) -> Draft:
+    """What is said of a network of this code, beside its weights."""
+    classes = " / ".join(spec.classes)
+    return Draft(
+        spec=spec,
+        weights=weights,
+        system=SYSTEM,
+        summary=f"{what} on {spec.encoder}: {classes}, images at 224 × 224 pixels.",
+        citations=CITATIONS,
+        notes=notes,
+    )
+
+
+def _says(source: Source, word: str) -> bool:
+    """Whether the folder's name or the settings beside it name a data set or kind."""
+    told = (source.path.name, source.path.parent.name, *source.settings.values())
+    return any(word.lower() in item.lower() for item in told)
+
+
+def _nominal(name: str, taps: tuple[str, ...] | None) -> tuple[float, ...]:
+    """Offsets of the taps as the authors place their maps."""
+    encoder = build_encoder(name, taps=taps)
+    return tuple(nominal_offset(stride) for stride in encoder.strides)
+
+
+def _pixel_form(state: State) -> str:
+    """Which form of the pixel head it is."""
+    if "conv1.0.weight" in state:
+        return "three_layers"
+    if "conv3.0.weight" in state:
+        return "one_layer"
+    return "plain" if set(state) == {"conv4.weight", "conv4.bias"} else "batch_norm"
+
+
+def _classes_of(source: Source) -> tuple[str, ...]:
+    """Names of the classes, where the data set is named."""
+    return next((names for key, names in DATASETS.items() if _says(source, key)), ())
+
+
+def _recognise_whole(state: State, source: Source, answers: Answers) -> Draft | None:
+    """The network in one file, by an entry that only it has; None if it is none.
+
+    Raises:
+        ModelError: it is one of them, but incomplete.
+    """
+    if "loc_token" in state:
+        return _transformer(state, source, answers, head="sat")
+    if "classifier_A.conv1.weight" in state:
+        return _acol(state, source, answers)
+    if "SPG_A4.weight" in state:
+        return _spg(state, source, answers)
+    if "layer3.6.conv1.weight" in state and "layer3.1.conv1.weight" not in state:
+        return _adl(state, source, answers)
+    weight = state.get("head.weight")
+    if weight is not None and weight.ndim == CONV_AXES and "cls_token" in state:
+        return _transformer(state, source, answers, head="tscam")
+    return None
+
+
+def _transformer(state: State, source: Source, answers: Answers, *, head: str) -> Draft:
+    sizes = {192: "tiny", 384: "small", 768: "base"}
+    width = need(state, "cls_token", source.path).shape[-1]
+    if width not in sizes:
+        raise ModelError(f"A DeiT of width {width} is not known: 192, 384, 768 are.")
+    name = ("deit_sat_" if head == "sat" else "deit_") + sizes[width]
+    heads = [head]
+    options: dict[str, Mapping[str, object]] = {}
+    pixels = renamed(state, {f"{PIXEL}.": ""})
+    weights: State = {}
+    for key, value in state.items():
+        if key.startswith("head."):
+            weights[f"heads.{head}.{key}"] = value
+        elif not key.startswith(f"{PIXEL}."):
+            weights[f"encoder.{key}"] = value
+    if pixels:
+        heads.append("pixelcam")
+        options["pixelcam"] = {"form": _pixel_form(pixels), "maps": 1}
+        for key, value in pixels.items():
+            weights[f"heads.pixelcam.{key}"] = value
+    count = need(state, "head.weight", source.path).shape[0]
+    spec = ModelSpec(
+        encoder=name,
+        classes=answers.classes(count, _classes_of(source)),
+        heads=tuple(heads),
+        options=options,
+        offsets=_nominal(name, None),
+        preprocessing=PIXELCAM_PREPROCESSING,
+    )
+    return _draft_of(spec, weights, "PixelCAM on SAT" if pixels else head.upper())
+
+
+def _whole_cnn(
+    state: State,
+    source: Source,
+    answers: Answers,
+    *,
+    head: str,
+    encoder: str,
+    of_head: tuple[str, ...],
+    rows: str,
+) -> Draft:
+    weights: State = {}
+    for key, value in state.items():
+        place = f"heads.{head}." if key.startswith(of_head) else "encoder."
+        weights[place + key] = value
+    spec = ModelSpec(
+        encoder=encoder,
+        classes=answers.classes(
+            need(state, rows, source.path).shape[0], _classes_of(source)
+        ),
+        heads=(head,),
+        offsets=_nominal(encoder, None),
+        preprocessing=PIXELCAM_PREPROCESSING,
+    )
+    return _draft_of(spec, weights, head.upper())
+
+
+def _acol(state: State, source: Source, answers: Answers) -> Draft:
+    return _whole_cnn(
+        state,
+        source,
+        answers,
+        head="acol",
+        encoder=f"wsol_{resnet_name(state)}",
+        of_head=("classifier_A.", "classifier_B."),
+        rows="classifier_A.conv3.weight",
+    )
+
+
+def _spg(state: State, source: Source, answers: Answers) -> Draft:
+    # Its branches B and C only guide the training.
+    used = {k: v for k, v in state.items() if not k.startswith(("SPG_B", "SPG_C"))}
+    return _whole_cnn(
+        used,
+        source,
+        answers,
+        head="spg",
+        encoder="wsol_spg_resnet50",
+        of_head=("SPG_A4.",),
+        rows="SPG_A4.weight",
+    )
+
+
+def _adl(state: State, source: Source, answers: Answers) -> Draft:
+    moved: State = {}
+    for key, value in state.items():
+        layer, _, rest = key.partition(".")
+        if layer in ATTENTION_EVERY:
+            block, _, inner = rest.partition(".")
+            before = sum(at < int(block) for at in ATTENTION_EVERY[layer])
+            key = f"{layer}.{int(block) - before}.{inner}"  # noqa: PLW2901
+        moved[key] = value
+    return _whole_cnn(
+        moved,
+        source,
+        answers,
+        head="adl",
+        encoder=f"wsol_{resnet_name(moved)}",
+        of_head=("fc.",),
+        rows="fc.weight",
+    )

@@ -19,7 +19,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from napari_wsol.cross_validation.report import CrossValidationReport
-    from napari_wsol.evaluation.report import Report
+    from napari_wsol.evaluation.report import ModelReport
 
 output = Console(soft_wrap=True)
 errors = Console(stderr=True, soft_wrap=True)
@@ -39,7 +39,7 @@ def progress_bar(*more: ProgressColumn) -> Progress:
     )
 
 
-def show_figures(model: str, report: Report | CrossValidationReport) -> None:
+def show_figures(model: str, report: ModelReport | CrossValidationReport) -> None:
     """Prints the tables of a report, under what it says of a model."""
     output.print(f"[bold]{escape(model)}[/]: {escape(report.headline())}")
     for title, names, rows in report.tables():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from napari_wsol.data.folds import Grouping
-    from napari_wsol.evaluation.benchmark import Benchmark, Report
+    from napari_wsol.evaluation.benchmark import Benchmark, ModelReport
 
 
 def evaluate(
@@ -163,7 +163,7 @@ def evaluate(
     output.print(f"Written: {', '.join(escape(str(path)) for path in paths)}")
 
 
-def _run(benchmark: Benchmark) -> tuple[Report, Image.Image]:
+def _run(benchmark: Benchmark) -> tuple[ModelReport, Image.Image]:
     """Figures and picture, with a bar on the way."""
     try:
         with progress_bar() as bar:
@@ -226,7 +226,7 @@ def _frame(text: str | None) -> tuple[int, int] | None:
 
 
 def write_results(
-    report: Report, picture: Image.Image, paths: tuple[Path, Path, Path]
+    report: ModelReport, picture: Image.Image, paths: tuple[Path, Path, Path]
 ) -> None:
     """Writes figures, table and picture; each file is whole or as it was before.
 

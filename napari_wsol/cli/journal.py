@@ -19,7 +19,7 @@ from napari_wsol.files import whole_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_wsol.journal import Record, Work
+    from napari_wsol.journal import EarlierWork, Record
     from napari_wsol.journal.image import ImageFacts
 
 T = TypeVar("T")
@@ -38,9 +38,9 @@ Folder = Annotated[
 @app.command("list")
 def list_(journals: Folder = None) -> None:
     """All images that were worked on, the latest first."""
-    from napari_wsol.journal import Store
+    from napari_wsol.journal import JournalLibrary
 
-    store = Store(journals)
+    store = JournalLibrary(journals)
     found = store.summaries()
     table = Table("image", "strokes", "rounds", "status", "last change")
     table.add_column("folder", overflow="fold")  # to be copied
@@ -142,14 +142,14 @@ def find_record(journal: str, journals: Path | None = None) -> Record:
     Raises:
         UnknownNameError: there is none, or several images are meant.
     """
-    from napari_wsol.journal import Store, read_record
+    from napari_wsol.journal import JournalLibrary, read_record
     from napari_wsol.journal.reading import segment_paths
 
     path = Path(journal).expanduser()
     folder = path.parent if path.is_file() else path
     if folder.is_dir() and segment_paths(folder):
         return read_record(folder)
-    store = Store(journals)
+    store = JournalLibrary(journals)
     found = [
         item
         for item in store.summaries()
@@ -180,14 +180,14 @@ def image_of(record: Record) -> ImageFacts:
     return record.image
 
 
-def work_of(record: Record) -> Work:
+def work_of(record: Record) -> EarlierWork:
     """What the entries of a journal come to."""
-    from napari_wsol.journal import folded
+    from napari_wsol.journal import replayed
 
-    return folded(image_of(record).canvas_shape, record.entries)
+    return replayed(image_of(record).canvas_shape, record.entries)
 
 
-def _rounds(work: Work) -> Table:
+def _rounds(work: EarlierWork) -> Table:
     table = Table("round", "model", "class", "strokes", "seconds", "made", "map")
     for made in work.rounds:
         seconds = made.facts.get("seconds")

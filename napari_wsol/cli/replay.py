@@ -134,12 +134,12 @@ class _Again:
     def session(self) -> Generator[Session]:
         """A session as the recorded one was, which finds the strokes of the round."""
         from napari_wsol.config import InferenceConfig
-        from napari_wsol.journal import Store, StrokeMade
+        from napari_wsol.journal import JournalLibrary, StrokeMade
         from napari_wsol.session.session import Session
 
         threads = self.made.facts.get("threads")
         with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            journal = Store(Path(folder)).open(self.image)
+            journal = JournalLibrary(Path(folder)).open(self.image)
             for stroke in self.strokes:
                 journal.append(StrokeMade(stroke=stroke, time=stroke.time))
             is_saved = journal.flush()
@@ -210,10 +210,12 @@ class _Again:
         Raises:
             ModelError: some of it is not there any more.
         """
-        from napari_wsol.journal import Store
-        from napari_wsol.worklist.samples import SampleShelf
+        from napari_wsol.journal import JournalLibrary
+        from napari_wsol.worklist.samples import SampleStore
 
-        return SampleShelf(Store(self.folder.parent)).by_digest(self.made.others)
+        return SampleStore(JournalLibrary(self.folder.parent)).by_digest(
+            self.made.others
+        )
 
     def compared(self, session: Session) -> dict[str, object]:
         """What was recorded, what came out, and whether the maps are the same.

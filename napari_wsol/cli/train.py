@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
 
-    from napari_wsol.training.pretrain import TrainStep
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.run import Evaluation
+    from napari_wsol.training.trainer import TrainStep
 
 ROWS = 12
 """Rows of the live table; older ones are in metrics.jsonl."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ConfigError, ExportError, ModelError
-from napari_wsol.evaluation.benchmark.dataset import load_material
+from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.files import write_whole
 from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.zoo import sha256
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_wsol.data.folds import Fold, Grouping
-    from napari_wsol.evaluation.benchmark.dataset import Material
+    from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.training.recipe import Recipe
 
 PLAN, RESULT = "folds.json", "cross_validation.json"
@@ -50,7 +50,9 @@ def check_recipe(recipe: Recipe) -> None:
         )
 
 
-def material_of(recipe: Recipe, data: Path, splits: Sequence[str]) -> Material:
+def evaluation_set_of(
+    recipe: Recipe, data: Path, splits: Sequence[str]
+) -> EvaluationSet:
     """All images, those of several splits once.
 
     Args:
@@ -68,19 +70,19 @@ def material_of(recipe: Recipe, data: Path, splits: Sequence[str]) -> Material:
         named = [name for name in (*every, where.classification) if name]
         named = list(dict.fromkeys(named))
         places = [(data / name, None) for name in named]
-    material = load_material(
+    measured = load_evaluation_set(
         data,
         places,
         classes=where.classes,
         multi_label=recipe.model.multi_label,
         may_overlap=True,
     )
-    return replace(material, splits=tuple(named))
+    return replace(measured, splits=tuple(named))
 
 
 def plan_of(
     recipe: Recipe,
-    material: Material,
+    measured: EvaluationSet,
     grouping: Grouping,
     folds: Sequence[Fold],
     *,
@@ -99,8 +101,8 @@ def plan_of(
         "recipe": recipe.name,
         "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
         "initial_weights_sha256": sha256(init) if init is not None else "",
-        "data": material.data,
-        "splits": list(material.splits),
+        "data": measured.data,
+        "splits": list(measured.splits),
         "grouping": {"pattern": grouping.pattern}
         if table is None
         else {"table": table.name, "column": grouping.column},

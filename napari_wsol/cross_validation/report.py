@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from napari_wsol.evaluation.bootstrap import Estimate
-    from napari_wsol.evaluation.report import Report
+    from napari_wsol.evaluation.report import ModelReport
 
 FORMAT = "napari-wsol cross-validation 1"
 
@@ -36,7 +36,7 @@ class FoldReport:
     learnt: int
     held_out: Mapping[str, str]
     model: str
-    report: Report
+    report: ModelReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class CrossValidationReport:
 
     plan: Mapping[str, object]
     folds: tuple[FoldReport, ...]
-    pooled: Report
+    pooled: ModelReport
     accuracy_by_group: Estimate | None
     notes: tuple[str, ...]
 
@@ -175,14 +175,14 @@ class CrossValidationReport:
 _TITLES = {"classification": "Classification", "auc": "Classes"}
 
 
-def _sections(report: Report) -> dict[str, Mapping[str, Estimate]]:
+def _sections(report: ModelReport) -> dict[str, Mapping[str, Estimate]]:
     """The figures of a report by section; sections without any are left out."""
     found = {"classification": report.classification, "auc": report.auc}
     found |= {item.name: item.figures for item in report.methods}
     return {name: figures for name, figures in found.items() if figures}
 
 
-def _plain(report: Report) -> dict[str, dict[str, object]]:
+def _plain(report: ModelReport) -> dict[str, dict[str, object]]:
     return {
         section: {name: asdict(item) for name, item in figures.items()}
         for section, figures in _sections(report).items()

@@ -15,7 +15,7 @@ from napari_wsol.cross_validation.plan import (
     FOR_RESUMING,
     RESULT,
     check_recipe,
-    material_of,
+    evaluation_set_of,
     plan_of,
     prepare,
     write_text,
@@ -24,7 +24,7 @@ from napari_wsol.cross_validation.report import CrossValidationReport, FoldRepor
 from napari_wsol.data.datasets import LabelledImages
 from napari_wsol.data.folds import split_folds
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
-from napari_wsol.evaluation.benchmark.meter_set import Tally
+from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.training.run import CHECKPOINT, train
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Fold, Grouping
-    from napari_wsol.evaluation.benchmark import Report
-    from napari_wsol.evaluation.benchmark.dataset import Material
+    from napari_wsol.evaluation.benchmark import ModelReport
+    from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.bootstrap import Estimate
-    from napari_wsol.training.pretrain import TrainStep
+    from napari_wsol.jobs import Progress
     from napari_wsol.training.recipe import Recipe
-    from napari_wsol.training.run import Say
+    from napari_wsol.training.trainer import TrainStep
 
 TABLE = "cross_validation.md"
 TRAIN_LIST, HELD_OUT_LIST, EVALUATION = "train.csv", "held_out.csv", "evaluation.json"
@@ -57,7 +57,7 @@ class FoldWatcher:
         measured: called with a fold's figures.
     """
 
-    say: Say
+    say: Progress
     step: Callable[[TrainStep], None]
     begun: Callable[[int, int], None] = lambda _fold, _folds: None
     measured: Callable[[FoldReport], None] = lambda _report: None
@@ -111,15 +111,15 @@ def cross_validate(
         ExportError: what cannot be written.
     """
     check_recipe(recipe)
-    material = material_of(recipe, data, splits)
+    measured = evaluation_set_of(recipe, data, splits)
     made = split_folds(
-        material.samples,
-        grouping.of(material.samples),
+        measured.samples,
+        grouping.of(measured.samples),
         folds,
         classes=recipe.data.classes,
         seed=seed,
     )
-    plan = plan_of(recipe, material, grouping, made, init=init, seed=seed)
+    plan = plan_of(recipe, measured, grouping, made, init=init, seed=seed)
     prepare(out, plan, resume=resume)
     every = _Folds(
         recipe=recipe,
@@ -129,7 +129,7 @@ def cross_validate(
         init=init,
         device=device,
         watcher=watcher,
-        material=material,
+        measured=measured,
         config=config or EvaluationConfig(mpp=recipe.data.mpp),
     )
     found = every.run(made, plan)
@@ -149,15 +149,15 @@ class _Folds:
     init: Path | None
     device: str
     watcher: FoldWatcher
-    material: Material
+    measured: EvaluationSet
     config: EvaluationConfig
 
     def run(
         self, folds: Sequence[Fold], plan: Mapping[str, object]
     ) -> CrossValidationReport:
         """Trains and measures one after another, and pools them."""
-        multi = self.material.multi_label
-        pool = Tally(self.recipe.data.classes, self.config, multi_label=multi)
+        multi = self.measured.multi_label
+        pool = MeterSet(self.recipe.data.classes, self.config, multi_label=multi)
         reports: list[FoldReport] = []
         for fold in folds:
             self.watcher.begun(fold.number, self.count)
@@ -167,7 +167,7 @@ class _Folds:
             reports.append(self._measure(fold, folder, pool))
             self.watcher.measured(reports[-1])
         model = load_model(self.out / reports[-1].model, device=self.device)
-        pooled = Benchmark(model, self.material, config=self.config).report(pool)
+        pooled = Benchmark(model, self.measured, config=self.config).report(pool)
         return CrossValidationReport(
             plan={key: plan[key] for key in plan if key not in FOR_RESUMING},
             folds=tuple(reports),
@@ -176,7 +176,9 @@ class _Folds:
             notes=(*_notes(self.recipe), *pooled.notes),
         )
 
-    def _accuracy(self, folds: Sequence[FoldReport], pooled: Report) -> Estimate | None:
+    def _accuracy(
+        self, folds: Sequence[FoldReport], pooled: ModelReport
+    ) -> Estimate | None:
         """Percent right; an interval that draws groups, as their images are alike."""
         if "accuracy" not in pooled.classification:
             return None
@@ -186,7 +188,7 @@ class _Folds:
         for name in group.values():
             at.setdefault(name, len(at))
         counts = np.zeros((len(at), 2))  # images, and those that were told rightly
-        for sample in self.material.samples:
+        for sample in self.measured.samples:
             own = classes[sample.labels.index(1)]
             counts[at[group[sample.id]]] += (1, predicted[sample.id] == own)
         draw = Bootstrap(samples=self.config.bootstrap, seed=self.config.seed)
@@ -213,9 +215,9 @@ class _Folds:
             step=self.watcher.step,
         )
 
-    def _measure(self, fold: Fold, folder: Path, pool: Tally) -> FoldReport:
+    def _measure(self, fold: Fold, folder: Path, pool: MeterSet) -> FoldReport:
         model = load_model(folder / self.recipe.name, device=self.device)
-        held_out = self.material.only(fold.held_out)
+        held_out = self.measured.only(fold.held_out)
         benchmark = Benchmark(model, held_out, config=self.config)
         report = benchmark.run(_measuring(self.watcher.say), pool=pool)
         write_text(folder / EVALUATION, report.to_json())
@@ -273,7 +275,7 @@ def _table(
     return text.getvalue()
 
 
-def _measuring(say: Say) -> Callable[[int, int, str], None]:
+def _measuring(say: Progress) -> Progress:
     return lambda done, total, _name: say(done, total, "measuring what was held out")
 
 

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
@@ -84,11 +85,13 @@ class AmilCnn(Encoder):
         )
         self.choose(taps, {"tile": CHANNELS})
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+    @override
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
         yield "feature_extractor_part1", self.feature_extractor_part1
         yield "tile", self.feature_extractor_part2
 
-    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+    @override
+    def path(self) -> Iterator[tuple[str, Step, int]]:
         # The linear layer sees the whole tile, whatever the convolutions do.
         yield "tile", (SIDE, SIDE, 1), 0
 

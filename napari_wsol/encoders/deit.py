@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import torch
 from torch import nn
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.encoders.attention import AttentionTrace
 from napari_wsol.encoders.base import Encoder
@@ -95,7 +96,8 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(channels, 4 * channels)
         self.fc2 = nn.Linear(4 * channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         return self.fc2(functional.gelu(self.fc1(x)))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.encoders.atrous import DensePool
 from napari_wsol.encoders.base import Encoder
@@ -141,7 +142,8 @@ class DenseNet(Encoder):
         stem = -(-length // 4)
         return tuple(stem // (stride // 4) for stride in self.strides)
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+    @override
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
         for name, module in self.features.named_children():
             if name == "denseblock4":
                 yield "denseblock4.concatenated", module
@@ -149,7 +151,8 @@ class DenseNet(Encoder):
                 yield name, module
         yield "denseblock4", self.relu
 
-    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+    @override
+    def path(self) -> Iterator[tuple[str, Step, int]]:
         for name, module in self.stages():
             if name == "conv0":
                 yield name, (7, 2, 1), 3

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
@@ -41,7 +42,8 @@ STEM_CHANNELS, LAST_CHANNELS = 32, 1280
 class SameConv2d(nn.Conv2d):
     """A convolution that pads as TensorFlow's "SAME" does on even sizes."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, D102 - torch's name
+    @override
+    def forward(self, input: Tensor) -> Tensor:
         x = input
         if self.stride == (1, 1):
             return super().forward(x)
@@ -91,7 +93,8 @@ class InvertedResidual(nn.Module):
         self.step: Step = (3, stride, dilation)
         self.is_residual = stride == 1 and inputs == outputs
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x) if self.is_residual else self.conv(x)
 
 
@@ -144,11 +147,13 @@ class MobileNetV2(Encoder):
         # Layers behind the last tap are never run and would only fill the file.
         del self.features[int(self.taps[-1].split(".")[1]) + 1 :]
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+    @override
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
         for index, module in enumerate(self.features):
             yield f"features.{index}", module
 
-    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+    @override
+    def path(self) -> Iterator[tuple[str, Step, int]]:
         for index, module in enumerate(self.features):
             step: Step = (1, 1, 1)
             if index == 0:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
@@ -44,7 +45,8 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(inputs, width, stride)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
@@ -70,7 +72,8 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(inputs, width * 4, stride)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
@@ -140,7 +143,8 @@ class ResNet(Encoder):
             all_taps[name] = inputs
         self.choose(taps, all_taps)
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+    @override
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
         yield "stem", nn.Sequential(self.conv1, self.bn1, self.relu)
         yield "maxpool", self.maxpool
         yield from self._residual()
@@ -150,7 +154,8 @@ class ResNet(Encoder):
             name = f"layer{index + 1}"
             yield name, self.get_submodule(name)
 
-    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+    @override
+    def path(self) -> Iterator[tuple[str, Step, int]]:
         yield "stem", (7, 2, 1), 3
         yield "maxpool", (3, 2, 1), 1
         for name, stage in self._residual():

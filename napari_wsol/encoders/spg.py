@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
@@ -65,13 +66,15 @@ class SpgResNet(Encoder):
         self.layer4 = whole.get_submodule("layer4")
         self.choose(taps, {"stem": 64, **STAGES})
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+    @override
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
         yield "stem", nn.Sequential(self.conv1, self.bn1, self.relu)
         yield "maxpool", self.maxpool
         for name in STAGES:
             yield name, self.get_submodule(name)
 
-    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+    @override
+    def path(self) -> Iterator[tuple[str, Step, int]]:
         yield "stem", (7, 2, 1), 3
         yield "maxpool", (3, 2, 1), 1
         for name in STAGES:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.features import nominal_offset
@@ -169,7 +170,8 @@ class TimmBackbone(Encoder):
             )
         return super().resume(layer, x)
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+    @override
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
         if not self._is_sequence():
             yield self.taps[-1], self.backbone
             return

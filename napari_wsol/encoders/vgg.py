@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.encoders.atrous import DensePool
 from napari_wsol.encoders.base import Encoder
@@ -101,11 +102,13 @@ class Vgg(Encoder):
         """Whole windows of the max-pools."""
         return tuple(length // stride for stride in self.strides)
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+    @override
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
         for index, module in enumerate(self.features):
             yield self._ends.get(index, f"features.{index}"), module
 
-    def path(self) -> Iterator[tuple[str, Step, int]]:  # noqa: D102
+    @override
+    def path(self) -> Iterator[tuple[str, Step, int]]:
         for name, module in self.stages():
             if isinstance(module, nn.Conv2d):
                 dilation = module.dilation[0]
@@ -154,7 +157,8 @@ class WsolVgg16(Vgg):
         self.relu = nn.ReLU()
         return 1024
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:  # noqa: D102
+    @override
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
         yield from super().stages()
         yield "conv6.linear", self.conv6
         yield "conv6", self.relu

@@ -85,7 +85,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ModelReport:
     """What an evaluation found.
 
     Attributes:

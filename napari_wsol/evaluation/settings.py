@@ -71,7 +71,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class MapTarget:
     """What one map of an image is compared with.
 
     Attributes:

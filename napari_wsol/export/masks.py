@@ -34,8 +34,9 @@ def nothing() -> None:
 class Grid:
     """The pixels of a mask and where they lie on the image.
 
-    Pixel (i, j) covers level-0 rows ``[i * downsample, (i + 1) * downsample)`` and the
-    columns likewise; those of the last row and column end where the image ends.
+    Pixel (i, j) covers level-0 rows ``[i * downsample, (i + 1) * downsample)`` and
+    columns ``[j * downsample, (j + 1) * downsample)``; those of the last row and column
+    end where the image ends.
 
     Attributes:
         image_shape: (H, W) of level 0.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari_wsol.export.files import check_space, staged, stem_of
@@ -10,6 +9,7 @@ from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
 from napari_wsol.export.regions import find_regions
 from napari_wsol.export.writers import Parts, space_needed, writers_of
+from napari_wsol.jobs import ignore_progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
     from napari_wsol.export.masks import Grid
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
-
-Report = Callable[[int, int, str], None]
-"""Called with steps done, steps in all, and what comes next; may raise to stop."""
-
-
-def ignore(_done: int, _total: int, _text: str) -> None:
-    """Stand in where nobody wants to hear about progress."""
+    from napari_wsol.jobs import Progress
 
 
 def export_heatmap(
@@ -37,7 +31,7 @@ def export_heatmap(
     provenance: Mapping[str, object],
     *,
     as_coarse: bool = False,
-    report: Report = ignore,
+    report: Progress = ignore_progress,
 ) -> tuple[Path, ...]:
     """Write what is asked for, complete or not at all; nothing existing is replaced.
 
@@ -82,7 +76,7 @@ def _formats(config: ExportConfig) -> tuple[str, ...]:
 
 
 def _write_formats(
-    files: StagedFiles, parts: Parts, config: ExportConfig, report: Report, total: int
+    files: StagedFiles, parts: Parts, config: ExportConfig, report: Progress, total: int
 ) -> None:
     for done, name in enumerate(_formats(config), start=2):
         for what, extension, write in writers_of(name, parts.heatmap):
@@ -94,7 +88,7 @@ def _make_parts(
     heatmap: Heatmap,
     slide: Slide,
     config: ExportConfig,
-    report: Report,
+    report: Progress,
     total: int,
     *,
     grid: Grid,

@@ -32,7 +32,7 @@ class TileAttention:
         y: upper border.
         x: left border.
         height: of the part that lies on the image.
-        width: likewise.
+        width: of the part that lies on the image.
         attention: its share of all attention; the shares sum to 1.
     """
 

@@ -57,7 +57,7 @@ def read_region(  # noqa: PLR0917 - a rectangle takes four numbers
     Args:
         slide: what to read.
         y: first row, in pixels of the downsampled grid.
-        x: first column, likewise.
+        x: first column, in pixels of the downsampled grid.
         height: rows.
         width: columns.
         downsample: level-0 pixels a grid pixel; may be a fraction, or below 1.

@@ -39,7 +39,7 @@ class TileGrid(Sequence[Tile]):
 
     Attributes:
         core: side of a core, rounded up to a multiple of the stride.
-        halo: context on each side, rounded up likewise.
+        halo: context on each side, rounded up to a multiple of the stride.
         rows: number of tiles from top to bottom.
         columns: number of tiles from left to right.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,10 +15,11 @@ from napari_wsol.images.preprocessing import fitted_shape, prepare, read_whole, 
 from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.images.tiling import TileGrid
 from napari_wsol.inference.cache import EncodedImage
+from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import evaluating
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     import numpy.typing as npt
     from torch import Tensor, nn
@@ -28,14 +28,8 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
     from napari_wsol.inference.cache import FeatureCache
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
-
-Progress = Callable[[int, int, str], None]
-
-
-def ignore_progress(done: int, total: int, message: str) -> None:
-    """A progress report that nobody reads."""
-    del done, total, message
 
 
 @dataclass(frozen=True, slots=True)

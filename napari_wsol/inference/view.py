@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from napari_wsol.encoders import Features
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.cache import FeatureCache
-    from napari_wsol.inference.encode import Geometry, Progress
+    from napari_wsol.inference.encode import Geometry
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
 
 

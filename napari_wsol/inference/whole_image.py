@@ -12,7 +12,8 @@ import torch
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
-from napari_wsol.inference.encode import encode, ignore_progress, network_input
+from napari_wsol.inference.encode import encode, network_input
+from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import (
     NetworkInput,
     evaluating,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from napari_wsol.images.readers import Source
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.cache import FeatureCache
-    from napari_wsol.inference.encode import Geometry, Progress
+    from napari_wsol.inference.encode import Geometry
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
 
 

@@ -15,15 +15,17 @@ from napari_wsol.journal.entries import (
 )
 from napari_wsol.journal.image import ImageFacts
 from napari_wsol.journal.journal import Journal, Saved
-from napari_wsol.journal.library import Store, Summary
+from napari_wsol.journal.library import JournalLibrary, Summary
 from napari_wsol.journal.reading import Record, read_record
-from napari_wsol.journal.replayed import Work, folded
+from napari_wsol.journal.replayed import EarlierWork, replayed
 
 __all__ = [
     "Dismissed",
+    "EarlierWork",
     "Entry",
     "ImageFacts",
     "Journal",
+    "JournalLibrary",
     "Record",
     "Redone",
     "RoundMade",
@@ -33,11 +35,9 @@ __all__ = [
     "StartedAfresh",
     "Status",
     "StatusChanged",
-    "Store",
     "StrokeMade",
     "Summary",
     "Undone",
-    "Work",
-    "folded",
     "read_record",
+    "replayed",
 ]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Place:
+class JournalFolder:
     """Where the entries of one image go.
 
     Args:

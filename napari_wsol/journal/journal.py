@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_wsol.errors import ExportError
-from napari_wsol.journal.folder import Place
+from napari_wsol.journal.folder import JournalFolder
 from napari_wsol.journal.heads import head_bytes, read_head, write_head
 from napari_wsol.journal.words import low_space, problem
 
@@ -58,11 +58,11 @@ class Saved:
 class Journal:
     """What was done to one image: earlier entries, and those to come.
 
-    Made by :meth:`Store.open`. Nothing is written before the first entry. Entries are
-    put into words and written on the journal's own thread, in their order; each is on
-    the disk (``fsync``) before it counts as saved. Where the disk fails all wait in
-    memory, and are written when it works again, also after :meth:`close`. Where the
-    journal's folder was deleted meanwhile all of it is written again.
+    Made by :meth:`JournalLibrary.open`. Nothing is written before the first entry.
+    Entries are put into words and written on the journal's own thread, in their order;
+    each is on the disk (``fsync``) before it counts as saved. Where the disk fails all
+    wait in memory, and are written when it works again, also after :meth:`close`. Where
+    the journal's folder was deleted meanwhile all of it is written again.
 
     Attributes:
         image: what the journal belongs to.
@@ -84,7 +84,7 @@ class Journal:
         carried: Record | None = None,
         waiting: Sequence[Entry] = (),
     ) -> None:
-        """Args as found by the store.
+        """Args as found by the library.
 
         Args:
             image: the open image.
@@ -98,7 +98,7 @@ class Journal:
         earlier = record if carried is None else carried
         self.entries: tuple[Entry, ...] = (*earlier.entries, *waiting)
         self._notes = (*notes, *earlier.notes)
-        self._place = Place(image, record, lock, carried)
+        self._folder = JournalFolder(image, record, lock, carried)
         self._disk = threading.RLock()  # files; taken before the other one
         self._turn = threading.Condition()
         self._queue: deque[Entry] = deque(waiting)
@@ -111,12 +111,12 @@ class Journal:
     @property
     def folder(self) -> Path:
         """Where it is written; another one after a second window was quicker."""
-        return self._place.folder
+        return self._folder.folder
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was damaged, migrated or is kept elsewhere, in sentences."""
-        return (*self._notes, *self._place.notes)
+        return (*self._notes, *self._folder.notes)
 
     @property
     def saved(self) -> Saved:
@@ -149,7 +149,7 @@ class Journal:
         data = head_bytes(state, metadata)
         try:
             with self._disk:
-                self._place.claim()
+                self._folder.claim()
                 written = write_head(self.folder, index, data)
         except OSError as error:
             raise ExportError(
@@ -209,9 +209,9 @@ class Journal:
         """Closes at once, for who opens the same image again: what is left to write."""
         self.close()
         with self._disk, self._turn:
-            left = self._waiting if self._place.was_lost else tuple(self._queue)
+            left = self._waiting if self._folder.was_lost else tuple(self._queue)
             self._queue.clear()
-            self._place.missing.clear()
+            self._folder.missing.clear()
             self._turn.notify_all()
             thread = self._thread
         if thread is not None:
@@ -258,7 +258,7 @@ class Journal:
         with self._disk:
             with self._turn:
                 batch = list(islice(self._queue, _BATCH))
-            done, error = self._place.write(batch)
+            done, error = self._folder.write(batch)
             warning = ""
             with contextlib.suppress(OSError):
                 warning = low_space(shutil.disk_usage(self.folder).free, self.folder)
@@ -277,12 +277,12 @@ class Journal:
     @property
     def _waiting(self) -> tuple[Entry, ...]:
         """What is only in memory."""
-        return (*self._place.missing, *self._queue)
+        return (*self._folder.missing, *self._queue)
 
     def _give_back(self) -> None:
         """Reads back what was written, and lets others have the folder."""
         with self._disk:
-            wrong = self._place.give_back()
+            wrong = self._folder.give_back()
         if wrong:
             with self._turn:
                 self._problem = wrong

@@ -22,7 +22,7 @@ from napari_wsol.journal.image import STEM_LENGTH
 from napari_wsol.journal.journal import Journal
 from napari_wsol.journal.locking import try_lock
 from napari_wsol.journal.reading import Record, read_record, segment_paths
-from napari_wsol.journal.replayed import Tally
+from napari_wsol.journal.replayed import Replayed
 from napari_wsol.journal.segments import is_as_read
 from napari_wsol.paths import journals_folder
 
@@ -61,7 +61,7 @@ class Summary:
     notes: tuple[str, ...]
 
 
-class Store:
+class JournalLibrary:
     """All journals of a person.
 
     Args:
@@ -83,7 +83,7 @@ class Store:
     def open(self, image: ImageFacts) -> Journal:
         """The journal of an image; nothing is written before its first entry.
 
-        A journal of the same image that this store opened before is closed. Never
+        A journal of the same image that this library opened before is closed. Never
         fails because of the disk: :attr:`Journal.notes` and :attr:`Journal.saved` say
         what is wrong.
         """
@@ -102,7 +102,7 @@ class Store:
         """
         records = _newest_first(self._records(fingerprint))
         usable = [record for record in records if not record.is_newer]
-        if not usable or not Tally(usable[0].entries).counts:
+        if not usable or not Replayed(usable[0].entries).counts:
             return None
         return _summary(usable[0])
 
@@ -202,26 +202,26 @@ def _other(records: list[Record]) -> list[str]:
     """Notes on work that is older than the one opened."""
     notes: list[str] = []
     for record in records:
-        tally = Tally(record.entries)
-        if tally.counts:
+        replay = Replayed(record.entries)
+        if replay.counts:
             notes.append(
                 f"There is other work on this image, last changed on "
-                f"{record.last_time[:10]}, with {len(tally.strokes)} strokes and "
-                f"{len(tally.rounds)} rounds, in “{record.folder.name}”."
+                f"{record.last_time[:10]}, with {len(replay.strokes)} strokes and "
+                f"{len(replay.rounds)} rounds, in “{record.folder.name}”."
             )
     return notes
 
 
 def _summary(record: Record) -> Summary:
-    tally, image = Tally(record.entries), record.image
+    replay, image = Replayed(record.entries), record.image
     return Summary(
         folder=record.folder,
         fingerprint=record.folder.name if image is None else image.fingerprint,
         name="" if image is None else image.name,
         path=None if image is None else image.path,
-        strokes=len(tally.strokes),
-        rounds=len(tally.rounds),
-        status=tally.status,
+        strokes=len(replay.strokes),
+        rounds=len(replay.rounds),
+        status=replay.status,
         last=record.last_time,
         notes=tuple(record.notes),
     )

@@ -7,7 +7,7 @@ Nothing is written here, and nothing that a file holds makes it fail:
 - A damaged line between sound ones is left out, and named. The sound ones after it
   count: a stroke holds all the cells that it changed, so that it needs no other one,
   and what is taken back or brought again is put right by
-  :class:`~napari_wsol.journal.replayed.Tally`. To drop them would lose hours for one
+  :class:`~napari_wsol.journal.replayed.Replayed`. To drop them would lose hours for one
   bit.
 - A file whose first line is damaged, or of a newer version, makes the whole journal one
   that must not be written to. Sound lines below a damaged first line are read all the

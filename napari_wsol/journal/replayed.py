@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One person's work on one image.
+class EarlierWork:
+    """What the entries of a journal come to, on a canvas: a person's work on one image.
 
     Attributes:
         strokes: those that count now; what was taken back last can be brought again.
@@ -46,8 +46,8 @@ class Work:
     dismissed: tuple[Dismissed, ...]
 
 
-class Tally:
-    """The same without a canvas: quick, for lists of many journals.
+class Replayed:
+    """What entries come to without a canvas: quick, for lists of many journals.
 
     Undo is a stack: whoever takes a stroke back has taken back all later ones before,
     and whoever brings one again has brought all earlier ones again before. So where an
@@ -133,23 +133,23 @@ def _move(number: int, source: list[Stroke], target: list[Stroke]) -> None:
         del source[at:]
 
 
-def folded(shape: tuple[int, int], entries: Iterable[Entry]) -> Work:
-    """What the entries come to.
+def replayed(shape: tuple[int, int], entries: Iterable[Entry]) -> EarlierWork:
+    """What the entries of a journal come to, on a canvas.
 
     Args:
         shape: of the canvas; strokes with cells outside of it are left out.
         entries: in the order in which they were written.
     """
-    tally = Tally(entries)
-    strokes = [stroke for stroke in tally.strokes if stroke.fits(shape)]
-    undone = tuple(stroke for stroke in tally.undone if stroke.fits(shape))
-    return Work(
+    replay = Replayed(entries)
+    strokes = [stroke for stroke in replay.strokes if stroke.fits(shape)]
+    undone = tuple(stroke for stroke in replay.undone if stroke.fits(shape))
+    return EarlierWork(
         StrokeList(
-            drawn(strokes, shape), tuple(strokes), tally.last_number, (), undone
+            drawn(strokes, shape), tuple(strokes), replay.last_number, (), undone
         ),
-        tuple(tally.rounds),
-        tally.shown,
-        tally.settings,
-        tally.status,
-        tuple(tally.dismissed),
+        tuple(replay.rounds),
+        replay.shown,
+        replay.settings,
+        replay.status,
+        tuple(replay.dismissed),
     )

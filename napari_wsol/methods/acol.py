@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.conv_heads import scaled
@@ -106,7 +107,8 @@ class Acol(HeadMethod):
     head: ClassVar[str] = "acol"
     is_probability: ClassVar[bool] = False
 
-    def map(  # noqa: D102 - only one class's
+    @override
+    def map(  # only one class's
         self,
         model: Model,
         features: Features,

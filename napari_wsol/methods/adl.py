@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.cam import GapHead
 from napari_wsol.methods.heads import register_head
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 class AdlHead(GapHead):
     """Global average pooling, then a linear layer (``fc``)."""
 
-    def pooling(self) -> MapPooling:  # noqa: D102
+    @override
+    def pooling(self) -> MapPooling:
         return MeanPooling(self.fc.bias[self.first_row :], self.fc.in_features)
 
     def class_maps(self, features: Features) -> Tensor:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
+from typing_extensions import override
+
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.heads import Head
 from napari_wsol.registry import Registry
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods.model import Model
 
 
@@ -30,7 +33,7 @@ class NetworkInput:
     """
 
     pixels: Callable[[], Tensor]
-    report: Callable[[int, int, str], None]
+    report: Progress
     check: Callable[[], None]
 
 
@@ -125,7 +128,8 @@ class HeadMethod(Method):
 
     head: ClassVar[str]
 
-    def map(  # noqa: D102
+    @override
+    def map(
         self,
         model: Model,
         features: Features,
@@ -137,13 +141,16 @@ class HeadMethod(Method):
             values = values.sigmoid()
         return features.straight(values, head.map_index(features))
 
-    def stride(self, model: Model, features: Features) -> float:  # noqa: D102
+    @override
+    def stride(self, model: Model, features: Features) -> float:
         return features.strides[model.head(Head, self.head).map_index(features)]
 
-    def reads_cells(self, model: Model) -> bool:  # noqa: D102
+    @override
+    def reads_cells(self, model: Model) -> bool:
         return model.head(Head, self.head).reads_cells
 
-    def unavailable(self, model: Model) -> str | None:  # noqa: D102
+    @override
+    def unavailable(self, model: Model) -> str | None:
         if self.head in model.heads:
             return None
         return (
@@ -163,11 +170,13 @@ class TapMethod(Method):
     tap: ClassVar[str]
     lacks: ClassVar[str]
 
-    def taps(self, model: Model) -> tuple[str, ...]:  # noqa: D102
+    @override
+    def taps(self, model: Model) -> tuple[str, ...]:
         del model
         return (self.tap,)
 
-    def map(  # noqa: D102
+    @override
+    def map(
         self,
         model: Model,
         features: Features,
@@ -177,11 +186,13 @@ class TapMethod(Method):
         index = features.names.index(self.tap)
         return features.straight(features.maps[index].float().mean(1), index)
 
-    def stride(self, model: Model, features: Features) -> float:  # noqa: D102
+    @override
+    def stride(self, model: Model, features: Features) -> float:
         del model
         return features.strides[features.names.index(self.tap)]
 
-    def unavailable(self, model: Model) -> str | None:  # noqa: D102
+    @override
+    def unavailable(self, model: Model) -> str | None:
         return None if self.tap in model.encoder.layers else self.lacks
 
 

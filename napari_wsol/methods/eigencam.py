@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
+from typing_extensions import override
 
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradients import LayerMethod, full_precision
@@ -38,7 +39,8 @@ class EigenCam(LayerMethod):
     name: ClassVar[str] = "eigencam"
     title: ClassVar[str] = "Eigen-CAM"
 
-    def map(  # noqa: D102
+    @override
+    def map(
         self,
         model: Model,
         features: Features,

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.conv_heads import ConvHead
 from napari_wsol.methods.heads import register_head
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 class MeanHead(ConvHead):
     """The mean of each class map."""
 
-    def pooling(self) -> MapPooling:  # noqa: D102
+    @override
+    def pooling(self) -> MapPooling:
         return MeanPooling()
 
-    def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def pool(self, maps: Tensor) -> Tensor:
         return maps.mean((-2, -1))
 
 

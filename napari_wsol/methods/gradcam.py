@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradients import GradientMethod, weighted
 
@@ -31,5 +33,6 @@ class GradCam(GradientMethod):
     name: ClassVar[str] = "gradcam"
     title: ClassVar[str] = "Grad-CAM"
 
-    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         return weighted(gradient.mean((-2, -1)), activation).relu()

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradients import GradientMethod, per_cell, weighted
 
@@ -33,7 +35,8 @@ class GradCamPlusPlus(GradientMethod):
     name: ClassVar[str] = "gradcam++"
     title: ClassVar[str] = "Grad-CAM++"
 
-    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         total = activation.sum((-2, -1), keepdim=True)
         weights = per_cell(gradient.relu(), 2 + total * gradient)
         return weighted(weights.sum((-2, -1)), activation).relu()

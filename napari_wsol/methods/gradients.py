@@ -13,6 +13,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
+from typing_extensions import override
 
 from napari_wsol.encoders import Features
 from napari_wsol.errors import MethodUnavailableError
@@ -31,7 +32,8 @@ class LayerMethod(Method):
     is_probability: ClassVar[bool] = False
     reads_layers: ClassVar[bool] = True
 
-    def unavailable(self, model: Model) -> str | None:  # noqa: D102
+    @override
+    def unavailable(self, model: Model) -> str | None:
         layers = model.encoder.readable_layers
         if self.layer is None or self.layer in layers:
             return None
@@ -50,7 +52,8 @@ class LayerMethod(Method):
 class ClassifierMethod(LayerMethod):
     """A read-out of how the image-level classifier uses a layer."""
 
-    def unavailable(self, model: Model) -> str | None:  # noqa: D102
+    @override
+    def unavailable(self, model: Model) -> str | None:
         if model.classifier is None:
             return (
                 f"{self.title} asks an image-level classifier what it looked at, and "
@@ -110,7 +113,8 @@ def map_of(
 class GradientMethod(ClassifierMethod):
     """A read-out made from activations and the gradient of the class's logit."""
 
-    def map(  # noqa: D102
+    @override
+    def map(
         self,
         model: Model,
         features: Features,

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradients import GradientMethod
 
@@ -28,5 +30,6 @@ class LayerCam(GradientMethod):
     name: ClassVar[str] = "layercam"
     title: ClassVar[str] = "LayerCAM"
 
-    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         return (gradient.relu() * activation).sum(1).relu()

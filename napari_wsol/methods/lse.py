@@ -18,6 +18,7 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
@@ -53,10 +54,12 @@ class LseHead(ConvHead):
             raise ConfigError(f"The sharpness r of LSE is positive, not {r}.")
         self.r = r
 
-    def pooling(self) -> MapPooling:  # noqa: D102
+    @override
+    def pooling(self) -> MapPooling:
         return LogMeanExpPooling(self.r)
 
-    def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def pool(self, maps: Tensor) -> Tensor:
         cells = maps.flatten(2)
         # In float32, since half precision keeps r · s to three digits only.
         summed = torch.logsumexp(self.r * cells.float(), -1)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,7 +91,8 @@ class MeanPooling(MapPooling):
     def _take(self, maps: Tensor) -> None:
         self._total = self._total + maps.sum(1, dtype=torch.float64)
 
-    def logits(self) -> Tensor:  # noqa: D102
+    @override
+    def logits(self) -> Tensor:
         mean = self._total / self.count * self._factor
         return mean if self._bias is None else mean + self._bias.detach().cpu().double()
 
@@ -105,7 +107,8 @@ class MaximumPooling(MapPooling):
     def _take(self, maps: Tensor) -> None:
         self._highest = torch.maximum(self._highest, maps.amax(1).double())
 
-    def logits(self) -> Tensor:  # noqa: D102
+    @override
+    def logits(self) -> Tensor:
         return self._highest
 
 
@@ -129,7 +132,8 @@ class LogMeanExpPooling(MapPooling):
         self._total = self._total + (scaled - highest[:, None]).exp().sum(1)
         self._highest = highest
 
-    def logits(self) -> Tensor:  # noqa: D102
+    @override
+    def logits(self) -> Tensor:
         return (self._highest + (self._total / self.count).log()) / self._r
 
 
@@ -156,5 +160,6 @@ class ProbabilityPooling(MapPooling):
         self._total = self._total * before + (shares * values).sum(1)
         self._largest = largest
 
-    def logits(self) -> Tensor:  # noqa: D102
+    @override
+    def logits(self) -> Tensor:
         return self._total / self._shares

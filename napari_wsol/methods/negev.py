@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.encoders import on_grid
 from napari_wsol.errors import ConfigError
@@ -62,7 +63,8 @@ class Block(nn.Module):
         self.conv1 = _conv(inputs, outputs)
         self.conv2 = _conv(outputs, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         return self.conv2(self.conv1(x))
 
 

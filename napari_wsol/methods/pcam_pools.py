@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.map_pooling import (
@@ -91,11 +92,13 @@ class Average(Pool):
     """The mean."""
 
     @classmethod
-    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling:  # noqa: D102
+    @override
+    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling:
         del pools
         return MeanPooling()
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         del logits
         return x.mean((-2, -1))
 
@@ -103,7 +106,8 @@ class Average(Pool):
 class Maximum(Pool):
     """The maximum."""
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         del logits
         return x.amax((-2, -1))
 
@@ -111,7 +115,8 @@ class Maximum(Pool):
 class Linear(Pool):
     """The mean weighted by the features themselves, which are never negative."""
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         del logits
         return x.square().sum((-2, -1)) / (x.sum((-2, -1)) + EPSILON)
 
@@ -119,7 +124,8 @@ class Linear(Pool):
 class Exponential(Pool):
     """The mean weighted by the exponentials of the features."""
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         del logits
         weights = torch.exp(x - x.amax((-2, -1), keepdim=True))
         return (x * weights).sum((-2, -1)) / (weights.sum((-2, -1)) + EPSILON)
@@ -128,7 +134,8 @@ class Exponential(Pool):
 class LogSumExp(Pool):
     """Between mean (γ → 0) and maximum (γ → ∞)."""
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         del logits
         return _log_mean_exp(x, self.gamma)
 
@@ -138,7 +145,8 @@ class AverageMaximum(Pool):
 
     widening: ClassVar[int] = 2
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         del logits
         return torch.cat([x.mean((-2, -1)), x.amax((-2, -1))], dim=1)
 
@@ -148,7 +156,8 @@ class AverageMaximumLogSumExp(Pool):
 
     widening: ClassVar[int] = 3
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         del logits
         parts = [x.mean((-2, -1)), x.amax((-2, -1)), _log_mean_exp(x, self.gamma)]
         return torch.cat(parts, dim=1)
@@ -158,11 +167,13 @@ class Probabilistic(Pool):
     """The mean weighted by the class's own probability (equations 3 and 4)."""
 
     @classmethod
-    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling:  # noqa: D102
+    @override
+    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling:
         del pools
         return ProbabilityPooling()
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         # Softmax of the logarithm divides by the sum, and stays finite where every
         # probability is too small for float32: the authors' quotient is 0 / 0 there.
         return _weighted(x, functional.logsigmoid(logits.flatten(1)))
@@ -176,7 +187,8 @@ class Attention(Pool):
         self.hidden = nn.Conv2d(channels, HIDDEN, 1, bias=False)
         self.score = nn.Conv2d(HIDDEN, 1, 1, bias=False)
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         del logits
         scores = self.score(torch.tanh(self.hidden(x.to(self.hidden.weight.dtype))))
         return _weighted(x, scores.flatten(1).to(x.dtype))
@@ -197,11 +209,13 @@ class LowerBoundedLogSumExp(Pool):
         return self.gamma + self.beta.exp()
 
     @classmethod
-    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling:  # noqa: D102
+    @override
+    def of_logits(cls, pools: Sequence[Pool]) -> MapPooling:
         values = [p.sharpness for p in pools if isinstance(p, LowerBoundedLogSumExp)]
         return LogMeanExpPooling(torch.stack(values))
 
-    def forward(self, x: Tensor, logits: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         del x
         return _log_mean_exp(logits, self.sharpness.to(logits.dtype))
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.conv_heads import ConvHead
@@ -51,7 +52,8 @@ class PrmHead(ConvHead):
         self.kernel = kernel
         self.stride = stride
 
-    def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def pool(self, maps: Tensor) -> Tensor:
         height, width = maps.shape[-2:]
         window = (min(self.kernel, height), min(self.kernel, width))
         return functional.max_pool2d(maps, window, self.stride).mean((-2, -1))

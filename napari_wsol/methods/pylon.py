@@ -5,8 +5,8 @@ explainability with high-accuracy heatmaps, iScience 25 (2022) 103933, arXiv 201
 
 The deepest features pass pyramidal attention (PA): reduced to few channels, and
 multiplied by one attention map that three poolings deep has seen the whole image. Up
-modules (UP) then enlarge them and add the next finer features, reduced likewise. A 1×1
-convolution gives class logits s_c, and (section "PYLON")::
+modules (UP) then enlarge them and add the next finer features, reduced in the same way.
+A 1×1 convolution gives class logits s_c, and (section "PYLON")::
 
     logit_c = max over cells of s_c
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from torch import nn
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
@@ -51,7 +52,8 @@ class ConvBnRelu(nn.Module):
         self.bn = nn.BatchNorm2d(outputs)
         self.activation = nn.ReLU(inplace=True)
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, x: Tensor) -> Tensor:
         return self.activation(self.bn(self.conv(x)))
 
 
@@ -292,7 +294,8 @@ class PylonHead(PoolingHead):
             maps, self.smooth, 1, self.smooth // 2, count_include_pad=False
         )
 
-    def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def pool(self, maps: Tensor) -> Tensor:
         return maps.amax((-2, -1))
 
     def map_index(self, features: Features) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
+from typing_extensions import override
 
 from napari_wsol.methods.map_pooling import MapPooling
 
@@ -33,8 +34,8 @@ class RankedPooling(MapPooling):
 
     Args:
         highest: how many of n cells.
-        lowest: likewise; 0 for none.
-        weight: of the lowest.
+        lowest: how many of n cells; 0 for none.
+        weight: of the lowest beside the highest, whose weight is 1.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ class RankedPooling(MapPooling):
             ]
             self._ends.append(ends)
 
-    def logits(self) -> Tensor:  # noqa: D102
+    @override
+    def logits(self) -> Tensor:
         values = [
             sum(
                 weight * end.mean()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.methods.base import register
 from napari_wsol.methods.conv_heads import scaled
@@ -52,7 +53,8 @@ class ScoreCam(RerunMethod):
     name: ClassVar[str] = "scorecam"
     title: ClassVar[str] = "Score-CAM"
 
-    def map_again(  # noqa: D102
+    @override
+    def map_again(
         self, model: Model, features: Features, target: int, image: NetworkInput
     ) -> Tensor:
         masks = scaled(features.maps[self.index(features)].float())

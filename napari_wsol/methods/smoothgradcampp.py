@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from typing_extensions import override
 
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradients import (
@@ -51,7 +52,8 @@ class SmoothGradCamPlusPlus(RerunMethod):
     name: ClassVar[str] = "smoothgradcam++"
     title: ClassVar[str] = "Smooth Grad-CAM++"
 
-    def map_again(  # noqa: D102
+    @override
+    def map_again(
         self, model: Model, features: Features, target: int, image: NetworkInput
     ) -> Tensor:
         x = image.pixels()

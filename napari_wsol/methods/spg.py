@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.conv_heads import PoolingHead
@@ -43,7 +44,8 @@ class SpgHead(PoolingHead):
         """(N, K, h, w) logits of each cell."""
         return self.SPG_A4(features.last)
 
-    def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def pool(self, maps: Tensor) -> Tensor:
         return maps.mean((-2, -1))
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.heads import Head, register_head
@@ -64,11 +65,13 @@ class TsCam(HeadMethod):
     head: ClassVar[str] = "tscam"
     is_probability: ClassVar[bool] = False
 
-    def taps(self, model: Model) -> tuple[str, ...]:  # noqa: D102
+    @override
+    def taps(self, model: Model) -> tuple[str, ...]:
         del model
         return (ATTENTION,)
 
-    def map(  # noqa: D102
+    @override
+    def map(
         self,
         model: Model,
         features: Features,
@@ -78,7 +81,8 @@ class TsCam(HeadMethod):
         attention = features.maps[features.names.index(ATTENTION)].float().sum(1)
         return features.straight(attention * head.class_maps(features)[:, target])
 
-    def unavailable(self, model: Model) -> str | None:  # noqa: D102
+    @override
+    def unavailable(self, model: Model) -> str | None:
         if ATTENTION in model.encoder.layers:
             return super().unavailable(model)
         return (

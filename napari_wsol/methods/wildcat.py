@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
+from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
@@ -43,7 +44,7 @@ class WildcatHead(PoolingHead):
         background: adds a row 0 for background that is no class.
         modalities: maps a class.
         kmax: highest cells, as a share of the map up to 1 (exclusive) or a number.
-        kmin: lowest cells, likewise; 0 for none.
+        kmin: lowest cells, as a share or a number like ``kmax``; 0 for none.
         alpha: weight of the lowest cells.
 
     Raises:
@@ -74,7 +75,8 @@ class WildcatHead(PoolingHead):
 
     reads_cells = True
 
-    def pooling(self) -> MapPooling:  # noqa: D102
+    @override
+    def pooling(self) -> MapPooling:
         return RankedPooling(
             partial(_cells, self.kmax), partial(_cells, self.kmin), self.alpha
         )
@@ -86,7 +88,8 @@ class WildcatHead(PoolingHead):
         maps = rows.reshape(count, -1, self.modalities, height, width).mean(2)
         return maps[:, self.first_row :]
 
-    def pool(self, maps: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def pool(self, maps: Tensor) -> Tensor:
         cells = maps.flatten(2).sort(-1, descending=True).values
         count = cells.shape[-1]
         logits = cells[..., : _cells(self.kmax, count)].mean(-1)

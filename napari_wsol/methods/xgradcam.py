@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from typing_extensions import override
+
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradients import GradientMethod, per_cell, weighted
 
@@ -29,7 +31,8 @@ class XGradCam(GradientMethod):
     name: ClassVar[str] = "xgradcam"
     title: ClassVar[str] = "XGrad-CAM"
 
-    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
         shared = (gradient * activation).sum((-2, -1))
         weights = per_cell(shared, activation.sum((-2, -1)))
         return weighted(weights, activation).relu()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.config import FinetuneConfig
     from napari_wsol.encoders import Encoder, Features
-    from napari_wsol.inference.encode import Progress
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
     from napari_wsol.refinement.marked import Labelled
 

@@ -56,8 +56,8 @@ class Descriptors:
         x: (n, C + c) float32 what the head's last layer reads there, then the colour.
         points: (n, 2) positions (y, x) in network input pixels.
         labels: (n,) 0 background, 1 foreground.
-        mean: (C + c,) from :func:`fit_space`.
-        projection: (C + c, d) likewise.
+        mean: (C + c,) taken off ``x``, from :func:`fit_space`.
+        projection: (C + c, d) applied behind it, from :func:`fit_space`.
         counts: (n,) how much each place weighs; once by default.
     """
 

@@ -192,7 +192,7 @@ SAME = 1e-3
 """Values closer than this are the same to the eye."""
 
 
-def doubts(item: Round) -> str:
+def odd_map_words(item: Round) -> str:
     """What is odd about the map of a refit, with its likely cause; empty if nothing is.
 
     Round 0 is the model's own; it has notes of its own.

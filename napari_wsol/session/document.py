@@ -30,7 +30,7 @@ from napari_wsol.journal import (
     StatusChanged,
     StrokeMade,
     Undone,
-    folded,
+    replayed,
 )
 from napari_wsol.strokes.annotations import (
     AnnotationError,
@@ -56,13 +56,13 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Report
     from napari_wsol.journal import (
+        EarlierWork,
         Entry,
         Journal,
+        JournalLibrary,
         RoundMade,
         Saved,
         Status,
-        Store,
-        Work,
     )
     from napari_wsol.strokes.annotations import Annotation, Part
     from napari_wsol.strokes.canvas import Scribbles
@@ -161,7 +161,11 @@ class Document:
     saved_changed = Signal(object)
 
     def __init__(
-        self, slide: Slide, *, owned: bool = True, journals: Store | None = None
+        self,
+        slide: Slide,
+        *,
+        owned: bool = True,
+        journals: JournalLibrary | None = None,
     ) -> None:
         self.slide, self._owned = slide, owned
         self.fingerprint = slide.fingerprint()
@@ -177,13 +181,13 @@ class Document:
         self._dismissed: tuple[Dismissed, ...] = ()
         self._learning = Learning()
         self._is_reopened = False
-        self._earlier: Work | None = None
+        self._earlier: EarlierWork | None = None
         self._waiting: tuple[RoundMade, ...] = ()
         self._waiting_shown = 0
         self._untold: list[Callable[[], None]] | None = None
         self._journal = None if journals is None else self._find_journal(journals)
 
-    def _find_journal(self, journals: Store) -> Journal:
+    def _find_journal(self, journals: JournalLibrary) -> Journal:
         """What was done to the image before waits as :attr:`earlier`."""
         slide, canvas = self.slide, self.canvas
         journal = journals.open(
@@ -199,7 +203,7 @@ class Document:
             )
         )
         journal.changed.connect(self._tell_saved)
-        work = folded(canvas.shape, journal.entries)
+        work = replayed(canvas.shape, journal.entries)
         self._strokes = replace(self._strokes, last_number=work.strokes.last_number)
         if work.strokes.strokes or work.rounds:
             self._earlier = work
@@ -513,7 +517,7 @@ class Document:
     # ------------------------------------------------------------------- earlier work
 
     @property
-    def earlier(self) -> Work | None:
+    def earlier(self) -> EarlierWork | None:
         """Work on this image from an earlier day, while nobody said what to do."""
         return self._earlier
 

@@ -17,7 +17,7 @@ from psygnal import Signal
 from napari_wsol.errors import ExportError, NoScribblesError
 from napari_wsol.paths import lists_folder
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
-from napari_wsol.worklist.samples import SampleShelf
+from napari_wsol.worklist.samples import SampleStore
 from napari_wsol.worklist.saved import remember_list, saved_lists
 from napari_wsol.worklist.status import INDEX, Fingerprints, StatusSearch
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from napari_wsol.journal import Store
+    from napari_wsol.journal import JournalLibrary
     from napari_wsol.methods import Model
     from napari_wsol.refinement.rounds import Round
     from napari_wsol.refinement.samples import Pooled, Samples, Score
@@ -79,12 +79,12 @@ class OtherImages:
     list_changed = Signal()
     scored = Signal(object)
 
-    def __init__(self, state: State, journals: Store | None) -> None:
+    def __init__(self, state: State, journals: JournalLibrary | None) -> None:
         self._state, self.journals = state, journals
         self._worklist: WorkList | None = None
         self._search: StatusSearch | None = None
         self._fingerprints: Fingerprints | None = None
-        self._shelf = SampleShelf(journals)
+        self._samples = SampleStore(journals)
         self._scores: tuple[Scored, ...] = ()
         self._gathered: tuple[object, ...] = ()
         self._given: tuple[Samples, ...] | None = None
@@ -224,7 +224,7 @@ class OtherImages:
         worklist, model = self._worklist, self._state.current.model
         if worklist is None or model is None:
             return []
-        held_out = (item.fingerprint for item in worklist.aside if item.fingerprint)
+        held_out = (item.fingerprint for item in worklist.held_out if item.fingerprint)
         return self._samples_of(held_out, model)
 
     def check_teaches(self, engine: Engine) -> None:
@@ -244,7 +244,7 @@ class OtherImages:
     def learnt(self, engine: Engine, done: Round) -> None:
         """A round is shown: its strokes are kept for others, and it is scored."""
         if self._worklist is not None:
-            self._shelf.use(done.others)
+            self._samples.use(done.others)
             self.gather(engine)
             self._score(done)
 
@@ -265,7 +265,7 @@ class OtherImages:
         if journal is not None and journal.flush(1.0) and journal.folder.is_dir():
             folder = journal.folder  # there is none while the journal holds nothing
         digest = reading_digest(view.model)
-        self._shelf.keep(document.fingerprint, digest, found, folder)
+        self._samples.keep(document.fingerprint, digest, found, folder)
 
     def trained_from(self, shown: Round) -> TrainedFrom:
         """What a round has learnt from, over all images."""
@@ -295,7 +295,7 @@ class OtherImages:
     def _samples_of(self, fingerprints: Iterable[str], model: Model) -> list[Samples]:
         from napari_wsol.refinement.heads import reading_digest
 
-        return self._shelf.of_all(fingerprints, reading_digest(model))
+        return self._samples.of_all(fingerprints, reading_digest(model))
 
     def _score(self, done: Round) -> None:
         from napari_wsol.refinement.samples import score

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_wsol.config import InferenceConfig
-from napari_wsol.journal import Store
+from napari_wsol.journal import JournalLibrary
 from napari_wsol.session.document import Document
 from napari_wsol.session.facade import (
     Parts,
@@ -91,7 +91,9 @@ class Session:
         self._threads = threads
         state = State()
         folder = None if isinstance(journals, bool) else Path(journals)
-        others = OtherImages(state, None if journals is False else Store(folder))
+        others = OtherImages(
+            state, None if journals is False else JournalLibrary(folder)
+        )
         jobs = SessionJobs(state, self._make_worker, self._adopt)
         self._parts = Parts(state, others, jobs)
         for part in (others, jobs):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.images.tiling import Tile
-from napari_wsol.slides.cover import covered
+from napari_wsol.slides.plan import covered
 from napari_wsol.slides.readouts import unpack
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ class LiveMap:
             finished, and on glass.
         step: cells of the plane a cell of ``values``, along each axis.
         low: smallest value so far; infinite before the first.
-        high: largest value so far, likewise.
+        high: largest value so far; minus infinity before the first.
     """
 
     def __init__(

@@ -14,7 +14,6 @@ from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.images.tiling import TileGrid
 from napari_wsol.images.tissue import tissue_mask
 from napari_wsol.inference.encode import geometry
-from napari_wsol.slides.cover import covered
 
 if TYPE_CHECKING:
     from napari_wsol.config import SlideConfig
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
 MARGIN_CELLS = 2
 """Cells around a core whose features are kept: a map that is moved onto the nominal
@@ -42,9 +43,9 @@ class SlidePlan:
         margin: network pixels around a core whose features are kept.
         tissue: (h, w) bool over the whole slide, at any resolution; None where all of
             it counts.
-        section: likewise, where maps are shown: tissue, and the holes that it encloses
-            where it was found without a person, since the lumen of a gland is as empty
-            as glass.
+        section: (h, w) bool, where maps are shown: tissue, and the holes that it
+            encloses where it was found without a person, since the lumen of a gland is
+            as empty as glass.
         notes: what had to be assumed, and what the cut costs, a sentence each.
     """
 
@@ -161,3 +162,39 @@ def _touched(
         for axis, count in enumerate((grid.rows, grid.columns))
     )
     return covered(tissue, rows, columns)
+
+
+def covered(mask: Bools, row_edges: Floats, column_edges: Floats) -> Bools:
+    """The cells of a lattice that hold an element of a mask, be it in part.
+
+    Args:
+        mask: (h, w).
+        row_edges: (rows + 1,) borders of the lattice's rows, rising, in elements of the
+            mask: element 0 is [0, 1].
+        column_edges: (columns + 1,) likewise.
+
+    Returns:
+        (rows, columns).
+    """
+    top, bottom = _reach(row_edges, mask.shape[0])
+    left, right = _reach(column_edges, mask.shape[1])
+    part = mask[top[0] : bottom[-1], left[0] : right[-1]]
+    # A table of sums: any rectangle costs four look-ups.
+    total = np.zeros((part.shape[0] + 1, part.shape[1] + 1), np.int64)
+    total[1:, 1:] = part.cumsum(0, dtype=np.int64).cumsum(1)
+    bottom, right = bottom - top[0], right - left[0]
+    top, left = top - top[0], left - left[0]
+    counts = (
+        total[np.ix_(bottom, right)]
+        - total[np.ix_(top, right)]
+        - total[np.ix_(bottom, left)]
+        + total[np.ix_(top, left)]
+    )
+    return counts > 0
+
+
+def _reach(edges: Floats, size: int) -> tuple[Indices, Indices]:
+    """First and last-plus-one element under each row or column."""
+    first = np.clip(np.floor(edges[:-1] + 1e-6), 0, size - 1).astype(np.intp)
+    last = np.clip(np.ceil(edges[1:] - 1e-6), 1, size).astype(np.intp)
+    return first, np.maximum(last, first + 1)

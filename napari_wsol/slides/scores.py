@@ -41,7 +41,7 @@ class SlideScores:
 
     Attributes:
         probabilities: of each class by name; empty where the model cannot say.
-        logits: of each class, or one for two; empty likewise.
+        logits: of each class, or one for two; empty where the model cannot say.
         cells: how many cells were pooled.
         note: why there are no probabilities, a sentence; empty if there are.
     """

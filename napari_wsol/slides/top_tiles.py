@@ -45,7 +45,7 @@ class TopTile:
         y: upper border.
         x: left border.
         height: of the part that lies on the image.
-        width: likewise.
+        width: of the part that lies on the image.
     """
 
     rank: int

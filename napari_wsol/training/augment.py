@@ -11,7 +11,7 @@
   scaled by 0.95 to 1.05, grey 128 outside, *before* the histogram is equalised.
 - "none": as they are.
 
-All that moves pixels moves the map of seeds likewise. Each image has random numbers of
+All that moves pixels moves the map of seeds too. Each image has random numbers of
 its own, so that a part of a batch comes out as it does in the whole.
 """
 

@@ -24,12 +24,11 @@ from napari_wsol.methods import Model
 from napari_wsol.training.crops import TrainImage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_wsol.data.datasets import LabelledImages
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.preprocessing import Preprocessing
     from napari_wsol.images.slide import Slide
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import ModelSpec
     from napari_wsol.training.recipe import Recipe
 
@@ -104,7 +103,7 @@ class TrainingImages(Sequence[TrainImage]):
         """Bytes of the decoded images that are kept now."""
         return self._cache.held_bytes
 
-    def warm(self, report: Callable[[int, int, str], None]) -> None:
+    def warm(self, report: Progress) -> None:
         """Decodes every image once, several at a time: a damaged one shows now.
 
         Raises:
@@ -122,7 +121,7 @@ class TrainingImages(Sequence[TrainImage]):
 
 
 def load_training_images(
-    data: LabelledImages, recipe: Recipe, report: Callable[[int, int, str], None]
+    data: LabelledImages, recipe: Recipe, report: Progress
 ) -> TrainingImages:
     """The images at the size that the network sees, as many in memory as may be.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.errors import ModelError
-from napari_wsol.training.geometry import measure_offsets
+from napari_wsol.methods import evaluating
 from napari_wsol.training.seeding import whole
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_wsol.encoders import Encoder
     from napari_wsol.methods import Model
     from napari_wsol.training.crops import TrainImage
     from napari_wsol.training.recipe import Recipe
@@ -24,6 +27,9 @@ PREFIXES = ("encoder.backbone.", "encoder.", "backbone.", "")
 
 PROBED = 8
 """Training images on which the geometry of the features is measured."""
+
+CELLS = 3
+"""Cells probed along each axis, about the middle of each image."""
 
 
 def load_encoder(model: Model, state: dict[str, Tensor]) -> None:
@@ -82,3 +88,59 @@ def place_cells(model: Model, images: Sequence[TrainImage], recipe: Recipe) -> N
     offsets = measure_offsets(model.encoder, some, seed=recipe.train.seed)
     model.encoder.offsets = offsets
     model.spec = replace(model.spec, offsets=offsets)
+
+
+def measure_offsets(
+    encoder: Encoder, images: Sequence[Tensor], *, seed: int = 0
+) -> tuple[float, ...]:
+    """The input pixel under the middle of what cell 0 of each tap responds to.
+
+    For a few cells, a random combination of their channels is differentiated with
+    respect to the input; the centroid of the gradient's magnitude is where the cell
+    looks. Both axes count alike, since images are turned in training.
+
+    Args:
+        encoder: with the weights in question.
+        images: each (1, 3, H, W) float, preprocessed; large enough for the receptive
+            field, or the border pulls the centroid.
+        seed: of the random combinations.
+
+    Returns:
+        One offset a tap, in input pixels.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found: list[list[float]] = [[] for _ in encoder.taps]
+    with evaluating(encoder), torch.enable_grad():
+        for image in images:
+            x = image.clone().requires_grad_()
+            features = encoder(x)
+            for at, values in enumerate(features.maps):
+                for row, column in _middle(values):
+                    mix = torch.randn(values.shape[1], generator=generator)
+                    response = (mix * values[0, :, row, column]).sum()
+                    (slope,) = torch.autograd.grad(response, x, retain_graph=True)
+                    y, x0 = _centroid(slope[0].abs().sum(0))
+                    found[at] += [
+                        y - row * features.strides[at],
+                        x0 - column * features.strides[at],
+                    ]
+    return tuple(round(sum(item) / len(item), 2) for item in found)
+
+
+def _middle(values: Tensor) -> list[tuple[int, int]]:
+    height, width = values.shape[-2:]
+    return [
+        (height // 2 + row - CELLS // 2, width // 2 + column - CELLS // 2)
+        for row in range(min(CELLS, height))
+        for column in range(min(CELLS, width))
+    ]
+
+
+def _centroid(weight: Tensor) -> tuple[float, float]:
+    total = weight.sum().clamp_min(1e-12)
+    rows = torch.arange(weight.shape[0], dtype=weight.dtype)
+    columns = torch.arange(weight.shape[1], dtype=weight.dtype)
+    return (
+        float((weight.sum(1) * rows).sum() / total),
+        float((weight.sum(0) * columns).sum() / total),
+    )

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from napari_wsol.jobs import Report
     from napari_wsol.methods.card import Card
-    from napari_wsol.training.pretrain import TrainStep
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.run import Evaluation
+    from napari_wsol.training.trainer import TrainStep
 
 
 class Training(TypedDict, total=False):

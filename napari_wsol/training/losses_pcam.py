@@ -1,4 +1,4 @@
-"""PCAM's training loss for several labels an image, and its learning rate.
+"""PCAM's training loss for several labels an image.
 
 Ye et al. 2020 (arXiv 2005.14480) and the authors' code: binary cross-entropy of each
 class alone, summed over the classes.
@@ -71,17 +71,3 @@ def pcam_loss(
 ) -> Tensor:
     """Scalar: the sum of :func:`class_losses`, whose arguments it takes."""
     return class_losses(logits, labels, pos_weight, batch).sum()
-
-
-def learning_rate(
-    epoch: int, *, start: float = 1e-4, factor: float = 0.1, drops: Sequence[int] = (2,)
-) -> float:
-    """The learning rate of an epoch: multiplied by ``factor`` at each of ``drops``.
-
-    Args:
-        epoch: counted from 0.
-        start: of the first epoch.
-        factor: of each drop.
-        drops: the first epochs with a lower rate.
-    """
-    return start * factor ** sum(epoch >= drop for drop in drops)

@@ -20,16 +20,15 @@ from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import own_methods
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_wsol.data.datasets import LabelledImages
     from napari_wsol.evaluation.references import Reference
     from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
     from napari_wsol.training.recipe import Recipe
-
-    Say = Callable[[int, int, str], None]
 
 GRID = (224, 224)
 """Masks are squashed to it before pixels are pooled, as the field does."""
@@ -53,7 +52,9 @@ def methods_of(model: Model, recipe: Recipe) -> tuple[str, ...]:
     return tuple(name for name in recipe.model.heads if name in own) or tuple(own)
 
 
-def evaluate(model: Model, recipe: Recipe, data: Path, say: Say) -> dict[str, float]:
+def evaluate(
+    model: Model, recipe: Recipe, data: Path, say: Progress
+) -> dict[str, float]:
     """What weights are selected by, in percent.
 
     Returns:
@@ -104,7 +105,9 @@ def mean_loss(
     return float(-np.log(of_truth.clip(LEAST)).mean())
 
 
-def measure(model: Model, recipe: Recipe, data: Path, say: Say) -> dict[str, object]:
+def measure(
+    model: Model, recipe: Recipe, data: Path, say: Progress
+) -> dict[str, object]:
     """Accuracy, and PxAP and IoU of every method on the validation masks.
 
     Maps are of the image's true class, as in the published evaluations.
@@ -150,7 +153,7 @@ class _Measured:
         self.labels: list[tuple[int, ...]] = []
 
     def add_split(
-        self, model: Model, recipe: Recipe, data: Path, folder: str, say: Say
+        self, model: Model, recipe: Recipe, data: Path, folder: str, say: Progress
     ) -> None:
         """Runs the model on the images of a split."""
         images = split_images(recipe, data, folder)

@@ -1,24 +1,44 @@
-"""Optimisers and their learning rates, by name, as a recipe asks for them."""
+"""Optimisers and their learning rates, by name, as a recipe asks for them.
+
+Rates that fall by epochs are those of PixelCAM (methods of arXiv 2503.24135) and PCAM
+(Ye et al. 2020, arXiv 2005.14480). Those that fall when a training gets no better are
+PYLON's (Preechakul et al. 2022, iScience 25, 103933, and the authors' code): the rule
+is that of ``torch.optim.lr_scheduler.ReduceLROnPlateau`` with its defaults, where an
+evaluation counts as better if it is so by at least one part in ten thousand.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 import torch
 
-from napari_wsol.training.losses_pcam import learning_rate
-from napari_wsol.training.schedules import parameter_groups, step_rate
+from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import nn
 
     from napari_wsol.methods import Model
-    from napari_wsol.training.train_config import TrainConfig
+    from napari_wsol.training.config import TrainConfig
 
 Groups = list[dict[str, object]]
+
+FAST_PARTS: Mapping[str, tuple[str, ...]] = {
+    "wsol_resnet50": ("encoder.layer4.", "heads."),
+    "wsol_vgg16": ("encoder.conv6.", "heads."),
+    "wsol_inceptionv3": ("encoder.SPG_A3_1b.", "encoder.SPG_A3_2b.", "heads."),
+}
+"""What learns ten times faster, by encoder: heads, the ResNet's last stage, and layers
+that come without ImageNet weights. Transformers learn at one rate throughout."""
+
+THRESHOLD = 1e-4
+"""Share of the best value that a better one must be better by."""
+
+State = tuple[float | None, int, int]
 
 
 def build_optimizer(model: Model, config: TrainConfig) -> torch.optim.Optimizer:
@@ -98,7 +118,7 @@ def set_rates(
         step: counted from 0.
         epoch: counted from 0.
         plateaus: how often evaluations got no better
-            (:class:`napari_wsol.training.plateau.Plateau`).
+            (:class:`napari_wsol.training.optimizing.Plateau`).
     """
     factor = config.step_factor**plateaus
     for group in optimizer.param_groups:
@@ -142,9 +162,7 @@ def _step(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
 
 def _drops(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
     del step
-    return learning_rate(
-        epoch, start=peak, factor=config.step_factor, drops=config.drops
-    )
+    return drop_rate(epoch, start=peak, factor=config.step_factor, drops=config.drops)
 
 
 def _constant(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
@@ -159,3 +177,124 @@ _SCHEDULES: dict[str, Callable[[float, TrainConfig, int, int], float]] = {
     "plateau": _constant,  # lowered by evaluations, not by time
     "constant": _constant,
 }
+
+
+class Group(TypedDict):
+    """Parameters that share a learning rate, as torch's optimisers take them."""
+
+    params: list[nn.Parameter]
+    lr: float
+
+
+def parameter_groups(model: Model, rate: float, *, factor: float = 10.0) -> list[Group]:
+    """The parameters of a model by learning rate, for an optimiser.
+
+    Args:
+        model: its encoder decides; one that is not in ``FAST_PARTS`` makes one group.
+        rate: of most.
+        factor: of the fast ones.
+
+    Returns:
+        The slow group, then the fast one if there is one.
+    """
+    prefixes = FAST_PARTS.get(model.spec.encoder, ())
+    groups = [Group(params=[], lr=rate), Group(params=[], lr=rate * factor)]
+    for name, parameter in model.named_parameters():
+        groups[name.startswith(prefixes)]["params"].append(parameter)
+    return [group for group in groups if group["params"]]
+
+
+def drop_rate(
+    epoch: int, *, start: float = 1e-4, factor: float = 0.1, drops: Sequence[int] = (2,)
+) -> float:
+    """PCAM's learning rate of an epoch: times ``factor`` at each of ``drops``.
+
+    Args:
+        epoch: counted from 0.
+        start: of the first epoch.
+        factor: of each drop.
+        drops: the first epochs with a lower rate.
+    """
+    return start * factor ** sum(epoch >= drop for drop in drops)
+
+
+def step_rate(
+    epoch: int,
+    *,
+    start: float = 1e-3,
+    every: int = 5,
+    factor: float = 0.1,
+    floor: float = 1e-6,
+) -> float:
+    """The learning rate of an epoch, counted from 0: a tenth of it every five epochs.
+
+    Args:
+        epoch: from 0.
+        start: at first.
+        every: epochs between two steps.
+        factor: of a step.
+        floor: it never falls below.
+    """
+    return max(start * factor ** (epoch // every), floor)
+
+
+@dataclass(slots=True)
+class Plateau:
+    """Counts evaluations without a better one.
+
+    Attributes:
+        by: name of the evaluation, "loss" for one that falls as it gets better.
+        patience: evaluations in a row without a better one that are borne.
+        best: the best value so far.
+        since_best: evaluations in a row without a better one, since the last plateau.
+        count: plateaus so far.
+    """
+
+    by: str
+    patience: int
+    best: float | None = None
+    since_best: int = 0
+    count: int = 0
+
+    def look(self, values: dict[str, float]) -> bool:
+        """Takes an evaluation into account.
+
+        Args:
+            values: of the evaluation, by name.
+
+        Returns:
+            Whether this one makes a plateau.
+
+        Raises:
+            ConfigError: the evaluation has not what the plateau goes by.
+        """
+        if self.by not in values:
+            raise ConfigError(
+                f"A plateau goes by “{self.by}”, which was not evaluated. Name a split "
+                "for it in [data]."
+            )
+        value = values[self.by]
+        if self._is_better(value):
+            self.best, self.since_best = value, 0
+            return False
+        self.since_best += 1
+        if self.since_best <= self.patience:
+            return False
+        self.since_best = 0
+        return True
+
+    def _is_better(self, value: float) -> bool:
+        if self.best is None:
+            return True
+        if self.by == "loss":
+            return value < self.best * (1 - THRESHOLD)
+        return value > self.best * (1 + THRESHOLD)
+
+    @property
+    def state(self) -> State:
+        """What a checkpoint keeps."""
+        return self.best, self.since_best, self.count
+
+    def restore(self, state: State) -> None:
+        """Goes on from what a checkpoint kept."""
+        self.best, self.since_best, self.count = state

@@ -11,10 +11,9 @@ import tomli_w
 
 from napari_wsol.errors import ConfigError, DatasetError
 from napari_wsol.methods.spec import ModelSpec
+from napari_wsol.training.config import AugmentConfig, SeedConfig, TrainConfig
 from napari_wsol.training.objectives import LossConfig, loss_of
 from napari_wsol.training.pseudo_labels import PseudoLabelConfig
-from napari_wsol.training.seed_config import SeedConfig
-from napari_wsol.training.train_config import AugmentConfig, TrainConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

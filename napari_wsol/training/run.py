@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -25,26 +24,25 @@ from napari_wsol.training.measuring import (
     score_of,
     split_images,
 )
-from napari_wsol.training.pretrain import Trainer
 from napari_wsol.training.recipe import check_splits, with_seed
 from napari_wsol.training.summary import summarize
 from napari_wsol.training.teachers import teacher_maps
+from napari_wsol.training.trainer import Trainer
 from napari_wsol.zoo import load_model, read_card, save_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
 
     from napari_wsol.data.datasets import LabelledImages
+    from napari_wsol.jobs import Progress
     from napari_wsol.training.distributed import Team
-    from napari_wsol.training.pretrain import TrainStep
     from napari_wsol.training.recipe import Recipe
+    from napari_wsol.training.trainer import TrainStep
 
 CHECKPOINT, LOG, SUMMARY = "checkpoint.pt", "metrics.jsonl", "summary.json"
-
-Say = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +75,7 @@ class Watcher:
         evaluated: called after every evaluation.
     """
 
-    say: Say
+    say: Progress
     step: Callable[[TrainStep], None]
     evaluated: Callable[[Evaluation], None] = _ignore
 
@@ -100,7 +98,7 @@ def train(
     init: Path | None = None,
     resume: bool = False,
     device: str = "auto",
-    say: Say,
+    say: Progress,
     step: Callable[[TrainStep], None],
     evaluated: Callable[[Evaluation], None] = _ignore,
 ) -> Card:
@@ -167,7 +165,7 @@ def _trainer(
     *,
     device: torch.device,
     team: Team,
-    say: Say,
+    say: Progress,
 ) -> Trainer:
     teacher = None
     if recipe.seeds is not None and recipe.seeds.model:
@@ -257,7 +255,9 @@ def _shorten(path: Path, trainer: Trainer) -> None:
     write_whole(path, "".join(f"{line}\n" for line in kept))
 
 
-def _finish(trainer: Trainer, recipe: Recipe, data: Path, out: Path, say: Say) -> Card:
+def _finish(
+    trainer: Trainer, recipe: Recipe, data: Path, out: Path, say: Progress
+) -> Card:
     model = trainer.finished_model()
     metrics = measure(model, recipe, data, say)
     if trainer.eigencam is not None:
@@ -279,7 +279,7 @@ def train_seeds(
     init: Path | None = None,
     resume: bool = False,
     device: str = "auto",
-    say: Say,
+    say: Progress,
     step: Callable[[TrainStep], None],
     evaluated: Callable[[Evaluation], None] = _ignore,
 ) -> dict[str, object]:

@@ -17,18 +17,23 @@ from napari_wsol.methods import evaluating
 from napari_wsol.methods.pixelcam import PixelHead
 from napari_wsol.training.crops import ALONE, TrainImage, below
 from napari_wsol.training.images_cache import prepared
-from napari_wsol.training.partition import normalised_cut
 from napari_wsol.training.pseudo_labels import draw_pseudo_labels
-from napari_wsol.training.seeds import darkness_on, draw_seeds, fit_eigencam, rank_map
+from napari_wsol.training.seeds import (
+    darkness_on,
+    draw_seeds,
+    fit_eigencam,
+    normalised_cut,
+    rank_map,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
     from napari_wsol.methods import Model
+    from napari_wsol.training.config import SeedConfig
     from napari_wsol.training.crops import Batch, Share
     from napari_wsol.training.recipe import Recipe
-    from napari_wsol.training.seed_config import SeedConfig
     from napari_wsol.training.seeds import EigenCam
 
 

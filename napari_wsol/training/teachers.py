@@ -17,17 +17,16 @@ from napari_wsol.methods import unavailable
 from napari_wsol.training.seeds import rank_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
     from torch import Tensor
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
+    from napari_wsol.training.config import SeedConfig
     from napari_wsol.training.images_cache import TrainingImages
     from napari_wsol.training.recipe import Recipe
-    from napari_wsol.training.seed_config import SeedConfig
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (0, 1))
 """Axes that an image is mirrored along before the teacher sees it."""
@@ -37,7 +36,7 @@ def teacher_maps(
     teacher: Model,
     images: TrainingImages,
     recipe: Recipe,
-    report: Callable[[int, int, str], None],
+    report: Progress,
 ) -> list[Heatmap | Tensor]:
     """What seeds are drawn from, one an image, in memory.
 

@@ -33,7 +33,7 @@ MASK_FOLDERS = frozenset({"mask", "masks", "annotations", "labels"})
 """Folders, in one with images, that are not searched: they hold references."""
 
 PATH_COLUMNS = ("path", "image", "file", "filename", "slide", "image_path", "filepath")
-ASIDE_COLUMNS = ("set_aside", "aside", "held_out")
+HELD_OUT_COLUMNS = ("set_aside", "aside", "held_out")
 YES = frozenset({"1", "true", "yes", "y", "x"})
 
 _NUMBER = re.compile(r"(\d+)")
@@ -104,9 +104,9 @@ def images_listed(table: Path) -> list[tuple[Path, bool]]:
     is_table = table.suffix.lower() in (".csv", ".tsv")
     rows = _rows(text) if is_table else _lines(text)
     found: dict[Path, bool] = {}
-    for name, aside in rows:
+    for name, held_out in rows:
         path = Path(os.path.abspath(table.parent / Path(name).expanduser()))  # noqa: PTH100
-        found[path] = found.get(path, False) or aside
+        found[path] = found.get(path, False) or held_out
     if not found:
         raise ImageError(
             f"The list “{table.name}” names no image: write a path a line."
@@ -164,10 +164,10 @@ def _rows(text: str) -> Iterator[tuple[str, bool]]:
     rows = [row for row in csv.reader(text.splitlines(), delimiter=mark) if any(row)]
     names = [cell.strip().casefold() for cell in rows[0]] if rows else []
     column = next((names.index(x) for x in PATH_COLUMNS if x in names), None)
-    aside = next((names.index(x) for x in ASIDE_COLUMNS if x in names), None)
+    held_out = next((names.index(x) for x in HELD_OUT_COLUMNS if x in names), None)
     for row in rows if column is None else rows[1:]:
         cells = dict(enumerate(cell.strip() for cell in row))
         name = cells.get(column or 0, "")
-        told = "" if aside is None else cells.get(aside, "")
+        told = "" if held_out is None else cells.get(held_out, "")
         if name:
             yield name, told.casefold() in YES

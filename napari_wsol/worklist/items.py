@@ -111,7 +111,7 @@ class WorkList:
         """
         source = Path(table).expanduser().absolute()
         rows = images_listed(source)
-        items = [Item(path=path, set_aside=aside) for path, aside in rows]
+        items = [Item(path=path, set_aside=held_out) for path, held_out in rows]
         return cls(items, root=source.parent, kind="table", source=source)
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ class WorkList:
         return {status: statuses.count(status) for status in STATUSES}
 
     @property
-    def aside(self) -> tuple[Item, ...]:
+    def held_out(self) -> tuple[Item, ...]:
         """The images that are set aside."""
         return tuple(item for item in self if item.set_aside)
 
@@ -171,7 +171,7 @@ class WorkList:
         self._change(row, {k: v for k, v in told.items() if v is not None})
 
     def learn_all(self, found: Mapping[int, tuple[str, Status]]) -> None:
-        """Likewise of many images: row → fingerprint and status; told once.
+        """Keeps what was found of many images: row → fingerprint and status; told once.
 
         What is known by now is newer.
         """
@@ -191,13 +191,13 @@ class WorkList:
             if item.fingerprint == fingerprint:
                 self.learn(row, status=status)
 
-    def set_aside(self, row: int, aside: bool = True) -> None:
+    def set_aside(self, row: int, held_out: bool = True) -> None:
         """Keeps an image for scoring, or lets it teach again; copies go with it."""
         fingerprint = self._items[row].fingerprint
         for other, item in enumerate(self):
             is_copy = bool(fingerprint) and item.fingerprint == fingerprint
             if other == row or is_copy:
-                self._change(other, {"set_aside": aside})
+                self._change(other, {"set_aside": held_out})
 
     def is_aside(self, fingerprint: str) -> bool:
         """Whether an image is set aside."""

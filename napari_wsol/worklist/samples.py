@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from napari_wsol.journal import Store
+    from napari_wsol.journal import JournalLibrary
     from napari_wsol.refinement.samples import Samples
 
 logger = logging.getLogger(__name__)
 
 
-class SampleShelf:
+class SampleStore:
     """Samples by image and model: in memory once they were asked for, else in files.
 
     A round must be possible to repeat, so a file that one has learnt from stays. Of the
     files that a refit after each stroke would leave behind, only the last one does.
 
     Args:
-        store: the journals; None where nothing is written.
+        library: the journals; None where nothing is written.
     """
 
-    def __init__(self, store: Store | None) -> None:
-        self._store = store
+    def __init__(self, library: JournalLibrary | None) -> None:
+        self._library = library
         self._known: dict[tuple[str, str], Samples | None] = {}
         self._written: dict[tuple[str, str], Path] = {}
         self._used: set[str] = set()
@@ -94,7 +94,7 @@ class SampleShelf:
         from napari_wsol.refinement.samples import load_samples, name_of
 
         found: list[Samples] = []
-        folder = self._store.folder if self._store is not None else None
+        folder = self._library.folder if self._library is not None else None
         for digest in digests:
             paths = (
                 [] if folder is None else sorted(folder.glob(f"*/{name_of(digest)}"))
@@ -119,8 +119,8 @@ class SampleShelf:
 
     def _folders(self, fingerprint: str) -> list[Path]:
         """The journals' folders of an image; a second window has one of its own."""
-        if self._store is None:
+        if self._library is None:
             return []
         stem = fingerprint[:STEM_LENGTH]
-        found = self._store.folder.glob(f"{stem}*")
+        found = self._library.folder.glob(f"{stem}*")
         return [path for path in found if path.name.partition("-")[0] == stem]

@@ -39,7 +39,7 @@ class SavedList:
         source: the folder or table; None for files that were chosen.
         recursive: whether folders in it were searched.
         names: paths from the root, in their order.
-        aside: those that are set aside.
+        held_out: those that are set aside.
         current: the one that was worked on.
         time: when it was written, UTC, ISO 8601.
     """
@@ -50,7 +50,7 @@ class SavedList:
     source: Path | None
     recursive: bool
     names: tuple[str, ...]
-    aside: frozenset[str]
+    held_out: frozenset[str]
     current: str | None
     time: str
 
@@ -94,7 +94,7 @@ class SavedList:
         for row, item in enumerate(worklist):
             name = worklist.relative(item)
             if name in self.names:
-                worklist.set_aside(row, name in self.aside)
+                worklist.set_aside(row, name in self.held_out)
             if name == self.current:
                 worklist.go_to(row)
 
@@ -206,7 +206,7 @@ def _read(file: Path) -> SavedList:
         source=None if source is None else Path(source),
         recursive=bool(values["recursive"]),
         names=tuple(map(str, cast("list[object]", values["images"]))),
-        aside=frozenset(map(str, cast("list[object]", values["set_aside"]))),
+        held_out=frozenset(map(str, cast("list[object]", values["set_aside"]))),
         current=cast("str | None", values["current"]),
         time=str(values["time"]),
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_wsol.journal import Status, Store, Summary
+    from napari_wsol.journal import JournalLibrary, Status, Summary
     from napari_wsol.worklist.items import WorkList
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class StatusSearch:
 
     Args:
         worklist: it is told what is found.
-        store: the journals; None where nothing is written.
+        library: the journals; None where nothing is written.
         known: fingerprints of files.
         found: called on the thread when all is known, unless it was stopped.
     """
@@ -102,11 +102,11 @@ class StatusSearch:
     def __init__(
         self,
         worklist: WorkList,
-        store: Store | None,
+        library: JournalLibrary | None,
         known: Fingerprints,
         found: Callable[[], None] = lambda: None,
     ) -> None:
-        self._worklist, self._store, self._known = worklist, store, known
+        self._worklist, self._library, self._known = worklist, library, known
         self._found = found
         self._stopped = threading.Event()
         self._thread = threading.Thread(
@@ -127,7 +127,7 @@ class StatusSearch:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        works = _works(self._store)
+        works = _works(self._library)
         found: dict[int, tuple[str, Status]] = {}
         unknown: list[int] = []
         for row, item in enumerate(self._worklist):
@@ -188,9 +188,9 @@ def status_of(work: Summary | None) -> Status:
     return "stroked" if work.status == "untouched" else work.status
 
 
-def _works(store: Store | None) -> dict[str, Status]:
+def _works(library: JournalLibrary | None) -> dict[str, Status]:
     """Status by fingerprint; of several journals of an image the newest counts."""
-    summaries = [] if store is None else store.summaries()
+    summaries = [] if library is None else library.summaries()
     return {item.fingerprint: status_of(item) for item in reversed(summaries)}
 
 

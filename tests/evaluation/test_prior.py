@@ -13,7 +13,7 @@ from napari_wsol.errors import DatasetError
 from napari_wsol.evaluation import HitMeter, LocationPrior, centre_values
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig, evaluate_model
 from napari_wsol.evaluation.benchmark.baselines import Baselines
-from napari_wsol.evaluation.benchmark.dataset import load_material
+from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.points import points_into_box
 from napari_wsol.methods import Model, ModelSpec
 
@@ -239,14 +239,14 @@ def test_prior_of_the_real_films_across_patients():
         "Pneumonia", "Pneumothorax",
     )  # fmt: skip
     config = EvaluationConfig(box_frame=(1024, 1024))
-    material = load_material(
+    measured = load_evaluation_set(
         folder, [(folder, None)], classes=classes, frame=config.box_frame
     )
-    rows = Baselines(material, material, PATIENTS, classes, config)
+    rows = Baselines(measured, measured, PATIENTS, classes, config)
     rows.prepare(lambda *_: None, lambda: None)
     meters = {name: HitMeter(points_into_box) for name in ("location_prior", "centre")}
-    for sample in material.samples:
-        boxes = material.truth.boxes.get(sample.id, ())
+    for sample in measured.samples:
+        boxes = measured.truth.boxes.get(sample.id, ())
         for name in {box.name for box in boxes}:
             wanted = [box.on((0, 0), (224, 224)) for box in boxes if box.name == name]
             for row, heatmap in rows.maps(sample, name, (224, 224)).items():

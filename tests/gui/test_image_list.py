@@ -160,7 +160,7 @@ def test_marks_and_untouched(hands, folder):
     hands.until_open("1.png")
     assert panel.reviewed_button.isChecked()
     bench.until(lambda: len(session.remembered_lists()) == 1)
-    bench.until(lambda: session.remembered_lists()[0].aside == {"2.png"})
+    bench.until(lambda: session.remembered_lists()[0].held_out == {"2.png"})
 
 
 def test_tomorrow_the_dock_offers_to_go_on(make_bench, folder):

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 from napari_wsol.gui.correct.tools import OUTLINE_KEY, WAND_KEY
 from napari_wsol.gui.demo.viewer import open_viewer
 from napari_wsol.gui.keys import clashes
-from napari_wsol.journal import Store
+from napari_wsol.journal import JournalLibrary
 
 pytestmark = pytest.mark.gui
 
@@ -77,7 +77,7 @@ class Hand:
 
     def on_disk(self) -> int:
         assert self.session.journal.flush()
-        found = Store().find(self.session.drawn_on)
+        found = JournalLibrary().find(self.session.drawn_on)
         return 0 if found is None else found.strokes
 
 

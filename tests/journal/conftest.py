@@ -1,4 +1,4 @@
-"""A store in a folder of its own, and children that paint into it."""
+"""A library in a folder of its own, and children that paint into it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from napari_wsol.journal import Store
+from napari_wsol.journal import JournalLibrary
 
 HERE = Path(__file__).parent
 
@@ -43,16 +43,16 @@ def plain(painting):
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "journals")
+def library(tmp_path):
+    return JournalLibrary(tmp_path / "journals")
 
 
 @pytest.fixture
-def again(store, image):
+def again(library, image):
     """What the next program finds."""
 
     def look():
-        journal = Store(store.folder).open(image)
+        journal = JournalLibrary(library.folder).open(image)
         journal.close()
         return journal
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_wsol.journal import ImageFacts, Store, StrokeMade
+from napari_wsol.journal import ImageFacts, JournalLibrary, StrokeMade
 from napari_wsol.strokes.stroke import Stroke
 
 FINGERPRINT = "0123456789abcdef" * 4
@@ -60,7 +60,7 @@ def put(journal, *entries):
 def paint(folder):
     """Paints for ever; says the number of each stroke that is on the disk."""
     sys.stdout.reconfigure(line_buffering=True)
-    journal = Store(Path(folder)).open(image_facts())
+    journal = JournalLibrary(Path(folder)).open(image_facts())
     number = len(journal.entries)
     sys.stdout.write("open\n")
     while True:

@@ -8,13 +8,13 @@ import zlib
 import numpy as np
 import pytest
 
-from napari_wsol.journal import RoundMade, folded, read_record
+from napari_wsol.journal import RoundMade, read_record, replayed
 
 
 @pytest.fixture
-def path(store, image, made, put):
+def path(library, image, made, put):
     """A journal of six strokes."""
-    journal = store.open(image)
+    journal = library.open(image)
     put(journal, *(made(number) for number in range(1, 7)))
     journal.close()
     (path,) = journal.folder.glob("*.jsonl")
@@ -47,11 +47,11 @@ def test_a_tail_torn_at_any_byte_loses_the_last_stroke_only(path):
 
 
 def test_a_torn_tail_is_set_aside_at_the_first_entry(
-    path, store, image, again, painting
+    path, library, image, again, painting
 ):
     whole = path.read_bytes()
     path.write_bytes(whole[:-50])
-    journal = store.open(image)
+    journal = library.open(image)
     assert "cut off" in " ".join(journal.notes)
     assert path.read_bytes() == whole[:-50]  # reading changes nothing
     assert list(path.parent.glob("*.damaged-*")) == []
@@ -66,30 +66,30 @@ def test_a_torn_tail_is_set_aside_at_the_first_entry(
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_flipped_bit_costs_no_more_than_its_line(path, image, store, seed):
+def test_a_flipped_bit_costs_no_more_than_its_line(path, image, library, seed):
     rng = np.random.default_rng(seed)
     data = bytearray(path.read_bytes())
     starts = [0, *(at + 1 for at, byte in enumerate(data) if byte == 10)]
     at = int(rng.integers(starts[1], starts[-2] - 1))
     data[at] ^= 1 << int(rng.integers(8))
     path.write_bytes(bytes(data))
-    journal = store.open(image)
+    journal = library.open(image)
     hit = int(np.searchsorted(starts, at, side="right")) - 1
     lost = {hit, hit + 1} if at + 1 in starts else {hit}
     assert set(numbers(journal.entries)) == {1, 2, 3, 4, 5, 6} - lost
     assert f"{hit + 1}" in " ".join(journal.notes)
     assert "damaged" in " ".join(journal.notes)
-    assert folded(image.canvas_shape, journal.entries).strokes.last_number == 6
+    assert replayed(image.canvas_shape, journal.entries).strokes.last_number == 6
     journal.close()
 
 
 def test_after_damage_in_the_middle_one_goes_on_in_the_same_file(
-    path, store, image, again, painting
+    path, library, image, again, painting
 ):
     lines = path.read_bytes().splitlines(keepends=True)
     lines[3] = b"00000000" + lines[3][8:]
     path.write_bytes(b"".join(lines))
-    journal = store.open(image)
+    journal = library.open(image)
     assert "Line 4 of journal-0001.jsonl" in " ".join(journal.notes)
     painting.put(journal, painting.stroke_made(7))
     journal.close()
@@ -99,13 +99,13 @@ def test_after_damage_in_the_middle_one_goes_on_in_the_same_file(
 
 
 def test_a_damaged_first_line_leaves_the_journal_and_takes_its_strokes_over(
-    path, store, image, again, painting
+    path, library, image, again, painting
 ):
     data = b"x" + path.read_bytes()[1:]
     path.write_bytes(data)
     head = path.with_name("round-0001-aa.safetensors")
     head.write_bytes(b"a head")
-    journal = store.open(image)
+    journal = library.open(image)
     assert "first line" in " ".join(journal.notes)
     assert numbers(journal.entries) == [1, 2, 3, 4, 5, 6]
     assert not journal.folder.exists()
@@ -118,30 +118,32 @@ def test_a_damaged_first_line_leaves_the_journal_and_takes_its_strokes_over(
     assert again().folder == journal.folder
 
 
-def test_a_newer_version_is_left_alone(path, store, image, again, painting):
+def test_a_newer_version_is_left_alone(path, library, image, again, painting):
     lines = path.read_bytes().splitlines(keepends=True)
     header = json.loads(lines[0][9:])
     lines[0] = with_crc({**header, "version": 3, "image": "in words"})
     data = b"".join(lines)
     path.write_bytes(data)
-    journal = store.open(image)
+    journal = library.open(image)
     assert journal.entries == ()
     assert "version 3" in " ".join(journal.notes)
     assert "update napari-wsol" in " ".join(journal.notes)
-    assert store.find(image.fingerprint) is None
+    assert library.find(image.fingerprint) is None
     painting.put(journal, painting.stroke_made(1))
     journal.close()
     assert contents(path.parent) == {path.name: data}
     assert numbers(again().entries) == [1]
-    assert store.find(image.fingerprint).strokes == 1
-    assert any("version 3" in " ".join(item.notes) for item in store.summaries())
+    assert library.find(image.fingerprint).strokes == 1
+    assert any("version 3" in " ".join(item.notes) for item in library.summaries())
 
 
 @pytest.mark.parametrize("stub", [b"", b"\0" * 300, b'1c291ca3 {"format":"nap'])
-def test_a_file_that_was_just_begun_is_passed_over(path, store, again, stub, painting):
+def test_a_file_that_was_just_begun_is_passed_over(
+    path, library, again, stub, painting
+):
     second = path.with_name("journal-0002.jsonl")
     second.write_bytes(stub)
-    journal = store.open(painting.image_facts())
+    journal = library.open(painting.image_facts())
     assert numbers(journal.entries) == [1, 2, 3, 4, 5, 6]
     painting.put(journal, painting.stroke_made(7))
     journal.close()
@@ -150,24 +152,24 @@ def test_a_file_that_was_just_begun_is_passed_over(path, store, again, stub, pai
 
 
 @pytest.mark.parametrize("junk", [b"\n", b"hello\nworld\n", b"\n\n\n", b"\xff" * 99])
-def test_foreign_files_never_raise(store, image, made, put, junk):
-    folder = store.folder / image.stem
+def test_foreign_files_never_raise(library, image, made, put, junk):
+    folder = library.folder / image.stem
     folder.mkdir(parents=True)
     (folder / "journal-0001.jsonl").write_bytes(junk)
     (folder / "journal-0002.jsonl").mkdir()
-    journal = store.open(image)
+    journal = library.open(image)
     assert journal.entries == ()
     assert journal.notes
     put(journal, made(1))
     journal.close()
     assert (folder / "journal-0001.jsonl").read_bytes() == junk
-    assert store.find(image.fingerprint).strokes == 1
+    assert library.find(image.fingerprint).strokes == 1
 
 
-def test_strokes_on_another_grid_are_left_alone(path, store, painting, made, put):
+def test_strokes_on_another_grid_are_left_alone(path, library, painting, made, put):
     data = path.read_bytes()
     other = painting.image_facts(canvas_shape=(20, 30), canvas_scale=(2.0, 2.0))
-    journal = store.open(other)
+    journal = library.open(other)
     assert journal.entries == ()
     assert "grid of 40 × 60 cells" in " ".join(journal.notes)
     put(journal, made(1))
@@ -175,22 +177,22 @@ def test_strokes_on_another_grid_are_left_alone(path, store, painting, made, put
     assert path.read_bytes() == data
 
 
-def test_an_unknown_entry_is_left_out_and_named(path, store, image):
+def test_an_unknown_entry_is_left_out_and_named(path, library, image):
     with path.open("ab") as file:
         file.write(with_crc({"n": 7, "type": "dance", "time": ""}))
         file.write(with_crc({"n": 8, "type": "undone", "time": ""}))
-    journal = store.open(image)
+    journal = library.open(image)
     assert numbers(journal.entries) == [1, 2, 3, 4, 5, 6]
     assert "“dance”" in " ".join(journal.notes)
     assert "Line 9" in " ".join(journal.notes)
 
 
-def test_a_line_that_was_written_twice_counts_once(path, store, image):
+def test_a_line_that_was_written_twice_counts_once(path, library, image):
     line = path.read_bytes().splitlines(keepends=True)[-1]
     second = path.with_name("journal-0002.jsonl")
     header = path.read_bytes().splitlines(keepends=True)[0]
     second.write_bytes(header + line)
-    assert numbers(store.open(image).entries) == [1, 2, 3, 4, 5, 6]
+    assert numbers(library.open(image).entries) == [1, 2, 3, 4, 5, 6]
 
 
 VERSION_1 = """\
@@ -212,13 +214,13 @@ VERSION_1 = """\
 
 
 def test_a_journal_of_version_1_is_migrated_while_it_is_read(
-    store, image, made, put, again
+    library, image, made, put, again
 ):
-    folder = store.folder / image.stem
+    folder = library.folder / image.stem
     folder.mkdir(parents=True)
     path = folder / "journal-0001.jsonl"
     path.write_text(VERSION_1, newline="")
-    journal = store.open(image)
+    journal = library.open(image)
     assert ["version 1" in note for note in journal.notes] == [True]
     first, second, third = journal.entries
     assert first.stroke.runs.tolist() == [[3, 4, 9, 2], [4, 5, 8, 2]]
@@ -226,7 +228,7 @@ def test_a_journal_of_version_1_is_migrated_while_it_is_read(
     assert (first.stroke.width, first.stroke.seconds) == (0.0, 0.0)
     assert second.stroke.tool == "erase"
     assert isinstance(third, RoundMade)
-    canvas = folded(image.canvas_shape, journal.entries).strokes.canvas
+    canvas = replayed(image.canvas_shape, journal.entries).strokes.canvas
     assert canvas.sum() == 2 * (5 + 3 - 1)
     put(journal, made(3))
     journal.close()

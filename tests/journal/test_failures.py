@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from napari_wsol.journal import Store
+from napari_wsol.journal import JournalLibrary
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="needs limits of Unix")
 
@@ -23,7 +23,7 @@ from painting import *
 
 folder, size = sys.argv[1], int(sys.argv[2])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-journal = Store(Path(folder)).open(image_facts())
+journal = JournalLibrary(Path(folder)).open(image_facts())
 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 for number in range(1, 8):
     journal.append(stroke_made(number))
@@ -41,16 +41,16 @@ print(journal.saved.problem, flush=True)
 @unix
 @pytest.mark.parametrize("size", [0, 100, 1777])
 def test_what_a_full_disk_refuses_is_written_when_there_is_room(
-    child, again, store, size
+    child, again, library, size
 ):
-    process = child(LIMITED, store.folder, size)
+    process = child(LIMITED, library.folder, size)
     pending, problem = process.stdout.readline().split(" ", 1)
     assert int(pending) > 0
     assert "is full" in problem
     assert f"{pending} strokes are only in memory" in problem
     assert "Free some space" in problem
     # Half a line was taken away again, so that another program may read now.
-    kept = [path for path in store.folder.glob("*/*.jsonl") if path.stat().st_size]
+    kept = [path for path in library.folder.glob("*/*.jsonl") if path.stat().st_size]
     assert all(path.read_bytes().endswith(b"\n") for path in kept)
     print(file=process.stdin, flush=True)
     assert process.stdout.readline().startswith("True Saved(pending=0")
@@ -59,7 +59,7 @@ def test_what_a_full_disk_refuses_is_written_when_there_is_room(
     found = again()
     assert numbers(found.entries) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert found.notes == ()
-    assert len(list(store.folder.glob("*/*.jsonl"))) == 1
+    assert len(list(library.folder.glob("*/*.jsonl"))) == 1
 
 
 TINY_DISK = """
@@ -80,7 +80,7 @@ def show(journal):
 mount("-t", "tmpfs", "-o", "size=32k")
 ballast = folder / "ballast"
 ballast.write_bytes(b"x" * 20480)
-journal = Store(folder).open(image_facts())
+journal = JournalLibrary(folder).open(image_facts())
 for number in range(1, 61):
     journal.append(stroke_made(number))
     journal.flush()
@@ -89,15 +89,15 @@ ballast.unlink()
 show(journal)
 journal.close()
 mount("-o", "remount,ro")
-journal = Store(folder).open(image_facts())
+journal = JournalLibrary(folder).open(image_facts())
 journal.append(stroke_made(61))
 show(journal)
 mount("-o", "remount,rw")
 show(journal)
-other = Store(folder).open(image_facts())
+other = JournalLibrary(folder).open(image_facts())
 print(len(other.entries), *other.notes)
 journal.close()
-again = Store(folder).open(image_facts())
+again = JournalLibrary(folder).open(image_facts())
 print(plain(again.entries) == plain(map(stroke_made, range(1, 62))), again.notes)
 """
 
@@ -130,17 +130,17 @@ def test_a_real_disk_gets_full_then_read_only(child, tmp_path):
     assert last == "True ()"
 
 
-def test_a_file_in_place_of_the_folder(store, image, made, put, again):
-    store.folder.write_text("a file")
-    journal = store.open(image)
+def test_a_file_in_place_of_the_folder(library, image, made, put, again):
+    library.folder.write_text("a file")
+    journal = library.open(image)
     for number in (1, 2):
         journal.append(made(number))
         assert not journal.flush()
     saved = journal.saved
     assert (saved.pending, saved.last) == (2, None)
     assert "lies in, a file: 2 strokes are only in memory" in saved.problem
-    assert store.folder.read_text() == "a file"
-    store.folder.unlink()
+    assert library.folder.read_text() == "a file"
+    library.folder.unlink()
     assert journal.flush()
     assert journal.saved.problem == ""
     put(journal, made(3))
@@ -148,42 +148,42 @@ def test_a_file_in_place_of_the_folder(store, image, made, put, again):
     assert numbers(again().entries) == [1, 2, 3]
 
 
-def test_it_is_tried_again_without_being_asked(store, image, made, again):
-    store.folder.write_text("a file")
-    journal = store.open(image)
+def test_it_is_tried_again_without_being_asked(library, image, made, again):
+    library.folder.write_text("a file")
+    journal = library.open(image)
     journal.append(made(1))
     assert not journal.flush()
     told = []
     journal.changed.connect(told.append)
     journal.close()  # what waits is written even so
-    store.folder.unlink()
+    library.folder.unlink()
     journal._thread.join(10)
     assert told[-1].pending == 0
     assert numbers(again().entries) == [1]
 
 
 def test_what_waits_moves_on_when_the_image_is_opened_again(
-    store, image, made, put, again
+    library, image, made, put, again
 ):
-    store.folder.write_text("a file")
-    first = store.open(image)
+    library.folder.write_text("a file")
+    first = library.open(image)
     first.append(made(1))
-    second = store.open(image)
+    second = library.open(image)
     assert numbers(second.entries) == [1]
     second.append(made(2))
     assert not second.flush()
-    store.folder.unlink()
+    library.folder.unlink()
     put(second, made(3))
     second.close()
     assert numbers(again().entries) == [1, 2, 3]
     assert first.saved.pending == 0
 
 
-def test_a_deleted_folder_is_written_again(store, image, made, put, again):
-    journal = store.open(image)
+def test_a_deleted_folder_is_written_again(library, image, made, put, again):
+    journal = library.open(image)
     put(journal, made(1))
     journal.close()
-    journal = store.open(image)
+    journal = library.open(image)
     put(journal, made(2))
     shutil.rmtree(journal.folder)
     put(journal, made(3))
@@ -194,8 +194,8 @@ def test_a_deleted_folder_is_written_again(store, image, made, put, again):
     assert found.notes == ()
 
 
-def test_a_deleted_file_is_written_again_elsewhere(store, image, made, put, again):
-    journal = store.open(image)
+def test_a_deleted_file_is_written_again_elsewhere(library, image, made, put, again):
+    journal = library.open(image)
     put(journal, made(1))
     other = journal.folder / "journal-0007.jsonl"
     other.write_bytes(b"somebody else's\n")
@@ -207,25 +207,25 @@ def test_a_deleted_file_is_written_again_elsewhere(store, image, made, put, agai
 
 
 def test_a_disk_that_is_away_gets_nothing_below_its_mount_point(
-    store, image, made, put, again
+    library, image, made, put, again
 ):
-    journal = store.open(image)
+    journal = library.open(image)
     put(journal, made(1))
-    away = store.folder.with_name("away")
-    store.folder.rename(away)
+    away = library.folder.with_name("away")
+    library.folder.rename(away)
     journal.append(made(2))
     assert not journal.flush()
     assert "is gone: 1 stroke is only in memory" in journal.saved.problem
-    assert not store.folder.exists()
-    away.rename(store.folder)
+    assert not library.folder.exists()
+    away.rename(library.folder)
     put(journal, made(3))
     journal.close()
     assert numbers(again().entries) == [1, 2, 3]
-    assert len(list(store.folder.iterdir())) == 1
+    assert len(list(library.folder.iterdir())) == 1
 
 
-def test_somebody_elses_lines_are_not_touched(store, image, made, put, again):
-    journal = store.open(image)
+def test_somebody_elses_lines_are_not_touched(library, image, made, put, again):
+    journal = library.open(image)
     put(journal, made(1))
     (path,) = journal.folder.glob("*.jsonl")
     with path.open("ab") as file:
@@ -237,8 +237,8 @@ def test_somebody_elses_lines_are_not_touched(store, image, made, put, again):
     assert numbers(again().entries) == [1, 2]
 
 
-def test_damage_is_found_when_the_journal_is_closed(store, image, made, put):
-    journal = store.open(image)
+def test_damage_is_found_when_the_journal_is_closed(library, image, made, put):
+    journal = library.open(image)
     put(journal, made(1), made(2))
     (path,) = journal.folder.glob("*.jsonl")
     data = bytearray(path.read_bytes())
@@ -249,13 +249,13 @@ def test_damage_is_found_when_the_journal_is_closed(store, image, made, put):
     journal.close()
     assert "1 lines are damaged" in journal.saved.problem
     assert told[-1] == journal.saved
-    assert len(Store(store.folder).open(image).entries) == 1
+    assert len(JournalLibrary(library.folder).open(image).entries) == 1
 
 
 def test_a_program_that_died_before_its_first_line_leaves_no_second_folder(
-    store, image, made, put
+    library, image, made, put
 ):
-    (store.folder / image.stem).mkdir(parents=True)
-    journal = store.open(image)
+    (library.folder / image.stem).mkdir(parents=True)
+    journal = library.open(image)
     put(journal, made(1))
     assert journal.folder.name == image.stem

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from napari_wsol.journal import Store
+from napari_wsol.journal import JournalLibrary
 
 CODE = "import sys; from painting import paint; paint(sys.argv[1])"
 
@@ -28,8 +28,8 @@ def survives(child, painting, folder, seed, kills):
     kept = 0
     for _ in range(kills):
         told = killed(child, folder, moments.uniform(0.0, 0.2))
-        store = Store(folder)
-        journal = store.open(painting.image_facts())
+        library = JournalLibrary(folder)
+        journal = library.open(painting.image_facts())
         found = len(journal.entries)
         assert found >= max(told, kept)
         assert painting.plain(journal.entries) == painting.plain(
@@ -39,7 +39,7 @@ def survives(child, painting, folder, seed, kills):
         journal.close()
         assert journal.saved.problem == ""
         kept = found + 1
-        again = Store(folder).open(painting.image_facts())
+        again = JournalLibrary(folder).open(painting.image_facts())
         assert len(again.entries) == kept
         again.close()
     assert [path.name for path in folder.iterdir()] == [journal.image.stem]

@@ -17,7 +17,7 @@ from napari_wsol.journal import (
     StartedAfresh,
     StatusChanged,
     Undone,
-    folded,
+    replayed,
 )
 from napari_wsol.journal.entries import KINDS, entry_from
 from napari_wsol.strokes.stroke import StrokeList, drawn
@@ -72,7 +72,7 @@ def test_an_unknown_status_is_refused(status):
 
 def test_strokes_come_to_the_canvas_that_they_drew(made):
     entries = [made(number, label=number % 3) for number in range(1, 30)]
-    work = folded(SHAPE, entries)
+    work = replayed(SHAPE, entries)
     expected = StrokeList.empty(SHAPE)
     for entry in entries:
         expected = expected.add(entry.stroke)
@@ -83,16 +83,16 @@ def test_strokes_come_to_the_canvas_that_they_drew(made):
 
 def test_undo_and_redo_go_on_after_opening_again(made):
     entries = [made(1), made(2), made(3), Undone(number=3), Undone(number=2)]
-    strokes = folded(SHAPE, entries).strokes
+    strokes = replayed(SHAPE, entries).strokes
     assert [item.number for item in strokes.redo().strokes] == [1, 2]
     assert [item.number for item in strokes.redo().redo().strokes] == [1, 2, 3]
     assert not strokes.undo().strokes
-    work = folded(SHAPE, [*entries, Redone(number=2)])
+    work = replayed(SHAPE, [*entries, Redone(number=2)])
     assert numbers(work) == [1, 2]
     assert np.array_equal(
         work.strokes.canvas, drawn([made(1).stroke, made(2).stroke], SHAPE)
     )
-    work = folded(SHAPE, [*entries, made(4), Redone(number=3)])
+    work = replayed(SHAPE, [*entries, made(4), Redone(number=3)])
     assert numbers(work) == [1, 4]
     assert work.strokes.last_number == 4
 
@@ -110,7 +110,7 @@ def test_a_lost_line_is_made_good_by_the_next(made, lost, left):
     entries += [Undone(number=3), Undone(number=2), Undone(number=1)]
     if lost == 0:
         entries = [entries[0], *entries[1:3], Undone(number=1)]
-    assert numbers(folded(SHAPE, entries[:lost] + entries[lost + 1 :])) == left
+    assert numbers(replayed(SHAPE, entries[:lost] + entries[lost + 1 :])) == left
 
 
 def test_starting_afresh_keeps_settings_and_numbers(made):
@@ -124,17 +124,17 @@ def test_starting_afresh_keeps_settings_and_numbers(made):
         SettingsChanged(values={"b": 2}),
         made(2),
     ]
-    work = folded(SHAPE, entries)
+    work = replayed(SHAPE, entries)
     assert numbers(work) == [2]
     assert (work.rounds, work.shown, work.dismissed) == ((), 0, ())
     assert work.status == "untouched"
     assert work.settings == {"a": 1, "b": 2}
-    assert folded(SHAPE, entries[:6]).strokes.last_number == 1
+    assert replayed(SHAPE, entries[:6]).strokes.last_number == 1
 
 
 def test_rounds_of_two_models_stand_side_by_side():
     entries = [round_made(1), round_made(2), round_made(1, model="ee")]
-    work = folded(SHAPE, entries)
+    work = replayed(SHAPE, entries)
     found = [(item.model_sha256, item.index) for item in work.rounds]
     assert found == [("aa", 1), ("aa", 2), ("ee", 1)]
     assert work.shown == 1
@@ -142,7 +142,7 @@ def test_rounds_of_two_models_stand_side_by_side():
 
 def test_what_is_found_out_later_about_a_round_does_not_show_it():
     entries = [round_made(1), round_made(2), RoundShown(index=0)]
-    work = folded(SHAPE, [*entries, round_made(2, loss=0.5)])
+    work = replayed(SHAPE, [*entries, round_made(2, loss=0.5)])
     assert [item.index for item in work.rounds] == [1, 2]
     assert work.rounds[-1].facts["loss"] == 0.5
     assert work.shown == 0
@@ -150,7 +150,7 @@ def test_what_is_found_out_later_about_a_round_does_not_show_it():
 
 def test_a_round_that_was_made_anew_takes_the_place_of_the_old_one():
     anew = dataclasses.replace(round_made(1), map_sha256="ff")
-    work = folded(SHAPE, [round_made(1), round_made(2), anew])
+    work = replayed(SHAPE, [round_made(1), round_made(2), anew])
     assert [(item.index, item.map_sha256) for item in work.rounds] == [
         (2, "cc"),
         (1, "ff"),
@@ -159,6 +159,6 @@ def test_a_round_that_was_made_anew_takes_the_place_of_the_old_one():
 
 
 def test_a_stroke_outside_of_the_canvas_is_left_out(made):
-    work = folded((40, 20), [made(1), made(2)])
+    work = replayed((40, 20), [made(1), made(2)])
     assert all(stroke.fits((40, 20)) for stroke in work.strokes.strokes)
     assert len(work.strokes.strokes) < 2

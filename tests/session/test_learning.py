@@ -9,7 +9,7 @@ from napari_wsol import Session
 from napari_wsol.config import FinetuneConfig, InferenceConfig
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
-from napari_wsol.refinement.rounds import Round, bytes_in_memory, doubts, spilled
+from napari_wsol.refinement.rounds import Round, bytes_in_memory, odd_map_words, spilled
 from napari_wsol.session.document import Document, settings_of
 from napari_wsol.session.maps import Maps
 from napari_wsol.session.rounds import RoundHistory
@@ -121,7 +121,9 @@ def test_settings_of_another_version_are_read_as_far_as_they_go():
     ],
 )
 def test_odd_maps_are_told_with_their_likely_cause(values, words):
-    told = doubts(round_of(values))
+    told = odd_map_words(round_of(values))
     assert words in told
     assert bool(told) == bool(words)
-    assert not doubts(round_of(values, index=0))  # the model's own map has own notes
+    assert not odd_map_words(
+        round_of(values, index=0)
+    )  # the model's own map has own notes

@@ -149,7 +149,7 @@ def test_an_untouched_image_starts_from_what_others_taught(session, folder):
 
 def test_earlier_images_are_not_forgotten(session, folder):
     a = work_on(session, folder, "a", strokes(SQUARES["a"]))
-    samples = session._parts.others._shelf.of_all(
+    samples = session._parts.others._samples.of_all(
         [session.slide.fingerprint()], reading_digest(session.model)
     )
     # On b the square is called background: without a's strokes, b's would decide.

@@ -28,8 +28,8 @@ from napari_wsol.journal import (
     RoundMade,
     SettingsChanged,
     StrokeMade,
-    folded,
     read_record,
+    replayed,
 )
 from napari_wsol.methods.card import Card
 from napari_wsol.strokes.raster import Drawing
@@ -234,7 +234,7 @@ def state_of(session: Session) -> dict[str, object]:
 
 def replayed(record: Record) -> dict[str, object]:
     """The same from its journal."""
-    work = folded(record.image.canvas_shape, record.entries)
+    work = replayed(record.image.canvas_shape, record.entries)
     strokes = work.strokes
     is_stroked = work.status == "untouched" and strokes.strokes
     return {
@@ -327,7 +327,7 @@ def _worked(images: dict[str, Path], journals: Path) -> Outcome:
         assert session.journal.flush()
         record = read_record(folders[session.slide.name])
         states.append((state_of(session), replayed(record)))
-        written = folded(record.image.canvas_shape, record.entries).rounds
+        written = replayed(record.image.canvas_shape, record.entries).rounds
         digests = {made.index: made.map_sha256 for made in written}
         said = [item for item in session.rounds if item.index]
         rounds.append(
@@ -419,7 +419,7 @@ def test_all_strokes_lie_on_their_image_and_clearing_clears_all(outcome, image):
             made.append(entry.stroke)
             assert entry.stroke.fits(SHAPES[image])
             if entry.stroke.tool == "clear":
-                after = folded(SHAPES[image], entries[: place + 1]).strokes
+                after = replayed(SHAPES[image], entries[: place + 1]).strokes
                 assert not after.canvas.any()
     assert len(made) > 20
 
@@ -444,7 +444,7 @@ def test_rounds_learnt_from_their_images_strokes_alone(outcome, image):
 
 @pytest.mark.parametrize("image", "ab")
 def test_the_last_rounds_are_learnt_again_with_the_same_map(outcome, image, tmp_path):
-    work = folded(SHAPES[image], outcome.entries(image))
+    work = replayed(SHAPES[image], outcome.entries(image))
     for made in work.rounds[-3:]:
         done = CliRunner().invoke(
             app,

@@ -20,7 +20,7 @@ from napari_wsol.training.augment import (
 from napari_wsol.training.bags import draw_bags, encode_bag, whole_tiles
 from napari_wsol.training.crops import Share, TrainImage
 from napari_wsol.training.images_cache import load_training_images
-from napari_wsol.training.pretrain import Trainer
+from napari_wsol.training.trainer import Trainer
 
 GREY = Preprocessing(
     size=32, fit="pad", grey=True, equalize=False, mean=(0.5,) * 3, std=(0.25,) * 3
@@ -299,9 +299,9 @@ def test_a_recipe_shifts_the_grid_of_its_tiles(discs, make_recipe):
         trainer = Trainer(recipe, load_training_images(images, recipe, lambda *_: None))
         batches = trainer._batches
         bags[shift] = torch.stack(
-            [bag for step in range(6) for bag in batches.material(step).pixels]
+            [bag for step in range(6) for bag in batches.of_step(step).pixels]
         )
-        assert torch.equal(batches.material(3).pixels[1], bags[shift][7])
+        assert torch.equal(batches.of_step(3).pixels[1], bags[shift][7])
     assert not torch.equal(bags["true"], bags["false"])
     with pytest.raises(ConfigError, match="tile"):
         make_recipe(more="[augment]\nshift = true")

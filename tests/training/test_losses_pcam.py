@@ -1,9 +1,8 @@
-import numpy as np
 import pytest
 import torch
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.training.losses_pcam import class_losses, learning_rate, pcam_loss
+from napari_wsol.training.losses_pcam import class_losses, pcam_loss
 
 WEIGHTS = (1, 2, 3, 1, 1.5)
 
@@ -54,13 +53,6 @@ def test_half_precision_logits_give_a_float32_loss(labels, logits):
     losses = class_losses(logits.half(), labels)
     assert losses.dtype == torch.float32
     assert torch.allclose(losses, class_losses(logits, labels), atol=1e-2)
-
-
-def test_the_learning_rate_drops_as_published(case):
-    rates = [learning_rate(epoch, drops=(2, 4)) for epoch in range(6)]
-    assert np.allclose(rates, case.outputs["lr_epoch0to5"], rtol=1e-6, atol=0)
-    assert [learning_rate(epoch) for epoch in (0, 1)] == [1e-4, 1e-4]
-    assert learning_rate(2) == pytest.approx(1e-5)
 
 
 def test_each_class_needs_its_weight(logits, labels):

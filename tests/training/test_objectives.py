@@ -5,10 +5,10 @@ from torch.nn import functional
 from napari_wsol.encoders import Features
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.training.learner import Learner, share_right
 from napari_wsol.training.losses_pcam import pcam_loss
 from napari_wsol.training.objectives import LossConfig, loss_of
 from napari_wsol.training.recipe import DataConfig, Recipe
+from napari_wsol.training.trainer import Learner, share_right
 
 POOLINGS = [
     "cam",

@@ -13,17 +13,16 @@ from torch.nn import functional
 from napari_wsol.data.datasets import load_images
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods import Model, ModelSpec
+from napari_wsol.training.batches import Sampler, sampler_of
+from napari_wsol.training.config import TrainConfig
 from napari_wsol.training.crops import draw_batch
 from napari_wsol.training.images_cache import load_training_images
 from napari_wsol.training.initial import load_encoder
 from napari_wsol.training.measuring import mean_loss, score_of
-from napari_wsol.training.optimizing import rate, set_rates
-from napari_wsol.training.plateau import Plateau
-from napari_wsol.training.pretrain import Trainer
+from napari_wsol.training.optimizing import Plateau, rate, set_rates
 from napari_wsol.training.recipe import dump_recipe, read_recipe
 from napari_wsol.training.run import train
-from napari_wsol.training.sampling import Sampler, sampler_of
-from napari_wsol.training.train_config import TrainConfig
+from napari_wsol.training.trainer import Trainer
 
 SELECT = 'localization = "valpx"\nclassification = "valcl"'
 PLATEAU = 'schedule = "plateau"\nwarmup = 0\nplateau_patience = 0\nstep_factor = 0.2'

@@ -11,10 +11,10 @@ from napari_wsol.errors import ConfigError, UnknownNameError
 from napari_wsol.methods.partial_loss import IGNORE
 from napari_wsol.training.crops import ALONE, Batch, Share
 from napari_wsol.training.images_cache import load_training_images
-from napari_wsol.training.pretrain import Trainer
 from napari_wsol.training.run import train
 from napari_wsol.training.seeding import draw_labels
 from napari_wsol.training.teachers import smooth, teacher_maps
+from napari_wsol.training.trainer import Trainer
 from napari_wsol.zoo import load_model
 
 HEADS = '["cam", "pixelcam"]'

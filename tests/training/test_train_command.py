@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from napari_wsol.cli import app
 from napari_wsol.cli.train import View, duration, parse_seeds, stopping
-from napari_wsol.training.pretrain import TrainStep
 from napari_wsol.training.run import Evaluation
+from napari_wsol.training.trainer import TrainStep
 
 
 def arguments(tmp_path, discs, *more: str) -> list[str]:

@@ -14,13 +14,13 @@ import torch
 from napari_wsol.data.datasets import load_images
 from napari_wsol.errors import ConfigError, DatasetError, ImageError, ModelError
 from napari_wsol.evaluation.classification import roc_auc
+from napari_wsol.training.config import TrainConfig
 from napari_wsol.training.images_cache import load_training_images
 from napari_wsol.training.optimizing import rate
-from napari_wsol.training.pretrain import Trainer
 from napari_wsol.training.recipe import dump_recipe, read_recipe, with_seed
 from napari_wsol.training.run import train, train_seeds
 from napari_wsol.training.summary import summarize
-from napari_wsol.training.train_config import TrainConfig
+from napari_wsol.training.trainer import Trainer
 from napari_wsol.zoo import load_model
 
 SELECT = 'localization = "valpx"\nclassification = "valcl"'

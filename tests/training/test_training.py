@@ -16,10 +16,10 @@ from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.training.crops import TrainImage, draw_batch, recolour
 from napari_wsol.training.images_cache import load_training_images
 from napari_wsol.training.initial import load_encoder
-from napari_wsol.training.pretrain import Trainer
 from napari_wsol.training.recipe import read_recipe
 from napari_wsol.training.run import read_weights, train
 from napari_wsol.training.seeds import darkness_on, draw_seeds, fit_eigencam, rank_map
+from napari_wsol.training.trainer import Trainer
 from napari_wsol.zoo import load_model, verify
 
 RECIPE = """

@@ -8,7 +8,13 @@ import pytest
 from PIL import Image
 
 from napari_wsol.errors import ImageError
-from napari_wsol.journal import ImageFacts, RoundMade, StatusChanged, Store, StrokeMade
+from napari_wsol.journal import (
+    ImageFacts,
+    JournalLibrary,
+    RoundMade,
+    StatusChanged,
+    StrokeMade,
+)
 from napari_wsol.strokes.canvas import Canvas
 from napari_wsol.strokes.stroke import StrokeList
 from napari_wsol.worklist.items import WorkList
@@ -29,7 +35,7 @@ def names(worklist):
     return [worklist.relative(item) for item in worklist]
 
 
-def stroked(store, path, *, status=None, rounds=0):
+def stroked(library, path, *, status=None, rounds=0):
     """One stroke on an image, as a journal keeps it."""
     canvas = Canvas.over((24, 32))
     image = ImageFacts(
@@ -42,7 +48,7 @@ def stroked(store, path, *, status=None, rounds=0):
         canvas_translate=canvas.translate,
         mpp=None,
     )
-    journal = store.open(image)
+    journal = library.open(image)
     labels = np.zeros(canvas.shape, np.uint8)
     labels[2:4, 2:9] = 2
     stroke = StrokeList.empty(canvas.shape).made(labels, label=2, tool="brush")
@@ -56,8 +62,8 @@ def stroked(store, path, *, status=None, rounds=0):
     journal.close()
 
 
-def searched(worklist, store, known):
-    search = StatusSearch(worklist, store, known)
+def searched(worklist, library, known):
+    search = StatusSearch(worklist, library, known)
     search.start()
     assert search.join(WAIT)
     return {item.name: item.status for item in worklist}
@@ -128,15 +134,15 @@ def test_files_and_tables_give_lists_too(tmp_path):
 def test_statuses_come_from_journals_by_content(tmp_path):
     paths = [picture(tmp_path / "in" / f"{n}.png", n) for n in range(5)]
     (tmp_path / "in" / "broken.png").write_bytes(b"")
-    store = Store(tmp_path / "journals")
-    stroked(store, paths[1])
-    stroked(store, paths[2], rounds=1, status="refined")
-    stroked(store, paths[3], status="reviewed")
+    library = JournalLibrary(tmp_path / "journals")
+    stroked(library, paths[1])
+    stroked(library, paths[2], rounds=1, status="refined")
+    stroked(library, paths[3], status="reviewed")
     paths[1].rename(tmp_path / "in" / "renamed.png")
     shutil.copy(paths[3], tmp_path / "in" / "copy.png")
     worklist = WorkList.of_folder(tmp_path / "in")
     index = tmp_path / "journals" / "fingerprints.json"
-    assert searched(worklist, store, Fingerprints(index)) == {
+    assert searched(worklist, library, Fingerprints(index)) == {
         "0.png": "untouched",
         "2.png": "refined",
         "3.png": "reviewed",
@@ -155,9 +161,12 @@ def test_statuses_come_from_journals_by_content(tmp_path):
 
 def test_no_file_is_read_twice(tmp_path):
     paths = [picture(tmp_path / "in" / f"{n}.png", n) for n in range(3)]
-    store, index = Store(tmp_path / "journals"), tmp_path / "journals" / "index.json"
-    stroked(store, paths[1])
-    searched(WorkList.of_folder(tmp_path / "in"), store, Fingerprints(index))
+    library, index = (
+        JournalLibrary(tmp_path / "journals"),
+        tmp_path / "journals" / "index.json",
+    )
+    stroked(library, paths[1])
+    searched(WorkList.of_folder(tmp_path / "in"), library, Fingerprints(index))
     # Other content of the same size and time: only who reads it would see.
     told = paths[2].stat()
     paths[2].write_bytes(b"x" * told.st_size)
@@ -167,7 +176,7 @@ def test_no_file_is_read_twice(tmp_path):
     known = Fingerprints(index)
     assert known.of(paths[2])
     again = WorkList.of_folder(tmp_path / "in")
-    assert searched(again, store, known)["1.png"] == "stroked"
+    assert searched(again, library, known)["1.png"] == "stroked"
     paths[2].write_bytes(b"changed")
     assert known.of(paths[2]) == ""
     index.write_text("{damaged", "utf-8")
@@ -177,16 +186,18 @@ def test_no_file_is_read_twice(tmp_path):
 def test_nothing_is_read_where_nothing_was_done(tmp_path):
     picture(tmp_path / "in" / "a.png")
     worklist = WorkList.of_folder(tmp_path / "in")
-    searched(worklist, Store(tmp_path / "journals"), Fingerprints(None))
+    searched(worklist, JournalLibrary(tmp_path / "journals"), Fingerprints(None))
     assert worklist[0].fingerprint == ""
 
 
 def test_the_search_can_be_stopped(tmp_path):
     paths = [picture(tmp_path / "in" / f"{n}.png", n) for n in range(20)]
-    store = Store(tmp_path / "journals")
-    stroked(store, paths[0])
+    library = JournalLibrary(tmp_path / "journals")
+    stroked(library, paths[0])
     worklist, ended = WorkList.of_folder(tmp_path / "in"), []
-    search = StatusSearch(worklist, store, Fingerprints(None), lambda: ended.append(1))
+    search = StatusSearch(
+        worklist, library, Fingerprints(None), lambda: ended.append(1)
+    )
     worklist.changed.connect(lambda _row: search.cancel())
     search.start()
     assert search.join(WAIT)
@@ -261,7 +272,7 @@ def test_copies_are_set_aside_together(tmp_path):
         worklist.learn(row, fingerprint="same")
     worklist.set_aside(0)
     assert worklist.is_aside("same")
-    assert len(worklist.aside) == 2
+    assert len(worklist.held_out) == 2
     worklist.set_status("same", "refined")
     assert worklist.counts["refined"] == 2
     assert told == [0, 1, 0, 1, 0, 1]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import DatasetError
-from napari_wsol.evaluation.benchmark.dataset import load_material
-from napari_wsol.evaluation.benchmark.targets import referenced, wanted_of
+from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
+from napari_wsol.evaluation.benchmark.targets import referenced, targets_of
 from napari_wsol.evaluation.prior import LocationPrior, centre_values
 from napari_wsol.evaluation.settings import FIELD_SIZE
 from napari_wsol.images.heatmap import Heatmap
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Grouping
-    from napari_wsol.evaluation.benchmark.dataset import Material
+    from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.settings import EvaluationConfig
     from napari_wsol.images.heatmap import FloatMap
-    from napari_wsol.inference.encode import Progress
+    from napari_wsol.jobs import Progress
 
 PRIOR, CENTRE = "location_prior", "centre"
 TITLES: Mapping[str, str] = {PRIOR: "Location prior", CENTRE: "Centre"}
@@ -47,8 +47,8 @@ class Baselines:
 
     def __init__(
         self,
-        source: Material,
-        measured: Material,
+        source: EvaluationSet,
+        measured: EvaluationSet,
         grouping: Grouping | None,
         classes: Sequence[str],
         config: EvaluationConfig,
@@ -70,8 +70,8 @@ class Baselines:
                 "is no location prior. Give other data, or leave the prior out."
             )
 
-    def _names(self, material: Material, sample: Sample) -> list[str]:
-        return referenced(sample, material.truth, self._classes)
+    def _names(self, images: EvaluationSet, sample: Sample) -> list[str]:
+        return referenced(sample, images.truth, self._classes)
 
     def note(self) -> str:
         """What the rows are."""
@@ -119,9 +119,9 @@ class Baselines:
             shape = slide.shape
         truth = self._source.truth
         names = self._names(self._source, sample)
-        found = wanted_of(sample, shape, truth, self._classes, self._config)
-        for name, wanted in zip(names, found, strict=True):
-            area = wanted.area()
+        found = targets_of(sample, shape, truth, self._classes, self._config)
+        for name, against in zip(names, found, strict=True):
+            area = against.area()
             if area is not None and area.any():
                 self._prior.add(name, group, area)
 
@@ -150,7 +150,7 @@ def load_source(
     data: Path | None,
     classes: Sequence[str],
     config: EvaluationConfig,
-) -> Material:
+) -> EvaluationSet:
     """Reads which images have references that make a location prior.
 
     Args:
@@ -165,7 +165,7 @@ def load_source(
     place, split = Path(prior), None
     if data is not None and not place.expanduser().exists():
         place, split = data, str(prior)
-    return load_material(
+    return load_evaluation_set(
         place, [(place, split)], classes=classes, frame=config.box_frame
     )
 

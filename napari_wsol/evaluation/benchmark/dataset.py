@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
+class EvaluationSet:
     """Images with their references, from one split or several.
 
     Attributes:
@@ -34,7 +34,7 @@ class Material:
     truth: Truth
     multi_label: bool
 
-    def only(self, samples: Sequence[Sample]) -> Material:
+    def only(self, samples: Sequence[Sample]) -> EvaluationSet:
         """Some of the images, with their references."""
         ids = {sample.id for sample in samples}
         masks, boxes = self.truth.masks, self.truth.boxes
@@ -45,7 +45,7 @@ class Material:
         return replace(self, samples=tuple(samples), truth=truth)
 
 
-def load_material(
+def load_evaluation_set(
     data: Path,
     places: Sequence[tuple[Path, str | None]],
     *,
@@ -53,7 +53,7 @@ def load_material(
     multi_label: bool | None = None,
     frame: tuple[int, int] | None = None,
     may_overlap: bool = False,
-) -> Material:
+) -> EvaluationSet:
     """Reads lists of images, labels and references; opens none of the files listed.
 
     Args:
@@ -79,7 +79,7 @@ def load_material(
                 _check_repeated(known, sample, may_overlap=may_overlap)
         ids = [sample.id for sample in images.samples]
         truth = truth.with_other(load_truth(place, split, ids, frame=frame))
-    return Material(
+    return EvaluationSet(
         data=data.resolve().name,
         splits=tuple(split for _, split in places if split is not None),
         samples=tuple(found.values()),

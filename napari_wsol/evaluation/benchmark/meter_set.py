@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from napari_wsol.evaluation.bootstrap import Estimate, mean
+from napari_wsol.evaluation.boxes import BoxAccuracyMeter
 from napari_wsol.evaluation.classification import ClassificationMeter
-from napari_wsol.evaluation.meters import MapMeters
+from napari_wsol.evaluation.pixels import PxapMeter, iou
+from napari_wsol.evaluation.points import (
+    HitMeter,
+    lies_in_box,
+    points_at_region,
+    points_into_box,
+)
+from napari_wsol.evaluation.regions import RegionMeter
+from napari_wsol.evaluation.report import MethodReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from napari_wsol.evaluation.bootstrap import Bootstrap
     from napari_wsol.evaluation.faithfulness import Faithfulness
     from napari_wsol.evaluation.report import Case
-    from napari_wsol.evaluation.settings import EvaluationConfig, Wanted
-    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.evaluation.scores import FloatArray
+    from napari_wsol.evaluation.settings import EvaluationConfig, MapTarget
+    from napari_wsol.images.heatmap import FloatMap, Heatmap
+
+IOBB_LEVELS = (0.1, 0.25, 0.5)
 
 
-class Tally:
+class MeterSet:
     """Meters of classes and maps; grows by a few numbers an image.
 
     Args:
@@ -63,7 +80,7 @@ class Tally:
     def compare(
         self,
         heatmaps: Mapping[str, Heatmap],
-        wanted: Wanted,
+        against: MapTarget,
         target: str,
         faithful: Mapping[str, Faithfulness],
     ) -> dict[str, float]:
@@ -71,7 +88,7 @@ class Tally:
 
         Args:
             heatmaps: of each method.
-            wanted: what they are compared with.
+            against: what they are compared with.
             target: the class.
             faithful: insertion and deletion of each method, where they were measured.
 
@@ -81,7 +98,7 @@ class Tally:
         overlap: dict[str, float] = {}
         for name, heatmap in heatmaps.items():
             meter, image = self.meter(name), self.images - 1
-            value = meter.update(heatmap, wanted, name=target, image=image)
+            value = meter.update(heatmap, against, name=target, image=image)
             if value is not None:
                 overlap[name] = value
             if name in faithful:
@@ -92,3 +109,137 @@ class Tally:
         """Counts an image that something has to be said of."""
         for text in dict.fromkeys(texts):
             self.notes[text] = self.notes.get(text, 0) + 1
+
+
+class MapMeters:
+    """The meters of one method; none keeps a map.
+
+    Args:
+        config: how.
+    """
+
+    def __init__(self, config: EvaluationConfig) -> None:
+        self._config = config
+        self._pixels = PxapMeter()
+        self._pointing = HitMeter(partial(points_at_region, tolerance=config.tolerance))
+        self._points = HitMeter(points_into_box)
+        self._iobb = {
+            level: HitMeter(partial(lies_in_box, threshold=level))
+            for level in IOBB_LEVELS
+        }
+        self._regions = RegionMeter(
+            threshold=config.region_threshold, scaled=config.region_scaled
+        )
+        self._largest = BoxAccuracyMeter((0.5,), all_contours=False)
+        self._any_box = BoxAccuracyMeter()
+        self._faithful: list[tuple[float, float]] = []
+        self._boxes = 0
+
+    def update(
+        self, heatmap: Heatmap, against: MapTarget, *, name: str, image: int
+    ) -> float | None:
+        """Add a map of an image.
+
+        Args:
+            heatmap: of the class ``name``.
+            against: what it is compared with.
+            name: of the class.
+            image: its number.
+
+        Returns:
+            IoU with the mask or with the boxes' area, at the threshold; None where
+            there is neither.
+        """
+        area = against.area()
+        if area is None:
+            return None
+        scores = heatmap.resized(against.grid)
+        if len(against.boxes):
+            self._against_boxes(scores, against.boxes, name, image)
+        else:
+            self._pixels.update(scores, area, against.ignore)
+        if area.any():
+            self._pointing.update(scores, area, name=name, image=image)
+        threshold = self._config.threshold
+        return iou(scores, area, threshold=threshold, ignore=against.ignore)
+
+    def _against_boxes(
+        self, scores: FloatMap, boxes: FloatArray, name: str, image: int
+    ) -> None:
+        self._boxes += 1
+        for meter in (self._points, *self._iobb.values(), self._regions):
+            meter.update(scores, boxes, name=name, image=image)
+        corners = boxes.copy()
+        corners[:, 2:] += corners[:, :2] - 1  # the last pixels belong to the box
+        self._largest.update(scores, corners)
+        self._any_box.update(scores, corners)
+
+    def faithful(self, found: Faithfulness) -> None:
+        """Add an image's insertion and deletion."""
+        self._faithful.append((found.insertion, found.deletion))
+
+    def report(self, name: str, title: str, draw: Bootstrap) -> MethodReport:
+        """All figures that there are references for.
+
+        Raises:
+            ImageError: there are masks, but none has foreground.
+        """
+        figures: dict[str, Estimate] = {}
+        per_class: dict[str, Mapping[str, float]] = {}
+        best: float | None = None
+        if self._pixels.images:
+            best = self._pixel_figures(figures, draw)
+            figures["pointing_game"] = self._pointing.estimate(draw)
+        if self._boxes:
+            self._box_figures(figures, per_class, draw)
+        if self._faithful:
+            insertion, deletion = np.array(self._faithful).T
+            figures["insertion"] = mean(insertion, draw)
+            figures["deletion"] = mean(deletion, draw)
+        return MethodReport(
+            name=name,
+            title=title,
+            figures=figures,
+            best_threshold=best,
+            per_class=per_class,
+        )
+
+    def _pixel_figures(self, figures: dict[str, Estimate], draw: Bootstrap) -> float:
+        figures["pxap"] = self._pixels.estimate(draw)
+        curve = self._pixels.curve()
+        best = float(curve.thresholds[curve.best])
+        for threshold, pooled, single in (
+            (best, "best", "best_image"),
+            (self._config.threshold, "pooled", "image"),
+        ):
+            at = curve.nearest(threshold)
+            for key in ("mean_iou", "iou", "dice"):
+                figures[f"{pooled}_{key}"] = Estimate(
+                    value=float(getattr(curve, key)[at])
+                )
+            overlap, twice = self._pixels.overlaps(threshold)
+            figures[f"{single}_iou"] = mean(overlap, draw)
+            figures[f"{single}_dice"] = mean(twice, draw)
+        return best
+
+    def _box_figures(
+        self,
+        figures: dict[str, Estimate],
+        per_class: dict[str, Mapping[str, float]],
+        draw: Bootstrap,
+    ) -> None:
+        meters = {
+            "pointing_game": self._pointing,
+            "point_localization": self._points,
+            **{f"iobb_{level:g}": item for level, item in self._iobb.items()},
+        }
+        for key, meter in meters.items():
+            figures[key] = meter.estimate(draw)
+            per_class[key] = meter.value().per_class
+        hit, wrong = self._regions.estimates(draw)
+        figures["region_iobb_0.5"], figures["region_false_positives"] = hit, wrong
+        regions = self._regions.value()
+        per_class["region_iobb_0.5"] = regions.accuracy
+        per_class["region_false_positives"] = regions.false_positives
+        figures["max_box_acc"] = self._largest.estimate(draw)
+        figures["max_box_acc_v2"] = self._any_box.estimate(draw)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ConfigError, DatasetError
 from napari_wsol.evaluation.benchmark.baselines import TITLES, Baselines, load_source
-from napari_wsol.evaluation.benchmark.dataset import Material, load_material
+from napari_wsol.evaluation.benchmark.dataset import EvaluationSet, load_evaluation_set
 from napari_wsol.evaluation.benchmark.evaluated_view import EvaluatedView
-from napari_wsol.evaluation.benchmark.meter_set import Tally
-from napari_wsol.evaluation.benchmark.targets import wanted_of
+from napari_wsol.evaluation.benchmark.meter_set import MeterSet
+from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.figure import PANEL_SIDE, Panel, draw_panels
-from napari_wsol.evaluation.report import Case, Report, chosen_cases
+from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
 from napari_wsol.evaluation.scores import squash
 from napari_wsol.evaluation.settings import EvaluationConfig
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
-from napari_wsol.inference.encode import ignore_progress
 from napari_wsol.inference.whole_image import check_methods, localize
+from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import method_title
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Grouping
     from napari_wsol.evaluation.bootstrap import Estimate
-    from napari_wsol.evaluation.settings import Wanted
+    from napari_wsol.evaluation.settings import MapTarget
     from napari_wsol.images.slide import Slide
-    from napari_wsol.inference.encode import Progress
     from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
 
 
@@ -46,11 +46,11 @@ def evaluate_model(
     methods: Sequence[str] | None = None,
     *,
     config: EvaluationConfig | None = None,
-    prior: str | Path | Material | None = None,
+    prior: str | Path | EvaluationSet | None = None,
     grouping: Grouping | None = None,
     report: Progress = ignore_progress,
     check: Callable[[], None] = lambda: None,
-) -> Report:
+) -> ModelReport:
     """Figures of a model on a split; arguments and errors as ``Benchmark``."""
     benchmark = Benchmark(
         model, data, split, methods, config=config, prior=prior, grouping=grouping
@@ -68,12 +68,12 @@ class Benchmark:
     Args:
         model: from :func:`napari_wsol.load_model`.
         data: the data set's folder, or that of the split, or a table; or what
-            ``load_material`` read of them.
+            ``load_evaluation_set`` read of them.
         split: name of the split; several are measured together.
         methods: names; those that the model was made for by default.
         config: how.
         prior: adds the rows of :mod:`~napari_wsol.evaluation.benchmark.baselines`: a
-            data set, the name of a split of ``data``, or what ``load_material`` read,
+            data set, the name of a split of ``data``, or an ``EvaluationSet``,
             whose masks or boxes make a location prior. It may hold the measured images.
         grouping: what belongs together, for example a patient's images; the prior
             leaves out the references of an image's own group. Without, its own.
@@ -87,49 +87,49 @@ class Benchmark:
     def __init__(
         self,
         model: Model,
-        data: str | Path | Material,
+        data: str | Path | EvaluationSet,
         split: str | Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
         *,
         config: EvaluationConfig | None = None,
-        prior: str | Path | Material | None = None,
+        prior: str | Path | EvaluationSet | None = None,
         grouping: Grouping | None = None,
     ) -> None:
         self.model = model
         self.config = config or EvaluationConfig()
         self.methods = check_methods(model, methods)
-        place = None if isinstance(data, Material) else Path(data)
-        if not isinstance(data, Material):
+        place = None if isinstance(data, EvaluationSet) else Path(data)
+        if not isinstance(data, EvaluationSet):
             names = (split,) if isinstance(split, str) else tuple(split or (None,))
-            data = load_material(
+            data = load_evaluation_set(
                 Path(data),
                 [(Path(data), name) for name in names],
                 classes=model.classes,
                 multi_label=True if model.spec.multi_label else None,
                 frame=self.config.box_frame,
             )
-        self.material = data
+        self.measured = data
         self._samples, self._truth = data.samples, data.truth
         self._check()
         self.baselines = self._baselines(prior, place, grouping)
 
     def _baselines(
         self,
-        prior: str | Path | Material | None,
+        prior: str | Path | EvaluationSet | None,
         place: Path | None,
         grouping: Grouping | None,
     ) -> Baselines | None:
         if prior is None:
             return None
         classes = self.model.classes
-        if not isinstance(prior, Material):
+        if not isinstance(prior, EvaluationSet):
             prior = load_source(prior, place, classes, self.config)
-        return Baselines(prior, self.material, grouping, classes, self.config)
+        return Baselines(prior, self.measured, grouping, classes, self.config)
 
     def _check(self) -> None:
         """Whether model, images and settings fit together."""
         model, predicted = self.model, self.config.target == "predicted"
-        is_multi = self.material.multi_label
+        is_multi = self.measured.multi_label
         if is_multi and not model.spec.multi_label:
             raise DatasetError(
                 "Some images have none or several classes, but this model gives every "
@@ -163,8 +163,8 @@ class Benchmark:
         report: Progress = ignore_progress,
         check: Callable[[], None] = lambda: None,
         *,
-        pool: Tally | None = None,
-    ) -> Report:
+        pool: MeterSet | None = None,
+    ) -> ModelReport:
         """Measures; memory does not grow with the size of the images.
 
         A few numbers of each image are kept, so that its cases can be listed.
@@ -177,32 +177,32 @@ class Benchmark:
         Raises:
             WsolError: an image or mask cannot be read; names it.
         """
-        samples, multi = self._samples, self.material.multi_label
-        own = Tally(self.model.classes, self.config, multi_label=multi)
-        tallies = [own] if pool is None else [own, pool]
+        samples, multi = self._samples, self.measured.multi_label
+        own = MeterSet(self.model.classes, self.config, multi_label=multi)
+        meter_sets = [own] if pool is None else [own, pool]
         if self.baselines is not None:
             self.baselines.prepare(report, check)
         for number, sample in enumerate(samples):
             check()
             report(number, len(samples), sample.id)
-            self._measure(sample, tallies, check)
+            self._measure(sample, meter_sets, check)
         report(len(samples), len(samples), "drawing intervals")
         return self.report(own)
 
     def _measure(
-        self, sample: Sample, tallies: list[Tally], check: Callable[[], None]
+        self, sample: Sample, meter_sets: list[MeterSet], check: Callable[[], None]
     ) -> None:
-        """The figures and cases of one image, added to the tallies."""
+        """The figures and cases of one image, added to all meters."""
         with closing(open_slide(sample.path)) as slide:
             view = EvaluatedView(
                 self.model, slide, self.methods, self.config.mpp, check
             )
             scores = view.scores()
-            for tally in tallies:
-                tally.classify(scores, sample.labels)
+            for meters in meter_sets:
+                meters.classify(scores, sample.labels)
             predicted = max(scores, key=scores.__getitem__, default="")
-            for wanted in self._wanted(sample, slide):
-                target = wanted.target or predicted
+            for against in self._targets(sample, slide):
+                target = against.target or predicted
                 case = Case(
                     id=sample.id,
                     target=target,
@@ -211,7 +211,7 @@ class Benchmark:
                     overlap={},
                 )
                 steps = self.config.faithfulness_steps
-                if wanted.is_reference or steps:
+                if against.is_reference or steps:
                     found = view.localize(target)
                     maps, notes = found.heatmaps, self._notes_of(found, slide)
                     faithful = {
@@ -219,15 +219,15 @@ class Benchmark:
                         for name, heatmap in maps.items()
                         if steps
                     }
-                    if self.baselines is not None and wanted.is_reference:
-                        grid = wanted.grid
+                    if self.baselines is not None and against.is_reference:
+                        grid = against.grid
                         maps = {**maps, **self.baselines.maps(sample, target, grid)}
-                    for tally in tallies:
-                        tally.note(notes)
-                        overlap = tally.compare(maps, wanted, target, faithful)
+                    for meters in meter_sets:
+                        meters.note(notes)
+                        overlap = meters.compare(maps, against, target, faithful)
                         case = replace(case, overlap=overlap)
-                for tally in tallies:
-                    tally.cases.append(case)
+                for meters in meter_sets:
+                    meters.cases.append(case)
 
     def _notes_of(self, found: Localization, slide: Slide) -> list[str]:
         """What has to be said of an image."""
@@ -237,13 +237,13 @@ class Benchmark:
             notes += heatmap.notes
         return [note.replace(slide.name, "an image") for note in notes]
 
-    def _wanted(self, sample: Sample, slide: Slide) -> Iterator[Wanted]:
+    def _targets(self, sample: Sample, slide: Slide) -> Iterator[MapTarget]:
         """What the maps of an image are compared with; at least one."""
         classes = self.model.classes
-        return wanted_of(sample, slide.shape, self._truth, classes, self.config)
+        return targets_of(sample, slide.shape, self._truth, classes, self.config)
 
-    def report(self, tally: Tally) -> Report:
-        """What a tally comes to, with intervals.
+    def report(self, meters: MeterSet) -> ModelReport:
+        """What the meters come to, with intervals.
 
         Raises:
             ImageError: there are masks, but none has foreground.
@@ -252,30 +252,30 @@ class Benchmark:
         draw = Bootstrap(samples=self.config.bootstrap, seed=self.config.seed)
         classification: dict[str, Estimate] = {}
         auc: Mapping[str, Estimate] = {}
-        if tally.labels.images:
-            found = tally.labels.value(draw)
+        if meters.labels.images:
+            found = meters.labels.value(draw)
             auc = found.auc
             if found.accuracy is not None:
                 classification["accuracy"] = found.accuracy
             if found.macro_auc is not None:
                 classification["macro_auc"] = found.macro_auc
-        return Report(
+        return ModelReport(
             model=card.name if card is not None else "model",
             sha256=card.sha256 if card is not None else "",
-            data=self.material.data,
-            splits=self.material.splits,
-            images=tally.images,
-            references=sum(bool(case.overlap) for case in tally.cases),
+            data=self.measured.data,
+            splits=self.measured.splits,
+            images=meters.images,
+            references=sum(bool(case.overlap) for case in meters.cases),
             kind=self.kind,
             settings=asdict(self.config),
             classification=classification,
             auc=auc,
             methods=tuple(
-                tally.meter(name).report(name, title, draw)
+                meters.meter(name).report(name, title, draw)
                 for name, title in self._rows().items()
             ),
-            cases=tuple(tally.cases),
-            notes=tuple(self._all_notes(tally)),
+            cases=tuple(meters.cases),
+            notes=tuple(self._all_notes(meters)),
         )
 
     def _rows(self) -> dict[str, str]:
@@ -283,7 +283,7 @@ class Benchmark:
         rows = {name: method_title(name) for name in self.methods}
         return rows if self.baselines is None else {**rows, **TITLES}
 
-    def _all_notes(self, tally: Tally) -> Iterator[str]:
+    def _all_notes(self, meters: MeterSet) -> Iterator[str]:
         """What a reader must know, a sentence each."""
         classes = self.model.classes
         boxes = [box for found in self._truth.boxes.values() for box in found]
@@ -297,10 +297,10 @@ class Benchmark:
             yield "Maps are of the predicted class, right or wrong."
         if self.baselines is not None:
             yield self.baselines.note()
-        for note, count in tally.notes.items():
-            yield f"{note} ({count} of {tally.images} images)"
+        for note, count in meters.notes.items():
+            yield f"{note} ({count} of {meters.images} images)"
 
-    def picture(self, report: Report) -> Image.Image:
+    def picture(self, report: ModelReport) -> Image.Image:
         """The worst, the median and the best case of the model's own method.
 
         Args:
@@ -322,8 +322,8 @@ class Benchmark:
 
     def _panel(self, title: str, case: Case, sample: Sample) -> Panel:
         with closing(open_slide(sample.path)) as slide:
-            references = list(self._wanted(sample, slide))
-            wanted = next(
+            references = list(self._targets(sample, slide))
+            against = next(
                 (item for item in references if item.target == case.target),
                 references[0],
             )
@@ -332,7 +332,7 @@ class Benchmark:
             )
             downsample = max(slide.shape) / PANEL_SIDE
             shape = region_shape(slide.shape, downsample)
-            area = wanted.area()
+            area = against.area()
             overlap = case.overlap.get(self.primary)
             measured = (
                 f"p = {case.probability:.2f}"

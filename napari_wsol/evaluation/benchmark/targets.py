@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_wsol.errors import DatasetError
 from napari_wsol.evaluation.scores import squash
-from napari_wsol.evaluation.settings import Wanted
+from napari_wsol.evaluation.settings import MapTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,13 +59,13 @@ def referenced(sample: Sample, truth: Truth, classes: Sequence[str]) -> list[str
     return [own]
 
 
-def wanted_of(
+def targets_of(
     sample: Sample,
     shape: tuple[int, int],
     truth: Truth,
     classes: Sequence[str],
     config: EvaluationConfig,
-) -> Iterator[Wanted]:
+) -> Iterator[MapTarget]:
     """What the maps of an image are compared with; at least one.
 
     Args:
@@ -88,15 +88,15 @@ def wanted_of(
         for name, found in boxes.items():
             place = name if target is not None or own is None else None
             sides = np.array([box.on(shape, grid) for box in found])
-            yield Wanted(target=place, grid=grid, boxes=sides)
+            yield MapTarget(target=place, grid=grid, boxes=sides)
     elif reference is not None and own is not None:
         mask, ignore = reference.mask(), reference.ignore()
         grid = mask.shape if size is None else grid
-        yield Wanted(
+        yield MapTarget(
             target=target,
             grid=grid,
             mask=squash(mask, grid),
             ignore=None if ignore is None else squash(ignore, grid),
         )
     else:
-        yield Wanted(target=target, grid=grid)
+        yield MapTarget(target=target, grid=grid)

@@ -15,7 +15,7 @@ from napari_wsol.gui.widgets.panel import Words
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
-    from napari_wsol.journal import Work
+    from napari_wsol.journal import EarlierWork
 
 
 class EarlierBar(QFrame):
@@ -49,7 +49,7 @@ class EarlierBar(QFrame):
         rows.addLayout(row)
         self.hide()
 
-    def ask(self, work: Work | None) -> None:
+    def ask(self, work: EarlierWork | None) -> None:
         """Ask about an earlier work; nothing to ask when None."""
         if work is not None:
             self.words.setText(
@@ -58,7 +58,7 @@ class EarlierBar(QFrame):
         self.setVisible(work is not None)
 
 
-def earlier_words(work: Work, today: datetime.datetime) -> str:
+def earlier_words(work: EarlierWork, today: datetime.datetime) -> str:
     """What there is of an earlier work, and of which day.
 
     Args:

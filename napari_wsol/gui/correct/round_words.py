@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_wsol.gui.widgets.job_bar import grouped
-from napari_wsol.refinement.rounds import doubts
+from napari_wsol.refinement.rounds import odd_map_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def prediction_words(item: Round) -> str:
 
 def warning_words(item: Round) -> str:
     """What is odd about a round, as rich text; strokes are links with their number."""
-    sentences = [words for words in (item.warning, doubts(item)) if words]
+    sentences = [words for words in (item.warning, odd_map_words(item)) if words]
     named = disagreeing(item) if item.warning else ()
     if named:
         links = ", ".join(

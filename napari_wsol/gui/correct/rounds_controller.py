@@ -12,7 +12,7 @@ from napari_wsol.gui.correct.live import Live
 from napari_wsol.gui.correct.round_words import round_words
 from napari_wsol.gui.layers.difference import DifferenceLayer
 from napari_wsol.jobs import JobKind
-from napari_wsol.refinement.rounds import doubts
+from napari_wsol.refinement.rounds import odd_map_words
 
 if TYPE_CHECKING:
     from napari_wsol.config import FinetuneConfig
@@ -91,7 +91,7 @@ class RoundsDesk(QObject):
             and status.state == "done"
             and self._session.rounds
         ):
-            odd = doubts(self._session.rounds[-1])
+            odd = odd_map_words(self._session.rounds[-1])
             if odd:
                 self.failed.emit(odd)
             else:

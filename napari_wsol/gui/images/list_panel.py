@@ -161,7 +161,7 @@ class ImageList(Panel):
     def show_scores(self, scores: Sequence[Scored]) -> None:
         """The score of the images that are set aside, and how it went."""
         worklist = self.model.worklist
-        aside = 0 if worklist is None else len(worklist.aside)
+        aside = 0 if worklist is None else len(worklist.held_out)
         self.score_words.setText(
             score_words(scores[-1].score if scores else None, aside)
         )
@@ -265,7 +265,7 @@ class ScoreCurve(QWidget):
 
 def list_words(worklist: WorkList) -> str:
     """“60 images · 3 reviewed, 4 refined, 5 stroked · 5 set aside”."""
-    counts, aside = worklist.counts, len(worklist.aside)
+    counts, aside = worklist.counts, len(worklist.held_out)
     done = [
         f"{grouped(counts[status])} {status}"
         for status in ("reviewed", "refined", "stroked")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
     from napari_wsol.session.session import Session
-    from napari_wsol.training.pretrain import TrainStep
     from napari_wsol.training.run import Evaluation
+    from napari_wsol.training.trainer import TrainStep
 
 TYPING_MS = 200
 """A pause in typing after which what was typed is looked up."""

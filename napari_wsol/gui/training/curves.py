@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_wsol.gui.training.recipes import Outlook
-    from napari_wsol.training.pretrain import TrainStep
     from napari_wsol.training.run import Evaluation
+    from napari_wsol.training.trainer import TrainStep
 
 NAMES = {"localization": "right place", "classification": "right class"}
 """How evaluations are called here; a pathologist knows no PxAP."""

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from napari_wsol.gui.widgets.charts import Curves
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
-    from napari_wsol.training.pretrain import TrainStep
     from napari_wsol.training.run import Evaluation
+    from napari_wsol.training.trainer import TrainStep
 
 INVITATION = (
     "Choose a recipe: that of an installed model, to train it again or on images of "

@@ -18,8 +18,8 @@ from napari_wsol.gui.localize.import_dialog import next_name
 from napari_wsol.paths import trainings_folder
 
 if TYPE_CHECKING:
+    from napari_wsol.training.config import TrainConfig
     from napari_wsol.training.recipe import Recipe
-    from napari_wsol.training.train_config import TrainConfig
     from napari_wsol.training.wish import Wish
 
 

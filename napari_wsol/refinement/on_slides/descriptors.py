@@ -23,7 +23,7 @@ import torch
 from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import nominal_offset, sample_points
 from napari_wsol.errors import UnreadableImageError
-from napari_wsol.inference.encode import ignore_progress
+from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods.pixelcam import PLAIN, PixelCam, PixelHead
 from napari_wsol.refinement.finetune import copied, untrained_head
 from napari_wsol.refinement.local import Descriptors
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from napari_wsol.encoders import Features
     from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
-    from napari_wsol.inference.encode import Progress
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
     from napari_wsol.refinement.marked import Labelled
     from napari_wsol.slides.plan import SlidePlan
@@ -350,7 +350,7 @@ class SlideSpace:
 
     Attributes:
         tiles: numbers of the tiles in which the cells lie.
-        colour: of tiles that were read, likewise kept.
+        colour: of tiles that were read before, as far as there was room.
     """
 
     def __init__(self) -> None:

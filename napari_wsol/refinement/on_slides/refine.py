@@ -19,7 +19,7 @@ from napari_wsol.errors import (
     NoResultError,
     UnreadableImageError,
 )
-from napari_wsol.inference.encode import ignore_progress
+from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods.model import weight_bytes
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refinement.finetune import copied, fit
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.images.heatmap import Heatmap
-    from napari_wsol.inference.encode import Progress
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
     from napari_wsol.refinement.finetune import FinetuneStep
     from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from napari_wsol.errors import DatasetError
-from napari_wsol.evaluation.benchmark.dataset import load_material
+from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 
 CLASSES = ("dark", "bright")
 
@@ -31,7 +31,7 @@ def root(tmp_path):
 
 def load(root, *, may_overlap=True):
     places = [(root, "first"), (root / "both", None)]
-    return load_material(root, places, classes=CLASSES, may_overlap=may_overlap)
+    return load_evaluation_set(root, places, classes=CLASSES, may_overlap=may_overlap)
 
 
 def test_an_image_of_two_splits_counts_once(root):

@@ -2,8 +2,7 @@
 
 import torch
 
-from napari_wsol.training.partition import normalised_cut
-from napari_wsol.training.seeds import fit_eigencam
+from napari_wsol.training.seeds import fit_eigencam, normalised_cut
 
 
 def two_textures(height, width):

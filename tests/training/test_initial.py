@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from napari_wsol.encoders import build_encoder
-from napari_wsol.training.geometry import measure_offsets
+from napari_wsol.training.initial import measure_offsets
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.encode import Geometry
 from napari_wsol.inference.whole_image import make_heatmap
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.training.schedules import parameter_groups, step_rate
+from napari_wsol.training.optimizing import drop_rate, parameter_groups, step_rate
 
 
 def test_the_rate_falls_as_theirs(golden):
@@ -58,3 +58,11 @@ def test_a_score_is_normalised_as_theirs(golden):
     case.close("normalized", heatmap.values)
     sharp = torch.from_numpy(heatmap.values)
     case.close("standardized", torch.sigmoid(5 * (2 * sharp - 1)))
+
+
+def test_the_learning_rate_drops_as_published(golden):
+    case = golden("pcam_loss")
+    rates = [drop_rate(epoch, drops=(2, 4)) for epoch in range(6)]
+    assert np.allclose(rates, case.outputs["lr_epoch0to5"], rtol=1e-6, atol=0)
+    assert [drop_rate(epoch) for epoch in (0, 1)] == [1e-4, 1e-4]
+    assert drop_rate(2) == pytest.approx(1e-5)
