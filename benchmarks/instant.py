@@ -59,9 +59,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         entries = strokes(asked.strokes)
         image = facts()
-        store = JournalLibrary(Path(folder, "journals"))
-        appended(store, image, entries)
-        replayed(store, image)
+        library = JournalLibrary(Path(folder, "journals"))
+        appended(library, image, entries)
+        read_again(library, image)
         listed(Path(folder, "images"), asked.files)
     plugins()
 
@@ -116,10 +116,10 @@ def strokes(count: int) -> list[StrokeMade]:
 
 
 def appended(
-    store: JournalLibrary, image: ImageFacts, entries: list[StrokeMade]
+    library: JournalLibrary, image: ImageFacts, entries: list[StrokeMade]
 ) -> None:
     """What an entry costs who makes it, and until it is on the disk."""
-    journal = store.open(image)
+    journal = library.open(image)
     taken, kept = [], []
     for entry in entries:
         start = time.perf_counter()
@@ -137,18 +137,18 @@ def appended(
     )
 
 
-def replayed(store: JournalLibrary, image: ImageFacts) -> None:
+def read_again(library: JournalLibrary, image: ImageFacts) -> None:
     """A journal read and replayed."""
     count = 0
 
     def read() -> None:
         nonlocal count
-        journal = store.open(image)
+        journal = library.open(image)
         count = len(replayed(image.canvas_shape, journal.entries).strokes.strokes)
         journal.close()
 
     def parse() -> None:
-        for path in store.folder.rglob("*.jsonl"):
+        for path in library.folder.rglob("*.jsonl"):
             for line in path.read_bytes().splitlines():
                 json.loads(line.partition(b" ")[2])
 
