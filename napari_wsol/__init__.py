@@ -1,37 +1,15 @@
 """Weakly supervised localization: encode an image once, decode it often.
 
 The names below are loaded when they are first used, so that ``import napari_wsol`` and
-napari's list of plugins stay quick: neither torch nor Qt is imported here.
+napari's list of plugins stay quick: neither torch nor Qt is imported here. Their types
+are in ``__init__.pyi``.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from napari_wsol import evaluation
-    from napari_wsol.errors import WsolError
-    from napari_wsol.images.heatmap import Heatmap
-    from napari_wsol.images.readers import open_slide
-    from napari_wsol.inference.whole_image import localize
-    from napari_wsol.methods import list_methods
-    from napari_wsol.session.session import Session
-    from napari_wsol.zoo import list_models, load_model
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Heatmap",
-    "Session",
-    "WsolError",
-    "evaluation",
-    "list_methods",
-    "list_models",
-    "load_model",
-    "localize",
-    "open_slide",
-]
 
 _HOME = {
     "Heatmap": "napari_wsol.images.heatmap",
@@ -43,6 +21,9 @@ _HOME = {
     "localize": "napari_wsol.inference.whole_image",
     "open_slide": "napari_wsol.images.readers",
 }
+
+# pyright: reportUnsupportedDunderAll=false
+__all__ = [*_HOME, "evaluation"]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> object:
