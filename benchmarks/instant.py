@@ -5,7 +5,7 @@
 Each line is one figure, the one it is compared with in the same run, and their ratio:
 
 - an entry taken by a journal, as the person feels it, beside the line on the disk;
-- a journal of many strokes opened and replayed, beside parsing its lines as JSON;
+- a journal of many strokes opened and read_back, beside parsing its lines as JSON;
 - a folder of many images listed, beside asking the system for its names;
 - napari's list of plugins with this one in it, beside one with it left out.
 
@@ -61,7 +61,7 @@ def main() -> None:
         image = facts()
         library = JournalLibrary(Path(folder, "journals"))
         appended(library, image, entries)
-        read_again(library, image)
+        read_back(library, image)
         listed(Path(folder, "images"), asked.files)
     plugins()
 
@@ -137,7 +137,7 @@ def appended(
     )
 
 
-def read_again(library: JournalLibrary, image: ImageFacts) -> None:
+def read_back(library: JournalLibrary, image: ImageFacts) -> None:
     """A journal read and replayed."""
     count = 0
 
@@ -153,7 +153,7 @@ def read_again(library: JournalLibrary, image: ImageFacts) -> None:
                 json.loads(line.partition(b" ")[2])
 
     seconds = best(read)
-    say(f"{count} strokes opened and replayed", seconds, "parsed as JSON", best(parse))
+    say(f"{count} strokes opened and read_back", seconds, "parsed as JSON", best(parse))
 
 
 def listed(folder: Path, count: int) -> None:

@@ -14,8 +14,9 @@ from napari_wsol.config import ExportConfig
 from napari_wsol.errors import WsolError
 from napari_wsol.export import export_heatmap
 from napari_wsol.images.readers import open_slide
-from napari_wsol.inference.encode import geometry, ignore_progress
+from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
+from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import get_method
 from napari_wsol.session.provenance import provenance_of
 from napari_wsol.slides import SlideConfig
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from napari_wsol.batch.claims import Claim
     from napari_wsol.batch.results import ResultsFolder, Row
     from napari_wsol.images.slide import Slide
-    from napari_wsol.inference.encode import Progress
     from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
 
 TOP_PIXELS = 224

@@ -232,7 +232,7 @@ def state_of(session: Session) -> dict[str, object]:
     }
 
 
-def told_by_journal(record: Record) -> dict[str, object]:
+def state_from(record: Record) -> dict[str, object]:
     """The same from its journal."""
     work = replayed(record.image.canvas_shape, record.entries)
     strokes = work.strokes
@@ -326,7 +326,7 @@ def _worked(images: dict[str, Path], journals: Path) -> Outcome:
         assert session.slide is not None
         assert session.journal.flush()
         record = read_record(folders[session.slide.name])
-        states.append((state_of(session), told_by_journal(record)))
+        states.append((state_of(session), state_from(record)))
         written = replayed(record.image.canvas_shape, record.entries).rounds
         digests = {made.index: made.map_sha256 for made in written}
         said = [item for item in session.rounds if item.index]
@@ -459,7 +459,7 @@ def test_the_last_rounds_are_learnt_again_with_the_same_map(outcome, image, tmp_
 @pytest.mark.parametrize("image", "ab")
 def test_the_next_session_finds_what_the_journal_says(outcome, image):
     folder = outcome.folders[image]
-    written = told_by_journal(read_record(folder))
+    written = state_from(read_record(folder))
     session = Session(journals=folder.parent)
     try:
         session.open(outcome.images[image], name=image, resume=True).result(WAIT)
