@@ -163,7 +163,7 @@ class _Again:
             ImageError, NoModelError: not the image or the model of the journal.
         """
         from napari_wsol.refinement.heads import weights_digest
-        from napari_wsol.session.document import settings_of
+        from napari_wsol.session.learning import settings_of
         from napari_wsol.session.maps import REFINED
 
         made = self.made

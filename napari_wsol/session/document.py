@@ -8,17 +8,15 @@ Their way to the disk goes over the journal's own thread.
 
 from __future__ import annotations
 
-import logging
 import threading
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
 
-from napari_wsol.config import FinetuneConfig
 from napari_wsol.errors import ImageError, WsolError
 from napari_wsol.images.tissue import coarse_tissue
 from napari_wsol.journal import (
@@ -32,6 +30,7 @@ from napari_wsol.journal import (
     Undone,
     replayed,
 )
+from napari_wsol.session.learning import LIVE, REFINEMENT, Learning
 from napari_wsol.strokes.annotations import (
     AnnotationError,
     Imported,
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from psygnal import SignalInstance
 
+    from napari_wsol.config import FinetuneConfig
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Report
@@ -71,37 +71,20 @@ if TYPE_CHECKING:
     Point = tuple[float, float]
     Box = tuple[float, float, float, float]
 
-logger = logging.getLogger(__name__)
-
-LIVE, REFINEMENT = "live", "refinement"
-"""Names of the settings in the journal."""
-
 LARGEST_MASK = 64_000_000
 """Cells of a tissue mask; more say nothing that tiles could follow."""
 
 
 class ReopenedError(WsolError):
-    """The image was opened again meanwhile: another document goes on with it."""
+    """The image was opened again meanwhile.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learning:
-    """How strokes are learnt.
-
-    Attributes:
-        live: whether each stroke is followed by a refit; whoever paints does it.
-        settings: of a refit, where nothing else is said.
+    Args:
+        document: goes on with it.
     """
 
-    live: bool = True
-    settings: FinetuneConfig = field(default_factory=FinetuneConfig)
-
-    def but(self, live: bool | None, settings: FinetuneConfig | None) -> Learning:
-        """With other values, where they are not None."""
-        return Learning(
-            live=self.live if live is None else live,
-            settings=self.settings if settings is None else settings,
-        )
+    def __init__(self, document: Document) -> None:
+        super().__init__("This image was opened again.")
+        self.document = document
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +163,7 @@ class Document:
         self._reviewed: tuple[int, ...] | None = None
         self._dismissed: tuple[Dismissed, ...] = ()
         self._learning = Learning()
-        self._is_reopened = False
+        self._successor: Document | None = None
         self._earlier: EarlierWork | None = None
         self._waiting: tuple[RoundMade, ...] = ()
         self._waiting_shown = 0
@@ -213,16 +196,13 @@ class Document:
                 self._status, self._reviewed = work.status, ()
         return journal
 
-    @contextmanager
-    def handing_over(self) -> Generator[None]:
-        """While another document takes this image and its journal up.
+    def hand_over(self, document: Document) -> None:
+        """Another document takes the image and its journal up; under the lock of this.
 
-        Nobody draws meanwhile, and afterwards here only ReopenedError is raised: what
-        is drawn then belongs to the other document.
+        From now on only ReopenedError is raised here: what is drawn by whoever still
+        holds this one belongs there.
         """
-        with self.lock:
-            yield
-            self._is_reopened = True
+        self._successor = document
 
     def close(self, *, keep_slide: bool = False) -> None:
         """Writes what is left, and gives the image back.
@@ -539,7 +519,9 @@ class Document:
             work, self._earlier = self._earlier, None
             if work is None:
                 return False
-            self._take_settings(work.settings)
+            self._learning = self._learning.as_told(work.settings)
+            if not {LIVE, REFINEMENT}.isdisjoint(work.settings):
+                self._tell(self.settings_changed)
             self._waiting = tuple(sorted(work.rounds, key=lambda made: made.index))
             self._waiting_shown = work.shown
             self._dismissed = (*work.dismissed, *self._dismissed)
@@ -655,13 +637,9 @@ class Document:
     ) -> None:
         """Sets how strokes are learnt; what is new in it is written down."""
         with self.changing():
-            before, values = self._learning, dict[str, object]()
-            if live not in (None, before.live):
-                values[LIVE] = live
-            if settings not in (None, before.settings):
-                values[REFINEMENT] = asdict(settings)
+            before, self._learning = self._learning, self._learning.but(live, settings)
+            values = self._learning.told_after(before)
             if values:
-                self._learning = before.but(live, settings)
                 self.write(SettingsChanged(values=values))
                 self._tell(self.settings_changed)
 
@@ -669,18 +647,6 @@ class Document:
         """Begins as was learnt on the image before; nothing is written down."""
         with self.lock:
             self._learning = learning
-
-    def _take_settings(self, values: Mapping[str, object]) -> None:
-        live, settings = values.get(LIVE), values.get(REFINEMENT)
-        if live is None and settings is None:
-            return
-        self._learning = self._learning.but(
-            live if isinstance(live, bool) else None,
-            settings_of(cast("dict[str, object]", settings))
-            if isinstance(settings, dict)
-            else None,
-        )
-        self._tell(self.settings_changed)
 
     # --------------------------------------------------------------------- the image
 
@@ -742,8 +708,8 @@ class Document:
         untold: list[Callable[[], None]] = []
         try:
             with self.lock:
-                if self._is_reopened:
-                    raise ReopenedError("This image was opened again.")
+                if self._successor is not None:
+                    raise ReopenedError(self._successor)
                 is_outermost = self._untold is None
                 if is_outermost:
                     self._untold = untold
@@ -792,17 +758,3 @@ class Document:
 
 def _grew_from(stroke: Stroke, point: Point) -> bool:
     return stroke.tool == "grow" and stroke.path == (point,)
-
-
-def settings_of(values: Mapping[str, object]) -> FinetuneConfig:
-    """Settings as a journal keeps them; those that are not known here are passed over.
-
-    Values that are not allowed any more give the defaults.
-    """
-    known = {item.name for item in fields(FinetuneConfig)}
-    chosen = cast("dict[str, Any]", {k: v for k, v in values.items() if k in known})
-    try:
-        return FinetuneConfig(**chosen)
-    except (TypeError, ValueError) as error:
-        logger.warning("Settings of the journal do not fit: %s", error)
-        return FinetuneConfig()

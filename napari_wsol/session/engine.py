@@ -1,12 +1,15 @@
-"""How an image is read: in one piece, or as a slide, tile by tile.
+"""How an image is read: what every engine does, and the one for images in one piece.
 
-:func:`engine_for` is the only place that chooses. Whatever a slide cannot do is refused
-by :class:`~napari_wsol.session.slide_engine.SlideEngine`.
+:func:`~napari_wsol.session.slide_engine.engine_for` is the only place that chooses.
+Whatever a slide cannot do is refused by its own engine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from typing_extensions import override
 
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.errors import ImageError, NoResultError
@@ -18,8 +21,6 @@ from napari_wsol.refinement.left_out import left_out
 from napari_wsol.refinement.refine import colour_on, refine, shown_by, surroundings
 from napari_wsol.refinement.samples import gather_samples, read_by_head
 from napari_wsol.session.judging import Judged
-from napari_wsol.session.slide_engine import SMALL, SlideEngine
-from napari_wsol.slides.large import is_large
 from napari_wsol.strokes.stroke import now
 
 if TYPE_CHECKING:
@@ -35,16 +36,19 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.samples import Samples
     from napari_wsol.session.document import Document, Drawn
     from napari_wsol.session.judging import Judgeable
-    from napari_wsol.session.slide_engine import Shows
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.localize import SlideWork
     from napari_wsol.strokes.annotations import Part
 
+SMALL = "This image is small enough to be read at once: localize it."
 GROW_FIRST = "Localize first: a region grows where the model sees the same as there."
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """Reads one image under one model. All but ``look_again`` belongs to the worker.
+
+    Args:
+        view: the image as the model sees it.
 
     Attributes:
         teaches_others: whether strokes on this image can teach others, and others this
@@ -52,27 +56,27 @@ class Engine(Protocol):
         keeps_rounds: whether rounds of an earlier day can be shown again as they were.
     """
 
-    view: ModelView
-    teaches_others: bool
-    keeps_rounds: bool
+    teaches_others: ClassVar[bool]
+    keeps_rounds: ClassVar[bool]
+    work: SlideWork | None = None
+    """The tiles of a slide; None for an image in one piece."""
 
-    @property
-    def work(self) -> SlideWork | None:
-        """The tiles of a slide; None for an image in one piece."""
-        ...
+    def __init__(self, view: ModelView) -> None:
+        self.view = view
 
+    @abstractmethod
     def localize(
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Localization:
         """Scores, and the maps of methods, from one encoding of the image."""
-        ...
 
+    @abstractmethod
     def estimate(
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Cost:
         """What localizing will cost."""
-        ...
 
+    @abstractmethod
     def refine(
         self,
         request: RoundRequest,
@@ -81,16 +85,16 @@ class Engine(Protocol):
         step: Callable[[FinetuneStep], None],
     ) -> Round:
         """One round: strokes in, a refined head and its map out."""
-        ...
 
+    @abstractmethod
     def shown_again(self, refined: Refined) -> Heatmap:
         """The map of a round that was made before."""
-        ...
 
+    @abstractmethod
     def judge(self, round_: Judgeable, report: Report) -> Judged | None:
         """What can be said of a round; None where nothing can."""
-        ...
 
+    @abstractmethod
     def grow(
         self,
         point: tuple[float, float],
@@ -101,34 +105,29 @@ class Engine(Protocol):
         is_localized: bool,
     ) -> Part:
         """The connected place around a point that looks alike to the model."""
-        ...
 
+    @abstractmethod
     def samples(self, drawn: Drawn) -> Samples | None:
         """What the strokes teach other images; None where nothing is painted."""
-        ...
 
     def look_again(self) -> None:
         """The person looks elsewhere. On any thread."""
-        ...
+        return
 
     def close(self) -> None:
         """Lets go of files."""
-        ...
+        return
 
 
-class ImageEngine:
+class ImageEngine(Engine):
     """An image in one piece: encoded once, its features are kept by the cache."""
 
     teaches_others = keeps_rounds = True
-    work = None
 
-    def __init__(self, view: ModelView) -> None:
-        self.view = view
-
+    @override
     def localize(
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Localization:
-        """Scores, and the maps of methods, from one encoding of the image."""
         view = self.view
         found = localize(
             view.model,
@@ -144,17 +143,14 @@ class ImageEngine:
         report.check()
         return found
 
+    @override
     def estimate(
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Cost:
-        """Refuses: it takes no longer than localizing.
-
-        Raises:
-            ImageError: always.
-        """
         del methods, target, report
         raise ImageError(SMALL)
 
+    @override
     def refine(
         self,
         request: RoundRequest,
@@ -162,16 +158,15 @@ class ImageEngine:
         report: Report,
         step: Callable[[FinetuneStep], None],
     ) -> Round:
-        """One round: strokes in, a refined head and its map out."""
         del before
         return refine(self.view, request, report=report, step=step)
 
+    @override
     def shown_again(self, refined: Refined) -> Heatmap:
-        """The map of a round that was made before."""
         return shown_by(self.view, refined)
 
+    @override
     def judge(self, round_: Judgeable, report: Report) -> Judged:
-        """What can be said of a round."""
         done, view, seen = round_.done, self.view, self.view.geometry()
         settings = done.settings or FinetuneConfig()
         features = view.features(check=report.check)
@@ -197,6 +192,7 @@ class ImageEngine:
         )
         return Judged(before=before, after=after, agreements=agreements)
 
+    @override
     def grow(
         self,
         point: tuple[float, float],
@@ -206,11 +202,6 @@ class ImageEngine:
         *,
         is_localized: bool,
     ) -> Part:
-        """The connected place around a point that looks alike to the model.
-
-        Raises:
-            NoResultError: the image was not localized yet.
-        """
         if not is_localized:
             raise NoResultError(GROW_FIRST)
         canvas, seen = document.canvas, self.view.geometry()
@@ -238,8 +229,8 @@ class ImageEngine:
             tolerance=TOLERANCE if tolerance is None else tolerance,
         )
 
+    @override
     def samples(self, drawn: Drawn) -> Samples | None:
-        """What the strokes teach other images; None where nothing is painted."""
         if drawn.scribbles is None:
             return None
         view, canvas = self.view, drawn.document.canvas
@@ -255,31 +246,3 @@ class ImageEngine:
             colour=colour_on(view, read_by_head(view.model, features)),
             time=now(),
         )
-
-    def look_again(self) -> None:
-        """Nothing: all of the image is there at once."""
-
-    def close(self) -> None:
-        """Nothing: the cache keeps what it has room for."""
-
-
-def view_is_large(view: ModelView) -> bool:
-    """Whether image and model make it a slide, within the memory budget."""
-    return is_large(view.slide, view.model, view.mpp, view.config.image_bytes)
-
-
-def engine_for(view: ModelView, before: Engine | None, shows: Shows) -> Engine:
-    """The engine that reads an image as it is wanted now.
-
-    Args:
-        view: the image as the model sees it.
-        before: the one that read it so far; goes on where it is of the same kind.
-        shows: whom a slide tells as it comes.
-    """
-    kind = SlideEngine if view_is_large(view) else ImageEngine
-    if before is not None:
-        if isinstance(before, kind):
-            before.view = view
-            return before
-        before.close()
-    return SlideEngine(view, shows) if kind is SlideEngine else ImageEngine(view)

@@ -134,11 +134,12 @@ def of_document(
 
     @wraps(method)
     def forward(session: Whole, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        document = parts_of(session).state.document
         while True:
             try:
-                return method(parts_of(session).state.document, *args, **kwargs)
-            except ReopenedError:
-                continue
+                return method(document, *args, **kwargs)
+            except ReopenedError as reopened:
+                document = reopened.document
 
     return forward
 

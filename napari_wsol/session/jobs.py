@@ -18,7 +18,10 @@ from psygnal import Signal
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import NoResultError
+from napari_wsol.images.known_sizes import remember
+from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind, JobRunner
+from napari_wsol.session.preferences import keep_memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_wsol.config import FinetuneConfig
+    from napari_wsol.config import FinetuneConfig, InferenceConfig
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.readers import Source
     from napari_wsol.images.slide import Slide
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.rounds import Round
     from napari_wsol.session.document import Document
     from napari_wsol.session.maps import State
-    from napari_wsol.session.worker import HowToOpen, Worker
+    from napari_wsol.session.worker import Worker
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Imported
@@ -53,20 +56,27 @@ class SessionJobs:
         state: what is worked on.
         make_worker: called once, on its thread, before the first job.
         adopt: called on the worker with a document that has just become the open one.
+        config: says how images go through the encoder, as it is wanted now.
 
     Signals:
         job_changed: a :class:`JobStatus`.
+        train_step: a TrainStep.
+        train_evaluated: an Evaluation.
     """
 
     job_changed = Signal(object)
+    train_step = Signal(object)
+    train_evaluated = Signal(object)
 
     def __init__(
         self,
         state: State,
         make_worker: Callable[[], Worker],
         adopt: Callable[[Document], None],
+        config: Callable[[], InferenceConfig],
     ) -> None:
-        self._state, self._make_worker, self._adopt = state, make_worker, adopt
+        self._state, self._config = state, config
+        self._make_worker, self._adopt = make_worker, adopt
         self._worker: Worker  # there before the first job
         self._opening: Future[Slide] | None = None
         self.latest: JobStatus | None = None
@@ -120,14 +130,16 @@ class SessionJobs:
             resume: whether to go on where an earlier session stopped; without, that
                 work waits as :attr:`earlier`.
         """
-        how: HowToOpen = {"name": name, "mpp": mpp, "reader": reader, "rgb": rgb}
-        opening = self._runner.submit(
-            JobKind.OPEN,
-            lambda report: self._worker.open(
-                source, how, report, resume=resume, adopt=self._adopt
-            ),
-        )
-        self._opening = opening
+
+        def work(report: Report) -> Slide:
+            slide = open_slide(source, name=name, mpp=mpp, reader=reader, rgb=rgb)
+            slide.fingerprint()  # Asked for by the window, which must not wait for it.
+            report.check()
+            owned = slide is not source  # what was handed in is its owner's to close
+            self._worker.open(slide, owned=owned, resume=resume, adopt=self._adopt)
+            return slide
+
+        self._opening = opening = self._runner.submit(JobKind.OPEN, work)
         return opening
 
     def use(self, model: str | Path | Model) -> Future[Model]:
@@ -147,15 +159,18 @@ class SessionJobs:
         document.set_mpp(mpp)
         self._runner.submit(
             JobKind.REMEMBER_SIZE,
-            lambda report: self._worker.remember_size(document.slide, mpp, report),
+            lambda _report: remember(document.slide, mpp),
         )
 
     def keep_memory(self, count: int) -> Future[None]:
         """Remembers how many bytes images may take in memory."""
-        return self._runner.submit(
-            JobKind.REMEMBER_MEMORY,
-            lambda report: self._worker.keep_memory(count, report),
-        )
+
+        def work(report: Report) -> None:
+            report.check()
+            self._worker.take_budget()
+            keep_memory_bytes(count)
+
+        return self._runner.submit(JobKind.REMEMBER_MEMORY, work)
 
     # ---------------------------------------------------------------- maps and rounds
 
@@ -348,10 +363,14 @@ class SessionJobs:
             name: of the new model; from the file by default.
             answers: to the questions of an :class:`UnansweredError`, by key.
         """
-        return self._runner.submit(
-            JobKind.IMPORT_MODEL,
-            lambda report: self._worker.import_model(Path(path), name, answers, report),
-        )
+
+        def work(report: Report) -> Card:
+            from napari_wsol import zoo
+
+            report.check()
+            return zoo.import_model(Path(path), name=name, answers=answers)
+
+        return self._runner.submit(JobKind.IMPORT_MODEL, work)
 
     def save_model(self, name: str, title: str = "") -> Future[Card]:
         """Makes the round that is shown a model of the user's own; does not load it.
@@ -384,10 +403,17 @@ class SessionJobs:
             out: parent of the new model's folder; the user's own models by default.
             how: initial weights, seed, whether to resume: see :class:`Training`.
         """
-        return self._runner.submit(
-            JobKind.TRAIN,
-            lambda report: self._worker.train(recipe, data, out, how, report),
-        )
+
+        def work(report: Report) -> Card:
+            from napari_wsol.training.job import run_training
+
+            how.setdefault("device", self._config().device)
+            step, told = self.train_step.emit, self.train_evaluated.emit
+            return run_training(
+                recipe, data, out, how, report=report, step=step, evaluated=told
+            )
+
+        return self._runner.submit(JobKind.TRAIN, work)
 
     # ------------------------------------------------------------- asked, and answered
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.errors import NoImageError, NoModelError, NoResultError
 from napari_wsol.refinement.rounds import Round
-from napari_wsol.session.document import Learning
+from napari_wsol.session.learning import Learning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -33,7 +33,7 @@ from napari_wsol.refinement.rounds import (
     bytes_in_memory,
     spilled,
 )
-from napari_wsol.session.document import settings_of
+from napari_wsol.session.learning import settings_of
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
 
 if TYPE_CHECKING:

@@ -94,7 +94,7 @@ class Session:
         others = OtherImages(
             state, None if journals is False else JournalLibrary(folder)
         )
-        jobs = SessionJobs(state, self._make_worker, self._adopt)
+        jobs = SessionJobs(state, self._make_worker, self._adopt, lambda: self.config)
         self._parts = Parts(state, others, jobs)
         for part in (others, jobs):
             relay(part, self)

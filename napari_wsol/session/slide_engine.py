@@ -7,15 +7,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.paths import tiles_folder
 from napari_wsol.refinement.on_slides.descriptors import SlideSpace
 from napari_wsol.refinement.on_slides.job import SlideRounds
+from napari_wsol.session.engine import Engine, ImageEngine
 from napari_wsol.session.judging import Judged
 from napari_wsol.session.slide_job import SlideJob
 from napari_wsol.slides import SlideConfig, plan_slide
 from napari_wsol.slides.feature_store import keep_features
+from napari_wsol.slides.large import is_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +40,6 @@ if TYPE_CHECKING:
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part
 
-SMALL = "This image is small enough to be read at once: localize it."
 TOO_LARGE = (
     "Growing from a point needs the features of the whole image in memory, and this is "
     "a slide that is read tile by tile. Draw around the place instead."
@@ -62,37 +65,32 @@ class Shows:
     previewed: Callable[[Heatmap], None]
 
 
-class SlideEngine:
+class SlideEngine(Engine):
     """A slide: planned, encoded tile by tile, its features kept on the disk."""
 
     teaches_others = keeps_rounds = False
 
     def __init__(self, view: ModelView, shows: Shows) -> None:
-        self.view = view
+        super().__init__(view)
         self._shows = shows
-        self._work: SlideWork | None = None
         self._running: SlideWork | None = None
         self._store: FeatureStore | None = None
         self._space = SlideSpace()  # of the features in the store
         self._folder: TemporaryDirectory[str] | None = None  # of refined tiles
 
-    @property
-    def work(self) -> SlideWork | None:
-        """The work on the slide: its plan, its finished tiles."""
-        return self._work
-
+    @override
     def localize(
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Localization:
-        """Runs until all tiles are finished, or it is stopped."""
         return self._job(methods, target)(report)
 
+    @override
     def estimate(
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Cost:
-        """What the rest will cost, from three of its tiles, which are kept."""
         return self._job(methods, target).estimate(report)
 
+    @override
     def refine(
         self,
         request: RoundRequest,
@@ -100,31 +98,21 @@ class SlideEngine:
         report: Report,
         step: Callable[[FinetuneStep], None],
     ) -> Round:
-        """One round from the features that are kept, shown as it comes.
-
-        Raises:
-            NoResultError: nothing is localized.
-            MethodUnavailableError: the encoder is to learn too.
-        """
         rounds = self._rounds()
         if before is None:
             raise NoResultError("Localize first, then refine what it found.")
         return rounds.refine(request, before, report, step)
 
+    @override
     def shown_again(self, refined: Refined) -> Heatmap:
-        """Refuses: the maps of its rounds are on no disk any more.
-
-        Raises:
-            MethodUnavailableError: always.
-        """
         raise MethodUnavailableError(
             f"Round {refined.index} of a slide cannot be shown again as it was: its "
             "tiles are gone. Refine, and the strokes give it again."
         )
 
+    @override
     def judge(self, round_: Judgeable, report: Report) -> Judged | None:
-        """What can be said of a round, tile by tile; None once its tiles are gone."""
-        if self._work is None:
+        if self.work is None:
             return None
         rounds, done = self._rounds(), round_.done
         before: dict[str, float] = {}
@@ -135,6 +123,7 @@ class SlideEngine:
         agreements = rounds.agreement(marked, done.settings or FinetuneConfig(), report)
         return Judged(before=before, after=after, agreements=agreements)
 
+    @override
     def grow(
         self,
         point: tuple[float, float],
@@ -144,26 +133,22 @@ class SlideEngine:
         *,
         is_localized: bool,
     ) -> Part:
-        """Refuses: that needs the features of the whole image.
-
-        Raises:
-            NoResultError: always.
-        """
         del point, tolerance, document, report, is_localized
         raise NoResultError(TOO_LARGE)
 
+    @override
     def samples(self, drawn: Drawn) -> None:
-        """Nothing: the features under the strokes lie in tiles and are not gathered."""
+        del drawn  # the features under strokes lie in tiles, and are not gathered
 
+    @override
     def look_again(self) -> None:
-        """The queue is sorted anew by what the person sees."""
         work, seen = self._running, self._shows.document.looked_at
         if work is not None and seen is not None:
             work.run.queue.look_at(work.plan.tiles_of(*seen))
 
+    @override
     def close(self) -> None:
-        """Lets go of features and refined tiles."""
-        self._work = self._running = None
+        self.work = self._running = None
         self._close_store()
         folder, self._folder = self._folder, None
         if folder is not None:
@@ -190,12 +175,12 @@ class SlideEngine:
         Raises:
             NoResultError: nothing is localized.
         """
-        if self._work is None or self._store is None:
+        if self.work is None or self._store is None:
             raise NoResultError("Localize first, then refine what it found.")
         if self._folder is None:
             self._folder = TemporaryDirectory(ignore_cleanup_errors=True)
         return SlideRounds(
-            work=self._work,
+            work=self.work,
             config=self._config(),
             store=self._store,
             space=self._space,
@@ -222,7 +207,7 @@ class SlideEngine:
             self._store = None
 
     def _begin(self, work: SlideWork) -> None:
-        self._work = work
+        self.work = work
         self._run(work)
 
     def _run(self, work: SlideWork) -> None:
@@ -245,3 +230,25 @@ def planned(
     return plan_slide(
         view.slide, view.model, config, mpp=view.mpp, tissue=document.tissue
     )
+
+
+def view_is_large(view: ModelView) -> bool:
+    """Whether image and model make it a slide, within the memory budget."""
+    return is_large(view.slide, view.model, view.mpp, view.config.image_bytes)
+
+
+def engine_for(view: ModelView, before: Engine | None, shows: Shows) -> Engine:
+    """The engine that reads an image as it is wanted now.
+
+    Args:
+        view: the image as the model sees it.
+        before: the one that read it so far; goes on where it is of the same kind.
+        shows: whom a slide tells as it comes.
+    """
+    kind = SlideEngine if view_is_large(view) else ImageEngine
+    if before is not None:
+        if isinstance(before, kind):
+            before.view = view
+            return before
+        before.close()
+    return SlideEngine(view, shows) if kind is SlideEngine else ImageEngine(view)

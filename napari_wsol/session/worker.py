@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
+from weakref import ref
 
 from psygnal import Signal
 
@@ -19,8 +20,6 @@ from napari_wsol.errors import (
     UnknownNameError,
 )
 from napari_wsol.export import export_heatmap
-from napari_wsol.images.known_sizes import remember
-from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
@@ -31,18 +30,22 @@ from napari_wsol.refinement.last_stage import adapted_model
 from napari_wsol.refinement.refine import RoundRequest
 from napari_wsol.refinement.saved_model import save_refined
 from napari_wsol.session.document import Document
-from napari_wsol.session.engine import engine_for, view_is_large
+from napari_wsol.session.engine import SMALL
 from napari_wsol.session.judging import Judgeable
 from napari_wsol.session.maps import REFINED, Maps
-from napari_wsol.session.preferences import keep_memory_bytes
 from napari_wsol.session.proposals import proposed
 from napari_wsol.session.provenance import provenance_of
 from napari_wsol.session.rounds import RoundHistory
-from napari_wsol.session.slide_engine import SMALL, Shows, planned
-from napari_wsol.zoo import import_model, load_model
+from napari_wsol.session.slide_engine import (
+    Shows,
+    engine_for,
+    planned,
+    view_is_large,
+)
+from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari_wsol.config import (
@@ -53,7 +56,6 @@ if TYPE_CHECKING:
     )
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.heatmap import Heatmap
-    from napari_wsol.images.readers import Source
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.methods.card import Card
@@ -67,16 +69,6 @@ if TYPE_CHECKING:
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part
-    from napari_wsol.training.job import Training
-
-
-class HowToOpen(TypedDict, total=False):
-    """What a person may say of an image: see :func:`open_slide`."""
-
-    name: str | None
-    mpp: float | None
-    reader: str | None
-    rgb: bool | None
 
 
 LOCALIZE_FIRST = "Localize first, then refine what it found."
@@ -104,8 +96,6 @@ class Worker:
     slide_moved = Signal(object)
     finetune_step = Signal(object)
     exported = Signal(object)
-    train_step = Signal(object)
-    train_evaluated = Signal(object)
 
     def __init__(
         self,
@@ -121,57 +111,49 @@ class Worker:
         self._follow = follow
         self._cache = FeatureCache(config().cache_bytes)
         self._history: RoundHistory | None = None
-        self._opened: set[str] = set()
+        self._opened: dict[str, ref[Document]] = {}  # by fingerprint, the last of each
 
     # -------------------------------------------------------------- image and model
 
     def open(
         self,
-        source: Source,
-        how: HowToOpen,
-        report: Report,
+        slide: Slide,
         *,
+        owned: bool,
         resume: bool,
         adopt: Callable[[Document], None],
-    ) -> Slide:
+    ) -> None:
         """Makes an image the one that is worked on.
 
         Args:
-            source: the image.
-            how: name, pixel size, reader.
-            report: may stop it.
+            slide: the image.
+            owned: whether it is closed when another one is opened.
             resume: whether to go on where an earlier session stopped.
             adopt: called with the document when it is the current one.
         """
-        slide = open_slide(source, **how)
         fingerprint = slide.fingerprint()
-        report.check()
-        owned = slide is not source  # one that was handed in is its owner's to close
         before = self._state.current.document
         if before is not None and self._state.current.maps.result is not None:
             self._others.gather(self._engine())
-        is_same = before is not None and before.fingerprint == fingerprint
-        with before.handing_over() if before and is_same else nullcontext():
+        known = self._opened.get(fingerprint)
+        earlier = None if known is None else known()
+        with nullcontext() if earlier is None else earlier.lock:
             document = Document(slide, owned=owned, journals=self._others.journals)
             learning = self._state.learning if before is None else before.learning
             document.inherit(learning)
             with document.changing():
                 self._reset(replace(self._state.current, document=document))
                 adopt(document)
-                if resume or fingerprint in self._opened:
+                if resume or known is not None:
                     document.resume()
-        self._opened.add(fingerprint)
+            if earlier is not None:
+                earlier.hand_over(document)
+        self._opened[fingerprint] = ref(document)
         if before is not None:
             before.close(keep_slide=before.slide is slide)
         self._others.find(document)
         self.rounds_changed.emit()
         self.image_changed.emit()
-        return slide
-
-    def remember_size(self, slide: Slide, mpp: float | None, report: Report) -> None:
-        """Keeps the pixel size that a person gave for a slide."""
-        report.check()
-        remember(slide, mpp)
 
     def use(self, model: str | Path | Model, report: Report) -> Model:
         """Loads a model; heatmaps and rounds of the one before go."""
@@ -184,11 +166,9 @@ class Worker:
         self.model_changed.emit()
         return model
 
-    def keep_memory(self, count: int, report: Report) -> None:
-        """Images may take so many bytes; remembered for the next sessions."""
-        report.check()
+    def take_budget(self) -> None:
+        """Images may take as much memory as they may now."""
         self._cache.budget_bytes = self._config().cache_bytes
-        keep_memory_bytes(count)
 
     def close(self) -> None:
         """Spilled maps of rounds go. Once no job runs any more, on any thread."""
@@ -371,34 +351,6 @@ class Worker:
             model = adapted_model(model, shown.stage)
         report.check()
         return save_refined(model, shown.head, learnt_from, name, title=title)
-
-    def import_model(
-        self,
-        path: Path,
-        name: str | None,
-        answers: Mapping[str, str],
-        report: Report,
-    ) -> Card:
-        """Makes a model of the user's own from its authors' files."""
-        report.check()
-        return import_model(path, name=name, answers=answers)
-
-    def train(
-        self, recipe: Path, data: Path, out: Path | None, how: Training, report: Report
-    ) -> Card:
-        """Trains a model from image-level labels; stopped, it leaves a checkpoint."""
-        from napari_wsol.training.job import run_training
-
-        how.setdefault("device", self._config().device)
-        return run_training(
-            recipe,
-            data,
-            out,
-            how,
-            report=report,
-            step=self.train_step.emit,
-            evaluated=self.train_evaluated.emit,
-        )
 
     # ------------------------------------------------------------------ on any thread
 

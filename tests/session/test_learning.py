@@ -10,7 +10,8 @@ from napari_wsol.config import FinetuneConfig, InferenceConfig
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
 from napari_wsol.refinement.rounds import Round, bytes_in_memory, odd_map_words, spilled
-from napari_wsol.session.document import Document, settings_of
+from napari_wsol.session.document import Document
+from napari_wsol.session.learning import settings_of
 from napari_wsol.session.maps import Maps
 from napari_wsol.session.rounds import RoundHistory
 
