@@ -1,11 +1,10 @@
 """More ways to make strokes, and to take them back: a part of the Correct panel."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import sys
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -14,6 +13,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_wsol.gui.correct.panel import swatch
 from napari_wsol.gui.widgets.colours import BACKGROUND, FOREGROUND
@@ -174,7 +174,6 @@ class StrokeTools(QWidget):
 
     def set_reach(self, percent: int) -> None:
         """Show another reach without telling of it."""
-        blocker = QSignalBlocker(self.reach)
-        self.reach.setValue(percent)
-        del blocker
+        with signals_blocked(self.reach):
+            self.reach.setValue(percent)
         self._reach_words.setText(f"{percent} %")

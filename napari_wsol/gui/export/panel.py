@@ -1,6 +1,5 @@
 """Export: what is written, where to, and what was written lately."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from itertools import takewhile
@@ -16,9 +15,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_wsol.config import ExportConfig, Option, Setting, listed_settings
+from napari_wsol.gui.widgets.elided import Choice, Words
 from napari_wsol.gui.widgets.forms import Fields
 from napari_wsol.gui.widgets.job_bar import JobBar
-from napari_wsol.gui.widgets.panel import Choice, Panel, Words
+from napari_wsol.gui.widgets.panel import Panel
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """What to import, and what its files do not say: asked in one small form."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -96,14 +95,6 @@ class ImportDialog(QDialog):
         self.import_button.setToolTip(
             "Answer all questions first." if missing else "Import with these answers."
         )
-
-
-def next_name(taken: str) -> str:
-    """Another name than one that is taken: “xray” → “xray-2” → “xray-3”."""
-    stem, dash, number = taken.rpartition("-")
-    if dash and number.isdecimal():
-        return f"{stem}-{int(number) + 1}"
-    return f"{taken}-2"
 
 
 def choose_file(parent: QWidget) -> Path | None:

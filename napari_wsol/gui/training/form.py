@@ -1,6 +1,5 @@
 """What a person fills in before a training: recipe, images, weights, name, seed."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from functools import partial
@@ -19,8 +18,9 @@ from qtpy.QtWidgets import (
 
 from napari_wsol.config import listed_settings
 from napari_wsol.errors import WsolError
+from napari_wsol.gui.widgets.elided import Choice
 from napari_wsol.gui.widgets.forms import Fields, choose_path
-from napari_wsol.gui.widgets.panel import Choice, small
+from napari_wsol.gui.widgets.panel import small
 from napari_wsol.training.published import SUFFIX, list_published, write_published
 from napari_wsol.training.wish import Wish
 

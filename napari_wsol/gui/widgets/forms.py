@@ -1,6 +1,5 @@
 """Forms made by magicgui: words, limits and tips are those of the settings' options."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from dataclasses import replace
@@ -21,7 +20,8 @@ from superqt import QElidingLabel
 
 from napari_wsol.config import listed_settings
 from napari_wsol.errors import ConfigError
-from napari_wsol.gui.widgets.panel import Words, small
+from napari_wsol.gui.widgets.elided import Words
+from napari_wsol.gui.widgets.panel import small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
