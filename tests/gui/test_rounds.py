@@ -129,7 +129,7 @@ def test_one_kind_and_live_off_change_nothing_and_failures_are_told_once(bench):
     assert not jobs
 
     told = []
-    notification_manager.notification_received.connect(told.append)
+    notification_manager.notification_ready.connect(told.append)
     conv = session.model.heads["pixelcam"].conv4
     weight = conv.weight.detach().clone()
     conv.weight.data.fill_(float("nan"))

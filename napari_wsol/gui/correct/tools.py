@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import signals_blocked
 
 from napari_wsol.gui.correct.panel import swatch
 from napari_wsol.gui.widgets.colours import BACKGROUND, FOREGROUND
@@ -171,9 +170,3 @@ class StrokeTools(QWidget):
     def _on_reach(self, percent: int) -> None:
         self._reach_words.setText(f"{percent} %")
         self.reach_changed.emit(percent)
-
-    def set_reach(self, percent: int) -> None:
-        """Show another reach without telling of it."""
-        with signals_blocked(self.reach):
-            self.reach.setValue(percent)
-        self._reach_words.setText(f"{percent} %")
