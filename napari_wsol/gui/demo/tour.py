@@ -215,12 +215,12 @@ def run_tour(
             viewer.window.resize(*WINDOW)
             if not viewer.layers:
                 widget.controller.open_sample()
-            story = Tour(viewer, widget, Path(pictures) if pictures else None)
-            story.localize()
-            story.compare()
-            story.correct()
-            story.export(folder)
-            story.screenshot(out)
+            tour = Tour(viewer, widget, Path(pictures) if pictures else None)
+            tour.localize()
+            tour.compare()
+            tour.correct()
+            tour.export(folder)
+            tour.screenshot(out)
         finally:
             widget.end()
             viewer.close()
