@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_wsol.gui.correct.earlier import EarlierBar
     from napari_wsol.gui.correct.panel import CorrectPanel
     from napari_wsol.gui.layers.pen import Drag, Painted
-    from napari_wsol.session.tools import Imported
+    from napari_wsol.strokes.annotations import Imported
     from napari_wsol.strokes.stroke import Stroke
 
 SAVED_EVERY_MS = 1000
