@@ -86,8 +86,7 @@ def test_nothing_is_told_to_what_is_gone(tasks, qtbot):
     listener.setParent(parent)
     tasks.follow(job, listener.hear)
     job.set_result(1)  # queued by now
-    parent.deleteLater()
-    del parent
+    del parent  # and with it its children
     tasks.ask(lambda: None, heard.append, kind="one")
     qtbot.waitUntil(lambda: bool(heard))
     assert not listener.heard
