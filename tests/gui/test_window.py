@@ -190,7 +190,7 @@ def test_strokes_refine_the_map_and_revert_brings_it_back(bench):
     assert layer.metadata["napari-wsol"]["round"] == 1
     assert len(bench.widget.correct_panel.curve.values) > 1
     dots = bench.widget.correct_panel.dots
-    assert len(dots.buttons) == 2
+    bench.until(lambda: len(dots.buttons) == 2)
     bench.click(dots.buttons[0])
     bench.until(lambda: bench.session.round_index == 0)
     bench.until(lambda: np.array_equal(layer.data, before))

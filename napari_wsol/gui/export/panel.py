@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import QStandardPaths, Qt, QTime, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
@@ -24,7 +24,7 @@ from napari_wsol.jobs import JobKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 SETTINGS = listed_settings(ExportConfig)
 
@@ -129,7 +129,7 @@ class ExportPanel(Panel):
         """Areas are in µm² where the pixel size is known, else in pixels."""
         self._mpp = mpp
         for name in AREAS:
-            box = self.form.fields[name].native
+            box = cast("QDoubleSpinBox", self.form.fields[name].native)
             box.setSuffix(" px" if mpp is None else " µm²")
 
     def show_exported(self, paths: Sequence[Path]) -> None:

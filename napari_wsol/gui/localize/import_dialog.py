@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout
 
 from napari_wsol.config import WEIGHT_FILES, Option, Setting
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.forms import Fields, choose_path
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ class ImportDialog(QDialog):
 
     def answer(self, key: str) -> str:
         """What is answered to a question by now; empty for nothing."""
-        return (self.fields[key].value or "").strip()
+        return str(self.fields[key].value or "").strip()
 
     def _buttons(self) -> QDialogButtonBox:
         kind = QDialogButtonBox.StandardButton
         buttons = QDialogButtonBox(kind.Ok | kind.Cancel, parent=self)
-        self.import_button = buttons.button(kind.Ok)
+        self.import_button = needed(buttons.button(kind.Ok))
         self.import_button.setText("Import")
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)

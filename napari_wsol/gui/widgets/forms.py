@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSpinBox, LineEdit
 from psygnal import Signal as Told
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
@@ -217,7 +218,9 @@ class PathEdit(FileEdit):
 
     def __init__(self, setting: Setting) -> None:
         option = setting.option
-        super().__init__(mode="r" if option.files else "d", nullable=True)
+        kinds = FileDialogMode
+        kind = kinds.EXISTING_FILE if option.files else kinds.EXISTING_DIRECTORY
+        super().__init__(mode=kind, nullable=True)
         line = self.line_edit.native
         line.setPlaceholderText(option.empty)
         line.setClearButtonEnabled(True)
