@@ -103,7 +103,7 @@ class Person:
 
     def open(self, pixels: np.ndarray) -> None:
         """Adds an image and chooses it; the one before stays, hidden."""
-        before = self.widget.stage.image
+        before = self.widget.layers.image
         layer = self.viewer.add_image(pixels, name="tissue", rgb=True)
         if before is not None:
             before.visible = False
@@ -112,7 +112,7 @@ class Person:
             box.activated.emit(box.currentIndex())
         panel = self.widget.localize_panel
         ready = lambda: (  # noqa: E731
-            self.widget.stage.image == layer
+            self.widget.layers.image == layer
             and panel.localize_button.isEnabled()
             and self.session.model is not None
             and not self.session.is_busy
@@ -132,7 +132,7 @@ class Person:
         """Presses Localize and waits until the maps are shown."""
         self.widget.localize_panel.localize_button.click()
         wanted = set(self.widget.localize_panel.method_list.ticked)
-        shown = self.widget.stage.evidence.pairs
+        shown = self.widget.layers.heatmaps.pairs
         if not run_until(
             lambda: not self.session.is_busy and set(shown) == wanted, 300
         ):
@@ -150,17 +150,17 @@ class Person:
         """One more stroke of each kind, by brush."""
         for tool, label in (("background", 1), ("foreground", 2)):
             self.widget.correct_panel.tools[tool].click()
-            layer = self.widget.stage.strokes.layer
+            layer = self.widget.layers.strokes.layer
             height, width = layer.data.shape
             y, x = rng.integers(50, height - 50), rng.integers(50, width - 250)
             with layer.block_history():
                 for step in range(0, 200, 8):
                     layer.paint((y, x + step), label)
-            self.widget.stage.strokes.flush()
+            self.widget.layers.strokes.flush()
 
     def refine(self) -> float:
         """Presses Refine; gives the seconds until the refined layer is there."""
-        layer = self.widget.stage.evidence.pairs["pixelcam"].image
+        layer = self.widget.layers.heatmaps.pairs["pixelcam"].image
         shown: list[float] = []
         layer.events.data.connect(stamp := lambda _: shown.append(time.perf_counter()))
         started = time.perf_counter()
@@ -214,7 +214,7 @@ def localizing(person: Person, timer: Lateness, image: np.ndarray) -> None:
         ("all methods", (), image[::-1].copy()),
         ("all methods again", (), image[:, ::-1].copy()),
     ):
-        if person.widget.stage.image is None or methods != ("pixelcam",):
+        if person.widget.layers.image is None or methods != ("pixelcam",):
             person.open(pixels)
         person.tick(*methods)
         with timer:
@@ -267,7 +267,7 @@ def following(person: Person, timer: Lateness, image: np.ndarray, rounds: int) -
     person.open(image)
     person.tick("pixelcam")
     person.localize()
-    session, strokes = person.session, person.widget.stage.strokes
+    session, strokes = person.session, person.widget.layers.strokes
     session.live = True
     canvas = canvas_beside(person.widget)
     size = np.array([canvas.width(), canvas.height()])
@@ -335,13 +335,13 @@ def stroking(person: Person, side: int = 100_000, strokes: int = 40) -> None:
     box = widget.image_line.box
     box.setCurrentIndex(box.count() - 1)
     box.activated.emit(box.currentIndex())
-    if not run_until(lambda: widget.stage.image == layer, 120):
+    if not run_until(lambda: widget.layers.image == layer, 120):
         raise SystemExit(f"No slide: {widget.message.text()}")
     pause(SETTLED)
     canvas = canvas_beside(widget)
     rng = np.random.default_rng(0)
     for tool in ("foreground", "outline"):
-        widget.stage.strokes.choose(tool)
+        widget.layers.strokes.choose(tool)
         pause(0.3)
         mouse, before = Mouse(canvas), len(session.strokes)
         size = np.array([canvas.width(), canvas.height()])

@@ -237,6 +237,14 @@ def proposed_name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", told).strip("-._") or "imported"
 
 
+def next_name(taken: str) -> str:
+    """Another name than one that is taken: “xray” → “xray-2” → “xray-3”."""
+    stem, dash, number = taken.rpartition("-")
+    if dash and number.isdecimal():
+        return f"{stem}-{int(number) + 1}"
+    return f"{taken}-2"
+
+
 def save_model(
     model: Model, card: Card, folder: Path | None = None, *, recipe: str | None = None
 ) -> Card:

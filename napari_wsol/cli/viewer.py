@@ -33,9 +33,9 @@ def demo(
     """Open the viewer on a real tissue image with a bundled model."""
     _need_viewer()
     if screenshot is not None:
-        from napari_wsol.gui.demo.tour import run_story
+        from napari_wsol.gui.demo.tour import run_tour
 
-        files = run_story(screenshot, pictures=pictures, exports=exports)
+        files = run_tour(screenshot, pictures=pictures, exports=exports)
         output.print(f"{escape(str(screenshot))} and {len(files)} exported files")
     else:
         from napari_wsol.gui.demo.viewer import launch_viewer

@@ -1,39 +1,42 @@
 """Where napari's releases differ, and where its drivers fail."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import gc
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import napari.viewer
+    import numpy as np
     from napari.components import Camera
     from napari.components.grid import GridCanvas
     from napari.components.overlays import LabelsPolygonOverlay
     from napari.layers import Labels, Layer
+    from vispy.gloo.glir import GlirProgram
+
+T = TypeVar("T")
 
 
 def grid_of(viewer: napari.viewer.Viewer) -> GridCanvas:
     """The grid model: ``viewer.canvas.grid`` since 0.9, ``viewer.grid`` before."""
-    canvas = getattr(viewer, "canvas", None)
-    return viewer.grid if canvas is None else canvas.grid
+    owner: Any = getattr(viewer, "canvas", viewer)
+    return owner.grid
 
 
 def camera_of(viewer: napari.viewer.Viewer) -> Camera:
     """The camera: ``viewer.scene.camera`` since 0.9, ``viewer.camera`` before."""
-    scene = getattr(viewer, "scene", None)
-    return viewer.camera if scene is None else scene.camera
+    owner: Any = getattr(viewer, "scene", viewer)
+    return owner.camera
 
 
 def show_scale_bar(viewer: napari.viewer.Viewer, shown: bool) -> None:
     """The scale bar: of ``viewer.canvas.overlays`` since 0.9, of ``viewer`` before."""
-    canvas = getattr(viewer, "canvas", None)
-    bar = viewer.scale_bar if canvas is None else canvas.overlays.scale_bar
+    owner: Any = getattr(getattr(viewer, "canvas", None), "overlays", viewer)
+    bar = owner.scale_bar
     if bar.visible != shown:
         bar.visible = shown
 
@@ -76,7 +79,7 @@ _removals = 0
 
 
 @contextmanager
-def collected_once() -> Iterator[None]:
+def collected_once() -> Generator[None]:
     """Take several layers away with one garbage collection instead of one each.
 
     napari collects after every layer, so that the driver lets go of it; beside torch
@@ -96,9 +99,25 @@ def collected_once() -> Iterator[None]:
             gc.collect()
 
 
-def _keep(program: object) -> None:
+def _keep(self: GlirProgram) -> None:
     """Instead of ``GlirProgram.delete``."""
-    del program
+    del self
+
+
+def needed(found: T | None) -> T:
+    """What Qt and napari always give here, though their types allow for nothing.
+
+    Raises:
+        RuntimeError: there is nothing.
+    """
+    if found is None:
+        raise RuntimeError("A part of the window is missing; open it again.")
+    return found
+
+
+def fill(layer: Layer, values: np.ndarray) -> None:
+    """Give a layer other values; napari's types take arrays for something else."""
+    layer.data = cast("Any", values)
 
 
 def polygon_of(layer: Labels) -> LabelsPolygonOverlay | None:

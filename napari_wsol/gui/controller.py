@@ -1,99 +1,127 @@
 """Joins image, model and strokes to the session: clicks in, changes out."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_warning
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 
-from napari_wsol.errors import UnansweredError
-from napari_wsol.gui.compare.controller import Comparison
-from napari_wsol.gui.correct.proposals import WhereNext
-from napari_wsol.gui.correct.rounds_controller import RoundsDesk
-from napari_wsol.gui.correct.save_model import SaveModelDesk
-from napari_wsol.gui.correct.strokes import StrokeDesk
-from napari_wsol.gui.export.panel import short_names
-from napari_wsol.gui.images.list_controller import ListDesk
-from napari_wsol.gui.images.pixel_size import PixelSize
+from napari_wsol.errors import UnansweredError, WsolError
+from napari_wsol.gui.compare.controller import CompareController
+from napari_wsol.gui.correct.proposals import ProposalsController
+from napari_wsol.gui.correct.rounds_controller import RoundsController
+from napari_wsol.gui.correct.save_model import SaveModelController
+from napari_wsol.gui.correct.strokes import StrokesController
+from napari_wsol.gui.export.controller import ExportController
+from napari_wsol.gui.images.line import PixelSize, layer_read_by
+from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
 from napari_wsol.gui.layers.marks import source_of
 from napari_wsol.gui.localize.importing import Importer
-from napari_wsol.gui.localize.slides import SlideDesk
-from napari_wsol.gui.training.controller import TrainingDesk
+from napari_wsol.gui.localize.models import read_catalogue
+from napari_wsol.gui.localize.slides import SlidesController
+from napari_wsol.gui.training.controller import TrainingController
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from napari.layers import Image
 
-    from napari_wsol.gui.dock import WsolWidget
+    from napari_wsol.gui.compare.panel import ComparePanel
+    from napari_wsol.gui.context import Context
+    from napari_wsol.gui.correct.earlier import EarlierBar
+    from napari_wsol.gui.correct.panel import CorrectPanel
+    from napari_wsol.gui.export.panel import ExportPanel
+    from napari_wsol.gui.images.line import ImageLine
+    from napari_wsol.gui.images.list_panel import ImageList
     from napari_wsol.gui.localize.models import Catalogue
+    from napari_wsol.gui.localize.panel import LocalizePanel
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
 
 
-class Desk(QObject):
-    """Knows what may be pressed, and what follows when it is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panels:
+    """What the dock is laid out from, in the order of the work."""
 
-    catalogue_wanted = Signal()
-    """The list of models has to be read anew."""
+    line: ImageLine
+    images: ImageList
+    earlier: EarlierBar
+    localize: LocalizePanel
+    compare: ComparePanel
+    correct: CorrectPanel
+    export: ExportPanel
 
-    _opened = Signal(object, object)
 
-    def __init__(self, window: WsolWidget) -> None:
-        super().__init__(window)
-        self._window = window
-        self._session = window.session
-        self._stage = window.stage
+class Controller(QObject):
+    """Knows what may be pressed, and what follows when it is.
+
+    Args:
+        context: of the dock.
+        panels: each gets a controller of its own; here is what joins them.
+    """
+
+    def __init__(self, context: Context, panels: Panels) -> None:
+        super().__init__(context.dock)
+        self._context, self._panels = context, panels
+        self._session, self._layers = context.session, context.layers
+        self._messages = context.messages
         self._catalogue: Catalogue | None = None
         self._model: str | None = None
-        self._opening: Future[Slide] | None = None
-        self._closed = False
+        self._opening: Image | None = None
         self._was_stopped = False
         self._is_eager = False
         self._last_state: tuple[int, str] | None = None
         self._imported: str | None = None
-        self._waiting: dict[str, Future] = {}
-        self.slides = SlideDesk(window)
-        self.strokes = StrokeDesk(window)
-        self.rounds = RoundsDesk(window)
-        self.pixel_size = PixelSize(window)
-        self.where_next = WhereNext(window)
-        self.comparison = Comparison(window)
-        self.importer = Importer(self._session.import_model, window)
-        self.training = TrainingDesk(window)
-        self.lists = ListDesk(window)
-        self.saving = SaveModelDesk(window)
+        self._waiting: dict[str, Future[Any]] = {}
+        self.slides = SlidesController(context, panels.localize)
+        self.strokes = StrokesController(context, panels.correct, panels.earlier)
+        self.rounds = RoundsController(context, panels.correct)
+        self.pixel_size = PixelSize(context, panels.line)
+        self.proposals = ProposalsController(context, panels.correct.next_row)
+        self.export = ExportController(context, panels.export)
+        self.compare = CompareController(context, panels.compare, self.export.config)
+        self.importer = Importer(context)
+        self.training = TrainingController(context)
+        self.lists = ListController(context, panels.images, panels.line)
+        self.save_model = SaveModelController(context)
+        panels.export.rows.addWidget(self.save_model.button)
         self._connect_panels()
+        self._connect_models()
         self._connect_session()
+        self.read_catalogue()
         self._update()
 
-    def close(self) -> None:
-        """Do nothing any more."""
-        self._closed = True
-        self.slides.close()
-        self.strokes.close()
-        self.rounds.close()
-        self.comparison.close()
-        self.where_next.close()
-        self.importer.close()
-        self.training.close()
-        self.lists.close()
-        self.saving.close()
-
     def _connect_panels(self) -> None:
-        window, strokes = self._window, self._stage.strokes
-        window.image_line.image_chosen.connect(self._on_image)
-        window.image_line.sample_wanted.connect(self.open_sample)
-        localize, correct = window.localize_panel, window.correct_panel
-        localize.wanted.connect(self.localize)
+        panels, strokes = self._panels, self._layers.strokes
+        panels.line.image_chosen.connect(self._on_image)
+        panels.line.sample_wanted.connect(self.open_sample)
+        panels.line.reader_chosen.connect(self._read_with)
+        panels.localize.wanted.connect(self.localize)
+        panels.localize.slide_box.mpp_chosen.connect(self.pixel_size.choose)
+        for panel in (panels.compare, panels.export):
+            panel.method_changed.connect(self.compare.choose_method)
+            panel.method_changed.connect(self.export.choose_method)
+        panels.export.clean_up_changed.connect(self.compare.list_regions)
+        panels.correct.tool_wanted.connect(strokes.choose)
+        panels.correct.brush_wanted.connect(strokes.brush.choose)
+        panels.correct.refine_wanted.connect(self.refine)
+        strokes.tool_changed.connect(panels.correct.show_tool)
+        strokes.brush.changed.connect(panels.correct.show_brush)
+        self._bars = [
+            panel.job_bar for panel in (panels.localize, panels.correct, panels.export)
+        ]
+        for bar in self._bars:
+            bar.cancelled.connect(self.cancel)
+        self.pixel_size.shown.connect(panels.export.show_mpp)
+        self.pixel_size.changed.connect(self.compare.list_regions)
+        self.lists.opened.connect(self.localize_when_ready)
+
+    def _connect_models(self) -> None:
+        localize = self._panels.localize
         localize.model_chosen.connect(self.use_model)
         localize.device_chosen.connect(self._on_device)
         localize.import_wanted.connect(self.importer.start)
@@ -101,58 +129,39 @@ class Desk(QObject):
         self.importer.imported.connect(self._on_imported)
         self.training.trained.connect(self._on_trained)
         self.training.use_wanted.connect(self.prefer_model)
-        self.saving.saved.connect(self.catalogue_wanted)
-        correct.tool_wanted.connect(strokes.choose)
-        correct.brush_wanted.connect(strokes.brush.choose)
-        correct.refine_wanted.connect(self.refine)
-        strokes.tool_changed.connect(self._on_tool)
-        strokes.brush.changed.connect(correct.show_brush)
-        self._panels = (localize, correct, window.export_panel)
-        for panel in self._panels:
-            panel.job_bar.cancelled.connect(self.cancel)
-        parts = (self.slides, self.pixel_size, self.rounds, self.strokes)
-        parts += (self.lists, self.saving)
-        for part in (self.comparison, *parts):
-            part.failed.connect(self.warn)
-        for part in parts:
-            part.said.connect(self._say)
-        self.where_next.failed.connect(self.warn)
-        self.where_next.said.connect(self._say)
-        self.pixel_size.changed.connect(self.comparison.list_regions)
-        self._opened.connect(self._on_opened)
+        self.save_model.saved.connect(self.read_catalogue)
 
     def _connect_session(self) -> None:
-        events = self._window.events
+        events = self._context.events
         events.model_changed.connect(self._on_model)
         events.localized.connect(self._on_localized)
-        events.heatmap_changed.connect(self.comparison.show_heatmap)
+        events.heatmap_changed.connect(self.compare.show_heatmap)
         events.scribbles_changed.connect(self._on_scribbles)
-        events.exported.connect(self._on_exported)
         events.job_changed.connect(self._on_job)
 
     # ------------------------------------------------------------------------ verbs
 
     def localize(self) -> None:
         """Run the ticked methods on the chosen image."""
-        panel = self._window.localize_panel
-        methods = panel.method_list.keys(self._stage.evidence.pairs)
+        panel = self._panels.localize
+        methods = panel.method_list.keys(self._layers.heatmaps.pairs)
         untold = "" if methods else "Tick at least one method."
         reason = self._why_not() or untold or self.slides.prepare()
         if reason:
-            self.warn(reason)
+            self._messages.warn(reason)
             return
-        self._say("")
-        self._stage.evidence.begin()
+        self._messages.say("")
+        self._layers.heatmaps.begin()
         target = self.slides.target(panel.target)
         self._waiting["localize"] = self._session.localize(methods, target)
 
     def refine(self) -> None:
         """One round with the strokes as they are now."""
         if self._session.result is None:
-            self.warn("Localize first, then refine what it found.")
+            self._messages.warn("Localize first, then refine what it found.")
             return
-        self._stage.strokes.flush()
-        self._say("")
+        self._layers.strokes.flush()
+        self._messages.say("")
         self.rounds.begin()
         self._waiting["refine"] = self._session.finetune()
 
@@ -175,7 +184,7 @@ class Desk(QObject):
         """Take this model rather than the first of the list."""
         self._model = name
         if self._catalogue is not None:
-            self.show_catalogue(self._catalogue)
+            self._show_catalogue(self._catalogue)
 
     def localize_when_ready(self) -> None:
         """Press Localize as soon as it can be pressed."""
@@ -184,75 +193,45 @@ class Desk(QObject):
 
     def choose_tool(self, tool: str) -> None:
         """Take a brush, by key."""
-        if self._stage.image is not None:
-            self._stage.strokes.choose(tool)
+        if self._layers.image is not None:
+            self._layers.strokes.choose(tool)
 
     def open_sample(self) -> None:
         """Put the sample image into the viewer."""
-        add_sample(self._window.napari_viewer)
+        add_sample(self._context.viewer)
 
-    def show_catalogue(self, catalogue: Catalogue) -> None:
+    # ------------------------------------------------------------------------ models
+
+    def read_catalogue(self) -> None:
+        """The list of models has to be read, or read anew."""
+        self._context.tasks.ask(
+            read_catalogue, self._show_catalogue, self._on_no_catalogue, kind="models"
+        )
+
+    def _on_no_catalogue(self, error: BaseException) -> None:
+        self._messages.warn(f"The models could not be listed: {error}")
+
+    def _show_catalogue(self, catalogue: Catalogue) -> None:
         """Models, methods and devices are known now."""
         self._catalogue = catalogue
-        panel = self._window.localize_panel
+        panel = self._panels.localize
         panel.show_models(catalogue.cards, self._model)
         panel.show_devices(catalogue.devices)
         self.training.show_models(catalogue.cards)
         if self._model is not None and self._model != getattr(panel.card, "name", ""):
-            self.warn(f"There is no model “{self._model}”; choose one of the list.")
+            self._messages.warn(
+                f"There is no model “{self._model}”; choose one of the list."
+            )
         if panel.card is not None:
             if getattr(self._session.model, "card", None) != panel.card:
                 # Loading it again would take maps and rounds away.
                 self.use_model(panel.card.name)
             if panel.card.name == self._imported:
-                self._say(
+                self._messages.say(
                     f"Imported “{panel.card.title}”. It is chosen now, and stays in "
                     "the list of models."
                 )
         self._imported = None
-        self._update()
-
-    def warn(self, sentence: str) -> None:
-        """Tell what went wrong and what to do, in the dock and as a notification."""
-        self._window.message.warn(sentence)
-        show_warning(sentence)
-
-    # ---------------------------------------------------------------- image and model
-
-    def _on_image(self, layer: Image | None) -> None:
-        if layer is None:
-            self._opening = None
-            self._stage.leave_image()
-            self._window.image_line.show_nothing()
-            self._update()
-            return
-        if self._stage.image not in (None, *self._window.napari_viewer.layers):
-            # At once, before anything is drawn: Mesa crashes where napari draws maps
-            # whose image is gone, and takes them away later.
-            self._stage.leave_image()
-        self._stage.strokes.flush()  # to the image that is left
-        source, options = source_of(layer)
-        future = self._opening = self._session.open(source, **options)
-        future.add_done_callback(lambda done: self._tell_opened(layer, done))
-
-    def _tell_opened(self, layer: Image, done: Future[Slide]) -> None:
-        """Called on the worker's thread."""
-        if not self._closed and not done.cancelled():
-            self._opened.emit(layer, done)
-
-    def _on_opened(self, layer: Image, done: Future[Slide]) -> None:
-        window = self._window
-        if self._closed or done is not self._opening:
-            return  # another image was chosen meanwhile
-        if done.exception() is not None:
-            # The sentence comes with the failed job; here only the choice goes back.
-            window.image_line.go_back_to(self._stage.image)
-        elif done.result() is self._session.slide:
-            self._say("")
-            self._stage.work_on(layer)
-            self.pixel_size.show()
-            self.comparison.drop_results()
-            self._on_scribbles()
         self._update()
 
     def _on_device(self, name: str) -> None:
@@ -262,23 +241,23 @@ class Desk(QObject):
 
     def _on_imported(self, card: Card) -> None:
         self._model = self._imported = card.name
-        self.catalogue_wanted.emit()
+        self.read_catalogue()
 
     def _on_trained(self, card: Card) -> None:
-        self._say(f"“{card.title}” is trained, and in the list of models.")
-        self.catalogue_wanted.emit()
+        self._messages.say(f"“{card.title}” is trained, and in the list of models.")
+        self.read_catalogue()
 
     def _on_model(self) -> None:
         model = self._session.model
         if model is not None:
-            self._window.localize_panel.show_classes(model.classes, None, None)
+            self._panels.localize.show_classes(model.classes, None, None)
             self._show_methods()
-            self.comparison.drop_results()
+            self.compare.drop_results()
             self._update()
 
     def _show_methods(self) -> None:
         """What the model can be read out with; of the rest, why not."""
-        model, panel = self._session.model, self._window.localize_panel
+        model, panel = self._session.model, self._panels.localize
         if self._catalogue is None or panel.card is None:
             return
         methods = self._catalogue.methods
@@ -297,47 +276,90 @@ class Desk(QObject):
             methods, own, {name: why for name, why in reasons.items() if why}
         )
 
+    # ------------------------------------------------------------------------- images
+
+    def _on_image(self, layer: Image | None) -> None:
+        if layer is None:
+            self._context.tasks.forget("opening")
+            self._layers.leave_image()
+            self._panels.line.show_nothing()
+            self._update()
+            return
+        if self._layers.image not in (None, *self._context.viewer.layers):
+            # At once, before anything is drawn: Mesa crashes where napari draws maps
+            # whose image is gone, and takes them away later.
+            self._layers.leave_image()
+        self._layers.strokes.flush()  # to the image that is left
+        source, options = source_of(layer)
+        self._opening = layer
+        self._context.tasks.follow(
+            self._session.open(source, **options),
+            self._on_opened,
+            self._on_not_opened,
+            kind="opening",
+        )
+
+    def _on_opened(self, slide: Slide) -> None:
+        if slide is self._session.slide and self._opening is not None:
+            self._messages.say("")
+            self._layers.work_on(self._opening)
+            self.pixel_size.show()
+            self.compare.drop_results()
+            self._on_scribbles()
+        self._update()
+
+    def _on_not_opened(self, error: BaseException) -> None:
+        """The sentence comes with the failed job; here only the choice goes back."""
+        del error
+        self._panels.line.go_back_to(self._layers.image)
+        self._update()
+
+    def _read_with(self, reader: str) -> None:
+        """Replace the chosen layer by the same file, read by another reader."""
+        line, viewer = self._panels.line, self._context.viewer
+        before = line.layer
+        if before is None:
+            return
+        try:
+            added = layer_read_by(viewer, before, reader)
+        except WsolError as error:
+            self._messages.warn(error)
+            return
+        self._layers.leave_image()
+        line.choose(added)
+        viewer.layers.remove(before)
+
     # ---------------------------------------------------------------- results, strokes
 
     def _on_localized(self) -> None:
-        if self._session.result is None or self._stage.image is None:
+        if self._session.result is None or self._layers.image is None:
             return
-        self.comparison.show_results()
-        if not self.slides.is_running:  # else every two seconds
+        self.compare.show_results()
+        if not self._context.tiles_come_in:  # else every two seconds
             self._tell_result()
         self._update()
 
     def _tell_result(self) -> None:
-        result, session = self._session.result, self._session
-        if result is None or session.model is None:
+        session = self._session
+        result, model, slide = session.result, session.model, session.slide
+        if result is None or model is None or slide is None:
             return
-        show = self._window.localize_panel.show_classes
-        show(session.model.classes, result.scores, result.target)
-        known = set(session.slide.notes)  # they stand at the image already
+        show = self._panels.localize.show_classes
+        show(model.classes, result.scores, result.target)
+        known = set(slide.notes)  # they stand at the image already
         notes = [note for note in result.notes if note not in known]
-        self._say(" ".join(notes))  # the probability stands at the class
-
-    def _on_tool(self, tool: str | None) -> None:
-        self._window.correct_panel.show_tool(tool)
-        if tool is not None:
-            self._window.bring_into_view(self._window.correct_panel)
+        self._messages.say(" ".join(notes))  # the probability stands at the class
 
     def _on_scribbles(self) -> None:
-        self._window.correct_panel.show_strokes(*self._session.stroke_counts)
-        self._stage.show_stale()
+        self._panels.correct.show_strokes(*self._session.stroke_counts)
+        self._layers.show_stale()
         self._update()
-
-    def _on_exported(self, paths: Sequence[Path]) -> None:
-        self._window.export_panel.show_exported(paths)
-        names = ", ".join(short_names(paths)[1])
-        # The folder first: what does not fit ends in dots.
-        self._say(f"Written to {paths[0].parent}: {names}")
 
     # --------------------------------------------------------------------------- jobs
 
     def _on_job(self, status: JobStatus) -> None:
-        for panel in self._panels:
-            panel.job_bar.show_status(status)
+        for bar in self._bars:
+            bar.show_status(status)
         if (status.id, status.state) == self._last_state:
             return  # only its progress; many a second
         self._last_state = (status.id, status.state)
@@ -346,32 +368,31 @@ class Desk(QObject):
         elif status.state == "failed" and status.kind is JobKind.FOLLOW:
             pass  # told once
         elif status.state == "failed":
-            self.warn(status.message)
+            self._messages.warn(status.message)
         elif status.state == "cancelled" and self._was_stopped:
             self._was_stopped = False
-            self._say(self.slides.stopped_words(status))
+            self._messages.say(self.slides.stopped_words(status))
         elif status.state == "queued":
             self._was_stopped = False
         elif status.state == "done" and status.kind is JobKind.LOCALIZE:
             self._on_localized()
+            self.compare.list_places()
         self.slides.on_job(status)
         self.rounds.on_job(status)
         self._update()
 
     def _take_back(self) -> None:
         """Jobs that wait for a training are not wanted any more; it goes on."""
-        for item in (*self._waiting.values(), *self.comparison.exporting):
-            item.cancel()
-        for panel in self._panels:
-            panel.job_bar.show_idle()
-        self._say("Taken back. The training goes on.")
-
-    def _say(self, sentence: str) -> None:
-        self._window.message.say(sentence)
+        for item in (*self._waiting.values(), self.export.latest):
+            if item is not None:
+                item.cancel()
+        for bar in self._bars:
+            bar.show_idle()
+        self._messages.say("Taken back. The training goes on.")
 
     def _why_not(self) -> str:
         """What is missing before Localize can be pressed; empty when nothing is."""
-        if self._window.image_line.layer is None:
+        if self._panels.line.layer is None:
             return "Open an image or slide first (Ctrl+O), or try the sample."
         if self._catalogue is None:
             return "The list of models is still being read; in a moment."
@@ -379,12 +400,12 @@ class Desk(QObject):
 
     def _update(self) -> None:
         """Grey what cannot be pressed now."""
-        window, session = self._window, self._session
+        panels, session = self._panels, self._session
         reason = self._why_not()
-        window.localize_panel.set_ready(not reason, reason)
-        has_image = self._stage.image is not None
-        window.correct_panel.set_ready(has_image, session.result is not None)
-        window.export_panel.set_ready(bool(session.heatmaps))
+        panels.localize.set_ready(not reason, reason)
+        has_image = self._layers.image is not None
+        panels.correct.set_ready(has_image, session.result is not None)
+        panels.export.set_ready(bool(session.heatmaps))
         if self._is_eager and has_image and not reason and session.model is not None:
             self._is_eager = False
             self.localize()

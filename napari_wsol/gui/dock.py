@@ -4,10 +4,9 @@ napari hands plugins a proxy of the viewer, so one layer may come wrapped or not
 are compared with ``==`` here, never with ``is``.
 """
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, Qt
@@ -21,14 +20,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_wsol.errors import WsolError
-from napari_wsol.gui.background import Background
 from napari_wsol.gui.compare.panel import ComparePanel
 from napari_wsol.gui.compat import keep_shaders
-from napari_wsol.gui.controller import Desk
+from napari_wsol.gui.context import Context
+from napari_wsol.gui.controller import Controller, Panels
 from napari_wsol.gui.correct.earlier import EarlierBar
-from napari_wsol.gui.correct.next_row import DISMISS_KEY, GO_KEY
 from napari_wsol.gui.correct.panel import CorrectPanel
+from napari_wsol.gui.correct.proposals import DISMISS_KEY, GO_KEY
 from napari_wsol.gui.correct.rounds import BLINK_KEY
 from napari_wsol.gui.correct.tools import (
     OUTLINE_KEY,
@@ -41,22 +39,16 @@ from napari_wsol.gui.correct.tools import (
 from napari_wsol.gui.export.panel import ExportPanel
 from napari_wsol.gui.images.line import ImageLine
 from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED, ImageList
-from napari_wsol.gui.images.reader_button import layer_read_by
 from napari_wsol.gui.keys import Key, Keys
-from napari_wsol.gui.layers.image_layers import Stage
-from napari_wsol.gui.localize.models import Catalogue, read_catalogue
 from napari_wsol.gui.localize.panel import LocalizePanel
-from napari_wsol.gui.session_events import SessionEvents
+from napari_wsol.gui.messages import MessageLine
 from napari_wsol.gui.widgets.colours import readable_on, theme_colour
-from napari_wsol.gui.widgets.messages import MessageLine
-from napari_wsol.session.session import Session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.viewer
 
-    from napari_wsol.gui.widgets.panel import Panel
 
 FOOTER = "Research use only, not for diagnosis."
 
@@ -69,33 +61,43 @@ class WsolWidget(QWidget):
     ) -> None:
         super().__init__()
         keep_shaders()
-        self._viewer = napari_viewer
         self._ended = False
         self._warning_colour = ""
-        self.session = Session(threads=default_threads(), journals=journals)
-        self.events = SessionEvents(self.session)
-        self.stage = Stage(napari_viewer, self.session)
+        self.message = MessageLine()
+        self.status = QLabel(FOOTER)
         self.image_line = ImageLine(napari_viewer)
         self.image_list = ImageList()
+        self.earlier_bar = EarlierBar()
         self.localize_panel = LocalizePanel()
         self.compare_panel = ComparePanel()
         self.correct_panel = CorrectPanel()
         self.export_panel = ExportPanel()
-        self.message = MessageLine()
-        self.earlier_bar = EarlierBar()
-        self.status = QLabel(FOOTER)
         self._lay_out()
-        self.desk = Desk(self)
+        self._context = Context(napari_viewer, self, self.message, journals)
+        # A viewer that is closed destroys the dock. Qt holds methods weakly, and this
+        # object is half gone by then: the context is bound to its own.
+        self.destroyed.connect(partial(_end, self._context))
+        self.session = self._context.session
+        self.layers = self._context.layers
+        self.controller = Controller(
+            self._context,
+            Panels(
+                line=self.image_line,
+                images=self.image_list,
+                earlier=self.earlier_bar,
+                localize=self.localize_panel,
+                compare=self.compare_panel,
+                correct=self.correct_panel,
+                export=self.export_panel,
+            ),
+        )
+        self.controller.strokes.saved_told.connect(self._show_status)
+        self.layers.strokes.tool_changed.connect(self._on_tool)
         self.keys = Keys(napari_viewer, self._key_table(), {"F", "B", "E", "R"})
         self.image_line.help_wanted.connect(self.show_help)
-        self.image_line.reader_chosen.connect(self._read_with)
         napari_viewer.events.theme.connect(self._on_theme)
+        self._context.at_parting(self._let_go)
         self._on_theme()
-        self._catalogue = Background()
-        self._catalogue.answered.connect(self._on_catalogue)
-        self.desk.catalogue_wanted.connect(self._read_catalogue)
-        self._read_catalogue()
-        self._close_at_the_end()
         self.image_line.start()
 
     def _lay_out(self) -> None:
@@ -133,18 +135,14 @@ class WsolWidget(QWidget):
         outer.addWidget(self.status)
         self.setMinimumWidth(300)
 
-    @property
-    def napari_viewer(self) -> napari.viewer.Viewer:
-        """The viewer that this dock belongs to."""
-        return self._viewer
+    def _on_tool(self, tool: str | None) -> None:
+        """Whoever takes a brush wants to see what else there is for it."""
+        if tool is not None:
+            if not self.correct_panel.isExpanded():
+                self.correct_panel.expand(animate=False)
+            self.scroll_area.ensureWidgetVisible(self.correct_panel, 0, 4)
 
-    def bring_into_view(self, panel: Panel) -> None:
-        """Open a panel and scroll the dock so that it is seen."""
-        if not panel.isExpanded():
-            panel.expand(animate=False)
-        self.scroll_area.ensureWidgetVisible(panel, 0, 4)
-
-    def show_status(self, words: str, *, is_warning: bool = False) -> None:
+    def _show_status(self, words: str, is_warning: bool) -> None:
         """What is said beside the footer: how much is saved."""
         self.status.setText(f"{FOOTER} {words}".strip())
         colour = self._warning_colour if is_warning else ""
@@ -152,42 +150,28 @@ class WsolWidget(QWidget):
         if style != self.status.styleSheet():
             self.status.setStyleSheet(style)
 
-    def _read_with(self, reader: str) -> None:
-        """Replace the chosen layer by the same file, read by another reader."""
-        before = self.image_line.layer
-        if before is None:
-            return
-        try:
-            added = layer_read_by(self._viewer, before, reader)
-        except WsolError as error:
-            self.desk.warn(str(error))
-            return
-        self.stage.leave_image()
-        self.image_line.choose(added)
-        self._viewer.layers.remove(before)
-
     def _key_table(self) -> tuple[Key, ...]:
-        desk, tools = self.desk, self.desk.strokes.choose_tool
+        control, tools = self.controller, self.controller.strokes.choose_tool
         return (
-            Key("Enter", "Localize", desk.localize, "⏎"),
-            Key("F", "foreground brush", lambda: desk.choose_tool("foreground")),
-            Key("B", "background brush", lambda: desk.choose_tool("background")),
-            Key("E", "eraser", lambda: desk.choose_tool("erase")),
+            Key("Enter", "Localize", control.localize, "⏎"),
+            Key("F", "foreground brush", lambda: control.choose_tool("foreground")),
+            Key("B", "background brush", lambda: control.choose_tool("background")),
+            Key("E", "eraser", lambda: control.choose_tool("erase")),
             Key(OUTLINE_KEY, "area tool", lambda: tools("outline")),
             Key(WAND_KEY, "wand", lambda: tools("wand")),
-            Key(UNDO_KEY, "take back", desk.strokes.undo, UNDO_SHOWN, is_ours=True),
-            Key(REDO_KEY, "bring back", desk.strokes.redo, REDO_SHOWN, is_ours=True),
-            Key("R", "Refine", desk.refine),
-            Key(NEXT, "next image of the list", lambda: desk.lists.step(1)),
-            Key(BEFORE, "image before", lambda: desk.lists.step(-1)),
-            Key(UNTOUCHED, "next untouched image", desk.lists.next_untouched),
-            Key(GO_KEY, "where a stroke would teach most", desk.where_next.go),
-            Key(DISMISS_KEY, "not there", desk.where_next.dismiss),
+            Key(UNDO_KEY, "take back", control.strokes.undo, UNDO_SHOWN, is_ours=True),
+            Key(REDO_KEY, "bring back", control.strokes.redo, REDO_SHOWN, is_ours=True),
+            Key("R", "Refine", control.refine),
+            Key(NEXT, "next image of the list", lambda: control.lists.step(1)),
+            Key(BEFORE, "image before", lambda: control.lists.step(-1)),
+            Key(UNTOUCHED, "next untouched image", control.lists.next_untouched),
+            Key(GO_KEY, "where a stroke would teach most", control.proposals.go),
+            Key(DISMISS_KEY, "not there", control.proposals.dismiss),
             Key(
                 BLINK_KEY,
                 "hold: the map of the round before",
-                desk.rounds.blink.hold,
-                release=desk.rounds.blink.let_go,
+                control.rounds.blink.hold,
+                release=control.rounds.blink.let_go,
             ),
         )
 
@@ -219,63 +203,23 @@ class WsolWidget(QWidget):
 
     def end(self) -> None:
         """Stop all work and let go of the viewer; heatmaps and strokes stay."""
-        if self._ended:
-            return
-        self._ended = True
-        self.stage.strokes.flush()
-        self.session.close()
-        self.events.close()
-        self._catalogue.close()
-        self.desk.close()
-        self.keys.close()
+        if not self._ended:
+            self._ended = True
+            self.layers.strokes.flush()
+            self._context.part()
+
+    def _let_go(self) -> None:
+        self._context.viewer.events.theme.disconnect(self._on_theme)
         self.image_line.close_line()
-        self.stage.close()
-        self._viewer.events.theme.disconnect(self._on_theme)
-
-    def _close_at_the_end(self) -> None:
-        """A viewer that is closed destroys the dock without another word.
-
-        Qt holds methods weakly, and this object is half gone by then: the closure
-        keeps what has to be closed.
-        """
-        closing = (
-            self.session,
-            self.events,
-            self._catalogue,
-            self.stage.look_up,
-            self.stage.evidence.lines,
-            self.desk.comparison.look_up,
-            self.desk.where_next.look_up,
-            self.desk.training.look_up,
-            self.desk.training.end,
-            *self.desk.slides.look_ups,
-            *self.desk.lists.look_ups,
-            self.image_list.model,
-        )
-
-        def close_all() -> None:
-            for item in closing:
-                item.close()
-
-        self.destroyed.connect(close_all)
-
-    def _read_catalogue(self) -> None:
-        self._catalogue.ask(read_catalogue)
-
-    def _on_catalogue(self, answer: object) -> None:
-        if isinstance(answer, Catalogue):
-            self.desk.show_catalogue(answer)
-        else:
-            self.message.warn(f"The models could not be listed: {answer}")
+        self.keys.close()
 
     def _on_theme(self, event: object = None) -> None:
         del event
-        colour = theme_colour(self._viewer.theme, "warning")
+        colour = theme_colour(self._context.viewer.theme, "warning")
         self._warning_colour = colour
         self.message.set_warning_colour(colour)
         self.correct_panel.rounds.set_warning_colour(colour)
 
 
-def default_threads() -> int:
-    """Threads for torch beside a viewer: all cores but one."""
-    return max(1, (os.cpu_count() or 2) - 1)
+def _end(context: Context, *_: object) -> None:
+    context.close()

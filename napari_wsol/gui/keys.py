@@ -1,6 +1,5 @@
 """Keys that work while the canvas has the focus."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -95,14 +94,18 @@ class Keys:
     def _bind(self, target: KeymapProvider, key: Key) -> None:
         action, release = key.action, key.release
 
+        def press(_target: object) -> None:
+            action()
+
         def hold(_target: object) -> Iterator[None]:
+            """A generator, with which napari goes on when the key is let go."""
             action()
             yield
-            release()
+            if release is not None:
+                release()
 
-        # napari goes on with a generator when the key is let go.
-        press = hold if release is not None else lambda _target: action()
-        target.bind_key(key.key, press, overwrite=True)
+        call = press if release is None else hold
+        target.bind_key(key.key, call, overwrite=True)
         self._bound.append((target, key.key))
 
 

@@ -125,6 +125,17 @@ class Heatmap:
         return float(np.percentile(values, min(max(percentile, 0.0), 100.0)))
 
 
+def mask_on_grid(
+    mask: npt.NDArray[np.bool_], shape: tuple[int, ...]
+) -> npt.NDArray[np.bool_]:
+    """A mask on another grid over the same image (nearest cell)."""
+    if mask.shape == shape:
+        return mask
+    rows = (np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]
+    columns = (np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]
+    return mask[np.ix_(rows.astype(int), columns.astype(int))]
+
+
 def _interpolate(values: FloatMap, at: npt.NDArray[np.float64], axis: int) -> FloatMap:
     """Linear interpolation along one axis at fractional indices, border kept."""
     last = values.shape[axis] - 1

@@ -294,6 +294,16 @@ class SlideWork:
             store.close()
         self._stores = {}
 
+    def detail(self, heatmap: Heatmap) -> Detail | None:
+        """The finished tiles of a map, where they hold more than it; else None."""
+        live = self.live.get(heatmap.method)
+        if live is None or heatmap.round > 0 or heatmap.target != self.shown:
+            return None
+        if live.step == 1 or live.values.shape != heatmap.values.shape:
+            return None
+        cells = self.plan.grid.core // live.plane.stride
+        return Detail(self, heatmap, live.step, cells)
+
     def full(self, method: str) -> LogArray:
         """A method's map at full resolution, read where it is looked at."""
         plane = next(item for item in self.planes if item.name == method)
@@ -386,3 +396,48 @@ class SlideWork:
 def uses_tiles(model: Model) -> bool:
     """Whether a model pools tiles (attention MIL), whose maps come at the end."""
     return isinstance(model.encoder, TileEncoder)
+
+
+class Detail:
+    """A slide's map at full resolution, as far as its tiles are finished.
+
+    Args:
+        work: with the finished tiles.
+        heatmap: the map, coarser than they are.
+        step: cells along a cell of the map.
+        cells: along a tile.
+
+    Attributes:
+        source: what the tiles are of; two details of the same have the same tiles.
+    """
+
+    def __init__(
+        self, work: SlideWork, heatmap: Heatmap, step: int, cells: int
+    ) -> None:
+        self.step, self.cells = step, cells
+        self.source = (work, heatmap.target)
+        self._work = work
+        self._full = work.full(heatmap.method)
+        low, high = heatmap.raw_range
+        self._low, self._range = 0.0, 1.0
+        if not heatmap.is_probability:
+            self._low = 0.0 if get_method(heatmap.method).from_zero else low
+            self._range = max(high - self._low, 1e-12)
+
+    def has(self, row: int, column: int) -> bool:
+        """Whether a tile is finished."""
+        grid = self._work.plan.grid
+        inside = row < grid.rows and column < grid.columns
+        return inside and row * grid.columns + column in self._work.log
+
+    def tile(self, row: int, column: int) -> npt.NDArray[np.float32]:
+        """(h, w) float32 raw values of a tile that is finished, read from the disk."""
+        cells, (height, width) = self.cells, self._full.shape
+        return self._full[
+            row * cells : min((row + 1) * cells, height),
+            column * cells : min((column + 1) * cells, width),
+        ]
+
+    def scaled(self, raw: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Raw values on the scale of the map, in [0, 1]; NaN where they are."""
+        return np.clip((raw - self._low) / self._range, 0.0, 1.0)

@@ -135,7 +135,7 @@ class Bench:
         self.qtbot = qtbot
         # Plugins get the proxy from napari, so the dock must work with one.
         self.widget = WsolWidget(proxy)
-        self.widget.desk.prefer_model("tiny")
+        self.widget.controller.prefer_model("tiny")
         self.viewer.window.add_dock_widget(self.widget, name="wsol", area="right")
         self.session = self.widget.session
         # Tests press Refine themselves; those of rounds let the map follow.
@@ -163,7 +163,7 @@ class Bench:
     def open(self, data, **options):
         """Add an image layer and wait until the dock works on it."""
         layer = self.viewer.add_image(data, **options)
-        self.until(lambda: self.widget.stage.image == layer)
+        self.until(lambda: self.widget.layers.image == layer)
         self.until(lambda: self.session.model is not None)
         return layer
 
@@ -174,7 +174,7 @@ class Bench:
 
     def localize(self) -> None:
         self.click(self.widget.localize_panel.localize_button)
-        self.until(lambda: len(self.widget.stage.heatmaps()) == 2)
+        self.until(lambda: len(self.widget.layers.maps()) == 2)
         self.until(lambda: not self.session.is_busy)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -225,7 +225,7 @@ class Bench:
     def localize_keys(self, *keys: str) -> None:
         """Press Localize and wait for these maps and no others."""
         self.click(self.widget.localize_panel.localize_button)
-        self.until(lambda: set(self.widget.stage.evidence.pairs) == set(keys))
+        self.until(lambda: set(self.widget.layers.heatmaps.pairs) == set(keys))
         self.until(lambda: not self.session.is_busy)
 
     def strokes(self) -> None:
@@ -284,6 +284,6 @@ def layers_model(zoo: Path, bench: Bench) -> Card:
     card = save_layers_model(zoo)
     before = bench.widget.localize_panel.model_box
     bench.until(lambda: before.count() > 0)
-    bench.widget.desk.catalogue_wanted.emit()
+    bench.widget.controller.read_catalogue()
     bench.until(lambda: before.findData("layers") >= 0)
     return card

@@ -48,9 +48,9 @@ class Hands:
 
     def until_open(self, name: str) -> None:
         """The image is worked on, and localized without being asked."""
-        until, stage = self.bench.until, self.widget.stage
+        until, stage = self.bench.until, self.widget.layers
         until(lambda: stage.image is not None and stage.image.name == name)
-        until(lambda: len(stage.heatmaps()) == 2)
+        until(lambda: len(stage.maps()) == 2)
         until(lambda: not self.session.is_busy)
 
     def open_folder(self, folder) -> None:
@@ -93,7 +93,7 @@ def test_a_list_is_walked_through(hands, folder):
     hands.click_row(3)
     bench.until(lambda: hands.shown(3) == "cannot be read")
     assert message.is_warning
-    assert hands.widget.stage.image.name == "3.png"  # the one before stays
+    assert hands.widget.layers.image.name == "3.png"  # the one before stays
     bench.press_key(NEXT)
     assert "last image" in message.text()
 
@@ -180,7 +180,7 @@ def test_tomorrow_the_dock_offers_to_go_on(make_bench, folder):
 
 
 def test_what_was_learnt_joins_the_list_of_models(hands, folder):
-    bench, saving = hands.bench, hands.widget.desk.saving
+    bench, saving = hands.bench, hands.widget.controller.save_model
     hands.open_folder(folder)
     assert not saving.button.isEnabled()
     bench.strokes()

@@ -57,7 +57,7 @@ def start(bench, path: Path) -> None:
 
 
 def form(bench):
-    importer = bench.widget.desk.importer
+    importer = bench.widget.controller.importer
     bench.until(lambda: importer.dialog is not None and importer.dialog.isVisible())
     return importer.dialog
 
@@ -113,7 +113,7 @@ def test_a_form_that_is_dismissed_leaves_everything_as_it_was(bench, baseline_fi
     start(bench, baseline_file)
     dialog = form(bench)
     dialog.reject()
-    bench.until(lambda: bench.widget.desk.importer.dialog is None)
+    bench.until(lambda: bench.widget.controller.importer.dialog is None)
     assert bench.widget.localize_panel.card.name == "tiny"
     assert not bench.widget.message.is_warning
 

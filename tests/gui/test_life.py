@@ -93,7 +93,7 @@ def test_another_image_takes_the_maps_away_and_keeps_the_strokes(bench):
         line.box.setCurrentIndex(line.box.findText(name))
         line.box.activated.emit(line.box.currentIndex())
         layer = bench.layer(name)
-        bench.until(lambda layer=layer: bench.widget.stage.image == layer)
+        bench.until(lambda layer=layer: bench.widget.layers.image == layer)
         assert not [x for x in bench.names if x.startswith("PixelCAM")]
     assert line.layer == first
     bench.until(lambda: np.array_equal(bench.session.scribbles, painted))
@@ -106,7 +106,7 @@ def test_the_last_of_two_choices_in_a_hurry_is_opened(bench):
     for name in ("second", "first", "second"):
         box.setCurrentIndex(box.findText(name))
         box.activated.emit(box.currentIndex())
-    bench.until(lambda: bench.widget.stage.image == bench.layer("second"))
+    bench.until(lambda: bench.widget.layers.image == bench.layer("second"))
     bench.until(lambda: not bench.session.is_busy)
     assert bench.session.slide.name == "second"
     assert bench.widget.image_line.layer.name == "second"
@@ -122,7 +122,7 @@ def test_deleting_the_image_invites_again(bench):
 
 def test_closing_the_dock_during_a_job_is_clean(bench):
     bench.open(square(1024))
-    bench.widget.desk.localize()
+    bench.widget.controller.localize()
     bench.widget.parent().close()
     bench.widget.setParent(None)
     bench.until(lambda: not bench.session.is_busy)
@@ -130,7 +130,7 @@ def test_closing_the_dock_during_a_job_is_clean(bench):
 
 def test_closing_the_viewer_during_a_job_is_clean(bench):
     bench.open(square(1024))
-    bench.widget.desk.localize()
+    bench.widget.controller.localize()
     session = bench.session
     bench.close_viewer()
     bench.until(lambda: not session.is_busy)
@@ -152,11 +152,11 @@ def test_closing_the_viewer_during_refine_is_clean(bench):
 
 def test_images_come_and_go_with_their_maps(bench):
     for number in range(3):
-        before = bench.widget.stage.image
+        before = bench.widget.layers.image
         image = bench.viewer.add_image(np.roll(square(), 20 * number, 0))
         if before is not None:
             bench.viewer.layers.remove(before)
-        bench.until(lambda image=image: bench.widget.stage.image == image)
+        bench.until(lambda image=image: bench.widget.layers.image == image)
         bench.until(lambda: bench.session.model is not None)
         assert len(bench.names) == 1
         bench.localize()
@@ -175,12 +175,12 @@ def test_opening_and_closing_five_times_leaves_nothing_behind(bench):
     layers, before = len(viewer.layers), callbacks(viewer)
     for _ in range(5):
         widget = WsolWidget(bench.proxy)
-        widget.desk.prefer_model("tiny")
+        widget.controller.prefer_model("tiny")
         window.add_dock_widget(widget, name="again")
-        bench.until(lambda w=widget: w.stage.image is not None)
+        bench.until(lambda w=widget: w.layers.image is not None)
         bench.until(lambda w=widget: w.session.scribbles is not None)  # found again
-        widget.desk.localize_when_ready()
-        bench.until(lambda w=widget: len(w.stage.heatmaps()) == 2)
+        widget.controller.localize_when_ready()
+        bench.until(lambda w=widget: len(w.layers.maps()) == 2)
         window.remove_dock_widget(widget)
         widget.setParent(None)
     assert len(viewer.layers) == layers
@@ -199,7 +199,7 @@ def test_two_viewers_do_not_mix(make_bench):
 
 def test_the_theme_changes_without_a_word(bench):
     bench.viewer.theme = "light"
-    bench.widget.desk.warn("Something to read.")
+    bench.widget.message.warn("Something to read.")
     assert bench.widget.message.is_warning
 
 

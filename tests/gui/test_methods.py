@@ -91,7 +91,7 @@ def test_two_layers_of_one_method_stand_side_by_side(bench, methods):
     bench.choose(methods.layer_box, "fine")
     keys = ["cam", "layercam", "layercam@fine"]
     bench.localize_keys(*keys)
-    assert list(bench.widget.stage.evidence.pairs) == keys
+    assert list(bench.widget.layers.heatmaps.pairs) == keys
     layer = bench.layer("LayerCAM at fine · ")
     assert layer.data.shape == (64, 64)
     assert layer.metadata["napari-wsol"]["layer"] == "fine"

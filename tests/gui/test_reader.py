@@ -122,7 +122,7 @@ def test_the_reader_is_shown_and_another_is_taken_by_a_click(tmp_path, bench):
     menu.close()
     bench.until(lambda: bench.session.slide.reader == "pillow")
     bench.until(lambda: line.reader_button.text() == "pillow")
-    bench.until(lambda: bench.widget.stage.image is not None)
+    bench.until(lambda: bench.widget.layers.image is not None)
     assert bench.names[:2] == ["slide.tif", "another"]
     assert bench.viewer.layers[1] == beneath
     assert line.layer == bench.viewer.layers[0]

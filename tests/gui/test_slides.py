@@ -54,7 +54,7 @@ def finish(bench) -> None:
 
 
 def is_shown(bench) -> bool:
-    shown, maps = bench.widget.stage.evidence.pairs, bench.session.heatmaps
+    shown, maps = bench.widget.layers.heatmaps.pairs, bench.session.heatmaps
     return (
         set(shown) == set(maps)
         and all(pair.heatmap is maps[name] for name, pair in shown.items())
@@ -81,9 +81,9 @@ class Stopper:
 def stop_after(bench, count: int, widget: WsolWidget | None = None) -> Stopper:
     widget = widget or bench.widget
     stopper = Stopper(widget.session, count)
-    widget.desk.localize()
+    widget.controller.localize()
     bench.until(stopper.reached.is_set)
-    widget.desk.cancel()
+    widget.controller.cancel()
     stopper.pressed.set()
     bench.until(lambda: not widget.session.is_busy)
     assert widget.session.job.state == "cancelled"
@@ -127,7 +127,7 @@ def test_cancel_keeps_the_tiles_and_localize_goes_on(slide_bench):
     bench.until(lambda: int((veil.data == 2).sum()) == kept)
     assert int((veil.data == 1).sum()) == TILES - kept
     below = list(bench.viewer.layers).index(veil)
-    assert bench.viewer.layers[below - 1] == bench.widget.stage.image
+    assert bench.viewer.layers[below - 1] == bench.widget.layers.image
     finish(bench)
     assert bench.session.work.run.encoded == TILES - kept
 
@@ -150,7 +150,7 @@ def test_a_second_dock_finds_the_veil_and_the_finished_tiles(slide_bench):
     bench.widget.end()
     bench.session.close(wait=True)
     again = WsolWidget(bench.viewer)
-    again.desk.prefer_model("tiny")
+    again.controller.prefer_model("tiny")
     bench.qtbot.addWidget(again)
     again.session.slide_config = SlideConfig(core=64)
     bench.until(lambda: bool(again.localize_panel.slide_box.words.text()))
@@ -255,7 +255,7 @@ def test_large_maps_are_shown_at_full_resolution_where_one_looks(
     monkeypatch.setattr("napari_wsol.slides.live.LIVE_CELLS", 2000)
     bench = slide_bench
     finish(bench)
-    pair = bench.widget.stage.evidence.pairs["pixelcam"]
+    pair = bench.widget.layers.heatmaps.pairs["pixelcam"]
     work = bench.session.work
     assert work.live["pixelcam"].step > 1
     assert isinstance(pair.fine, FineMap)
@@ -280,7 +280,7 @@ def test_contours_of_large_maps_come_from_a_thread(slide_bench, monkeypatch):
     monkeypatch.setattr("napari_wsol.gui.layers.contours.BAND_CELLS", 700)
     bench = slide_bench
     finish(bench)
-    contour = bench.widget.stage.evidence.pairs["pixelcam"].contour
+    contour = bench.widget.layers.heatmaps.pairs["pixelcam"].contour
     bench.until(lambda: contour.visible and len(contour.data) > 0)
     where = np.asarray(contour.data)[:, 0] * 4
     assert np.abs(where - (160, 352)).max() < 40  # around the square, nowhere else
@@ -319,7 +319,7 @@ def test_strokes_are_painted_on_a_slide_of_any_size(bench):
                multiscale=True, contrast_limits=(0, 255))  # fmt: skip
     bench.until(lambda: not bench.session.is_busy)
     bench.click(bench.widget.correct_panel.tools["foreground"])
-    layer = bench.widget.stage.strokes.layer
+    layer = bench.widget.layers.strokes.layer
     centre = np.array(layer.data.shape) // 2
     for step in range(8):
         layer.paint((centre[0], centre[1] + 3 * step), 2)
@@ -328,7 +328,7 @@ def test_strokes_are_painted_on_a_slide_of_any_size(bench):
 
 def test_closing_the_viewer_while_tiles_come_in_is_clean(slide_bench):
     session, stopper = slide_bench.session, Stopper(slide_bench.session, 4)
-    slide_bench.widget.desk.localize()
+    slide_bench.widget.controller.localize()
     slide_bench.until(stopper.reached.is_set)
     # psygnal lets nobody go while it emits, so closing waits for this.
     threading.Timer(0.5, stopper.pressed.set).start()
@@ -391,6 +391,15 @@ def test_the_tiles_that_are_told_are_those_that_are_done(bench):
     assert "9 tiles" in words.text()
     finish(bench)
     assert session.work.count == 9
+
+
+def test_another_memory_budget_tells_the_tiles_anew(bench, monkeypatch):
+    monkeypatch.delenv("NAPARI_WSOL_MEMORY", raising=False)
+    bench.open(tissue(1536), name="slide")
+    box = bench.widget.localize_panel.slide_box
+    bench.until(lambda: "4 tiles" in box.words.text())
+    box.memory.setValue(1.5)
+    bench.until(lambda: "9 tiles" in box.words.text())
 
 
 def test_the_memory_budget_is_chosen_once(bench, monkeypatch):

@@ -35,8 +35,11 @@ class Hand:
     def __init__(self, bench) -> None:
         self.bench, self.session = bench, bench.session
         self.canvas = bench.viewer.window._qt_viewer.canvas.native
-        self.desk, self.layer = bench.widget.desk.strokes, bench.widget.stage.strokes
-        self.tools = self.desk.tools
+        self.controller, self.layer = (
+            bench.widget.controller.strokes,
+            bench.widget.layers.strokes,
+        )
+        self.tools = self.controller.tools
 
     def mouse(self, kind, world, button, buttons) -> None:
         point = self.bench._on_canvas(world)
@@ -252,7 +255,7 @@ def test_annotations_become_strokes_and_keep_what_was_painted(bench, hand, tmp_p
     event = QDropEvent(
         QPointF(5, 5), Qt.DropAction.CopyAction, mime, NONE, PLAIN, QEvent.Type.Drop
     )
-    assert hand.desk.eventFilter(bench.widget, event)
+    assert hand.controller.eventFilter(bench.widget, event)
     bench.until(lambda: len(hand.session.strokes) == 3)
     bench.until(lambda: "Imported 2 annotations" in bench.widget.message.text())
     assert "Normal (1) became background" in bench.widget.message.text()
@@ -262,11 +265,11 @@ def test_annotations_become_strokes_and_keep_what_was_painted(bench, hand, tmp_p
     assert canvas[30, 60] == canvas[2, 2] == 0
     assert (canvas[90:100, 70:80] == 1).all()
     assert hand.shows_what_counts()
-    hand.desk.undo()  # both at once
+    hand.controller.undo()  # both at once
     assert np.array_equal(hand.session.scribbles, painted)
     assert hand.on_disk() == 1
     path.write_text("{}")
-    hand.desk.load(path)
+    hand.controller.load(path)
     bench.until(lambda: bench.widget.message.is_warning)
     assert "no GeoJSON" in bench.widget.message.text()
     assert len(hand.session.strokes) == 1

@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QLineEdit
 
 from napari_wsol.errors import ConfigError, JobCancelledError
-from napari_wsol.gui.training.evaluation_chart import EvaluationChart
+from napari_wsol.gui.training.curves import EvaluationChart
 from napari_wsol.gui.widgets.charts import polygon
 from napari_wsol.training.published import find_published
 from napari_wsol.zoo import list_models, load_model
@@ -87,7 +87,7 @@ def dialog(bench):
     bench.until(lambda: bench.session.model is not None)
     actions = bench.widget.localize_panel.add_button.menu().actions()
     next(item for item in actions if item.text() == "Train…").trigger()
-    dialog = bench.widget.desk.training.dialog
+    dialog = bench.widget.controller.training.dialog
     bench.until(dialog.isVisible)
     assert not dialog.isModal()
     return dialog
@@ -287,7 +287,7 @@ def test_strokes_do_not_wait_for_an_image_behind_a_training(
     box = bench.widget.image_line.box
     box.setCurrentIndex(box.findText("5-D"))
     box.activated.emit(box.currentIndex())
-    strokes = bench.widget.stage.strokes
+    strokes = bench.widget.layers.strokes
     strokes.choose("foreground")
     strokes.layer.data[10:14, 10:14] = 2
     strokes.flush()  # comes back at once

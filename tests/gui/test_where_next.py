@@ -29,13 +29,13 @@ def doubtful() -> np.ndarray:
 def localize(bench) -> None:
     """Press Localize, and wait until the places are found, too."""
     bench.localize()
-    bench.until(lambda: not bench.widget.desk.where_next.is_old)
+    bench.until(lambda: not bench.widget.controller.proposals.is_old)
 
 
 def at(bench) -> np.ndarray:
     """The middle of the view in level-0 pixels."""
     centre = bench.viewer.scene.camera.center[-2:]
-    return np.asarray(bench.widget.stage.image.world_to_data(centre))
+    return np.asarray(bench.widget.layers.image.world_to_data(centre))
 
 
 def rings(bench):
@@ -71,7 +71,7 @@ def test_g_flies_from_place_to_place_and_they_follow_rounds(bench):
     assert bench.viewer.layers.selection.active == selected
     middle = ring.data_to_world(ring.data[:, 0].mean(0))
     place = bench.session.propose(1)[0]
-    expected = bench.widget.stage.image.data_to_world((place.y, place.x))
+    expected = bench.widget.layers.image.data_to_world((place.y, place.x))
     assert np.abs(np.subtract(middle, expected)).max() < 0.5
     assert line(bench).startswith("here: upper left – ")
     assert bench.widget.message.text() == place.reason
@@ -82,11 +82,11 @@ def test_g_flies_from_place_to_place_and_they_follow_rounds(bench):
     bench.session.brush([(100, 60), (100, 90)], 1, 6)
     bench.session.finetune()
     bench.until(lambda: len(bench.session.rounds) > 1)
-    bench.until(lambda: not bench.widget.desk.where_next.is_old)
-    found = bench.widget.desk.where_next.places
+    bench.until(lambda: not bench.widget.controller.proposals.is_old)
+    found = bench.widget.controller.proposals.places
     assert found == tuple(bench.session.propose(8))
     assert len(rings(bench)) == 1
-    bench.viewer.layers.remove(bench.widget.stage.image)
+    bench.viewer.layers.remove(bench.widget.layers.image)
     bench.until(lambda: "Localize first" in line(bench))
     assert rings(bench) == []
 
@@ -105,7 +105,7 @@ def test_a_stroke_ends_a_place_and_not_here_is_for_good(bench):
     assert len(rings(bench)) == 1
     place = bench.session.propose(1)[0]
     bench.session.brush([(120, 60), (120, 90)], 1, 3)  # somewhere else
-    bench.until(lambda: not bench.widget.desk.where_next.is_old)
+    bench.until(lambda: not bench.widget.controller.proposals.is_old)
     assert len(rings(bench)) == 1
     bench.session.brush([(place.y, place.x - 5), (place.y, place.x + 5)], 1, 3)
     bench.until(lambda: rings(bench) == [])
@@ -117,11 +117,11 @@ def test_a_stroke_ends_a_place_and_not_here_is_for_good(bench):
     assert len(bench.session.dismissed) == 1
     bench.until(lambda: not line(bench).startswith("here: "))
     for _ in range(5):
-        bench.until(lambda: not bench.widget.desk.where_next.is_old)
+        bench.until(lambda: not bench.widget.controller.proposals.is_old)
         if line(bench).startswith("Nothing stands out: "):
             break
         bench.press_key("G")  # with Shift: not there either
-        bench.until(lambda: bench.widget.desk.where_next.is_old)
+        bench.until(lambda: bench.widget.controller.proposals.is_old)
     assert line(bench).startswith("Nothing stands out: ")
     assert not bench.widget.correct_panel.next_row.go_button.isEnabled()
     bench.press_key("g")
@@ -129,7 +129,7 @@ def test_a_stroke_ends_a_place_and_not_here_is_for_good(bench):
 
 
 def test_its_keys_are_free_in_napari():
-    from napari_wsol.gui.correct.next_row import DISMISS_KEY, GO_KEY
+    from napari_wsol.gui.correct.proposals import DISMISS_KEY, GO_KEY
     from napari_wsol.gui.keys import clashes
 
     assert clashes([GO_KEY, DISMISS_KEY]) == {}

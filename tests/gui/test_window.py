@@ -47,7 +47,7 @@ def test_an_empty_viewer_invites(bench):
     assert not bench.widget.localize_panel.localize_button.isEnabled()
     bench.until(line.sample_button.isVisible)
     bench.click(line.sample_button)
-    bench.until(lambda: bench.widget.stage.image is not None)
+    bench.until(lambda: bench.widget.layers.image is not None)
     assert "512" in line.words.text()
 
 
@@ -103,10 +103,10 @@ def test_share_of_tissue_cuts_every_method_at_equal_terms(bench):
     bench.until(lambda: panel.threshold.currency == "area")
 
     def shares():
-        cuts = bench.widget.stage.cuts
+        cuts = bench.widget.layers.cuts
         return [
             float((heatmap.values >= cuts[heatmap.method]).mean())
-            for heatmap in bench.widget.stage.heatmaps()
+            for heatmap in bench.widget.layers.maps()
         ]
 
     bench.until(lambda: all(abs(share - 0.06) < 0.02 for share in shares()))
@@ -190,7 +190,7 @@ def test_strokes_refine_the_map_and_revert_brings_it_back(bench):
     assert layer.metadata["napari-wsol"]["round"] == 1
     assert len(bench.widget.correct_panel.curve.values) > 1
     dots = bench.widget.correct_panel.dots
-    assert len(dots.buttons) == 2
+    bench.until(lambda: len(dots.buttons) == 2)
     bench.click(dots.buttons[0])
     bench.until(lambda: bench.session.round_index == 0)
     bench.until(lambda: np.array_equal(layer.data, before))
@@ -202,7 +202,7 @@ def test_undo_reaches_the_session(bench):
     bench.localize()
     bench.strokes()
     painted = np.array(bench.session.scribbles)
-    strokes = bench.widget.stage.strokes.layer
+    strokes = bench.widget.layers.strokes.layer
     strokes.undo()
     bench.until(lambda: 1 not in bench.session.scribbles)
     strokes.redo()
@@ -229,8 +229,8 @@ def test_cancel_leaves_everything_as_it_was(bench):
     bench.localize()
     names = bench.names
     before = np.array(bench.layer("PixelCAM · bright").data)
-    bench.widget.desk.localize()
-    bench.widget.desk.cancel()
+    bench.widget.controller.localize()
+    bench.widget.controller.cancel()
     bench.until(lambda: not bench.session.is_busy)
     assert bench.names == names
     assert np.array_equal(bench.layer("PixelCAM · bright").data, before)
@@ -265,11 +265,11 @@ def test_a_brush_in_the_hand_brings_its_panel_into_view(bench):
 def test_enter_localizes_right_after_an_image_was_opened(bench):
     bench.open(square())
     bench.press_key("\r")
-    bench.until(lambda: len(bench.widget.stage.heatmaps()) == 2)
+    bench.until(lambda: len(bench.widget.layers.maps()) == 2)
 
 
 def test_words_that_do_not_fit_end_in_dots_and_are_all_in_the_tooltip(qtbot):
-    from napari_wsol.gui.widgets.panel import Words
+    from napari_wsol.gui.widgets.elided import Words
 
     words = Words(lines=2)
     qtbot.addWidget(words)
@@ -287,18 +287,18 @@ def test_brush_keys_work_on_the_canvas_and_napari_keeps_its_own(bench):
     shapes = bench.viewer.add_shapes()
     bench.viewer.layers.selection.active = bench.viewer.layers[0]
     bench.press_key("f")
-    bench.until(lambda: bench.widget.stage.strokes.tool == "foreground")
+    bench.until(lambda: bench.widget.layers.strokes.tool == "foreground")
     bench.press_key("b")
-    assert bench.widget.stage.strokes.tool == "background"
+    assert bench.widget.layers.strokes.tool == "background"
     bench.press_key("e")
-    assert bench.widget.stage.strokes.tool == "erase"
+    assert bench.widget.layers.strokes.tool == "erase"
     assert bench.widget.correct_panel.tools["erase"].isChecked()
     bench.viewer.layers.selection.active = shapes
     bench.press_key("b")  # napari: move the shape to the back
-    assert bench.widget.stage.strokes.tool is None
+    assert bench.widget.layers.strokes.tool is None
     bench.viewer.layers.selection.active = bench.viewer.layers[0]
     bench.press_key("\r")
-    bench.until(lambda: len(bench.widget.stage.heatmaps()) == 2)
+    bench.until(lambda: len(bench.widget.layers.maps()) == 2)
 
 
 def test_export_writes_the_files_and_names_them(bench, tmp_path):

@@ -1,6 +1,5 @@
 """The places where a slide's map is highest, as a strip of pictures to click."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -9,6 +8,8 @@ import numpy as np
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
+
+from napari_wsol.gui.compat import needed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ class Gallery(QListWidget):
         self.setSpacing(2)
         self.setMinimumWidth(80)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        bar = self.horizontalScrollBar().sizeHint().height()
+        bar = needed(self.horizontalScrollBar()).sizeHint().height()
         self.setFixedHeight(SIDE + self.fontMetrics().height() + bar + 18)
         self.itemClicked.connect(self._on_clicked)
         self.itemActivated.connect(self._on_clicked)
@@ -76,4 +77,6 @@ def _pixmap(pixels: npt.NDArray[np.uint8]) -> QPixmap:
     height, width = pixels.shape[:2]
     kind = QImage.Format.Format_RGB888
     # Copied: Qt does not keep the array alive.
-    return QPixmap.fromImage(QImage(pixels.data, width, height, 3 * width, kind).copy())
+    return QPixmap.fromImage(
+        QImage(pixels.tobytes(), width, height, 3 * width, kind).copy()
+    )

@@ -1,11 +1,10 @@
 """Compare: one picture or a wall of methods, cut at equal terms."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -15,11 +14,13 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compare.gallery import Gallery
 from napari_wsol.gui.compare.probe import ProbeTable, RegionList
-from napari_wsol.gui.compare.threshold import RANGES, TITLES, Threshold
-from napari_wsol.gui.widgets.panel import Choice, Fold, Panel, add_row
+from napari_wsol.gui.layers.threshold import RANGES, TITLES, Threshold
+from napari_wsol.gui.widgets.elided import Choice, Fold
+from napari_wsol.gui.widgets.panel import Panel, add_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,17 +137,16 @@ class ComparePanel(Panel):
         """Set the controls without telling anyone."""
         self._threshold = threshold
         largest = RANGES[threshold.currency]
-        blockers = [QSignalBlocker(self.amount_box), QSignalBlocker(self.slider)]
-        self.amount_box.setDecimals(2 if largest == 1.0 else 1)
-        self.amount_box.setRange(0.0, largest)
-        self.amount_box.setSingleStep(largest / 100)
-        self.amount_box.setSuffix(" %" if threshold.currency == "area" else "")
-        self.amount_box.setValue(threshold.amount)
-        self.slider.setValue(round(threshold.amount / largest * STEPS))
-        self.currency_box.setCurrentIndex(
-            self.currency_box.findData(threshold.currency)
-        )
-        del blockers
+        with signals_blocked(self.amount_box, self.slider):
+            self.amount_box.setDecimals(2 if largest == 1.0 else 1)
+            self.amount_box.setRange(0.0, largest)
+            self.amount_box.setSingleStep(largest / 100)
+            self.amount_box.setSuffix(" %" if threshold.currency == "area" else "")
+            self.amount_box.setValue(threshold.amount)
+            self.slider.setValue(round(threshold.amount / largest * STEPS))
+            self.currency_box.setCurrentIndex(
+                self.currency_box.findData(threshold.currency)
+            )
 
     def show_methods(self, titles: Mapping[str, str]) -> None:
         """The methods that have a map, and a row for each in the table."""
@@ -165,21 +165,20 @@ class ComparePanel(Panel):
 
     def show_side_by_side(self, on: bool) -> None:
         """Follow napari's own grid button, without telling anyone."""
-        blocker = QSignalBlocker(self.side_by_side)
-        (self.side_by_side if on else self.overlay).setChecked(True)
-        del blocker
+        with signals_blocked(self.side_by_side):
+            (self.side_by_side if on else self.overlay).setChecked(True)
 
     def _on_slider(self, step: int) -> None:
         amount = step / STEPS * RANGES[self._threshold.currency]
-        blocker = QSignalBlocker(self.amount_box)
-        self.amount_box.setValue(amount)
-        del blocker
+        with signals_blocked(self.amount_box):
+            self.amount_box.setValue(amount)
         self._set(amount)
 
     def _on_amount(self, amount: float) -> None:
-        blocker = QSignalBlocker(self.slider)
-        self.slider.setValue(round(amount / RANGES[self._threshold.currency] * STEPS))
-        del blocker
+        with signals_blocked(self.slider):
+            self.slider.setValue(
+                round(amount / RANGES[self._threshold.currency] * STEPS)
+            )
         self._set(amount)
 
     def _set(self, amount: float) -> None:

@@ -1,11 +1,10 @@
 """What every method says at the cursor, and which regions are above the threshold."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -14,6 +13,9 @@ from qtpy.QtWidgets import (
     QTableWidget,
     QTableWidgetItem,
 )
+
+from napari_wsol.gui.compat import needed
+from napari_wsol.gui.tasks import once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,10 +42,10 @@ class ProbeTable(QTableWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(self.COLUMNS), parent)
+        self._titles: list[str] = []
         self.setHorizontalHeaderLabels(self.COLUMNS)
-        self.verticalHeader().hide()
-        self.verticalHeader().setMinimumSectionSize(18)
-        self.verticalHeader().setDefaultSectionSize(20)
+        beside = needed(self.verticalHeader())
+        beside.hide()
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -51,11 +53,11 @@ class ProbeTable(QTableWidget):
         # “Grad-CAM at layer3” and “Grad-CAM at layer4” differ at their ends.
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setWordWrap(False)
-        self.verticalHeader().setMinimumSectionSize(16)
-        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 5)
+        beside.setMinimumSectionSize(16)
+        beside.setDefaultSectionSize(self.fontMetrics().height() + 5)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        header = self.horizontalHeader()
+        header = self._header = needed(self.horizontalHeader())
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(40)
@@ -65,14 +67,14 @@ class ProbeTable(QTableWidget):
         )
         # Where the table grows while the dock is being laid out, Qt keeps its old
         # height in mind, and what stands below is drawn over the last rows.
-        self._settle = QTimer(self, singleShot=True, interval=50)
-        self._settle.timeout.connect(self.updateGeometry)
+        self._settle = once(self, 50, self.updateGeometry)
         self._fit_height()
 
     def show_methods(self, titles: Sequence[str]) -> None:
         """One row a method, values still empty."""
-        if [self.item(row, 0).text() for row in range(self.rowCount())] == list(titles):
+        if self._titles == list(titles):
             return
+        self._titles = list(titles)
         self.setRowCount(len(titles))
         for row, title in enumerate(titles):
             for column in range(len(self.COLUMNS)):
@@ -103,11 +105,11 @@ class ProbeTable(QTableWidget):
                     "●" if above else "○",
                 )
             for column, text in enumerate(texts, start=1):
-                self.item(row, column).setText(text)
+                needed(self.item(row, column)).setText(text)
 
     def _fit_height(self) -> None:
         rows = sum(self.rowHeight(row) for row in range(self.rowCount()))
-        height = self.horizontalHeader().sizeHint().height() + rows + 4
+        height = self._header.sizeHint().height() + rows + 4
         self.setFixedHeight(max(height, 30))
         self._settle.start()
         self.setVisible(self.rowCount() > 0)

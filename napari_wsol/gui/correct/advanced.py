@@ -1,14 +1,13 @@
 """How strokes are learnt, as a form that is made from the settings' own fields."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_wsol.config import FinetuneConfig
+from napari_wsol.gui.widgets.elided import Fold
 from napari_wsol.gui.widgets.forms import Form
-from napari_wsol.gui.widgets.panel import Fold
 
 FOLD = "Advanced"
 

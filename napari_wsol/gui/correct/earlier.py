@@ -1,6 +1,5 @@
-"""The question whether to go on where an earlier day stopped."""
+"""Work that is kept: that of an earlier day, and how much of today's is on the disk."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import datetime
@@ -9,13 +8,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout
 
+from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.job_bar import grouped
-from napari_wsol.gui.widgets.panel import Words
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
-    from napari_wsol.journal import EarlierWork
+    from napari_wsol.journal import EarlierWork, Saved
 
 
 class EarlierBar(QFrame):
@@ -90,3 +89,29 @@ def day_words(time: str, today: datetime.datetime) -> str:
         return " yesterday"
     year = f" {then.year}" if then.year != today.year else ""
     return f" on {then.day} {then:%b}{year}"
+
+
+def saved_words(saved: Saved | None, now: float) -> str:
+    """“Saved 2 s ago.”, or what is not saved and why.
+
+    Args:
+        saved: of the session; None without a journal.
+        now: seconds since 1970.
+    """
+    if saved is None:
+        return ""
+    if saved.problem:
+        return saved.problem  # it says what is only in memory
+    if saved.last is None:
+        return ""
+    words = f"Saved {ago(max(0.0, now - saved.last))}."
+    return words.replace(" ", "\u00a0")  # in one line
+
+
+def ago(seconds: float) -> str:
+    """“2 s ago”, “3 min ago”, “2 h ago”."""
+    if seconds < 60:
+        return f"{int(seconds)} s ago"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min ago"
+    return f"{int(seconds // 3600)} h ago"

@@ -1,20 +1,21 @@
 """Correct: brushes, refinement, and rounds to go back to."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSlider
+from superqt.utils import signals_blocked
 
 from napari_wsol.gui.correct.advanced import Advanced
-from napari_wsol.gui.correct.next_row import NextRow
+from napari_wsol.gui.correct.proposals import NextRow
 from napari_wsol.gui.correct.rounds import RoundBox
 from napari_wsol.gui.widgets.colours import BACKGROUND, FOREGROUND
+from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.job_bar import JobBar, grouped
-from napari_wsol.gui.widgets.panel import Panel, Words
+from napari_wsol.gui.widgets.panel import Panel
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QWidget
 
-    from napari_wsol.gui.correct.round_row import RoundRow
-    from napari_wsol.gui.widgets.charts import LossCurve
+    from napari_wsol.gui.correct.rounds import RoundRow
+    from napari_wsol.gui.widgets.sparkline import Sparkline
     from napari_wsol.refinement.rounds import Round
 
 BRUSHES = (
@@ -68,7 +69,7 @@ class CorrectPanel(Panel):
         return self.rounds.dots
 
     @property
-    def curve(self) -> LossCurve:
+    def curve(self) -> Sparkline:
         """The loss of the round that is shown, or that is being made."""
         return self.rounds.curve
 
@@ -131,9 +132,8 @@ class CorrectPanel(Panel):
 
     def show_brush(self, pixels: int) -> None:
         """Follow a change made in napari's own controls."""
-        blocker = QSignalBlocker(self.brush)
-        self.brush.setValue(pixels)
-        del blocker
+        with signals_blocked(self.brush):
+            self.brush.setValue(pixels)
         self._on_brush(pixels)
 
     def show_strokes(self, foreground: int, background: int) -> None:
@@ -144,9 +144,8 @@ class CorrectPanel(Panel):
 
     def show_live(self, on: bool) -> None:
         """Whether the map follows every stroke."""
-        blocker = QSignalBlocker(self.live)
-        self.live.setChecked(on)
-        del blocker
+        with signals_blocked(self.live):
+            self.live.setChecked(on)
         self.show_strokes(*self._counts)
 
     def show_rounds(

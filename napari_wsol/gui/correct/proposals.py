@@ -1,22 +1,78 @@
-"""Joins the session's proposals to the window: a line, a key, a ring on the image."""
+"""Where the next stroke would teach most: a line, a key, a ring on the image."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_wsol.errors import WsolError
-from napari_wsol.gui.background import Background
-from napari_wsol.gui.correct.next_row import FIRST
 from napari_wsol.gui.layers.halo import Halo
+from napari_wsol.gui.tasks import once
+from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.guidance.proposals import nothing_words
 
 if TYPE_CHECKING:
-    from napari_wsol.gui.dock import WsolWidget
+    from napari_wsol.gui.context import Context
     from napari_wsol.guidance.proposals import Proposal
+    from napari_wsol.images.slide import Slide
+
+GO_KEY, DISMISS_KEY = "G", "Shift+G"
+
+FIRST = "Where next? Localize first; then the dock shows where a stroke helps most."
+
+
+class NextRow(QWidget):
+    """“next: upper left – methods disagree  [Go there G] [Not here]”."""
+
+    go_wanted = Signal()
+    dismiss_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.words = Words()
+        self.go_button = QPushButton(f"Go there  {GO_KEY}")
+        self.go_button.setToolTip(
+            "Fly to the place where the next stroke would teach the model most. Again: "
+            f"to the next best. Key: {GO_KEY}."
+        )
+        self.go_button.clicked.connect(self.go_wanted)
+        self.dismiss_button = QPushButton("Not here  ⇧G")
+        self.dismiss_button.setToolTip(
+            "Do not propose this place again, on this image. Key: Shift+G."
+        )
+        self.dismiss_button.clicked.connect(self.dismiss_wanted)
+        rows, buttons = QVBoxLayout(self), QHBoxLayout()
+        rows.setContentsMargins(0, 2, 0, 0)
+        rows.setSpacing(4)
+        rows.addWidget(self.words)
+        buttons.addWidget(self.go_button, 1)
+        buttons.addWidget(self.dismiss_button, 1)
+        rows.addLayout(buttons)
+        self.say(FIRST)
+
+    def show_place(self, place: Proposal, *, here: bool) -> None:
+        """The place to go to, or the one that is being looked at."""
+        self.words.setText(
+            f"{'here' if here else 'next'}: {place.place} – {place.short}"
+        )
+        self.words.setToolTip(place.reason)
+        self.go_button.setText(f"{'Next place' if here else 'Go there'}  {GO_KEY}")
+        self._enable(True)
+
+    def say(self, sentence: str) -> None:
+        """There is no place to go to, and this is why."""
+        self.words.setText(sentence)
+        self.words.setToolTip("")
+        self.go_button.setText(f"Go there  {GO_KEY}")
+        self._enable(False)
+
+    def _enable(self, on: bool) -> None:
+        self.go_button.setEnabled(on)
+        self.dismiss_button.setEnabled(on)
+
 
 COUNT = 8
 """Places that the key walks through."""
@@ -25,21 +81,14 @@ SOON_MS, LATER_MS = 200, 5000
 """After a change; and while tiles of a slide come in."""
 
 
-class WhereNext(QObject):
+class ProposalsController(QObject):
     """Keeps the places up to date, flies to them, and forgets those not wanted."""
 
-    failed = Signal(str)
-    """A sentence for the person."""
-
-    said = Signal(str)
-    """Likewise, but nothing is wrong."""
-
-    def __init__(self, window: WsolWidget) -> None:
-        super().__init__(window)
-        self._window = window
-        self._session = window.session
-        self._stage = window.stage
-        self._row = window.correct_panel.next_row
+    def __init__(self, context: Context, row: NextRow) -> None:
+        super().__init__(context.dock)
+        self._context, self._row = context, row
+        self._session, self._layers = context.session, context.layers
+        self._messages = context.messages
         self._places: list[Proposal] = []
         self._turn = 0  # the place to go to next
         self._here: Proposal | None = None
@@ -47,17 +96,15 @@ class WhereNext(QObject):
         self._changes = 0  # of maps and strokes
         self._known = -1  # how many of them the places know of
         self._is_eager = False  # the key was pressed while places are being found
-        self.halo = Halo(window.napari_viewer)
-        self.look_up = Background()
-        self.look_up.answered.connect(self._on_answer)
-        self._timer = QTimer(self, singleShot=True)
-        self._timer.timeout.connect(self._look)
+        self.halo = Halo(context.viewer)
+        self._timer = once(self, SOON_MS, self._look)
+        context.at_parting(self.close)
         self._connect()
 
     def _connect(self) -> None:
-        events, stage = self._window.events, self._stage
-        stage.image_changed.connect(self._on_image)
-        stage.maps_changed.connect(self._soon)
+        events, layers = self._context.events, self._layers
+        layers.image_changed.connect(self._on_image)
+        layers.maps_changed.connect(self._soon)
         events.scribbles_changed.connect(self._on_scribbles)
         for changed in (
             events.localized,
@@ -73,15 +120,14 @@ class WhereNext(QObject):
     def close(self) -> None:
         """Take the ring away; no more places."""
         self._timer.stop()
-        self.look_up.close()
         self.halo.close()
 
     # -------------------------------------------------------------------------- verbs
 
     def go(self) -> None:
         """Fly to the best place; again, to the next best, and round to the first."""
-        if self._stage.image is None or not self._session.heatmaps:
-            self.failed.emit(
+        if self._layers.image is None or not self._session.heatmaps:
+            self._messages.warn(
                 "Localize first; then G goes to the place where a stroke teaches most."
             )
         elif self.is_old:
@@ -94,13 +140,13 @@ class WhereNext(QObject):
         """The place that the line names is not proposed any more."""
         place = self._named
         if place is None:
-            self.said.emit(self._nothing())
+            self._messages.say(self._nothing())
             return
         self._leave()
         self._places = [item for item in self._places if item is not place]
         self._turn = 0
         self._session.dismiss(place)
-        self.said.emit(f"Not proposed any more: {place.place}.")
+        self._messages.say(f"Not proposed any more: {place.place}.")
         self._show()
 
     # ------------------------------------------------------------------------- places
@@ -126,17 +172,17 @@ class WhereNext(QObject):
         if not self._places:
             self._leave()
             self._show()
-            self.said.emit(self._nothing())
+            self._messages.say(self._nothing())
             return
         place = self._places[self._turn % len(self._places)]
         self._turn = (self._turn + 1) % len(self._places)
         self._here, self._labels_here = place, self._labels_in(place)
-        self._stage.fly_to_box(*place.box)
-        if self._stage.cells.is_on:
+        self._layers.fly_to_box(*place.box)
+        if self._layers.cells.is_on:
             self.halo.take_away()  # one more layer would move the cells
         else:
             self.halo.show(place.y, place.x, place.radius)
-        self.said.emit(place.reason)
+        self._messages.say(place.reason)
         self._show()
 
     def _leave(self) -> None:
@@ -148,7 +194,7 @@ class WhereNext(QObject):
         place = self._named
         if place is not None:
             self._row.show_place(place, here=self._here is not None)
-        elif self._stage.image is None or not self._session.heatmaps:
+        elif self._layers.image is None or not self._session.heatmaps:
             self._row.say(FIRST)
         elif not self.is_old:
             self._row.say(self._nothing())
@@ -156,7 +202,7 @@ class WhereNext(QObject):
     def _nothing(self) -> str:
         scribbles = self._session.scribbles
         drawn = scribbles is not None and bool(scribbles.any())
-        return nothing_words(len(self._stage.evidence.pairs), strokes=drawn)
+        return nothing_words(len(self._layers.heatmaps.pairs), strokes=drawn)
 
     def _labels_in(self, place: Proposal) -> np.ndarray | None:
         """The strokes in the square around a place, copied; None without any."""
@@ -177,7 +223,7 @@ class WhereNext(QObject):
     # ------------------------------------------------------------------------ changes
 
     def _on_image(self) -> None:
-        image, slide = self._stage.image, self._session.slide
+        image, slide = self._layers.image, self._session.slide
         self._places, self._turn, self._is_eager = [], 0, False
         self._leave()
         if image is None or slide is None:
@@ -192,14 +238,14 @@ class WhereNext(QObject):
     def _on_scribbles(self) -> None:
         if self._here is not None:
             now = self._labels_in(self._here)
-            if not np.array_equal(now, self._labels_here):
+            if not _are_equal(now, self._labels_here):
                 self._leave()
         self._soon()
 
     def _soon(self, *_: object) -> None:
         """Find the places anew, in a moment; less often while tiles come in."""
         self._changes += 1
-        if not self._window.desk.slides.is_running:
+        if not self._context.tiles_come_in:
             self._timer.start(SOON_MS)
         elif not self._timer.isActive():
             self._timer.start(LATER_MS)
@@ -207,23 +253,23 @@ class WhereNext(QObject):
     def _look(self) -> None:
         self._timer.stop()
         session, slide, number = self._session, self._session.slide, self._changes
-        if self._stage.image is None or slide is None or not session.heatmaps:
+        if self._layers.image is None or slide is None or not session.heatmaps:
             self._places, self._turn, self._is_eager = [], 0, False
             self._show()
             return
-        methods = list(self._stage.evidence.pairs) or None
-        self.look_up.ask(
-            lambda: (slide, number, session.propose(COUNT, methods=methods))
+        methods = list(self._layers.heatmaps.pairs) or None
+        self._context.tasks.ask(
+            lambda: (slide, number, session.propose(COUNT, methods=methods)),
+            self._on_answer,
+            self._on_error,
+            kind="where next",
         )
 
-    def _on_answer(self, answer: object) -> None:
-        if not isinstance(answer, tuple):
-            self._on_error(answer)
-            return
+    def _on_answer(self, answer: tuple[Slide, int, list[Proposal]]) -> None:
         slide, self._known, places = answer
         if slide is not self._session.slide or not self._session.heatmaps:
             return
-        self._places = list(places)
+        self._places = places
         self._turn = self._turn_after(self._here)
         self._show()
         if self._is_eager:
@@ -239,8 +285,14 @@ class WhereNext(QObject):
                 return (turn + 1) % len(self._places)
         return 0
 
-    def _on_error(self, error: object) -> None:
+    def _on_error(self, error: BaseException) -> None:
         """Maps that were dropped meanwhile are no reason to worry anybody."""
         eager, self._is_eager = self._is_eager, False
         if eager and isinstance(error, WsolError):
-            self.failed.emit(str(error))
+            self._messages.warn(error)
+
+
+def _are_equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)

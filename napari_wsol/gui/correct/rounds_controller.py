@@ -1,62 +1,206 @@
 """Joins rounds to the session: following strokes, going back, seeing what changed."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from qtpy.QtCore import QObject, QSignalBlocker, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QApplication
+from superqt.utils import signals_blocked
 
-from napari_wsol.gui.correct.blink import Blink, round_before
-from napari_wsol.gui.correct.live import Live
-from napari_wsol.gui.correct.round_words import round_words
+from napari_wsol.gui.correct.rounds import round_words
 from napari_wsol.gui.layers.difference import DifferenceLayer
-from napari_wsol.jobs import JobKind
+from napari_wsol.gui.tasks import once
+from napari_wsol.jobs import REFINES, JobKind
 from napari_wsol.refinement.rounds import odd_map_words
+from napari_wsol.session.maps import REFINED
 
 if TYPE_CHECKING:
     from napari_wsol.config import FinetuneConfig
-    from napari_wsol.gui.dock import WsolWidget
+    from napari_wsol.gui.context import Context
+    from napari_wsol.gui.correct.panel import CorrectPanel
+    from napari_wsol.gui.layers.heatmaps import HeatmapLayers
+    from napari_wsol.gui.session_events import SessionEvents
     from napari_wsol.jobs import JobStatus
     from napari_wsol.refinement.finetune import FinetuneStep
     from napari_wsol.refinement.rounds import Round
+    from napari_wsol.session.session import Session
+
+
+class Blink(QObject):
+    """Swaps what the layer of the refined map shows; the session never hears of it."""
+
+    changed = Signal()
+    """Another map is seen than before."""
+
+    def __init__(self, session: Session, heatmaps: HeatmapLayers) -> None:
+        super().__init__()
+        self._session = session
+        self._heatmaps = heatmaps
+        self._is_held = False
+        self.seen: Round | None = None
+        """The earlier round that is seen now."""
+
+    def hold(self) -> None:
+        """Show the earlier map."""
+        if self._is_held:
+            return
+        self._is_held = True
+        # Whoever goes to another window lets the key go there, and nobody hears of it.
+        _application().applicationStateChanged.connect(self.let_go)
+        self.renew()
+
+    def let_go(self, state: object = None) -> None:
+        """Back to the map that is current, whichever that is by now."""
+        del state
+        if not self._is_held:
+            return
+        self._is_held = False
+        _application().applicationStateChanged.disconnect(self.let_go)
+        if self.seen is not None:
+            self.seen = None
+            self._heatmaps.end_peek(REFINED)
+            self.changed.emit()
+
+    def renew(self) -> None:
+        """The rounds have changed: while held, the one before the new one is seen."""
+        if not self._is_held:
+            return
+        earlier = round_before(self._session.rounds, self._session.round_index)
+        if earlier is None:
+            self._heatmaps.end_peek(REFINED)
+        elif not self._heatmaps.peek(earlier.heatmap):
+            earlier = None
+        self.seen = earlier
+        self.changed.emit()
+
+
+def _application() -> QApplication:
+    return cast("QApplication", QApplication.instance())
+
+
+def round_before(rounds: tuple[Round, ...], index: int) -> Round | None:
+    """The round that was made before one; None where it is the first or not there."""
+    places = [place for place, item in enumerate(rounds) if item.index == index]
+    return rounds[places[0] - 1] if places and places[0] > 0 else None
+
+
+DEBOUNCE_MS = 250
+"""After a stroke; whoever paints several in a row waits for one refit."""
+
+QUICK = (*REFINES, JobKind.JUDGE, JobKind.REVERT)
+"""Jobs that a refit may take the place of, or that are over in no time."""
+
+
+class Live(QObject):
+    """Asks the session for a refit when strokes or settings have changed.
+
+    Nothing is asked for while another job runs: it is made up for when that ends. Why
+    the map cannot follow is told once, until it can again.
+    """
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context.dock)
+        self._session, self._messages = context.session, context.messages
+        self._is_due = False
+        self._told = ""
+        self._timer = once(self, DEBOUNCE_MS, self._follow)
+        events = context.events
+        events.scribbles_changed.connect(self._wait)
+        events.settings_changed.connect(self._wait)
+        events.localized.connect(self._wait)
+        events.image_changed.connect(self.settle)
+        events.job_changed.connect(self._on_job)
+        context.at_parting(self.settle)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a refit is owed."""
+        return self._is_due
+
+    def settle(self) -> None:
+        """Nothing is owed any more: another image, or somebody refines by hand."""
+        self._timer.stop()
+        self._is_due = False
+
+    def _wait(self) -> None:
+        self._is_due = True
+        self._timer.start()
+
+    def _on_job(self, status: JobStatus) -> None:
+        if status.kind is JobKind.FOLLOW and status.state == "done":
+            self._told = ""
+        if status.kind is JobKind.FOLLOW and status.state == "failed":
+            if status.message != self._told:
+                self._told = status.message
+                self._messages.warn(
+                    f"The map could not follow your stroke. {status.message}"
+                )
+        elif self._is_due and not status.is_active:
+            self._timer.start()
+
+    def _follow(self) -> None:
+        session = self._session
+        if not self._is_due or not session.live or session.result is None:
+            return
+        job = session.job
+        if session.is_busy and job is not None and job.kind not in QUICK:
+            return  # its end is heard
+        self._is_due = False
+        foreground, background = session.stroke_counts
+        if foreground and background:
+            if not self._is_current():
+                session.finetune(live=True)
+        elif not foreground and not background:
+            self._forget()
+
+    def _is_current(self) -> bool:
+        """Whether the newest round has learnt from just these strokes.
+
+        It need not be the one that is shown: whoever went back to an earlier one stays
+        there until the next stroke.
+        """
+        rounds = self._session.rounds
+        if not rounds or not rounds[-1].index:
+            return False
+        numbers = tuple(stroke.number for stroke in self._session.strokes)
+        same = rounds[-1].learnt_from == numbers
+        return same and rounds[-1].settings == self._session.settings
+
+    def _forget(self) -> None:
+        """All strokes are gone: what was there without any is shown again."""
+        session = self._session
+        without = [item.index for item in session.rounds if not item.learnt_from]
+        if without and session.round_index not in without:
+            session.revert(without[-1])
 
 
 SOON_MS = 30
 """A person does not see the words come after the map; a timer of the window would."""
 
 
-class RoundsDesk(QObject):
+class RoundsController(QObject):
     """Keeps what is seen of the rounds up to date."""
 
-    failed = Signal(str)
-    """A sentence for the person."""
-
-    said = Signal(str)
-    """Likewise, but nothing is wrong."""
-
-    def __init__(self, window: WsolWidget) -> None:
-        super().__init__(window)
-        self._window = window
+    def __init__(self, context: Context, panel: CorrectPanel) -> None:
+        super().__init__(context.dock)
         self._told = ""
-        self._session = window.session
-        self._stage = window.stage
-        self._panel = window.correct_panel
-        self._box = window.correct_panel.rounds
-        self.live = Live(window.session, window.events, self)
-        self.blink = Blink(window.session, window.stage.evidence)
-        self.difference = DifferenceLayer(window.napari_viewer)
-        self._soon = QTimer(self, singleShot=True, interval=SOON_MS)
-        self._soon.timeout.connect(self._show_all)
-        self._connect(window)
+        self._session, self._layers = context.session, context.layers
+        self._messages = context.messages
+        self._panel, self._box = panel, panel.rounds
+        self.live = Live(context)
+        self.blink = Blink(context.session, context.layers.heatmaps)
+        self.difference = DifferenceLayer(context.viewer)
+        self._soon = once(self, SOON_MS, self._show_all)
+        context.at_parting(self.close)
+        self._connect(context.events)
         self._on_settings()
 
-    def _connect(self, window: WsolWidget) -> None:
-        events, panel, box = window.events, self._panel, self._box
+    def _connect(self, events: SessionEvents) -> None:
+        panel, box = self._panel, self._box
         events.rounds_changed.connect(self._on_rounds)
         events.finetune_step.connect(self._on_step)
         events.settings_changed.connect(self._on_settings)
-        self.live.failed.connect(self.failed)
         panel.live_wanted.connect(self._on_live)
         panel.advanced.changed.connect(self._on_advanced)
         panel.revert_wanted.connect(self._session.revert)
@@ -64,21 +208,20 @@ class RoundsDesk(QObject):
         self.blink.changed.connect(self._show)
         box.difference_wanted.connect(self._show_difference)
         box.stroke_wanted.connect(self.fly_to_stroke)
-        self._stage.image_changed.connect(self._on_image)
+        self._layers.image_changed.connect(self._on_image)
         self.difference.deleted.connect(self._on_deleted)
 
     def close(self) -> None:
         """Let go of the viewer; the layer goes, as it would not be kept up to date."""
         self._soon.stop()
-        self.live.close()
-        self.blink.close()
+        self.blink.let_go()
         self.difference.take_away()
         self.difference.close()
 
     def begin(self) -> None:
         """A round was asked for."""
         self.live.settle()
-        self._panel.curve.start()
+        self._panel.curve.show_values(())
 
     def finished_words(self) -> str:
         """What is said of the newest round."""
@@ -93,13 +236,12 @@ class RoundsDesk(QObject):
         ):
             odd = odd_map_words(self._session.rounds[-1])
             if odd:
-                self.failed.emit(odd)
+                self._messages.warn(odd)
             else:
                 self._told = self.finished_words()
-                self.said.emit(self._told)
+                self._messages.say(self._told)
         elif status.kind is JobKind.FOLLOW and status.state == "done" and self._told:
-            if self._window.message.text() == self._told:
-                self.said.emit("")  # of a round that is not the newest any more
+            self._messages.take_back(self._told)  # that round is not the newest now
             self._told = ""
 
     def fly_to_stroke(self, number: int) -> None:
@@ -110,24 +252,28 @@ class RoundsDesk(QObject):
                 sides = zip(canvas.scale, canvas.translate, strict=True)
                 (step_y, first_y), (step_x, first_x) = sides
                 top, left, bottom, right = stroke.box
-                self._stage.fly_to_box(
+                self._layers.fly_to_box(
                     first_y + (top - 0.5) * step_y + 0.5,
                     first_x + (left - 0.5) * step_x + 0.5,
                     first_y + (bottom - 0.5) * step_y + 0.5,
                     first_x + (right - 0.5) * step_x + 0.5,
                 )
                 return
-        self.said.emit(f"Stroke {number} was taken back or erased.")
+        self._messages.say(f"Stroke {number} was taken back or erased.")
 
-    def _shown(self) -> tuple[Round | None, Round | None]:
-        """The round that is shown, and the one before it."""
+    def _compared(self) -> tuple[Round, Round] | None:
+        """The round that is shown and the one before it, on the same grid."""
         rounds, index = self._session.rounds, self._session.round_index
         shown = next((item for item in rounds if item.index == index), None)
-        return shown, round_before(rounds, index)
+        earlier = round_before(rounds, index)
+        if shown is None or earlier is None:
+            return None
+        same = shown.heatmap.values.shape == earlier.heatmap.values.shape
+        return (shown, earlier) if same else None
 
     def _on_rounds(self) -> None:
         self.blink.renew()
-        self._stage.show_stale()
+        self._layers.show_stale()
         # Not in the same turn of the event loop as the new map.
         self._soon.start()
 
@@ -142,14 +288,15 @@ class RoundsDesk(QObject):
 
     def _show_difference(self, on: object = None) -> None:
         del on
-        shown, earlier = self._shown()
-        wanted = self._box.difference.isChecked() and self._stage.image is not None
-        if not wanted or shown is None or not are_comparable(shown, earlier):
-            self.difference.find()
-            self.difference.take_away()
-            return
-        if self.difference.show(shown, earlier) and not self._stage.cells.is_on:
-            self.difference.lift(self._stage.strokes.layer)
+        rounds = self._compared() if self._box.difference.isChecked() else None
+        if rounds is None or self._layers.image is None:
+            self._hide_difference()
+        elif self.difference.show(*rounds) and not self._layers.cells.is_on:
+            self.difference.lift(self._layers.strokes.layer)
+
+    def _hide_difference(self) -> None:
+        self.difference.find()
+        self.difference.take_away()
 
     def _on_deleted(self) -> None:
         """The person took the layer away: it is not wanted any more."""
@@ -157,9 +304,8 @@ class RoundsDesk(QObject):
 
     def _on_image(self) -> None:
         self.blink.let_go()
-        image, slide = self._stage.image, self._session.slide
-        self.difference.find()
-        self.difference.take_away()
+        image, slide = self._layers.image, self._session.slide
+        self._hide_difference()
         if image is None or slide is None:
             self.difference.release()
         else:
@@ -187,13 +333,5 @@ class RoundsDesk(QObject):
         panel, session = self._panel, self._session
         panel.show_live(session.live)
         if panel.advanced.settings != session.settings:
-            blocker = QSignalBlocker(panel.advanced)
-            panel.advanced.show_settings(session.settings)
-            del blocker
-
-
-def are_comparable(shown: Round, earlier: Round | None) -> bool:
-    """Whether two rounds have maps on the same grid."""
-    if earlier is None:
-        return False
-    return shown.heatmap.values.shape == earlier.heatmap.values.shape
+            with signals_blocked(panel.advanced):
+                panel.advanced.show_settings(session.settings)

@@ -1,6 +1,5 @@
 """Save model…: what was learnt joins the list of models."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import re
@@ -16,15 +15,12 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_wsol.errors import WsolError
-from napari_wsol.gui.localize.import_dialog import next_name
+from napari_wsol.gui.compat import needed
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from qtpy.QtWidgets import QWidget
 
-    from napari_wsol.gui.dock import WsolWidget
+    from napari_wsol.gui.context import Context
     from napari_wsol.methods.card import Card
 
 WHAT = (
@@ -67,7 +63,7 @@ class SaveModelDialog(QDialog):
             line.textChanged.connect(self._update)
         kind = QDialogButtonBox.StandardButton
         buttons = QDialogButtonBox(kind.Save | kind.Cancel, parent=self)
-        self.save_button = buttons.button(kind.Save)
+        self.save_button = needed(buttons.button(kind.Save))
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         rows.addWidget(buttons)
@@ -89,83 +85,59 @@ class SaveModelDialog(QDialog):
         self.save_button.setToolTip("" if good else "Give a name of plain letters.")
 
 
-class SaveModelDesk(QObject):
+class SaveModelController(QObject):
     """The button, its dialog, and the job."""
-
-    failed = Signal(str)
-    """A sentence for the person."""
-
-    said = Signal(str)
-    """Likewise, but nothing is wrong."""
 
     saved = Signal(object)
     """The card of the new model."""
 
-    _done = Signal(object)
-
-    def __init__(self, window: WsolWidget) -> None:
-        super().__init__(window)
-        self._window = window
-        self._session = window.session
-        self._closed = False
+    def __init__(self, context: Context) -> None:
+        super().__init__(context.dock)
+        self._context, self._session = context, context.session
         self.dialog: SaveModelDialog | None = None
         """The form, while it is open."""
         self.button = QPushButton("Save model…")
         self.button.clicked.connect(self.ask)
-        window.export_panel.rows.addWidget(self.button)
-        window.events.rounds_changed.connect(self._update)
-        self._done.connect(self._on_done)
+        context.events.rounds_changed.connect(self._update)
+        context.at_parting(self.close)
         self._update()
 
     def close(self) -> None:
         """Ask nothing any more."""
-        self._closed = True
         if self.dialog is not None:
             self.dialog.reject()
 
     def ask(self) -> None:
         """Open the form; it does not stop the window."""
+        from napari_wsol.zoo import list_models, next_name  # a model is loaded already
+
         card = getattr(self._session.model, "card", None)
         base = "model" if card is None else card.name
-        names = {base, *(item.name for item in self._known())}
+        names = {base, *(item.name for item in list_models())}
         name = f"{base}-refined" if not base.endswith("-refined") else next_name(base)
         while name in names:
             name = next_name(name)
         title = "" if card is None else f"{card.title}, refined"
-        self.dialog = SaveModelDialog(name, title, self._window)
+        self.dialog = SaveModelDialog(name, title, self._context.dock)
         self.dialog.accepted.connect(self._save)
         self.dialog.finished.connect(self._forget)
         self.dialog.open()
-
-    def _known(self) -> list[Card]:
-        from napari_wsol.zoo import list_models  # torch is there: a model is loaded
-
-        return list_models()
 
     def _save(self) -> None:
         if self.dialog is None:
             return
         future = self._session.save_model(self.dialog.name, self.dialog.title)
-        future.add_done_callback(self._tell)
+        self._context.tasks.follow(future, self._on_saved)
 
     def _forget(self) -> None:
         if self.dialog is not None:
             self.dialog.deleteLater()
             self.dialog = None
 
-    def _tell(self, done: Future[Card]) -> None:
-        """Called on the worker's thread."""
-        if not self._closed and not done.cancelled():
-            self._done.emit(done)
-
-    def _on_done(self, done: Future[Card]) -> None:
-        error = done.exception()
-        if self._closed or isinstance(error, WsolError):
-            return  # the sentence comes with the failed job
-        if error is None:
-            card = done.result()
-            self.said.emit(f"“{card.title}” is saved, and in the list of models.")
-            self.saved.emit(card)
+    def _on_saved(self, card: Card) -> None:
+        say = self._context.messages.say
+        say(f"“{card.title}” is saved, and in the list of models.")
+        self.saved.emit(card)
 
     def _update(self) -> None:
         """It can be pressed once something was learnt."""

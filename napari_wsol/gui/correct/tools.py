@@ -1,11 +1,10 @@
 """More ways to make strokes, and to take them back: a part of the Correct panel."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import sys
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -171,10 +170,3 @@ class StrokeTools(QWidget):
     def _on_reach(self, percent: int) -> None:
         self._reach_words.setText(f"{percent} %")
         self.reach_changed.emit(percent)
-
-    def set_reach(self, percent: int) -> None:
-        """Show another reach without telling of it."""
-        blocker = QSignalBlocker(self.reach)
-        self.reach.setValue(percent)
-        del blocker
-        self._reach_words.setText(f"{percent} %")

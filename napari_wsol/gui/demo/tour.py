@@ -4,7 +4,6 @@ For ``napari-wsol demo --screenshot FILE`` and the pictures of the README: what 
 them is what the buttons do.
 """
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,8 +15,9 @@ from PIL import Image
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_wsol.errors import WsolError
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.demo.viewer import open_viewer
-from napari_wsol.gui.layers.stroke_look import BACKGROUND_LABEL, FOREGROUND_LABEL
+from napari_wsol.gui.layers.stroke_layer import BACKGROUND_LABEL, FOREGROUND_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,11 +50,11 @@ SECONDS = 180.0
 WINDOW = (1560, 960)
 
 
-class StoryError(WsolError):
+class TourError(WsolError):
     """The story did not come to its end; says where and why."""
 
 
-class Story:
+class Tour:
     """Drives a viewer like a person would, and waits like one."""
 
     def __init__(
@@ -72,11 +72,11 @@ class Story:
         widget = self._widget
         button = widget.localize_panel.localize_button
         self._wait("the model", lambda: widget.session.model is not None)
-        self._wait("the image", lambda: widget.stage.image is not None)
+        self._wait("the image", lambda: widget.layers.image is not None)
         self._wait("the button", button.isEnabled)
         self._picture("1-open")
         button.click()
-        self._wait("the maps", lambda: bool(widget.stage.heatmaps()))
+        self._wait("the maps", lambda: bool(widget.layers.maps()))
         self._rest()
         self._picture("2-localize")
 
@@ -118,14 +118,14 @@ class Story:
         self._wait("the files", lambda: panel.recent.count() > 0)
         panel.expand(animate=False)
         self._rest()
-        bar = widget.scroll_area.verticalScrollBar()
+        bar = needed(widget.scroll_area.verticalScrollBar())
         bar.setValue(bar.maximum())
         self._rest()
         self._picture("6-export")
 
     def screenshot(self, path: Path) -> None:
         """The whole window, as a person sees it, from the top of the dock."""
-        self._widget.scroll_area.verticalScrollBar().setValue(0)
+        needed(self._widget.scroll_area.verticalScrollBar()).setValue(0)
         self._rest()
         self._save(path)
 
@@ -139,29 +139,33 @@ class Story:
         Image.fromarray(pixels[..., :3]).save(path, quality=88)
 
     def _stroke(self, line: Line, label: int) -> None:
-        layer = self._widget.stage.strokes.layer
+        layer = self._widget.layers.strokes.layer
         if layer is None:
-            raise StoryError("There was no layer for strokes.")
+            raise TourError("There was no layer for strokes.")
         size = np.asarray(layer.data.shape, float)
         start, end = (np.asarray(point) * size for point in line)
         steps = int(np.abs(end - start).max()) + 1
         with layer.block_history():  # one stroke, one undo
             for share in np.linspace(0, 1, steps):
                 layer.paint(tuple(start + share * (end - start)), label)
-        self._widget.stage.strokes.flush()
+        self._widget.layers.strokes.flush()
 
     def _wait(self, what: str, condition: Callable[[], bool]) -> None:
         message = self._widget.message
         run_until(lambda: condition() or message.is_warning, SECONDS)
         if not condition():
             why = message.text() or f"{what} took longer than {SECONDS:g} s"
-            raise StoryError(f"The demo stopped while it waited for {what}: {why}")
+            raise TourError(f"The demo stopped while it waited for {what}: {why}")
 
     def _rest(self, milliseconds: int = 900) -> None:
         """Let everything be drawn."""
         loop = QEventLoop()
         QTimer.singleShot(milliseconds, loop.quit)
-        loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+        _run(loop)
+
+
+def _run(loop: QEventLoop) -> None:
+    getattr(loop, "exec_", loop.exec)()  # Qt 5 and 6
 
 
 def run_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -175,11 +179,11 @@ def run_until(condition: Callable[[], bool], seconds: float) -> bool:
     end.timeout.connect(loop.quit)
     poll.start(20)
     end.start(round(seconds * 1000))
-    loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+    _run(loop)
     return condition()
 
 
-def run_story(
+def run_tour(
     out_png: str | Path,
     *,
     paths: Iterable[str | Path] = (),
@@ -200,7 +204,7 @@ def run_story(
         The exported files.
 
     Raises:
-        StoryError: a step failed; says which and why.
+        TourError: a step failed; says which and why.
     """
     out = Path(out_png).absolute()
     folder = Path(exports) if exports is not None else out.parent / f"{out.stem}-export"
@@ -210,13 +214,13 @@ def run_story(
         try:
             viewer.window.resize(*WINDOW)
             if not viewer.layers:
-                widget.desk.open_sample()
-            story = Story(viewer, widget, Path(pictures) if pictures else None)
-            story.localize()
-            story.compare()
-            story.correct()
-            story.export(folder)
-            story.screenshot(out)
+                widget.controller.open_sample()
+            tour = Tour(viewer, widget, Path(pictures) if pictures else None)
+            tour.localize()
+            tour.compare()
+            tour.correct()
+            tour.export(folder)
+            tour.screenshot(out)
         finally:
             widget.end()
             viewer.close()

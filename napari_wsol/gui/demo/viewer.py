@@ -1,11 +1,11 @@
 """A viewer with the dock open: for ``napari-wsol view`` and ``napari-wsol demo``."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import napari
+import napari.viewer
 from napari.utils.notifications import show_warning
 
 from napari_wsol.errors import WsolError
@@ -43,7 +43,7 @@ def open_viewer(
     widget = WsolWidget(viewer, journals)
     viewer.window.add_dock_widget(widget, name=DOCK_NAME, area="right")
     if model is not None:
-        widget.desk.prefer_model(model)
+        widget.controller.prefer_model(model)
     for path in paths:
         try:
             for data, options, _ in read_slides(path, reader):
@@ -53,7 +53,7 @@ def open_viewer(
     if demo:
         if not viewer.layers:
             add_sample(viewer)
-        widget.desk.localize_when_ready()
+        widget.controller.localize_when_ready()
     return viewer, widget
 
 

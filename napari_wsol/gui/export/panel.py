@@ -1,11 +1,10 @@
 """Export: what is written, where to, and what was written lately."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import QStandardPaths, Qt, QTime, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
@@ -16,15 +15,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_wsol.config import ExportConfig, Option, Setting, listed_settings
+from napari_wsol.gui.widgets.elided import Choice, Words
 from napari_wsol.gui.widgets.forms import Fields
 from napari_wsol.gui.widgets.job_bar import JobBar
-from napari_wsol.gui.widgets.panel import Choice, Panel, Words
+from napari_wsol.gui.widgets.panel import Panel
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 SETTINGS = listed_settings(ExportConfig)
 
@@ -129,7 +129,7 @@ class ExportPanel(Panel):
         """Areas are in µm² where the pixel size is known, else in pixels."""
         self._mpp = mpp
         for name in AREAS:
-            box = self.form.fields[name].native
+            box = cast("QDoubleSpinBox", self.form.fields[name].native)
             box.setSuffix(" px" if mpp is None else " µm²")
 
     def show_exported(self, paths: Sequence[Path]) -> None:

@@ -1,27 +1,34 @@
 """The image that is worked on: chosen from the viewer's layers, with its size."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from napari.layers import Image
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import (
+    QFileDialog,
     QHBoxLayout,
     QInputDialog,
     QLabel,
+    QMenu,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
-from napari_wsol.gui.images.list_button import ListButton, saved_words
-from napari_wsol.gui.images.reader_button import ReaderButton
-from napari_wsol.gui.layers.marks import image_layers, is_usable
+from napari_wsol.errors import WsolError
+from napari_wsol.gui.compat import needed, show_scale_bar
+from napari_wsol.gui.images.reader import layer_of
+from napari_wsol.gui.layers.marks import MARK, image_layers, is_usable
+from napari_wsol.gui.layers.placement import microns_a_pixel
+from napari_wsol.gui.widgets.elided import Choice, Words
 from napari_wsol.gui.widgets.job_bar import grouped
-from napari_wsol.gui.widgets.panel import Choice, Words, small
+from napari_wsol.gui.widgets.panel import add_action, small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +36,142 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.utils.events import Event
 
+    from napari_wsol.gui.context import Context
     from napari_wsol.images.slide import Slide
     from napari_wsol.worklist.saved import SavedList
+
+LATEST = 5
+"""Lists of earlier days that are offered."""
+
+TABLES = "Lists (*.txt *.csv *.tsv);;All files (*)"
+
+
+class ListButton(QPushButton):
+    """“Folder…” with a menu."""
+
+    folder_wanted = Signal(object, bool)
+    """A folder, and whether its subfolders are searched."""
+
+    files_wanted = Signal(object)
+    table_wanted = Signal(object)
+    saved_wanted = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Folder…", parent)
+        self.setToolTip(
+            "Work on many images, one after the other: each one learns from the "
+            "strokes on all others."
+        )
+        menu = self._menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        self.setMenu(menu)
+        self._saved: tuple[SavedList, ...] = ()
+        menu.aboutToShow.connect(self._fill)
+
+    def show_saved(self, saved: Sequence[SavedList]) -> None:
+        """Lists of earlier days, the latest first."""
+        self._saved = tuple(saved)[:LATEST]
+
+    def _fill(self) -> None:
+        menu = self._menu
+        menu.clear()
+        ask = self._ask_folder
+        add_action(menu, "Folder…", partial(ask, recursive=False))
+        add_action(menu, "Folder and all in it…", partial(ask, recursive=True))
+        add_action(menu, "Files…", self._ask_files)
+        add_action(menu, "From a text file or table…", self._ask_table)
+        if self._saved:
+            menu.addSeparator()
+        for item in self._saved:
+            tip = f"{item.source or item.root}\nlast on {item.time[:10]}"
+            go_on = partial(self.saved_wanted.emit, item)
+            add_action(menu, saved_words(item), go_on, tip).setEnabled(item.is_there)
+
+    def _ask_folder(self, *, recursive: bool) -> None:
+        found = QFileDialog.getExistingDirectory(self, "Folder with images")
+        if found:
+            self.folder_wanted.emit(Path(found), recursive)
+
+    def _ask_files(self) -> None:
+        found, _ = QFileDialog.getOpenFileNames(self, "Images")
+        if found:
+            self.files_wanted.emit([Path(name) for name in found])
+
+    def _ask_table(self) -> None:
+        found, _ = QFileDialog.getOpenFileName(self, "List of images", "", TABLES)
+        if found:
+            self.table_wanted.emit(Path(found))
+
+
+def saved_words(item: SavedList) -> str:
+    """“Go on with “glas” · 60 images”."""
+    count = len(item.names)
+    words = f"Go on with “{item.name}” · {grouped(count)} image{'s' * (count != 1)}"
+    return words if item.is_there else f"{words} (moved: choose its folder)"
+
+
+class ReaderButton(QPushButton):
+    """“tifffile”; its menu lists all that can read the file."""
+
+    reader_chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._path: Path | None = None
+        self._reader = ""
+        self.setToolTip(
+            "Who read the file. Where colours look wrong or a part is missing, another "
+            "may do better; maps and strokes of this image are dropped then."
+        )
+        self._menu = QMenu(self)
+        self._menu.aboutToShow.connect(self._list_readers)
+        self.setMenu(self._menu)
+        self.hide()
+
+    def show_slide(self, slide: Slide) -> None:
+        """Name the reader of a file; an array has none to choose from."""
+        self._path, self._reader = slide.path, slide.reader
+        self.setText(slide.reader)
+        self.setVisible(slide.path is not None)
+
+    def _list_readers(self) -> None:
+        from napari_wsol.images.readers import list_readers
+
+        menu = self._menu
+        menu.clear()
+        if self._path is None:
+            return
+        try:
+            names = list_readers(self._path)
+        except WsolError as error:  # The file is gone.
+            needed(menu.addAction(str(error))).setEnabled(False)
+            return
+        for name in names:
+            action = add_action(menu, name, partial(self._choose, name))
+            action.setCheckable(True)
+            action.setChecked(name == self._reader)
+
+    def _choose(self, name: str) -> None:
+        if name != self._reader:
+            self.reader_chosen.emit(name)
+
+
+def layer_read_by(viewer: napari.viewer.Viewer, layer: Image, reader: str) -> Image:
+    """A layer of the same file by another reader, beneath the one there is.
+
+    It takes the name of the other, which is to be removed then.
+
+    Raises:
+        WsolError: that reader cannot read the file.
+    """
+    data, options, _ = layer_of(Path(layer.metadata[MARK]["path"]), reader)
+    name = layer.name
+    layer.name = f"{name} (before)"  # napari lets no two have one name.
+    options["name"] = name
+    added = cast("Image", viewer.add_image(data, **options))
+    viewer.layers.move(len(viewer.layers) - 1, viewer.layers.index(layer))
+    return added
+
 
 PLAIN = re.compile(r"Read as [^,;:]*\.")
 """A note that tells nothing unusual: how the axes were read."""
@@ -179,13 +320,12 @@ class ImageLine(QWidget):
 
     def _fill(self) -> None:
         layers = image_layers(self._viewer)
-        blocker = QSignalBlocker(self.box)
-        self.box.clear()
-        for layer in layers:
-            self.box.addItem(layer.name, layer)
-        place = layers.index(self._layer) if self._layer in layers else -1
-        self.box.setCurrentIndex(place)
-        del blocker
+        with signals_blocked(self.box):
+            self.box.clear()
+            for layer in layers:
+                self.box.addItem(layer.name, layer)
+            place = layers.index(self._layer) if self._layer in layers else -1
+            self.box.setCurrentIndex(place)
         self.box.setEnabled(bool(layers))
         self.sample_button.setVisible(not layers)
         self.go_on_button.setVisible(not layers and self._saved is not None)
@@ -239,3 +379,47 @@ class ImageLine(QWidget):
         )
         if good:
             self.mpp_chosen.emit(mpp)
+
+
+class PixelSize(QObject):
+    """Brings µm a pixel from the person to the session, and back to who shows it."""
+
+    shown = Signal(object)
+    """That of the open image; None where it is not known."""
+
+    changed = Signal()
+
+    def __init__(self, context: Context, line: ImageLine) -> None:
+        super().__init__(context.dock)
+        self._context, self._session = context, context.session
+        self._line = line
+        line.mpp_chosen.connect(self.choose)
+        context.events.mpp_changed.connect(self._on_changed)
+
+    def show(self) -> None:
+        """Of the open image: in the dock, and as a scale bar where its layer has it."""
+        slide, mpp = self._session.slide, self._session.mpp
+        if slide is None:
+            return
+        self._line.show_slide(slide, mpp)
+        self.shown.emit(mpp)
+        image = self._context.layers.image
+        if image is not None and microns_a_pixel(image) is not None:
+            show_scale_bar(self._context.viewer, shown=True)
+
+    def choose(self, mpp: float) -> None:
+        """The person knows it."""
+        try:
+            self._session.set_mpp(mpp)
+        except WsolError as error:
+            self._context.messages.warn(error)
+
+    def _on_changed(self) -> None:
+        if self._session.slide is None:
+            return
+        self.show()
+        self.changed.emit()
+        if self._session.heatmaps:
+            self._context.messages.say(
+                "Localize again: the model sees the image at another size now."
+            )

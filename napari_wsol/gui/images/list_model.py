@@ -1,13 +1,12 @@
 """A list of images as Qt sees it: one model, whatever the number of rows."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QAbstractTableModel, QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QColor, QFont, QIcon, QPainter, QPen, QPixmap
+from qtpy.QtGui import QColor, QFont, QIcon, QPainter, QPen, QPixmap, QPolygonF
 
 from napari_wsol.gui.widgets.colours import FOREGROUND
 
@@ -90,10 +89,10 @@ class ImageListModel(QAbstractTableModel):
         if index.column() == STATUS:
             right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
             shown = {kind.DisplayRole: status_words(item)}
-            return {**shown, kind.TextAlignmentRole: right}.get(role)
+            return {**shown, kind.TextAlignmentRole: right}.get(kind(role))
         name = worklist.relative(item) if worklist.recursive else item.name
         picture = dot(item.status, item.set_aside, bool(item.note))
-        return {kind.DisplayRole: name, kind.DecorationRole: picture}.get(role)
+        return {kind.DisplayRole: name, kind.DecorationRole: picture}.get(kind(role))
 
     def _on_moved(self, row: int | None) -> None:
         last = self.rowCount() - 1
@@ -148,7 +147,7 @@ def dot(status: Status, aside: bool = False, broken: bool = False) -> QIcon:
     if status == "reviewed" and not broken:
         painter.setPen(QPen(QColor("white"), 1.6))
         tick = [QPointF(4.4, 7.2), QPointF(6.2, 9.0), QPointF(9.6, 5.2)]
-        painter.drawPolyline(tick)
+        painter.drawPolyline(QPolygonF(tick))
     painter.end()
     icon = QIcon()
     # The same on a chosen row: Qt would tint it.

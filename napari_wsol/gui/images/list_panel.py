@@ -1,32 +1,33 @@
 """The images that are worked on: which there are, how far each is, the score."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QPointF, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QPen
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
     QPushButton,
-    QSizePolicy,
     QTableView,
-    QWidget,
 )
+from superqt.utils import signals_blocked
 
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.images.list_model import NAME, STATUS, ImageListModel
-from napari_wsol.gui.widgets.charts import polygon
+from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.job_bar import grouped
-from napari_wsol.gui.widgets.panel import Panel, Words
+from napari_wsol.gui.widgets.panel import Panel
+from napari_wsol.gui.widgets.sparkline import Sparkline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qtpy.QtCore import QModelIndex
-    from qtpy.QtGui import QPaintEvent
+    from qtpy.QtWidgets import (
+        QWidget,
+    )
 
     from napari_wsol.refinement.samples import Score
     from napari_wsol.session.other_images import Scored
@@ -64,7 +65,12 @@ class ImageList(Panel):
             "the model is on images that it has not learnt from. Balanced accuracy "
             "over strokes, the mean over images."
         )
-        self.score_curve = ScoreCurve()
+        self.score_curve = Sparkline(
+            "The score on images that are set aside after each round, between the "
+            "line of chance (0.5) and 1.",
+            "#009e73",
+            chance=0.5,
+        )
         self.rows.addWidget(self.score_words)
         self.rows.addWidget(self.score_curve)
         for changed in (self.model.dataChanged, self.model.modelReset):
@@ -74,8 +80,10 @@ class ImageList(Panel):
     def _build_table(self) -> None:
         table = self.table = QTableView()
         table.setModel(self.model)
-        table.horizontalHeader().hide()
-        table.verticalHeader().hide()
+        header = needed(table.horizontalHeader())
+        beside = needed(table.verticalHeader())
+        header.hide()
+        beside.hide()
         table.setShowGrid(False)
         table.setWordWrap(False)
         table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -83,18 +91,18 @@ class ImageList(Panel):
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        header = table.horizontalHeader()
         header.setMinimumSectionSize(20)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(STATUS, QHeaderView.ResizeMode.ResizeToContents)
         header.setResizeContentsPrecision(0)  # of the rows that are seen
         high = table.fontMetrics().height() + 7
-        table.verticalHeader().setDefaultSectionSize(high)
-        table.verticalHeader().setMinimumSectionSize(high)
+        beside.setDefaultSectionSize(high)
+        beside.setMinimumSectionSize(high)
         table.setToolTip("Click an image to work on it.")
         table.clicked.connect(self._on_clicked)
         table.activated.connect(self._on_clicked)
-        table.selectionModel().currentRowChanged.connect(self._on_chosen)
+        self._selection = needed(table.selectionModel())
+        self._selection.currentRowChanged.connect(self._on_chosen)
         self.rows.addWidget(table)
 
     def _build_steps(self) -> None:
@@ -137,7 +145,7 @@ class ImageList(Panel):
     @property
     def chosen(self) -> int | None:
         """The row that is chosen, which need not be open."""
-        index = self.table.selectionModel().currentIndex()
+        index = self._selection.currentIndex()
         return index.row() if index.isValid() else None
 
     def show_list(self, worklist: WorkList | None) -> None:
@@ -146,7 +154,7 @@ class ImageList(Panel):
         count = 0 if worklist is None else len(worklist)
         self.setVisible(count > 1)
         table = self.table
-        high = table.verticalHeader().defaultSectionSize()
+        high = needed(table.verticalHeader()).defaultSectionSize()
         table.setFixedHeight(high * min(max(count, 2), ROWS) + 2 * table.frameWidth())
         self.show_scores(())
         if worklist is not None and worklist.current is not None:
@@ -167,7 +175,8 @@ class ImageList(Panel):
         )
         self.score_words.setVisible(bool(aside))
         values = [x.score.value for x in scores if x.score.value is not None]
-        self.score_curve.show_values(values if aside else ())
+        self.score_curve.show_values(values)
+        self.score_curve.setVisible(bool(aside) and len(values) > 1)
 
     def _on_changed(self, *_: object) -> None:
         worklist = self.model.worklist
@@ -191,9 +200,8 @@ class ImageList(Panel):
             (self.reviewed_button, is_reviewed),
             (self.aside_button, is_aside),
         ):
-            blocker = QSignalBlocker(button)
-            button.setChecked(on)
-            del blocker
+            with signals_blocked(button):
+                button.setChecked(on)
         self.before_button.setEnabled(worklist.after(current, -1) is not None)
         self.next_button.setEnabled(worklist.after(current) is not None)
         self.untouched_button.setEnabled(worklist.next_untouched(current) is not None)
@@ -207,60 +215,6 @@ class ImageList(Panel):
     def _on_aside(self, aside: bool) -> None:
         if self.chosen is not None:
             self.aside_wanted.emit(self.chosen, aside)
-
-
-class ScoreCurve(QWidget):
-    """The score after each round: up is better."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._values: tuple[float, ...] = ()
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setFixedHeight(38)
-        self.setToolTip(
-            "The score on images that are set aside after each round, between the "
-            "line of chance (0.5) and 1."
-        )
-        self.hide()
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """The scores that are drawn."""
-        return self._values
-
-    def sizeHint(self) -> QSize:
-        """Wide and flat."""
-        return QSize(120, 38)
-
-    def show_values(self, values: Sequence[float]) -> None:
-        """Draw these; hidden where there are fewer than two."""
-        self._values = tuple(values)
-        self.setVisible(len(values) > 1)
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the curve over the line of chance."""
-        del event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        text = self.palette().text().color()
-        faint = QColor(text)
-        faint.setAlpha(110)
-        wide = painter.fontMetrics().horizontalAdvance("0.00")
-        area = self.rect().adjusted(2, 6, -wide - 10, -4)
-        low = min(0.5, *self._values)
-        chance = area.bottom() - area.height() * (0.5 - low) / (1 - low)
-        painter.setPen(QPen(faint, 1, Qt.PenStyle.DotLine))
-        painter.drawLine(QPointF(area.left(), chance), QPointF(area.right(), chance))
-        painter.setPen(QPen(QColor("#009e73"), 2))
-        points = polygon(self._values, area, (low, 1.0), len(self._values))
-        painter.drawPolyline(points)
-        last = points[points.count() - 1]
-        painter.setBrush(QColor("#009e73"))
-        painter.drawEllipse(last, 2.5, 2.5)
-        painter.setPen(QPen(text, 1))
-        middle = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight
-        painter.drawText(self.rect(), middle, f"{self._values[-1]:.2f}")
 
 
 def list_words(worklist: WorkList) -> str:

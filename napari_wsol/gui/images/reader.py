@@ -1,6 +1,5 @@
 """napari's way to slides: every level lazily, nothing larger than the screen read."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,9 +1,8 @@
 """Real tissue that comes along with scikit-image: nothing is downloaded."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -22,4 +21,4 @@ def immunohistochemistry() -> list[tuple[Any, dict[str, Any], str]]:
 def add_sample(viewer: napari.viewer.Viewer) -> Image:
     """Put the sample into a viewer."""
     pixels, options, _ = immunohistochemistry()[0]
-    return viewer.add_image(pixels, **options)
+    return cast("Image", viewer.add_image(pixels, **options))

@@ -1,6 +1,5 @@
 """The width of the brush: the same on the screen at any zoom."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -36,7 +35,9 @@ class BrushSize(QObject):
     @property
     def line_cells(self) -> float:
         """Width of the line that shows the way, in cells."""
-        return max(1.0, LINE_PIXELS / self._screen_a_cell())
+        if self._layer is None:
+            return 1.0
+        return max(1.0, LINE_PIXELS / self._screen_a_cell(self._layer))
 
     def hold(self, layer: Labels | None) -> None:
         """The layer whose brush it is."""
@@ -59,7 +60,7 @@ class BrushSize(QObject):
     def fit(self) -> None:
         """Give napari's brush the width at the present zoom."""
         if self._layer is not None:
-            size = max(1, round(self._pixels / self._screen_a_cell()))
+            size = max(1, round(self._pixels / self._screen_a_cell(self._layer)))
             if size != self._layer.brush_size:
                 self._layer.brush_size = size
 
@@ -70,11 +71,13 @@ class BrushSize(QObject):
     def _on_brush(self, event: object = None) -> None:
         """The size was changed in napari's own controls: ours follows."""
         del event
-        pixels = round(self._layer.brush_size * self._screen_a_cell())
-        if abs(pixels - self._pixels) > self._screen_a_cell():
+        if self._layer is None:
+            return
+        screen = self._screen_a_cell(self._layer)
+        pixels = round(self._layer.brush_size * screen)
+        if abs(pixels - self._pixels) > screen:
             self._pixels = pixels
             self.changed.emit(pixels)
 
-    def _screen_a_cell(self) -> float:
-        zoom = camera_of(self._viewer).zoom
-        return max(zoom * world_a_pixel(self._layer), 1e-9)
+    def _screen_a_cell(self, layer: Labels) -> float:
+        return max(camera_of(self._viewer).zoom * world_a_pixel(layer), 1e-9)

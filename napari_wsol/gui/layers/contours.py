@@ -5,7 +5,6 @@ contour is as coarse as the map. Every piece of an iso-line is a vector; the wid
 follows the zoom, so that lines stay two pixels thin on the screen.
 """
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -24,6 +23,9 @@ LINE_PIXELS = 2.0
 """Thickness on the screen."""
 
 BAND_CELLS = 100_000
+
+LARGE_CELLS = 60_000
+"""Cells of a map whose lines take longer than a frame."""
 
 MAX_CROSSINGS = 20_000
 """Pieces of line that are drawn within a frame or two; more nobody can tell apart."""
@@ -88,7 +90,9 @@ def _inside(cut: float) -> float:
     return float(np.nextafter(np.float32(cut), np.float32(-1.0)))
 
 
-def _borders(heatmap: Heatmap) -> tuple[npt.NDArray, npt.NDArray]:
+def _borders(
+    heatmap: Heatmap,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The image's first and last border in cells, where pixel centres are integers."""
     scale, translate = np.asarray(heatmap.scale), np.asarray(heatmap.translate)
     low = (-0.5 - translate) / scale

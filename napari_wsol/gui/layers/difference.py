@@ -1,15 +1,15 @@
 """What a round has changed, as a layer over the maps."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Image
 from napari.utils import Colormap
 
+from napari_wsol.gui.compat import fill
 from napari_wsol.gui.layers.fine_map import SHOWN_CELLS
 from napari_wsol.gui.layers.marks import DIFFERENCE, raise_in_order
 from napari_wsol.gui.layers.overlay import Overlay
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COLOURS, NAME = "napari-wsol difference", "What changed"
 
 
-class DifferenceLayer(Overlay):
+class DifferenceLayer(Overlay[Image]):
     """A round's map minus that of an earlier one, in [-1, 1]; clear where equal."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -53,17 +53,17 @@ class DifferenceLayer(Overlay):
             lambda how: Image(
                 values,
                 name=NAME,
-                colormap=self._colours,
                 contrast_limits=(-1.0, 1.0),
                 interpolation2d="linear",
                 blending="translucent_no_depth",
+                colormap=cast("Any", self._colours),  # napari takes more than it says
                 **how,
             ),
         )
         if layer is None:
             return False
         if layer.data is not values:
-            layer.data = values
+            fill(layer, values)
             layer.contrast_limits = (-1.0, 1.0)
         layer.name = f"{NAME} · round {shown.index} after {earlier.index}"
         return layer is not before

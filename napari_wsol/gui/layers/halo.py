@@ -1,18 +1,17 @@
 """A thin dashed ring around a proposed place."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Vectors
-from qtpy.QtCore import QTimer
 
-from napari_wsol.gui.compat import camera_of
+from napari_wsol.gui.compat import camera_of, fill
 from napari_wsol.gui.layers.marks import GUIDE, raise_in_order
 from napari_wsol.gui.layers.overlay import Overlay
 from napari_wsol.gui.layers.placement import world_a_pixel
+from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import GUIDE_YELLOW
 
 if TYPE_CHECKING:
@@ -28,13 +27,12 @@ DASHES, PIECES = 24, 3
 NAME = "Where next?"
 
 
-class Halo(Overlay):
+class Halo(Overlay[Vectors]):
     """One ring at a time, above all other layers; never painted on."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, GUIDE)
-        self._timer = QTimer(self, singleShot=True, interval=60)
-        self._timer.timeout.connect(self._fit)
+        self._timer = once(self, 60, self._fit)
         camera_of(viewer).events.zoom.connect(self._on_zoom)
 
     def close(self) -> None:
@@ -55,7 +53,6 @@ class Halo(Overlay):
                 name=NAME,
                 ndim=2,
                 edge_color=GUIDE_YELLOW,
-                edge_width=1.0,
                 vector_style="line",
                 blending="translucent_no_depth",
                 **how,
@@ -63,7 +60,7 @@ class Halo(Overlay):
         )
         if layer is None:
             return
-        layer.data = dashes
+        fill(layer, dashes)
         layer.visible = True
         self._fit()
         raise_in_order(self._viewer, [layer])

@@ -1,19 +1,23 @@
 """Heatmaps and their contours as napari layers, one pair a method."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Image, Vectors
 from napari.utils import Colormap
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 
-from napari_wsol.gui.compat import camera_of
-from napari_wsol.gui.layers.contours import LINE_PIXELS, contour_segments
+from napari_wsol.gui.compat import camera_of, fill
+from napari_wsol.gui.layers.contours import (
+    LARGE_CELLS,
+    LINE_PIXELS,
+    contour_segments,
+)
 from napari_wsol.gui.layers.fine_map import FineMap, needs_levels
-from napari_wsol.gui.layers.lines import LARGE_CELLS, LineDrawer
 from napari_wsol.gui.layers.marks import (
     CONTOUR,
     HEATMAP,
@@ -22,13 +26,13 @@ from napari_wsol.gui.layers.marks import (
     our_layers,
     remove,
 )
-from napari_wsol.gui.layers.method_layers import MethodLayers
 from napari_wsol.gui.layers.placement import (
     TRANSFORMS,
     move_onto,
     placed_on,
     world_a_pixel,
 )
+from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import (
     EVIDENCE,
     FOREGROUND,
@@ -40,20 +44,94 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     import napari.viewer
-    from napari.layers import Layer
+    from napari.utils.events import Event
 
+    from napari_wsol.gui.layers.overlay import Place
+    from napari_wsol.gui.tasks import Tasks
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.slides.localize import SlideWork
+
+
+@dataclass(slots=True)
+class MethodLayers:
+    """A method's heatmap, the two layers that show it, and the image they lie on."""
+
+    source: Image
+    heatmap: Heatmap
+    image: Image
+    contour: Vectors
+    cut: float = 0.5
+    fine: FineMap | None = None
+    """Values between the cells of the heatmap, where a slide has more of them."""
+    behind: SlideWork | None = None
+    """What the layers have to be filled from when they are shown again."""
+
+    @property
+    def place(self) -> Place:
+        """Scale and translate of the image layer, in level-0 pixels."""
+        scale, translate = self.heatmap.scale, self.heatmap.translate
+        if self.fine is None:
+            return scale, translate
+        small = (scale[0] / self.fine.step, scale[1] / self.fine.step)
+        return small, (
+            translate[0] - (scale[0] - small[0]) / 2,
+            translate[1] - (scale[1] - small[1]) / 2,
+        )
+
+    def fits(self, heatmap: Heatmap, work: SlideWork | None) -> bool:
+        """Whether these layers can show a map: napari fixes the number of levels."""
+        if self.fine is None:
+            return not self.image.multiscale and not needs_levels(work, heatmap)
+        return self.fine.fits(work, heatmap)
+
+    def fill(self, work: SlideWork | None) -> None:
+        """Give the image layer the values of the map, in place."""
+        self.behind = None
+        if self.fine is not None:
+            self.fine.show(work, self.heatmap)
+            self.image.refresh(extent=False)
+        else:
+            self._fill(self.heatmap)
+
+    def peek(self, heatmap: Heatmap) -> bool:
+        """Give the image layer other values on the same grid; false if none are seen.
+
+        Only of maps that are not finer than they are shown: those of rounds.
+        """
+        if not self.image.visible or heatmap.values.shape != self.heatmap.values.shape:
+            return False
+        if self.fine is not None:
+            self.fine.show(None, heatmap)
+            self.image.refresh(extent=False)
+        else:
+            self._fill(heatmap)
+        return True
+
+    def _fill(self, heatmap: Heatmap) -> None:
+        if self.image.data is not heatmap.values:
+            fill(self.image, heatmap.values)
+            self.image.contrast_limits = (0.0, 1.0)
+
+    def move(self) -> None:
+        """Put both layers onto the image."""
+        move_onto(self.image, self.source, *self.place)
+        move_onto(self.contour, self.source, self.heatmap.scale, self.heatmap.translate)
+
+    def end(self) -> None:
+        """The layers are not kept up to date any more."""
+        if self.fine is not None:
+            self.fine.close()
+
 
 STALE = "older than your last stroke"
 
 
-class EvidenceLayers(QObject):
+class HeatmapLayers(QObject):
     """Keeps one image layer and one contour layer a method, on the image, current."""
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, tasks: Tasks) -> None:
         super().__init__()
-        self._viewer = viewer
+        self._viewer, self._tasks = viewer, tasks
         self._source: Image | None = None
         self._pairs: dict[str, MethodLayers] = {}
         self._colormaps: dict[str, Colormap] = {}
@@ -61,10 +139,7 @@ class EvidenceLayers(QObject):
         self._opacity = 0.6
         self._bright = True
         self._dropped: set[str] = set()
-        self.lines = LineDrawer()
-        self.lines.drawn.connect(self._on_lines)
-        self._width_timer = QTimer(self, singleShot=True, interval=60)
-        self._width_timer.timeout.connect(self._fit_width)
+        self._width_timer = once(self, 60, self._fit_width)
         viewer.layers.events.removed.connect(self._on_removed)
         camera_of(viewer).events.zoom.connect(self._on_zoom)
 
@@ -79,7 +154,6 @@ class EvidenceLayers(QObject):
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
         self._follow(None)
-        self.lines.close()
         for pair in self._pairs.values():
             pair.end()
             pair.image.events.visible.disconnect(self._on_visible)
@@ -124,7 +198,7 @@ class EvidenceLayers(QObject):
         cut: float,
         *,
         title: str,
-        mark: dict,
+        mark: dict[str, object],
         stale: bool,
         work: SlideWork | None = None,
         is_last: bool = True,
@@ -140,9 +214,10 @@ class EvidenceLayers(QObject):
             work: where a slide keeps its values at full resolution.
             is_last: False while newer values come in: hidden layers wait for the last.
         """
-        if self._source is None:
+        source = self._source
+        if source is None:
             return
-        pair = self._pairs.get(heatmap.method) or self._adopt(heatmap, mark)
+        pair = self._pairs.get(heatmap.method) or self._adopt(source, heatmap, mark)
         visible = not self._pairs
         if pair is not None and not pair.fits(heatmap, work):
             visible = pair.image.visible
@@ -152,8 +227,12 @@ class EvidenceLayers(QObject):
             pair = None
         name = layer_name(heatmap, title, stale=stale)
         if pair is None:
-            fine = FineMap(work, heatmap) if needs_levels(work, heatmap) else None
-            pair = self._add(heatmap, cut, name, f"{title} · contour", fine)
+            fine = None
+            if needs_levels(work, heatmap):
+                fine = FineMap(self._tasks, work, heatmap)
+            pair = self._add(source, heatmap, cut, fine)
+            pair.image.name, pair.contour.name = name, f"{title} · contour"
+            add_quietly(self._viewer, (pair.image, pair.contour))
             pair.image.visible = visible
         first = heatmap.method not in self._pairs
         self._pairs[heatmap.method] = pair
@@ -166,7 +245,7 @@ class EvidenceLayers(QObject):
         for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
             layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
         if first or pair.place != before:
-            self._move(pair)
+            pair.move()
         if pair.image.name != name:
             pair.image.name = name
         if first:
@@ -186,7 +265,7 @@ class EvidenceLayers(QObject):
         if pair is None or not pair.peek(heatmap):
             return False
         if pair.contour.visible and heatmap.values.size <= LARGE_CELLS:
-            pair.contour.data = contour_segments(heatmap, pair.cut)
+            fill(pair.contour, contour_segments(heatmap, pair.cut))
         return True
 
     def end_peek(self, method: str) -> None:
@@ -229,53 +308,56 @@ class EvidenceLayers(QObject):
         for name, pair in self._pairs.items():
             pair.image.visible = method in (None, name)
 
-    def _adopt(self, heatmap: Heatmap, mark: dict) -> MethodLayers | None:
+    def _adopt(
+        self, source: Image, heatmap: Heatmap, mark: dict[str, object]
+    ) -> MethodLayers | None:
         """Layers that an earlier opening of the dock has left for this very image."""
         same = {"method": heatmap.method, "fingerprint": mark.get("fingerprint")}
-        images = our_layers(self._viewer, HEATMAP, **same)
-        contours = our_layers(self._viewer, CONTOUR, **same)
+        # A role is always that of one class of layers.
+        images = cast("list[Image]", our_layers(self._viewer, HEATMAP, **same))
+        contours = cast("list[Vectors]", our_layers(self._viewer, CONTOUR, **same))
         if not images or not contours:
             remove(self._viewer, [*images, *contours])
             return None
         remove(self._viewer, [*images[1:], *contours[1:]])
-        return MethodLayers(heatmap, images[0], contours[0])
+        return MethodLayers(source, heatmap, images[0], contours[0])
 
     def _add(
-        self, heatmap: Heatmap, cut: float, name: str, line: str, fine: FineMap | None
+        self, source: Image, heatmap: Heatmap, cut: float, fine: FineMap | None
     ) -> MethodLayers:
-        place = placed_on(self._source, heatmap.scale, heatmap.translate)
+        place = placed_on(source, heatmap.scale, heatmap.translate)
+        colours = self._colours(heatmap.method, cut)
+        data: Any = heatmap.values if fine is None else fine.levels
         image = Image(
-            heatmap.values if fine is None else fine.levels,
+            data,
             multiscale=fine is not None,
-            name=name,
-            colormap=self._colours(heatmap.method, cut),
             contrast_limits=(0.0, 1.0),
             blending="translucent_no_depth" if self._bright else "additive",
             opacity=self._opacity,
             interpolation2d="linear",
             visible=False,
+            colormap=cast("Any", colours),  # napari takes more than it says
             **place,
         )
+        zoom = camera_of(self._viewer).zoom
         contour = Vectors(
             np.zeros((0, 2, 2), np.float32),
-            name=line,
             ndim=2,
             edge_color=FOREGROUND,
-            edge_width=LINE_PIXELS / max(camera_of(self._viewer).zoom, 1e-9),
             vector_style="line",
             blending="translucent",
             visible=False,
+            edge_width=cast("Any", LINE_PIXELS / max(zoom, 1e-9)),
             **place,
         )
         # napari draws a thumbnail line by line, at every change; a few lines will do.
         contour._max_vectors_thumbnail = 32  # noqa: SLF001 - its class documents it
         for layer, role in ((image, HEATMAP), (contour, CONTOUR)):
             layer.metadata = {MARK: {"role": role}}
-        pair = MethodLayers(heatmap, image, contour, cut, fine)
-        self._move(pair)
+        pair = MethodLayers(source, heatmap, image, contour, cut, fine)
+        pair.move()
         if fine is not None:
-            fine.arrived.connect(lambda: image.refresh(extent=False, thumbnail=False))
-        add_quietly(self._viewer, (image, contour))
+            fine.arrived = partial(image.refresh, extent=False, thumbnail=False)
         return pair
 
     def _draw(self, pair: MethodLayers) -> None:
@@ -283,11 +365,18 @@ class EvidenceLayers(QObject):
         self._recolour(pair)
         visible = self._contours and pair.image.visible
         if visible and pair.heatmap.values.size > LARGE_CELLS:
-            self.lines.ask(pair.heatmap, pair.cut)
+            # Longer than a frame; of each method the newest counts.
+            heatmap, cut = pair.heatmap, pair.cut
+            self._tasks.ask(
+                lambda: contour_segments(heatmap, cut),
+                partial(self._on_lines, heatmap.method),
+                kind="contours",
+                about=heatmap.method,
+            )
             return
         if visible:
             self._fit(pair)
-            pair.contour.data = contour_segments(pair.heatmap, pair.cut)
+            fill(pair.contour, contour_segments(pair.heatmap, pair.cut))
         if pair.contour.visible != visible:
             pair.contour.visible = visible
 
@@ -296,7 +385,7 @@ class EvidenceLayers(QObject):
         if pair is None or not (self._contours and pair.image.visible):
             return
         self._fit(pair)
-        pair.contour.data = segments
+        fill(pair.contour, segments)
         if not pair.contour.visible:
             pair.contour.visible = True
 
@@ -306,7 +395,7 @@ class EvidenceLayers(QObject):
         if shown not in (EVIDENCE, colours_name(method)):
             return
         ours = self._colormaps.get(method)
-        before = None if ours is None else np.array(ours.colors)
+        before = [] if ours is None else np.array(ours.colors)
         ours = self._colours(method, pair.cut)
         if shown == EVIDENCE or not np.array_equal(ours.colors, before):
             pair.image.colormap = ours
@@ -320,8 +409,9 @@ class EvidenceLayers(QObject):
         if method not in self._colormaps:
             name = colours_name(method)
             self._colormaps[method] = Colormap(colours, name=name, display_name=name)
-        self._colormaps[method].colors = colours
-        return self._colormaps[method]
+        ours = self._colormaps[method]
+        ours.colors = cast("Any", colours)
+        return ours
 
     def _fit(self, pair: MethodLayers) -> None:
         zoom = camera_of(self._viewer).zoom
@@ -337,7 +427,9 @@ class EvidenceLayers(QObject):
     def _follow(self, source: Image | None) -> None:
         """Move our layers when the image's own transform is changed."""
         for layer, connect in ((self._source, False), (source, True)):
-            for name in TRANSFORMS if layer is not None else ():
+            if layer is None:
+                continue
+            for name in TRANSFORMS:
                 emitter = getattr(layer.events, name)
                 (emitter.connect if connect else emitter.disconnect)(self._on_moved)
         self._source = source
@@ -345,14 +437,7 @@ class EvidenceLayers(QObject):
     def _on_moved(self, event: object = None) -> None:
         del event
         for pair in self._pairs.values():
-            self._move(pair)
-
-    def _move(self, pair: MethodLayers) -> None:
-        """Put both layers onto the image."""
-        move_onto(pair.image, self._source, *pair.place)
-        move_onto(
-            pair.contour, self._source, pair.heatmap.scale, pair.heatmap.translate
-        )
+            pair.move()
 
     def _on_zoom(self, event: object = None) -> None:
         del event
@@ -366,9 +451,9 @@ class EvidenceLayers(QObject):
             if pair.contour.visible != (self._contours and pair.image.visible):
                 self._draw(pair)
 
-    def _on_removed(self, event: object) -> None:
+    def _on_removed(self, event: Event) -> None:
         """One of our layers was deleted by the user: its partner goes with it."""
-        layer: Layer = event.value
+        layer = event.value
         for method, pair in list(self._pairs.items()):
             if layer in (pair.image, pair.contour):
                 del self._pairs[method]

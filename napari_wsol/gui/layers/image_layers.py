@@ -1,37 +1,36 @@
 """The canvas side of the window: what the session knows, shown as napari layers."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.gui.background import Background
-from napari_wsol.gui.compare.threshold import Threshold
 from napari_wsol.gui.compat import camera_of, cell_size, collected_once
-from napari_wsol.gui.layers.heatmaps import EvidenceLayers
+from napari_wsol.gui.layers.heatmaps import HeatmapLayers
 from napari_wsol.gui.layers.marks import map_facts, raise_in_order
 from napari_wsol.gui.layers.placement import to_pixels, to_world, world_a_pixel
 from napari_wsol.gui.layers.side_by_side import SideBySide
 from napari_wsol.gui.layers.stroke_layer import StrokeLayer
-from napari_wsol.images.tissue import tissue_mask
+from napari_wsol.gui.layers.threshold import Threshold
+from napari_wsol.gui.tasks import once
+from napari_wsol.images.tissue import coarse_tissue
 
 if TYPE_CHECKING:
     import napari.viewer
-    import numpy as np
     from napari.layers import Image
+    from napari.utils.events import Event
 
     from napari_wsol.export import Region
+    from napari_wsol.gui.layers.threshold import Bools
+    from napari_wsol.gui.tasks import Tasks
     from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.images.slide import Slide
     from napari_wsol.session.session import Session
 
-TISSUE_SIDE = 512
-"""Cells along the longer side of the mask that shares of tissue are counted on."""
 
-
-class Stage(QObject):
+class ImageLayers(QObject):
     """Heatmaps, contours, strokes and cells of one image in one viewer."""
 
     cuts_changed = Signal()
@@ -46,31 +45,30 @@ class Stage(QObject):
     cursor_moved = Signal(float, float)
     """Level-0 pixel under the mouse, (y, x)."""
 
-    def __init__(self, viewer: napari.viewer.Viewer, session: Session) -> None:
+    def __init__(
+        self, viewer: napari.viewer.Viewer, session: Session, tasks: Tasks
+    ) -> None:
         super().__init__()
         self._viewer = viewer
         self._session = session
+        self._tasks = tasks
         self._image: Image | None = None
         self._titles: dict[str, str] = {}
         self._threshold = Threshold()
         self._contours = True
-        self._tissue: np.ndarray | None = None
+        self._tissue: Bools | None = None
         self._cuts: dict[str, float] = {}
-        self.evidence = EvidenceLayers(viewer)
+        self.heatmaps = HeatmapLayers(viewer, tasks)
         self.strokes = StrokeLayer(viewer)
         self.cells = SideBySide(viewer)
-        self.look_up = Background()
-        self.look_up.answered.connect(self._on_tissue)
         # A slider gives more values than can be drawn: the newest wins.
-        self._redraw = QTimer(self, singleShot=True, interval=15)
-        self._redraw.timeout.connect(self._cut)
+        self._redraw = once(self, 15, self._cut)
         # Layers take napari a while to add: one method a turn of the event loop, the
         # one that is seen first, so that the window goes on living.
         self._waiting: list[str] = []
         self._is_first = True
         self._listed: list[str] = []
-        self._next = QTimer(self, singleShot=True, interval=0)
-        self._next.timeout.connect(self._show_next)
+        self._next = once(self, 0, self._show_next)
         viewer.mouse_move_callbacks.append(self._on_mouse)
 
     @property
@@ -84,7 +82,18 @@ class Stage(QObject):
         return dict(self._cuts)
 
     @property
-    def tissue(self) -> np.ndarray | None:
+    def titles(self) -> dict[str, str]:
+        """Method → title of each map that is shown."""
+        names = [heatmap.method for heatmap in self.maps()]
+        return {name: self._titles.get(name, name) for name in names}
+
+    @property
+    def threshold(self) -> Threshold:
+        """Where all maps are cut."""
+        return self._threshold
+
+    @property
+    def tissue(self) -> Bools | None:
         """Where there is tissue; None until that is known."""
         return self._tissue
 
@@ -92,11 +101,10 @@ class Stage(QObject):
         """Let go of the viewer; heatmaps and strokes stay in it."""
         self._redraw.stop()
         self._next.stop()
-        self.look_up.close()
-        self.cells.leave(list(self.evidence.pairs.values()))
+        self.cells.leave(list(self.heatmaps.pairs.values()))
         if self._on_mouse in self._viewer.mouse_move_callbacks:
             self._viewer.mouse_move_callbacks.remove(self._on_mouse)
-        self.evidence.close()
+        self.heatmaps.close()
         self.strokes.close()
 
     def work_on(self, image: Image) -> None:
@@ -108,21 +116,24 @@ class Stage(QObject):
 
     def _work_on(self, image: Image) -> None:
         slide, canvas = self._session.slide, self._session.canvas
+        if slide is None or canvas is None:
+            return  # it was closed meanwhile
         if image != self._image:
             self.leave_image()
         self._image = image
-        self.evidence.place_on(image)
+        self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
         self._tissue = None
-        step = max(1.0, max(slide.shape) / TISSUE_SIDE)
-        self.look_up.ask(lambda: (slide, tissue_mask(slide, step)))
+        self._tasks.ask(
+            lambda: (slide, coarse_tissue(slide)), self._on_tissue, kind="tissue"
+        )
         self.image_changed.emit()
 
     def leave_image(self) -> None:
         """No image, or another one: its heatmaps go, its strokes stay."""
         self.show_cells(False)
         self._waiting, self._listed = [], []
-        self.evidence.place_on(None)
+        self.heatmaps.place_on(None)
         self.strokes.release()
         self._image = None
         self._cuts = {}
@@ -136,21 +147,21 @@ class Stage(QObject):
         """
         self._titles = titles
         for method in [
-            m for m in self.evidence.pairs if m not in self._session.heatmaps
+            m for m in self.heatmaps.pairs if m not in self._session.heatmaps
         ]:
-            self.evidence.forget(method)
+            self.heatmaps.forget(method)
         self._waiting = [
             name
             for name in titles
-            if name in self._session.heatmaps and name not in self.evidence.dropped
+            if name in self._session.heatmaps and name not in self.heatmaps.dropped
         ]
-        self._is_first = not self.evidence.pairs
+        self._is_first = not self.heatmaps.pairs
         self._show_next()
 
     def show_heatmap(self, method: str) -> None:
         """Bring one method's layers up to date."""
         heatmap = self._session.heatmaps.get(method)
-        if heatmap is not None and method in self.evidence.pairs:
+        if heatmap is not None and method in self.heatmaps.pairs:
             self._show(heatmap)
             self.cuts_changed.emit()
 
@@ -158,12 +169,13 @@ class Stage(QObject):
         """The session has no heatmaps any more."""
         self.show_cells(False)
         self._waiting, self._listed = [], []
-        self.evidence.clear()
+        self.heatmaps.clear()
         self._cut()
+        self.maps_changed.emit()
 
     def show_stale(self) -> None:
         """Badge maps that are older than the strokes."""
-        self.evidence.set_stale(self._session.stale, self._titles)
+        self.heatmaps.set_stale(self._session.stale, self._titles)
 
     def set_threshold(self, threshold: Threshold) -> None:
         """Cut all maps elsewhere; drawn in a moment."""
@@ -177,14 +189,14 @@ class Stage(QObject):
 
     def show_cells(self, on: bool) -> None:
         """Side by side, or over each other."""
-        pairs = list(self.evidence.pairs.values())
+        pairs = list(self.heatmaps.pairs.values())
         if on and pairs and self._image is not None:
-            self.evidence.show_only(None)
+            self.heatmaps.show_only(None)
             self.cells.enter(self._image, pairs)
         elif self.cells.is_on:
             self.cells.leave(pairs)
             if pairs:
-                self.evidence.show_only(next(iter(self.evidence.pairs)))
+                self.heatmaps.show_only(next(iter(self.heatmaps.pairs)))
             self._raise_strokes()
 
     def fly_to(self, region: Region) -> None:
@@ -198,14 +210,14 @@ class Stage(QObject):
         centre = to_world(self._image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
         size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self._image)
         camera = camera_of(self._viewer)
-        camera.center = (*camera.center[:-2], *centre)
+        camera.center = cast("Any", (*camera.center[:-2], *centre))
         view = cell_size(self._viewer)
         if view is not None:
             camera.zoom = min(view) / (3 * size)
 
-    def heatmaps(self) -> list[Heatmap]:
+    def maps(self) -> list[Heatmap]:
         """The maps that are shown, in the order of the rows of the probe."""
-        return [pair.heatmap for pair in self.evidence.pairs.values()]
+        return [pair.heatmap for pair in self.heatmaps.pairs.values()]
 
     def _show_next(self) -> None:
         """Show the next map that waits; after the last one, cells and lists."""
@@ -217,25 +229,28 @@ class Stage(QObject):
         if self._waiting:
             self._next.start()
             return
-        self.evidence.put_in_order(self._session.heatmaps)
-        if list(self.evidence.pairs) != self._listed:  # not only newer values
-            self._listed = list(self.evidence.pairs)
+        self.heatmaps.put_in_order(self._session.heatmaps)
+        if list(self.heatmaps.pairs) != self._listed:  # not only newer values
+            self._listed = list(self.heatmaps.pairs)
             if self.cells.is_on:
                 self.show_cells(True)
             elif self._is_first:
-                self.evidence.show_only(next(iter(self.evidence.pairs), None))
+                self.heatmaps.show_only(next(iter(self.heatmaps.pairs), None))
             self.maps_changed.emit()
         self.cuts_changed.emit()
 
     def _show(self, heatmap: Heatmap) -> None:
+        slide = self._session.slide
+        if slide is None:
+            return
         cut = self._cuts[heatmap.method] = self._threshold.cut(heatmap, self._tissue)
         title = self._titles.get(heatmap.method, heatmap.method)
         mark = {
-            "fingerprint": self._session.slide.fingerprint(),
+            "fingerprint": slide.fingerprint(),
             **map_facts(heatmap, title),
         }
-        added = heatmap.method not in self.evidence.pairs
-        self.evidence.show(
+        added = heatmap.method not in self.heatmaps.pairs
+        self.heatmaps.show(
             heatmap,
             cut,
             title=title,
@@ -255,18 +270,19 @@ class Stage(QObject):
         self._redraw.stop()
         self._cuts = {
             heatmap.method: self._threshold.cut(heatmap, self._tissue)
-            for heatmap in self.heatmaps()
+            for heatmap in self.maps()
         }
-        self.evidence.set_cuts(self._cuts, contours=self._contours)
+        self.heatmaps.set_cuts(self._cuts, contours=self._contours)
         self.cuts_changed.emit()
 
-    def _on_tissue(self, answer: object) -> None:
-        if isinstance(answer, tuple) and answer[0] is self._session.slide:
-            self._tissue = answer[1]
+    def _on_tissue(self, answer: tuple[Slide, Bools]) -> None:
+        slide, tissue = answer
+        if slide is self._session.slide:
+            self._tissue = tissue
             if self._threshold.currency != "value":
                 self._redraw.start()
 
-    def _on_mouse(self, viewer: object, event: object) -> None:
+    def _on_mouse(self, viewer: object, event: Event) -> None:
         del viewer
         if self._image is not None:
             self.cursor_moved.emit(*to_pixels(self._image, event.position))

@@ -4,7 +4,6 @@ Everything this plugin adds carries ``metadata["napari-wsol"]``. A layer without
 the user's: it is never changed, renamed, moved or deleted.
 """
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -92,7 +91,9 @@ def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
         if mark.get("listed"):  # one of many: whoever goes from image to image goes on
             options["resume"] = True
         return mark["path"], options
-    data = list(layer.data) if layer.multiscale else layer.data
+    data: Any = layer.data
+    if layer.multiscale:
+        data = list(data)
     options = {"name": layer.name, "rgb": bool(layer.rgb)}
     return data, {**options, "mpp": microns_a_pixel(layer)}
 

@@ -1,10 +1,11 @@
 """A layer of ours that lies on the image beside the maps, and is found again."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+import numpy as np
+from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.gui.layers.marks import MARK, add_quietly, our_layers, remove
@@ -14,13 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import napari.viewer
-    from napari.layers import Image, Layer
+    from napari.layers import Image
+    from napari.utils.events import Event
+
+L = TypeVar("L", bound=Layer)
 
 Place = tuple[tuple[float, float], tuple[float, float]]
 """Level-0 pixels a cell, and the level-0 position of the centre of cell (0, 0)."""
 
 
-class Overlay(QObject):
+class Overlay(QObject, Generic[L]):
     """Holds one layer of a role for one image, right above it.
 
     Args:
@@ -38,7 +42,7 @@ class Overlay(QObject):
         self._image: Image | None = None
         self._fingerprint = ""
         self._place: Place = ((1.0, 1.0), (0.0, 0.0))
-        self.layer: Layer | None = None
+        self.layer: L | None = None
         viewer.layers.events.removed.connect(self._on_removed)
 
     def close(self) -> None:
@@ -67,8 +71,8 @@ class Overlay(QObject):
             remove(self._viewer, [layer])
 
     def hold(
-        self, shape: tuple[int, ...], place: Place, make: Callable[[dict], Layer]
-    ) -> Layer | None:
+        self, shape: tuple[int, ...], place: Place, make: Callable[[dict[str, Any]], L]
+    ) -> L | None:
         """The layer with this shape: the present one, an earlier one, or a new one.
 
         Args:
@@ -80,22 +84,23 @@ class Overlay(QObject):
             return None
         self._place = place
         layer = self.find()
-        if layer is not None and layer.data.shape != shape:
+        if layer is not None and np.shape(layer.data) != shape:
             self.take_away()
         if self.layer is None:
             how = {**placed_on(self._image, *place), "metadata": {MARK: self._marks}}
-            self.layer = make(how)
-            add_quietly(self._viewer, [self.layer])
+            made = self.layer = make(how)
+            add_quietly(self._viewer, [made])
             layers = self._viewer.layers
-            layers.move(layers.index(self.layer), layers.index(self._image) + 1)
+            layers.move(layers.index(made), layers.index(self._image) + 1)
         self._on_moved()
         return self.layer
 
-    def find(self) -> Layer | None:
+    def find(self) -> L | None:
         """The layer, of this dock or of an earlier one."""
         if self.layer is None and self._image is not None:
             found = our_layers(self._viewer, **self._marks)
-            self.layer = found[0] if found else None
+            # A role is always that of one class of layers.
+            self.layer = cast("L", found[0]) if found else None
         return self.layer
 
     @property
@@ -107,7 +112,7 @@ class Overlay(QObject):
         if self.layer is not None and self._image is not None:
             move_onto(self.layer, self._image, *self._place)
 
-    def _on_removed(self, event: object) -> None:
+    def _on_removed(self, event: Event) -> None:
         if self.layer is not None and event.value == self.layer:
             self.layer = None
             self.deleted.emit()

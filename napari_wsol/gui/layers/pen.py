@@ -4,7 +4,6 @@ napari's own brush paints; beside it the path is written down. The pen's callbac
 the last of the layer's, so that at the end of a drag napari has finished painting.
 """
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import time
@@ -25,10 +24,12 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from napari.utils.events import Event
 
-    from napari_wsol.gui.layers.boxes import Box
     from napari_wsol.gui.layers.brush import BrushSize
     from napari_wsol.strokes.canvas import Canvas
     from napari_wsol.strokes.raster import Drawing
+
+Box = tuple[int, int, int, int]
+"""Top, left, bottom, right in canvas cells; the latter two exclusive."""
 
 STEP_PIXELS = 1.5
 """Points of a free outline closer than this on the screen say nothing new."""
@@ -76,7 +77,14 @@ class Painted:
 
 
 class Pen(QObject):
-    """Follows the mouse on one layer."""
+    """Follows the mouse on one layer, from when it is made until it is closed.
+
+    Args:
+        layer: what is painted on.
+        image: what it lies on.
+        canvas: the cells of the layer.
+        brush: whose width is that of lines.
+    """
 
     painted = Signal(object)
     """A :class:`Drag` with brush or eraser has ended."""
@@ -93,47 +101,40 @@ class Pen(QObject):
     turned = Signal(int)
     """Steps of the mouse wheel with Shift held."""
 
-    def __init__(self, brush: BrushSize, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(
+        self, layer: Labels, image: Image, canvas: Canvas, brush: BrushSize
+    ) -> None:
+        super().__init__()
+        self.layer = layer
         self._width = brush
-        self._layer: Labels | None = None
-        self._image: Image | None = None
-        self._canvas: Canvas | None = None
+        self._image, self._canvas = image, canvas
         self._started = 0.0
         self.is_down = False
         """Whether something is being drawn right now."""
         self.points = False
         """Whether a click in pan and zoom mode means something."""
-
-    def hold(self, layer: Labels, image: Image, canvas: Canvas) -> None:
-        """Follow the mouse on this layer."""
-        self.let_go()
-        self._layer, self._image, self._canvas = layer, image, canvas
         layer.mouse_drag_callbacks.append(self._on_press)
         layer.mouse_wheel_callbacks.append(self._on_wheel)
 
-    def let_go(self) -> None:
-        """Follow it no longer."""
-        if self._layer is not None:
-            for callbacks, own in (
-                (self._layer.mouse_drag_callbacks, self._on_press),
-                (self._layer.mouse_wheel_callbacks, self._on_wheel),
-            ):
-                if own in callbacks:
-                    callbacks.remove(own)
-        self._layer = None
-        self.is_down = False
+    def close(self) -> None:
+        """Follow the mouse no longer."""
+        for callbacks, own in (
+            (self.layer.mouse_drag_callbacks, self._on_press),
+            (self.layer.mouse_wheel_callbacks, self._on_wheel),
+        ):
+            if own in callbacks:
+                callbacks.remove(own)
 
     def stay_last(self) -> None:
         """Go behind a callback that napari has put at the end."""
-        callbacks = self._layer.mouse_drag_callbacks
+        callbacks = self.layer.mouse_drag_callbacks
         if self._on_press in callbacks:
             callbacks.remove(self._on_press)
             callbacks.append(self._on_press)
 
     def corners(self) -> Drag | None:
         """The outline that was just closed corner by corner."""
-        overlay = polygon_of(self._layer)
+        overlay = polygon_of(self.layer)
         points = np.asarray(overlay.points if overlay is not None else [], float)
         if len(points) < 3:
             return None

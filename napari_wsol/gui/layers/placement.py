@@ -1,6 +1,5 @@
 """Where our layers lie: every one exactly on its image, whatever its transform."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -96,7 +95,7 @@ def microns_a_pixel(layer: Layer) -> float | None:
     """µm a level-0 pixel where the layer says so with its units, else None."""
     sizes = []
     for unit, step in zip(layer.units[-2:], layer.scale[-2:], strict=True):
-        quantity = 1.0 * unit
+        quantity: Any = 1.0 * unit
         if not quantity.is_compatible_with("micrometer"):
             return None
         sizes.append(quantity.to("micrometer").magnitude * abs(float(step)))
@@ -119,6 +118,6 @@ def _shear_matrix(layer: Layer) -> np.ndarray:
     return matrix
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a layer has
     """An affine transform as its matrix; anything else as it is."""
     return getattr(value, "affine_matrix", value)

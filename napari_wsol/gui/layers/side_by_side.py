@@ -4,10 +4,9 @@ The cells share one camera. The views of the image share its pixels: only their 
 are copies, and they go when the grid is left.
 """
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
-    from napari_wsol.gui.layers.method_layers import MethodLayers
+    from napari_wsol.gui.layers.heatmaps import MethodLayers
 
 CELL = 3
 """Layers a cell: view of the image, heatmap, contour."""
@@ -103,7 +102,7 @@ class SideBySide(QObject):
         for key in ("scale", "translate", "rotate", "shear", "units", "axis_labels"):
             kwargs[key] = getattr(image, key)
         copy = Image(
-            image.data,
+            cast("Any", image.data),
             rgb=image.rgb,
             multiscale=image.multiscale,
             affine=image.affine.affine_matrix,

@@ -5,42 +5,162 @@ the size of the slide, so that a stroke is drawn in one frame. The session owns 
 strokes. What is painted on the layer is told to it, and what it holds is shown here.
 """
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QObject, QTimer, Signal
+from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.gui.layers.boxes import changed_box, differing, united
+from napari_wsol.gui.compat import fill
 from napari_wsol.gui.layers.brush import BrushSize
-from napari_wsol.gui.layers.marks import STROKES, add_quietly, our_layers
+from napari_wsol.gui.layers.marks import MARK, STROKES, add_quietly, our_layers
 from napari_wsol.gui.layers.pen import Painted, Pen
-from napari_wsol.gui.layers.placement import move_onto
-from napari_wsol.gui.layers.stroke_look import (
-    BRUSHES,
-    FOREGROUND_LABEL,
-    MODES,
-    NONE_LABEL,
-    new_layer,
-)
+from napari_wsol.gui.layers.placement import move_onto, placed_on
+from napari_wsol.gui.tasks import once
+from napari_wsol.gui.widgets.colours import BACKGROUND, FOREGROUND
 from napari_wsol.strokes.raster import Drawing
+from napari_wsol.strokes.stroke import BACKGROUND as BACKGROUND_LABEL
+from napari_wsol.strokes.stroke import FOREGROUND as FOREGROUND_LABEL
+from napari_wsol.strokes.stroke import UNLABELLED as NONE_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import napari.viewer
     from napari.layers import Image
+    from napari.utils.events import Event, EventEmitter
 
-    from napari_wsol.gui.layers.boxes import Box
-    from napari_wsol.gui.layers.pen import Drag
+    from napari_wsol.gui.layers.pen import Box, Drag
     from napari_wsol.strokes.canvas import Canvas
     from napari_wsol.strokes.stroke import Stroke
 
+BRUSHES = {"foreground": FOREGROUND_LABEL, "background": BACKGROUND_LABEL}
+"""Brush → the label that it paints."""
+
+MODES = {
+    "foreground": "paint",
+    "background": "paint",
+    "erase": "erase",
+    "outline": "polygon",
+    "wand": "pan_zoom",
+}
+"""Tool → napari's mode of the layer. A drag with the wand pans; a click grows."""
+
+
+def new_layer(
+    data: np.ndarray, image: Image, grid: Canvas, mark: Mapping[str, object]
+) -> Labels:
+    """A layer of strokes on an image.
+
+    Args:
+        data: (h, w) uint8 on the grid; painted on in place.
+        image: what it lies on.
+        grid: the session's canvas.
+        mark: what our layers are known by.
+    """
+    return Labels(
+        data,
+        name="Strokes",
+        opacity=0.85,
+        colormap=stroke_colours(),
+        metadata={MARK: dict(mark)},
+        **placed_on(image, grid.scale, grid.translate),
+    )
+
+
+def stroke_colours() -> DirectLabelColormap:
+    """Orange foreground, blue background, nothing elsewhere."""
+    colours = {
+        None: "transparent",
+        NONE_LABEL: "transparent",
+        BACKGROUND_LABEL: BACKGROUND,
+        FOREGROUND_LABEL: FOREGROUND,
+    }
+    return DirectLabelColormap(color_dict=colours)
+
+
+ROWS_AT_ONCE = 256
+
+
+def united(first: Box | None, second: Box | None) -> Box | None:
+    """The smallest box around two."""
+    if first is None or second is None:
+        return second if first is None else first
+    return (
+        min(first[0], second[0]),
+        min(first[1], second[1]),
+        max(first[2], second[2]),
+        max(first[3], second[3]),
+    )
+
+
+def differing(data: np.ndarray, shown: np.ndarray) -> Box | None:
+    """The box around all cells that differ."""
+    box = None
+    for top in range(0, len(data), ROWS_AT_ONCE):
+        # In bands that fit the processor's cache: most are equal.
+        new, old = data[top : top + ROWS_AT_ONCE], shown[top : top + ROWS_AT_ONCE]
+        if np.array_equal(new, old):
+            continue
+        different = new != old
+        rows = np.flatnonzero(different.any(axis=1))
+        columns = np.flatnonzero(different.any(axis=0))
+        band = (
+            top + int(rows[0]),
+            int(columns[0]),
+            top + int(rows[-1]) + 1,
+            int(columns[-1]) + 1,
+        )
+        box = united(box, band)
+    return box
+
+
+def changed_box(before: Sequence[Stroke], after: Sequence[Stroke]) -> Box | None:
+    """Where the canvases of two lists of strokes can differ: top, left, bottom, right.
+
+    None where they do not differ.
+    """
+    same = 0
+    for old, new in zip(before, after, strict=False):
+        if old is not new:
+            break
+        same += 1
+    boxes = [stroke.box for stroke in (*before[same:], *after[same:])]
+    if not boxes:
+        return None
+    tops, lefts, bottoms, rights = zip(*boxes, strict=True)
+    return min(tops), min(lefts), max(bottoms), max(rights)
+
+
 DEBOUNCE_MS = 120
 """A change without a drag gives many refreshes; the session hears of it once."""
+
+
+@dataclass(slots=True)
+class Sheet:
+    """What strokes are painted on while an image is worked on.
+
+    Attributes:
+        image: the layer of the image.
+        canvas: the session's.
+        mark: what our layer is known by.
+        shown: (h, w) uint8, the session's strokes as they were shown last.
+        strokes: those that give it.
+        touched: cells under a line that only shows the way.
+        pen: with the layer, once a brush was taken or there are strokes.
+    """
+
+    image: Image
+    canvas: Canvas
+    mark: dict[str, str]
+    shown: np.ndarray
+    strokes: tuple[Stroke, ...] = ()
+    touched: Box | None = None
+    pen: Pen | None = None
 
 
 class StrokeLayer(QObject):
@@ -70,41 +190,27 @@ class StrokeLayer(QObject):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._layer: Labels | None = None
-        self._image: Image | None = None
-        self._canvas: Canvas | None = None
-        self._mark: dict = {}
-        self._shown: np.ndarray | None = None
-        self._strokes: tuple[Stroke, ...] = ()
-        self._touched: Box | None = None  # by a line that only shows the way
+        self._sheet: Sheet | None = None
         self._corners: Drag | None = None  # of an outline that was just closed
         self._quiet = False
         self._has_wand = False
         self._label = FOREGROUND_LABEL
         self.brush = BrushSize(viewer, self)
-        self.pen = Pen(self.brush, self)
-        self.pen.painted.connect(self._on_drag_end)
-        self.pen.lined.connect(self._on_line)
-        self.pen.outlined.connect(self._on_outline)
-        self.pen.pointed.connect(self.pointed)
-        self.pen.turned.connect(self._on_wheel)
-        self._timer = QTimer(self, singleShot=True, interval=DEBOUNCE_MS)
-        self._timer.timeout.connect(self.flush)
+        self._timer = once(self, DEBOUNCE_MS, self.flush)
         # Whether only the layer was deleted is known when all deleting is done.
-        self._gone = QTimer(self, singleShot=True, interval=0)
-        self._gone.timeout.connect(self._tell_removed)
+        self._gone = once(self, 0, self._tell_removed)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.selection.events.active.connect(self._on_tool)
 
     @property
     def layer(self) -> Labels | None:
         """The layer, once a brush was taken or there are strokes."""
-        return self._layer
+        return None if self._pen is None else self._pen.layer
 
     @property
     def fingerprint(self) -> str:
         """Of the image that is worked on."""
-        return str(self._mark.get("fingerprint", ""))
+        return "" if self._sheet is None else self._sheet.mark["fingerprint"]
 
     @property
     def label(self) -> int:
@@ -114,7 +220,7 @@ class StrokeLayer(QObject):
     @property
     def tool(self) -> str | None:
         """The tool in the hand: our layer is active and in the tool's mode."""
-        layer = self._layer
+        layer = self.layer
         if layer is None or self._viewer.layers.selection.active != layer:
             return None
         mode = str(layer.mode)
@@ -125,6 +231,14 @@ class StrokeLayer(QObject):
             return names.get(layer.selected_label)
         return {"erase": "erase", "polygon": "outline"}.get(mode)
 
+    @property
+    def _pen(self) -> Pen | None:
+        return None if self._sheet is None else self._sheet.pen
+
+    @property
+    def _is_drawing(self) -> bool:
+        return self._pen is not None and self._pen.is_down
+
     def close(self) -> None:
         """Stop listening; the strokes stay in the viewer."""
         self.release()
@@ -132,30 +246,23 @@ class StrokeLayer(QObject):
         self._viewer.layers.selection.events.active.disconnect(self._on_tool)
         self.brush.close()
 
-    def place_on(self, image: Image, canvas: Canvas, fingerprint: str) -> bool:
-        """Work on an image.
-
-        Returns:
-            Whether strokes that were painted on it before are in the viewer.
-        """
+    def place_on(self, image: Image, canvas: Canvas, fingerprint: str) -> None:
+        """Work on an image; strokes that were painted on it before are found."""
         self.release()
-        self._image, self._canvas = image, canvas
-        self._mark = {"role": STROKES, "fingerprint": fingerprint}
-        self._shown = np.zeros(canvas.shape, np.uint8)
-        for layer in our_layers(self._viewer, **self._mark):
-            if isinstance(layer, Labels) and layer.data.shape == tuple(canvas.shape):
-                self._hold(layer)
-                return bool(np.asarray(layer.data).any())
-        return False
+        mark = {"role": STROKES, "fingerprint": fingerprint}
+        sheet = Sheet(image, canvas, mark, np.zeros(canvas.shape, np.uint8))
+        self._sheet = sheet
+        for layer in our_layers(self._viewer, **mark):
+            if isinstance(layer, Labels) and _cells(layer).shape == tuple(canvas.shape):
+                self._hold(layer, sheet)
+                return
 
     def release(self) -> None:
         """Let go of the image; its strokes stay where they are."""
         self.flush()
         self._gone.stop()
-        if self._layer is not None:
-            self._listen(self._layer, connect=False)
-        self._layer = self._image = self._canvas = self._shown = None
-        self._strokes, self._touched, self._mark = (), None, {}
+        self._let_go()
+        self._sheet = None
 
     def show(self, canvas: np.ndarray | None, strokes: Sequence[Stroke]) -> None:
         """Bring the layer up to date with the session's canvas.
@@ -164,50 +271,54 @@ class StrokeLayer(QObject):
             canvas: (h, w) uint8, or None where nothing was drawn; kept, not copied.
             strokes: those that give it.
         """
-        if self._canvas is None or self.pen.is_down:
+        sheet = self._sheet
+        if sheet is None or self._is_drawing:
             return  # at the end of the drag it is shown
-        wanted = np.zeros(self._canvas.shape, np.uint8) if canvas is None else canvas
-        if self._layer is None:
+        wanted = np.zeros(sheet.canvas.shape, np.uint8) if canvas is None else canvas
+        if sheet.pen is None:
             if wanted.any():
-                self._add(wanted)
+                self._add(sheet, wanted)
         else:
-            box = united(changed_box(self._strokes, strokes), self._touched)
+            box = united(changed_box(sheet.strokes, strokes), sheet.touched)
             if box is not None:
-                self._write(wanted, box)
-        self._shown, self._strokes, self._touched = wanted, tuple(strokes), None
+                self._write(sheet.pen.layer, wanted, box)
+        sheet.shown, sheet.strokes, sheet.touched = wanted, tuple(strokes), None
 
     def adopt(self, canvas: np.ndarray | None, strokes: Sequence[Stroke]) -> None:
         """Take the layer for what counts: where the canvas differs is told."""
-        if self._canvas is not None:
-            empty = np.zeros(self._canvas.shape, np.uint8)
-            self._shown = empty if canvas is None else canvas
-            self._strokes = tuple(strokes)
+        if self._sheet is not None:
+            empty = np.zeros(self._sheet.canvas.shape, np.uint8)
+            self._sheet.shown = empty if canvas is None else canvas
+            self._sheet.strokes = tuple(strokes)
             self.flush()
 
     def restore(self) -> None:
         """Show the session's canvas again, whatever the layer shows."""
-        layer, canvas, self._touched = self._layer, self._canvas, None
-        if layer is None or self._shown is None:
+        sheet, layer = self._sheet, self.layer
+        if sheet is None or layer is None:
             return
+        sheet.touched = None
         self._timer.stop()
-        if np.asarray(layer.data).shape == tuple(canvas.shape):
-            self._write(self._shown, (0, 0, *canvas.shape))
+        if _cells(layer).shape == tuple(sheet.canvas.shape):
+            self._write(layer, sheet.shown, (0, 0, *sheet.canvas.shape))
             return
         self._quiet = True
-        layer.data = self._shown.copy()
+        fill(layer, sheet.shown.copy())
         self._quiet = False
         self._timer.stop()
 
     def choose(self, tool: str | None) -> None:
         """Take a tool, or put it away (None) to pan and zoom again."""
+        layer = self.layer
         if tool is None:
-            if self._layer is not None:
+            if layer is not None:
                 self._has_wand = False
-                self._layer.mode = "pan_zoom"
-                self._layer.cursor = "standard"
+                layer.mode = "pan_zoom"
+                layer.cursor = "standard"
                 self._on_tool()
             return
-        layer = self._layer or self._add(None)
+        if layer is None and self._sheet is not None:
+            layer = self._add(self._sheet, None)
         if layer is None:
             return
         layer.visible = True
@@ -223,126 +334,134 @@ class StrokeLayer(QObject):
         self.brush.fit()
         self._on_tool()
 
-    def move(self) -> None:
-        """Lie on the image again after its transform was changed."""
-        if self._layer is not None and self._image is not None:
-            canvas = self._canvas
-            move_onto(self._layer, self._image, canvas.scale, canvas.translate)
-
     def flush(self) -> None:
         """Tell of what was painted now rather than in a moment."""
         self._timer.stop()
-        is_drawing = self.pen.is_down or self._touched is not None
-        if self._layer is None or self._shown is None or is_drawing:
+        sheet, layer = self._sheet, self.layer
+        if sheet is None or layer is None:
             return
-        data = np.asarray(self._layer.data)
-        if data.shape != self._shown.shape:
+        if self._is_drawing or sheet.touched is not None:
+            return
+        data = _cells(layer)
+        if data.shape != sheet.shown.shape:
             self.restore()
             return
-        box = differing(data, self._shown)
+        box = differing(data, sheet.shown)
         drag, self._corners = self._corners, None
         if box is None:
             return
-        label, drawing = int(self._layer.selected_label), Drawing()
+        label, drawing = int(layer.selected_label), Drawing()
         if drag is not None and label <= FOREGROUND_LABEL:
             drawing = Drawing(label, "polygon", drag.path, seconds=drag.seconds)
-        self._tell(box, drawing)
+        self._tell(layer, sheet, box, drawing)
 
-    def _tell(self, box: Box, drawing: Drawing) -> bool:
-        """Tell what changed in a box; whether something did."""
+    def _tell(self, layer: Labels, sheet: Sheet, box: Box, drawing: Drawing) -> None:
+        """Tell what changed in a box, if something did."""
         top, left, bottom, right = box
         place = (slice(top, bottom), slice(left, right))
-        after = np.array(np.asarray(self._layer.data)[place])
-        part = after != self._shown[place]
+        after = np.array(_cells(layer)[place])
+        part = after != sheet.shown[place]
         if not part.any():
-            return False
+            return
         if drawing.tool == "edit":
             label = int(np.bincount(after[part], minlength=3).argmax())
             drawing = Drawing(label)
         self.painted.emit(Painted(part, (top, left), after, drawing, self.fingerprint))
-        return True
 
-    def _write(self, canvas: np.ndarray, box: Box) -> None:
+    def _write(self, layer: Labels, canvas: np.ndarray, box: Box) -> None:
         """Put a part of a canvas onto the layer, if it is not there yet."""
         top, left, bottom, right = box
         place = (slice(top, bottom), slice(left, right))
-        data = np.asarray(self._layer.data)
-        if np.array_equal(data[place], canvas[place]):
-            return
-        data[place] = canvas[place]
-        self._refresh()
+        data = _cells(layer)
+        if not np.array_equal(data[place], canvas[place]):
+            data[place] = canvas[place]
+            self._refresh(layer)
 
-    def _refresh(self, *, thumbnail: bool = True) -> None:
+    def _refresh(self, layer: Labels, *, thumbnail: bool = True) -> None:
         self._quiet = True
         try:
-            self._layer.refresh(thumbnail=thumbnail, highlight=False, extent=False)
+            layer.refresh(thumbnail=thumbnail, highlight=False, extent=False)
         finally:
             self._quiet = False
 
-    def _add(self, canvas: np.ndarray | None) -> Labels | None:
+    def _add(self, sheet: Sheet, canvas: np.ndarray | None) -> Labels:
         """A new layer: chosen when it is for painting, else the choice stays."""
-        if self._image is None or self._canvas is None:
-            return None
-        grid = self._canvas
+        grid = sheet.canvas
         data = np.zeros(grid.shape, np.uint8) if canvas is None else canvas.copy()
-        layer = new_layer(data, self._image, grid, self._mark)
+        layer = new_layer(data, sheet.image, grid, sheet.mark)
         if canvas is None:
             self._viewer.add_layer(layer)
         else:
             add_quietly(self._viewer, [layer])
-        self._hold(layer)
+        self._hold(layer, sheet)
         return layer
 
-    def _hold(self, layer: Labels) -> None:
-        self._layer = layer
-        self.move()
+    def _hold(self, layer: Labels, sheet: Sheet) -> None:
+        move_onto(layer, sheet.image, sheet.canvas.scale, sheet.canvas.translate)
         if layer.selected_label not in BRUSHES.values():
             layer.selected_label = self._label
         self._label = layer.selected_label
-        self._listen(layer, connect=True)
+        for emitter, slot in self._listened(layer):
+            emitter.connect(slot)
+        self.brush.hold(layer)
+        pen = sheet.pen = Pen(layer, sheet.image, sheet.canvas, self.brush)
+        pen.painted.connect(self._on_drag_end)
+        pen.lined.connect(self._on_line)
+        pen.outlined.connect(self._on_outline)
+        pen.pointed.connect(self.pointed)
+        pen.turned.connect(self._on_wheel)
 
-    def _listen(self, layer: Labels, *, connect: bool) -> None:
+    def _let_go(self) -> None:
+        """Follow the layer no longer."""
+        if self._sheet is not None and self._sheet.pen is not None:
+            pen, self._sheet.pen = self._sheet.pen, None
+            for emitter, slot in self._listened(pen.layer):
+                emitter.disconnect(slot)
+            self.brush.hold(None)
+            pen.close()
+
+    def _listened(
+        self, layer: Labels
+    ) -> tuple[tuple[EventEmitter, Callable[..., None]], ...]:
         # Undo emits no paint event, only set_data; both are heard.
-        pairs = (
+        return (
             (layer.events.paint, self._on_painted),
             (layer.events.set_data, self._on_changed),
             (layer.events.data, self._on_changed),
             (layer.events.mode, self._on_mode),
             (layer.events.selected_label, self._on_tool),
         )
-        for emitter, slot in pairs:
-            (emitter.connect if connect else emitter.disconnect)(slot)
-        if connect:
-            self.brush.hold(layer)
-            self.pen.hold(layer, self._image, self._canvas)
-        else:
-            self.brush.hold(None)
-            self.pen.let_go()
 
     # ---------------------------------------------------------------------- the pen
 
     def _on_drag_end(self, drag: Drag) -> None:
         """A brush was lifted."""
-        label = NONE_LABEL if drag.erases else int(self._layer.selected_label)
+        layer, sheet = self.layer, self._sheet
+        if layer is None or sheet is None:
+            return  # it was deleted meanwhile
+        label = NONE_LABEL if drag.erases else int(layer.selected_label)
         tool = "erase" if label == NONE_LABEL else "brush"
         drawing = Drawing(label, tool, drag.path, drag.width, drag.seconds)
         if label <= FOREGROUND_LABEL:
-            self._tell(drag.box, drawing)
+            self._tell(layer, sheet, drag.box, drawing)
         self.lifted.emit()
         self._timer.start()  # whatever else was painted is found
 
     def _on_line(self, part: np.ndarray, origin: tuple[int, int]) -> None:
         """The way of a free outline is shown while it is drawn."""
-        data, (top, left) = np.asarray(self._layer.data), origin
+        layer, sheet = self.layer, self._sheet
+        if layer is None or sheet is None:
+            return
+        data, (top, left) = _cells(layer), origin
         box = (top, left, top + part.shape[0], left + part.shape[1])
-        self._touched = united(self._touched, box)
+        sheet.touched = united(sheet.touched, box)
         data[top : box[2], left : box[3]][part] = self._label
-        self._refresh(thumbnail=False)
+        self._refresh(layer, thumbnail=False)
 
     def _on_outline(self, drag: Drag) -> None:
         self.outlined.emit(drag)
-        if self._touched is not None:  # nobody has shown what became of it
-            self.restore()
+        if self._sheet is not None and self._sheet.touched is not None:
+            self.restore()  # nobody has shown what became of it
 
     def _on_wheel(self, steps: int) -> None:
         if self.tool == "wand":
@@ -353,11 +472,12 @@ class StrokeLayer(QObject):
     def _on_painted(self, event: object = None) -> None:
         """What comes into napari's history; of an outline the corners are kept."""
         del event
-        if self._quiet or self.pen.is_down:
+        pen = self._pen
+        if pen is None or self._quiet or pen.is_down:
             return
-        if str(self._layer.mode) == "polygon":
+        if str(pen.layer.mode) == "polygon":
             # They are gone in a moment; the cells are not painted yet.
-            self._corners = self.pen.corners()
+            self._corners = pen.corners()
         self._timer.start()
 
     def _on_changed(self, event: object = None) -> None:
@@ -367,29 +487,34 @@ class StrokeLayer(QObject):
 
     def _on_mode(self, event: object = None) -> None:
         del event
-        self.pen.stay_last()
-        if str(self._layer.mode) != "pan_zoom":
-            self._has_wand = False
+        if self._pen is not None:
+            self._pen.stay_last()
+            if str(self._pen.layer.mode) != "pan_zoom":
+                self._has_wand = False
         self._on_tool()
 
     def _on_tool(self, event: object = None) -> None:
         del event
-        layer = self._layer
-        if layer is not None and layer.selected_label in BRUSHES.values():
-            self._label = int(layer.selected_label)
-        tool = self.tool
-        self.pen.points = tool == "wand"
+        tool, pen = self.tool, self._pen
+        if pen is not None:
+            if pen.layer.selected_label in BRUSHES.values():
+                self._label = int(pen.layer.selected_label)
+            pen.points = tool == "wand"
         self.tool_changed.emit(tool)
 
-    def _on_removed(self, event: object) -> None:
-        if self._layer is not None and event.value == self._layer:
+    def _on_removed(self, event: Event) -> None:
+        if self.layer is not None and event.value == self.layer:
             self.flush()
-            self._listen(self._layer, connect=False)
-            self._layer = None
+            self._let_go()
             self._gone.start()
             self.tool_changed.emit(None)
 
     def _tell_removed(self) -> None:
         # Where the image went as well, or all layers, the strokes were not meant.
-        if self._image is not None and self._image in self._viewer.layers:
+        if self._sheet is not None and self._sheet.image in self._viewer.layers:
             self.removed.emit()
+
+
+def _cells(layer: Labels) -> np.ndarray:
+    """What is painted on a layer, itself."""
+    return np.asarray(layer.data)

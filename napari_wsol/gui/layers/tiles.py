@@ -1,14 +1,14 @@
 """Which tiles of a slide are finished, as a layer below the maps."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Image
 from napari.utils import Colormap
 
+from napari_wsol.gui.compat import fill
 from napari_wsol.gui.layers.marks import TILES
 from napari_wsol.gui.layers.overlay import Overlay
 from napari_wsol.gui.widgets.colours import WAITING
@@ -25,7 +25,7 @@ PARTS, MOST_CELLS = 32, 1_000_000
 NAME = "Tiles · grey: not computed yet"
 
 
-class TileLayer(Overlay):
+class TileLayer(Overlay[Image]):
     """A cell a tile: what waits lies under a grey veil, which lifts as tiles come."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -49,44 +49,45 @@ class TileLayer(Overlay):
             return
         if self._unwanted or self._image is None:
             return
-        state, place = self._within(progress)
+        state, place = _within(self._image, progress)
         layer = self.hold(
             state.shape,
             place,
             lambda how: Image(
                 state,
                 name=NAME,
-                colormap=_colours(),
                 contrast_limits=(0, 2),
                 interpolation2d="nearest",
                 blending="translucent_no_depth",
+                colormap=cast("Any", _colours()),  # napari takes more than it says
                 **how,
             ),
         )
         if layer is not None and layer.data is not state:
-            layer.data = state
-
-    def _within(self, progress: SlideProgress) -> tuple[np.ndarray, Place]:
-        """The state on cells that end where the image ends.
-
-        The last tiles reach beyond it; cells are parts of tiles where that is so.
-        """
-        state, scale = progress.state, progress.scale
-        sides = self._image.level_shapes[0][:2]
-        low = [t - s / 2 + 0.5 for t, s in zip(progress.translate, scale, strict=True)]
-        inside = [(n - at) / s for n, at, s in zip(sides, low, scale, strict=True)]
-        if all(abs(part - round(part)) < 1e-6 for part in inside):
-            parts = 1
-        else:
-            parts = max(1, min(PARTS, int((MOST_CELLS / state.size) ** 0.5)))
-        rows, columns = (max(1, round(part * parts)) for part in inside)
-        fine = state.repeat(parts, 0).repeat(parts, 1)[:rows, :columns]
-        small = (scale[0] / parts, scale[1] / parts)
-        start = (low[0] + small[0] / 2 - 0.5, low[1] + small[1] / 2 - 0.5)
-        return np.ascontiguousarray(fine), (small, start)
+            fill(layer, state)
 
     def _on_deleted(self) -> None:
         self._unwanted = True
+
+
+def _within(image: Image, progress: SlideProgress) -> tuple[np.ndarray, Place]:
+    """The state on cells that end where the image ends.
+
+    The last tiles reach beyond it; cells are parts of tiles where that is so.
+    """
+    state, scale = progress.state, progress.scale
+    sides = image.level_shapes[0][:2]
+    low = [t - s / 2 + 0.5 for t, s in zip(progress.translate, scale, strict=True)]
+    inside = [(n - at) / s for n, at, s in zip(sides, low, scale, strict=True)]
+    if all(abs(part - round(part)) < 1e-6 for part in inside):
+        parts = 1
+    else:
+        parts = max(1, min(PARTS, int((MOST_CELLS / state.size) ** 0.5)))
+    rows, columns = (max(1, round(part * parts)) for part in inside)
+    fine = state.repeat(parts, 0).repeat(parts, 1)[:rows, :columns]
+    small = (scale[0] / parts, scale[1] / parts)
+    start = (low[0] + small[0] / 2 - 0.5, low[1] + small[1] / 2 - 0.5)
+    return np.ascontiguousarray(fine), (small, start)
 
 
 def _colours() -> Colormap:

@@ -1,6 +1,5 @@
 """Where a slide is looked at, as a layer that a person may paint on."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -8,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 
-from napari_wsol.gui.background import Background
 from napari_wsol.gui.layers.marks import TISSUE
 from napari_wsol.gui.layers.overlay import Overlay
+from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import TISSUE_GREEN
 from napari_wsol.images.tissue import tissue_mask
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.layers import Image
 
+    from napari_wsol.gui.messages import Messages
+    from napari_wsol.gui.tasks import Tasks
     from napari_wsol.images.slide import Slide
 
 SIDE = 1024
@@ -29,29 +30,25 @@ SIDE = 1024
 NAME = "Tissue · the model looks here"
 
 
-class TissueLayer(Overlay):
+class TissueLayer(Overlay[Labels]):
     """The mask that was found, to be corrected by brush."""
 
     changed = Signal()
     """It was painted on, added or deleted."""
 
-    failed = Signal(str)
-    """A sentence for the person."""
-
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+    def __init__(
+        self, viewer: napari.viewer.Viewer, tasks: Tasks, messages: Messages
+    ) -> None:
         super().__init__(viewer, TISSUE)
+        self._tasks, self._messages = tasks, messages
         self._slide: Slide | None = None
-        self.look_up = Background()
-        self.look_up.answered.connect(self._on_found)
         self.deleted.connect(self.changed)
         # One stroke gives many events.
-        self._timer = QTimer(self, singleShot=True, interval=400)
-        self._timer.timeout.connect(self.changed)
+        self._timer = once(self, 400, self.changed.emit)
 
     def close(self) -> None:
         """Let go of the viewer; the layer stays in it."""
         self._timer.stop()
-        self.look_up.close()
         super().close()
 
     def work_on(self, image: Image, slide: Slide) -> None:
@@ -59,12 +56,11 @@ class TissueLayer(Overlay):
         self.place_on(image, slide.fingerprint())
         self._slide = slide
         if self.find() is not None:
-            self._listen()
+            self._listen(connect=True)
 
     def release(self) -> None:
         """Let go of the image; the layer stays where it is."""
-        if self.layer is not None:
-            self._listen(connect=False)
+        self._listen(connect=False)
         self._slide = None
         super().release()
 
@@ -79,24 +75,28 @@ class TissueLayer(Overlay):
         if slide is None:
             return
         if self.layer is not None:
-            self._take_brush()
+            self._take_brush(self.layer)
             return
         step = max(1.0, max(slide.shape) / SIDE)
-        self.look_up.ask(lambda: (slide, tissue_mask(slide, step)))
+        self._tasks.ask(
+            lambda: (slide, tissue_mask(slide, step)),
+            self._on_found,
+            self._on_not_found,
+            kind="tissue to paint",
+        )
 
-    def _on_found(self, answer: object) -> None:
-        if not isinstance(answer, tuple):
-            self.failed.emit(f"The tissue could not be found: {answer}")
-            return
+    def _on_not_found(self, error: BaseException) -> None:
+        self._messages.warn(f"The tissue could not be found: {error}")
+
+    def _on_found(self, answer: tuple[Slide, npt.NDArray[np.bool_]]) -> None:
         slide, mask = answer
         if slide is not self._slide or self.layer is not None:
             return
-        scale = tuple(
-            size / cells for size, cells in zip(slide.shape, mask.shape, strict=True)
-        )
-        translate = tuple((step - 1) / 2 for step in scale)
+        (height, width), (rows, columns) = slide.shape, mask.shape
+        scale = (height / rows, width / columns)
+        translate = ((scale[0] - 1) / 2, (scale[1] - 1) / 2)
         colours = {None: "transparent", 0: "transparent", 1: TISSUE_GREEN}
-        self.hold(
+        layer = self.hold(
             mask.shape,
             (scale, translate),
             lambda how: Labels(
@@ -107,18 +107,21 @@ class TissueLayer(Overlay):
                 **how,
             ),
         )
-        self._listen()
-        self._take_brush()
-        self.changed.emit()
+        if layer is not None:
+            self._listen(connect=True)
+            self._take_brush(layer)
+            self.changed.emit()
 
-    def _take_brush(self) -> None:
-        self._viewer.layers.selection.active = self.layer
-        self.layer.visible = True
-        self.layer.selected_label = 1
-        self.layer.brush_size = max(8, min(self.layer.data.shape) // 30)
-        self.layer.mode = "paint"
+    def _take_brush(self, layer: Labels) -> None:
+        self._viewer.layers.selection.active = layer
+        layer.visible = True
+        layer.selected_label = 1
+        layer.brush_size = max(8, min(np.shape(layer.data)) // 30)
+        layer.mode = "paint"
 
-    def _listen(self, *, connect: bool = True) -> None:
+    def _listen(self, *, connect: bool) -> None:
+        if self.layer is None:
+            return
         for emitter in (self.layer.events.paint, self.layer.events.set_data):
             (emitter.connect if connect else emitter.disconnect)(self._on_painted)
 

@@ -6,10 +6,9 @@ application let it. With one of our tools in the hand the events are turned into
 events here, always in the same way. The other end of a pen erases.
 """
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
@@ -58,9 +57,11 @@ class TouchPen(QObject):
             canvas.removeEventFilter(self)
             canvas.setAttribute(Qt.WidgetAttribute.WA_AcceptTouchEvents, False)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject, event: Any) -> bool:  # noqa: ANN401 - of Qt 5 or 6
         """Whether an event was taken care of; with no tool in the hand none is."""
-        kind = event.type()
+        kind, canvas = event.type(), self._canvas
+        if canvas is None or watched is not canvas:
+            return False
         if kind not in _PEN and kind not in _FINGER:
             return False
         if not self._is_down and self._strokes.tool is None:
@@ -70,12 +71,12 @@ class TouchPen(QObject):
             if kind == QEvent.Type.TabletPress and _is_eraser(event):
                 self._tool = self._strokes.tool
                 self._strokes.choose("erase")
-            self._send(watched, _PEN[kind], where, event.modifiers())
+            self._send(canvas, _PEN[kind], where, event.modifiers())
         else:
             where = _finger(event)
             # Whatever is not told of a lifted finger is where it was last.
             self._send(
-                watched,
+                canvas,
                 _FINGER[kind],
                 self._last if where is None else where,
                 event.modifiers(),
@@ -130,14 +131,14 @@ def canvas_beside(dock: QWidget) -> QWidget | None:
     return found[0] if found else None
 
 
-def _place(event: QEvent) -> QPointF:
+def _place(event: Any) -> QPointF:  # noqa: ANN401 - of Qt 5 or 6
     """Where a pen is on the screen."""
     if hasattr(event, "globalPosition"):
         return QPointF(event.globalPosition())
     return QPointF(event.globalPosF())  # Qt 5
 
 
-def _finger(event: QEvent) -> QPointF | None:
+def _finger(event: Any) -> QPointF | None:  # noqa: ANN401 - of Qt 5 or 6
     """Where the first finger is on the screen; others do not paint."""
     if hasattr(event, "points"):
         points = event.points()
@@ -146,6 +147,6 @@ def _finger(event: QEvent) -> QPointF | None:
     return QPointF(points[0].screenPos()) if points else None
 
 
-def _is_eraser(event: QEvent) -> bool:
+def _is_eraser(event: Any) -> bool:  # noqa: ANN401 - of Qt 5 or 6
     kind = event.pointerType()
     return getattr(kind, "name", None) == "Eraser" or kind == 3  # a number in PyQt5

@@ -1,6 +1,5 @@
 """What to import, and what its files do not say: asked in one small form."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout
 
 from napari_wsol.config import WEIGHT_FILES, Option, Setting
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.forms import Fields, choose_path
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ class ImportDialog(QDialog):
 
     def answer(self, key: str) -> str:
         """What is answered to a question by now; empty for nothing."""
-        return (self.fields[key].value or "").strip()
+        return str(self.fields[key].value or "").strip()
 
     def _buttons(self) -> QDialogButtonBox:
         kind = QDialogButtonBox.StandardButton
         buttons = QDialogButtonBox(kind.Ok | kind.Cancel, parent=self)
-        self.import_button = buttons.button(kind.Ok)
+        self.import_button = needed(buttons.button(kind.Ok))
         self.import_button.setText("Import")
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
@@ -96,14 +96,6 @@ class ImportDialog(QDialog):
         self.import_button.setToolTip(
             "Answer all questions first." if missing else "Import with these answers."
         )
-
-
-def next_name(taken: str) -> str:
-    """Another name than one that is taken: “xray” → “xray-2” → “xray-3”."""
-    stem, dash, number = taken.rpartition("-")
-    if dash and number.isdecimal():
-        return f"{stem}-{int(number) + 1}"
-    return f"{taken}-2"
 
 
 def choose_file(parent: QWidget) -> Path | None:

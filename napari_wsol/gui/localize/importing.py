@@ -1,26 +1,20 @@
 """From an authors' checkpoint to a model of the list, in the background."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import UnansweredError
-from napari_wsol.gui.localize.import_dialog import NAME, ImportDialog, next_name
+from napari_wsol.gui.localize.import_dialog import NAME, ImportDialog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from concurrent.futures import Future
     from pathlib import Path
 
-    from qtpy.QtWidgets import QWidget
-
-    from napari_wsol.methods.card import Card
-
-    Import = Callable[[Path, str | None, Mapping[str, str]], Future[Card]]
+    from napari_wsol.gui.context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +27,20 @@ class Wish:
 
 
 class Importer(QObject):
-    """Imports, asks for what the files do not say, and imports again.
-
-    Args:
-        start: imports a path under a name with answers; gives a Future.
-        parent: widget in front of which the form opens.
-    """
+    """Imports, asks for what the files do not say, and imports again."""
 
     imported = Signal(object)
     """The card of the new model. What goes wrong comes with the failed job."""
 
-    _done = Signal(object, object)
-
-    def __init__(self, start: Import, parent: QWidget) -> None:
-        super().__init__(parent)
-        self._start = start
-        self._parent = parent
-        self._closed = False
+    def __init__(self, context: Context) -> None:
+        super().__init__(context.dock)
+        self._context = context
         self.dialog: ImportDialog | None = None
         """The form, while it is open."""
-        self._done.connect(self._on_done)
+        context.at_parting(self.close)
 
     def close(self) -> None:
         """Ask nothing any more; what is being imported goes on or not, as the job."""
-        self._closed = True
         if self.dialog is not None:
             self.dialog.reject()
 
@@ -65,27 +49,18 @@ class Importer(QObject):
         self._try(Wish(path))
 
     def _try(self, wish: Wish) -> None:
-        future = self._start(wish.path, wish.name, wish.answers)
-        future.add_done_callback(lambda done: self._tell(wish, done))
+        session, tasks = self._context.session, self._context.tasks
+        future = session.import_model(wish.path, wish.name, wish.answers)
+        tasks.follow(future, self.imported.emit, partial(self._on_failed, wish))
 
-    def _tell(self, wish: Wish, done: Future[Card]) -> None:
-        """Called on the worker's thread."""
-        if not self._closed and not done.cancelled():
-            self._done.emit(wish, done)
-
-    def _on_done(self, wish: Wish, done: Future[Card]) -> None:
-        error = done.exception()
-        if self._closed:
-            return
-        if error is None:
-            self.imported.emit(done.result())
-        elif isinstance(error, UnansweredError):
+    def _on_failed(self, wish: Wish, error: BaseException) -> None:
+        if isinstance(error, UnansweredError):
             self._ask(wish, error)
 
     def _ask(self, wish: Wish, error: UnansweredError) -> None:
         """Open the form; it does not stop the window."""
         is_taken = any(item.key == NAME for item in error.questions)
-        from napari_wsol.zoo import proposed_name  # asked after an import
+        from napari_wsol.zoo import next_name, proposed_name  # after an import
 
         name = wish.name or proposed_name(wish.path)
         dialog = ImportDialog(
@@ -93,7 +68,7 @@ class Importer(QObject):
             error.questions,
             next_name(name) if is_taken else name,
             wish.answers,
-            self._parent,
+            self._context.dock,
         )
 
         def go_on() -> None:

@@ -1,29 +1,23 @@
 """The methods of the loaded model: what it can do, and why it cannot do the rest."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import html
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
-    QCheckBox,
     QGridLayout,
     QLabel,
-    QSizePolicy,
-    QStyleOptionButton,
-    QStylePainter,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_wsol.gui.widgets.panel import Choice, Fold, Words, add_row
+from napari_wsol.gui.compat import needed
+from napari_wsol.gui.widgets.elided import Choice, Fold, Tick, Words
+from napari_wsol.gui.widgets.panel import add_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from qtpy.QtGui import QPaintEvent
 
     from napari_wsol.gui.localize.models import MethodFacts
 
@@ -32,35 +26,6 @@ LAYER_TIP = (
     "knows most of the class, earlier ones are finer. Maps at other layers that are "
     "shown already stay beside the new ones; delete a map's layer to let go of it."
 )
-NARROW = 64
-"""Pixels below which a check box is not squeezed."""
-
-
-class Tick(QCheckBox):
-    """A check box that may be narrow: a long title loses its middle."""
-
-    def __init__(self, title: str) -> None:
-        super().__init__(title)
-        # Qt's own policy for check boxes takes the whole title as the least width.
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-
-    def minimumSizeHint(self) -> QSize:
-        """Room for the box and a few letters."""
-        return QSize(NARROW, super().minimumSizeHint().height())
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the box, and as much of the title as fits."""
-        del event
-        painter = QStylePainter(self)
-        option = QStyleOptionButton()
-        self.initStyleOption(option)
-        style = self.style()
-        field = style.subElementRect(
-            style.SubElement.SE_CheckBoxContents, option, self
-        ).intersected(self.rect())
-        middle = Qt.TextElideMode.ElideMiddle
-        option.text = self.fontMetrics().elidedText(self.text(), middle, field.width())
-        painter.drawControl(style.ControlElement.CE_CheckBox, option)
 
 
 class MethodList(QWidget):
@@ -191,7 +156,7 @@ class MethodList(QWidget):
             box.deleteLater()
         self.boxes = {}
         while self._reasons.count():
-            words = self._reasons.takeAt(0).widget()
+            words = needed(needed(self._reasons.takeAt(0)).widget())
             words.setParent(None)
             words.deleteLater()
 
@@ -261,7 +226,7 @@ class MethodList(QWidget):
             widget.setToolTip(reason or LAYER_TIP)
 
     def _name_at(self, place: int) -> str | None:
-        box = self._more.itemAt(place).widget()
+        box = needed(self._more.itemAt(place)).widget()
         return next((name for name, item in self.boxes.items() if item is box), None)
 
 

@@ -1,8 +1,8 @@
 """Localize: which model, which class, which methods — and go."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
@@ -14,12 +14,13 @@ from qtpy.QtWidgets import (
     QPushButton,
 )
 
-from napari_wsol.gui.localize.card_dialog import CardDialog
 from napari_wsol.gui.localize.import_dialog import choose_file, choose_folder
 from napari_wsol.gui.localize.methods import MethodList
+from napari_wsol.gui.localize.models import CardDialog
 from napari_wsol.gui.localize.slide_box import SlideBox
+from napari_wsol.gui.widgets.elided import Choice, Words
 from napari_wsol.gui.widgets.job_bar import JobBar
-from napari_wsol.gui.widgets.panel import Choice, Panel, Words, small
+from napari_wsol.gui.widgets.panel import Panel, add_action, small
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -125,21 +126,18 @@ class LocalizePanel(Panel):
     def _add_menu(self) -> QMenu:
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
-        for title, tip, choose in (
-            ("Import a file…", "One checkpoint file.", choose_file),
+        for words, choose, tip in (
+            ("Import a file…", choose_file, "One checkpoint file."),
             (
                 "Import a folder…",
-                "A folder with weights and what describes them.",
                 choose_folder,
+                "A folder with weights and what describes them.",
             ),
         ):
-            action = menu.addAction(title)
-            action.setToolTip(tip)
-            action.triggered.connect(lambda _=False, ask=choose: self._import(ask))
+            add_action(menu, words, partial(self._import, choose), tip)
         menu.addSeparator()
-        train = menu.addAction("Train…")
-        train.setToolTip("Make a model out of labelled images, in the background.")
-        train.triggered.connect(self.train_wanted)
+        tip = "Make a model out of labelled images, in the background."
+        add_action(menu, "Train…", self.train_wanted.emit, tip)
         return menu
 
     @property

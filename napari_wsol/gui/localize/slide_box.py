@@ -1,11 +1,10 @@
 """What a slide is and what it will cost, before anybody waits for hours."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QHBoxLayout,
@@ -14,10 +13,11 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_wsol.config import LEAST_MEMORY
+from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.job_bar import duration, grouped
-from napari_wsol.gui.widgets.panel import Words
 
 if TYPE_CHECKING:
     from napari_wsol.slides.cost import Cost
@@ -106,9 +106,8 @@ class SlideBox(QWidget):
 
     def show_memory(self, count: int) -> None:
         """The budget in bytes."""
-        blocker = QSignalBlocker(self.memory)
-        self.memory.setValue(count / GIGABYTE)
-        del blocker
+        with signals_blocked(self.memory):
+            self.memory.setValue(count / GIGABYTE)
 
     def _on_memory(self, amount: float) -> None:
         self.memory_chosen.emit(round(amount * GIGABYTE))

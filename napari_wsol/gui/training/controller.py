@@ -1,28 +1,26 @@
 """From a recipe and images to a model of the list, in the background."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import JobCancelledError, WsolError
-from napari_wsol.gui.background import Background
+from napari_wsol.gui.tasks import once
 from napari_wsol.gui.training.dialog import TrainDialog
-from napari_wsol.gui.training.recipes import Outlook, discard, look_ahead
+from napari_wsol.gui.training.recipes import discard, look_ahead
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Future
 
-    from napari_wsol.gui.dock import WsolWidget
-    from napari_wsol.gui.session_events import SessionEvents
+    from napari_wsol.gui.context import Context
+    from napari_wsol.gui.training.recipes import Outlook
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
-    from napari_wsol.session.session import Session
     from napari_wsol.training.run import Evaluation
     from napari_wsol.training.trainer import TrainStep
 
@@ -30,12 +28,8 @@ TYPING_MS = 200
 """A pause in typing after which what was typed is looked up."""
 
 
-class TrainingDesk(QObject):
-    """Opens the dialog, starts and stops what it asks for, and tells how it goes.
-
-    Args:
-        window: dock in front of which the dialog opens.
-    """
+class TrainingController(QObject):
+    """Opens the dialog, starts and stops what it asks for, and tells how it goes."""
 
     trained = Signal(object)
     """Card of a new model of the list."""
@@ -43,25 +37,18 @@ class TrainingDesk(QObject):
     use_wanted = Signal(str)
     """Name of a model to load."""
 
-    def __init__(self, window: WsolWidget) -> None:
-        super().__init__(window)
-        self._session: Session = window.session
-        self._window = window
+    def __init__(self, context: Context) -> None:
+        super().__init__(context.dock)
+        self._context, self._session = context, context.session
         self._future: Future[Card] | None = None
         self._state = ""
         self._stop = threading.Event()
-        self._closed = False
         self._cards: tuple[Card, ...] = ()
         self.dialog: TrainDialog | None = None
         """The dialog, once it was opened."""
-        self.look_up = Background()
-        self.look_up.answered.connect(self._on_looked_up)
-        self._timer = QTimer(self, singleShot=True, interval=TYPING_MS)
-        self._timer.timeout.connect(self._look_up)
-        self.end = Background()
-        """Tells of the end of a training; of none once it is closed."""
-        self.end.answered.connect(self._on_end)
-        events: SessionEvents = window.events
+        self._timer = once(self, TYPING_MS, self._look_up)
+        context.at_parting(self.close)
+        events = context.events
         events.job_changed.connect(self._on_job)
         events.train_step.connect(self._on_step)
         events.train_evaluated.connect(self._on_evaluated)
@@ -78,10 +65,7 @@ class TrainingDesk(QObject):
 
     def close(self) -> None:
         """The dock is gone; what trained has left a checkpoint."""
-        self._closed = True
         self._timer.stop()
-        self.look_up.close()
-        self.end.close()
         if self.dialog is not None:
             self.dialog.close()
 
@@ -102,7 +86,7 @@ class TrainingDesk(QObject):
             self.dialog.show_models([card.name for card in self._cards])
 
     def _make_dialog(self) -> TrainDialog:
-        dialog = TrainDialog(self._window)
+        dialog = TrainDialog(self._context.dock)
         dialog.form.edited.connect(self._on_changed)
         dialog.returned.connect(self._look_up)
         dialog.train_wanted.connect(self._train)
@@ -121,24 +105,30 @@ class TrainingDesk(QObject):
     def _look_up(self) -> None:
         if self.dialog is not None:
             wish = self.dialog.form.wish
-            self.look_up.ask(lambda: look_ahead(wish))
+            self._ask(lambda: look_ahead(wish))
 
-    def _on_looked_up(self, answer: object) -> None:
+    def _ask(self, question: Callable[[], Outlook]) -> None:
+        self._context.tasks.ask(
+            question, self._on_outlook, self._on_no_outlook, kind="outlook"
+        )
+
+    def _on_outlook(self, outlook: Outlook) -> None:
         dialog = self.dialog
-        if self._closed or dialog is None or self.is_running:
+        if dialog is None or self.is_running:
             return
-        if isinstance(answer, Outlook):
-            if answer.wish == dialog.form.wish:
-                dialog.show_outlook(answer)
-        else:
-            dialog.show_stopped(f"That cannot be read: {answer}", warning=True)
+        if outlook.wish == dialog.form.wish:  # else more was filled in meanwhile
+            dialog.show_outlook(outlook)
+
+    def _on_no_outlook(self, error: BaseException) -> None:
+        if self.dialog is not None and not self.is_running:
+            self.dialog.show_stopped(f"That cannot be read: {error}", warning=True)
 
     def _discard(self) -> None:
         """Begin anew where an unfinished training is."""
         if self.dialog is not None and self.dialog.outlook is not None:
             old, wish = self.dialog.outlook, self.dialog.form.wish
             self.dialog.wait_for_outlook()
-            self.look_up.ask(lambda: discard(old, wish))
+            self._ask(lambda: discard(old, wish))
 
     # ------------------------------------------------------------------------- the job
 
@@ -161,30 +151,34 @@ class TrainingDesk(QObject):
             name=dialog.outlook.name,
             stop=self._stop,
         )
-        self.end.follow(self._future)
+        follow = self._context.tasks.follow
+        follow(self._future, self._on_trained, self._on_stopped)
 
     def _cancel(self) -> None:
         """Stop this training; other jobs are not touched."""
         self._stop.set()
         if self._future is not None and self._future.cancel():
-            self._on_end(JobCancelledError("Stopped before it began."))
+            self._on_stopped(JobCancelledError("Stopped before it began."))
 
-    def _on_end(self, answer: object) -> None:
+    def _on_stopped(self, error: BaseException) -> None:
         dialog = self.dialog
-        if self._closed or dialog is None or not self.is_running:
+        if dialog is None or not self.is_running:
             return
         self._future = None
-        if isinstance(answer, BaseException):
-            is_known = isinstance(answer, WsolError)
-            words = str(answer) if is_known else f"{type(answer).__name__}: {answer}"
-            stopped = isinstance(answer, JobCancelledError)
-            dialog.show_stopped(words, warning=not stopped)
-            self._look_up()  # whether there is a checkpoint to resume from
-        else:
-            listed = dialog.outlook is not None and dialog.outlook.wish.out is None
-            dialog.show_finished(answer, listed=listed)
-            if listed:
-                self.trained.emit(answer)
+        is_known = isinstance(error, WsolError)
+        words = str(error) if is_known else f"{type(error).__name__}: {error}"
+        dialog.show_stopped(words, warning=not isinstance(error, JobCancelledError))
+        self._look_up()  # whether there is a checkpoint to resume from
+
+    def _on_trained(self, card: Card) -> None:
+        dialog = self.dialog
+        if dialog is None or not self.is_running:
+            return
+        self._future = None
+        listed = dialog.outlook is not None and dialog.outlook.wish.out is None
+        dialog.show_finished(card, listed=listed)
+        if listed:
+            self.trained.emit(card)
 
     def _on_job(self, status: JobStatus) -> None:
         if status.kind is JobKind.TRAIN and self.dialog is not None:

@@ -1,6 +1,5 @@
 """Train a model: what it shall be, how it goes, and what came of it."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import time
@@ -16,11 +15,11 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
+from napari_wsol.gui.messages import MessageLine
 from napari_wsol.gui.training.curves import TrainCurves
 from napari_wsol.gui.training.form import TrainForm
+from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.job_bar import duration, grouped
-from napari_wsol.gui.widgets.messages import MessageLine
-from napari_wsol.gui.widgets.panel import Words
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,11 +1,10 @@
 """What a person fills in before a training: recipe, images, weights, name, seed."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -19,13 +18,16 @@ from qtpy.QtWidgets import (
 
 from napari_wsol.config import listed_settings
 from napari_wsol.errors import WsolError
+from napari_wsol.gui.widgets.elided import Choice
 from napari_wsol.gui.widgets.forms import Fields, choose_path
-from napari_wsol.gui.widgets.panel import Choice, small
+from napari_wsol.gui.widgets.panel import add_action, small
 from napari_wsol.training.published import SUFFIX, list_published, write_published
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from qtpy.QtWidgets import QLineEdit
 
     from napari_wsol.gui.training.recipes import Outlook
     from napari_wsol.methods.card import Card
@@ -97,7 +99,8 @@ class TrainForm(Fields):
 
     def show_outlook(self, outlook: Outlook) -> None:
         """The name that it gets where none is given."""
-        self.fields["name"].native.setPlaceholderText(outlook.name)
+        line = cast("QLineEdit", self.fields["name"].native)
+        line.setPlaceholderText(outlook.name)
 
     def _place_of(self, path: Path) -> int:
         places = range(self.recipe_box.count())
@@ -108,9 +111,11 @@ class TrainForm(Fields):
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for item in list_published():
-            action = menu.addAction(item.title)
-            action.setToolTip(f"{item.summary}\n{item.citation}")
-            action.triggered.connect(partial(self._copy, item.name))
+            copy, tip = (
+                partial(self._copy, item.name),
+                f"{item.summary}\n{item.citation}",
+            )
+            add_action(menu, item.title, copy, tip)
         return menu
 
     def _copy(self, name: str) -> None:

@@ -4,7 +4,6 @@ Reading a recipe imports torch, and folders may be far away, so all of it is ask
 on a thread of its own.
 """
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import html
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_wsol.errors import ConfigError, ExportError, WsolError
-from napari_wsol.gui.localize.import_dialog import next_name
 from napari_wsol.paths import trainings_folder
 
 if TYPE_CHECKING:
@@ -124,6 +122,7 @@ def _rows(log: Path) -> list[dict[str, Any]]:
 
 def _free_name(name: str, out: Path | None) -> str:
     from napari_wsol.training.job import is_taken
+    from napari_wsol.zoo import next_name
 
     while is_taken(name, out):
         name = next_name(name)

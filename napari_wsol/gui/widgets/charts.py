@@ -1,6 +1,5 @@
-"""How a refinement or a training goes, as curves."""
+"""How a training goes, as curves."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import math
@@ -10,7 +9,7 @@ from qtpy.QtCore import QPointF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_wsol.gui.widgets.colours import FOREGROUND, SERIES
+from napari_wsol.gui.widgets.colours import SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,66 +22,6 @@ SMOOTHING = 0.2
 
 
 MIDDLE_LEFT = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
-
-
-class LossCurve(QWidget):
-    """How well the model fits the strokes, step by step: down is better."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._loss: list[float] = []
-        self.setMinimumHeight(32)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip(
-            "How far the map is from your strokes while it learns: down is better."
-        )
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """The losses that are drawn."""
-        return tuple(self._loss)
-
-    def sizeHint(self) -> QSize:
-        """Wide and flat."""
-        return QSize(120, 32)
-
-    def start(self) -> None:
-        """A new round begins."""
-        self._loss.clear()
-        self.update()
-
-    def add(self, loss: float) -> None:
-        """One step further."""
-        self._loss.append(loss)
-        self.update()
-
-    def show_values(self, losses: Sequence[float]) -> None:
-        """The curve of a finished round."""
-        self._loss = list(losses)
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the curve with its first and last value."""
-        del event
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        text = self.palette().text().color()
-        faint = QColor(text)
-        faint.setAlpha(110)
-        area = self.rect().adjusted(2, 4, -44, -4)
-        painter.setPen(QPen(faint, 1))
-        painter.drawLine(area.bottomLeft(), area.bottomRight())
-        if len(self._loss) < 2:
-            painter.drawText(
-                area, MIDDLE_LEFT, "The loss is drawn here while it refines."
-            )
-            return
-        span = (min(self._loss), max(self._loss))
-        painter.setPen(QPen(QColor(FOREGROUND), 2))
-        painter.drawPolyline(polygon(self._loss, area, span, len(self._loss)))
-        painter.setPen(QPen(text, 1))
-        beside = self.rect().adjusted(area.right() + 6, 0, 0, 0)
-        painter.drawText(beside, MIDDLE_LEFT, f"{self._loss[-1]:.2f}")
 
 
 class Curves(QWidget):

@@ -1,6 +1,5 @@
 """The colours of the window: one pair for strokes, one map for evidence."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,12 +1,12 @@
 """Forms made by magicgui: words, limits and tips are those of the settings' options."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSpinBox, LineEdit
 from psygnal import Signal as Told
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
@@ -21,7 +21,8 @@ from superqt import QElidingLabel
 
 from napari_wsol.config import listed_settings
 from napari_wsol.errors import ConfigError
-from napari_wsol.gui.widgets.panel import Words, small
+from napari_wsol.gui.widgets.elided import Words
+from napari_wsol.gui.widgets.panel import small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -217,7 +218,9 @@ class PathEdit(FileEdit):
 
     def __init__(self, setting: Setting) -> None:
         option = setting.option
-        super().__init__(mode="r" if option.files else "d", nullable=True)
+        kinds = FileDialogMode
+        kind = kinds.EXISTING_FILE if option.files else kinds.EXISTING_DIRECTORY
+        super().__init__(mode=kind, nullable=True)
         line = self.line_edit.native
         line.setPlaceholderText(option.empty)
         line.setClearButtonEnabled(True)

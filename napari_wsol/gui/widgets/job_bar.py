@@ -1,6 +1,5 @@
 """A job's button, and its progress while it runs: done/total, time left, a way out."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,5 @@
 """The threshold that all panels share: an amount, in a currency to choose."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 import math
@@ -8,11 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+
+from napari_wsol.images.heatmap import mask_on_grid
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from napari_wsol.images.heatmap import Heatmap
+
+Bools = npt.NDArray[np.bool_]
 
 TITLES = {"value": "value", "percentile": "percentile", "area": "share of tissue"}
 """Currency of ``Heatmap.threshold`` → its words in the window."""
@@ -32,16 +34,16 @@ class Threshold:
     amount: float = 0.5
     currency: str = "value"
 
-    def cut(self, heatmap: Heatmap, tissue: npt.NDArray[np.bool_] | None) -> float:
+    def cut(self, heatmap: Heatmap, tissue: Bools | None) -> float:
         """The map's own value at which this threshold cuts it."""
         if self.currency == "value":
             return heatmap.threshold(self.amount)
         heatmap = thinned(heatmap)
-        on_map = on_grid(tissue, heatmap.values.shape)
+        on_map = _on_map(tissue, heatmap)
         return heatmap.threshold(self.amount, self.currency, on_map)
 
     def converted(
-        self, currency: str, heatmap: Heatmap | None, tissue: npt.NDArray | None
+        self, currency: str, heatmap: Heatmap | None, tissue: Bools | None
     ) -> Threshold:
         """About the same cut in another currency, so that switching moves nothing."""
         if heatmap is None or currency == self.currency:
@@ -51,7 +53,7 @@ class Threshold:
         value, heatmap = self.cut(heatmap, tissue), thinned(heatmap)
         if currency == "value":
             return Threshold(round(value, 3), currency)
-        on_map = on_grid(tissue, heatmap.values.shape)
+        on_map = _on_map(tissue, heatmap)
         values = heatmap.values if on_map is None else heatmap.values[on_map]
         above = 100.0 * float(
             np.mean((values if values.size else heatmap.values) >= value)
@@ -75,12 +77,5 @@ def thinned(heatmap: Heatmap) -> Heatmap:
     return replace(heatmap, values=heatmap.values[::step, ::step])
 
 
-def on_grid(
-    mask: npt.NDArray[np.bool_] | None, shape: tuple[int, ...]
-) -> npt.NDArray[np.bool_] | None:
-    """A mask on another grid over the same image (nearest cell)."""
-    if mask is None or mask.shape == shape:
-        return mask
-    rows = (np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]
-    columns = (np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]
-    return mask[np.ix_(rows.astype(int), columns.astype(int))]
+def _on_map(tissue: Bools | None, heatmap: Heatmap) -> Bools | None:
+    return None if tissue is None else mask_on_grid(tissue, heatmap.values.shape)

@@ -1,14 +1,14 @@
 """Sentences for the person: a line in the dock, and napari's notification."""
 
-# pyright: basic, reportPrivateImportUsage=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt
 
 from napari_wsol.gui.widgets.colours import readable_on
-from napari_wsol.gui.widgets.panel import Words
+from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -69,3 +69,24 @@ class MessageLine(Words):
             )
         else:
             self.setStyleSheet("")
+
+
+class Messages:
+    """What is told to the person; all parts of the window tell it here."""
+
+    def __init__(self, line: MessageLine) -> None:
+        self._line = line
+
+    def say(self, sentence: str) -> None:
+        """Something went well, or is good to know; nothing any more when empty."""
+        self._line.say(sentence)
+
+    def warn(self, sentence: str | BaseException) -> None:
+        """What went wrong and what to do, in the dock and as a notification."""
+        self._line.warn(str(sentence))
+        show_warning(str(sentence))
+
+    def take_back(self, sentence: str) -> None:
+        """Say a sentence no longer, if it is still the latest."""
+        if self._line.text() == sentence:
+            self._line.say("")

@@ -1,0 +1,80 @@
+"""Joins Export to the maps: which is written, cut where, and what was written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject
+
+from napari_wsol.config import ExportConfig
+from napari_wsol.gui.export.panel import short_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from napari_wsol.gui.context import Context
+    from napari_wsol.gui.export.panel import ExportPanel
+
+
+class ExportController(QObject):
+    """Writes the map that is chosen as it is cut in the window."""
+
+    def __init__(self, context: Context, panel: ExportPanel) -> None:
+        super().__init__(context.dock)
+        self._session, self._layers = context.session, context.layers
+        self._messages, self._panel = context.messages, panel
+        self.latest: Future[tuple[Path, ...]] | None = None
+        """The latest export, done or not."""
+        panel.export_wanted.connect(self.export)
+        context.layers.maps_changed.connect(self._show_methods)
+        context.layers.cuts_changed.connect(self._show_threshold)
+        context.events.exported.connect(self._on_exported)
+
+    def export(self) -> None:
+        """Write the files of the ticked formats."""
+        if not self._panel.chosen_formats:
+            self._messages.warn("Tick at least one format to export.")
+            return
+        config = self.config()
+        if config is None:
+            self._messages.warn("Localize first; then there is something to export.")
+            return
+        self.latest = self._session.export(self._panel.folder, config=config)
+
+    def config(self) -> ExportConfig | None:
+        """As the panels are set; None while there is no map."""
+        method, cuts = self._panel.method, self._layers.cuts
+        if method is None or method not in cuts:
+            return None
+        if method not in self._session.heatmaps:
+            return None
+        return ExportConfig(
+            method=method,
+            threshold=cuts[method],
+            formats=self._panel.chosen_formats or ("png",),
+            **self._panel.clean_up(),
+        )
+
+    def choose_method(self, method: str) -> None:
+        """Write another map."""
+        self._panel.choose_method(method)
+        self._show_threshold()
+
+    def _show_methods(self) -> None:
+        self._panel.show_methods(self._layers.titles)
+
+    def _show_threshold(self) -> None:
+        threshold = self._layers.threshold
+        words = f"Threshold as in Compare: {threshold.words()}"
+        cut = self._layers.cuts.get(self._panel.method or "")
+        if cut is not None and threshold.currency != "value":
+            words += f" (value {cut:.2f})"
+        self._panel.threshold_words.setText(words)
+
+    def _on_exported(self, paths: Sequence[Path]) -> None:
+        self._panel.show_exported(paths)
+        names = ", ".join(short_names(paths)[1])
+        # The folder first: what does not fit ends in dots.
+        self._messages.say(f"Written to {paths[0].parent}: {names}")

@@ -1,0 +1,181 @@
+"""Words, choices and ticks that leave out what does not fit; folds that close."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QStyleOptionButton,
+    QStyleOptionComboBox,
+    QStylePainter,
+)
+
+from napari_wsol.gui.compat import needed
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QPaintEvent, QResizeEvent
+    from qtpy.QtWidgets import QWidget
+
+NARROW = 64
+"""Pixels below which a check box is not squeezed."""
+
+
+class Words(QLabel):
+    """Words that break into lines rather than widen the dock.
+
+    Qt asks a label how high it is before it says how wide it may be, and reserves that
+    height for ever; here the answer is always for the present width.
+
+    Args:
+        text: the words.
+        parent: widget that holds them.
+        lines: how many lines are shown; what does not fit is in the tooltip. 0 for all.
+    """
+
+    def __init__(
+        self, text: str = "", parent: QWidget | None = None, *, lines: int = 0
+    ) -> None:
+        super().__init__(text, parent)
+        self._words = text
+        self._lines = lines
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+
+    def text(self) -> str:
+        """All the words, whether they fit or not."""
+        return self._words
+
+    def setText(self, text: str) -> None:
+        """Show other words; the same ones cost nothing."""
+        if text != self._words:
+            self._words = text
+            super().setText(text)
+            self._shorten()
+
+    def sizeHint(self) -> QSize:
+        """As wide as it is now."""
+        return QSize(self.width(), max(0, self.heightForWidth(max(self.width(), 1))))
+
+    def minimumSizeHint(self) -> QSize:
+        """Any width, and the height that goes with the present one."""
+        return QSize(1, self.sizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Another width gives another height."""
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self._shorten()
+            self.updateGeometry()
+
+    def _shorten(self) -> None:
+        """Leave out words at the end until the rest fits into the lines."""
+        if not self._lines:
+            return
+        super().setText("\n".join("x" * self._lines))
+        highest = self.heightForWidth(10_000)
+        super().setText(self._words)
+        words = self._words.split(" ")
+        while len(words) > 1 and self.heightForWidth(self.width()) > highest:
+            words.pop()
+            super().setText(" ".join(words) + " …")
+        self.setToolTip(self._words if len(words) < self._words.count(" ") + 1 else "")
+
+
+class Choice(QComboBox):
+    """A combo box that may be narrow: a long entry loses its middle, not its end."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setSizeAdjustPolicy(
+            self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.setMinimumContentsLength(4)
+        self.setMinimumWidth(48)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the frame, and as much of the entry as fits."""
+        del event
+        painter = QStylePainter(self)
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        style = needed(self.style())
+        painter.drawComplexControl(style.ComplexControl.CC_ComboBox, option)
+        field = style.subControlRect(
+            style.ComplexControl.CC_ComboBox,
+            option,
+            style.SubControl.SC_ComboBoxEditField,
+            self,
+        )
+        middle = Qt.TextElideMode.ElideMiddle
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText or self.placeholderText(), middle, field.width() - 6
+        )
+        painter.drawControl(style.ControlElement.CE_ComboBoxLabel, option)
+
+
+class Tick(QCheckBox):
+    """A check box that may be narrow: a long title loses its middle."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        # Qt's own policy for check boxes takes the whole title as the least width.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+
+    def minimumSizeHint(self) -> QSize:
+        """Room for the box and a few letters."""
+        return QSize(NARROW, super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the box, and as much of the title as fits."""
+        del event
+        painter = QStylePainter(self)
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        style = needed(self.style())
+        field = style.subElementRect(
+            style.SubElement.SE_CheckBoxContents, option, self
+        ).intersected(self.rect())
+        middle = Qt.TextElideMode.ElideMiddle
+        option.text = self.fontMetrics().elidedText(self.text(), middle, field.width())
+        painter.drawControl(style.ControlElement.CE_CheckBox, option)
+
+
+class Fold(QPushButton):
+    """A line of words that opens and closes what stands below it."""
+
+    def __init__(self, words: str, content: QWidget) -> None:
+        super().__init__()
+        self._words = words
+        self.content = content
+        self.setCheckable(True)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setStyleSheet(
+            "QPushButton, QPushButton:checked { text-align: left; padding: 3px 0;"
+            " background: transparent; }"
+        )
+        self.toggled.connect(self._on_toggled)
+        self._on_toggled(False)
+
+    def say(self, words: str) -> None:
+        """Other words on the line."""
+        self._words = words
+        self.setText(("▾ " if self.isChecked() else "▸ ") + words)
+
+    def setVisible(self, visible: bool) -> None:
+        """What is folded in comes and goes with its line."""
+        super().setVisible(visible)
+        self.content.setVisible(visible and self.isChecked())
+
+    def _on_toggled(self, opened: bool) -> None:
+        self.content.setVisible(opened)
+        self.say(self._words)
