@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.session.document import Document
     from napari_wsol.session.engine import Engine
+    from napari_wsol.session.rounds import RoundHistory
     from napari_wsol.slides.localize import SlideWork
     from napari_wsol.strokes.stroke import StrokeList
 
@@ -136,12 +137,14 @@ class State:
     Attributes:
         current: what is worked on.
         engine: reads the open image; None before it was asked to.
+        history: its rounds; None before the first.
         learning: how strokes are learnt, as long as no image is open.
     """
 
     def __init__(self) -> None:
         self.current = Current()
         self.engine: Engine | None = None
+        self.history: RoundHistory | None = None
         self.learning = Learning()
 
     @property

@@ -257,6 +257,8 @@ class Session:
         document = self._parts.state.current.document
         if document is not None:
             document.close(keep_slide=True)  # a job that is being stopped may read it
+        if self._parts.state.history is not None:
+            self._parts.state.history.close()
 
     def _learn(
         self, *, live: bool | None = None, settings: FinetuneConfig | None = None

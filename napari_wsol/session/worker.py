@@ -6,7 +6,7 @@ step at the end of a job, so a job that fails or is stopped leaves all as it was
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import ref
@@ -110,7 +110,6 @@ class Worker:
         self._config, self._slide_config = config, slide_config
         self._follow = follow
         self._cache = FeatureCache(config().cache_bytes)
-        self._history: RoundHistory | None = None
         self._opened: dict[str, ref[Document]] = {}  # by fingerprint, the last of each
 
     # -------------------------------------------------------------- image and model
@@ -137,17 +136,19 @@ class Worker:
             self._others.gather(self._engine())
         known = self._opened.get(fingerprint)
         earlier = None if known is None else known()
-        with nullcontext() if earlier is None else earlier.lock:
-            document = Document(slide, owned=owned, journals=self._others.journals)
-            learning = self._state.learning if before is None else before.learning
-            document.inherit(learning)
-            with document.changing():
+        with ExitStack() as told:
+            # Whoever holds the image's earlier document waits until this one has its
+            # journal; nobody draws here before earlier strokes are back.
+            with nullcontext() if earlier is None else earlier.lock:
+                document = Document(slide, owned=owned, journals=self._others.journals)
+                told.enter_context(document.changing())
+                document.inherit(self._state.learning_now)
                 self._reset(replace(self._state.current, document=document))
                 adopt(document)
-                if resume or known is not None:
-                    document.resume()
-            if earlier is not None:
-                earlier.hand_over(document)
+                if earlier is not None:
+                    earlier.hand_over(document)
+            if resume or known is not None:
+                document.resume()
         self._opened[fingerprint] = ref(document)
         if before is not None:
             before.close(keep_slide=before.slide is slide)
@@ -169,11 +170,6 @@ class Worker:
     def take_budget(self) -> None:
         """Images may take as much memory as they may now."""
         self._cache.budget_bytes = self._config().cache_bytes
-
-    def close(self) -> None:
-        """Spilled maps of rounds go. Once no job runs any more, on any thread."""
-        if self._history is not None:
-            self._history.close()
 
     # --------------------------------------------------------------------- localizing
 
@@ -452,8 +448,8 @@ class Worker:
 
     def _reset(self, current: Current) -> None:
         """Another image or model: maps, rounds and the engine of the one before go."""
-        engine, history = self._state.engine, self._history
-        self._state.engine = self._history = None
+        engine, history = self._state.engine, self._state.history
+        self._state.engine = self._state.history = None
         self._state.current = replace(current, maps=Maps())
         if engine is not None:
             engine.close()
@@ -488,11 +484,11 @@ class Worker:
 
     def _rounds(self) -> RoundHistory:
         """The rounds of the open image under the loaded model."""
-        if self._history is None:
-            self._history = RoundHistory(
-                self._state.document, self._state.model, self._config().round_bytes
-            )
-        return self._history
+        state = self._state
+        if state.history is None:
+            budget = self._config().round_bytes
+            state.history = RoundHistory(state.document, state.model, budget)
+        return state.history
 
 
 def _nobody(item: object) -> None:
