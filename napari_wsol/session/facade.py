@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from napari_wsol.session.document import Document
     from napari_wsol.session.jobs import SessionJobs
-    from napari_wsol.session.maps import Maps, State
+    from napari_wsol.session.maps import Maps
     from napari_wsol.session.other_images import OtherImages
+    from napari_wsol.session.state import State
 
 P = ParamSpec("P")
 T = TypeVar("T")

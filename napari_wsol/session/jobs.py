@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.rounds import Round
     from napari_wsol.session.document import Document
-    from napari_wsol.session.maps import State
+    from napari_wsol.session.state import State
     from napari_wsol.session.worker import Worker
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.saved_model import TrainedFrom
     from napari_wsol.session.document import Document
     from napari_wsol.session.engine import Engine
-    from napari_wsol.session.maps import State
+    from napari_wsol.session.state import State
     from napari_wsol.worklist.items import WorkList
     from napari_wsol.worklist.saved import SavedList
 

@@ -28,9 +28,9 @@ from napari_wsol.session.facade import (
     shown,
 )
 from napari_wsol.session.jobs import SessionJobs
-from napari_wsol.session.maps import State
 from napari_wsol.session.other_images import OtherImages
 from napari_wsol.session.preferences import memory_bytes
+from napari_wsol.session.state import State
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

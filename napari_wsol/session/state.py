@@ -1,0 +1,82 @@
+"""What a session works on: swapped by the worker as one value, read by everybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import NoImageError, NoModelError
+from napari_wsol.session.learning import Learning
+from napari_wsol.session.maps import Maps
+
+if TYPE_CHECKING:
+    from napari_wsol.methods import Model
+    from napari_wsol.session.document import Document
+    from napari_wsol.session.engine import Engine
+    from napari_wsol.session.rounds import RoundHistory
+    from napari_wsol.slides.localize import SlideWork
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What is worked on: swapped as one value, so that a reader sees what belongs.
+
+    Attributes:
+        document: the open image; None before the first.
+        model: the loaded model; None before the first.
+        maps: of this image under this model.
+    """
+
+    document: Document | None = None
+    model: Model | None = None
+    maps: Maps = field(default_factory=Maps)
+
+
+class State:
+    """Where the worker puts what everybody reads.
+
+    Attributes:
+        current: what is worked on.
+        engine: reads the open image; None before it was asked to.
+        history: its rounds; None before the first.
+        learning: how strokes are learnt, as long as no image is open.
+    """
+
+    def __init__(self) -> None:
+        self.current = Current()
+        self.engine: Engine | None = None
+        self.history: RoundHistory | None = None
+        self.learning = Learning()
+
+    @property
+    def document(self) -> Document:
+        """The open image.
+
+        Raises:
+            NoImageError: there is none.
+        """
+        if self.current.document is None:
+            raise NoImageError("Open an image first.")
+        return self.current.document
+
+    @property
+    def model(self) -> Model:
+        """The loaded model.
+
+        Raises:
+            NoModelError: there is none.
+        """
+        if self.current.model is None:
+            raise NoModelError("Choose a model first.")
+        return self.current.model
+
+    @property
+    def work(self) -> SlideWork | None:
+        """The tiles of the open slide; None for an image in one piece."""
+        return None if self.engine is None else self.engine.work
+
+    @property
+    def learning_now(self) -> Learning:
+        """How strokes are learnt."""
+        document = self.current.document
+        return self.learning if document is None else document.learning
