@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +76,10 @@ def _downsample(full: tuple[int, int], shape: tuple[int, int]) -> tuple[float, f
 
 
 def paste(
-    target: Rgb, origin: tuple[int, int], source: Rgb, at: tuple[int, int]
+    target: npt.NDArray[Any],
+    origin: tuple[int, int],
+    source: npt.NDArray[Any],
+    at: tuple[int, int],
 ) -> None:
     """Copies what two rectangles of one grid share.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ConfigError
@@ -113,9 +113,6 @@ def _put_aside(path: Path, error: Exception) -> str:
 
 
 def _save(known: dict[str, _Known]) -> None:
-    slides = {
-        fingerprint: {"shape": one.shape, "mpp": one.mpp, "said": one.said}
-        for fingerprint, one in known.items()
-    }
+    slides = {fingerprint: asdict(one) for fingerprint, one in known.items()}
     text = json.dumps({"version": _VERSION, "slides": slides}, indent=1)
     write_whole(known_sizes_file(), text.encode())

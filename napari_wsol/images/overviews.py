@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from napari_wsol.images.cache import PatientCache
 from napari_wsol.images.geometry import region_shape
@@ -23,7 +23,9 @@ STEP = 4
 """How much coarser each computed level is."""
 
 _KEPT_SIDE = 8192
-_BUDGET_BYTES = 256 << 20
+_kept = PatientCache(256 << 20)
+_arrays: WeakKeyDictionary[Slide, object] = WeakKeyDictionary()
+"""Arrays have no file to tell them by, and an id may be given again."""
 
 
 def computed_downsamples(slide: Slide) -> list[float]:
@@ -53,29 +55,21 @@ def kept_downsample(slide: Slide) -> float | None:
     return next(fits, None)
 
 
-class Overviews:
-    """Overviews of the slides that were looked at last, within a budget of bytes.
+def overview(slide: Slide, compute: Callable[[], Rgb]) -> Rgb:
+    """The overview of a slide, computed if it is not kept: (h, w, 3) uint8.
 
+    Those of the slides that were looked at last are kept, within a budget of bytes.
     Slides opened twice from one file share theirs: the viewer and the session each have
     their own.
     """
+    return _kept.get(_key(slide), compute)
 
-    def __init__(self, budget_bytes: int = _BUDGET_BYTES) -> None:
-        self._kept = PatientCache(budget_bytes)
-        # Arrays have no file to tell them by, and an id may be given again.
-        self._arrays: weakref.WeakKeyDictionary[Slide, object] = (
-            weakref.WeakKeyDictionary()
-        )
 
-    def get(self, slide: Slide, compute: Callable[[], Rgb]) -> Rgb:
-        """The overview of a slide, computed if it is not kept: (h, w, 3) uint8."""
-        return self._kept.get(self._key(slide), compute)
-
-    def _key(self, slide: Slide) -> Hashable:
-        # What only reads (a slide that is watched, say) may know of no file.
-        path = getattr(slide, "path", None)
-        if not isinstance(path, Path) or not path.exists():
-            return id(self._arrays.setdefault(slide, object()))
-        stat = path.stat()
-        changed = (stat.st_size, stat.st_mtime_ns)
-        return (path.absolute(), changed, slide.reader, slide.notes[:1])
+def _key(slide: Slide) -> Hashable:
+    # What only reads (a slide that is watched, say) may know of no file.
+    path = getattr(slide, "path", None)
+    if not isinstance(path, Path) or not path.exists():
+        return id(_arrays.setdefault(slide, object()))
+    stat = path.stat()
+    changed = (stat.st_size, stat.st_mtime_ns)
+    return (path.absolute(), changed, slide.reader, slide.notes[:1])

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from napari_wsol.images.geometry import Level, paste, region_shape
-from napari_wsol.images.overviews import Overviews, kept_downsample
+from napari_wsol.images.overviews import kept_downsample, overview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,6 @@ _LEVEL_TOLERANCE = 0.99
 rounded, and pixel sizes measured."""
 _OVERVIEW_ROWS = 256
 _OVERVIEW_THREADS = 2
-_OVERVIEWS = Overviews()
 
 
 def choose_level(slide: Slide, downsample: float) -> int:
@@ -89,7 +88,7 @@ class _Source:
 
     @classmethod
     def overview(cls, slide: Slide, downsample: float) -> _Source:
-        pixels = _OVERVIEWS.get(slide, partial(_compute_overview, slide, downsample))
+        pixels = overview(slide, partial(_compute_overview, slide, downsample))
         size = Level(pixels.shape[0], pixels.shape[1], (downsample, downsample))
         return cls(
             size, lambda y, x, height, width: pixels[y : y + height, x : x + width]

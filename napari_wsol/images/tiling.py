@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, overload
 
 from napari_wsol.errors import ConfigError
@@ -59,8 +60,8 @@ class TileGrid(Sequence[Tile]):
             )
         self.shape = shape
         self.stride = stride
-        self.core = _round_up(core, stride)
-        self.halo = _round_up(halo, stride)
+        self.core = round_up(core, stride)
+        self.halo = round_up(halo, stride)
         self.rows = -(-shape[0] // self.core)
         self.columns = -(-shape[1] // self.core)
 
@@ -83,19 +84,9 @@ class TileGrid(Sequence[Tile]):
 
     def _tile(self, index: int) -> Tile:
         row, column = divmod(index, self.columns)
-        y, height, window_y, window_height = self._span(row, self.shape[0])
-        x, width, window_x, window_width = self._span(column, self.shape[1])
-        return Tile(
-            index,
-            y,
-            x,
-            height,
-            width,
-            window_y,
-            window_x,
-            window_height,
-            window_width,
-        )
+        down = self._span(row, self.shape[0])
+        across = self._span(column, self.shape[1])
+        return Tile(index, *chain.from_iterable(zip(down, across, strict=True)))
 
     def _span(self, at: int, size: int) -> tuple[int, int, int, int]:
         """Start and length of core and window along one axis."""
@@ -106,5 +97,6 @@ class TileGrid(Sequence[Tile]):
         return start, stop - start, window_start, window_stop - window_start
 
 
-def _round_up(size: int, stride: int) -> int:
+def round_up(size: int, stride: int) -> int:
+    """``size`` up to whole cells of ``stride`` pixels."""
     return -(-size // stride) * stride

@@ -69,15 +69,11 @@ def tissue_mask(slide: Slide, downsample: float) -> Mask:
     mask = _find_tissue(_score(slide, coarse))
     if mask.shape == shape:
         return mask
-    rows = np.minimum(
-        ((np.arange(shape[0]) + 0.5) * downsample / coarse).astype(np.intp),
-        mask.shape[0] - 1,
+    rows, columns = (
+        ((np.arange(count) + 0.5) * downsample / coarse).astype(np.intp).clip(max=most)
+        for count, most in zip(shape, (side - 1 for side in mask.shape), strict=True)
     )
-    columns = np.minimum(
-        ((np.arange(shape[1]) + 0.5) * downsample / coarse).astype(np.intp),
-        mask.shape[1] - 1,
-    )
-    return mask[rows[:, None], columns[None, :]]
+    return mask[np.ix_(rows, columns)]
 
 
 def _score(slide: Slide, downsample: float) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ from napari_wsol.config import InferenceConfig
 from napari_wsol.encoders import Features, TileEncoder, nominal_offset, preprocess
 from napari_wsol.images.preprocessing import fitted_shape, prepare, read_whole, to_grey
 from napari_wsol.images.resample import read_region, region_shape
-from napari_wsol.images.tiling import TileGrid
+from napari_wsol.images.tiling import TileGrid, round_up
 from napari_wsol.inference.cache import EncodedImage
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import evaluating
@@ -240,13 +240,8 @@ def _core(shape: tuple[int, int], config: InferenceConfig, model: Model) -> int:
     """Side of a tile's core: small images go through in one piece."""
     side, stride = max(shape), model.encoder.stride
     if side <= config.whole:
-        return _padded(side, stride)
-    return _padded(config.core, stride)
-
-
-def _padded(length: int, stride: int) -> int:
-    """``length`` rounded up to whole cells."""
-    return -(-length // stride) * stride
+        return round_up(side, stride)
+    return round_up(config.core, stride)
 
 
 def _enough(length: int, encoder: Encoder) -> int:
@@ -254,7 +249,7 @@ def _enough(length: int, encoder: Encoder) -> int:
 
     Networks that do not pad need several strides of input for their first cell.
     """
-    length = _padded(length, encoder.stride)
+    length = round_up(length, encoder.stride)
     while min(encoder.cells(length)) < 1:
         length += encoder.stride
     return length

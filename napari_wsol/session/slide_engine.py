@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_wsol.session.slide_job import SlideProgress
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.feature_store import FeatureStore
-    from napari_wsol.slides.localize import Keeper, SlideWork
+    from napari_wsol.slides.localize import SlideWork
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part
 
@@ -192,7 +192,7 @@ class SlideEngine(Engine):
     def _config(self) -> SlideConfig:
         return slide_config(self.view, self._shows.config())
 
-    def _keep_features(self, plan: SlidePlan) -> Keeper:
+    def _keep_features(self, plan: SlidePlan) -> FeatureStore:
         """Opens the features of the slide's tiles; those of another plan are closed."""
         self._close_store()
         self._store = keep_features(

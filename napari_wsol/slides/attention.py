@@ -23,19 +23,16 @@ from napari_wsol.encoders import Features
 from napari_wsol.errors import NoResultError
 from napari_wsol.methods import evaluating
 from napari_wsol.methods.attention_mil import AttentionMil, AttentionMilHead
-from napari_wsol.slides.kept_cells import kept_cells
 from napari_wsol.slides.readouts import VECTORS
 from napari_wsol.slides.scores import SlideScores, scored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
     from napari_wsol.methods import Model
-    from napari_wsol.slides.plan import SlidePlan
-    from napari_wsol.slides.readouts import Plane
-    from napari_wsol.slides.tile_log import TileLog
+    from napari_wsol.slides.kept_cells import KeptTiles
 
 PIECE = 4096
 """Tiles of the bag whose vectors are in memory together."""
@@ -67,22 +64,13 @@ class SlideAttention:
 
 
 def slide_attention(
-    model: Model,
-    plan: SlidePlan,
-    planes: Sequence[Plane],
-    log: TileLog,
-    image_shape: tuple[int, int],
-    *,
-    check: Callable[[], None] = lambda: None,
+    model: Model, kept: KeptTiles, *, check: Callable[[], None] = lambda: None
 ) -> SlideAttention:
     """Pools the tiles of a slide by attention.
 
     Args:
         model: one with an attention MIL head on a tile encoder.
-        plan: its tiles, and the tissue mask that says which count.
-        planes: what the log holds of each tile: their vectors.
-        log: the finished tiles.
-        image_shape: (H, W) of level 0.
+        kept: the vectors of the finished tiles.
         check: called once a piece; raises to stop.
 
     Raises:
@@ -90,7 +78,7 @@ def slide_attention(
         NoResultError: a score is not finite.
     """
     head = model.head(AttentionMilHead, AttentionMil.head)
-    bag = _Bag(plan, planes, log, image_shape)
+    bag = _Bag(kept)
     instances = np.full(bag.shape, np.nan, np.float32)
     with evaluating(model), torch.inference_mode():
         for places, vectors in bag.pieces():
@@ -130,18 +118,10 @@ def _pooled(bag: _Bag, instances: Floats, check: Callable[[], None]) -> Tensor:
 class _Bag:
     """The vectors of a slide's tiles, a piece at a time."""
 
-    def __init__(
-        self,
-        plan: SlidePlan,
-        planes: Sequence[Plane],
-        log: TileLog,
-        image_shape: tuple[int, int],
-    ) -> None:
-        plane = next(item for item in planes if item.name == VECTORS)
-        self._plan, self._planes, self._log = plan, planes, log
-        self._stride, self._image_shape = plane.stride, image_shape
-        self.channels = plane.channels
-        rows, columns = (-(-side // plane.stride) for side in plan.seen.shape)
+    def __init__(self, kept: KeptTiles) -> None:
+        plane = kept.named[VECTORS]
+        self._kept, self._stride, self.channels = kept, plane.stride, plane.channels
+        rows, columns = (-(-side // plane.stride) for side in kept.plan.seen.shape)
         self.shape = (rows, columns)
 
     def pieces(self) -> Iterator[tuple[Places, Tensor]]:
@@ -162,9 +142,7 @@ class _Bag:
             yield _piece(np.concatenate(places), np.hstack(vectors))
 
     def _tiles(self) -> Iterator[tuple[Places, Floats]]:
-        for item in kept_cells(
-            self._plan, self._planes, self._log, VECTORS, self._image_shape
-        ):
+        for item in self._kept.cells(VECTORS):
             rows, columns = np.nonzero(item.counts)
             top, left = item.tile.y // self._stride, item.tile.x // self._stride
             place = (rows + top) * self.shape[1] + columns + left

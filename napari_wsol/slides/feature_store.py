@@ -25,7 +25,7 @@ import threading
 import uuid
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -33,12 +33,12 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from napari_wsol.encoders import Features
-from napari_wsol.images.readers.zarr_slide import CHUNK_ERRORS
+from napari_wsol.images.readers.ome_zarr import CHUNK_ERRORS
 from napari_wsol.inference.cache import SMALL_BYTES
 from napari_wsol.slides.feature_disk import ABOUT, FeatureDisk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -52,18 +52,6 @@ if TYPE_CHECKING:
     from napari_wsol.slides.plan import SlidePlan
 
 Maps = tuple["Tensor", ...]
-
-
-class ChunkArray(Protocol):
-    """What is used of a zarr array; one index of the first axis is one chunk."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(tiles, channels, rows, columns)."""
-        ...
-
-    def __getitem__(self, index: int, /) -> object: ...
-    def __setitem__(self, index: int, values: npt.NDArray[np.generic], /) -> None: ...
 
 
 ARRAYS, SIZES = "features.zarr", "tiles"
@@ -118,7 +106,7 @@ class FeatureStore:
         self._futures: list[Future[None]] = []
         self._disk = disk
         self._hold: Hold | None = None
-        self._arrays: list[ChunkArray] = []
+        self._arrays: list[zarr.Array[Any]] = []  # a chunk each index of axis 0
         self._sizes = TileSizes(None, len(plan.grid), len(encoder.taps))
         about = belongs_to(slide, model, plan)
         about["features"] = str(self._dtype).removeprefix("torch.")
@@ -240,10 +228,16 @@ class FeatureStore:
                 self._stop(f"there is no more room in {self._disk.folder}")
                 return
             for array, values in zip(self._arrays, maps, strict=True):
-                array[index] = _padded(_bits(values), array.shape[1:])
+                bits = _bits(values)
+                sides = zip(array.shape[1:], bits.shape, strict=True)
+                array[index] = np.pad(bits, [(0, all_ - part) for all_, part in sides])
             self._sizes.mark(index, [_shape(item) for item in maps])
             folder = self._disk.folder / self.key
-            self._disk.added(sum(_chunk_bytes(folder, index, len(maps))))
+            chunks = (
+                folder / ARRAYS / str(at) / f"c.{index}.0.0.0"
+                for at in range(len(maps))
+            )
+            self._disk.added(sum(chunk.stat().st_size for chunk in chunks))
         except OSError as error:
             self._stop(f"they cannot be written: {error.strerror or error}")
         finally:
@@ -342,19 +336,13 @@ def _chunk(plan: SlidePlan, stride: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _arrays_in(folder: Path, count: int) -> list[ChunkArray] | None:
+def _arrays_in(folder: Path, count: int) -> list[zarr.Array[Any]] | None:
     """The arrays of a subfolder; None where it is not whole."""
     try:
         group = zarr.open_group(folder / ARRAYS, mode="r+")
-        return [cast("ChunkArray", group[str(at)]) for at in range(count)]
+        return [cast("zarr.Array[Any]", group[str(at)]) for at in range(count)]
     except CHUNK_ERRORS:
         return None
-
-
-def _chunk_bytes(folder: Path, index: int, count: int) -> Iterator[int]:
-    """Bytes on the disk of each map of a tile."""
-    for at in range(count):
-        yield (folder / ARRAYS / str(at) / f"c.{index}.0.0.0").stat().st_size
 
 
 def _copied(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -374,22 +362,8 @@ def _shape(values: Tensor) -> tuple[int, int]:
     return int(values.shape[-2]), int(values.shape[-1])
 
 
-def _padded(
-    values: npt.NDArray[np.generic], shape: tuple[int, ...]
-) -> npt.NDArray[np.generic]:
-    if values.shape == shape:
-        return values
-    block = np.zeros(shape, values.dtype)
-    block[:, : values.shape[1], : values.shape[2]] = values
-    return block
-
-
 def _tensor(block: npt.NDArray[np.generic], size: tuple[int, int]) -> Tensor:
-    """(C, h, w) of a chunk.
-
-    Raises:
-        ValueError: the chunk is not there, or smaller than what it should hold.
-    """
+    """(C, h, w) of a chunk; refuses one that is not there, or smaller than it was."""
     values = torch.from_numpy(block)
     if values.dtype == torch.uint16:
         values = values.view(torch.bfloat16)

@@ -18,18 +18,16 @@ from zarr.codecs import BloscCodec, BloscShuffle
 from napari_wsol.errors import ExportError
 from napari_wsol.export.ome import describe_levels
 from napari_wsol.slides.live import reduced
-from napari_wsol.slides.readouts import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
     import numpy.typing as npt
 
-    from napari_wsol.slides.plan import SlidePlan
+    from napari_wsol.slides.kept_cells import KeptTiles
     from napari_wsol.slides.readouts import Plane
-    from napari_wsol.slides.tile_log import TileLog
 
 _CHUNK_CELLS = 256
 _SHARD_CHUNKS = 8
@@ -44,10 +42,8 @@ class HeatmapStore:
     Args:
         path: of the finished .zarr folder; while it is being written it has a hidden
             name beside that.
-        plan: the tiles.
-        planes: what the log holds of each tile.
-        plane: which of them is written.
-        log: the finished tiles.
+        kept: the finished tiles.
+        plane: which of their planes is written.
         mpp: µm a level-0 pixel; positions are in level-0 pixels where it is not known.
         facts: kept in the attributes, for people and programs that read them.
 
@@ -58,23 +54,21 @@ class HeatmapStore:
     def __init__(
         self,
         path: Path,
-        plan: SlidePlan,
-        planes: Sequence[Plane],
+        kept: KeptTiles,
         plane: Plane,
         *,
-        log: TileLog,
         mpp: float | None = None,
         facts: Mapping[str, object] | None = None,
     ) -> None:
         self.path = path
         self._draft = path.with_name(f".{path.name}.part")
-        self._plan, self._planes, self._plane, self._log = plan, planes, plane, log
+        self._kept, self._plan, self._plane = kept, kept.plan, plane
         self._mpp, self._facts = mpp, dict(facts or {})
-        cells = plan.grid.core // plane.stride
+        cells = kept.plan.grid.core // plane.stride
         self._chunk = cells * max(1, _CHUNK_CELLS // cells)
         self._shard = self._chunk * _SHARD_CHUNKS
         self._tiles_a_shard = self._shard // cells
-        rows, columns = (-(-side // plane.stride) for side in plan.seen.shape)
+        rows, columns = (-(-side // plane.stride) for side in kept.plan.seen.shape)
         self.shape = (plane.channels, rows, columns)
         self._left = self._count_left()
         self._array = self._open()
@@ -87,7 +81,7 @@ class HeatmapStore:
         """Tiles that each shard still waits for; -1 where it has none at all."""
         waiting = self._plan.wanted.copy()
         count = _sums(waiting, self._tiles_a_shard)
-        waiting.reshape(-1)[self._log.done] = False
+        waiting.reshape(-1)[self._kept.log.done] = False
         left = _sums(waiting, self._tiles_a_shard)
         left[count == 0] = -1
         return left
@@ -162,22 +156,10 @@ class HeatmapStore:
         height = min(self._shard, self.shape[1] - top)
         width = min(self._shard, self.shape[2] - left)
         values = np.full((self.shape[0], height, width), np.nan, self._plane.dtype)
-        grid, side = self._plan.grid, self._tiles_a_shard
-        for tile_row in range(row * side, min((row + 1) * side, grid.rows)):
-            for tile_column in range(
-                column * side, min((column + 1) * side, grid.columns)
-            ):
-                index = tile_row * grid.columns + tile_column
-                if index not in self._log:
-                    continue
-                tile = grid[index]
-                found = unpack(self._log.read(index), self._planes, tile)
-                if not found:  # damaged in the file
-                    continue
-                core = found[self._plane.name]
-                y = tile.y // self._plane.stride - top
-                x = tile.x // self._plane.stride - left
-                values[:, y : y + core.shape[1], x : x + core.shape[2]] = core
+        for tile, core in self._kept.within(self._plane, top, left, height, width):
+            y = tile.y // self._plane.stride - top
+            x = tile.x // self._plane.stride - left
+            values[:, y : y + core.shape[1], x : x + core.shape[2]] = core
         for channel in range(self.shape[0]):
             self._array[channel, top : top + height, left : left + width] = values[
                 channel
@@ -248,11 +230,7 @@ class HeatmapStore:
 
 
 def _ended(job: Future[None], *, wait: bool = False) -> bool:
-    """Whether a job is over; raises what went wrong in it.
-
-    Raises:
-        ExportError: the disk is full or gone.
-    """
+    """Whether a job is over; raises what went wrong in it."""
     if not wait and not job.done():
         return False
     try:

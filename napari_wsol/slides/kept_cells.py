@@ -1,4 +1,4 @@
-"""The cells that are kept in a log, tile by tile: what slide results come from."""
+"""The tiles that are kept in a log, one by one: what slide results come from."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_wsol.images.tiling import Tile
 from napari_wsol.slides.plan import covered
 from napari_wsol.slides.readouts import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from napari_wsol.images.tiling import Tile
     from napari_wsol.slides.plan import Bools, SlidePlan
     from napari_wsol.slides.readouts import Array, Plane
     from napari_wsol.slides.tile_log import TileLog
@@ -39,48 +39,73 @@ class KeptCells:
         return self.values[:, self.counts]
 
 
-def kept_cells(
-    plan: SlidePlan,
-    planes: Sequence[Plane],
-    log: TileLog,
-    name: str,
-    image_shape: tuple[int, int],
-) -> Iterator[KeptCells]:
-    """The finished, wanted tiles in the order of their numbers, one at a time.
+@dataclass(frozen=True, slots=True)
+class KeptTiles:
+    """The finished tiles of a slide.
 
-    The order in which they were finished does not matter: a run that was killed and
-    went on gives the same. Damaged tiles, and those without a cell of tissue, are left
-    out.
-
-    Args:
-        plan: the tiles.
-        planes: what the log holds of each.
+    Attributes:
+        plan: the tiles, and the tissue mask that says which cells count.
+        planes: what the log holds of each tile.
         log: the finished ones.
-        name: of the plane.
         image_shape: (H, W) of level 0.
     """
-    plane = next(item for item in planes if item.name == name)
-    wanted = plan.wanted.reshape(-1)
-    for number in log.done:
-        index = int(number)
-        if not wanted[index]:
-            continue
-        tile = plan.grid[index]
-        found = unpack(log.read(index), planes, tile)
-        if not found:
-            continue
-        counts = tissue_cells(plan, tile, plane.stride, image_shape)
-        if counts.any():
-            yield KeptCells(tile, found[name], counts)
+
+    plan: SlidePlan
+    planes: Sequence[Plane]
+    log: TileLog
+    image_shape: tuple[int, int]
+
+    @property
+    def named(self) -> dict[str, Plane]:
+        """The planes by name."""
+        return {item.name: item for item in self.planes}
+
+    def read(self, index: int) -> dict[str, Array]:
+        """A finished tile by plane; empty where the slide was damaged there."""
+        return unpack(self.log.read(index), self.planes, self.plan.grid[index])
+
+    def cells(self, name: str) -> Iterator[KeptCells]:
+        """A plane of the wanted tiles in the order of their numbers, one at a time.
+
+        The order in which they were finished does not matter: a run that was killed and
+        went on gives the same. Damaged tiles, and those without a cell of tissue, are
+        left out.
+        """
+        plan, stride = self.plan, self.named[name].stride
+        wanted = plan.wanted.reshape(-1)
+        for index in map(int, self.log.done):
+            found = self.read(index) if wanted[index] else {}
+            if found:
+                tile = plan.grid[index]
+                counts = cells_on(plan.tissue, plan, tile, stride, self.image_shape)
+                if counts.any():
+                    yield KeptCells(tile, found[name], counts)
+
+    def within(
+        self, plane: Plane, y: int, x: int, height: int, width: int
+    ) -> Iterator[tuple[Tile, Array]]:
+        """The tiles that are there of a rectangle, which is in cells of the plane."""
+        grid, side = self.plan.grid, self.plan.grid.core // plane.stride
+        for row in range(y // side, min(-(-(y + height) // side), grid.rows)):
+            for column in range(x // side, min(-(-(x + width) // side), grid.columns)):
+                index = row * grid.columns + column
+                found = self.read(index) if index in self.log else {}
+                if found:  # else it is damaged in the file
+                    yield grid[index], found[plane.name]
 
 
-def tissue_cells(
-    plan: SlidePlan, tile: Tile, stride: int, image_shape: tuple[int, int]
+def cells_on(
+    mask: Bools | None,
+    plan: SlidePlan,
+    tile: Tile,
+    stride: int,
+    image_shape: tuple[int, int],
 ) -> Bools:
-    """Which cells of a tile's core lie on tissue, be it in part.
+    """Which cells of a tile's core lie on a mask, be it in part.
 
     Args:
-        plan: holds the tissue mask; all cells do without one.
+        mask: (h, w) over the whole slide; all cells do without one.
+        plan: how the slide is cut.
         tile: the tile.
         stride: network pixels a cell.
         image_shape: (H, W) of level 0.
@@ -88,36 +113,6 @@ def tissue_cells(
     Returns:
         (rows, columns) bool.
     """
-    return _on(plan.tissue, plan, tile, stride, image_shape)
-
-
-def section_cells(
-    plan: SlidePlan, tile: Tile, stride: int, image_shape: tuple[int, int]
-) -> Bools:
-    """Which cells of a tile's core are shown; as :func:`tissue_cells`."""
-    return _on(plan.section, plan, tile, stride, image_shape)
-
-
-def section_grid(plan: SlidePlan, step: int, image_shape: tuple[int, int]) -> Bools:
-    """Which cells of the whole slide are shown; as :func:`section_cells`.
-
-    Args:
-        plan: the tiles.
-        step: network pixels a cell.
-        image_shape: (H, W) of level 0.
-    """
-    height, width = plan.seen.shape
-    whole = Tile(0, 0, 0, height, width, 0, 0, height, width)
-    return _on(plan.section, plan, whole, step, image_shape)
-
-
-def _on(
-    mask: Bools | None,
-    plan: SlidePlan,
-    tile: Tile,
-    stride: int,
-    image_shape: tuple[int, int],
-) -> Bools:
     shape = (-(-tile.height // stride), -(-tile.width // stride))
     if mask is None:
         return np.ones(shape, np.bool_)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,15 +13,16 @@ from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.export.files import stem_of
 from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.images.tiling import Tile
 from napari_wsol.inference.whole_image import Localization, check_methods
 from napari_wsol.methods import get_method
 from napari_wsol.slides.coarse import first_look
 from napari_wsol.slides.heatmap_store import HeatmapStore
-from napari_wsol.slides.kept_cells import section_grid
+from napari_wsol.slides.kept_cells import KeptTiles, cells_on
 from napari_wsol.slides.live import LiveMap, LogArray
 from napari_wsol.slides.plan import plan_slide
-from napari_wsol.slides.readouts import CLASSIFIER, VECTORS, planes_of, unpack
-from napari_wsol.slides.run import SlideRun, Store
+from napari_wsol.slides.readouts import CLASSIFIER, VECTORS, planes_of
+from napari_wsol.slides.run import SlideRun
 from napari_wsol.slides.tile_log import TileLog
 
 if TYPE_CHECKING:
@@ -32,26 +33,13 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.slide import Slide
     from napari_wsol.methods import Model
+    from napari_wsol.slides.feature_store import FeatureStore
     from napari_wsol.slides.plan import Bools, SlidePlan
     from napari_wsol.slides.readouts import Plane
     from napari_wsol.slides.run import CoreReadout, TileDone
 
 
-def _keep_nothing(plan: SlidePlan) -> Keeper | None:
-    del plan
-    return None
-
-
-class Keeper(Store, Protocol):
-    """Keeps features, and says what became of them."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What a person must know: that a disk is full, a sentence each."""
-        ...
-
-
-Keep = Callable[["SlidePlan"], "Keeper | None"]
+Keep = Callable[["SlidePlan"], "FeatureStore | None"]
 """Opens what keeps the features of a plan's tiles."""
 
 
@@ -79,6 +67,7 @@ class SlideWork:
         plan: the tiles.
         planes: what is kept of each.
         log: the finished ones.
+        kept: the same with all that it takes to read them.
         run: the loop over the others.
         live: the maps as they arrive, by method, of the class ``shown``.
         shown: name of the class that ``live`` shows.
@@ -102,7 +91,7 @@ class SlideWork:
         config: SlideConfig | None = None,
         folder: Path,
         plan: SlidePlan | None = None,
-        keep: Keep = _keep_nothing,
+        keep: Keep = lambda _plan: None,
         readout: CoreReadout | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -120,7 +109,8 @@ class SlideWork:
         folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()
         self.log = TileLog(folder / f"{name[:16]}.tiles", len(self.plan.grid), self.key)
-        self._kept = keep(self.plan)
+        self.kept = KeptTiles(self.plan, self.planes, self.log, slide.shape)
+        self._features = keep(self.plan)
         self.run = SlideRun(
             slide,
             model,
@@ -129,7 +119,7 @@ class SlideWork:
             log=self.log,
             config=config,
             target=chosen,
-            store=self._kept,
+            store=self._features,
             readout=readout,
             check=check,
         )
@@ -204,11 +194,10 @@ class SlideWork:
         for number in self.log.done:
             self._check()
             index = int(number)
-            tile = self.plan.grid[index]
-            found = unpack(self.log.read(index), self.planes, tile)
+            found = self.kept.read(index)
             for name, live in self.live.items():
                 if found:
-                    live.put(tile, found[name])
+                    live.put(self.plan.grid[index], found[name])
 
     def _channel(self, plane: Plane) -> int:
         if plane.channels == 1:
@@ -248,10 +237,8 @@ class SlideWork:
             if plane.name not in (CLASSIFIER, VECTORS, *self._stores):
                 self._stores[plane.name] = HeatmapStore(
                     folder / f"{self.stem(plane.name)}_heatmap.zarr",
-                    self.plan,
-                    self.planes,
+                    self.kept,
                     plane,
-                    log=self.log,
                     mpp=self.mpp,
                     facts=self._facts(plane),
                 )
@@ -306,16 +293,8 @@ class SlideWork:
 
     def full(self, method: str) -> LogArray:
         """A method's map at full resolution, read where it is looked at."""
-        plane = next(item for item in self.planes if item.name == method)
-        channel = self._channel(plane)
-        return LogArray(
-            self.plan,
-            self.planes,
-            plane,
-            channel,
-            log=self.log,
-            image_shape=self.slide.shape,
-        )
+        plane = self.kept.named[method]
+        return LogArray(self.kept, plane, self._channel(plane))
 
     def heatmap(self, method: str) -> Heatmap:
         """A method's map as far as it is finished.
@@ -367,7 +346,9 @@ class SlideWork:
             )
             cells = self.plan.grid.core // stride
             wanted = self.plan.wanted.repeat(cells, 0).repeat(cells, 1)
-            shown = section_grid(self.plan, stride, self.slide.shape)
+            whole = Tile(0, 0, 0, *self.plan.seen.shape, 0, 0, *self.plan.seen.shape)
+            plan, shape = self.plan, self.slide.shape
+            shown = cells_on(plan.section, plan, whole, stride, shape)
             self._beneath[method] = values * (wanted[:rows, :columns] & shown)
         return self._beneath[method]
 
@@ -375,8 +356,8 @@ class SlideWork:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the result, a sentence each."""
         found = [*self.slide.notes, *self.plan.notes, *self.run.notes]
-        if self._kept is not None:
-            found.extend(self._kept.notes)
+        if self._features is not None:
+            found.extend(self._features.notes)
         if not self.is_finished:
             rest = "; the others show the first look" if self.first else ""
             found.append(f"{self.done} of {self.count} tiles are finished{rest}.")

@@ -28,11 +28,10 @@ def check_target(work: SlideWork) -> None:
         MethodUnavailableError: the model cannot tell it from tiles; says what to do.
     """
     model = work.model
-    if work.target is not None or len(model.classes) == 1 or _is_bag(work):
+    named, head = work.kept.named, model.classifier
+    if work.target is not None or len(model.classes) == 1 or VECTORS in named:
         return
-    head = model.classifier
-    is_kept = any(plane.name == CLASSIFIER for plane in work.planes)
-    if head is None or not is_kept or head.pooling() is None:
+    if head is None or CLASSIFIER not in named or head.pooling() is None:
         raise MethodUnavailableError(
             "This model cannot say from tiles which class a slide shows. Choose the "
             f"class yourself: {', '.join(model.classes)}."
@@ -55,13 +54,12 @@ def slide_result(
         NoResultError: a value is not finite.
     """
     check_target(work)
-    model, place = work.model, (work.plan, work.planes, work.log, work.slide.shape)
     attention = None
-    if _is_bag(work):
-        attention = slide_attention(model, *place, check=check)
+    if VECTORS in work.kept.named:
+        attention = slide_attention(work.model, work.kept, check=check)
         scores = attention.scores
     else:
-        scores = slide_scores(model, *place, check=check)
+        scores = slide_scores(work.model, work.kept, check=check)
     target = work.target or work.shown
     if work.target is None and scores.probabilities:
         target = max(scores.probabilities, key=scores.probabilities.__getitem__)
@@ -79,7 +77,7 @@ def attention_heatmap(
     work: SlideWork, attention: SlideAttention, method: str, target: str
 ) -> Heatmap:
     """The attention of a slide's tiles as a map, one cell a tile of the bag."""
-    stride = next(plane.stride for plane in work.planes if plane.name == VECTORS)
+    stride = work.kept.named[VECTORS].stride
     values = attention.attention
     in_bag = values[np.isfinite(attention.instances)]
     scale, translate = work.plan.seen.place((float(stride), float(stride)))
@@ -97,7 +95,3 @@ def attention_heatmap(
         ),
         notes=(note,) if note else (),
     )
-
-
-def _is_bag(work: SlideWork) -> bool:
-    return any(plane.name == VECTORS for plane in work.planes)

@@ -156,7 +156,7 @@ class SlideRun:
             self.queue,
             readers=self._config.readers,
             ahead=max(self._config.ahead, self._batch + 1),
-            is_kept=self._is_kept,
+            is_kept=lambda at: self._store is not None and at in self._store,
         )
         try:
             for batch in self._batches(windows):
@@ -175,9 +175,6 @@ class SlideRun:
                 f"No part of “{self._slide.name}” could be read: the file is damaged. "
                 "Copy or download it again."
             )
-
-    def _is_kept(self, index: int) -> bool:
-        return self._store is not None and index in self._store
 
     def _batches(self, windows: Iterator[Window]) -> Iterator[list[Window]]:
         """Neighbours in the queue with windows of one size; others alone."""

@@ -14,19 +14,16 @@ import torch
 from napari_wsol.errors import NoResultError
 from napari_wsol.inference.read_through import MARKED
 from napari_wsol.methods.map_pooling import pool_pieces
-from napari_wsol.slides.kept_cells import kept_cells
 from napari_wsol.slides.readouts import CLASSIFIER, classifier_offset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.methods import Model
-    from napari_wsol.slides.plan import SlidePlan
-    from napari_wsol.slides.readouts import Plane
-    from napari_wsol.slides.tile_log import TileLog
+    from napari_wsol.slides.kept_cells import KeptTiles
 
 
 _NONE = "There is no score of the whole slide: "
@@ -53,22 +50,13 @@ class SlideScores:
 
 
 def slide_scores(
-    model: Model,
-    plan: SlidePlan,
-    planes: Sequence[Plane],
-    log: TileLog,
-    image_shape: tuple[int, int],
-    *,
-    check: Callable[[], None] = lambda: None,
+    model: Model, kept: KeptTiles, *, check: Callable[[], None] = lambda: None
 ) -> SlideScores:
     """The probability of each class over the finished tiles of a slide.
 
     Args:
         model: from :func:`napari_wsol.load_model`.
-        plan: its tiles, and the tissue mask that says which cells count.
-        planes: what the log holds of each tile.
-        log: the finished tiles.
-        image_shape: (H, W) of level 0.
+        kept: the finished tiles.
         check: called once a tile; raises to stop.
 
     Raises:
@@ -78,14 +66,12 @@ def slide_scores(
     if head is None:
         only = dict.fromkeys(model.classes, 1.0) if len(model.classes) == 1 else {}
         return SlideScores(only, note="" if only else _NO_CLASSIFIER)
-    pooling = None
-    if any(plane.name == CLASSIFIER for plane in planes):
-        pooling = head.pooling()
+    pooling = head.pooling() if CLASSIFIER in kept.named else None
     if pooling is None:
         return SlideScores({}, note=_NOT_BY_CELLS)
 
     def pieces() -> Iterator[Tensor]:
-        for item in kept_cells(plan, planes, log, CLASSIFIER, image_shape):
+        for item in kept.cells(CLASSIFIER):
             check()
             # A copy: torch wants memory that may be written to.
             yield torch.from_numpy(item.counted.copy())
@@ -98,9 +84,7 @@ def slide_scores(
 
 def scores_through(
     model: Model,
-    plan: SlidePlan,
-    planes: Sequence[Plane],
-    log: TileLog,
+    kept: KeptTiles,
     heatmap: Heatmap,
     *,
     check: Callable[[], None] = lambda: None,
@@ -112,9 +96,7 @@ def scores_through(
 
     Args:
         model: from :func:`napari_wsol.load_model`.
-        plan: its tiles.
-        planes: what the log holds of each tile.
-        log: the finished tiles.
+        kept: the finished tiles.
         heatmap: probabilities on the slide.
         check: called once a tile; raises to stop.
 
@@ -122,17 +104,17 @@ def scores_through(
         Class name → probability; empty where the model cannot say, or where nothing is
         marked.
     """
-    plane = next((item for item in planes if item.name == CLASSIFIER), None)
-    head = model.classifier
+    plane, head = kept.named.get(CLASSIFIER), model.classifier
     pooling = None if head is None or plane is None else head.pooling()
     if head is None or plane is None or pooling is None:
         return {}
-    (down_y, down_x), (top, left) = plan.seen.downsample, plan.seen.origin
+    seen = kept.plan.seen
+    (down_y, down_x), (top, left) = seen.downsample, seen.origin
     stride = plane.stride
     first = classifier_offset(model, head) + 0.5 - stride / 2
 
     def pieces() -> Iterator[Tensor]:
-        for item in kept_cells(plan, planes, log, CLASSIFIER, heatmap.image_shape):
+        for item in kept.cells(CLASSIFIER):
             check()
             rows, columns = item.counts.shape
             values = heatmap.crop(

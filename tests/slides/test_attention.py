@@ -13,6 +13,7 @@ from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.slides import Plane, SlidePlan, TileLog
 from napari_wsol.slides.attention import slide_attention
+from napari_wsol.slides.kept_cells import KeptTiles
 from napari_wsol.slides.readouts import VECTORS
 
 
@@ -44,7 +45,9 @@ def image():
 
 
 def attention_of(job, model):
-    return slide_attention(model, job.plan, job.planes, job.log, job.slide.shape)
+    return slide_attention(
+        model, KeptTiles(job.plan, job.planes, job.log, job.slide.shape)
+    )
 
 
 @pytest.mark.parametrize("how", [{}, {"gated": True}, {"binary": True}])
@@ -134,7 +137,7 @@ def test_two_passes_are_the_softmax_over_all(tmp_path):
 
     model = head_model()
     plan, planes, log, vectors = lots_of_vectors(tmp_path, 20)  # two pieces
-    found = slide_attention(model, plan, planes, log, plan.seen.shape)
+    found = slide_attention(model, KeptTiles(plan, planes, log, plan.seen.shape))
     features = Features((torch.from_numpy(vectors)[None],), (8.0,), (3.5,))
     with torch.inference_mode():
         expected = model.heads["attention_mil"](features)[0]
@@ -151,7 +154,7 @@ def test_memory_does_not_depend_on_the_number_of_tiles(tmp_path):
         size = vectors.nbytes
         del vectors
         tracemalloc.start()
-        found = slide_attention(model, plan, planes, log, plan.seen.shape)
+        found = slide_attention(model, KeptTiles(plan, planes, log, plan.seen.shape))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         peaks.append(peak - 3 * found.instances.nbytes)  # what is given back grows

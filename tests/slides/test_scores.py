@@ -11,7 +11,7 @@ from napari_wsol.methods.map_pooling import pool_pieces
 from napari_wsol.methods.ranked_pooling import RankedPooling
 from napari_wsol.methods.wildcat import WildcatHead
 from napari_wsol.slides import plan_slide
-from napari_wsol.slides.kept_cells import kept_cells, tissue_cells
+from napari_wsol.slides.kept_cells import KeptTiles, cells_on
 from napari_wsol.slides.readouts import CLASSIFIER
 from napari_wsol.slides.scores import slide_scores
 
@@ -43,6 +43,10 @@ def noise():
     return image
 
 
+def kept_of(done):
+    return KeptTiles(done.plan, done.planes, done.log, done.slide.shape)
+
+
 @pytest.fixture
 def scored(tmp_path):
     """Runs a model over an image and gives the job and its scores."""
@@ -52,9 +56,7 @@ def scored(tmp_path):
 
         done = Job(image, model, tmp_path, methods=methods, **{"core": 64, **how})
         list(done.run.tiles())
-        return done, slide_scores(
-            model, done.plan, done.planes, done.log, done.slide.shape
-        )
+        return done, slide_scores(model, kept_of(done))
 
     return make
 
@@ -102,12 +104,7 @@ def test_what_needs_the_whole_image_gives_no_score_and_says_why(
 def test_only_cells_on_tissue_count(small_model, scored, section):
     done, found = scored(small_model, section, ("cam",), tissue_only=True)
     assert done.plan.tissue is not None
-    values = [
-        item.counted
-        for item in kept_cells(
-            done.plan, done.planes, done.log, CLASSIFIER, section.shape[:2]
-        )
-    ]
+    values = [item.counted for item in kept_of(done).cells(CLASSIFIER)]
     cells = np.concatenate(values, axis=1)
     bias = small_model.heads["cam"].fc.bias.detach().numpy()
     assert found.cells == cells.shape[1]
@@ -127,7 +124,7 @@ def test_a_cell_counts_if_any_of_it_is_tissue(small_model, section):
     slide = open_slide(section)
     plan = plan_slide(slide, small_model, SlideConfig(core=128), tissue=mask)
     assert np.flatnonzero(plan.wanted).tolist() == [1]
-    found = tissue_cells(plan, plan.grid[1], 8, slide.shape)
+    found = cells_on(plan.tissue, plan, plan.grid[1], 8, slide.shape)
     rows, columns = np.nonzero(found)
     assert set(rows * 8) == {96, 104}
     assert set(columns * 8 + 128) == {200, 208}
@@ -136,9 +133,7 @@ def test_a_cell_counts_if_any_of_it_is_tissue(small_model, section):
 def test_a_slide_without_tissue_has_no_score(scored, small_model, section):
     done, _ = scored(small_model, section, ("cam",))
     done.plan.wanted[:] = False
-    found = slide_scores(
-        small_model, done.plan, done.planes, done.log, section.shape[:2]
-    )
+    found = slide_scores(small_model, kept_of(done))
     assert found.probabilities == {}
     assert "no finished tile shows tissue" in found.note
 

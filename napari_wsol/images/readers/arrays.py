@@ -123,6 +123,7 @@ class ArraySlide(SlideBase):
         """(height, width, 3) uint8 of a level; white outside. Thread-safe.
 
         Raises:
+            UnreadableImageError: the file is damaged there.
             ImageError: the pixels there are not numbers, or the slide is closed.
         """
         result = np.full((max(height, 0), max(width, 0), 3), 255, np.uint8)

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.geometry import build_levels, check_size
 from napari_wsol.images.readers.tiled import TiledLevel
@@ -47,7 +49,7 @@ class SlideBase(ABC):
 
         Raises:
             UnknownNameError: the slide has no such picture.
-            UnreadableImageError: its pixels are damaged.
+            UnreadableImageError: its pixels are damaged, or the slide is closed.
         """
         return self._pictures[name]()
 
@@ -61,11 +63,7 @@ class SlideBase(ABC):
     def _compute_fingerprint(self) -> str: ...
 
     def _set_levels(self, shapes: list[tuple[int, int]]) -> None:
-        """Takes the (height, width) of each level, largest first.
-
-        Raises:
-            ImageError: it is too small.
-        """
+        """Takes the (height, width) of each level, largest first."""
         check_size(shapes[0], self.name)
         self.levels = build_levels(shapes)
 
@@ -130,9 +128,7 @@ class FileSlide(SlideBase):
     ) -> None:
         """Takes the (height, width) of each level's tiles, and who loads one.
 
-        Args:
-            tiles: one a level.
-            load: called with the level, row and column.
+        ``load`` is called with the level, row and column.
         """
         self._levels = [
             TiledLevel(
@@ -141,13 +137,8 @@ class FileSlide(SlideBase):
             for index, (level, tile) in enumerate(zip(self.levels, tiles, strict=True))
         ]
 
+    @override
     def read_associated(self, name: str) -> Rgb:
-        """A thumbnail, label or macro photo: (h, w, 3) uint8.
-
-        Raises:
-            UnknownNameError: the slide has no such picture.
-            UnreadableImageError: its pixels are damaged, or the slide is closed.
-        """
         with self._guard.reading():
             return super().read_associated(name)
 

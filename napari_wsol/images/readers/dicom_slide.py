@@ -18,7 +18,7 @@ from napari_wsol.images.fingerprint import fingerprint_files
 from napari_wsol.images.readers.base import FileSlide
 from napari_wsol.images.readers.dicom_files import colours_of_slide, files_of_slide
 from napari_wsol.images.readers.guard import ClosingGuard
-from napari_wsol.images.readers.pixels import colour_of, plan_reading
+from napari_wsol.images.readers.pixels import colour_of, plan_reading, to_rgb8
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,8 +79,7 @@ class DicomSlide(FileSlide):
 
     def _picture(self, read: Callable[[], object]) -> Rgb:
         with self._one_by_one:
-            pixels = _cube(self._telling(read))
-            return plan_reading([pixels], colour_of(pixels.shape)).to_rgb8(pixels)
+            return to_rgb8(_cube(self._telling(read)))
 
     def _compute_fingerprint(self) -> str:
         return fingerprint_files(self._files)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -26,7 +25,8 @@ METADATA = ("zarr.json", ".zattrs", ".zgroup")
 
 _OLD_AXES = "tczyx"
 _RGB = ("FF0000", "00FF00", "0000FF")
-_OPEN_ERRORS = (OSError, ValueError, TypeError, LookupError, RuntimeError)
+# What zarr, numcodecs and their codecs raise on bytes that are cut or not theirs.
+CHUNK_ERRORS = (OSError, ValueError, TypeError, LookupError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def open_image(path: Path) -> OmeImage:
         return _image(group, meta, notes, path.name)
     except ImageError:
         raise
-    except (*_OPEN_ERRORS, json.JSONDecodeError) as error:
+    except CHUNK_ERRORS as error:
         raise UnreadableImageError(
             f"“{path.name}” could not be read as an OME-Zarr image ({error}): a part "
             "of it is damaged or missing. Copy or download the whole folder again."

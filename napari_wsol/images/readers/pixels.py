@@ -102,8 +102,7 @@ def value_range(samples: Iterable[Pixels], *, bits: int | None = None) -> ValueR
         return ValueRange(0, top, "" if top == 255 else f"taken as {bits}-bit")
     if dtype == np.bool_:
         return ValueRange(0, 1, "true is white")
-    choose = _float_range if dtype.kind == "f" else _integer_range
-    return choose(dtype, low, high, bits)
+    return _range(dtype, low, high, bits)
 
 
 def _extent(sample: Pixels) -> tuple[float, float]:
@@ -114,32 +113,20 @@ def _extent(sample: Pixels) -> tuple[float, float]:
     return bottom, top
 
 
-def _float_range(
-    dtype: np.dtype[np.generic], low: float, high: float, _bits: int | None
-) -> ValueRange:
-    if low >= 0 and high <= 1:
-        return ValueRange(0, 1, f"{dtype} multiplied by 255")
-    if low >= 0 and high <= 255:
-        return ValueRange(0, 255, f"{dtype} values kept as they are")
-    return _stretched(dtype, low, high)
-
-
-def _integer_range(
+def _range(
     dtype: np.dtype[np.generic], low: float, high: float, bits: int | None
 ) -> ValueRange:
-    if bits is not None and low >= 0:
-        top = (1 << bits) - 1
-        return ValueRange(0, top, f"{dtype} taken as {bits}-bit")
+    is_real = dtype.kind == "f"
+    if low >= 0 and is_real and high <= 1:
+        return ValueRange(0, 1, f"{dtype} multiplied by 255")
+    if low >= 0 and not is_real and bits is not None:
+        return ValueRange(0, (1 << bits) - 1, f"{dtype} taken as {bits}-bit")
     if low >= 0 and high <= 255:
         return ValueRange(0, 255, f"{dtype} values kept as they are")
-    for depth in _DEPTHS:
+    for depth in () if is_real else _DEPTHS:
         if low >= 0 and high < 1 << depth:
             how = "divided by 257" if depth == 16 else f"taken as {depth}-bit"
             return ValueRange(0, (1 << depth) - 1, f"{dtype} {how}")
-    return _stretched(dtype, low, high)
-
-
-def _stretched(dtype: np.dtype[np.generic], low: float, high: float) -> ValueRange:
     return ValueRange(
         low, high, f"{dtype} stretched from {low:.6g} (black) to {high:.6g} (white)"
     )

@@ -56,6 +56,7 @@ class TiffImage:
     that reading needs the positioned file alone.
 
     Attributes:
+        keyframe: the page that describes this image.
         shape: (height, width).
         tile_shape: (height, width) of a tile; strips are tiles as wide as the image.
         grid: rows and columns of tiles.
@@ -79,7 +80,7 @@ class TiffImage:
                 "incomplete. Copy or download it again."
             )
         self._file = file
-        self._keyframe = keyframe
+        self.keyframe = keyframe
         self.shape = (int(keyframe.imagelength), int(keyframe.imagewidth))
         self._check()
         self._is_raw = not keyframe.is_tiled and all(map(_is_one_piece, pages))
@@ -95,23 +96,18 @@ class TiffImage:
         self.palette = _palette(keyframe)
 
     @property
-    def keyframe(self) -> TiffPage:
-        """The page that describes this image."""
-        return self._keyframe
-
-    @property
     def native_bytes(self) -> int:
         """Bytes of the decoded image."""
         return self.shape[0] * self.shape[1] * self.samples * self._dtype.itemsize
 
     @property
     def _dtype(self) -> np.dtype[np.generic]:
-        return np.dtype(self._keyframe.dtype or np.uint8)
+        return np.dtype(self.keyframe.dtype or np.uint8)
 
     @property
     def _plane_samples(self) -> int:
-        separate = int(self._keyframe.planarconfig) == 2
-        return 1 if separate else int(self._keyframe.samplesperpixel)
+        separate = int(self.keyframe.planarconfig) == 2
+        return 1 if separate else int(self.keyframe.samplesperpixel)
 
     @property
     def tables(self) -> tuple[tuple[int, ...], ...]:
@@ -163,7 +159,7 @@ class TiffImage:
         ]
 
     def _check(self) -> None:
-        keyframe, name = self._keyframe, self._file.path.name
+        keyframe, name = self.keyframe, self._file.path.name
         compression = int(keyframe.compression)
         if compression != 1 and compression not in TIFF.DECOMPRESSORS:
             raise UnreadableImageError(
@@ -178,7 +174,7 @@ class TiffImage:
             )
 
     def _tile_shape(self) -> tuple[int, int]:
-        keyframe = self._keyframe
+        keyframe = self.keyframe
         if keyframe.is_tiled:
             shape = (int(keyframe.tilelength), int(keyframe.tilewidth))
         elif self._is_raw:
@@ -197,10 +193,12 @@ class TiffImage:
         return self.shape[1] * self._plane_samples * self._dtype.itemsize
 
     def _find_planes(self, pages: Sequence[TiffPage | TiffFrame]) -> list[_Plane]:
-        samples = int(self._keyframe.samplesperpixel) // self._plane_samples
+        samples = int(self.keyframe.samplesperpixel) // self._plane_samples
         tiles = self.grid[0] * self.grid[1]
         planes = [
-            _Plane(page.dataoffsets, page.databytecounts, sample * tiles, _tables(page))
+            _Plane(
+                page.dataoffsets, page.databytecounts, sample * tiles, page.jpegtables
+            )
             for page in pages
             for sample in range(samples)
         ]
@@ -217,7 +215,7 @@ class TiffImage:
         return planes
 
     def _is_ycbcr(self) -> bool:
-        keyframe = self._keyframe
+        keyframe = self.keyframe
         compression = int(keyframe.compression)
         if compression == _APERIO_YCBCR:
             # The codec converts only where the colours are stored at half width, which
@@ -234,7 +232,7 @@ class TiffImage:
         skipped = (plane.first // (self.grid[0] * self.grid[1])) * self.shape[0] + start
         offset = plane.offsets[0] + skipped * row_bytes
         data = self._file.read(offset, count * row_bytes)
-        stored = self._dtype.newbyteorder(self._keyframe.parent.byteorder)
+        stored = self._dtype.newbyteorder(self.keyframe.parent.byteorder)
         rows = np.frombuffer(data, stored).astype(self._dtype, copy=False)
         return rows.reshape(count, self.shape[1], self._plane_samples)
 
@@ -248,7 +246,7 @@ class TiffImage:
                 data,
                 at,
                 jpegtables=plane.tables,
-                jpegheader=self._keyframe.jpegheader,
+                jpegheader=self.keyframe.jpegheader,
             )
         except _DECODE_ERRORS as error:
             raise UnreadableImageError(
@@ -273,10 +271,6 @@ def _palette(page: TiffPage) -> npt.NDArray[np.uint8] | None:
         return None
     colours = np.asarray(page.colormap).T
     return (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
-
-
-def _tables(page: TiffPage | TiffFrame) -> bytes | None:
-    return page.jpegtables
 
 
 class TiffLevel(TiledLevel):

@@ -15,7 +15,7 @@ from napari_wsol.images import pixel_size
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_bytes
 from napari_wsol.images.readers.base import FileSlide
-from napari_wsol.images.readers.pixels import PixelReading, ValueRange, plan_reading
+from napari_wsol.images.readers.pixels import plan_reading
 from napari_wsol.images.readers.positioned import PositionedFile
 from napari_wsol.images.readers.tiff import TiffImage, TiffLevel
 from napari_wsol.images.readers.tiff_layout import colour_of_tiff, find_layout, overlaps
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from tifffile import TiffFrame, TiffPage
+    from tifffile import TiffPage
 
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.guard import ClosingGuard
+    from napari_wsol.images.readers.pixels import PixelReading, Pixels
     from napari_wsol.images.readers.tiff_layout import Layout
 
 
@@ -120,32 +121,22 @@ def _plan(
     """How pixels become RGB, decided once so that all tiles are treated alike."""
     image = images[0]
     colour, notes = colour_of_tiff(image, name)
-    page = image.keyframe
-    dtype = np.dtype(page.dtype or np.uint8)
-    bits = _significant_bits(page)
-    if dtype == np.uint8 and bits is None:
-        palette = image.palette
-        reading = PixelReading(
-            colour=colour, values=ValueRange(0, 255), palette=palette
-        )
-        return reading, notes
-    samples = list(image.sample_tiles(_SURVEY_BYTES))
-    if len(images) > 1:
-        samples += images[-1].sample_tiles(_SURVEY_BYTES // 4)
-    if not samples:
-        raise ImageError(f"“{name}” has no pixels in it: check that it is complete.")
-    if image.native_bytes > _SURVEY_BYTES:
-        notes += ("Its range of values was taken from parts of the image.",)
+    # Whatever its annotation says, it is a tuple where samples differ (RGB 565).
+    bits = image.keyframe.bitspersample
+    bits = bits if bits in _PACKED_BITS else None
+    samples: list[Pixels] = []
+    if bits is not None or image.keyframe.dtype != np.uint8:
+        samples += image.sample_tiles(_SURVEY_BYTES)
+        if len(images) > 1:
+            samples += images[-1].sample_tiles(_SURVEY_BYTES // 4)
+        if not samples:
+            raise ImageError(
+                f"“{name}” has no pixels in it: check that it is complete."
+            )
+        if image.native_bytes > _SURVEY_BYTES:
+            notes += ("Its range of values was taken from parts of the image.",)
     reading = plan_reading(samples, colour, bits=bits, palette=image.palette)
     return reading, notes
-
-
-def _significant_bits(page: TiffPage | TiffFrame) -> int | None:
-    """Bits of a sample, where they are fewer than those of its dtype."""
-    keyframe = page.keyframe
-    bits = keyframe.bitspersample if keyframe is not None else 8
-    # Whatever its annotation says, it is a tuple where samples differ (RGB 565).
-    return bits if bits in _PACKED_BITS else None
 
 
 def _icc_profile(page: TiffPage) -> bytes | None:

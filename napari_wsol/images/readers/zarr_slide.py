@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import override
 
 from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_bytes, fingerprint_files
 from napari_wsol.images.geometry import Level
 from napari_wsol.images.readers.arrays import ArraySlide
-from napari_wsol.images.readers.ome_zarr import METADATA, open_image
+from napari_wsol.images.readers.ome_zarr import CHUNK_ERRORS, METADATA, open_image
 from napari_wsol.images.readers.tiled import TiledLevel
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 512
 _CHUNK_BYTES = 2 << 30
-# What codecs of zarr and numcodecs raise on bytes that are cut or not theirs.
-CHUNK_ERRORS = (OSError, ValueError, TypeError, LookupError, RuntimeError)
 
 
 class PlaneView:
@@ -92,14 +91,9 @@ class ZarrSlide(ArraySlide):
         rgb: bool | None = None,
         cache: TileCache | None = None,
     ) -> None:
-        """Reads the metadata, and pixels only where more than 8 bits must become 8.
+        """Takes the folder or the metadata file in it, and what ``FileSlide`` takes.
 
-        Args:
-            path: the folder, or the metadata file in it.
-            name: shown to the user.
-            mpp: µm a level-0 pixel, instead of what the scale says.
-            rgb: True takes three or four channels as colours, False never does.
-            cache: keeps decoded pieces.
+        Reads the metadata, and pixels only where more than 8 bits must become 8.
 
         Raises:
             UnreadableImageError: no OME-Zarr image, damaged, or its chunks too large.
@@ -129,18 +123,13 @@ class ZarrSlide(ArraySlide):
             for index, view in enumerate(views)
         ]
 
+    @override
     def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
-        """(height, width, 3) uint8 of a level; white outside. Thread-safe.
-
-        Raises:
-            UnreadableImageError: a chunk is damaged.
-            ImageError: the pixels there are not numbers, or the slide is closed.
-        """
         self._check_open()
         return self._tiled[level].read(y, x, height, width)
 
+    @override
     def close(self) -> None:
-        """Forgets the decoded pieces."""
         super().close()
         self._cache.clear()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.on_slides.descriptors import SlideSpace
     from napari_wsol.refinement.refine import RoundRequest
     from napari_wsol.refinement.rounds import Round
-    from napari_wsol.slides.localize import Keeper
+    from napari_wsol.slides.feature_store import FeatureStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class SlideRounds:
 
     work: SlideWork
     config: SlideConfig
-    store: Keeper
+    store: FeatureStore
     space: SlideSpace
     folder: Path
     started: Callable[[SlideWork], None]
@@ -87,9 +87,7 @@ class SlideRounds:
     def seen_through(self, heatmap: Heatmap, report: Report) -> dict[str, float]:
         """Class → probability of the slide, pooled over the cells that a map marks."""
         work = self.work
-        return scores_through(
-            work.model, work.plan, work.planes, work.log, heatmap, check=report.check
-        )
+        return scores_through(work.model, work.kept, heatmap, check=report.check)
 
     def agreement(
         self, marked: Marked, settings: FinetuneConfig, report: Report
