@@ -22,7 +22,7 @@ import torch
 from skimage import data
 
 from napari_wsol import load_model
-from napari_wsol.config import FinetuneConfig
+from napari_wsol.config import FinetuneConfig, SlideConfig
 from napari_wsol.encoders import Features
 from napari_wsol.images.readers import open_slide
 from napari_wsol.methods import get_method
@@ -30,16 +30,17 @@ from napari_wsol.refinement.finetune import warm_up
 from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors, SlideSpace
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
 from napari_wsol.refinement.refine import RoundRequest
-from napari_wsol.slides import SlideConfig, TileLog, plan_slide
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
+from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.run import SlideRun
+from napari_wsol.slides.tile_log import TileLog
 from napari_wsol.strokes.canvas import Canvas
 
 if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
     from napari_wsol.methods import Model
-    from napari_wsol.slides import SlidePlan
+    from napari_wsol.slides.plan import SlidePlan
 
 
 class OneTile:

@@ -27,13 +27,12 @@ import tifffile
 import torch
 from imagecodecs import jpeg8_encode
 
+from napari_wsol.config import SlideConfig
 from napari_wsol.devices import choose_device
 from napari_wsol.images.readers import open_slide
-from napari_wsol.inference.encode import to_network
+from napari_wsol.inference.encode import read_window, to_network
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.slides import SlideConfig
 from napari_wsol.slides.localize import SlideWork
-from napari_wsol.slides.windows import read_window
 
 TILE = 256
 KINDS = 64
@@ -89,7 +88,7 @@ def throughput(path: Path, folder: Path, tiles: int, device: str) -> None:
         work = SlideWork(slide, model, config=config, folder=folder / "log")
         inner = [at for at in range(len(work.plan.grid)) if _is_inner(work, at)]
         windows = [
-            read_window(slide, work.plan, work.plan.grid[at]) for at in inner[:4]
+            read_window(slide, work.plan.seen, work.plan.grid[at]) for at in inner[:4]
         ]
         ready = [to_network(item, model) for item in windows]
         running = work.tiles(folder / "maps")

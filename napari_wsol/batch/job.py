@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
 from napari_wsol.batch.results import OK
-from napari_wsol.config import ExportConfig
+from napari_wsol.config import ExportConfig, SlideConfig
 from napari_wsol.errors import WsolError
 from napari_wsol.export import export_heatmap
 from napari_wsol.images.readers import open_slide
@@ -19,7 +19,6 @@ from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import get_method
 from napari_wsol.session.provenance import provenance_of
-from napari_wsol.slides import SlideConfig
 from napari_wsol.slides.large import is_large
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.result import check_target, slide_result

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from napari_wsol.encoders import Encoder
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
     from napari_wsol.inference.cache import FeatureCache
@@ -200,7 +201,7 @@ def encode(
         if model.preprocessing.size is not None:
             if not image.done:
                 check()
-                image.fill(_encode_fixed(slide, model))
+                image.fill(_encode_fixed(slide, model, seen))
             report(1, 1, "")
         else:
             for tile in grid:
@@ -219,6 +220,22 @@ def network_input(slide: Slide, model: Model, seen: Geometry) -> Tensor:
     (top, left), (height, width) = seen.origin, seen.shape
     pixels = read_region(slide, top, left, height, width, seen.downsample[0])
     return to_network(pixels, model)
+
+
+def read_window(slide: Slide, seen: Geometry, tile: Tile) -> Rgb:
+    """A tile's window, (H, W, 3) uint8 at the network's size.
+
+    Raises:
+        UnreadableImageError: the file is damaged there.
+    """
+    return read_region(
+        slide,
+        tile.window_y + seen.origin[0],
+        tile.window_x + seen.origin[1],
+        tile.window_height,
+        tile.window_width,
+        seen.downsample[0],
+    )
 
 
 def _empty(seen: Geometry, model: Model) -> EncodedImage:
@@ -303,16 +320,15 @@ def network_pixels(
     return np.ascontiguousarray(pixels)
 
 
-def _encode_fixed(slide: Slide, model: Model) -> Features:
+def _encode_fixed(slide: Slide, model: Model, seen: Geometry) -> Features:
     """The maps of a whole image at the model's own size, as its authors place them.
 
     Whatever the padding of the layers, their code stretches each map over the whole
     input: a cell is that share of it.
     """
-    how = model.preprocessing
-    array = prepare(read_whole(slide, how), how)
-    found: Features = model.encoder(torch.from_numpy(array)[None].to(model.device))
-    strides = tuple(array.shape[-1] / item.shape[-1] for item in found.maps)
+    x = network_input(slide, model, seen)
+    found: Features = model.encoder(x)
+    strides = tuple(x.shape[-1] / item.shape[-1] for item in found.maps)
     offsets = tuple(nominal_offset(item) for item in strides)
     maps = tuple(item.cpu() for item in found.maps)
     return Features(maps, strides, offsets, found.names)
@@ -322,15 +338,8 @@ def _encode_tile(
     slide: Slide, model: Model, tile: Tile, seen: Geometry
 ) -> tuple[Tensor, ...]:
     """The maps of a tile's core, each (C, h, w) on the CPU."""
-    pixels = read_region(
-        slide,
-        tile.window_y + seen.origin[0],
-        tile.window_x + seen.origin[1],
-        tile.window_height,
-        tile.window_width,
-        seen.downsample[0],
-    )
-    features: Features = model.encoder(to_network(pixels, model))
+    x = to_network(read_window(slide, seen, tile), model)
+    features: Features = model.encoder(x)
     cores: list[Tensor] = []
     for values, stride in zip(features.maps, model.encoder.strides, strict=True):
         top = (tile.y - tile.window_y) // stride

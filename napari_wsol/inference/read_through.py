@@ -8,6 +8,7 @@ shows the class, either the strokes or the class is wrong, and a person is told.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,16 +55,11 @@ def prediction_through(
         rows, columns = int(maps.shape[1]), int(maps.shape[2])
         # Beyond the image, in the padding up to whole cells, nothing is marked.
         first = offset + 0.5 - stride / 2
-        origin = tuple(
-            (first + start) * step
-            for start, step in zip(seen.origin, seen.downsample, strict=True)
-        )
-        size = tuple(
-            count * stride * step
-            for count, step in zip((rows, columns), seen.downsample, strict=True)
-        )
+        (down_y, down_x), (top, left) = seen.downsample, seen.origin
         values = heatmap.crop(
-            (origin[0], origin[1]), (size[0], size[1]), (rows, columns)
+            ((first + top) * down_y, (first + left) * down_x),
+            (rows * stride * down_y, columns * stride * down_x),
+            (rows, columns),
         )
         marked = torch.from_numpy(values >= MARKED)
         if not bool(marked.any()):
@@ -90,7 +86,7 @@ def contradiction(
         finds: what the model finds, “a gland”.
     """
     if not bool((heatmap.values >= MARKED).any()):
-        seen = max(before.items(), key=_second, default=None)
+        seen = max(before.items(), key=itemgetter(1), default=None)
         if seen is None:
             return ""
         return (
@@ -99,14 +95,10 @@ def contradiction(
         )
     if not before or not after:
         return ""
-    first, now = max(before.items(), key=_second), max(after.items(), key=_second)
+    first, now = (max(found.items(), key=itemgetter(1)) for found in (before, after))
     if first[0] == now[0] or min(first[1], now[1]) < SURE:
         return ""
     return (
         f"Read through your strokes the image shows “{now[0]}” ({now[1]:.2f}), before "
         f"them “{first[0]}” ({first[1]:.2f}). Check the strokes, or the class."
     )
-
-
-def _second(item: tuple[str, float]) -> float:
-    return item[1]

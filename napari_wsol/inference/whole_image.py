@@ -207,11 +207,7 @@ def localize(
 
 
 def _scores(model: Model, features: Features, *, needed: bool) -> dict[str, float]:
-    """Probability of each class; empty where the model does not classify.
-
-    Raises:
-        MethodUnavailableError: it does not, but has several classes to choose from.
-    """
+    """Probability of each class; empty where the model does not classify."""
     if model.classifier is None:
         if len(model.classes) == 1:
             return dict.fromkeys(model.classes, 1.0) if needed else {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from napari_wsol.config import FinetuneConfig
+from napari_wsol.config import FinetuneConfig, SlideConfig
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.paths import tiles_folder
 from napari_wsol.refinement.on_slides.descriptors import SlideSpace
@@ -17,9 +17,9 @@ from napari_wsol.refinement.on_slides.job import SlideRounds
 from napari_wsol.session.engine import Engine, ImageEngine
 from napari_wsol.session.judging import Judged
 from napari_wsol.session.slide_job import SlideJob
-from napari_wsol.slides import SlideConfig, plan_slide
 from napari_wsol.slides.feature_store import keep_features
 from napari_wsol.slides.large import is_large
+from napari_wsol.slides.plan import plan_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_wsol.slides.plan import covered
+from napari_wsol.slides.plan import cells_on
 from napari_wsol.slides.readouts import unpack
 
 if TYPE_CHECKING:
@@ -77,7 +75,9 @@ class KeptTiles:
             found = self.read(index) if wanted[index] else {}
             if found:
                 tile = plan.grid[index]
-                counts = cells_on(plan.tissue, plan, tile, stride, self.image_shape)
+                counts = cells_on(
+                    plan.tissue, plan.seen, stride, self.image_shape, tile
+                )
                 if counts.any():
                     yield KeptCells(tile, found[name], counts)
 
@@ -92,34 +92,3 @@ class KeptTiles:
                 found = self.read(index) if index in self.log else {}
                 if found:  # else it is damaged in the file
                     yield grid[index], found[plane.name]
-
-
-def cells_on(
-    mask: Bools | None,
-    plan: SlidePlan,
-    tile: Tile,
-    stride: int,
-    image_shape: tuple[int, int],
-) -> Bools:
-    """Which cells of a tile's core lie on a mask, be it in part.
-
-    Args:
-        mask: (h, w) over the whole slide; all cells do without one.
-        plan: how the slide is cut.
-        tile: the tile.
-        stride: network pixels a cell.
-        image_shape: (H, W) of level 0.
-
-    Returns:
-        (rows, columns) bool.
-    """
-    shape = (-(-tile.height // stride), -(-tile.width // stride))
-    if mask is None:
-        return np.ones(shape, np.bool_)
-    rows, columns = (
-        plan.seen.edges(axis, start, stride, shape[axis])
-        * mask.shape[axis]
-        / image_shape[axis]
-        for axis, start in enumerate((tile.y, tile.x))
-    )
-    return covered(mask, rows, columns)

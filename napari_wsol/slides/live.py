@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from napari_wsol.images.geometry import paste
 from napari_wsol.images.level_arrays import LazyArray
-from napari_wsol.slides.kept_cells import cells_on
+from napari_wsol.slides.plan import cells_on
 
 if TYPE_CHECKING:
     from napari_wsol.images.tiling import Tile
@@ -76,7 +76,7 @@ class LiveMap:
             Where it lies in ``values``.
         """
         plan, stride = self._plan, self.plane.stride
-        cells = cells_on(plan.section, plan, tile, stride, self._image_shape)
+        cells = cells_on(plan.section, plan.seen, stride, self._image_shape, tile)
         found = np.where(cells, core[self.channel], np.nan).astype(np.float32)
         if cells.any():
             self.low = min(self.low, float(np.nanmin(found)))
@@ -113,7 +113,7 @@ class LogArray(LazyArray):
         result = np.full((height, width), np.nan, np.float32)
         kept, plan, stride = self._kept, self._kept.plan, self._plane.stride
         for tile, core in kept.within(self._plane, y, x, height, width):
-            shown = cells_on(plan.section, plan, tile, stride, kept.image_shape)
+            shown = cells_on(plan.section, plan.seen, stride, kept.image_shape, tile)
             values = np.where(shown, core[self._channel], np.nan)
             paste(result, (y, x), values, (tile.y // stride, tile.x // stride))
         return result

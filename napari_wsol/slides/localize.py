@@ -13,14 +13,13 @@ from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.export.files import stem_of
 from napari_wsol.images.heatmap import Heatmap
-from napari_wsol.images.tiling import Tile
 from napari_wsol.inference.whole_image import Localization, check_methods
 from napari_wsol.methods import get_method
 from napari_wsol.slides.coarse import first_look
 from napari_wsol.slides.heatmap_store import HeatmapStore
-from napari_wsol.slides.kept_cells import KeptTiles, cells_on
+from napari_wsol.slides.kept_cells import KeptTiles
 from napari_wsol.slides.live import LiveMap, LogArray
-from napari_wsol.slides.plan import plan_slide
+from napari_wsol.slides.plan import cells_on, plan_slide
 from napari_wsol.slides.readouts import CLASSIFIER, VECTORS, planes_of
 from napari_wsol.slides.run import SlideRun
 from napari_wsol.slides.tile_log import TileLog
@@ -346,9 +345,8 @@ class SlideWork:
             )
             cells = self.plan.grid.core // stride
             wanted = self.plan.wanted.repeat(cells, 0).repeat(cells, 1)
-            whole = Tile(0, 0, 0, *self.plan.seen.shape, 0, 0, *self.plan.seen.shape)
             plan, shape = self.plan, self.slide.shape
-            shown = cells_on(plan.section, plan, whole, stride, shape)
+            shown = cells_on(plan.section, plan.seen, stride, shape)
             self._beneath[method] = values * (wanted[:rows, :columns] & shown)
         return self._beneath[method]
 

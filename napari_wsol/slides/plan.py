@@ -18,6 +18,7 @@ from napari_wsol.inference.encode import geometry
 if TYPE_CHECKING:
     from napari_wsol.config import SlideConfig
     from napari_wsol.images.slide import Slide
+    from napari_wsol.images.tiling import Tile
     from napari_wsol.inference.encode import Geometry
     from napari_wsol.methods import Model
 
@@ -132,10 +133,12 @@ def plan_slide(
     wanted = np.ones((grid.rows, grid.columns), np.bool_)
     section = tissue
     if tissue is None and config.tissue_only:
-        tissue = tissue_mask(slide, _mask_step(slide, grid, seen))
+        # Level-0 pixels a cell of the mask.
+        step = grid.core * min(seen.downsample) / _MASK_CELLS
+        tissue = tissue_mask(slide, max(1.0, step, max(slide.shape) / 4096))
         section = np.asarray(ndimage.binary_fill_holes(tissue), np.bool_)
     if section is not None:
-        wanted = _touched(section, slide.shape, grid, seen)
+        wanted = cells_on(section, seen, grid.core, slide.shape)
     return SlidePlan(
         seen=seen,
         grid=grid,
@@ -147,34 +150,45 @@ def plan_slide(
     )
 
 
-def _mask_step(slide: Slide, grid: TileGrid, seen: Geometry) -> float:
-    """Level-0 pixels a cell of the tissue mask."""
-    tile = grid.core * min(seen.downsample)
-    return max(1.0, tile / _MASK_CELLS, max(slide.shape) / 4096)
-
-
-def _touched(
-    tissue: Bools, shape: tuple[int, int], grid: TileGrid, seen: Geometry
+def cells_on(
+    mask: Bools | None,
+    seen: Geometry,
+    step: int,
+    image_shape: tuple[int, int],
+    tile: Tile | None = None,
 ) -> Bools:
-    """(rows, columns) bool: the tiles whose core holds a cell of the mask."""
-    rows, columns = (
-        seen.edges(axis, 0, grid.core, count) * tissue.shape[axis] / shape[axis]
-        for axis, count in enumerate((grid.rows, grid.columns))
-    )
-    return covered(tissue, rows, columns)
-
-
-def covered(mask: Bools, row_edges: Floats, column_edges: Floats) -> Bools:
-    """The cells of a lattice that hold an element of a mask, be it in part.
+    """Which cells lie on a mask, be it in part.
 
     Args:
-        mask: (h, w).
-        row_edges: (rows + 1,) borders of the lattice's rows, rising, in elements of the
-            mask: element 0 is [0, 1].
-        column_edges: (columns + 1,) likewise.
+        mask: (h, w) over the whole slide; all cells do without one.
+        seen: how the network sees the slide.
+        step: network pixels a cell.
+        image_shape: (H, W) of level 0.
+        tile: whose core the cells divide; the whole slide without.
 
     Returns:
-        (rows, columns).
+        (rows, columns) bool.
+    """
+    start, size = (0, 0), seen.shape
+    if tile is not None:
+        start, size = (tile.y, tile.x), (tile.height, tile.width)
+    counts = (-(-size[0] // step), -(-size[1] // step))
+    if mask is None:
+        return np.ones(counts, np.bool_)
+    rows, columns = (
+        seen.edges(axis, start[axis], step, counts[axis])
+        * mask.shape[axis]
+        / image_shape[axis]
+        for axis in (0, 1)
+    )
+    return _covered(mask, rows, columns)
+
+
+def _covered(mask: Bools, row_edges: Floats, column_edges: Floats) -> Bools:
+    """The cells of a lattice that hold an element of a mask, be it in part.
+
+    The borders of its rows and columns rise, in elements of the mask: element 0 is
+    [0, 1].
     """
     top, bottom = _reach(row_edges, mask.shape[0])
     left, right = _reach(column_edges, mask.shape[1])

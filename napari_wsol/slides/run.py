@@ -10,11 +10,11 @@ import torch
 
 from napari_wsol.encoders import Features
 from napari_wsol.errors import UnreadableImageError
-from napari_wsol.inference.encode import interruptible, to_network
+from napari_wsol.inference.encode import interruptible, read_window, to_network
 from napari_wsol.methods import evaluating
 from napari_wsol.slides.order import TileQueue
 from napari_wsol.slides.readouts import cut_core, read_planes
-from napari_wsol.slides.windows import Window, read_ahead, read_window
+from napari_wsol.slides.windows import Window, read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -243,7 +243,7 @@ class SlideRun:
             return done
         kept = self._store.get(tile.index) if self._store is not None else None
         if kept is None:  # the store has dropped it meanwhile
-            pixels = read_window(self._slide, self._plan, tile)
+            pixels = read_window(self._slide, self._plan.seen, tile)
             return self._finish([Window(tile, pixels)])[0]
         kept = kept.to(self._model.device)
         values = read_planes(self._model, self._of_model, kept, target=self._target)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import UnreadableImageError
-from napari_wsol.images.resample import read_region
+from napari_wsol.inference.encode import read_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,22 +19,6 @@ if TYPE_CHECKING:
     from napari_wsol.images.tiling import Tile
     from napari_wsol.slides.order import TileQueue
     from napari_wsol.slides.plan import SlidePlan
-
-
-def read_window(slide: Slide, plan: SlidePlan, tile: Tile) -> Rgb:
-    """A tile's window, (H, W, 3) uint8 at the network's size.
-
-    Raises:
-        UnreadableImageError: the file is damaged there.
-    """
-    return read_region(
-        slide,
-        tile.window_y + plan.seen.origin[0],
-        tile.window_x + plan.seen.origin[1],
-        tile.window_height,
-        tile.window_width,
-        plan.seen.downsample[0],
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +65,7 @@ def read_ahead(
             while len(waiting) < ahead and (index := queue.pop()) is not None:
                 tile, future = plan.grid[index], None
                 if not is_kept(index):
-                    future = pool.submit(read_window, slide, plan, tile)
+                    future = pool.submit(read_window, slide, plan.seen, tile)
                 waiting.append((tile, future))
 
         try:

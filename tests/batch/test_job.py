@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings, any_large
+from napari_wsol.config import SlideConfig
 from napari_wsol.errors import ClaimLostError, JobCancelledError
-from napari_wsol.slides import SlideConfig
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,11 @@ import torch
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
+from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import Features
 from napari_wsol.images.readers import open_slide
-from napari_wsol.slides import SlideConfig, plan_slide
 from napari_wsol.slides.feature_store import keep_features
+from napari_wsol.slides.plan import plan_slide
 
 
 def test_kept_features_are_listed_and_removed(

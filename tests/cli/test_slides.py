@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 from napari_wsol.batch import ResultsFolder, SlideSettings
 from napari_wsol.batch.claims import take
 from napari_wsol.cli import app
+from napari_wsol.config import SlideConfig
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.card import Card
-from napari_wsol.slides import SlideConfig
 from napari_wsol.zoo import load_model, save_model
 
 LARGE = 50_000

@@ -11,14 +11,13 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox
 
-from napari_wsol.config import FinetuneConfig, listed_settings
+from napari_wsol.config import FinetuneConfig, SlideConfig, listed_settings
 from napari_wsol.gui.correct.advanced import Advanced
 from napari_wsol.gui.correct.rounds import RoundBox
 from napari_wsol.gui.layers.difference import change
 from napari_wsol.gui.layers.fine_map import SHOWN_CELLS
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.refinement.rounds import LeftOut, Round
-from napari_wsol.slides import SlideConfig
 
 pytestmark = pytest.mark.gui
 

@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
+from napari_wsol.config import SlideConfig
 from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.layers.fine_map import FineMap
 from napari_wsol.gui.layers.marks import MARK, our_layers
 from napari_wsol.session.preferences import memory_bytes
-from napari_wsol.slides import SlideConfig
 
 pytestmark = pytest.mark.gui
 

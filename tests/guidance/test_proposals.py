@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from napari_wsol import Session
+from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import Encoder, list_encoders, register_encoder
 from napari_wsol.errors import NoResultError
 from napari_wsol.guidance.factors import guide
 from napari_wsol.guidance.proposals import PLACES, nothing_words, proposals
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.slides import SlideConfig
 from napari_wsol.strokes.canvas import Canvas
 
 WAIT = 60

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from napari_wsol import Session
+from napari_wsol.config import SlideConfig
 from napari_wsol.errors import ImageError, JobCancelledError
-from napari_wsol.slides import SlideConfig
 
 
 @pytest.fixture

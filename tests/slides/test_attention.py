@@ -11,10 +11,11 @@ from napari_wsol.images.tiling import TileGrid
 from napari_wsol.inference.encode import Geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.slides import Plane, SlidePlan, TileLog
 from napari_wsol.slides.attention import slide_attention
 from napari_wsol.slides.kept_cells import KeptTiles
-from napari_wsol.slides.readouts import VECTORS
+from napari_wsol.slides.plan import SlidePlan
+from napari_wsol.slides.readouts import VECTORS, Plane
+from napari_wsol.slides.tile_log import TileLog
 
 
 def model_with(*, gated=False, binary=False):

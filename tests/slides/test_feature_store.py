@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import Features
 from napari_wsol.images.readers import open_slide
-from napari_wsol.slides import SlideConfig, plan_slide
 from napari_wsol.slides import feature_store as module
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore, keep_features
+from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.readouts import unpack
 
 NOTHING_IN_MEMORY = 1
@@ -302,7 +303,8 @@ def test_a_killed_process_leaves_whole_tiles(tmp_path):
         from napari_wsol.encoders import Features
         from napari_wsol.images.readers import open_slide
         from napari_wsol.methods import Model, ModelSpec
-        from napari_wsol.slides import SlideConfig, plan_slide
+        from napari_wsol.config import SlideConfig
+        from napari_wsol.slides.plan import plan_slide
         from napari_wsol.slides.feature_disk import FeatureDisk
         from napari_wsol.slides.feature_store import FeatureStore, keep_features
 

@@ -6,8 +6,8 @@ import torch
 
 from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.inference.whole_image import localize
-from napari_wsol.slides import TileQueue, planes_of
-from napari_wsol.slides.readouts import CLASSIFIER, unpack
+from napari_wsol.slides.order import TileQueue
+from napari_wsol.slides.readouts import CLASSIFIER, planes_of, unpack
 
 
 def whole_map(job, name):

@@ -10,8 +10,8 @@ from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.map_pooling import pool_pieces
 from napari_wsol.methods.ranked_pooling import RankedPooling
 from napari_wsol.methods.wildcat import WildcatHead
-from napari_wsol.slides import plan_slide
-from napari_wsol.slides.kept_cells import KeptTiles, cells_on
+from napari_wsol.slides.kept_cells import KeptTiles
+from napari_wsol.slides.plan import cells_on, plan_slide
 from napari_wsol.slides.readouts import CLASSIFIER
 from napari_wsol.slides.scores import slide_scores
 
@@ -116,15 +116,15 @@ def test_only_cells_on_tissue_count(small_model, scored, section):
 
 
 def test_a_cell_counts_if_any_of_it_is_tissue(small_model, section):
+    from napari_wsol.config import SlideConfig
     from napari_wsol.images.readers import open_slide
-    from napari_wsol.slides import SlideConfig
 
     mask = np.zeros((60, 82), np.bool_)
     mask[10, 20] = True  # level-0 pixels 100 to 110, 200 to 210
     slide = open_slide(section)
     plan = plan_slide(slide, small_model, SlideConfig(core=128), tissue=mask)
     assert np.flatnonzero(plan.wanted).tolist() == [1]
-    found = cells_on(plan.tissue, plan, plan.grid[1], 8, slide.shape)
+    found = cells_on(plan.tissue, plan.seen, 8, slide.shape, plan.grid[1])
     rows, columns = np.nonzero(found)
     assert set(rows * 8) == {96, 104}
     assert set(columns * 8 + 128) == {200, 208}

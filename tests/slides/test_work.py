@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_wsol.config import SlideConfig
 from napari_wsol.inference.whole_image import localize
-from napari_wsol.slides import SlideConfig
 from napari_wsol.slides.large import is_large
 from napari_wsol.slides.live import LIVE_CELLS, LiveMap
 from napari_wsol.slides.localize import SlideWork
@@ -175,7 +175,7 @@ import numpy as np
 import torch
 from napari_wsol.images.readers import open_slide
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.slides import SlideConfig
+from napari_wsol.config import SlideConfig
 from napari_wsol.slides.localize import SlideWork
 
 torch.set_num_threads(1)

@@ -9,7 +9,7 @@ import tifffile
 import torch
 
 from napari_wsol import Session
-from napari_wsol.config import FinetuneConfig
+from napari_wsol.config import FinetuneConfig, SlideConfig
 from napari_wsol.errors import (
     JobCancelledError,
     MethodUnavailableError,
@@ -34,9 +34,11 @@ from napari_wsol.refinement.stroke_field import (
     grid_points,
     sample_step,
 )
-from napari_wsol.slides import SlideConfig, SlideRun, TileLog, plan_slide
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
+from napari_wsol.slides.plan import plan_slide
+from napari_wsol.slides.run import SlideRun
+from napari_wsol.slides.tile_log import TileLog
 from napari_wsol.strokes.canvas import Canvas
 from napari_wsol.strokes.raster import Drawing
 

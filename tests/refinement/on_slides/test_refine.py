@@ -5,7 +5,7 @@ import pytest
 import tifffile
 import torch
 
-from napari_wsol.config import FinetuneConfig
+from napari_wsol.config import FinetuneConfig, SlideConfig
 from napari_wsol.errors import (
     NoResultError,
     OneClassScribblesError,
@@ -18,10 +18,10 @@ from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
 from napari_wsol.refinement.refine import RoundRequest, refine
-from napari_wsol.slides import SlideConfig, plan_slide
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
 from napari_wsol.slides.localize import SlideWork
+from napari_wsol.slides.plan import plan_slide
 from napari_wsol.strokes.canvas import Canvas
 
 SETTINGS = FinetuneConfig(local=False)  # a slide learns the head alone
