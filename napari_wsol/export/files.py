@@ -150,10 +150,16 @@ def staged(folder: Path, stem: str) -> Generator[StagedFiles]:
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        files = _reserve(folder, stem)
+        sets = (StagedFiles(folder, stem, suffix) for suffix in numbered(""))
+        files = next(one for one in sets if one.reserve())
         yield files
     except BaseException as error:
-        _clean_up(files, missing)
+        # A disk that fails may refuse to tidy up too; the first error is told.
+        with contextlib.suppress(OSError):
+            if files is not None:
+                files.withdraw()
+            for path in missing:
+                path.rmdir()
         if isinstance(error, OSError) and not isinstance(error, WsolError):
             raise ExportError(_in_words(error, folder)) from error
         raise
@@ -175,20 +181,6 @@ def check_space(folder: Path, needed: int) -> None:
 
 def _size(number: int) -> str:
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
-
-
-def _reserve(folder: Path, stem: str) -> StagedFiles:
-    sets = (StagedFiles(folder, stem, suffix) for suffix in numbered(""))
-    return next(files for files in sets if files.reserve())
-
-
-def _clean_up(files: StagedFiles | None, missing: list[Path]) -> None:
-    # A disk that fails may also refuse to tidy up; the first error is the one to tell.
-    with contextlib.suppress(OSError):
-        if files is not None:
-            files.withdraw()
-        for path in missing:
-            path.rmdir()
 
 
 def _in_words(error: OSError, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -24,10 +25,6 @@ MAX_PIXELS = 64 * 2**20
 """Masks up to 64 Mpx have the image's own resolution; larger images a coarser one."""
 
 _BAND_PIXELS = 2**21
-
-
-def nothing() -> None:
-    """Stand in where nobody wants to hear about progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +90,12 @@ def grid_for(
             are about as large as that, from half of it on.
     """
     grid = Grid(image_shape)
-    if _pixels(grid) <= max(max_pixels, 1):
+    most = max(max_pixels, 1)
+    if math.prod(grid.shape) <= most:
         return grid
-    while _pixels(grid) > max(max_pixels, 1) or grid.downsample * 2 <= cell:
+    while math.prod(grid.shape) > most or grid.downsample * 2 <= cell:
         grid = Grid(image_shape, grid.downsample * 2)
     return grid
-
-
-def _pixels(grid: Grid) -> int:
-    return grid.shape[0] * grid.shape[1]
 
 
 def cut_mask(
@@ -109,7 +103,7 @@ def cut_mask(
     grid: Grid,
     config: ExportConfig,
     *,
-    tick: Callable[[], None] = nothing,
+    tick: Callable[[], None] = lambda: None,
 ) -> BoolMap:
     """Foreground: ``value >= threshold``, holes filled, then small regions dropped.
 
@@ -173,18 +167,17 @@ def boxes_of(labels: npt.NDArray[np.int32]) -> list[tuple[slice, slice]]:
     return cast("list[tuple[slice, slice]]", ndimage.find_objects(labels))
 
 
-def _small(labels: npt.NDArray[np.int32], area: float) -> Iterator[int]:
-    sizes = np.bincount(labels.ravel())
-    yield from (np.nonzero(sizes[1:] < area)[0] + 1).tolist()
+def _small(labels: npt.NDArray[np.int32], area: float) -> BoolMap:
+    """Whether each piece, by its number, has fewer than ``area`` pixels."""
+    is_small = np.bincount(labels.ravel()) < area
+    is_small[0] = False
+    return is_small
 
 
 def _drop_small_regions(mask: BoolMap, area: float) -> None:
     """Clear the 4-connected regions that are smaller than ``area`` pixels."""
     labels = connected(mask)
-    boxes = boxes_of(labels)
-    for number in _small(labels, area):
-        box = boxes[number - 1]
-        mask[box] &= labels[box] != number
+    mask &= ~_small(labels, area)[labels]
 
 
 def _fill_small_holes(mask: BoolMap, area: float) -> None:
@@ -194,10 +187,7 @@ def _fill_small_holes(mask: BoolMap, area: float) -> None:
     the image's border is not enclosed, however small it is.
     """
     labels = connected(~mask, corners=True)
-    boxes = boxes_of(labels)
-    height, width = mask.shape
-    for number in _small(labels, area):
-        rows, columns = box = boxes[number - 1]
-        is_open = rows.start == 0 or columns.start == 0
-        if not (is_open or rows.stop == height or columns.stop == width):
-            mask[box] |= labels[box] == number
+    is_hole = _small(labels, area)
+    for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        is_hole[border] = False
+    mask |= is_hole[labels]

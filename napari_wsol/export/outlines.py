@@ -1,7 +1,8 @@
-"""Pixel-exact outlines of a region as one valid polygon with holes."""
+"""Pixel-exact outlines of a region as one valid polygon with holes, and as GeoJSON."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy.typing as npt
 from shapely.geometry import Polygon
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import TextIO
+
     from napari_wsol.export.masks import BoolMap, FloatLine
 
 IntLine = npt.NDArray[np.int64]
@@ -45,6 +49,27 @@ def outline(cells: BoolMap, y_edges: FloatLine, x_edges: FloatLine) -> Polygon:
         else:
             holes.append(points)
     return Polygon(outer, holes)
+
+
+def rings_of(polygon: Polygon) -> list[list[list[float]]]:
+    """Coordinates for GeoJSON, the outer ring first; borders of pixels are integers."""
+    rings = (polygon.exterior, *polygon.interiors)
+    return [
+        [[int(v) if v == int(v) else v for v in point] for point in ring.coords]
+        for ring in rings
+    ]
+
+
+def write_features(file: TextIO, features: Iterable[Mapping[str, object]]) -> int:
+    """Writes a GeoJSON FeatureCollection, a feature a line; how many there are."""
+    count = 0
+    file.write('{"type":"FeatureCollection","features":[')
+    for feature in features:
+        file.write(",\n" if count else "\n")
+        json.dump(feature, file, ensure_ascii=False, separators=(",", ":"))
+        count += 1
+    file.write("\n]}\n")
+    return count
 
 
 def _boundary(cells: BoolMap) -> tuple[IntLine, IntLine]:

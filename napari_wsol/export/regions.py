@@ -13,7 +13,6 @@ from napari_wsol.export.masks import (
     connected,
     cut_mask,
     grid_for,
-    nothing,
 )
 from napari_wsol.export.outlines import outline
 
@@ -63,7 +62,7 @@ def regions_of(
     mpp: float | None,
     *,
     max_pixels: int = MAX_PIXELS,
-    tick: Callable[[], None] = nothing,
+    tick: Callable[[], None] = lambda: None,
 ) -> list[Region]:
     """The regions above the threshold, strongest first.
 
@@ -90,7 +89,7 @@ def find_regions(
     heatmap: Heatmap,
     mpp: float | None,
     *,
-    tick: Callable[[], None] = nothing,
+    tick: Callable[[], None] = lambda: None,
 ) -> list[Region]:
     """The 4-connected regions of a mask on ``grid``, strongest first."""
     tick()

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_wsol.config import ExportConfig
-    from napari_wsol.export.files import StagedFiles
-    from napari_wsol.export.masks import Grid
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Progress
@@ -54,13 +52,34 @@ def export_heatmap(
     Raises:
         ExportError: the heatmap is not of this image, or a file cannot be written.
     """
-    total = len(_formats(config)) + 3
+    formats = tuple(dict.fromkeys(config.formats))  # each once, in the order asked for
+    total = len(formats) + 3
+
+    def cutting() -> None:
+        report(0, total, "Cutting out the mask")
+
+    def outlining() -> None:
+        report(1, total, "Outlining the regions")
+
     with staged(folder, stem_of(slide.name, heatmap.method, heatmap.target)) as files:
         cell = min(heatmap.scale) if as_coarse else 1.0
         grid = grid_for(slide.shape, cell=cell)
-        parts = _make_parts(heatmap, slide, config, report, total, grid=grid)
+        cutting()
+        mask = cut_mask(heatmap, grid, config, tick=cutting)
+        outlining()
+        parts = Parts(
+            mask=mask,
+            grid=grid,
+            regions=find_regions(mask, grid, heatmap, slide.mpp, tick=outlining),
+            heatmap=heatmap,
+            mpp=slide.mpp,
+            fingerprint=slide.fingerprint(),
+        )
         check_space(files.folder, space_needed(parts))
-        _write_formats(files, parts, config, report, total)
+        for done, name in enumerate(formats, start=2):
+            for what, extension, write in writers_of(name, heatmap):
+                report(done, total, f"Writing the {what} as {extension[1:]}")
+                write(files.add(what, extension), parts)
         report(total - 1, total, "Writing the provenance")
         record = make_record(parts, slide, config, provenance, files.checksums())
         write_record(files.add("provenance", ".json"), record)
@@ -68,46 +87,6 @@ def export_heatmap(
         # Still inside: a cancel that arrives here takes the files back, too.
         report(total, total, _summary(parts))
     return paths
-
-
-def _formats(config: ExportConfig) -> tuple[str, ...]:
-    """Each format once, in the order asked for."""
-    return tuple(dict.fromkeys(config.formats))
-
-
-def _write_formats(
-    files: StagedFiles, parts: Parts, config: ExportConfig, report: Progress, total: int
-) -> None:
-    for done, name in enumerate(_formats(config), start=2):
-        for what, extension, write in writers_of(name, parts.heatmap):
-            report(done, total, f"Writing the {what} as {extension[1:]}")
-            write(files.add(what, extension), parts)
-
-
-def _make_parts(
-    heatmap: Heatmap,
-    slide: Slide,
-    config: ExportConfig,
-    report: Progress,
-    total: int,
-    *,
-    grid: Grid,
-) -> Parts:
-    cutting, outlining = "Cutting out the mask", "Outlining the regions"
-    report(0, total, cutting)
-    mask = cut_mask(heatmap, grid, config, tick=lambda: report(0, total, cutting))
-    report(1, total, outlining)
-    regions = find_regions(
-        mask, grid, heatmap, slide.mpp, tick=lambda: report(1, total, outlining)
-    )
-    return Parts(
-        mask=mask,
-        grid=grid,
-        regions=regions,
-        heatmap=heatmap,
-        mpp=slide.mpp,
-        fingerprint=slide.fingerprint(),
-    )
 
 
 def _summary(parts: Parts) -> str:

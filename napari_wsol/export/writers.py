@@ -15,6 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from napari_wsol.export.ome import SOFTWARE, describe_levels
+from napari_wsol.export.outlines import rings_of, write_features
 from napari_wsol.export.tiles import METHOD, attention_table
 
 if TYPE_CHECKING:
@@ -143,12 +144,7 @@ def write_regions_geojson(path: Path, parts: Parts) -> None:
     colour, ids are UUIDs, measurements are a flat object of finite numbers.
     """
     with path.open("w", encoding="utf-8") as file:
-        file.write('{"type":"FeatureCollection","features":[')
-        for place, region in enumerate(parts.regions):
-            file.write(",\n" if place else "\n")
-            feature = _feature(region, parts)
-            json.dump(feature, file, ensure_ascii=False, separators=(",", ":"))
-        file.write("\n]}\n")
+        write_features(file, (_feature(region, parts) for region in parts.regions))
 
 
 def _feature(region: Region, parts: Parts) -> dict[str, object]:
@@ -161,7 +157,7 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
     return {
         "type": "Feature",
         "id": str(region_uuid(region, parts)),
-        "geometry": {"type": "Polygon", "coordinates": _rings(region)},
+        "geometry": {"type": "Polygon", "coordinates": rings_of(region.polygon)},
         "properties": {
             "objectType": "annotation",
             "name": f"{heatmap.target} {region.id}",
@@ -177,12 +173,6 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
     }
 
 
-def _rings(region: Region) -> list[list[list[int]]]:
-    """Outer ring first; grid lines lie on whole pixels, so integers are exact."""
-    rings = (region.polygon.exterior, *region.polygon.interiors)
-    return [[[int(x), int(y)] for x, y in ring.coords] for ring in rings]
-
-
 def region_uuid(region: Region, parts: Parts) -> uuid.UUID:
     """The same id whenever the same region is cut out of the same image again."""
     heatmap = parts.heatmap
@@ -196,45 +186,25 @@ def write_regions_csv(path: Path, parts: Parts) -> None:
         table = csv.writer(file)
         table.writerow(REGION_COLUMNS)
         for region in parts.regions:
-            table.writerow(_row(region, parts))
+            table.writerow([cell(region, parts) for cell in REGION_COLUMNS.values()])
 
 
-REGION_COLUMNS = (
-    "id",
-    "class",
-    "method",
-    "area_px",
-    "area_mm2",
-    "centroid_x",
-    "centroid_y",
-    "bbox_x",
-    "bbox_y",
-    "bbox_width",
-    "bbox_height",
-    "mean_score",
-    "max_score",
-    "geojson_id",
-)
-
-
-def _row(region: Region, parts: Parts) -> tuple[object, ...]:
-    y0, x0, y1, x1 = region.bbox
-    return (
-        region.id,
-        parts.heatmap.target,
-        parts.heatmap.method,
-        f"{region.area_px:.0f}",
-        "" if region.area_mm2 is None else f"{region.area_mm2:.9g}",
-        f"{region.centroid[1]:.3f}",
-        f"{region.centroid[0]:.3f}",
-        x0,
-        y0,
-        x1 - x0,
-        y1 - y0,
-        f"{region.mean_score:.6f}",
-        f"{region.max_score:.6f}",
-        region_uuid(region, parts),
-    )
+REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
+    "id": lambda region, _: region.id,
+    "class": lambda _, parts: parts.heatmap.target,
+    "method": lambda _, parts: parts.heatmap.method,
+    "area_px": lambda region, _: f"{region.area_px:.0f}",
+    "area_mm2": lambda r, _: "" if r.area_mm2 is None else f"{r.area_mm2:.9g}",
+    "centroid_x": lambda region, _: f"{region.centroid[1]:.3f}",
+    "centroid_y": lambda region, _: f"{region.centroid[0]:.3f}",
+    "bbox_x": lambda region, _: region.bbox[1],
+    "bbox_y": lambda region, _: region.bbox[0],
+    "bbox_width": lambda region, _: region.bbox[3] - region.bbox[1],
+    "bbox_height": lambda region, _: region.bbox[2] - region.bbox[0],
+    "mean_score": lambda region, _: f"{region.mean_score:.6f}",
+    "max_score": lambda region, _: f"{region.max_score:.6f}",
+    "geojson_id": region_uuid,
+}
 
 
 def write_tiles_csv(path: Path, parts: Parts) -> None:
@@ -307,7 +277,7 @@ def writers_of(
 
 def space_needed(parts: Parts) -> int:
     """Bytes that the largest possible set could take; a bound, not an estimate."""
-    vertices = sum(len(ring) for r in parts.regions for ring in _rings(r))
+    vertices = sum(len(ring) for r in parts.regions for ring in rings_of(r.polygon))
     return (
         2 * parts.mask.nbytes
         + 2 * parts.heatmap.values.nbytes

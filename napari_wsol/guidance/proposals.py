@@ -165,7 +165,8 @@ def _proposal(
     y, x = ((k + 0.5) * step - 0.5 for k, step in zip(at, known.cell, strict=True))
     radius = known.length / 2
     short, clauses = _clauses(known, (y, x), at, titles)
-    place = _place(known, at)
+    height, width = known.tissue.shape
+    place = PLACES[3 * at[0] // int(height)][3 * at[1] // int(width)]
     return Proposal(
         y=y,
         x=x,
@@ -175,12 +176,6 @@ def _proposal(
         short=short,
         reason=f"{place[0].upper()}{place[1:]}: {_joined(clauses)}.",
     )
-
-
-def _place(known: Guide, at: tuple[int, int]) -> str:
-    height, width = known.tissue.shape
-    row, column = 3 * at[0] // int(height), 3 * at[1] // int(width)
-    return PLACES[row][column]
 
 
 # ------------------------------------------------------------------------------- words

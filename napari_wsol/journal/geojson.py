@@ -6,7 +6,6 @@ corner, as in all GeoJSON of this package: pixel (0, 0) covers 0 to 1 both ways.
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ import numpy as np
 from shapely.geometry import MultiPolygon, Polygon
 
 from napari_wsol.export.masks import boxes_of, connected
-from napari_wsol.export.outlines import outline
+from napari_wsol.export.outlines import outline, rings_of, write_features
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, owners
 
 if TYPE_CHECKING:
@@ -49,15 +48,8 @@ def write_strokes(path: Path, strokes: StrokeList, image: ImageFacts) -> int:
     Raises:
         OSError: the file exists, or cannot be written.
     """
-    count = 0
     with path.open("x", encoding="utf-8") as file:
-        file.write('{"type":"FeatureCollection","features":[')
-        for feature in stroke_features(strokes, image):
-            file.write(",\n" if count else "\n")
-            json.dump(feature, file, ensure_ascii=False, separators=(",", ":"))
-            count += 1
-        file.write("\n]}\n")
-    return count
+        return write_features(file, stroke_features(strokes, image))
 
 
 def stroke_features(
@@ -119,9 +111,9 @@ def _feature(
         "width": round(stroke.width, 3),
     }
     rings = (
-        _rings(shape)
+        rings_of(shape)
         if isinstance(shape, Polygon)
-        else [_rings(part) for part in shape.geoms]
+        else [rings_of(part) for part in shape.geoms]
     )
     return {
         "type": "Feature",
@@ -139,13 +131,3 @@ def _feature(
             "path": [[round(x + 0.5, 2), round(y + 0.5, 2)] for y, x in stroke.path],
         },
     }
-
-
-def _rings(polygon: Polygon) -> list[list[list[float]]]:
-    """Outer ring first; borders of pixels are whole numbers."""
-    rings = (polygon.exterior, *polygon.interiors)
-    return [[[_number(x), _number(y)] for x, y in ring.coords] for ring in rings]
-
-
-def _number(value: float) -> float:
-    return int(value) if value == int(value) else value

@@ -117,16 +117,17 @@ class JournalLibrary:
 
     def _records(self, fingerprint: str) -> list[Record]:
         """All that there is of one image."""
-        stem = fingerprint[:STEM_LENGTH]
         records: list[Record] = []
-        for path in self._folders(stem):
+        for path in self.folders_of(fingerprint):
             record = read_record(path)
             image = record.image
             if record.segments and (image is None or image.fingerprint == fingerprint):
                 records.append(record)
         return records
 
-    def _folders(self, stem: str) -> list[Path]:
+    def folders_of(self, fingerprint: str) -> list[Path]:
+        """Those of an image that are there; a second window has one of its own."""
+        stem = fingerprint[:STEM_LENGTH]
         try:
             paths = list(self.folder.iterdir())
         except OSError:
@@ -139,7 +140,8 @@ class JournalLibrary:
         busy: list[Record] = []
         for place, record in enumerate(records):
             others = records[place + 1 :]
-            if record.is_newer or _is_on_another_grid(record, image):
+            there = record.image or image
+            if record.is_newer or there.canvas_shape != image.canvas_shape:
                 notes.extend(_why_not(record, image))
                 continue
             if not record.is_writable:
@@ -179,11 +181,6 @@ def _newest_first(records: Iterable[Record]) -> list[Record]:
     return sorted(
         records, key=lambda item: (item.last_time, item.is_writable), reverse=True
     )
-
-
-def _is_on_another_grid(record: Record, image: ImageFacts) -> bool:
-    there = record.image
-    return there is not None and there.canvas_shape != image.canvas_shape
 
 
 def _why_not(record: Record, image: ImageFacts) -> list[str]:

@@ -50,11 +50,6 @@ class Segment:
     good: int
     version: int
 
-    @property
-    def number(self) -> int:
-        """Counts up from 1."""
-        return segment_number(self.path)
-
 
 @dataclass(slots=True)
 class Record:

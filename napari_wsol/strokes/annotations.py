@@ -233,18 +233,9 @@ def _polygon(rings: Sequence[Line], canvas: Canvas) -> Part:
     for ring in rings[1:]:
         hole, (row, column) = filled(ring, canvas)
         # A hole may stick out of the outer ring of a careless file.
-        rows = slice(max(row, top), min(row + hole.shape[0], top + inside.shape[0]))
-        across = slice(
-            max(column, left), min(column + hole.shape[1], left + inside.shape[1])
-        )
-        if rows.start < rows.stop and across.start < across.stop:
-            inside[
-                rows.start - top : rows.stop - top,
-                across.start - left : across.stop - left,
-            ] &= ~hole[
-                rows.start - row : rows.stop - row,
-                across.start - column : across.stop - column,
-            ]
+        whole = np.zeros(canvas.shape, bool)
+        whole[row : row + hole.shape[0], column : column + hole.shape[1]] = hole
+        inside &= ~whole[top : top + inside.shape[0], left : left + inside.shape[1]]
     return inside, (top, left)
 
 

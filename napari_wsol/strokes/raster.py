@@ -159,13 +159,8 @@ def _between(
 ) -> npt.NDArray[np.bool_]:
     """Cells between the first and second, third and fourth … edge of each row.
 
-    The time grows with the rows that edges cross, not with cells times corners.
-
-    Args:
-        points: (n, 2) corners in cells.
-        shape: rows and columns.
-        above: whether an edge begins with the row of its upper end, or ends with that
-            of its lower one.
+    The time grows with the rows that edges cross, not with cells times corners. An edge
+    begins with the row of its upper end (``above``), or ends with that of its lower.
     """
     begin, end = points, np.roll(points, -1, axis=0)
     low, high = np.minimum(begin, end)[:, 0], np.maximum(begin, end)[:, 0]

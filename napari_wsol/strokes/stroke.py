@@ -199,14 +199,6 @@ def changed_runs(
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """A stroke that can be taken back: what stood there before."""
-
-    stroke: Stroke
-    before: Scribbles
-
-
-@dataclass(frozen=True, slots=True)
 class StrokeList:
     """All strokes of one image that count now, and what can be taken back.
 
@@ -222,7 +214,8 @@ class StrokeList:
     canvas: Scribbles
     strokes: tuple[Stroke, ...] = ()
     last_number: int = 0
-    _steps: tuple[_Step, ...] = field(default=(), repr=False)
+    # Strokes that can be taken back, with what stood there before.
+    _steps: tuple[tuple[Stroke, Scribbles], ...] = field(default=(), repr=False)
     _undone: tuple[Stroke, ...] = field(default=(), repr=False)
 
     @classmethod
@@ -274,10 +267,11 @@ class StrokeList:
 
     def add(self, *strokes: Stroke) -> StrokeList:
         """Some more; what was taken back before cannot come again."""
-        canvas, steps = self.canvas.copy(), list[_Step]()
+        canvas = self.canvas.copy()
+        steps: list[tuple[Stroke, Scribbles]] = []
         for stroke in strokes:
             top, left, bottom, right = stroke.box
-            steps.append(_Step(stroke, canvas[top:bottom, left:right].copy()))
+            steps.append((stroke, canvas[top:bottom, left:right].copy()))
             stroke.draw(canvas)
         return StrokeList(
             canvas,
@@ -294,9 +288,9 @@ class StrokeList:
         kept = self.strokes[: -len(gone)]
         if len(self._steps) >= len(gone):
             canvas = self.canvas.copy()
-            for step in reversed(self._steps[-len(gone) :]):
-                top, left, bottom, right = step.stroke.box
-                canvas[top:bottom, left:right] = step.before
+            for stroke, before in reversed(self._steps[-len(gone) :]):
+                top, left, bottom, right = stroke.box
+                canvas[top:bottom, left:right] = before
         else:
             canvas = drawn(kept, self.canvas.shape)
         return StrokeList(

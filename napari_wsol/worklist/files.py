@@ -69,7 +69,9 @@ def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
             f"There is no image in “{folder}”{deeper}. Files ending in "
             f"{', '.join(sorted(SUFFIXES))} are looked for."
         )
-    return sorted(images, key=lambda path: _place(path, folder))
+    return sorted(
+        images, key=lambda path: [natural(x) for x in path.relative_to(folder).parts]
+    )
 
 
 def images_of(paths: Iterable[str | Path]) -> list[Path]:
@@ -146,10 +148,6 @@ def _without_masks(paths: list[Path]) -> list[Path]:
         return any((path.parent, stem.removesuffix(end)) in images for end in ends)
 
     return [path for path in paths if not is_mask(path)]
-
-
-def _place(path: Path, folder: Path) -> list[list[tuple[int, int, str]]]:
-    return [natural(part) for part in path.relative_to(folder).parts]
 
 
 def _lines(text: str) -> Iterator[tuple[str, bool]]:

@@ -7,6 +7,7 @@ its name; a file that cannot be read says so when it is opened.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,7 +101,9 @@ class WorkList:
     def of_files(cls, paths: Iterable[str | Path]) -> Self:
         """Files that were chosen."""
         found = images_of(paths)
-        return cls([Item(path=path) for path in found], root=_common(found))
+        folders = [path.parent for path in found]
+        root = Path(os.path.commonpath(folders)) if folders else Path.cwd()
+        return cls([Item(path=path) for path in found], root=root)
 
     @classmethod
     def of_table(cls, table: str | Path) -> Self:
@@ -233,13 +236,3 @@ class WorkList:
             self._items[row] = after
         if after != before:
             self.changed.emit(row)
-
-
-def _common(paths: list[Path]) -> Path:
-    """The folder that holds all of these files."""
-    if not paths:
-        return Path.cwd()
-    shared = paths[0].parent
-    while not all(path.is_relative_to(shared) for path in paths):
-        shared = shared.parent
-    return shared

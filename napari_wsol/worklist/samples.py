@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ModelError
-from napari_wsol.journal.image import STEM_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +69,9 @@ class SampleStore:
 
         key = (fingerprint, model)
         if key not in self._known:
-            paths = (newest(folder, model) for folder in self._folders(fingerprint))
+            library = self._library
+            folders = [] if library is None else library.folders_of(fingerprint)
+            paths = (newest(folder, model) for folder in folders)
             found: list[Samples] = []
             for path in filter(None, paths):
                 try:
@@ -116,11 +117,3 @@ class SampleStore:
         for key in [key for key in self._known if key[0] == fingerprint]:
             if self._known[key] is None:
                 del self._known[key]
-
-    def _folders(self, fingerprint: str) -> list[Path]:
-        """The journals' folders of an image; a second window has one of its own."""
-        if self._library is None:
-            return []
-        stem = fingerprint[:STEM_LENGTH]
-        found = self._library.folder.glob(f"{stem}*")
-        return [path for path in found if path.name.partition("-")[0] == stem]

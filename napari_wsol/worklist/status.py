@@ -56,10 +56,8 @@ class Fingerprints:
     def of(self, path: Path) -> str:
         """What is known of a file as it is now; empty if nothing is."""
         found = self._known.get(str(path))
-        if found is None:
-            return ""
         try:
-            return found[2] if found[:2] == _stamp(path) else ""
+            return found[2] if found is not None and found[:2] == _stamp(path) else ""
         except OSError:
             return ""
 
