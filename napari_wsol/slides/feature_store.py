@@ -230,7 +230,9 @@ class FeatureStore:
             for array, values in zip(self._arrays, maps, strict=True):
                 bits = _bits(values)
                 sides = zip(array.shape[1:], bits.shape, strict=True)
-                array[index] = np.pad(bits, [(0, all_ - part) for all_, part in sides])
+                array[index] = np.pad(
+                    bits, [(0, whole - part) for whole, part in sides]
+                )
             self._sizes.mark(index, [_shape(item) for item in maps])
             folder = self._disk.folder / self.key
             chunks = (
