@@ -1,4 +1,4 @@
-"""Which device torch runs on."""
+"""Which device torch runs on, and what is said where its memory does not suffice."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ import logging
 import torch
 from torch import nn
 
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import KNOWN, ConfigError, DeviceMemoryError
 
 logger = logging.getLogger(__name__)
+
+
+def _out_of_memory() -> DeviceMemoryError:
+    return DeviceMemoryError(
+        "The graphics card has not enough memory for this. Close other programs that "
+        "use it; lower the memory budget or the tile core, or a training's batch; or "
+        "choose the device “cpu”, which is slower."
+    )
+
+
+KNOWN[torch.OutOfMemoryError] = _out_of_memory
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -6,7 +6,13 @@ Each class also inherits the built-in error that a Python user would expect, so 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from traceback import clear_frames
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
 
 
 class WsolError(Exception):
@@ -92,6 +98,10 @@ class ExportError(WsolError, OSError):
     """A file could not be written; what was there before is untouched."""
 
 
+class DeviceMemoryError(WsolError, MemoryError):
+    """The memory of a graphics card is used up."""
+
+
 class ClaimLostError(WsolError, RuntimeError):
     """Another worker has taken over what this one worked on."""
 
@@ -104,3 +114,21 @@ def choices(kind: str, name: str, names: list[str]) -> UnknownNameError:
     """The error for a name that is not in a closed list, naming the choices."""
     listed = ", ".join(names) if names else "none"
     return UnknownNameError(f"There is no {kind} “{name}”. Choose one of: {listed}.")
+
+
+KNOWN: dict[type[Exception], Callable[[], WsolError]] = {}
+"""What errors of other libraries are called here; whoever imports a library adds its
+own (:mod:`napari_wsol.devices` those of torch)."""
+
+
+@contextmanager
+def in_our_words() -> Generator[None]:
+    """An error of another library that is :data:`KNOWN` leaves as one of ours."""
+    try:
+        yield
+    except tuple(KNOWN) as error:
+        # Tensors of the calls that failed would fill the memory as long as it is held.
+        clear_frames(error.__traceback__)
+        raise next(
+            KNOWN[kind] for kind in KNOWN if isinstance(error, kind)
+        )() from error

@@ -20,7 +20,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from napari_wsol.errors import JobCancelledError, WsolError
+from napari_wsol.errors import JobCancelledError, WsolError, in_our_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -206,7 +206,8 @@ class _Job(Generic[T]):
         try:
             self.report.check()
             self.report.start()
-            result = self.work(self.report)
+            with in_our_words():
+                result = self.work(self.report)
         except JobCancelledError as stopped:
             self._fail("cancelled", str(stopped), stopped, settled)
         except WsolError as error:

@@ -1,8 +1,11 @@
 import threading
+import weakref
 
 import pytest
+import torch
 
-from napari_wsol.errors import ImageError, JobCancelledError
+import napari_wsol.devices  # noqa: F401 - as whoever runs torch does
+from napari_wsol.errors import DeviceMemoryError, ImageError, JobCancelledError
 from napari_wsol.jobs import JobKind, JobRunner, JobStatus
 
 
@@ -107,6 +110,25 @@ def test_failures_are_told_and_do_not_end_the_worker(runner, seen):
     messages = {item.kind: item.message for item in seen if item.state == "failed"}
     assert messages[JobKind.OPEN] == "The image is empty: open another one."
     assert "Localizing failed unexpectedly" in messages[JobKind.LOCALIZE]
+
+
+def test_a_full_graphics_card_says_what_to_do(runner, seen):
+    class Tensor:
+        pass
+
+    held = []
+
+    def fill(_report):
+        large = Tensor()
+        held.append(weakref.ref(large))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    with pytest.raises(DeviceMemoryError, match="device “cpu”") as caught:
+        runner.submit(JobKind.LOCALIZE, fill).result(5)
+    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
+    assert held[0]() is None  # what fills the memory is not kept with the error
+    assert seen[-1].state == "failed"
+    assert seen[-1].message == str(caught.value)
 
 
 def test_nobody_is_busy_once_the_answer_is_there(runner):

@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from napari_wsol import __version__
 from napari_wsol.cli import (
@@ -22,7 +23,7 @@ from napari_wsol.cli import (
     viewer,
 )
 from napari_wsol.cli.console import errors
-from napari_wsol.errors import WsolError
+from napari_wsol.errors import WsolError, in_our_words
 
 app = typer.Typer(
     name="napari-wsol",
@@ -65,7 +66,8 @@ def options(
 def main() -> None:
     """Entry point: a known error becomes one line and exit status 1."""
     try:
-        app()
+        with in_our_words():
+            app()
     except WsolError as error:
-        errors.print(f"[bold red]Error:[/] {error}", markup=True, highlight=False)
+        errors.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)

@@ -8,30 +8,33 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from napari_wsol.cli import options
 from napari_wsol.cli.console import output
-from napari_wsol.cli.options import EXPORT, SLIDE, option
-from napari_wsol.cli.reading import READER_HELP, check_reader
-from napari_wsol.config import ExportConfig, SlideConfig
 
 
 def batch(
     slides: Annotated[list[Path], typer.Argument(help="Slides or images.")],
-    model: Annotated[str, typer.Option(help="Name or folder of a model.")],
+    model: options.ModelName,
     out: Annotated[
         Path, typer.Option(help="Folder for the results, which all machines see.")
     ],
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Slides at a time [one a GPU, or one].")
+        int | None,
+        typer.Option(min=1, help=escape("Slides at a time [one a GPU, or one].")),
     ] = None,
     gpus: Annotated[
         int | None,
-        typer.Option(min=0, help="GPUs in use at a time [all of this machine]."),
+        typer.Option(
+            min=0, help=escape("GPUs in use at a time [all of this machine].")
+        ),
     ] = None,
     executor: Annotated[
         str | None,
         typer.Option(
-            help="Snakemake's plugin that starts the jobs, for example slurm [this "
-            "machine]."
+            help=escape(
+                "Snakemake's plugin that starts the jobs, for example slurm [this "
+                "machine]."
+            )
         ),
     ] = None,
     profile: Annotated[
@@ -40,7 +43,8 @@ def batch(
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Processor cores a slide [a share of this machine; 8]."
+            min=1,
+            help=escape("Processor cores a slide [a share of this machine; 8]."),
         ),
     ] = None,
     memory: Annotated[
@@ -52,19 +56,15 @@ def batch(
     method: Annotated[
         list[str] | None, typer.Option(help="As of localize; repeat for several.")
     ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Class to localize [the most probable].")
-    ] = None,
-    format: Annotated[  # noqa: A002 - the option's name
-        list[str] | None, option(ExportConfig, "formats")
-    ] = None,
-    threshold: Annotated[float, option(ExportConfig, "threshold")] = EXPORT.threshold,
+    target: options.Target = None,
+    format: options.Formats = None,  # noqa: A002 - the option's name
+    threshold: options.Threshold = options.EXPORT.threshold,
     mpp: Annotated[float | None, typer.Option(min=0.01, max=100)] = None,
-    core: Annotated[int, option(SlideConfig, "core")] = SLIDE.core,
-    halo: Annotated[int | None, option(SlideConfig, "halo")] = SLIDE.halo,
-    tissue: Annotated[bool, option(SlideConfig, "tissue_only")] = SLIDE.tissue_only,
+    core: options.Core = options.SLIDE.core,
+    halo: options.Halo = options.SLIDE.halo,
+    tissue: options.Tissue = options.SLIDE.tissue_only,
     top: Annotated[int, typer.Option(min=0, help="As of localize.")] = 12,
-    reader: Annotated[str | None, typer.Option(help=READER_HELP)] = None,
+    reader: options.Reader = None,
 ) -> None:
     """Localize many slides with Snakemake: resumable, one slide a job.
 
@@ -74,7 +74,7 @@ def batch(
     """
     from napari_wsol.batch.workflow import Workflow
 
-    check_reader(reader)
+    options.check_reader(reader)
     is_here = executor in (None, "local") and profile is None
     cards = (_gpus_here() if is_here else 0) if gpus is None else gpus
     single = {
@@ -86,20 +86,20 @@ def batch(
         "--core": core,
         "--top": top,
     }
-    options = [
-        str(word)
+    words = [
+        str(part)
         for name, value in single.items()
         if value is not None
-        for word in (name, value)
+        for part in (name, value)
     ]
-    options += [word for name in method or [] for word in ("--method", name)]
-    options += [word for name in format or [] for word in ("--format", name)]
-    options.append("--tissue" if tissue else "--no-tissue")
+    words += [word for name in method or [] for word in ("--method", name)]
+    words += [word for name in format or [] for word in ("--format", name)]
+    words.append("--tissue" if tissue else "--no-tissue")
     workflow = Workflow(
         slides=tuple(slides),
         out=out,
         model=model,
-        options=tuple(options),
+        options=tuple(words),
         jobs=jobs or max(1, cards),
         gpus=cards,
         threads=threads,

@@ -13,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_wsol.cli.console import errors, output, show_figures
-from napari_wsol.cli.options import INFERENCE, option
+from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Resume, option
 from napari_wsol.cli.train import View, stopping
-from napari_wsol.config import InferenceConfig
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
@@ -33,8 +32,10 @@ def crossvalidate(
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name of a split whose images are dealt out; repeat for several [all "
-            "that the recipe names]."
+            help=escape(
+                "Name of a split whose images are dealt out; repeat for several [all "
+                "that the recipe names]."
+            )
         ),
     ] = None,
     groups: Annotated[
@@ -44,9 +45,7 @@ def crossvalidate(
             "each image."
         ),
     ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Column of that table, e.g. patient_id.")
-    ] = None,
+    group: GroupColumn = None,
     group_pattern: Annotated[
         str | None,
         typer.Option(
@@ -60,10 +59,8 @@ def crossvalidate(
         int,
         typer.Option(min=0, help="Of the folds; that of training is the recipe's."),
     ] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where it stopped.")
-    ] = False,
-    device: Annotated[str, option(InferenceConfig, "device")] = INFERENCE.device,
+    resume: Resume = False,
+    device: Device = INFERENCE.device,
 ) -> None:
     """Train on all folds but one and measure that one, in turn, group by group.
 

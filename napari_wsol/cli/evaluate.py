@@ -9,8 +9,7 @@ import typer
 from rich.markup import escape
 
 from napari_wsol.cli.console import errors, output, progress_bar, show_figures
-from napari_wsol.cli.options import INFERENCE, option
-from napari_wsol.config import InferenceConfig
+from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import whole_file
 
@@ -39,24 +38,25 @@ def evaluate(
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name of the split; repeat to measure several together [all that "
-            "DATA lists]."
+            help=escape(
+                "Name of the split; repeat to measure several together [all that DATA "
+                "lists]."
+            )
         ),
     ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="Method, or METHOD@LAYER; repeat for several [those that the model "
-            "was made for]."
+            help=escape(
+                "Method, or METHOD@LAYER; repeat for several [those that the model was "
+                "made for]."
+            )
         ),
     ] = None,
     threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Maps are cut at or above it.")
     ] = 0.5,
-    mpp: Annotated[
-        float | None,
-        typer.Option(min=0.01, max=100, help="µm a pixel, if you know better."),
-    ] = None,
+    mpp: Mpp = None,
     target: Annotated[
         str,
         typer.Option(
@@ -75,8 +75,10 @@ def evaluate(
     box_frame: Annotated[
         str | None,
         typer.Option(
-            help="WIDTHxHEIGHT of the images that boxes were drawn in, e.g. 1024x1024 "
-            "[that of the files]."
+            help=escape(
+                "WIDTHxHEIGHT of the images that boxes were drawn in, e.g. 1024x1024 "
+                "[that of the files]."
+            )
         ),
     ] = None,
     prior: Annotated[
@@ -90,18 +92,18 @@ def evaluate(
     group_pattern: Annotated[
         str | None,
         typer.Option(
-            help="For the prior: a regular expression that finds the group in an "
-            "image's name, e.g. “^(\\d+)_”, the patient in those of NIH ChestX-ray14 "
-            "[each image on its own]."
+            help=escape(
+                "For the prior: a regular expression that finds the group in an "
+                "image's name, e.g. “^(\\d+)_”, the patient in those of NIH "
+                "ChestX-ray14 [each image on its own]."
+            )
         ),
     ] = None,
     groups: Annotated[
         Path | None,
         typer.Option(help="Instead: a table (CSV) that says what belongs together."),
     ] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Column of that table, e.g. patient_id.")
-    ] = None,
+    group: GroupColumn = None,
     region_threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of PCAM's boxes around regions.")
     ] = 0.9,
@@ -125,7 +127,7 @@ def evaluate(
         int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 for none.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    device: Annotated[str, option(InferenceConfig, "device")] = INFERENCE.device,
+    device: Device = INFERENCE.device,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an older run.")
     ] = False,

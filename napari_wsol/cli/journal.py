@@ -31,7 +31,7 @@ JOURNAL_HELP = (
 )
 Chosen = Annotated[str, typer.Argument(metavar="JOURNAL", help=JOURNAL_HELP)]
 Folder = Annotated[
-    Path | None, typer.Option(help="Folder of all journals [the user's own].")
+    Path | None, typer.Option(help=escape("Folder of all journals [the user's own]."))
 ]
 
 

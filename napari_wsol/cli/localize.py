@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
-from napari_wsol.cli.options import EXPORT, INFERENCE, SLIDE, option
-from napari_wsol.cli.reading import READER_HELP, check_reader
+from napari_wsol.cli import options
 from napari_wsol.cli.worker import Worker
-from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
+from napari_wsol.config import ExportConfig, SlideConfig
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -19,33 +19,30 @@ if TYPE_CHECKING:
 
 def localize(
     images: Annotated[list[Path], typer.Argument(help="Images or slides.")],
-    model: Annotated[str, typer.Option(help="Name or folder of a model.")],
+    model: options.ModelName,
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="Method, or METHOD@LAYER for another layer than the last; repeat "
-            "for several [those that the model was made for]."
+            help=escape(
+                "Method, or METHOD@LAYER for another layer than the last; repeat "
+                "for several [those that the model was made for]."
+            )
         ),
     ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Class to localize [the most probable].")
-    ] = None,
-    format: Annotated[  # noqa: A002 - the option's name
-        list[str] | None, option(ExportConfig, "formats")
-    ] = None,
-    threshold: Annotated[float, option(ExportConfig, "threshold")] = EXPORT.threshold,
-    min_area: Annotated[float, option(ExportConfig, "min_area")] = EXPORT.min_area,
+    target: options.Target = None,
+    format: options.Formats = None,  # noqa: A002 - the option's name
+    threshold: options.Threshold = options.EXPORT.threshold,
+    min_area: Annotated[
+        float, options.option(ExportConfig, "min_area")
+    ] = options.EXPORT.min_area,
     fill_holes: Annotated[
-        float, option(ExportConfig, "fill_holes")
-    ] = EXPORT.fill_holes,
-    mpp: Annotated[
-        float | None,
-        typer.Option(min=0.01, max=100, help="µm a pixel, if you know better."),
-    ] = None,
-    core: Annotated[int, option(SlideConfig, "core")] = SLIDE.core,
-    halo: Annotated[int | None, option(SlideConfig, "halo")] = SLIDE.halo,
-    tissue: Annotated[bool, option(SlideConfig, "tissue_only")] = SLIDE.tissue_only,
+        float, options.option(ExportConfig, "fill_holes")
+    ] = options.EXPORT.fill_holes,
+    mpp: options.Mpp = None,
+    core: options.Core = options.SLIDE.core,
+    halo: options.Halo = options.SLIDE.halo,
+    tissue: options.Tissue = options.SLIDE.tissue_only,
     top: Annotated[
         int, typer.Option(min=0, help="Pictures of a slide's highest places.")
     ] = 12,
@@ -64,8 +61,8 @@ def localize(
         bool,
         typer.Option("--wait", help="Wait for images that other workers hold."),
     ] = False,
-    device: Annotated[str, option(InferenceConfig, "device")] = INFERENCE.device,
-    reader: Annotated[str | None, typer.Option(help=READER_HELP)] = None,
+    device: options.Device = options.INFERENCE.device,
+    reader: options.Reader = None,
     row: Annotated[Path | None, typer.Option(hidden=True)] = None,
     gpus: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
 ) -> None:
@@ -79,7 +76,7 @@ def localize(
     from napari_wsol.inference.whole_image import check_methods
     from napari_wsol.zoo import load_model
 
-    check_reader(reader)
+    options.check_reader(reader)
     export = ExportConfig(
         threshold=threshold,
         min_area=min_area,

@@ -76,7 +76,7 @@ def import_(
         Path, typer.Argument(help="Weight file, or the folder that holds it.")
     ],
     name: Annotated[
-        str | None, typer.Option(help="Of the new model [the file's name].")
+        str | None, typer.Option(help=escape("Of the new model [the file's name]."))
     ] = None,
     answer: Annotated[
         list[str] | None,
@@ -118,7 +118,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="Name or folder [all].")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help=escape("Name or folder [all]."))
+    ] = None,
 ) -> None:
     """Check that weights are intact and still compute what the card says."""
     from napari_wsol.zoo import find_card, list_models

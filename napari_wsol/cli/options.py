@@ -1,8 +1,12 @@
-"""Options of the command line that are settings: said once, in the settings."""
+"""Options that several commands have, and those that are settings: said once.
+
+A default in square brackets would be markup to rich: every help text that has one is
+escaped.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.markup import escape
@@ -13,6 +17,7 @@ from napari_wsol.config import (
     SlideConfig,
     listed_settings,
 )
+from napari_wsol.errors import choices
 
 if TYPE_CHECKING:
     from napari_wsol.config import Setting
@@ -50,3 +55,44 @@ def help_of(setting: Setting, *, required: bool = False) -> str:
     if setting.may_be_none and not required:
         words = f"{words.removesuffix('.')} [{option.empty}]."
     return words
+
+
+ModelName = Annotated[str, typer.Option(help="Name or folder of a model.")]
+Target = Annotated[
+    str | None, typer.Option(help=escape("Class to localize [the most probable]."))
+]
+Formats = Annotated[list[str] | None, option(ExportConfig, "formats")]
+Threshold = Annotated[float, option(ExportConfig, "threshold")]
+Mpp = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=100, help="µm a pixel, if you know better."),
+]
+Core = Annotated[int, option(SlideConfig, "core")]
+Halo = Annotated[int | None, option(SlideConfig, "halo")]
+Tissue = Annotated[bool, option(SlideConfig, "tissue_only")]
+Device = Annotated[str, option(InferenceConfig, "device")]
+GroupColumn = Annotated[
+    str | None, typer.Option(help="Column of that table, e.g. patient_id.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")]
+Reader = Annotated[
+    str | None,
+    typer.Option(
+        help=escape(
+            "Who reads the images: openslide, pillow, tifffile, wsidicom or zarr "
+            "[the first that can]."
+        )
+    ),
+]
+
+
+def check_reader(name: str | None) -> None:
+    """Refuses a name at once, not once for every image.
+
+    Raises:
+        UnknownNameError: no such reader; names the choices.
+    """
+    from napari_wsol.images.readers import list_readers
+
+    if name is not None and name not in list_readers():
+        raise choices("reader", name, list_readers())

@@ -48,13 +48,17 @@ def replay(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     image: Annotated[
         Path | None,
-        typer.Option(help="The image, where it is not where it was [as recorded]."),
+        typer.Option(
+            help=escape("The image, where it is not where it was [as recorded].")
+        ),
     ] = None,
     number: Annotated[
-        int | None, typer.Option("--round", min=1, help="Which round [the last].")
+        int | None,
+        typer.Option("--round", min=1, help=escape("Which round [the last].")),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Name or folder of the model [as recorded].")
+        str | None,
+        typer.Option(help=escape("Name or folder of the model [as recorded].")),
     ] = None,
     journals: Folder = None,
 ) -> None:

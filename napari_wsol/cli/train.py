@@ -20,8 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_wsol.cli.console import errors, output
-from napari_wsol.cli.options import INFERENCE, option
-from napari_wsol.config import InferenceConfig
+from napari_wsol.cli.options import INFERENCE, Device, Resume, option
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
@@ -41,17 +40,17 @@ def train(
     data: Annotated[Path, option(Wish, "data", required=True)],
     out: Annotated[Path, typer.Option(help="Folder for the model and checkpoints.")],
     init: Annotated[Path | None, option(Wish, "init")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where it stopped.")
-    ] = False,
+    resume: Resume = False,
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="Several seeds, e.g. 0,1,2: one model each in OUT/seed-0, …, and a "
-            "summary of their figures [the recipe's seed]."
+            help=escape(
+                "Several seeds, e.g. 0,1,2: one model each in OUT/seed-0, …, and a "
+                "summary of their figures [the recipe's seed]."
+            )
         ),
     ] = None,
-    device: Annotated[str, option(InferenceConfig, "device")] = INFERENCE.device,
+    device: Device = INFERENCE.device,
 ) -> None:
     """Train a model from image-level labels. Ctrl+C saves a checkpoint and leaves.
 

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from napari_wsol.cli.console import output
-from napari_wsol.cli.reading import READER_HELP, check_reader
+from napari_wsol.cli.options import Reader, check_reader
 from napari_wsol.errors import ConfigError
 
 
@@ -26,7 +26,7 @@ def demo(
     exports: Annotated[
         Path | None,
         typer.Option(
-            help="With --screenshot: where to export to [beside the picture]."
+            help=escape("With --screenshot: where to export to [beside the picture].")
         ),
     ] = None,
 ) -> None:
@@ -48,7 +48,7 @@ def view(
     model: Annotated[
         str | None, typer.Option(help="Name or folder of a model.")
     ] = None,
-    reader: Annotated[str | None, typer.Option(help=READER_HELP)] = None,
+    reader: Reader = None,
 ) -> None:
     """Open images or slides in the viewer."""
     missing = [str(path) for path in images if not path.exists()]

@@ -15,7 +15,7 @@ from rich.progress import ProgressColumn
 from rich.text import Text
 
 from napari_wsol.cli.console import errors, output, progress_bar
-from napari_wsol.errors import ClaimLostError, WsolError
+from napari_wsol.errors import ClaimLostError, WsolError, in_our_words
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -134,7 +134,8 @@ class Worker:
             )
 
         try:
-            row = job.run(report)
+            with in_our_words():
+                row = job.run(report)
         except ClaimLostError as error:
             errors.print(f"{escape(job.name)}: {escape(str(error))}")
             return None

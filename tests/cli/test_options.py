@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
+import typer.core
 import typer.main
+from rich.text import Text
 from typer.testing import CliRunner
 
-from napari_wsol.cli.app import app
+from napari_wsol.cli.app import app, main
 from napari_wsol.cli.options import help_of
 from napari_wsol.config import (
     ExportConfig,
@@ -72,3 +75,50 @@ def test_formats_are_named():
 def test_what_must_be_given_says_nothing_of_leaving_it_out():
     assert "[" not in parameter("train", "data").help
     assert "[random weights]" in parameter("train", "init").help.replace("\\", "")
+
+
+def commands(group, *names):
+    """Every command below a group with what to type for it."""
+    for name, command in group.commands.items():
+        if isinstance(command, typer.core.TyperGroup):
+            yield from commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+def test_help_shows_every_bracket(names):
+    command = COMMANDS[names]
+    texts = [command.help, *(getattr(item, "help", None) for item in command.params)]
+    for text in filter(None, texts):
+        assert Text.from_markup(text).plain == text.replace("\\[", "[")
+
+
+def test_help_says_what_is_taken_when_nothing_is_given():
+    shown = CliRunner().invoke(app, ["batch", "--help"]).output
+    words = " ".join(shown.replace("│", " ").split())
+    assert "Processor cores a slide [a share of this machine; 8]." in words
+
+
+def test_a_full_graphics_card_says_what_to_do(monkeypatch, capsys):
+    def full(*_arguments, **_options):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch, "inference_mode", full)
+    line = ["models", "verify", "glands-mobilenetv2"]
+    monkeypatch.setattr("sys.argv", ["napari-wsol", *line])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 1
+    assert "Error: The graphics card has not enough" in capsys.readouterr().err
+
+
+def test_brackets_in_an_error_are_shown(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["napari-wsol", "view", "[bold]slide.svs"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 1
+    assert "There is no file [bold]slide.svs." in capsys.readouterr().err
