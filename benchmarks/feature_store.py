@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from napari_wsol.refinement.on_slides.refine import SlideRefinement
 from napari_wsol.refinement.refine import RoundRequest
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
+from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.run import SlideRun
 from napari_wsol.slides.tile_log import TileLog
@@ -168,11 +169,22 @@ def refine(case: Case) -> None:
             target=case.model.classes[0],
             index=1,
         )
-        done = SlideRefinement(descriptors, request, case.folder)
+        done = SlideRefinement(descriptors, request)
         begun, start = time.process_time(), time.perf_counter()
         list(done.learn())
         cpu, learnt = time.process_time() - begun, time.perf_counter()
-        running = done.tiles()
+        work = SlideWork(
+            case.slide,
+            done.model,
+            ["pixelcam"],
+            request.target,
+            config=case.config,
+            folder=case.folder / "rounds",
+            plan=replace(case.plan, wanted=descriptors.kept),
+            keep=lambda _plan, store=store: store,
+            readout=done.readout,
+        )
+        running = work.tiles()
         next(running)
         seen = time.perf_counter()
         count = 1 + sum(1 for _ in running)
@@ -180,8 +192,9 @@ def refine(case: Case) -> None:
         print(f"first tile after {seen - learnt:.2f} s, ", end="")
         print(f"{count} tiles after {time.perf_counter() - learnt:.1f} s ", end="")
         print(f"({time.process_time() - begun - cpu:.1f} cpu-s)")
-        print(f"tiles encoded meanwhile: {done.encoded}")
-        done.close()
+        encoded = descriptors.encoded + work.run.encoded
+        print(f"tiles encoded meanwhile: {encoded}")
+        work.log.close()
     store.close()
 
 

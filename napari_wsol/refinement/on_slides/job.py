@@ -77,7 +77,7 @@ class SlideRounds:
         """
         if not len(self.work.log):
             raise NoResultError("Localize first, then refine what it found.")
-        refinement = SlideRefinement(self._descriptors(report), request, self.folder)
+        refinement = SlideRefinement(self._descriptors(report), request)
         for item in refinement.learn(report):
             report(item.step, item.steps, "learning from the strokes")
             step(item)

@@ -36,6 +36,7 @@ from napari_wsol.refinement.stroke_field import (
 )
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
+from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.run import SlideRun
 from napari_wsol.slides.tile_log import TileLog
@@ -170,19 +171,34 @@ class OnSlide:
             target="bright",
             index=1,
         )
-        done = SlideRefinement(descriptors, request, self.folder)
+        done = SlideRefinement(descriptors, request)
         list(done.learn())
         return done
+
+    def tiles(self, done, slide=None):
+        work = SlideWork(
+            slide or self.slide,
+            done.model,
+            ["pixelcam"],
+            "bright",
+            config=self.config,
+            folder=self.folder,
+            plan=self.plan,
+            keep=lambda _plan: self.store,
+            readout=done.readout,
+        )
+        found = list(work.tiles())
+        work.log.close()
+        return found
 
     def map(self, done):
         stride = self.model.encoder.strides[0]
         values = np.full([side // stride for side in SHAPE], np.nan, np.float32)
-        for item in done.tiles():
+        for item in self.tiles(done):
             assert item.was_kept
             core = item.maps["pixelcam"][0]
             top, left = item.tile.y // stride, item.tile.x // stride
             values[top : top + core.shape[0], left : left + core.shape[1]] = core
-        done.close()
         return values
 
     def features(self):
@@ -440,9 +456,9 @@ def damaged(image, path, first):
 
 def test_a_tile_whose_pixels_are_damaged_shows_nothing(slide_of, strokes, tmp_path):
     slide = slide_of()
-    bad = slide.learnt(strokes, slide=damaged(slide.image, tmp_path / "bad.tif", -1))
-    maps = {item.tile.index: item.maps for item in bad.tiles()}
-    bad.close()
+    bad = damaged(slide.image, tmp_path / "bad.tif", -1)
+    shown = slide.tiles(slide.learnt(strokes, slide=bad), bad)
+    maps = {item.tile.index: item.maps for item in shown}
     assert len(maps) == 20
     # The last one, and those whose margin reaches into it.
     assert [index for index in sorted(maps) if not maps[index]] == [13, 14, 18, 19]

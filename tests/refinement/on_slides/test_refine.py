@@ -1,5 +1,7 @@
 """Strokes on a slide teach what they teach on an image, and encode next to nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -22,6 +24,8 @@ from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.plan import plan_slide
+from napari_wsol.slides.run import SlideRun
+from napari_wsol.slides.tile_log import TileLog
 from napari_wsol.strokes.canvas import Canvas
 
 SETTINGS = FinetuneConfig(local=False)  # a slide learns the head alone
@@ -91,15 +95,50 @@ class OnSlide:
             target="bright",
             index=1,
         )
-        return SlideRefinement(descriptors, request, self.folder)
+        return descriptors, SlideRefinement(descriptors, request)
+
+    def learnt(self, strokes):
+        _, done = self.round(strokes)
+        list(done.learn())
+        return done
+
+    def shown(self, done):
+        """The work that shows a round on all tiles whose features are kept."""
+        kept = [index in self.store for index in range(len(self.plan.grid))]
+        wanted = np.array(kept).reshape(self.plan.wanted.shape)
+        return SlideWork(
+            self.slide,
+            done.model,
+            ["pixelcam"],
+            "bright",
+            config=self.config,
+            folder=self.folder,
+            plan=replace(self.plan, wanted=wanted),
+            keep=lambda _plan: self.store,
+            readout=done.readout,
+        )
+
+    def tiles(self, done):
+        work = self.shown(done)
+        found = list(work.tiles())
+        work.log.close()
+        return found
 
     def encode_all(self):
-        first = self.round(ANY)
-        list(first.learn())
-        list(first.tiles(missing=True))
-        first.close()
+        log = TileLog(self.folder / "encoded.tiles", len(self.plan.grid), {})
+        run = SlideRun(
+            self.slide,
+            self.model,
+            self.plan,
+            (),
+            log=log,
+            config=self.config,
+            store=self.store,
+        )
+        list(run.tiles())
+        log.close()
         self.store.flush()
-        return first.encoded
+        return run.encoded
 
     def whole(self, tiles):
         stride = self.model.encoder.strides[0]
@@ -149,9 +188,7 @@ def test_a_slide_learns_what_an_image_learns(
         small_model.heads[PixelCam.head] = made
     slide = OnSlide(section, small_model, tmp_path, core=256)
     slide.encode_all()
-    done = slide.round(strokes_on)
-    list(done.learn())
-    found = slide.whole(done.tiles())
+    found = slide.whole(slide.tiles(slide.learnt(strokes_on)))
     expected = on_image(section, small_model, strokes_on)
     off = np.abs(found - expected.heatmap.values)
     assert off.max() < CLOSE[head]
@@ -164,64 +201,30 @@ def test_a_round_on_kept_features_encodes_nothing(on_slide, strokes_on):
     assert on_slide.encode_all() == len(on_slide.plan.grid)
     passes = []
     on_slide.model.encoder.register_forward_hook(lambda *_: passes.append(1))
-    done = on_slide.round(strokes_on)
+    descriptors, done = on_slide.round(strokes_on)
     list(done.learn())
-    tiles = list(done.tiles())
+    tiles = on_slide.tiles(done)
     assert len(tiles) == len(on_slide.plan.grid)
     assert all(item.was_kept for item in tiles)
     assert passes == []
-    assert done.encoded == 0
+    assert descriptors.encoded == 0
 
 
 def test_only_tiles_under_strokes_are_encoded_to_learn(on_slide, strokes_on):
-    done = on_slide.round(strokes_on)
+    descriptors, done = on_slide.round(strokes_on)
     list(done.learn())
-    assert done.encoded == 3 + 2 + 2  # tiles of 128 under each stroke
+    assert descriptors.encoded == 3 + 2 + 2  # tiles of 128 under each stroke
     kept = sum(index in on_slide.store for index in range(len(on_slide.plan.grid)))
-    assert kept == done.encoded
-    shown = list(done.tiles())
+    assert kept == descriptors.encoded
+    shown = on_slide.tiles(done)
     assert len(shown) == kept
-    assert done.encoded == kept
-
-
-def test_what_is_in_view_comes_first(on_slide, strokes_on):
-    on_slide.encode_all()
-    done = on_slide.round(strokes_on)
-    list(done.learn())
-    done.look_at(on_slide.plan.tiles_of(520, 650, 592, 816))
-    first = next(running := done.tiles())
-    running.close()
-    assert first.tile.y + first.tile.height == 592
-    assert first.tile.x >= 512
-
-
-def test_stopped_and_shown_again_goes_on(on_slide, strokes_on):
-    on_slide.encode_all()
-    done = on_slide.round(strokes_on)
-    list(done.learn())
-    running = done.tiles()
-    early = [next(running).tile.index for _ in range(4)]
-    running.close()
-    done.close()
-    again = on_slide.round(strokes_on)
-    list(again.learn())
-    late = [item.tile.index for item in again.tiles()]
-    assert sorted(early + late) == list(range(len(on_slide.plan.grid)))
+    assert all(item.was_kept for item in shown)
 
 
 def test_the_work_on_a_slide_shows_the_refined_model(on_slide, strokes_on, section):
     on_slide.encode_all()
-    done = on_slide.round(strokes_on)
-    list(done.learn())
-    work = SlideWork(
-        on_slide.slide,
-        done.model,
-        ["pixelcam"],
-        "bright",
-        config=on_slide.config,
-        folder=on_slide.folder,
-        keep=lambda _plan: on_slide.store,
-    )
+    done = on_slide.learnt(strokes_on)
+    work = on_slide.shown(done)
     list(work.tiles())
     assert work.run.encoded == 0
     made = done.finished(work.heatmap("pixelcam"))
@@ -238,20 +241,18 @@ def test_the_work_on_a_slide_shows_the_refined_model(on_slide, strokes_on, secti
 def test_other_strokes_do_not_find_these_maps(on_slide, strokes_on):
     on_slide.encode_all()
     for labels in (strokes_on, ANY):
-        done = on_slide.round(labels)
-        list(done.learn())
+        done = on_slide.learnt(labels)
         assert done.model.heads[PixelCam.head] is not on_slide.model.heads["pixelcam"]
-        assert labels is ANY or len(list(done.tiles())) == len(on_slide.plan.grid)
-        done.close()
+        assert len(on_slide.tiles(done)) == len(on_slide.plan.grid)
 
 
 def test_the_model_is_not_changed(on_slide, strokes_on):
     before = {k: v.clone() for k, v in on_slide.model.state_dict().items()}
-    done = on_slide.round(strokes_on)
+    _, done = on_slide.round(strokes_on)
     with pytest.raises(NoResultError, match="Learn from the strokes first"):
-        next(done.tiles())
+        _ = done.model
     list(done.learn())
-    list(done.tiles())
+    on_slide.tiles(done)
     after = on_slide.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
@@ -278,11 +279,9 @@ def test_strokes_where_the_slide_is_damaged_do_not_count(
     labels[10:20, 100:200] = 2
     labels[500:505, 200:400] = 1
     with pytest.raises(UnreadableImageError, match="damaged under the strokes"):
-        list(slide.round(labels).learn())
+        slide.learnt(labels)
     labels[500:505, 500:600] = 2
-    done = slide.round(labels)
-    list(done.learn())
-    assert done.head is not None
+    assert slide.learnt(labels).head is not None
     slide.store.close()
 
 
