@@ -41,7 +41,7 @@ from napari_wsol.refinement.marked import count_places
 from napari_wsol.refinement.stroke_field import LEAST_STD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -66,9 +66,9 @@ class FinetuneStep:
     """Progress of a refinement.
 
     Attributes:
-        step: L-BFGS iterations so far.
+        step: iterations so far.
         steps: iterations at most.
-        loss: the balanced partial cross-entropy with its penalty.
+        loss: with its penalty.
     """
 
     step: int
@@ -94,15 +94,7 @@ def untrained_head(channels: Sequence[int], mean: Tensor, std: Tensor) -> PixelH
 def warm_up() -> None:
     """Makes torch load what its first optimiser step needs (seconds), beforehand."""
     weight = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight], max_iter=1, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = (weight - 1).square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
+    next(minimized([weight], lambda: (weight - 1).square().sum(), steps=1, flat=1))
 
 
 def statistics(features: Features) -> tuple[Tensor, Tensor]:
@@ -181,8 +173,47 @@ def fit(
         places += others.places
     share = sum(part[3] for part in parts)
     penalty = EVIDENCE * config.prior * x.shape[1] / places
+
+    def loss_of() -> Tensor:
+        loss = penalty / 2 * delta.square().sum()
+        for read, start, labels, weight in parts:
+            z = start + read @ delta + shift_bias
+            logits = torch.stack([-z / 2, z / 2], dim=1)
+            term = partial_cross_entropy(logits, labels, balanced=True)
+            loss = loss + weight / share * term
+        return loss
+
+    solved = minimized(
+        [delta, shift_bias], loss_of, steps=config.steps, flat=FLAT, least=1e-3
+    )
+    for call, loss in enumerate(solved, 1):
+        step = min(call * STEPS_A_CALL, config.steps)
+        yield FinetuneStep(step, config.steps, loss)
+    _correct(head, delta.detach(), shift_bias.detach(), scale, shift)
+
+
+def minimized(
+    parameters: Sequence[Tensor],
+    loss_of: Callable[[], Tensor],
+    *,
+    steps: int,
+    flat: float,
+    least: float = 0.0,
+) -> Iterator[float]:
+    """L-BFGS with line search, a few steps at a time.
+
+    Args:
+        parameters: changed in place.
+        loss_of: the loss () as they are now.
+        steps: at most, rounded up to whole calls.
+        flat: relative change of the loss below which it is finished.
+        least: a smaller loss counts as this in it.
+
+    Yields:
+        The loss at the start of each :data:`STEPS_A_CALL` steps.
+    """
     optimizer = torch.optim.LBFGS(
-        [delta, shift_bias],
+        parameters,
         max_iter=STEPS_A_CALL,
         history_size=20,
         line_search_fn="strong_wolfe",
@@ -190,23 +221,17 @@ def fit(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = penalty / 2 * delta.square().sum()
-        for read, start, labels, weight in parts:
-            z = start + read @ delta + shift_bias
-            logits = torch.stack([-z / 2, z / 2], dim=1)
-            term = partial_cross_entropy(logits, labels, balanced=True)
-            loss = loss + weight / share * term
+        loss = loss_of()
         loss.backward()
         return loss
 
     previous = float("inf")
-    for step in range(STEPS_A_CALL, config.steps + STEPS_A_CALL, STEPS_A_CALL):
+    for _ in range(0, steps, STEPS_A_CALL):
         loss = float(cast("Tensor", optimizer.step(closure)).detach())
-        yield FinetuneStep(min(step, config.steps), config.steps, loss)
-        if abs(previous - loss) < FLAT * max(abs(loss), 1e-3):
+        yield loss
+        if abs(previous - loss) <= flat * max(abs(loss), least):
             break
         previous = loss
-    _correct(head, delta.detach(), shift_bias.detach(), scale, shift)
 
 
 def correct(head: PixelHead, weight: Tensor, bias: float) -> None:
@@ -246,9 +271,3 @@ def refined_copy(head: PixelHead | None, features: Features) -> PixelHead:
 def copied(head: PixelHead) -> PixelHead:
     """A copy on the CPU, in evaluation mode."""
     return copy.deepcopy(head).cpu().eval()
-
-
-def foreground_map(head: PixelHead, features: Features) -> Tensor:
-    """(h, w) foreground probability on the finest grid that the head reads."""
-    with torch.inference_mode():
-        return head(head.read(features)).softmax(1)[0, FOREGROUND]

@@ -26,8 +26,6 @@ from napari_wsol.refinement.finetune import statistics
 from napari_wsol.refinement.stroke_field import LEAST_STD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from napari_wsol.encoders import Features
@@ -114,8 +112,8 @@ def unlikeness(
         for item, own, mean, std, offset in zip(
             features.maps,
             features.strides,
-            _split(means, channels),
-            _split(spread, channels),
+            torch.split(means, channels),
+            torch.split(spread, channels),
             features.offsets,
             strict=True,
         ):
@@ -124,10 +122,6 @@ def unlikeness(
         average = float(total.mean())
         unlike = (total / max(average, LEAST_STD)).sqrt()
     return unlike.numpy()
-
-
-def _split(values: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    return torch.split(values, list(sizes))
 
 
 def _squares(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:

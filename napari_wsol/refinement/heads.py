@@ -103,6 +103,13 @@ def _behind(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def own_head(model: Model) -> PixelHead | None:
+    """The pixel head of a model; None where it has none."""
+    if PixelCam.head not in model.heads:
+        return None
+    return model.head(PixelHead, PixelCam.head)
+
+
 def weights_digest(model: Model) -> str:
     """sha256 of a model's weights: what a journal knows it by.
 
@@ -124,7 +131,7 @@ def reading_digest(model: Model) -> str:
     """
     digest = hashlib.sha256(model.encoder_fingerprint().encode())
     digest.update(repr((model.preprocessing, model.spec.mpp)).encode())
-    if PixelCam.head in model.heads:
-        for part in weight_bytes(model.head(PixelHead, PixelCam.head)):
-            digest.update(part)
+    head = own_head(model)
+    for part in weight_bytes(head) if head is not None else ():
+        digest.update(part)
     return digest.hexdigest()

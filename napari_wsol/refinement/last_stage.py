@@ -14,7 +14,6 @@ stage come from the cache, so that a step costs the last stage alone.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +23,8 @@ from napari_wsol.errors import MethodUnavailableError, ModelError
 from napari_wsol.inference.encode import interruptible
 from napari_wsol.methods import evaluating
 from napari_wsol.methods.partial_loss import partial_cross_entropy
-from napari_wsol.methods.pixelcam import PixelCam, PixelHead
+from napari_wsol.refinement.finetune import FinetuneStep
+from napari_wsol.refinement.heads import own_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_wsol.encoders import Encoder, Features
     from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
+    from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.marked import Labelled
 
 HOLD = 1e-2
@@ -46,21 +47,6 @@ STEPS = 20
 GlaS, the mean IoU after 1, 3, 5 and 10 rounds is 0.67, 0.80, 0.86 and 0.91; with 1e-4
 it is 0.59, 0.72, 0.77 and 0.88, and with the encoder frozen 0.70, 0.83, 0.86 and 0.92.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class StageStep:
-    """Progress.
-
-    Attributes:
-        step: from 1.
-        steps: in all.
-        loss: the partial cross-entropy with its penalty.
-    """
-
-    step: int
-    steps: int
-    loss: float
 
 
 def stage_start(encoder: Encoder) -> str:
@@ -109,7 +95,7 @@ def train_last_stage(
     rate: float,
     prior: float = 1.0,
     check: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[StageStep, Encoder]]:
+) -> Iterator[tuple[FinetuneStep, Encoder]]:
     """Trains a copy of the encoder; the model stays as it is.
 
     Args:
@@ -154,7 +140,7 @@ def train_last_stage(
             loss = loss + prior * HOLD / 2 * torch.stack(moved).sum()
             torch.autograd.backward(loss, inputs=trained)
             optimizer.step()
-            yield StageStep(step, steps, float(loss.detach())), encoder
+            yield FinetuneStep(step, steps, float(loss.detach())), encoder
     for item in encoder.parameters():
         item.requires_grad_(False)
 
@@ -181,7 +167,8 @@ def taught_stage(
     Raises:
         MethodUnavailableError: the model's last stage cannot learn.
     """
-    if PixelCam.head not in model.heads:
+    head = own_head(model)
+    if head is None:
         raise MethodUnavailableError(
             "This model has no pixel head through which strokes could teach its "
             "encoder. Keep the encoder frozen."
@@ -189,7 +176,7 @@ def taught_stage(
     encoder = model.encoder
     for item, encoder in train_last_stage(  # noqa: B007 - the last one is finished
         model,
-        model.head(PixelHead, PixelCam.head),
+        head,
         features.to(model.device),
         labelled.points.to(model.device),
         labelled.labels.to(model.device),
@@ -231,7 +218,7 @@ def stage_state(model: Model, encoder: Encoder) -> dict[str, Tensor]:
     }
 
 
-def with_stage(model: Model, state: Mapping[str, Tensor]) -> Model:
+def adapted_model(model: Model, state: Mapping[str, Tensor]) -> Model:
     """The model with a last stage trained before; all else is shared, not copied.
 
     Args:
@@ -239,28 +226,16 @@ def with_stage(model: Model, state: Mapping[str, Tensor]) -> Model:
         state: from :func:`stage_state`.
 
     Raises:
-        KeyError: the weights belong to another model.
+        ModelError: the weights belong to another model.
     """
     encoder = copy.deepcopy(model.encoder)
     merged = encoder.state_dict()
     for name, value in state.items():
         if name not in merged or merged[name].shape != value.shape:
-            raise KeyError(name)
+            raise ModelError(
+                "The encoder's last stage of a round belongs to another model "
+                f"({name!r}). Refine again: the strokes are there."
+            )
         merged[name] = value
     encoder.load_state_dict(merged)
     return model.with_encoder(encoder.eval())
-
-
-def adapted_model(model: Model, state: Mapping[str, Tensor]) -> Model:
-    """Like :func:`with_stage`, for a stage that was read from a file.
-
-    Raises:
-        ModelError: the weights belong to another model.
-    """
-    try:
-        return with_stage(model, state)
-    except KeyError as error:
-        raise ModelError(
-            f"The encoder's last stage of a round belongs to another model ({error}). "
-            "Refine again: the strokes are there."
-        ) from error

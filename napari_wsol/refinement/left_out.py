@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from napari_wsol.encoders import sample_points
-from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelCam, PixelHead
-from napari_wsol.refinement.finetune import finetune, refined_copy
+from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
+from napari_wsol.refinement.finetune import copied, finetune, refined_copy
+from napari_wsol.refinement.heads import own_head
 from napari_wsol.refinement.local import finetune_locally
 from napari_wsol.refinement.marked import Labelled
 from napari_wsol.refinement.stroke_field import beside
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari_wsol.config import FinetuneConfig
     from napari_wsol.encoders import Features
     from napari_wsol.methods import Model
+    from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.stroke_field import StrokeField
     from napari_wsol.refinement.surroundings import Surroundings
 
@@ -90,10 +92,7 @@ def left_out(
     known = judgeable(marked.labels, marked.owners)
     if not known:
         return {}
-    has_head = PixelCam.head in model.heads
-    start = refined_copy(
-        model.head(PixelHead, PixelCam.head) if has_head else None, features
-    )
+    start = refined_copy(own_head(model), features)
     seen: Surroundings | None = None
     if settings.corrects and around is not None:
         seen = around(start)
@@ -143,7 +142,7 @@ def _logits_at(
     check: Callable[[], None],
 ) -> Tensor:
     """(m,) logit differences at points, learnt from strokes elsewhere."""
-    head = refined_copy(start, features)
+    head = copied(start)
     field: StrokeField | None = None
     colour = None if around is None else around.colour
     if settings.corrects:
@@ -165,6 +164,6 @@ def _logits_at(
         both = head.at_points(features, at)
         total = both[:, FOREGROUND] - both[:, BACKGROUND]
         if field is not None and not field.is_empty:
-            x = sample_points(beside(head.hidden(features), colour), at) - field.mean
-            total = total + field.correction(x @ field.projection, at) + x @ field.tint
+            x = sample_points(beside(head.hidden(features), colour), at)
+            total = field.corrected(total, x, at)
     return total

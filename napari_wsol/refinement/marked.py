@@ -81,13 +81,31 @@ def labelled_pixels(
         labels.append(np.full(len(rows), label, np.int64))
     if needs_both:
         _require_both(len(points[0]), len(points[1]), finds)
-    level0 = np.concatenate(points) * np.array(scale) + np.array(translate)
-    # Pixel centres are integers on both grids.
-    seen = (level0 + 0.5) / np.array(downsample) - 0.5 - np.array(origin)
-    return Labelled(
-        torch.from_numpy(seen.astype(np.float32)),
-        torch.from_numpy(np.concatenate(labels)),
+    seen = seen_points(
+        np.concatenate(points),
+        scale=scale,
+        translate=translate,
+        downsample=downsample,
+        origin=origin,
     )
+    return Labelled(seen, torch.from_numpy(np.concatenate(labels)))
+
+
+def seen_points(
+    cells: npt.NDArray[np.generic],
+    *,
+    scale: tuple[float, float],
+    translate: tuple[float, float],
+    downsample: tuple[float, float],
+    origin: tuple[int, int],
+) -> Tensor:
+    """(n, 2) float32 network input pixels of (n, 2) canvas cells.
+
+    Arguments as of :func:`labelled_pixels`; centres are integers on all grids.
+    """
+    level0 = cells * np.array(scale) + np.array(translate)
+    points = (level0 + 0.5) / np.array(downsample) - 0.5 - np.array(origin)
+    return torch.from_numpy(points.astype(np.float32))
 
 
 def _require_both(background: int, foreground: int, finds: str) -> None:

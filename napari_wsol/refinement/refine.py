@@ -12,9 +12,10 @@ import torch
 from scipy import ndimage
 
 from napari_wsol.inference.whole_image import make_heatmap
-from napari_wsol.methods.pixelcam import PLAIN, PixelCam, PixelHead
+from napari_wsol.methods.pixelcam import PLAIN, PixelCam
 from napari_wsol.refinement.finetune import finetune, refined_copy
 from napari_wsol.refinement.guided_filter import guided_filter
+from napari_wsol.refinement.heads import own_head
 from napari_wsol.refinement.last_stage import adapted_model, taught_stage
 from napari_wsol.refinement.local import finetune_locally, refined_map
 from napari_wsol.refinement.marked import labelled_pixels
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from napari_wsol.inference.view import ModelView
     from napari_wsol.jobs import Report
     from napari_wsol.methods import Model
+    from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.finetune import FinetuneStep
     from napari_wsol.refinement.marked import Labelled
     from napari_wsol.refinement.rounds import Refined
@@ -112,10 +114,7 @@ def refine(
         )
         view = view.by(adapted_model(view.model, stage))
         features = view.features(check=report.check)
-    has_head = PixelCam.head in view.model.heads
-    head = refined_copy(
-        view.model.head(PixelHead, PixelCam.head) if has_head else None, features
-    )
+    head = refined_copy(own_head(view.model), features)
     losses: list[float] = []
 
     def tell(item: FinetuneStep) -> None:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import safetensors
@@ -34,9 +34,14 @@ from scipy import ndimage
 from napari_wsol.encoders import Features, nominal_offset, sample_points
 from napari_wsol.errors import ModelError
 from napari_wsol.files import write_whole
-from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelCam, PixelHead
-from napari_wsol.refinement.heads import reading_digest
-from napari_wsol.refinement.marked import KINDS, PLACE_SIDE, count_places
+from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
+from napari_wsol.refinement.heads import own_head, reading_digest
+from napari_wsol.refinement.marked import (
+    KINDS,
+    PLACE_SIDE,
+    count_places,
+    seen_points,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.inference.encode import Geometry
     from napari_wsol.methods import Model
+    from napari_wsol.methods.pixelcam import PixelHead
 
 FORMAT, VERSION = "napari-wsol samples", "1"
 PREFIX, SUFFIX = "samples-", ".safetensors"
@@ -112,11 +118,6 @@ class Samples:
         return {name: cast("Tensor", getattr(self, name)) for name in names}
 
     @property
-    def file_name(self) -> str:
-        """What its file is called."""
-        return name_of(self.digest)
-
-    @property
     def stroke_counts(self) -> tuple[int, int]:
         """Strokes of foreground and background."""
         counts = [
@@ -131,7 +132,7 @@ class Samples:
         Raises:
             OSError: it cannot be written.
         """
-        target = folder / self.file_name
+        target = folder / name_of(self.digest)
         if target.exists():
             return target
         data = safetensors.torch.save(
@@ -189,19 +190,12 @@ def facts_of(path: Path) -> dict[str, str]:
         OSError, KeyError, safetensors.SafetensorError: it is no such file.
     """
     # safetensors has no types of its own.
-    with cast("_Opened", safetensors.safe_open(path, "pt")) as file:
-        told = file.metadata() or {}
+    opened: Any = safetensors.safe_open(path, "pt")
+    with opened as file:
+        told: dict[str, str] = file.metadata() or {}
     if (told["format"], told["version"]) != (FORMAT, VERSION):
         raise KeyError(told["format"])
     return told
-
-
-class _Opened(Protocol):
-    """A safetensors file."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *error: object) -> None: ...
-    def metadata(self) -> dict[str, str] | None: ...
 
 
 def newest(folder: Path, model: str) -> Path | None:
@@ -257,26 +251,14 @@ def stroke_cells(
     return np.concatenate(cells), np.concatenate(labels), np.concatenate(owners)
 
 
-def _seen_points(
-    cells: npt.NDArray[np.intp],
-    scale: tuple[float, float],
-    translate: tuple[float, float],
-    seen: Geometry,
-) -> npt.NDArray[np.float32]:
-    """(n, 2) network input pixels (y, x); pixel centres are integers on all grids."""
-    level0 = cells * np.array(scale) + np.array(translate)
-    points = (level0 + 0.5) / np.array(seen.downsample) - 0.5 - np.array(seen.origin)
-    return points.astype(np.float32)
-
-
 @torch.no_grad()
 def read_by_head(model: Model, features: Features) -> Features:
     """What the last layer of the pixel head reads, on the CPU.
 
     A model without one gets a head that reads all maps as they are.
     """
-    if PixelCam.head in model.heads:
-        head = model.head(PixelHead, PixelCam.head)
+    head = own_head(model)
+    if head is not None:
         features = head.hidden(features.to(model.device))
     return features.to(torch.device("cpu"))
 
@@ -312,11 +294,18 @@ def gather_samples(
     cells, labels, owners = stroke_cells(scribbles)
     if not len(cells):
         return None
-    points = torch.from_numpy(_seen_points(cells, scale, translate, seen))
+    points = seen_points(
+        cells,
+        scale=scale,
+        translate=translate,
+        downsample=seen.downsample,
+        origin=seen.origin,
+    )
     read = read_by_head(model, features)
     x, offset = sample_points(read, points).float(), torch.zeros(len(points))
-    if PixelCam.head in model.heads:
-        offset = model.head(PixelHead, PixelCam.head).difference(x)
+    head = own_head(model)
+    if head is not None:
+        offset = head.difference(x)
     density = torch.zeros(len(points), 0)
     if colour is not None:
         stride = read.strides[0]

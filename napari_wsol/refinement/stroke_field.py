@@ -128,6 +128,17 @@ class StrokeField(nn.Module):
             parts.append(gaussian(cells, at) @ self.weights[near])
         return torch.cat(parts)
 
+    def corrected(self, logits: Tensor, x: Tensor, points: Tensor) -> Tensor:
+        """(m,) logits of cells with all of g added.
+
+        Args:
+            logits: (m,) what the pixel head says.
+            x: (m, C) features and colour of the cells.
+            points: (m, 2) positions (y, x) in network input pixels.
+        """
+        x = x - self.mean
+        return logits + self.correction(x @ self.projection, points) + x @ self.tint
+
     def near(self, first: Tensor, last: Tensor) -> Tensor:
         """(n,) bool: the places that say something of a rectangle.
 

@@ -18,11 +18,13 @@ its linear kernel).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
+from typing_extensions import override
 
+from napari_wsol.refinement.finetune import minimized
 from napari_wsol.refinement.kernel_fit import FLAT, LEAST_PRIOR, TEMPERATURE
 from napari_wsol.refinement.stroke_field import CHUNK, StrokeField
 
@@ -41,8 +43,6 @@ SEED = 0
 OUTPUT = 64.0
 """Prior precision of v. With 16 the mean IoU on 20 training images of GlaS is 0.02
 less."""
-
-STEPS_A_CALL = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,8 +97,8 @@ class StrokeNetwork(StrokeField):
         self.register_buffer("out_bias", torch.zeros(()))
 
     @property
+    @override
     def is_empty(self) -> bool:
-        """Whether it corrects nothing, and needs no colour."""
         return not bool(self.out.any()) and super().is_empty
 
     def take(self, weights: Weights) -> None:
@@ -108,17 +108,12 @@ class StrokeNetwork(StrokeField):
         self.out = (weights.out / TEMPERATURE).float()
         self.out_bias = (weights.out_bias / TEMPERATURE).float()
 
+    @override
     def reaches(self, first: Tensor, last: Tensor) -> bool:
-        """Whether there is more to say of a rectangle than that it is tinted."""
         return bool(self.out.any()) or super().reaches(first, last)
 
+    @override
     def correction(self, looks: Tensor, points: Tensor) -> Tensor:
-        """(m,) the network's part and the surroundings' part, in bounded pieces.
-
-        Args:
-            looks: (m, d) float32 reduced features.
-            points: (m, 2) positions (y, x) in network input pixels.
-        """
         network = Weights(self.hidden, self.hidden_bias, self.out, self.out_bias)
         parts = [network(part) for part in torch.split(looks, CHUNK)]
         return torch.cat(parts) + super().correction(looks, points)
@@ -149,30 +144,15 @@ def fit_network(
     for item in found.all:
         item.requires_grad_()
     hold = max(prior, LEAST_PRIOR) / 2
-    optimizer = torch.optim.LBFGS(
-        found.all,
-        max_iter=STEPS_A_CALL,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
+    def loss_of() -> Tensor:
         misfit = counts @ functional.softplus(-sign * (start + found(looks)))
         inner = (found.hidden - first.hidden).square().sum()
         inner = inner + (found.hidden_bias - first.hidden_bias).square().sum()
         size = inner + OUTPUT * found.out.square().sum()
-        loss = (misfit + hold * size) / counts.sum()
-        loss.backward()
-        return loss
+        return (misfit + hold * size) / counts.sum()
 
-    previous = float("inf")
-    for _ in range(0, steps, STEPS_A_CALL):
-        loss = float(cast("Tensor", optimizer.step(closure)).detach())
-        yield loss
-        if abs(previous - loss) <= FLAT * abs(loss):
-            break
-        previous = loss
+    yield from minimized(found.all, loss_of, steps=steps, flat=FLAT)
     return Weights(*(item.detach() for item in found.all))
 
 

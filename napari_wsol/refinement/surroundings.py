@@ -79,9 +79,7 @@ class Surroundings:
         self._stride = read.strides[0]
         self.colour = colour_map(image, shape, mean=mean, std=std)
         self.space = fit_space(beside(read, self.colour), colour=True)
-        shift = torch.tensor(mean).view(1, -1, 1, 1)
-        scale = torch.tensor(std).view(1, -1, 1, 1)
-        values = (image.cpu().float() * scale + shift).clamp(0, 1)
+        values = _not_standardized(image, mean, std)
         self._cells = functional.adaptive_avg_pool2d(values, shape)[0]
 
     @property
@@ -113,12 +111,18 @@ def colour_map(
     Returns:
         (1, c, rows, columns) float32 on the nominal grid.
     """
-    shift = torch.tensor(mean).view(1, -1, 1, 1)
-    scale = torch.tensor(std).view(1, -1, 1, 1)
-    values = (image.cpu().float() * scale + shift).clamp(0, 1)
+    values = _not_standardized(image, mean, std)
     density = -((255 * values + 1) / 256).log()
     cells = functional.adaptive_avg_pool2d(density, shape)
     return _blurred(cells)
+
+
+def _not_standardized(
+    image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Tensor:
+    shift = torch.tensor(mean).view(1, -1, 1, 1)
+    scale = torch.tensor(std).view(1, -1, 1, 1)
+    return (image.cpu().float() * scale + shift).clamp(0, 1)
 
 
 def colour_of_pixels(pixels: npt.NDArray[np.uint8], stride: int) -> Tensor:

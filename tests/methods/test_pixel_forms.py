@@ -11,7 +11,8 @@ from napari_wsol.encoders import Features
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods import Model, ModelSpec, get_method
 from napari_wsol.methods.pixelcam import HIDDEN, PixelHead
-from napari_wsol.refinement.finetune import finetune, foreground_map, refined_copy
+from napari_wsol.refinement.finetune import finetune, refined_copy
+from napari_wsol.refinement.local import refined_map
 from napari_wsol.refinement.marked import labelled_pixels
 
 FORMS = list(HIDDEN)
@@ -120,10 +121,10 @@ def test_strokes_move_the_map_of_every_form(features, form, standardize):
     )
     refined = refined_copy(head, features)
     list(finetune(refined, features, labelled, FinetuneConfig(prior=0.01)))
-    left, right = foreground_map(refined, features)[2:14, [2, 14]].mean(0)
+    left, right = refined_map(refined, features)[2:14, [2, 14]].mean(0)
     assert left > 0.8
     assert right < 0.2
-    was = foreground_map(head, features)[2:14, [2, 14]].mean(0)
+    was = refined_map(head, features)[2:14, [2, 14]].mean(0)
     assert left - right > was[0] - was[1]
     same = [
         key

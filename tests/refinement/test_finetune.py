@@ -9,10 +9,10 @@ from napari_wsol.methods.partial_loss import IGNORE, partial_cross_entropy
 from napari_wsol.methods.pixelcam import PixelHead
 from napari_wsol.refinement.finetune import (
     finetune,
-    foreground_map,
     new_head,
     refined_copy,
 )
+from napari_wsol.refinement.local import refined_map
 from napari_wsol.refinement.marked import labelled_pixels
 
 
@@ -66,9 +66,9 @@ def test_balanced_loss_does_not_count_pixels():
 
 def test_strokes_teach_the_right_half(features):
     head = new_head(features)
-    assert torch.allclose(foreground_map(head, features), torch.tensor(0.5))
+    assert torch.allclose(refined_map(head, features), torch.tensor(0.5))
     steps = list(finetune(head, features, pixels(labels())))
-    result = foreground_map(head, features)
+    result = refined_map(head, features)
     assert result[:, 8:].min() > 0.7
     assert result[:, :8].max() < 0.3
     assert steps[-1].loss < steps[0].loss or len(steps) == 1
@@ -85,8 +85,8 @@ def test_few_strokes_do_not_destroy_what_the_model_knew(features, standardize):
     list(finetune(kept, features, pixels(labels()), FinetuneConfig(prior=1e4)))
     list(finetune(free, features, pixels(labels()), FinetuneConfig(prior=0.0)))
     # With a strong prior only the bias may move, so the map stays flat.
-    assert foreground_map(kept, features).std() < 0.01
-    assert foreground_map(free, features)[:, 8:].min() > 0.9
+    assert refined_map(kept, features).std() < 0.01
+    assert refined_map(free, features)[:, 8:].min() > 0.9
     assert float(head.conv4.bias[0].detach()) == 3.0
 
 
@@ -95,7 +95,7 @@ def test_an_abandoned_refit_changes_nothing(features):
     run = finetune(head, features, pixels(labels()), FinetuneConfig(steps=1000))
     next(run)
     run.close()
-    assert torch.allclose(foreground_map(head, features), torch.tensor(0.5))
+    assert torch.allclose(refined_map(head, features), torch.tensor(0.5))
 
 
 def test_labels_are_found_at_the_right_place():

@@ -6,17 +6,17 @@ import pytest
 import torch
 from skimage import data
 
-from napari_wsol.errors import MethodUnavailableError
+from napari_wsol.errors import MethodUnavailableError, ModelError
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.encode import encode
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.refinement.finetune import statistics
 from napari_wsol.refinement.last_stage import (
     adapted_features,
+    adapted_model,
     stage_start,
     stage_state,
     train_last_stage,
-    with_stage,
 )
 from napari_wsol.zoo import load_model
 
@@ -97,13 +97,13 @@ def test_a_strong_prior_holds_the_weights(task):
 def test_a_stage_survives_as_its_weights(task):
     model, features, *_ = task
     encoder = train(task)[1]
-    again = with_stage(model, stage_state(model, encoder))
+    again = adapted_model(model, stage_state(model, encoder))
     with torch.no_grad():
         expected = adapted_features(encoder, features).last
         assert torch.equal(adapted_features(again.encoder, features).last, expected)
     assert again.encoder_fingerprint() != model.encoder_fingerprint()
-    with pytest.raises(KeyError):
-        with_stage(model, {"elsewhere": torch.zeros(1)})
+    with pytest.raises(ModelError, match="belongs to another model"):
+        adapted_model(model, {"elsewhere": torch.zeros(1)})
 
 
 def test_a_model_of_one_depth_says_that_it_cannot():

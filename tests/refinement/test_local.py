@@ -14,7 +14,7 @@ from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.methods.pixelcam import PixelHead
-from napari_wsol.refinement.finetune import foreground_map, new_head, refined_copy
+from napari_wsol.refinement.finetune import new_head, refined_copy
 from napari_wsol.refinement.heads import field_from, head_from, head_state
 from napari_wsol.refinement.kernel_fit import MarkedPlaces, fit_places
 from napari_wsol.refinement.local import finetune_locally, refined_map
@@ -76,7 +76,7 @@ def refit(head, features, labelled, config=None, colour=None):
 
 
 def test_a_stroke_corrects_one_of_two_that_look_alike(features, sure):
-    before = foreground_map(sure, features)
+    before = refined_map(sure, features)
     assert before[FIRST].min() > 0.5
     assert before[SECOND].min() > 0.5
     head, field = refit(sure, features, pixels(ON_FIRST, ON_SECOND))
@@ -93,7 +93,7 @@ def test_the_head_alone_cannot(features, sure):
 
 
 def test_two_strokes_leave_the_rest_as_it_was(features, sure):
-    before = foreground_map(sure, features)
+    before = refined_map(sure, features)
     head, field = refit(sure, features, pixels(ON_FIRST, ON_SECOND))
     after = refined_map(head, features, field)
     rest = torch.ones_like(before, dtype=torch.bool)
@@ -106,7 +106,7 @@ def test_a_strong_prior_keeps_the_model(features, sure):
     labelled = pixels(ON_FIRST, ON_SECOND)
     head, field = refit(sure, features, labelled, FinetuneConfig(prior=1e6))
     after = refined_map(head, features, field)
-    torch.testing.assert_close(after, foreground_map(sure, features), atol=1e-2, rtol=0)
+    torch.testing.assert_close(after, refined_map(sure, features), atol=1e-2, rtol=0)
 
 
 def test_no_prior_follows_every_stroke(features, sure):
@@ -147,7 +147,7 @@ def test_an_abandoned_refit_changes_nothing(features):
     _, field = next(run)
     run.close()
     assert field.is_empty
-    assert torch.allclose(foreground_map(head, features), torch.tensor(0.5))
+    assert torch.allclose(refined_map(head, features), torch.tensor(0.5))
 
 
 def test_a_field_is_evaluated_in_any_pieces(features, sure):
@@ -183,8 +183,8 @@ def test_a_kept_round_gives_the_same_map(features, sure, with_colour):
     state, metadata = head_state(head)
     assert field_from(state) is None
     assert torch.equal(
-        foreground_map(head_from(state, metadata), features),
-        foreground_map(head, features),
+        refined_map(head_from(state, metadata), features),
+        refined_map(head, features),
     )
 
 

@@ -12,7 +12,7 @@ from napari_wsol.errors import ModelError
 from napari_wsol.inference.encode import Geometry
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.pixelcam import PixelHead
-from napari_wsol.refinement.finetune import finetune, foreground_map, new_head
+from napari_wsol.refinement.finetune import finetune, new_head
 from napari_wsol.refinement.kernel_fit import MarkedPlaces, fit_places
 from napari_wsol.refinement.local import finetune_locally, refined_map
 from napari_wsol.refinement.marked import Labelled
@@ -21,6 +21,7 @@ from napari_wsol.refinement.samples import (
     Samples,
     gather_samples,
     load_samples,
+    name_of,
     newest,
     pooled,
     score,
@@ -133,7 +134,7 @@ def test_samples_come_back_from_their_file(model, tmp_path):
     assert found.save(tmp_path / "journal") == path  # nothing is written twice
     later = gathered(model, features, canvas()[::-1].copy(), time="2024-02-01")
     later.save(tmp_path / "journal")
-    assert newest(tmp_path / "journal", found.model).name == later.file_name
+    assert newest(tmp_path / "journal", found.model).name == name_of(later.digest)
     assert newest(tmp_path / "journal", "another model") is None
     assert newest(tmp_path / "missing", found.model) is None
 
@@ -206,7 +207,7 @@ def test_other_images_teach_the_head_without_a_stroke_here(halves):
     others = pooled([taught_elsewhere()])
     head = new_head(halves)
     list(finetune(head, halves, NOTHING, FinetuneConfig(others=1.0), others=others))
-    found = foreground_map(head, halves)
+    found = refined_map(head, halves)
     assert found[:, 8:].min() > 0.7
     assert found[:, :8].max() < 0.3
 
@@ -217,7 +218,7 @@ def test_other_images_teach_the_local_refit_its_global_part_only(halves):
     head = new_head(halves)
     *_, (_, field) = finetune_locally(head, halves, NOTHING, settings, others=others)
     assert not field.weights.any()
-    found = foreground_map(head, halves)
+    found = refined_map(head, halves)
     assert found[:, 8:].min() > 0.6
     assert found[:, :8].max() < 0.4
     # A stroke here says the opposite: it is followed where it is.

@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import Features, sample_points
 from napari_wsol.errors import ModelError
-from napari_wsol.refinement.finetune import foreground_map, refined_copy
+from napari_wsol.refinement.finetune import refined_copy
 from napari_wsol.refinement.heads import field_from, head_from, head_state
 from napari_wsol.refinement.kernel_fit import MarkedPlaces
 from napari_wsol.refinement.local import finetune_locally, refined_map
@@ -60,7 +60,7 @@ def test_it_learns_what_no_line_divides():
     found = refined_map(head, features, field)
     assert ((found > 0.5) == truth).float().mean() > 0.98
     flat, _, _ = refit(FinetuneConfig(reach=1.0, prior=free))
-    linear = foreground_map(flat, features)
+    linear = refined_map(flat, features)
     assert ((linear > 0.5) == truth).float().mean() < 0.8
 
 
@@ -124,7 +124,7 @@ def test_an_abandoned_refit_changes_nothing():
     run = finetune_locally(head, features, marked(), NETWORK)
     assert next(run)[1].is_empty
     run.close()
-    assert torch.allclose(foreground_map(head, features), torch.tensor(0.5))
+    assert torch.allclose(refined_map(head, features), torch.tensor(0.5))
 
 
 def test_places_that_count_twice_are_there_twice():

@@ -24,8 +24,9 @@ from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import nominal_offset, sample_points
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.jobs import ignore_progress
-from napari_wsol.methods.pixelcam import PLAIN, PixelCam, PixelHead
+from napari_wsol.methods.pixelcam import PLAIN
 from napari_wsol.refinement.finetune import copied, untrained_head
+from napari_wsol.refinement.heads import own_head
 from napari_wsol.refinement.local import Descriptors
 from napari_wsol.refinement.on_slides.colour import KeptColour, TileColour
 from napari_wsol.refinement.stroke_field import LEAST_STD, beside, sample_step, space_of
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from napari_wsol.images.tiling import Tile
     from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
+    from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.marked import Labelled
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.slides.run import Store
@@ -91,8 +93,9 @@ class SlideDescriptors:
         self.slide, self.model, self.plan = slide, model, plan
         self.store, self.config = store, config or SlideConfig()
         self._space, self.check = space or SlideSpace(), check
-        self._is_new = PixelCam.head not in model.heads
-        self.head = _untrained(model) if self._is_new else _trained(model)
+        own = own_head(model)
+        self._is_new = own is None
+        self.head = _untrained(model) if own is None else copied(own)
         self.encoded = 0
 
     def vectors(
@@ -215,10 +218,6 @@ class SlideDescriptors:
             finally:
                 log.close()
                 self.encoded += run.encoded
-
-
-def _trained(model: Model) -> PixelHead:
-    return copied(model.head(PixelHead, PixelCam.head))
 
 
 def _untrained(model: Model) -> PixelHead:

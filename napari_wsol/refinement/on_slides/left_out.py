@@ -107,8 +107,4 @@ def _learnt(
     with torch.inference_mode():
         width = head.affine()[0].shape[1]
         total = head.difference(own.x[:, :width])
-        if not field.is_empty:
-            x = own.x - field.mean
-            near = field.correction(x @ field.projection, own.points)
-            total = total + near + x @ field.tint
-    return total
+        return total if field.is_empty else field.corrected(total, own.x, own.points)

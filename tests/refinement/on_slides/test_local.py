@@ -21,8 +21,8 @@ from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.journal import RoundMade
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
-from napari_wsol.refinement.finetune import foreground_map
 from napari_wsol.refinement.heads import field_from
+from napari_wsol.refinement.local import refined_map
 from napari_wsol.refinement.on_slides.colour import KeptColour, TileColour
 from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors, SlideSpace
 from napari_wsol.refinement.on_slides.local import LocalMap
@@ -253,7 +253,7 @@ def test_a_slide_learns_what_an_image_learns(
     # float16 in the log of tiles: half a thousandth at most.
     assert np.abs(found - expected.heatmap.values).max() < 1e-3
     assert found.max() - found.min() > 0.5
-    alone = foreground_map(expected.head, slide.features())
+    alone = refined_map(expected.head, slide.features())
     assert np.abs(found - alone.numpy()).max() > 0.1  # the field says something
 
 
