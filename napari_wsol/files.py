@@ -9,6 +9,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from napari_wsol.errors import ExportError
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
@@ -69,6 +71,25 @@ def _draft_of(path: Path) -> Generator[Path]:
                 shutil.rmtree(draft)
             draft.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def unwritable(what: str, to_do: str) -> Generator[None]:
+    """An OSError inside leaves as an ExportError: what, the reason, what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"{what} ({error.strerror}){to_do}") from error
+
+
+def time_in(folder: Path) -> float:
+    """The time of a folder's disk: clocks of two machines may differ by minutes."""
+    probe = folder / f".{uuid4().hex}"
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:

@@ -25,9 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.errors import ClaimLostError, ExportError
+from napari_wsol.errors import ClaimLostError
+from napari_wsol.files import time_in, unwritable
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from types import TracebackType
     from typing import Self
 
@@ -39,6 +41,7 @@ BEATS = 10
 _NOBODY = ("another machine", 0, 0.0)
 """A claim that is just being passed on."""
 _TRIES = 5
+GPU_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,18 +152,14 @@ def take(folder: Path, stale_seconds: float = STALE_SECONDS) -> Claim | Holder:
     Raises:
         ExportError: the folder cannot be written to.
     """
-    try:
+    what = f"“{folder}” cannot be written to"
+    with unwritable(what, ". Choose another folder for the results."):
         for _ in range(_TRIES):
             # Whoever has finished the work removes the folder with all that is in it.
             with contextlib.suppress(FileNotFoundError):
                 folder.mkdir(parents=True, exist_ok=True)
                 return _take(folder, stale_seconds)
-        return Holder(*_NOBODY)
-    except OSError as error:
-        raise ExportError(
-            f"“{folder}” cannot be written to ({error.strerror}). Choose another "
-            "folder for the results."
-        ) from error
+    return Holder(*_NOBODY)
 
 
 def _take(folder: Path, stale_seconds: float) -> Claim | Holder:
@@ -198,27 +197,18 @@ def _create(folder: Path, number: int, stale_seconds: float) -> Claim | None:
     }
     draft.write_text(json.dumps(about), "utf-8")
     try:
-        _publish(draft, path)
+        os.link(draft, path)
     except FileExistsError:
         return None
+    except OSError:  # a disk without links: create it exclusively, then fill it
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(json.dumps(about))
+        except FileExistsError:
+            return None
     finally:
         draft.unlink(missing_ok=True)
     return Claim(path, token, stale_seconds)
-
-
-def _publish(draft: Path, path: Path) -> None:
-    """Gives a file a second name that must be free.
-
-    Raises:
-        FileExistsError: it is not.
-    """
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a disk without links: create it exclusively, then fill it
-        with path.open("x", encoding="utf-8") as file:
-            file.write(draft.read_text("utf-8"))
 
 
 def _newest(folder: Path) -> tuple[int, Path] | None:
@@ -260,7 +250,7 @@ def _read(path: Path) -> Holder | None:
     if about is None:
         return None
     try:
-        age = _now(path.parent) - path.stat().st_mtime
+        age = time_in(path.parent) - path.stat().st_mtime
     except OSError:
         return None
     pid = about.get("pid")
@@ -269,16 +259,6 @@ def _read(path: Path) -> Holder | None:
         pid if isinstance(pid, int) else 0,
         max(0.0, age),
     )
-
-
-def _now(folder: Path) -> float:
-    """The time of the disk: clocks of two machines may differ by minutes."""
-    probe = folder / f".{uuid.uuid4().hex}"
-    probe.touch()
-    try:
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def _system() -> str:
@@ -298,3 +278,24 @@ def _is_dead(path: Path) -> bool:
     if not system or about.get("system") != system or not isinstance(pid, int):
         return False
     return not Path(f"/proc/{pid}").exists()
+
+
+@contextlib.contextmanager
+def free_gpu(folder: Path, count: int) -> Generator[str]:
+    """The device that this worker may use, until it ends; waits for one.
+
+    Args:
+        folder: that the workers share.
+        count: GPUs of this machine; 0 for its processor, 1 for whatever there is.
+    """
+    if count < 2:
+        yield "auto" if count else "cpu"
+        return
+    while True:
+        for index in range(count):
+            claim = take(folder / f"gpu-{platform.node()}-{index}")
+            if isinstance(claim, Claim):
+                with claim:
+                    yield f"cuda:{index}"
+                return
+        time.sleep(GPU_POLL_SECONDS)

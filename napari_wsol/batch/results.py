@@ -19,12 +19,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.errors import ExportError
 from napari_wsol.export.files import stem_of
-from napari_wsol.files import free_name, numbered, write_whole
+from napari_wsol.files import free_name, numbered, time_in, unwritable, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 HIDDEN = ".localized"
 ROW = "row.json"
@@ -32,6 +31,9 @@ SUMMARY = "summary.csv"
 OK = "ok"
 
 Row = dict[str, str]
+
+MAKE_ROOM = ": make room, then start again; what is finished is kept."
+CLOSE_IT = ". Close it if another program has it open, and start again."
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM)
 """What a rename onto a folder that is there says; the last two on Windows."""
@@ -80,12 +82,7 @@ class ResultsFolder:
 
     def now(self) -> float:
         """The time of the disk, which all workers share."""
-        probe = self._hidden() / f".{uuid.uuid4().hex}"
-        probe.touch()
-        try:
-            return probe.stat().st_mtime
-        finally:
-            probe.unlink()
+        return time_in(self._hidden())
 
     def publish(self, draft: Path, name: str, row: Row, *, key: str) -> Path:
         """Gives a complete draft its final name; replaces the same image's older one.
@@ -99,18 +96,13 @@ class ResultsFolder:
         Raises:
             ExportError: it cannot be written.
         """
-        try:
+        with unwritable(f"The results of “{name}” cannot be written", MAKE_ROOM):
             write_row(draft / ROW, {**row, "key": key})
             return next(
                 folder
                 for folder in self._folders(name)
                 if self._place(draft, folder, key)
             )
-        except OSError as error:
-            raise ExportError(
-                f"The results of “{name}” cannot be written ({error.strerror}): make "
-                "room, then start again; what is finished is kept."
-            ) from error
 
     @staticmethod
     def _place(draft: Path, folder: Path, key: str) -> bool:
@@ -138,13 +130,8 @@ class ResultsFolder:
         """
         row = {"image": name, "status": reason}
         folder = self._hidden() / "failed"
-        try:
+        with unwritable(f"“{self.path}” cannot be written to", MAKE_ROOM):
             write_row(folder / self._failure(source), row)
-        except OSError as error:
-            raise ExportError(
-                f"“{self.path}” cannot be written to ({error.strerror}): make room, "
-                "then start again; what is finished is kept."
-            ) from error
         return row
 
     def clear(self, key: str, source: str) -> None:
@@ -184,7 +171,7 @@ class ResultsFolder:
             {key: value for key, value in row.items() if key != "key"}
             for row in self.rows()
         ]
-        with _in_words(path):
+        with unwritable(f"“{path}” cannot be written", CLOSE_IT):
             if path.exists() and not _is_ours(path):
                 path.replace(free_name(path))
             write_whole(path, table_of(rows, FIRST))
@@ -197,19 +184,15 @@ class ResultsFolder:
             ExportError: it cannot be written.
         """
         path = free_name(self.path / SUMMARY)
-        with _in_words(path):
+        with unwritable(f"“{path}” cannot be written", CLOSE_IT):
             write_whole(path, table_of(rows))
         return path
 
     def _hidden(self) -> Path:
         folder = self.path / HIDDEN
-        try:
+        what = f"“{self.path}” cannot be written to"
+        with unwritable(what, ". Choose another folder."):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ExportError(
-                f"“{self.path}” cannot be written to ({error.strerror}). Choose "
-                "another folder."
-            ) from error
         return folder
 
     def _folders(self, name: str) -> Iterator[Path]:
@@ -238,17 +221,6 @@ def table_of(rows: list[Row], first: tuple[str, ...] = ()) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-@contextlib.contextmanager
-def _in_words(path: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ExportError(
-            f"“{path}” cannot be written ({error.strerror}). Close it if another "
-            "program has it open, and start again."
-        ) from error
 
 
 def _is_ours(path: Path) -> bool:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_wsol.batch.results import ResultsFolder, folder_name
-from napari_wsol.errors import ConfigError, ExportError
-from napari_wsol.files import write_whole
+from napari_wsol.errors import ConfigError
+from napari_wsol.files import unwritable, write_whole
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 FOLDER = ".batch"
@@ -125,13 +125,9 @@ class Workflow:
             "minutes": self.minutes,
         }
         path = folder / "config.json"
-        try:
+        what = f"“{folder}” cannot be written to"
+        with unwritable(what, ". Choose another folder."):
             write_whole(path, json.dumps(config, ensure_ascii=False, indent=2))
-        except OSError as error:
-            raise ExportError(
-                f"“{folder}” cannot be written to ({error.strerror}). Choose another "
-                "folder."
-            ) from error
         return path
 
     def command(self) -> list[str]:

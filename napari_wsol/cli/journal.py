@@ -14,7 +14,7 @@ from rich.table import Table
 
 from napari_wsol.cli.console import errors, output
 from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
-from napari_wsol.files import whole_file
+from napari_wsol.files import unwritable, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,15 +123,11 @@ def write_new(path: Path, write: Callable[[Path], T]) -> T:
         raise ExportError(
             f"“{path}” exists, and nothing is replaced. Choose another name."
         )
-    try:
+    to_do = ". Choose a folder that may be written to and has room."
+    with unwritable(f"“{path}” cannot be written", to_do):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as draft:
             return write(draft)
-    except OSError as error:
-        raise ExportError(
-            f"“{path}” cannot be written ({error.strerror}). Choose a folder that may "
-            "be written to and has room."
-        ) from error
 
 
 def find_record(journal: str, journals: Path | None = None) -> Record:

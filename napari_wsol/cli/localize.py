@@ -113,7 +113,7 @@ def _device(out: Path, gpus: int | None, device: str) -> AbstractContextManager[
     """The device to use; one of several that the workers of a batch share."""
     if gpus is None:
         return nullcontext(device)
-    from napari_wsol.batch.gpus import free_gpu
+    from napari_wsol.batch.claims import free_gpu
     from napari_wsol.batch.workflow import FOLDER
 
     return free_gpu(out / FOLDER, gpus)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from napari_wsol.batch.gpus import free_gpu
+from napari_wsol.batch.claims import free_gpu
 from napari_wsol.batch.workflow import SNAKEFILE, Workflow
 from napari_wsol.cli import app
 from napari_wsol.errors import ConfigError
