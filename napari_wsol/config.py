@@ -358,6 +358,8 @@ FORMATS = {
     "csv": "CSV table",
     "zarr": "OME-Zarr",
 }
+"""File kinds of an export; the provenance record is always written beside them."""
+
 FORMAT_TIPS = {
     "png": "The mask as a picture: 255 inside, 0 outside.",
     "tiff": "The mask and the map as tiled TIFF, for large images.",
@@ -365,8 +367,6 @@ FORMAT_TIPS = {
     "csv": "A row a region: area, position, score.",
     "zarr": "The map as OME-Zarr, with its place on the image.",
 }
-EXPORT_FORMATS = tuple(FORMATS)
-"""File kinds of an export; the provenance record is always written beside them."""
 
 
 def _area(label: str) -> Option:

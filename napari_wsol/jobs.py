@@ -65,11 +65,6 @@ class JobKind(Enum):
     REMEMBER_SIZE = "Remembering the pixel size"
     REMEMBER_MEMORY = "Remembering the memory budget"
 
-    @property
-    def title(self) -> str:
-        """What it does, for people, e.g. "Localizing"."""
-        return self.value
-
 
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 """Jobs that make a round."""
@@ -123,7 +118,7 @@ class JobStatus:
     @property
     def name(self) -> str:
         """What it does, for people."""
-        return self.kind.title
+        return self.kind.value
 
     @property
     def is_active(self) -> bool:

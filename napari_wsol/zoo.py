@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""What a model may be called: it becomes a folder."""
-
 UNTELLING = ("model", "encoder", "best1", "best", "latest", "train", "checkpoint")
 """File names that say nothing: the folder's name is taken instead."""
 
@@ -127,21 +124,16 @@ def load_model(
     if isinstance(name_or_path, Card):
         return _load_card(name_or_path, device)
     path = Path(name_or_path)
-    if path.exists() and not _is_model(path) and not _is_installed(path):
+    folder = path if path.is_dir() else path.parent
+    is_ours = (folder / CARD).is_file() or any(
+        card.name == str(path)
+        for card in list_models()  # by chance a path too
+    )
+    if path.exists() and not is_ours:
         model, card = read_checkpoint(path, answers)
         model.card = card
         return model.to(choose_device(device))
     return _load_card(find_card(name_or_path), device)
-
-
-def _is_model(path: Path) -> bool:
-    """Whether a path is a model of ours: its folder, or a file in it."""
-    return (path if path.is_dir() else path.parent).joinpath(CARD).is_file()
-
-
-def _is_installed(path: Path) -> bool:
-    """Whether a path is, by chance, also the name of an installed model."""
-    return any(card.name == str(path) for card in list_models())
 
 
 def _load_card(card: Card, device: str) -> Model:
@@ -215,10 +207,7 @@ def import_model(
         ExportError: it cannot be written.
     """
     name = (answers or {}).get("name") or name or proposed_name(path)
-    if not NAME.fullmatch(name):
-        raise ConfigError(
-            f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”."
-        )
+    check_name(name)
     if (models_folder() / name).exists() or (bundled_folder() / name).exists():
         raise UnansweredError(
             f"There is a model “{name}” already. Give another name.",
@@ -226,6 +215,18 @@ def import_model(
         )
     model, card = read_checkpoint(path, answers, name=name)
     return save_model(model, card)
+
+
+def check_name(name: str) -> None:
+    """Refuses what cannot name a model, which becomes a folder.
+
+    Raises:
+        ConfigError: says what a name may have.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ConfigError(
+            f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”."
+        )
 
 
 def proposed_name(path: Path) -> str:

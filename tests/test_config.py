@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from napari_wsol.config import (
-    EXPORT_FORMATS,
+    FORMATS,
     ExportConfig,
     FinetuneConfig,
     InferenceConfig,
@@ -68,5 +68,5 @@ def test_what_is_not_allowed_is_said(config, values, words):
 def test_what_is_allowed_passes():
     FinetuneConfig(steps=20_000, prior=0, reach=0.5, learning_rate=1)
     SlideConfig(halo=0, batch=None, memory_bytes=0)
-    ExportConfig(threshold=1, formats=EXPORT_FORMATS)
+    ExportConfig(threshold=1, formats=tuple(FORMATS))
     ExportConfig(formats=["png"])

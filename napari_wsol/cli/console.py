@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,11 +20,24 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from napari_wsol.cross_validation.report import CrossValidationReport
     from napari_wsol.evaluation.report import ModelReport
 
 output = Console(soft_wrap=True)
 errors = Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def on_signals(heard: Callable[[], None], *kinds: signal.Signals) -> Generator[None]:
+    """Calls a function at signals, instead of what they did before, while it lasts."""
+    before = {kind: signal.signal(kind, lambda *_: heard()) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def progress_bar(*more: ProgressColumn) -> Progress:

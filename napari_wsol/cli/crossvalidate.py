@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from napari_wsol.cli.console import errors, output, show_figures
 from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Resume, option
-from napari_wsol.cli.train import View, stopping
+from napari_wsol.cli.train import View, go_on, stopping
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
@@ -105,20 +104,11 @@ def crossvalidate(
             "--seed": [seed],
             "--device": [device],
         }
-        again = _command(recipe, options)
+        again = go_on("crossvalidate", recipe, options)
         errors.print(f"Stopped. Go on with: {escape(again)}", highlight=False)
         raise typer.Exit(1) from None
     show_figures(found.pooled.model, found)
     output.print(f"Written: {escape(str(out / 'cross_validation.json'))} and .md")
-
-
-def _command(recipe: Path, options: dict[str, Sequence[object]]) -> str:
-    """What to type to go on: all that counted, or the folds would be others."""
-    words = ["napari-wsol", "crossvalidate", str(recipe)]
-    for name, values in options.items():
-        for value in values:
-            words += [] if value is None else [name, str(value)]
-    return shlex.join([*words, "--resume"])
 
 
 class FoldView(View):

@@ -183,11 +183,7 @@ def _run(benchmark: Benchmark) -> tuple[ModelReport, Image.Image]:
 
 
 def _paths(out: Path, *, overwrite: bool) -> tuple[Path, Path, Path]:
-    """The files to write: figures, table, picture.
-
-    Raises:
-        ConfigError: one is there already, or the name does not end in .json.
-    """
+    """The files to write, none of which is there: figures, table, picture."""
     if out.suffix != ".json":
         raise ConfigError(f"--out must end in .json, not be “{out.name}”.")
     paths = (out, out.with_suffix(".md"), out.with_suffix(".png"))

@@ -19,13 +19,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.console import errors, on_signals, output
 from napari_wsol.cli.options import INFERENCE, Device, Resume, option
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import FrameType
+    from collections.abc import Callable, Generator, Sequence
 
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.run import Evaluation
@@ -61,12 +60,26 @@ def train(
     from napari_wsol.training.recipe import read_recipe
 
     plan, numbers, view = read_recipe(recipe), parse_seeds(seeds), View()
-    options = Options(init=init, resume=resume, device=device)
+    options = Options(
+        init=init,
+        resume=resume,
+        device=device,
+        say=view.say,
+        step=view.step,
+        evaluated=view.evaluated,
+    )
     try:
         with stopping(view), view.live():
-            result, where = _run(plan, data, out, numbers, view, options)
+            result, where = _run(plan, data, out, numbers, options)
     except KeyboardInterrupt:
-        again = _command(recipe, data, out, init, seeds, device)
+        given: dict[str, Sequence[object]] = {
+            "--data": [data],
+            "--out": [out],
+            "--init": [init],
+            "--seeds": [seeds],
+            "--device": [None if device == "auto" else device],
+        }
+        again = go_on("train", recipe, given)
         errors.print(f"Stopped. Go on with: {escape(again)}", highlight=False)
         raise typer.Exit(1) from None
     if not _is_first():
@@ -82,35 +95,20 @@ class Options(TypedDict):
     init: Path | None
     resume: bool
     device: str
+    say: Callable[[int, int, str], None]
+    step: Callable[[TrainStep], None]
+    evaluated: Callable[[Evaluation], None]
 
 
 def _run(
-    plan: Recipe, data: Path, out: Path, seeds: list[int], view: View, options: Options
+    plan: Recipe, data: Path, out: Path, seeds: list[int], options: Options
 ) -> tuple[Mapping[str, object], Path]:
     """The figures, and where the model is or the models are."""
     from napari_wsol.training.run import train, train_seeds
 
     if seeds:
-        summary = train_seeds(
-            plan,
-            data,
-            out,
-            seeds,
-            say=view.say,
-            step=view.step,
-            evaluated=view.evaluated,
-            **options,
-        )
-        return summary, out
-    card = train(
-        plan,
-        data,
-        out,
-        say=view.say,
-        step=view.step,
-        evaluated=view.evaluated,
-        **options,
-    )
+        return train_seeds(plan, data, out, seeds, **options), out
+    card = train(plan, data, out, **options)
     return card.metrics, card.folder
 
 
@@ -148,42 +146,26 @@ def _lines(result: Mapping[str, object]) -> list[tuple[str, str]]:
     ]
 
 
-def _command(
-    recipe: Path,
-    data: Path,
-    out: Path,
-    init: Path | None,
-    seeds: str | None,
-    device: str,
-) -> str:
-    """What to type to go on: all that was given, or the numbers would be others."""
-    words = ["napari-wsol", "train", str(recipe), "--data", str(data)]
-    words += ["--out", str(out)]
-    words += ["--init", str(init)] if init is not None else []
-    words += ["--seeds", seeds] if seeds is not None else []
-    words += ["--device", device] if device != "auto" else []
+def go_on(command: str, recipe: Path, given: Mapping[str, Sequence[object]]) -> str:
+    """What to type to go on: all that counted, or the numbers would be others."""
+    words = ["napari-wsol", command, str(recipe)]
+    for name, values in given.items():
+        for value in values:
+            words += [] if value is None else [name, str(value)]
     return shlex.join([*words, "--resume"])
 
 
 @contextmanager
 def stopping(view: View) -> Generator[None]:
     """Ctrl+C, or a request to end, stops after the step; a second one at once."""
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.getsignal(kind) for kind in kinds}
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def stop() -> None:
         if view.is_stopping:
             raise KeyboardInterrupt
         view.is_stopping = True
 
-    for kind in kinds:
-        signal.signal(kind, stop)
-    try:
+    with on_signals(stop, signal.SIGINT, signal.SIGTERM):
         yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
 
 
 class View:

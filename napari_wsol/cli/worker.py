@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +13,10 @@ from rich.markup import escape
 from rich.progress import ProgressColumn
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, output, progress_bar
+from napari_wsol.cli.console import errors, on_signals, output, progress_bar
 from napari_wsol.errors import ClaimLostError, WsolError, in_our_words
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import FrameType
-
     from rich.progress import Progress, Task, TaskID
 
     from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings
@@ -90,7 +86,8 @@ class Worker:
     def _shared(self, jobs: list[ImageJob], results: ResultsFolder) -> None:
         rows: list[Row] = []
         try:
-            with _terminable(), progress_bar(Speed()) as bar:
+            # A cluster ends jobs with SIGTERM: they let go of claims as at Ctrl+C.
+            with on_signals(_stop, signal.SIGTERM), progress_bar(Speed()) as bar:
                 whole = bar.add_task("images", total=len(jobs))
                 held = self._pass(jobs, rows, bar, whole)
                 while held and self.wait:
@@ -149,6 +146,10 @@ class Worker:
         return row
 
 
+def _stop() -> None:
+    raise KeyboardInterrupt
+
+
 def _say(jobs: list[ImageJob], rows: list[Row], summary: Path) -> None:
     failed = sum(row["status"] != "ok" for row in rows)
     output.print(
@@ -157,17 +158,3 @@ def _say(jobs: list[ImageJob], rows: list[Row], summary: Path) -> None:
     )
     if failed:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _terminable() -> Generator[None]:
-    """A cluster ends jobs with SIGTERM: they let go of their claims as at Ctrl+C."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

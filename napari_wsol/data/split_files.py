@@ -99,17 +99,26 @@ def read_table(path: Path, split: str | None) -> list[Row]:
     if len(lines) < 2:
         raise DatasetError(f"“{path.name}” has no rows below its column names.")
     header = lines[0][1]
-    for where, fields in lines[1:]:
+    rows = rows_below(header, lines[1:])
+    path_column(path, header)
+    if split is None or path.stem == split:
+        return rows
+    return _rows_of_split(path, rows, split)
+
+
+def rows_below(header: list[str], lines: list[tuple[str, list[str]]]) -> list[Row]:
+    """The lines of a table as rows.
+
+    Raises:
+        DatasetError: one has not as many fields as there are columns.
+    """
+    for where, fields in lines:
         if len(fields) != len(header):
             raise DatasetError(
                 f"{where} has {len(fields)} fields, but there are "
                 f"{len(header)} column names."
             )
-    rows = [(where, dict(zip(header, f, strict=True))) for where, f in lines[1:]]
-    path_column(path, header)
-    if split is None or path.stem == split:
-        return rows
-    return _rows_of_split(path, rows, split)
+    return [(where, dict(zip(header, f, strict=True))) for where, f in lines]
 
 
 def path_column(path: Path, header: list[str]) -> str:

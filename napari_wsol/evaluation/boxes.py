@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from scipy import ndimage
 
-from napari_wsol.errors import ImageError
-from napari_wsol.evaluation.scores import check_same_length, scores_on
+from napari_wsol.evaluation.scores import as_boxes, check_same_length, scores_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
     Boxes = npt.NDArray[np.int64]
 
-_CORNERS = np.ones((3, 3), np.bool_)
+CORNERS = np.ones((3, 3), np.bool_)
+"""Pixels touch at their corners, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class BoxAccuracyMeter:
         """
         best = _best_ious(
             scores_on(heatmap, shape),
-            _as_boxes(boxes),
+            as_boxes(boxes, "image", "x0, y0, x1, y1"),
             self._levels,
             self._all_contours,
         )
@@ -170,16 +170,6 @@ class BoxAccuracyMeter:
         return flat.reshape(-1, *shape).astype(np.bool_)
 
 
-def _as_boxes(boxes: npt.ArrayLike) -> FloatArray:
-    array = np.atleast_2d(np.asarray(boxes, np.float64))
-    if array.shape[-1] != 4 or array.size == 0:
-        raise ImageError(
-            "Every image needs at least one reference box of four numbers: x0, y0, "
-            "x1, y1. Leave out images without a box."
-        )
-    return array
-
-
 def _best_ious(
     scores: FloatArray, wanted: FloatArray, levels: FloatArray, all_contours: bool
 ) -> FloatArray:
@@ -200,7 +190,7 @@ def _contour_boxes(mask: BoolArray, all_contours: bool) -> Boxes:
     As in the published code a box ends one pixel after the contour, where the image
     goes on; an empty mask has the box of one pixel in the corner.
     """
-    labels, places = _pieces(mask, _CORNERS)
+    labels, places = pieces(mask, CORNERS)
     if not places:
         return np.zeros((1, 4), np.int64)
     if all_contours:
@@ -229,10 +219,15 @@ def _box(place: tuple[slice, slice], margin: int) -> tuple[int, int, int, int]:
     )
 
 
-def _pieces(
+def pieces(
     mask: BoolArray, structure: BoolArray | None
 ) -> tuple[npt.NDArray[np.int32], list[tuple[slice, slice]]]:
-    """Connected pieces: their numbers from 1 on the grid, and where each lies."""
+    """Connected pieces: their numbers from 1 on the grid, and where each lies.
+
+    Args:
+        mask: (H, W).
+        structure: (3, 3) which neighbours touch; edge to edge if None.
+    """
     labels = np.empty(mask.shape, np.int32)
     ndimage.label(mask, structure, output=labels)
     places = cast("list[tuple[slice, slice]]", ndimage.find_objects(labels))
@@ -242,7 +237,7 @@ def _pieces(
 def _holes(mask: BoolArray) -> list[tuple[slice, slice]]:
     """Background that no edge-to-edge path joins to what is outside the image."""
     outside = np.pad(~mask, 1, constant_values=True)
-    _, places = _pieces(outside, None)
+    _, places = pieces(outside, None)
     # The first piece is the frame; the padding shifted all others by one.
     return [
         (slice(r.start - 1, r.stop - 1), slice(c.start - 1, c.stop - 1))

@@ -14,7 +14,12 @@ import numpy as np
 
 from napari_wsol.errors import ImageError
 from napari_wsol.evaluation.bootstrap import macro_share
-from napari_wsol.evaluation.scores import as_mask, check_same_length, scores_on
+from napari_wsol.evaluation.scores import (
+    as_boxes,
+    as_mask,
+    check_same_length,
+    scores_on,
+)
 from napari_wsol.images.heatmap import Heatmap
 
 if TYPE_CHECKING:
@@ -92,7 +97,8 @@ class HitMeter:
         """
         hit = self._rule(scores_on(heatmap, shape), np.asarray(wanted))
         self._hits.append(hit)
-        self._classes.append(_class_of(heatmap) if name is None else name)
+        target = heatmap.target if isinstance(heatmap, Heatmap) else "class"
+        self._classes.append(target if name is None else name)
         self._images.append(len(self._images) if image is None else image)
         return hit
 
@@ -294,22 +300,3 @@ def _score(
             shape=None if shapes is None else shapes[place],
         )
     return meter.value()
-
-
-def _class_of(heatmap: ScoreMap) -> str:
-    return heatmap.target if isinstance(heatmap, Heatmap) else "class"
-
-
-def as_boxes(boxes: npt.ArrayLike) -> FloatArray:
-    """(n, 4) boxes of one heatmap.
-
-    Raises:
-        ImageError: there is none, or one has not four numbers.
-    """
-    array = np.atleast_2d(np.asarray(boxes, np.float64))
-    if array.shape[-1] != 4 or array.size == 0:
-        raise ImageError(
-            "Every heatmap needs at least one reference box of four numbers: x, y, "
-            "width, height. Leave out heatmaps without a box."
-        )
-    return array

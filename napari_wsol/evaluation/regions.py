@@ -8,15 +8,14 @@ around each, and IoBB, the share of that box which lies in a reference box.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.evaluation.bootstrap import macro_share
-from napari_wsol.evaluation.points import as_boxes
-from napari_wsol.evaluation.scores import check_same_length, scores_on
+from napari_wsol.evaluation.boxes import CORNERS, pieces
+from napari_wsol.evaluation.scores import as_boxes, check_same_length, scores_on
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,8 +30,6 @@ PCAM_THRESHOLD = 0.9
 
 LSE_THRESHOLD = 180 / 255
 """Of the paper's LSE baseline, whose maps are scaled to [0, 255] image by image."""
-
-_CORNERS = np.ones((3, 3), np.bool_)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +66,7 @@ def region_boxes(
     if scaled:
         low, high = float(scores.min()), float(scores.max())
         scores = (scores - low) / (high - low) if high > low else np.zeros_like(scores)
-    labels = np.empty(scores.shape, np.int32)
-    ndimage.label(scores >= threshold, _CORNERS, output=labels)
-    places = cast("list[tuple[slice, slice]]", ndimage.find_objects(labels))
+    _, places = pieces(scores >= threshold, CORNERS)
     boxes = [(c.start, r.start, c.stop - c.start, r.stop - r.start) for r, c in places]
     return np.array(boxes, np.float64).reshape(-1, 4)
 

@@ -44,7 +44,7 @@ def scores_on(heatmap: ScoreMap, shape: tuple[int, int] | None = None) -> FloatA
         return heatmap.resized(grid).astype(np.float64)
     if shape is None or values.shape == shape:
         return np.clip(values.astype(np.float64), 0.0, 1.0)
-    return _whole_image(values, shape).resized(shape).astype(np.float64)
+    return spread_over(shape, values).resized(shape).astype(np.float64)
 
 
 def _check(values: npt.NDArray[np.generic]) -> None:
@@ -68,17 +68,47 @@ def _check(values: npt.NDArray[np.generic]) -> None:
         )
 
 
-def _whole_image(values: npt.NDArray[np.generic], shape: tuple[int, int]) -> Heatmap:
+def spread_over(
+    shape: tuple[int, int],
+    values: npt.NDArray[np.generic],
+    *,
+    method: str = "array",
+    target: str = "class",
+    is_probability: bool = False,
+) -> Heatmap:
+    """(h, w) values in [0, 1] as a map that covers an image of ``shape`` pixels."""
     scale = (shape[0] / values.shape[0], shape[1] / values.shape[1])
     return Heatmap(
         values=values.astype(np.float32),
         scale=scale,
         translate=((scale[0] - 1) / 2, (scale[1] - 1) / 2),
         image_shape=shape,
-        method="array",
-        target="class",
-        is_probability=False,
+        method=method,
+        target=target,
+        is_probability=is_probability,
     )
+
+
+def as_boxes(
+    boxes: npt.ArrayLike, of: str = "heatmap", order: str = "x, y, width, height"
+) -> FloatArray:
+    """(n, 4) reference boxes.
+
+    Args:
+        boxes: of one heatmap or image.
+        of: what has the boxes, for the message.
+        order: of the four numbers, for the message.
+
+    Raises:
+        ImageError: there is none, or one has not four numbers.
+    """
+    array = np.atleast_2d(np.asarray(boxes, np.float64))
+    if array.shape[-1] != 4 or array.size == 0:
+        raise ImageError(
+            f"Every {of} needs at least one reference box of four numbers: {order}. "
+            f"Leave out {of}s without a box."
+        )
+    return array
 
 
 def as_mask(mask: AnyMask) -> BoolArray:

@@ -13,6 +13,7 @@ from napari_wsol.data.split_files import (
     find_table,
     read_fields,
     read_table,
+    rows_below,
     split_folder,
 )
 from napari_wsol.errors import DatasetError
@@ -171,13 +172,7 @@ def read_box_table(path: Path) -> list[Row]:
             f"“{path.name}” has no {'column ' + missing[0] if missing else 'rows'}. It "
             "needs the columns image, class, x, y, w and h, and a row for each box."
         )
-    for where, fields in lines[1:]:
-        if len(fields) != len(header):
-            raise DatasetError(
-                f"{where} has {len(fields)} fields, but there are "
-                f"{len(header)} column names."
-            )
-    return [(where, dict(zip(header, f, strict=True))) for where, f in lines[1:]]
+    return rows_below(header, lines[1:])
 
 
 def _tabled_boxes(
@@ -187,7 +182,7 @@ def _tabled_boxes(
     boxes: dict[str, list[Box]] = {}
     for where, row in rows:
         column = next(name for name in _IMAGE_COLUMNS if name in row)
-        image = known.get(row[column]) or known.get(_stem(row[column]))
+        image = known.get(row[column]) or known.get(PurePosixPath(row[column]).stem)
         if image is None:
             continue  # of another split
         kind = next((name for name in _CLASS_COLUMNS if name in row), None)
@@ -205,14 +200,10 @@ def _tabled_boxes(
 
 def _names_of(ids: Sequence[str]) -> dict[str, str]:
     """The ids by what they may be called: themselves, and stems that only one has."""
-    stems = [_stem(item) for item in ids]
+    stems = [PurePosixPath(item).stem for item in ids]
     counts = Counter(stems)
     named = {s: item for s, item in zip(stems, ids, strict=True) if counts[s] == 1}
     return named | {item: item for item in ids}
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
 
 
 def _listed_boxes(

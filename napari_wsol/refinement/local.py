@@ -177,19 +177,7 @@ def learn_locally(
 def _solved(
     places: MarkedPlaces, field: StrokeField, config: FinetuneConfig
 ) -> Generator[float, None, Tensor]:
-    """The network first, where there is one, and the kernels on top of it.
-
-    Args:
-        places: what is known.
-        field: takes the network.
-        config: of the refit.
-
-    Yields:
-        The loss a place after each step.
-
-    Returns:
-        (n,) float64, of :func:`fit_places`.
-    """
+    """The network first, where there is one, and :func:`fit_places` on top of it."""
     if isinstance(field, StrokeNetwork):
         network = yield from fit_network(places, prior=config.prior, steps=config.steps)
         field.take(network)

@@ -6,13 +6,13 @@ import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ConfigError, ExportError
+from napari_wsol.errors import ExportError
 from napari_wsol.methods.card import Card
 from napari_wsol.methods.pixelcam import PixelCam
 from napari_wsol.paths import bundled_folder, models_folder
 from napari_wsol.refinement.finetune import copied
 from napari_wsol.strokes.stroke import now
-from napari_wsol.zoo import NAME, save_model
+from napari_wsol.zoo import check_name, save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,10 +75,7 @@ def save_refined(
         ConfigError: it cannot be called so.
         ExportError: there is a model of that name, or it cannot be written.
     """
-    if not NAME.fullmatch(name):
-        raise ConfigError(
-            f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”."
-        )
+    check_name(name)
     for parent in (folder or models_folder(), bundled_folder()):
         if (parent / name).exists():
             raise ExportError(
@@ -93,19 +90,16 @@ def with_refined(model: Model, head: PixelHead) -> Model:
     """The model with this pixel head, which it is told to have; all else is shared."""
     spec, known = model.spec, PixelCam.head
     if known not in spec.heads:
-        options = {**spec.options, known: _options(head)}
+        form: dict[str, object] = {
+            "maps": len(head.channels),
+            "form": head.form,
+            "standardize": head.shift is not None,
+        }
+        options = {**spec.options, known: form}
         spec = replace(spec, heads=(*spec.heads, known), options=options)
     other = copy.copy(model.with_head(known, copied(head).to(model.device)))
     other.spec = spec
     return other
-
-
-def _options(head: PixelHead) -> dict[str, object]:
-    return {
-        "maps": len(head.channels),
-        "form": head.form,
-        "standardize": head.shift is not None,
-    }
 
 
 def refined_card(model: Model, taught: TrainedFrom, name: str, title: str = "") -> Card:

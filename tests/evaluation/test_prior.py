@@ -11,14 +11,19 @@ from PIL import Image
 from napari_wsol.data.folds import Grouping
 from napari_wsol.errors import DatasetError
 from napari_wsol.evaluation import HitMeter, LocationPrior, centre_values
-from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig, evaluate_model
+from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.baselines import Baselines
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.points import points_into_box
+from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import Model, ModelSpec
 
 CONFIG = EvaluationConfig(bootstrap=0, size=32, box_frame=(64, 64))
 PATIENTS = Grouping(pattern=r"^(\d+)_")
+
+
+def evaluate_model(*arguments, report=ignore_progress, **options):
+    return Benchmark(*arguments, **options).run(report)
 
 
 def area(top, left, side, shape=(8, 8)):

@@ -12,14 +12,14 @@ from PIL import Image
 from shapely.geometry import shape as as_shape
 from skimage.draw import polygon as fill
 
-from napari_wsol.config import EXPORT_FORMATS, ExportConfig
+from napari_wsol.config import FORMATS, ExportConfig
 from napari_wsol.errors import ExportError, JobCancelledError
 from napari_wsol.export import export_heatmap
 from napari_wsol.export.masks import Grid
 from napari_wsol.export.provenance import notes_of, plain
 from napari_wsol.export.writers import Parts
 
-ALL = ExportConfig(threshold=0.4, formats=EXPORT_FORMATS)
+ALL = ExportConfig(threshold=0.4, formats=tuple(FORMATS))
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_report_counts_up_to_the_total(tmp_path, heatmap, slide):
     steps = steps_of(tmp_path, heatmap, slide)
     done = [step[0] for step in steps]
     assert done == sorted(done)
-    assert {step[1] for step in steps} == {len(EXPORT_FORMATS) + 3}
+    assert {step[1] for step in steps} == {len(FORMATS) + 3}
     assert steps[-1][0] == steps[-1][1]
 
 

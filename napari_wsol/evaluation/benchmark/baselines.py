@@ -11,8 +11,8 @@ from napari_wsol.errors import DatasetError
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.benchmark.targets import referenced, targets_of
 from napari_wsol.evaluation.prior import LocationPrior, centre_values
+from napari_wsol.evaluation.scores import spread_over
 from napari_wsol.evaluation.settings import FIELD_SIZE
-from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_wsol.data.folds import Grouping
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.settings import EvaluationConfig
-    from napari_wsol.images.heatmap import FloatMap
+    from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.jobs import Progress
 
 PRIOR, CENTRE = "location_prior", "centre"
@@ -142,7 +142,16 @@ class Baselines:
             PRIOR: self._prior.values(target, self._groups[sample.id]),
             CENTRE: self._centre,
         }
-        return {name: _over(grid, values[name], name, target) for name in values}
+        return {
+            name: spread_over(
+                grid,
+                found,
+                method=name,
+                target=target,
+                is_probability=name == PRIOR,
+            )
+            for name, found in values.items()
+        }
 
 
 def load_source(
@@ -176,21 +185,7 @@ def groups_of(samples: Sequence[Sample], grouping: Grouping | None) -> dict[str,
     Raises:
         DatasetError: an image has no group.
     """
-    ids = [sample.id for sample in samples]
     if grouping is None:
         return {sample.id: str(sample.path.resolve()) for sample in samples}
-    return dict(zip(ids, grouping.of(samples), strict=True))
-
-
-def _over(grid: tuple[int, int], values: FloatMap, name: str, target: str) -> Heatmap:
-    """A map that covers an image of ``grid`` pixels."""
-    scale = (grid[0] / values.shape[0], grid[1] / values.shape[1])
-    return Heatmap(
-        values=values,
-        scale=scale,
-        translate=((scale[0] - 1) / 2, (scale[1] - 1) / 2),
-        image_shape=grid,
-        method=name,
-        target=target,
-        is_probability=name == PRIOR,
-    )
+    names = grouping.of(samples)
+    return {item.id: name for item, name in zip(samples, names, strict=True)}

@@ -39,25 +39,6 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
 
 
-def evaluate_model(
-    model: Model,
-    data: str | Path,
-    split: str | Sequence[str] | None = None,
-    methods: Sequence[str] | None = None,
-    *,
-    config: EvaluationConfig | None = None,
-    prior: str | Path | EvaluationSet | None = None,
-    grouping: Grouping | None = None,
-    report: Progress = ignore_progress,
-    check: Callable[[], None] = lambda: None,
-) -> ModelReport:
-    """Figures of a model on a split; arguments and errors as ``Benchmark``."""
-    benchmark = Benchmark(
-        model, data, split, methods, config=config, prior=prior, grouping=grouping
-    )
-    return benchmark.run(report, check)
-
-
 class Benchmark:
     """A model and the images that it is measured on.
 
@@ -111,20 +92,12 @@ class Benchmark:
         self.measured = data
         self._samples, self._truth = data.samples, data.truth
         self._check()
-        self.baselines = self._baselines(prior, place, grouping)
-
-    def _baselines(
-        self,
-        prior: str | Path | EvaluationSet | None,
-        place: Path | None,
-        grouping: Grouping | None,
-    ) -> Baselines | None:
-        if prior is None:
-            return None
-        classes = self.model.classes
-        if not isinstance(prior, EvaluationSet):
-            prior = load_source(prior, place, classes, self.config)
-        return Baselines(prior, self.measured, grouping, classes, self.config)
+        self.baselines: Baselines | None = None
+        if prior is not None:
+            classes = model.classes
+            if not isinstance(prior, EvaluationSet):
+                prior = load_source(prior, place, classes, self.config)
+            self.baselines = Baselines(prior, data, grouping, classes, self.config)
 
     def _check(self) -> None:
         """Whether model, images and settings fit together."""

@@ -122,15 +122,7 @@ class LocalMap:
         tile: Tile,
         start: tuple[int, int],
     ) -> None:
-        """Adds what the strokes near by say.
-
-        Args:
-            total: (rows, columns) logits of the core; changed in place.
-            both: features of the core with its margin, and the colour.
-            blocks: parts of the core.
-            tile: which.
-            start: cell of ``both`` at which the core begins.
-        """
+        """Adds what strokes near by say to the core, which begins at a cell of both."""
         stride, margin = self._colour.stride, self._plan.margin
         deepest = self._plan.grid.stride
         corner = min(item.top for item in blocks), min(item.left for item in blocks)

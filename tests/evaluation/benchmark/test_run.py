@@ -17,13 +17,17 @@ from napari_wsol.evaluation import (
     region_localization,
     roc_auc,
 )
-from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig, evaluate_model
+from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.report import chosen_cases
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
 
 QUICK = EvaluationConfig(bootstrap=20)
+
+
+def evaluate_model(*arguments, **options):
+    return Benchmark(*arguments, **options).run()
 
 
 def write(path, *lines):
@@ -278,9 +282,7 @@ def test_it_can_be_stopped_and_says_where_it_is(split, small_model):
             raise JobCancelledError("stopped")
 
     with pytest.raises(JobCancelledError):
-        evaluate_model(
-            small_model, split, "valpx", report=lambda *a: steps.append(a), check=check
-        )
+        Benchmark(small_model, split, "valpx").run(lambda *a: steps.append(a), check)
     assert steps[:2] == [(0, 5, "images/0.png"), (1, 5, "images/1.png")]
 
 
