@@ -88,6 +88,9 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
 REPORT_INTERVAL = 0.05
 """Seconds between two progress reports; more would only load the event loop."""
 
+CLOSE_SECONDS = 5.0
+"""That are waited at most for the running job to stop."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
@@ -203,30 +206,21 @@ class _Job(Generic[T]):
             self.report.start()
             with in_our_words():
                 result = self.work(self.report)
-        except JobCancelledError as stopped:
-            self._fail("cancelled", str(stopped), stopped, settled)
-        except WsolError as error:
-            self._fail("failed", str(error), error, settled)
         except Exception as error:
-            name = self.report.status.name
-            logger.exception("Job %r failed", name)
-            message = f"{name} failed unexpectedly: {type(error).__name__}: {error}"
-            self._fail("failed", message, error, settled)
+            state: JobState = "failed"
+            message, name = str(error), self.report.status.name
+            if isinstance(error, JobCancelledError):
+                state = "cancelled"
+            elif not isinstance(error, WsolError):
+                logger.exception("Job %r failed", name)
+                message = f"{name} failed unexpectedly: {type(error).__name__}: {error}"
+            settled()
+            self.report.finish(state, message, error)
+            self.future.set_exception(error)
         else:
             settled()
             self.report.finish("done", self.report.status.message)
             self.future.set_result(result)
-
-    def _fail(
-        self,
-        state: JobState,
-        message: str,
-        error: Exception,
-        settled: Callable[[], None],
-    ) -> None:
-        settled()
-        self.report.finish(state, message, error)
-        self.future.set_exception(error)
 
 
 class JobRunner:
@@ -297,13 +291,13 @@ class JobRunner:
             for job in self._open:
                 job.report.cancelled.set()
 
-    def close(self, *, wait: bool = False, timeout: float = 5.0) -> None:
+    def close(self, *, wait: bool = False) -> None:
         """Stops everything and ends the thread; harmless when called again."""
         self._closed = True
         self.cancel()
         self._queue.put(None)
         if wait and threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+            self._thread.join(CLOSE_SECONDS)
 
     def _loop(self) -> None:
         if self._prepare is not None:

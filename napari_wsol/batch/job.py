@@ -232,9 +232,9 @@ class ImageJob:
             check()
 
         began = time.monotonic()
-        settings = self.settings
+        settings, model = self.settings, self.settings.model
         draft = _emptied(self._results.work(key) / "results")
-        if is_large(slide, settings.model, settings.mpp):
+        if is_large(slide, model, settings.mpp):
             result, tiles = self._tile_by_tile(slide, key, draft, report, both)
         else:
             result, tiles = self._at_once(slide, draft, report, both), 1
@@ -244,7 +244,7 @@ class ImageJob:
             **_row(slide.name, result),
             "tiles": str(tiles),
             "seconds": f"{time.monotonic() - began:.1f}",
-            "model": _model_name(settings.model),
+            "model": model.card.name if model.card is not None else model.spec.encoder,
             "methods": " ".join(settings.methods),
             "notes": " ".join(result.notes),
         }
@@ -387,18 +387,11 @@ def _write_top(
         for name in result.heatmaps
         if get_method(name).is_probability or get_method(name).pools_tiles
     ]
+    # Level-0 pixels a pixel of the network's input.
+    step = max(geometry(slide, settings.model, settings.mpp).downsample)
     for name in (telling or list(result.heatmaps)) if settings.top else ():
         heatmap, is_tile = result.heatmaps[name], get_method(name).pools_tiles
-        side = None if is_tile else TOP_PIXELS * _step(slide, settings)
+        side = None if is_tile else TOP_PIXELS * step
         tiles = top_tiles(heatmap, settings.top, side)
         folder = draft / f"{name.replace('@', '-')}_top"
         write_top_tiles(folder, slide, tiles, _PICTURE, check=check)
-
-
-def _step(slide: Slide, settings: SlideSettings) -> float:
-    """Level-0 pixels a pixel of the network's input."""
-    return max(geometry(slide, settings.model, settings.mpp).downsample)
-
-
-def _model_name(model: Model) -> str:
-    return model.card.name if model.card is not None else model.spec.encoder

@@ -147,14 +147,11 @@ class ResultsFolder:
     def rows(self) -> list[Row]:
         """Of all images that are finished or have failed, by name."""
         found: list[Row] = []
-        for path in self.path.glob(f"*/{ROW}"):
-            row = _read(path)
+        failed = (self.path / HIDDEN / "failed").glob("*.json")
+        for path in (*self.path.glob(f"*/{ROW}"), *failed):
+            row, is_done = _read(path), path.name == ROW
             if row is not None:
-                found.append({**row, "folder": path.parent.name})
-        for path in (self.path / HIDDEN / "failed").glob("*.json"):
-            row = _read(path)
-            if row is not None:
-                found.append(row)
+                found.append({**row, "folder": path.parent.name} if is_done else row)
         found.sort(key=lambda row: (row.get("image", ""), row.get("folder", "")))
         return found
 

@@ -75,8 +75,11 @@ def batch(
     from napari_wsol.batch.workflow import Workflow
 
     options.check_reader(reader)
-    is_here = executor in (None, "local") and profile is None
-    cards = (_gpus_here() if is_here else 0) if gpus is None else gpus
+    cards = gpus or 0
+    if gpus is None and executor in (None, "local") and profile is None:
+        import torch
+
+        cards = torch.cuda.device_count()
     single = {
         "--target": target,
         "--mpp": mpp,
@@ -112,9 +115,3 @@ def batch(
     output.print(f"Summary in {escape(str(summary))}")
     if status:
         raise typer.Exit(1)
-
-
-def _gpus_here() -> int:
-    import torch
-
-    return torch.cuda.device_count()

@@ -21,6 +21,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from types import FrameType
 
     from napari_wsol.cross_validation.report import CrossValidationReport
     from napari_wsol.evaluation.report import ModelReport
@@ -32,7 +33,11 @@ errors = Console(stderr=True, soft_wrap=True)
 @contextmanager
 def on_signals(heard: Callable[[], None], *kinds: signal.Signals) -> Generator[None]:
     """Calls a function at signals, instead of what they did before, while it lasts."""
-    before = {kind: signal.signal(kind, lambda *_: heard()) for kind in kinds}
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        heard()
+
+    before = {kind: signal.signal(kind, hear) for kind in kinds}
     try:
         yield
     finally:

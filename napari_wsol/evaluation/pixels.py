@@ -12,7 +12,7 @@ import io
 import tempfile
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -339,13 +339,10 @@ def _overlap(
 def _as_prediction(
     prediction: ScoreMap | AnyMask, shape: tuple[int, ...], threshold: float
 ) -> BoolArray:
-    if isinstance(prediction, Heatmap):
-        return scores_on(prediction, (shape[0], shape[1])) >= threshold
-    array = np.asarray(prediction)
-    if array.dtype.kind == "f":
-        values = array.astype(np.float64)
-        return scores_on(values, (shape[0], shape[1])) >= threshold
-    found = as_mask(array)
+    if isinstance(prediction, Heatmap) or prediction.dtype.kind == "f":
+        scores = scores_on(cast("ScoreMap", prediction), (shape[0], shape[1]))
+        return scores >= threshold
+    found = as_mask(prediction)
     if found.shape != shape:
         raise ImageError(
             f"The predicted mask has {found.shape} pixels and the reference {shape}. "

@@ -81,9 +81,7 @@ class Truth:
     """
 
     masks: dict[str, Reference] = field(default_factory=dict[str, Reference])
-    boxes: dict[str, tuple[Box, ...]] = field(
-        default_factory=dict[str, tuple[Box, ...]]
-    )
+    boxes: dict[str, list[Box]] = field(default_factory=dict[str, list[Box]])
 
     def with_other(self, other: Truth) -> Truth:
         """Both together."""
@@ -95,7 +93,6 @@ def load_truth(
     split: str | None,
     ids: Sequence[str],
     *,
-    root: Path | None = None,
     frame: tuple[int, int] | None = None,
 ) -> Truth:
     """Masks or boxes of a split's images; neither is an error.
@@ -115,7 +112,6 @@ def load_truth(
         folder: the data set's folder, or that of the split, or the table.
         split: name of the split.
         ids: the images, as the data set lists them.
-        root: the folder that listed paths start from; searched upwards when None.
         frame: (H, W) that boxes were drawn in, where it is not that of the files.
 
     Raises:
@@ -126,7 +122,7 @@ def load_truth(
         lines = read_fields(place / LIST)
         if lines and len(lines[0][1]) == 5:
             return Truth(boxes=_listed_boxes(place, lines, frame))
-        masks = load_references(folder, split, root=root)
+        masks = load_references(folder, split)
         return Truth(masks={item.id: item for item in masks})
     table = find_table(place, split) or find_table(folder, split)
     if table is None or (place / LABELS).is_file():
@@ -134,26 +130,13 @@ def load_truth(
     if (table.parent / BOXES).is_file():
         rows = read_box_table(table.parent / BOXES)
         return Truth(boxes=_tabled_boxes(rows, ids, frame))
-    return _columns_of(table, split, ids, root=root, frame=frame)
-
-
-def _columns_of(
-    table: Path,
-    split: str | None,
-    ids: Sequence[str],
-    *,
-    root: Path | None,
-    frame: tuple[int, int] | None,
-) -> Truth:
-    """What the table of labels says itself."""
     rows = read_table(table, split)
     if set(_SIDES) <= set(rows[0][1]):
         chosen = [row for row in rows if any(row[1][side] for side in _SIDES)]
         return Truth(boxes=_tabled_boxes(chosen, ids, frame))
-    if any(row.get("mask") for _, row in rows):
-        masks = load_references(table, split, root=root)
-        return Truth(masks={item.id: item for item in masks})
-    return Truth()
+    has_masks = any(row.get("mask") for _, row in rows)
+    masks = load_references(table, split) if has_masks else []
+    return Truth(masks={item.id: item for item in masks})
 
 
 def read_box_table(path: Path) -> list[Row]:
@@ -177,7 +160,7 @@ def read_box_table(path: Path) -> list[Row]:
 
 def _tabled_boxes(
     rows: list[Row], ids: Sequence[str], frame: tuple[int, int] | None
-) -> dict[str, tuple[Box, ...]]:
+) -> dict[str, list[Box]]:
     known = _names_of(ids)
     boxes: dict[str, list[Box]] = {}
     for where, row in rows:
@@ -195,7 +178,7 @@ def _tabled_boxes(
             f"No box belongs to an image of this split: {rows[0][0]} is of "
             f"“{next(iter(rows[0][1].values()))}”, the first image is “{ids[0]}”."
         )
-    return {image: tuple(found) for image, found in boxes.items()}
+    return boxes
 
 
 def _names_of(ids: Sequence[str]) -> dict[str, str]:
@@ -210,7 +193,7 @@ def _listed_boxes(
     place: Path,
     lines: list[tuple[str, list[str]]],
     frame: tuple[int, int] | None,
-) -> dict[str, tuple[Box, ...]]:
+) -> dict[str, list[Box]]:
     sizes = _sizes(place) if frame is None else {}
     boxes: dict[str, list[Box]] = {}
     for where, fields in lines:
@@ -227,7 +210,7 @@ def _listed_boxes(
             where=where,
         )
         boxes.setdefault(fields[0], []).append(box)
-    return {image: tuple(found) for image, found in boxes.items()}
+    return boxes
 
 
 def _sizes(place: Path) -> dict[str, tuple[int, int]]:

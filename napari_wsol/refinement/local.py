@@ -10,7 +10,7 @@ Where a small network is to learn instead of the linear part
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -145,14 +145,14 @@ def learn_locally(
     field = kind(len(mean), projection.shape[1], max(own, 1))
     field.mean, field.projection = mean, projection
     field.lengths = torch.tensor([LIKENESS, config.reach])
-    run = _solved(places, field, config)
+    weights = torch.zeros(0)
+
+    def solve() -> Iterator[float]:
+        nonlocal weights
+        weights = yield from _solved(places, field, config)
+
     held: FinetuneStep | None = None  # The last one goes out with the field.
-    while True:
-        try:
-            loss = next(run)
-        except StopIteration as finished:
-            weights = cast("Tensor", finished.value)
-            break
+    for loss in solve():
         if held is not None:
             yield held, StrokeField()
         step = 1 if held is None else held.step + 1

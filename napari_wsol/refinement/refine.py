@@ -19,7 +19,7 @@ from napari_wsol.refinement.heads import own_head
 from napari_wsol.refinement.last_stage import adapted_model, taught_stage
 from napari_wsol.refinement.local import finetune_locally, refined_map
 from napari_wsol.refinement.marked import labelled_pixels
-from napari_wsol.refinement.rounds import Round
+from napari_wsol.refinement.rounds import Refined, Round
 from napari_wsol.refinement.surroundings import Surroundings, colour_map
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.finetune import FinetuneStep
     from napari_wsol.refinement.marked import Labelled
-    from napari_wsol.refinement.rounds import Refined
     from napari_wsol.refinement.samples import Pooled
     from napari_wsol.refinement.stroke_field import StrokeField
     from napari_wsol.strokes.canvas import Canvas, Scribbles
@@ -141,13 +140,18 @@ def refine(
     else:
         for item in finetune(head, features, labelled, settings, others=request.others):
             tell(item)
-    values = _values(head, features, field, around, settings)
-    return finished_round(
-        request,
-        _heatmap(values, head, features, view, request.target, request.index),
-        head,
+    learnt = Refined(
+        index=request.index,
+        target=request.target,
+        head=head,
         stroke_field=field,
         stage=stage,
+        settings=settings,
+    )
+    return finished_round(
+        request,
+        _heatmap(view, features, learnt, around),
+        learnt,
         losses=losses,
         seconds=time.perf_counter() - started,
     )
@@ -165,12 +169,10 @@ def shown_by(view: ModelView, refined: Refined) -> Heatmap:
     """
     if refined.stage is not None:
         view = view.by(adapted_model(view.model, refined.stage))
-    features, settings = view.features(), refined.settings
-    head, field, around = refined.head, refined.stroke_field, None
-    if field is not None or settings.edges != "none":
-        around = surroundings(view, head, features)
-    values = _values(head, features, field, around, settings)
-    return _heatmap(values, head, features, view, refined.target, refined.index)
+    features, around = view.features(), None
+    if refined.stroke_field is not None or refined.settings.edges != "none":
+        around = surroundings(view, refined.head, features)
+    return _heatmap(view, features, refined, around)
 
 
 def colour_on(view: ModelView, read: Features) -> Tensor:
@@ -224,38 +226,21 @@ def _hidden_layers(head: PixelHead) -> Hashable:
     return head.channels, head.form, digest.digest()
 
 
-def _values(
-    head: PixelHead,
-    features: Features,
-    field: StrokeField | None,
-    around: Surroundings | None,
-    settings: FinetuneConfig,
-) -> Tensor:
-    """(h, w) foreground probability, as the settings want it."""
-    if around is None:
-        return refined_map(head, features)
-    values = refined_map(head, features, field, around.colour)
-    if settings.edges == "guided":
-        values = guided_filter(values, around.guide)
-    return values
-
-
-def _heatmap(  # noqa: PLR0917 - two of them name the map
-    values: Tensor,
-    head: PixelHead,
-    features: Features,
-    view: ModelView,
-    target: str,
-    index: int,
+def _heatmap(
+    view: ModelView, features: Features, learnt: Refined, around: Surroundings | None
 ) -> Heatmap:
+    colour = None if around is None else around.colour
+    values = refined_map(learnt.head, features, learnt.stroke_field, colour)
+    if around is not None and learnt.settings.edges == "guided":
+        values = guided_filter(values, around.guide)
     return make_heatmap(
         values,
-        stride=head.read(features).strides[0],
+        stride=learnt.head.read(features).strides[0],
         seen=view.geometry(),
         slide=view.slide,
         method=PixelCam.name,
-        target=target,
-        round_index=index,
+        target=learnt.target,
+        round_index=learnt.index,
     )
 
 
@@ -286,28 +271,26 @@ def labelled_on(request: RoundRequest, seen: Geometry, model: Model) -> Labelled
 def finished_round(
     request: RoundRequest,
     heatmap: Heatmap,
-    head: PixelHead,
+    learnt: Refined,
     *,
     losses: Sequence[float],
     seconds: float,
-    stroke_field: StrokeField | None = None,
-    stage: Mapping[str, Tensor] | None = None,
 ) -> Round:
     """A round with what its strokes count."""
     strokes = request.strokes
     return Round(
-        index=request.index,
+        index=learnt.index,
         heatmap=heatmap,
-        head=head,
-        stroke_field=stroke_field,
-        stage=stage,
+        head=learnt.head,
+        stroke_field=learnt.stroke_field,
+        stage=learnt.stage,
         scribbles=strokes,
         loss=tuple(losses),
         strokes=_count_strokes(strokes),
         foreground=int(np.count_nonzero(strokes == FOREGROUND)),
         background=int(np.count_nonzero(strokes == BACKGROUND)),
         seconds=seconds,
-        settings=request.settings,
+        settings=learnt.settings,
         others=() if request.others is None else request.others.digests,
     )
 

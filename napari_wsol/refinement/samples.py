@@ -212,13 +212,12 @@ def newest(folder: Path, model: str) -> Path | None:
 
 
 def stroke_cells(
-    scribbles: npt.NDArray[np.uint8], *, most: int = MOST_CELLS
+    scribbles: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Cells of strokes, thinned evenly along each of them.
 
     Args:
         scribbles: (h, w) uint8: 0 unlabelled, 1 background, 2 foreground.
-        most: cells of each kind, about; short strokes keep some in any case.
 
     Returns:
         (n, 2) rows and columns; (n,) labels, 0 background, 1 foreground; (n,) the
@@ -241,7 +240,7 @@ def stroke_cells(
         owner = numbers[part] - 1
         for stroke in range(count):
             own = found[owner == stroke]
-            wanted = max(FEWEST_CELLS, round(most * len(own) / len(found)))
+            wanted = max(FEWEST_CELLS, round(MOST_CELLS * len(own) / len(found)))
             keep = np.linspace(0, len(own) - 1, min(len(own), wanted))
             own = own[keep.round().astype(np.intp)] + (top, left)
             cells.append(own.astype(np.intp))

@@ -15,8 +15,6 @@ from napari_wsol.strokes.stroke import now
 from napari_wsol.zoo import check_name, save_model
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_wsol.methods import Model
     from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.samples import Score
@@ -56,7 +54,6 @@ def save_refined(
     name: str,
     *,
     title: str = "",
-    folder: Path | None = None,
 ) -> Card:
     """Writes a whole model with a refined pixel head, all or nothing.
 
@@ -66,7 +63,6 @@ def save_refined(
         taught: what from.
         name: of the new model, and of its folder.
         title: for people; from the base model's by default.
-        folder: parent of the new folder; the user's own models by default.
 
     Returns:
         The card as it was written.
@@ -76,14 +72,14 @@ def save_refined(
         ExportError: there is a model of that name, or it cannot be written.
     """
     check_name(name)
-    for parent in (folder or models_folder(), bundled_folder()):
+    for parent in (models_folder(), bundled_folder()):
         if (parent / name).exists():
             raise ExportError(
                 f"There is a model “{name}” already. Give another name; nothing is "
                 "overwritten."
             )
     refined = with_refined(model, head)
-    return save_model(refined, refined_card(refined, taught, name, title), folder)
+    return save_model(refined, refined_card(refined, taught, name, title))
 
 
 def with_refined(model: Model, head: PixelHead) -> Model:

@@ -24,6 +24,7 @@ from napari_wsol.refinement.local import learn_locally
 from napari_wsol.refinement.marked import Labelled, labelled_places
 from napari_wsol.refinement.on_slides.local import LocalMap
 from napari_wsol.refinement.refine import finished_round, labelled_on
+from napari_wsol.refinement.rounds import Refined
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -161,11 +162,17 @@ class SlideRefinement:
         """
         if self.head is None:
             raise NoResultError("Learn from the strokes first.")
+        learnt = Refined(
+            index=self._request.index,
+            target=self._request.target,
+            head=self.head,
+            stroke_field=self.stroke_field,
+            settings=self._settings,
+        )
         return finished_round(
             self._request,
             heatmap,
-            self.head,
-            stroke_field=self.stroke_field,
+            learnt,
             losses=self.loss,
             seconds=time.perf_counter() - self._started,
         )
