@@ -207,7 +207,7 @@ def import_model(
         ExportError: it cannot be written.
     """
     name = (answers or {}).get("name") or name or proposed_name(path)
-    check_name(name)
+    check_model_name(name)
     if (models_folder() / name).exists() or (bundled_folder() / name).exists():
         raise UnansweredError(
             f"There is a model “{name}” already. Give another name.",
@@ -217,7 +217,7 @@ def import_model(
     return save_model(model, card)
 
 
-def check_name(name: str) -> None:
+def check_model_name(name: str) -> None:
     """Refuses what cannot name a model, which becomes a folder.
 
     Raises:

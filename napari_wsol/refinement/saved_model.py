@@ -12,7 +12,7 @@ from napari_wsol.methods.pixelcam import PixelCam
 from napari_wsol.paths import bundled_folder, models_folder
 from napari_wsol.refinement.finetune import copied
 from napari_wsol.strokes.stroke import now
-from napari_wsol.zoo import check_name, save_model
+from napari_wsol.zoo import check_model_name, save_model
 
 if TYPE_CHECKING:
     from napari_wsol.methods import Model
@@ -71,7 +71,7 @@ def save_refined(
         ConfigError: it cannot be called so.
         ExportError: there is a model of that name, or it cannot be written.
     """
-    check_name(name)
+    check_model_name(name)
     for parent in (models_folder(), bundled_folder()):
         if (parent / name).exists():
             raise ExportError(

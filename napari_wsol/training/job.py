@@ -10,7 +10,7 @@ from napari_wsol.errors import ConfigError, ExportError, JobCancelledError
 from napari_wsol.paths import bundled_folder, models_folder, trainings_folder
 from napari_wsol.training.recipe import dump_recipe, read_recipe, with_seed
 from napari_wsol.training.run import LOG, train
-from napari_wsol.zoo import check_name
+from napari_wsol.zoo import check_model_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def check_name(name: str, out: Path | None = None) -> None:
     Raises:
         ConfigError: it cannot name a folder, or a model has it already.
     """
-    check_name(name)
+    check_model_name(name)
     if is_taken(name, out):
         where = "" if out is None else f" in {out}"
         raise ConfigError(
