@@ -272,7 +272,9 @@ def save_model(
         )
     try:
         with whole_folder(target) as draft:
-            card = write_model(model, card, draft, recipe=recipe)
+            card = _written(model, card, draft)
+            if recipe is not None:
+                (draft / RECIPE).write_text(recipe, "utf-8")
     except OSError as error:
         raise ExportError(
             f"The model could not be saved in {target}: {error}."
@@ -280,10 +282,7 @@ def save_model(
     return replace(card, folder=target)
 
 
-def write_model(
-    model: Model, card: Card, folder: Path, *, recipe: str | None = None
-) -> Card:
-    """Writes card and weights into a folder that exists."""
+def _written(model: Model, card: Card, folder: Path) -> Card:
     state = {
         key: value.detach().cpu().contiguous()
         for key, value in model.state_dict().items()
@@ -298,8 +297,6 @@ def write_model(
         folder=folder,
     )
     (folder / CARD).write_text(tomli_w.dumps(card.to_dict()), "utf-8")
-    if recipe is not None:
-        (folder / RECIPE).write_text(recipe, "utf-8")
     return card
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -12,9 +12,6 @@ from rich.markup import escape
 from napari_wsol.cli import options
 from napari_wsol.cli.worker import Worker
 from napari_wsol.config import ExportConfig, SlideConfig
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 
 def localize(
@@ -73,6 +70,8 @@ def localize(
     or killed, the same command goes on where it was; several workers may share OUT.
     """
     from napari_wsol.batch import SlideSettings
+    from napari_wsol.batch.claims import free_gpu
+    from napari_wsol.batch.workflow import FOLDER
     from napari_wsol.inference.whole_image import check_methods
     from napari_wsol.zoo import load_model
 
@@ -83,7 +82,9 @@ def localize(
         fill_holes=fill_holes,
         formats=tuple(format) if format else ExportConfig().formats,
     )
-    with _device(out, gpus, device) as chosen:
+    # One of several that the workers of a batch share.
+    free = nullcontext(device) if gpus is None else free_gpu(out / FOLDER, gpus)
+    with free as chosen:
         loaded = load_model(model, device=chosen)
         methods = check_methods(loaded, method)
         if target is not None:
@@ -107,13 +108,3 @@ def localize(
             row=row,
         )
         worker.all(images)
-
-
-def _device(out: Path, gpus: int | None, device: str) -> AbstractContextManager[str]:
-    """The device to use; one of several that the workers of a batch share."""
-    if gpus is None:
-        return nullcontext(device)
-    from napari_wsol.batch.claims import free_gpu
-    from napari_wsol.batch.workflow import FOLDER
-
-    return free_gpu(out / FOLDER, gpus)

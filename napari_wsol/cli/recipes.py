@@ -43,14 +43,10 @@ def write(
     """Write a copy to edit and to train from."""
     write_published(name, file)
     output.print(f"[bold]{escape(name)}[/] is in {escape(str(file))}")
-    marked = [
-        (number, line)
-        for number, line in enumerate(find_published(name).text.splitlines(), 1)
-        if "# EDIT" in line
-    ]
     output.print("Edit what is marked with EDIT:")
-    for number, line in marked:
-        output.print(f"  line {number}: {escape(line)}", highlight=False)
+    for number, line in enumerate(find_published(name).text.splitlines(), 1):
+        if "# EDIT" in line:
+            output.print(f"  line {number}: {escape(line)}", highlight=False)
     output.print(
         f"Then: napari-wsol train {escape(str(file))} --data IMAGES --out FOLDER"
     )

@@ -91,11 +91,7 @@ def replay(
 
 
 def _wanted(record: Record, number: int | None) -> RoundMade:
-    """The last round, or the last one of that number.
-
-    Raises:
-        NoResultError: there is none.
-    """
+    """The last round, or the last one of that number."""
     rounds = work_of(record).rounds
     found = [made for made in rounds if number in (None, made.index)]
     if not found:
@@ -106,11 +102,7 @@ def _wanted(record: Record, number: int | None) -> RoundMade:
 
 
 def _strokes(record: Record, made: RoundMade) -> tuple[Stroke, ...]:
-    """Those that a round learnt from, also where they were taken back later.
-
-    Raises:
-        NoScribblesError: some are not in the journal any more.
-    """
+    """Those that a round learnt from, also where they were taken back later."""
     from napari_wsol.journal import StrokeMade
 
     strokes = (item.stroke for item in record.entries if isinstance(item, StrokeMade))
@@ -161,11 +153,7 @@ class _Again:
                 session.close(wait=True)
 
     def round(self, session: Session, image: Path | None, model: str | None) -> Round:
-        """Opens, localizes and learns as before.
-
-        Raises:
-            ImageError, NoModelError: not the image or the model of the journal.
-        """
+        """Opens, localizes and learns as before."""
         from napari_wsol.refinement.heads import weights_digest
         from napari_wsol.session.learning import settings_of
         from napari_wsol.session.maps import REFINED
@@ -209,11 +197,7 @@ class _Again:
         return session.finetune(settings_of(made.settings)).result()
 
     def _others(self) -> list[Samples]:
-        """What strokes on other images taught the round, from their journals.
-
-        Raises:
-            ModelError: some of it is not there any more.
-        """
+        """What strokes on other images taught the round, from their journals."""
         from napari_wsol.journal import JournalLibrary
         from napari_wsol.worklist.samples import SampleStore
 
@@ -222,14 +206,7 @@ class _Again:
         )
 
     def compared(self, session: Session) -> dict[str, object]:
-        """What was recorded, what came out, and whether the maps are the same.
-
-        Args:
-            session: has just made the round, and written down what it gave.
-
-        Raises:
-            ExportError: it could not be written down.
-        """
+        """What was recorded, what came out now, and whether the maps are the same."""
         now = _last_round(session)
         recorded, replayed = _compared(self.made), _compared(now)
         return {
@@ -249,11 +226,7 @@ class _Again:
         }
 
     def write(self, out: Path, done: Round, result: dict[str, object]) -> None:
-        """Writes the heatmap, the strokes, and what was compared.
-
-        Raises:
-            ExportError: a file exists, or cannot be written.
-        """
+        """Writes the heatmap, the strokes, and what was compared."""
         from napari_wsol.export.masks import Grid
         from napari_wsol.export.provenance import write_record
         from napari_wsol.export.writers import Parts, write_heatmap_tiff

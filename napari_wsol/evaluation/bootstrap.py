@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.errors import ConfigError
+from napari_wsol.evaluation.scores import check_same_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,6 +116,42 @@ def macro_share(hits: FloatArray, counts: FloatArray, draw: Bootstrap) -> Estima
         return np.where(classes > 0, mean, np.nan)
 
     return draw.estimate(len(hits), statistic)
+
+
+class ClassTally:
+    """Numbers of heatmaps by image and class, for means over the classes."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, str, tuple[float, ...]]] = []
+
+    def add(self, image: int | None, name: str, *numbers: float) -> None:
+        """Adds a heatmap of a class; without a number its image is one of its own."""
+        self.rows.append((len(self.rows) if image is None else image, name, numbers))
+
+    def means(self) -> dict[str, FloatArray]:
+        """The mean of each number over the heatmaps of a class, by its name.
+
+        Raises:
+            ImageError: there was no heatmap.
+        """
+        check_same_length(heatmaps=self.rows)
+        found: dict[str, list[tuple[float, ...]]] = {}
+        for _, name, numbers in self.rows:
+            found.setdefault(name, []).append(numbers)
+        return {name: np.mean(np.array(found[name]), axis=0) for name in sorted(found)}
+
+    def estimates(self, draw: Bootstrap) -> list[Estimate]:
+        """The macro mean of each number, images drawn together.
+
+        Raises:
+            ImageError: there was no heatmap.
+        """
+        names = list(self.means())
+        images = np.unique([row[0] for row in self.rows], return_inverse=True)[1]
+        sums = np.zeros((1 + len(self.rows[0][2]), int(images.max()) + 1, len(names)))
+        for image, (_, name, numbers) in zip(images, self.rows, strict=True):
+            sums[:, image, names.index(name)] += (1, *numbers)
+        return [macro_share(part, sums[0], draw) for part in sums[1:]]
 
 
 def mean(values: list[float] | FloatArray, draw: Bootstrap) -> Estimate:

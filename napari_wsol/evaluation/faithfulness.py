@@ -89,7 +89,10 @@ def insertion_deletion(
     empty = np.zeros_like(pixels)
     if fill == "mean":
         empty += pixels.mean(axis=(1, 2), keepdims=True)
-    turns = _turns(heatmap, steps)
+    # The step at which each pixel goes, from 0.
+    order = np.argsort(-heatmap, axis=None, kind="stable")
+    turns = np.empty(heatmap.shape, np.int64)
+    turns.flat[order] = np.arange(heatmap.size) * steps // heatmap.size
     inserted = _curve(probability, (blurred, pixels), turns, steps, batch)
     deleted = _curve(probability, (pixels, empty), turns, steps, batch)
     return Faithfulness(
@@ -98,14 +101,6 @@ def insertion_deletion(
         inserted=inserted,
         deleted=deleted,
     )
-
-
-def _turns(heatmap: npt.NDArray[np.floating], steps: int) -> npt.NDArray[np.int64]:
-    """(H, W) step at which each pixel goes, from 0."""
-    order = np.argsort(-heatmap, axis=None, kind="stable")
-    turn = np.empty(heatmap.size, np.int64)
-    turn[order] = np.arange(heatmap.size) * steps // heatmap.size
-    return turn.reshape(heatmap.shape)
 
 
 def _curve(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.errors import ImageError
-from napari_wsol.evaluation.bootstrap import macro_share
+from napari_wsol.evaluation.bootstrap import ClassTally
 from napari_wsol.evaluation.scores import (
     as_boxes,
     as_mask,
@@ -64,10 +64,7 @@ class HitMeter:
     """
 
     def __init__(self, rule: Rule) -> None:
-        self._rule = rule
-        self._hits: list[bool] = []
-        self._classes: list[str] = []
-        self._images: list[int] = []
+        self._rule, self._tally = rule, ClassTally()
 
     def update(
         self,
@@ -96,10 +93,8 @@ class HitMeter:
             ImageError: when the two do not fit together.
         """
         hit = self._rule(scores_on(heatmap, shape), np.asarray(wanted))
-        self._hits.append(hit)
         target = heatmap.target if isinstance(heatmap, Heatmap) else "class"
-        self._classes.append(target if name is None else name)
-        self._images.append(len(self._images) if image is None else image)
+        self._tally.add(image, target if name is None else name, hit)
         return hit
 
     def value(self) -> LocalizationScore:
@@ -108,16 +103,15 @@ class HitMeter:
         Raises:
             ImageError: when there was no heatmap.
         """
-        check_same_length(heatmaps=self._hits)
-        by_class: dict[str, list[bool]] = {}
-        for name, hit in zip(self._classes, self._hits, strict=True):
-            by_class.setdefault(name, []).append(hit)
-        per_class = {name: float(np.mean(of)) for name, of in sorted(by_class.items())}
+        per_class = {
+            name: float(found[0]) for name, found in self._tally.means().items()
+        }
+        hits = tuple(bool(numbers[0]) for _, _, numbers in self._tally.rows)
         return LocalizationScore(
             per_class=per_class,
             macro=float(np.mean(list(per_class.values()))),
-            weighted=float(np.mean(self._hits)),
-            hits=tuple(self._hits),
+            weighted=float(np.mean(hits)),
+            hits=hits,
         )
 
     def estimate(self, draw: Bootstrap) -> Estimate:
@@ -126,13 +120,7 @@ class HitMeter:
         Raises:
             ImageError: when there was no heatmap.
         """
-        check_same_length(heatmaps=self._hits)
-        names = sorted(set(self._classes))
-        rows: npt.NDArray[np.int64] = np.unique(self._images, return_inverse=True)[1]
-        sums = np.zeros((2, int(rows.max()) + 1, len(names)))
-        for row, name, hit in zip(rows, self._classes, self._hits, strict=True):
-            sums[:, row, names.index(name)] += (hit, 1)
-        return macro_share(sums[0], sums[1], draw)
+        return self._tally.estimates(draw)[0]
 
 
 def points_into_box(scores: FloatArray, boxes: npt.NDArray[np.generic]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.evaluation.bootstrap import macro_share
+from napari_wsol.evaluation.bootstrap import ClassTally
 from napari_wsol.evaluation.boxes import CORNERS, pieces
 from napari_wsol.evaluation.scores import as_boxes, check_same_length, scores_on
 
@@ -100,7 +100,7 @@ class RegionMeter:
         if not 0 < threshold <= 1:
             raise ConfigError(f"A threshold lies above 0 up to 1, not at {threshold}.")
         self._threshold, self._scaled, self._hit = threshold, scaled, hit
-        self._rows: list[tuple[int, str, bool, int]] = []
+        self._tally = ClassTally()
 
     def update(
         self,
@@ -130,8 +130,7 @@ class RegionMeter:
             scores_on(heatmap, shape), threshold=self._threshold, scaled=self._scaled
         )
         hits = (box_shares(found, as_boxes(boxes)) > self._hit).any(axis=1)
-        number = len(self._rows) if image is None else image
-        self._rows.append((number, name, bool(hits.any()), int(np.sum(~hits))))
+        self._tally.add(image, name, bool(hits.any()), int(np.sum(~hits)))
         return bool(hits.any())
 
     def value(self) -> RegionScore:
@@ -140,14 +139,7 @@ class RegionMeter:
         Raises:
             ImageError: when there was no heatmap.
         """
-        check_same_length(heatmaps=self._rows)
-        by_class: dict[str, list[tuple[bool, int]]] = {}
-        for _, name, hit, wrong in self._rows:
-            by_class.setdefault(name, []).append((hit, wrong))
-        means = {
-            name: np.mean(np.array(rows, np.float64), axis=0)
-            for name, rows in sorted(by_class.items())
-        }
+        means = self._tally.means()
         return RegionScore(
             accuracy={name: float(item[0]) for name, item in means.items()},
             false_positives={name: float(item[1]) for name, item in means.items()},
@@ -161,17 +153,8 @@ class RegionMeter:
         Raises:
             ImageError: when there was no heatmap.
         """
-        check_same_length(heatmaps=self._rows)
-        names = sorted({row[1] for row in self._rows})
-        numbers = sorted({row[0] for row in self._rows})
-        places = {number: place for place, number in enumerate(numbers)}
-        sums = np.zeros((3, len(numbers), len(names)))
-        for number, name, hit, wrong in self._rows:
-            sums[:, places[number], names.index(name)] += (hit, wrong, 1)
-        return (
-            macro_share(sums[0], sums[2], draw),
-            macro_share(sums[1], sums[2], draw),
-        )
+        hits, wrong = self._tally.estimates(draw)
+        return hits, wrong
 
 
 def region_localization(

@@ -83,10 +83,6 @@ class Truth:
     masks: dict[str, Reference] = field(default_factory=dict[str, Reference])
     boxes: dict[str, list[Box]] = field(default_factory=dict[str, list[Box]])
 
-    def with_other(self, other: Truth) -> Truth:
-        """Both together."""
-        return Truth(masks=self.masks | other.masks, boxes=self.boxes | other.boxes)
-
 
 def load_truth(
     folder: str | Path,

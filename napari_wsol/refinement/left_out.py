@@ -16,9 +16,9 @@ import torch
 
 from napari_wsol.encoders import sample_points
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
-from napari_wsol.refinement.finetune import copied, finetune, refined_copy
+from napari_wsol.refinement.finetune import copied, refined_copy
 from napari_wsol.refinement.heads import own_head
-from napari_wsol.refinement.local import finetune_locally
+from napari_wsol.refinement.local import taught
 from napari_wsol.refinement.marked import Labelled
 from napari_wsol.refinement.stroke_field import beside
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from napari_wsol.encoders import Features
     from napari_wsol.methods import Model
     from napari_wsol.methods.pixelcam import PixelHead
-    from napari_wsol.refinement.stroke_field import StrokeField
     from napari_wsol.refinement.surroundings import Surroundings
 
 MOST_JUDGED = 40
@@ -143,27 +142,14 @@ def _logits_at(
 ) -> Tensor:
     """(m,) logit differences at points, learnt from strokes elsewhere."""
     head = copied(start)
-    field: StrokeField | None = None
-    colour = None if around is None else around.colour
-    if settings.corrects:
-        spread = around is not None and settings.propagate
-        for _, field in finetune_locally(  # noqa: B007 - the last one is finished
-            head,
-            features,
-            labelled,
-            settings,
-            colour=colour,
-            space=None if around is None else around.space,
-            superpixels=around.superpixels if around and spread else None,
-        ):
-            check()
-    else:
-        for _ in finetune(head, features, labelled, settings):
-            check()
+    field = taught(
+        head, features, labelled, settings, around, heard=lambda _item: check()
+    )
     with torch.inference_mode():
         both = head.at_points(features, at)
         total = both[:, FOREGROUND] - both[:, BACKGROUND]
         if field is not None and not field.is_empty:
+            colour = None if around is None else around.colour
             x = sample_points(beside(head.hidden(features), colour), at)
             total = field.corrected(total, x, at)
     return total

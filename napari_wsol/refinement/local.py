@@ -17,7 +17,7 @@ import torch
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import sample_points
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
-from napari_wsol.refinement.finetune import FinetuneStep, correct
+from napari_wsol.refinement.finetune import FinetuneStep, correct, finetune
 from napari_wsol.refinement.kernel_fit import (
     CONSTANT,
     LIKENESS,
@@ -33,7 +33,7 @@ from napari_wsol.refinement.stroke_field import StrokeField, beside, fit_space
 from napari_wsol.refinement.stroke_network import StrokeNetwork, fit_network
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from torch import Tensor
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.marked import Labelled
     from napari_wsol.refinement.samples import Pooled
-    from napari_wsol.refinement.surroundings import Superpixels
+    from napari_wsol.refinement.surroundings import Superpixels, Surroundings
 
 FAR = 1e4
 """Times the reach between images: the strokes of one say nothing about places of
@@ -108,6 +108,47 @@ def finetune_locally(
         x = sample_points(both, spots.points)
     known = Descriptors(x, spots.points, spots.labels, *space, counts)
     yield from learn_locally(head, known, config, others=others)
+
+
+def taught(
+    head: PixelHead,
+    features: Features,
+    labelled: Labelled,
+    settings: FinetuneConfig,
+    around: Surroundings | None,
+    *,
+    others: Pooled | None = None,
+    heard: Callable[[FinetuneStep], None],
+) -> StrokeField | None:
+    """Refits a head in place, with a field beside it where the settings want one.
+
+    Args:
+        head: the pixel head as the model has it, in evaluation mode.
+        features: of the image, maps (1, C, h, w).
+        labelled: where is what.
+        settings: of the refit.
+        around: what the image itself says where the head reads it.
+        others: what was marked on other images.
+        heard: called with every step; may raise to stop.
+    """
+    field: StrokeField | None = None
+    if not settings.corrects:
+        for item in finetune(head, features, labelled, settings, others=others):
+            heard(item)
+        return None
+    spreads = around is not None and settings.propagate
+    for item, field in finetune_locally(  # noqa: B007 - the last one is finished
+        head,
+        features,
+        labelled,
+        settings,
+        colour=None if around is None else around.colour,
+        space=None if around is None else around.space,
+        superpixels=around.superpixels if around and spreads else None,
+        others=others,
+    ):
+        heard(item)
+    return field
 
 
 def learn_locally(

@@ -13,11 +13,11 @@ from scipy import ndimage
 
 from napari_wsol.inference.whole_image import make_heatmap
 from napari_wsol.methods.pixelcam import PLAIN, PixelCam
-from napari_wsol.refinement.finetune import finetune, refined_copy
+from napari_wsol.refinement.finetune import refined_copy
 from napari_wsol.refinement.guided_filter import guided_filter
 from napari_wsol.refinement.heads import own_head
 from napari_wsol.refinement.last_stage import adapted_model, taught_stage
-from napari_wsol.refinement.local import finetune_locally, refined_map
+from napari_wsol.refinement.local import refined_map, taught
 from napari_wsol.refinement.marked import labelled_pixels
 from napari_wsol.refinement.rounds import Refined, Round
 from napari_wsol.refinement.surroundings import Surroundings, colour_map
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.finetune import FinetuneStep
     from napari_wsol.refinement.marked import Labelled
     from napari_wsol.refinement.samples import Pooled
-    from napari_wsol.refinement.stroke_field import StrokeField
     from napari_wsol.strokes.canvas import Canvas, Scribbles
 
 
@@ -121,25 +120,13 @@ def refine(
         report(item.step, item.steps)
         step(item)
 
-    field: StrokeField | None = None
     around = None
     if settings.corrects or settings.edges != "none":
         around = surroundings(view, head, features)
-    if around is not None and settings.corrects:
-        for item, field in finetune_locally(  # noqa: B007 - the last one is finished
-            head,
-            features,
-            labelled,
-            settings,
-            colour=around.colour,
-            space=around.space,
-            superpixels=around.superpixels if settings.propagate else None,
-            others=request.others,
-        ):
-            tell(item)
-    else:
-        for item in finetune(head, features, labelled, settings, others=request.others):
-            tell(item)
+    others = request.others
+    field = taught(
+        head, features, labelled, settings, around, others=others, heard=tell
+    )
     learnt = Refined(
         index=request.index,
         target=request.target,
@@ -277,7 +264,7 @@ def finished_round(
     seconds: float,
 ) -> Round:
     """A round with what its strokes count."""
-    strokes = request.strokes
+    strokes, touching = request.strokes, np.ones((3, 3), int)
     return Round(
         index=learnt.index,
         heatmap=heatmap,
@@ -286,20 +273,13 @@ def finished_round(
         stage=learnt.stage,
         scribbles=strokes,
         loss=tuple(losses),
-        strokes=_count_strokes(strokes),
+        strokes=sum(
+            cast("tuple[object, int]", ndimage.label(strokes == kind, touching))[1]
+            for kind in (BACKGROUND, FOREGROUND)
+        ),
         foreground=int(np.count_nonzero(strokes == FOREGROUND)),
         background=int(np.count_nonzero(strokes == BACKGROUND)),
         seconds=seconds,
         settings=learnt.settings,
         others=() if request.others is None else request.others.digests,
     )
-
-
-def _count_strokes(strokes: Scribbles) -> int:
-    """Connected strokes of each kind."""
-    touching = np.ones((3, 3), int)
-    total = 0
-    for kind in (BACKGROUND, FOREGROUND):
-        _, count = cast("tuple[object, int]", ndimage.label(strokes == kind, touching))
-        total += count
-    return total

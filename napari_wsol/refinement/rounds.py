@@ -1,4 +1,4 @@
-"""The grid that strokes are painted on, and what each refit gave."""
+"""What each refit gave."""
 
 from __future__ import annotations
 
@@ -73,10 +73,7 @@ class Round:
         index: counts up.
         heatmap: what it gave.
         head: its pixel head; None for round 0.
-        stroke_field: what its strokes say beside the head, of this image only; None
-            where the head says all.
-        stage: weights by name of the encoder's last stage as its strokes taught it;
-            None where the encoder is the model's own.
+        stroke_field, stage: as of :class:`Refined`.
         scribbles: the canvas that it learnt from; None for round 0, and where the
             session keeps the strokes themselves.
         loss: the loss at each step.

@@ -150,12 +150,7 @@ class StrokeField(nn.Module):
         return away.square().sum(1) <= (FARTHEST * self.lengths[1]) ** 2
 
     def reaches(self, first: Tensor, last: Tensor) -> bool:
-        """Whether there is more than :meth:`tinted` to say of a rectangle.
-
-        Args:
-            first: (2,) its upper left point (y, x) in network input pixels.
-            last: (2,) its lower right point.
-        """
+        """Whether there is more than :meth:`tinted` to say of one, as for `near`."""
         return bool(self.near(first, last).any())
 
     def forward(self, features: Features) -> Tensor:

@@ -78,7 +78,8 @@ def load_evaluation_set(
             if known is not sample:
                 _check_repeated(known, sample, may_overlap=may_overlap)
         ids = [sample.id for sample in images.samples]
-        truth = truth.with_other(load_truth(place, split, ids, frame=frame))
+        own = load_truth(place, split, ids, frame=frame)
+        truth = Truth(masks=truth.masks | own.masks, boxes=truth.boxes | own.boxes)
     return EvaluationSet(
         data=data.resolve().name,
         splits=tuple(split for _, split in places if split is not None),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
+from napari_wsol.methods.pixelcam import FOREGROUND
 from napari_wsol.refinement.finetune import copied
 from napari_wsol.refinement.left_out import judgeable
 from napari_wsol.refinement.local import Descriptors, learn_locally
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from napari_wsol.methods.pixelcam import PixelHead
     from napari_wsol.refinement.left_out import Marked
     from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
-
-BOTH = (BACKGROUND, FOREGROUND)
 
 
 def left_out_on_slide(
@@ -70,7 +68,7 @@ def left_out_on_slide(
         check()
         own, rest = owners == owner, torch.nonzero(owners != owner)[:, 0]
         kinds = {*cast("list[int]", gathered.labels[rest].tolist())}
-        if not bool(own.any()) or len(kinds) < len(BOTH):  # the slide is damaged there
+        if not bool(own.any()) or len(kinds) < 2:  # the slide is damaged there
             continue
         if len(rest) > MOST_PLACES:
             keep = torch.linspace(0, len(rest) - 1, MOST_PLACES).round().long()
