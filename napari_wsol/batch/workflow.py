@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_wsol.batch.results import ResultsFolder, folder_name
@@ -63,14 +63,16 @@ class Workflow:
     minutes: int = 240
     executor: str | None = None
     profile: str | None = None
-    _results: ResultsFolder = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if min(self.jobs, self.memory_gb, self.minutes) < 1 or self.gpus < 0:
             raise ConfigError("Jobs, memory and minutes count from 1, GPUs from 0.")
         if (self.threads or 1) < 1:
             raise ConfigError(f"A slide cannot have {self.threads} cores.")
-        object.__setattr__(self, "_results", ResultsFolder(self.out))
+
+    @property
+    def _results(self) -> ResultsFolder:
+        return ResultsFolder(self.out)
 
     @property
     def is_local(self) -> bool:

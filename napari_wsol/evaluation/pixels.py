@@ -90,6 +90,9 @@ class PxapMeter:
 
     Args:
         bins: number of thresholds in [0, 1); 1000 in the literature.
+
+    Attributes:
+        images: how many were added.
     """
 
     def __init__(self, bins: int = 1000) -> None:
@@ -101,12 +104,7 @@ class PxapMeter:
         # Closed with the meter, so no context manager.
         self._file = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115
         weakref.finalize(self, self._file.close)
-        self._images = 0
-
-    @property
-    def images(self) -> int:
-        """How many images were added."""
-        return self._images
+        self.images = 0
 
     def update(
         self, heatmap: ScoreMap, mask: AnyMask, ignore: AnyMask | None = None
@@ -130,7 +128,7 @@ class PxapMeter:
         self._false += false
         self._file.seek(0, io.SEEK_END)
         self._file.write(np.stack([true, false]).astype(np.uint32).tobytes())
-        self._images += 1
+        self.images += 1
 
     def _histogram(self, scores: FloatArray) -> Counts:
         """As np.histogram with these edges, ten times faster."""
@@ -181,7 +179,7 @@ class PxapMeter:
             ImageError: when no image had any foreground.
         """
         self.curve()  # says so where there is no foreground
-        return draw.estimate(self._images, self._areas)
+        return draw.estimate(self.images, self._areas)
 
     def overlaps(self, threshold: float) -> tuple[FloatArray, FloatArray]:
         """IoU and Dice of each image, (N,) each, in the order they were added.

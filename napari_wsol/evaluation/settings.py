@@ -1,18 +1,12 @@
-"""How a model is measured, and what its maps are compared with."""
+"""How a model is measured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-import numpy as np
+from dataclasses import dataclass
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.evaluation.points import POINTING_TOLERANCE, paint
+from napari_wsol.evaluation.points import POINTING_TOLERANCE
 from napari_wsol.evaluation.regions import PCAM_THRESHOLD
-
-if TYPE_CHECKING:
-    from napari_wsol.evaluation.scores import BoolArray, FloatArray
 
 TARGETS = ("true", "predicted")
 
@@ -68,31 +62,3 @@ class EvaluationConfig:
             raise ConfigError(f"A grid has 1 or more cells a side, not {self.size}.")
         if self.faithfulness_steps < 0 or self.tolerance < 0:
             raise ConfigError("Steps and tolerance cannot be negative.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapTarget:
-    """What one map of an image is compared with.
-
-    Attributes:
-        target: the class; None for the most probable one.
-        mask: (H, W) foreground on the grid; None where there are boxes, or nothing.
-        ignore: (H, W) pixels that do not count.
-        boxes: (n, 4) of x, y, width, height on the grid.
-        grid: rows and columns.
-    """
-
-    target: str | None
-    grid: tuple[int, int]
-    mask: BoolArray | None = None
-    ignore: BoolArray | None = None
-    boxes: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
-
-    @property
-    def is_reference(self) -> bool:
-        """Whether there is anything to compare with."""
-        return self.mask is not None or len(self.boxes) > 0
-
-    def area(self) -> BoolArray | None:
-        """(rows, columns) that the class covers; None where that is not known."""
-        return paint(self.boxes, self.grid) if len(self.boxes) else self.mask

@@ -116,7 +116,12 @@ def fit_places(
     Returns:
         (n,) float64 a / λ: g = (kernels, their variances included) @ it.
     """
-    kernel = _kernel(places, reach, linear=linear) / max(prior, LEAST_PRIOR)
+    looks, points = places.looks.double(), places.points.double()
+    cells = torch.cat([looks / LIKENESS, points / reach], dim=1)
+    kernel = CONSTANT + LOCAL * gaussian(cells, cells)
+    if linear:
+        kernel = LINEAR * looks @ looks.T + kernel
+    kernel = kernel / max(prior, LEAST_PRIOR)
     sign = 2.0 * places.labels.double() - 1
     given = places.counts
     counts = torch.ones_like(sign) if given is None else given.double()
@@ -156,10 +161,3 @@ def fit_places(
         if before - loss <= FLAT * before.abs():
             break
     return weights / max(prior, LEAST_PRIOR)
-
-
-def _kernel(places: MarkedPlaces, reach: float, *, linear: bool) -> Tensor:
-    looks, points = places.looks.double(), places.points.double()
-    cells = torch.cat([looks / LIKENESS, points / reach], dim=1)
-    kernel = CONSTANT + LOCAL * gaussian(cells, cells)
-    return LINEAR * looks @ looks.T + kernel if linear else kernel

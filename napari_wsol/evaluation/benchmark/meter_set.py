@@ -23,11 +23,12 @@ from napari_wsol.evaluation.report import MethodReport
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.bootstrap import Bootstrap
     from napari_wsol.evaluation.faithfulness import Faithfulness
     from napari_wsol.evaluation.report import Case
     from napari_wsol.evaluation.scores import FloatArray
-    from napari_wsol.evaluation.settings import EvaluationConfig, MapTarget
+    from napari_wsol.evaluation.settings import EvaluationConfig
     from napari_wsol.images.heatmap import FloatMap, Heatmap
 
 IOBB_LEVELS = (0.1, 0.25, 0.5)

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Grouping
+    from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.bootstrap import Estimate
     from napari_wsol.evaluation.faithfulness import Faithfulness, Pixels
-    from napari_wsol.evaluation.settings import MapTarget
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization

@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_wsol.errors import DatasetError
+from napari_wsol.evaluation.points import paint
 from napari_wsol.evaluation.scores import squash
-from napari_wsol.evaluation.settings import MapTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_wsol.data.datasets import Sample
+    from napari_wsol.evaluation.scores import BoolArray, FloatArray
     from napari_wsol.evaluation.settings import EvaluationConfig
     from napari_wsol.evaluation.truth import Box, Truth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapTarget:
+    """What one map of an image is compared with.
+
+    Attributes:
+        target: the class; None for the most probable one.
+        mask: (H, W) foreground on the grid; None where there are boxes, or nothing.
+        ignore: (H, W) pixels that do not count.
+        boxes: (n, 4) of x, y, width, height on the grid.
+        grid: rows and columns.
+    """
+
+    target: str | None
+    grid: tuple[int, int]
+    mask: BoolArray | None = None
+    ignore: BoolArray | None = None
+    boxes: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self.mask is not None or len(self.boxes) > 0
+
+    def area(self) -> BoolArray | None:
+        """(rows, columns) that the class covers; None where that is not known."""
+        return paint(self.boxes, self.grid) if len(self.boxes) else self.mask
 
 
 def own_class(sample: Sample, classes: Sequence[str]) -> str | None:

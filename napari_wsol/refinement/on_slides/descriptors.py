@@ -157,7 +157,7 @@ class SlideDescriptors:
         for index, there, values in zip(unknown, found[1:], vectors[1:], strict=True):
             if bool(there.any()):  # what is damaged is in no sample
                 space.add(index, values[there].clone())
-        if space.is_empty:
+        if not len(space.vectors):
             raise UnreadableImageError(
                 f"No tile of “{self.slide.name}” could be read to learn from: the "
                 "file is damaged. Copy or download it again."
@@ -392,14 +392,13 @@ class SlideSpace:
         self._vectors[index], self._space = vectors, None
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing was read yet."""
-        return not self._vectors
-
-    @property
     def vectors(self) -> Tensor:
-        """(n, C) of all cells, tile by tile."""
-        return torch.cat([self._vectors[index] for index in sorted(self._vectors)])
+        """(n, C) of all cells, tile by tile; (0,) where nothing was read yet."""
+        return (
+            torch.zeros(0)
+            if not self._vectors
+            else torch.cat([self._vectors[index] for index in sorted(self._vectors)])
+        )
 
     def reduction(self, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(C,) mean and (C, d) projection.

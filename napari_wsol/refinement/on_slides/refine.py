@@ -126,16 +126,26 @@ class SlideRefinement:
         return Labelled(labelled.points[found], labelled.labels[found])
 
     @property
+    def _learnt(self) -> Refined:
+        if self.head is None:
+            raise NoResultError("Learn from the strokes first.")
+        return Refined(
+            index=self._request.index,
+            target=self._request.target,
+            head=self.head,
+            stroke_field=self.stroke_field,
+            settings=self._settings,
+        )
+
+    @property
     def model(self) -> Model:
         """The model with what was learnt; shares everything else with the original.
 
         Raises:
             NoResultError: nothing was learnt yet.
         """
-        if self.head is None:
-            raise NoResultError("Learn from the strokes first.")
-        model = self._descriptors.model
-        return model.with_head(PixelCam.head, copied(self.head).to(model.device))
+        model, head = self._descriptors.model, copied(self._learnt.head)
+        return model.with_head(PixelCam.head, head.to(model.device))
 
     @property
     def readout(self) -> LocalMap | None:
@@ -160,19 +170,10 @@ class SlideRefinement:
         Raises:
             NoResultError: nothing was learnt yet.
         """
-        if self.head is None:
-            raise NoResultError("Learn from the strokes first.")
-        learnt = Refined(
-            index=self._request.index,
-            target=self._request.target,
-            head=self.head,
-            stroke_field=self.stroke_field,
-            settings=self._settings,
-        )
         return finished_round(
             self._request,
             heatmap,
-            learnt,
+            self._learnt,
             losses=self.loss,
             seconds=time.perf_counter() - self._started,
         )
