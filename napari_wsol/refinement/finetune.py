@@ -37,11 +37,12 @@ from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import sample_points
 from napari_wsol.methods.partial_loss import partial_cross_entropy
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelHead
+from napari_wsol.refinement.lbfgs import STEPS_A_CALL, minimized
 from napari_wsol.refinement.marked import count_places
 from napari_wsol.refinement.stroke_field import LEAST_STD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -57,8 +58,6 @@ mean IoU after 1 to 10 rounds differs by less than 0.03."""
 
 FLAT = 1e-3
 """Relative change of the loss below which the fit is finished."""
-
-STEPS_A_CALL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,48 +189,6 @@ def fit(
         step = min(call * STEPS_A_CALL, config.steps)
         yield FinetuneStep(step, config.steps, loss)
     _correct(head, delta.detach(), shift_bias.detach(), scale, shift)
-
-
-def minimized(
-    parameters: Sequence[Tensor],
-    loss_of: Callable[[], Tensor],
-    *,
-    steps: int,
-    flat: float,
-    least: float = 0.0,
-) -> Iterator[float]:
-    """L-BFGS with line search, a few steps at a time.
-
-    Args:
-        parameters: changed in place.
-        loss_of: the loss () as they are now.
-        steps: at most, rounded up to whole calls.
-        flat: relative change of the loss below which it is finished.
-        least: a smaller loss counts as this in it.
-
-    Yields:
-        The loss at the start of each :data:`STEPS_A_CALL` steps.
-    """
-    optimizer = torch.optim.LBFGS(
-        parameters,
-        max_iter=STEPS_A_CALL,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = loss_of()
-        loss.backward()
-        return loss
-
-    previous = float("inf")
-    for _ in range(0, steps, STEPS_A_CALL):
-        loss = float(cast("Tensor", optimizer.step(closure)).detach())
-        yield loss
-        if abs(previous - loss) <= flat * max(abs(loss), least):
-            break
-        previous = loss
 
 
 def correct(head: PixelHead, weight: Tensor, bias: float) -> None:

@@ -24,8 +24,8 @@ import torch
 from torch.nn import functional
 from typing_extensions import override
 
-from napari_wsol.refinement.finetune import minimized
 from napari_wsol.refinement.kernel_fit import FLAT, LEAST_PRIOR, TEMPERATURE
+from napari_wsol.refinement.lbfgs import minimized
 from napari_wsol.refinement.stroke_field import CHUNK, StrokeField
 
 if TYPE_CHECKING:
