@@ -104,8 +104,6 @@ class Acol(HeadMethod):
 
     name: ClassVar[str] = "acol"
     title: ClassVar[str] = "ACoL"
-    head: ClassVar[str] = "acol"
-    is_probability: ClassVar[bool] = False
 
     @override
     def map(  # only one class's
@@ -114,5 +112,5 @@ class Acol(HeadMethod):
         features: Features,
         target: int,
     ) -> Tensor:
-        head = model.head(AcolHead, self.head)
+        head = model.head(AcolHead, self.name)
         return features.straight(head.class_map(features, target))

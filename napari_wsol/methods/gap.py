@@ -45,5 +45,3 @@ class Gap(HeadMethod):
 
     name: ClassVar[str] = "gap"
     title: ClassVar[str] = "GAP"
-    head: ClassVar[str] = "gap"
-    is_probability: ClassVar[bool] = False

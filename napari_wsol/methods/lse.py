@@ -72,5 +72,3 @@ class Lse(HeadMethod):
 
     name: ClassVar[str] = "lse"
     title: ClassVar[str] = "LSE"
-    head: ClassVar[str] = "lse"
-    is_probability: ClassVar[bool] = False

@@ -90,7 +90,6 @@ class MaxMin(HeadMethod):
 
     name: ClassVar[str] = "maxmin"
     title: ClassVar[str] = "MaxMin"
-    head: ClassVar[str] = "maxmin"
     is_probability: ClassVar[bool] = True
 
     def map(
@@ -101,5 +100,5 @@ class MaxMin(HeadMethod):
     ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
         del target
-        scaled = model.head(MaxMinHead, self.head).scaled_mean(features)
+        scaled = model.head(MaxMinHead, self.name).scaled_mean(features)
         return mask(features.straight(scaled))

@@ -46,5 +46,3 @@ class MaxPool(HeadMethod):
 
     name: ClassVar[str] = "maxpool"
     title: ClassVar[str] = "MaxPool"
-    head: ClassVar[str] = "maxpool"
-    is_probability: ClassVar[bool] = False

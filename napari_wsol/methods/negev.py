@@ -147,7 +147,6 @@ class Negev(HeadMethod):
 
     name: ClassVar[str] = "negev"
     title: ClassVar[str] = "NEGEV"
-    head: ClassVar[str] = "negev"
     is_probability: ClassVar[bool] = True
 
     def map(
@@ -158,7 +157,7 @@ class Negev(HeadMethod):
     ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
         del target
-        head = model.head(NegevHead, self.head)
+        head = model.head(NegevHead, self.name)
         values = head(features).softmax(1)[:, FOREGROUND]
         stride = self.stride(model, features)
         # A cell became FINER × FINER, spread about its centre.

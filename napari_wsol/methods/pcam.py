@@ -166,7 +166,6 @@ class Pcam(HeadMethod):
 
     name: ClassVar[str] = "pcam"
     title: ClassVar[str] = "PCAM"
-    head: ClassVar[str] = "pcam"
     is_probability: ClassVar[bool] = True
 
     def unavailable(self, model: Model) -> str | None:
@@ -174,5 +173,5 @@ class Pcam(HeadMethod):
         reason = super().unavailable(model)
         if reason is not None:
             return reason
-        head = model.head(PcamHead, self.head)
+        head = model.head(PcamHead, self.name)
         return None if head.has_maps else head.no_maps()

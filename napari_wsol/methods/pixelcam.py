@@ -242,5 +242,5 @@ class PixelCam(HeadMethod):
     ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
         del target
-        logits = model.head(PixelHead, self.head)(features)
+        logits = model.head(PixelHead, self.name)(features)
         return logits.softmax(1)[:, FOREGROUND]

@@ -65,5 +65,3 @@ class Prm(HeadMethod):
 
     name: ClassVar[str] = "prm"
     title: ClassVar[str] = "PRM"
-    head: ClassVar[str] = "prm"
-    is_probability: ClassVar[bool] = False

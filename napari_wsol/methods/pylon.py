@@ -309,5 +309,4 @@ class Pylon(HeadMethod):
 
     name: ClassVar[str] = "pylon"
     title: ClassVar[str] = "PYLON"
-    head: ClassVar[str] = "pylon"
     is_probability: ClassVar[bool] = True

@@ -34,7 +34,6 @@ class Sat(TapMethod):
 
     name: ClassVar[str] = "sat"
     title: ClassVar[str] = "SAT"
-    is_probability: ClassVar[bool] = False
     tap: ClassVar[str] = "mask"
     lacks: ClassVar[str] = (
         "SAT reads the spatial-aware token of a transformer, and this model's encoder "

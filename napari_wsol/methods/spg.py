@@ -55,5 +55,3 @@ class Spg(HeadMethod):
 
     name: ClassVar[str] = "spg"
     title: ClassVar[str] = "SPG"
-    head: ClassVar[str] = "spg"
-    is_probability: ClassVar[bool] = False

@@ -112,5 +112,3 @@ class Wildcat(HeadMethod):
 
     name: ClassVar[str] = "wildcat"
     title: ClassVar[str] = "WILDCAT"
-    head: ClassVar[str] = "wildcat"
-    is_probability: ClassVar[bool] = False
