@@ -333,7 +333,7 @@ class Trainer:
         Raises:
             ExportError: it cannot be written.
         """
-        best = self.best
+        best, plateau = self.best, self.plateau
         state: dict[str, Any] = {
             **self._belongs(),
             "step": self.step,
@@ -346,7 +346,7 @@ class Trainer:
             "best": None if best is None else (best.step, best.score, best.weights),
             "since_best": self.since_best,
             "judged": self.judged,
-            "plateau": self.plateau.state,
+            "plateau": (plateau.best, plateau.since_best, plateau.count),
             "stopped": self.stopped,
         }
         write_checkpoint(path, state)
@@ -367,11 +367,11 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         if state["best"] is not None:
-            step, score, weights = state["best"]
-            self.best = Best(step, score, weights)
+            self.best = Best(*state["best"])
         self.since_best, self.judged = state["since_best"], state["judged"]
         self.stopped = state["stopped"]
-        self.plateau.restore(state["plateau"])
+        plateau = self.plateau
+        plateau.best, plateau.since_best, plateau.count = state["plateau"]
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
