@@ -19,7 +19,6 @@ from napari_wsol.errors import ConfigError
 from napari_wsol.methods.acol import ERASE_FROM
 from napari_wsol.methods.conv_heads import scaled
 from napari_wsol.training.losses_pcam import pcam_loss
-from napari_wsol.training.losses_pixelcam import image_loss
 from napari_wsol.training.losses_sat import batch_area_loss, normalization_loss
 
 if TYPE_CHECKING:
@@ -82,9 +81,8 @@ class Lesson:
 
 def cross_entropy(lesson: Lesson, logits: Tensor) -> Tensor:
     """Of the image's only class, with a softmax over all."""
-    return image_loss(
-        logits, lesson.labels.argmax(1), smoothing=lesson.config.smoothing
-    )
+    truth, smoothing = lesson.labels.argmax(1), lesson.config.smoothing
+    return functional.cross_entropy(logits, truth, label_smoothing=smoothing)
 
 
 def bce(lesson: Lesson, logits: Tensor) -> Tensor:
