@@ -23,8 +23,7 @@ from torch import nn
 from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import scaled
-from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.heads import Head, register_head, scaled
 
 if TYPE_CHECKING:
     from torch import Tensor

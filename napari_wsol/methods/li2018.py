@@ -25,8 +25,7 @@ from torch.nn import functional
 
 from napari_wsol.encoders.features import interpolate_axis, nominal_offset
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import PoolingHead
-from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.heads import PoolingHead, register_head
 
 if TYPE_CHECKING:
     from torch import Tensor

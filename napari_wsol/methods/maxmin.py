@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import scaled
-from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.heads import Head, register_head, scaled
 from napari_wsol.methods.wildcat import WildcatHead
 
 if TYPE_CHECKING:
