@@ -152,11 +152,7 @@ def _head(
 
 
 def _attention(config: Mapping[str, object]) -> str | None:
-    """The attention that a cfg.json names.
-
-    Raises:
-        ModelError: one that the authors' own code cannot run.
-    """
+    """The attention that a cfg.json names."""
     named = config.get("attention_map")
     if named == "SAM":
         raise ModelError(

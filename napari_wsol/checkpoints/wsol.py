@@ -165,11 +165,7 @@ def _encoder(state: State, path: Path) -> tuple[str, State]:
 
 
 def _once(state: State, doubles: Mapping[str, str]) -> State:
-    """Without entries that repeat others.
-
-    Raises:
-        ModelError: two that should be the same are not.
-    """
+    """Without entries that repeat others."""
     result: State = {}
     for key, value in state.items():
         name = key
@@ -292,11 +288,7 @@ def _classes_of(source: Source) -> tuple[str, ...]:
 
 
 def _recognise_whole(state: State, source: Source, answers: Answers) -> Draft | None:
-    """The network in one file, by an entry that only it has; None if it is none.
-
-    Raises:
-        ModelError: it is one of them, but incomplete.
-    """
+    """The network in one file, by an entry that only it has; None if it is none."""
     if "loc_token" in state:
         return _transformer(state, source, answers, head="sat")
     if "classifier_A.conv1.weight" in state:

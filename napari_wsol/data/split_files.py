@@ -53,6 +53,19 @@ def read_fields(path: Path) -> list[tuple[str, list[str]]]:
     ]
 
 
+def check_width(where: str, fields: list[str], header: list[str]) -> None:
+    """Refuses a row that has another number of fields than there are columns.
+
+    Raises:
+        DatasetError: it has; says where it stands.
+    """
+    if len(fields) != len(header):
+        raise DatasetError(
+            f"{where} has {len(fields)} fields, but there are {len(header)} column "
+            "names."
+        )
+
+
 def find_root(folder: Path, first: str, root: Path | None) -> Path:
     """The folder that listed paths are relative to.
 
@@ -100,11 +113,7 @@ def read_table(path: Path, split: str | None) -> list[Row]:
         raise DatasetError(f"“{path.name}” has no rows below its column names.")
     header = lines[0][1]
     for where, fields in lines[1:]:
-        if len(fields) != len(header):
-            raise DatasetError(
-                f"{where} has {len(fields)} fields, but there are "
-                f"{len(header)} column names."
-            )
+        check_width(where, fields, header)
     rows = [(where, dict(zip(header, f, strict=True))) for where, f in lines[1:]]
     path_column(path, header)
     if split is None or path.stem == split:

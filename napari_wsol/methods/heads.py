@@ -120,6 +120,17 @@ class ConvHead(PoolingHead):
         return rows[:, self.first_row :]
 
 
+def conv_norm_relu(
+    inputs: int, outputs: int, side: int, stride: int = 1, *, bias: bool = True
+) -> nn.Sequential:
+    """A convolution padded by half its side, batch norm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=bias),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
 def scaled(maps: Tensor) -> Tensor:
     """(..., h, w) maps, each brought to [0, 1]; 0 where one is the same everywhere."""
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)

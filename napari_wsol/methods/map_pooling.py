@@ -240,11 +240,7 @@ class RankedPooling(MapPooling):
 class _End:
     """The k highest, or lowest, numbers of one class, but for those of one bin.
 
-    Args:
-        counts: numbers a bin, from low to high.
-        sums: of each bin.
-        k: how many are wanted.
-        from_top: the highest, not the lowest.
+    ``counts`` and ``sums`` are of the bins, from low to high.
     """
 
     def __init__(self, counts: Counts, sums: Sums, k: int, *, from_top: bool) -> None:
@@ -268,15 +264,11 @@ class _End:
             return 0.0
         lower = np.arange(_BINS, dtype=np.uint32)[:: self._step]
         counts = self._inside[:: self._step]
-        taken = np.minimum(counts, np.maximum(0, self._missing - _before(counts)))
+        before = np.cumsum(counts) - counts
+        taken = np.minimum(counts, np.maximum(0, self._missing - before))
         used = taken > 0  # other bit patterns of the bin may be no numbers at all
         values = _numbers((np.uint32(self._bin) << np.uint32(16)) | lower[used])
         return (self._total + float(values @ taken[used])) / self._k
-
-
-def _before(counts: Counts) -> Counts:
-    """How many come before each place."""
-    return np.cumsum(counts) - counts
 
 
 def _keys(values: npt.NDArray[np.float32]) -> Keys:

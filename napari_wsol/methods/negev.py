@@ -26,7 +26,7 @@ from typing_extensions import override
 from napari_wsol.encoders import on_grid
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.heads import Head, conv_norm_relu, register_head
 from napari_wsol.methods.pixelcam import FOREGROUND
 
 if TYPE_CHECKING:
@@ -47,21 +47,13 @@ FINER = 2
 """The last block enlarges beyond the finest map by this much."""
 
 
-def _conv(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
 class Block(nn.Module):
     """Two 3×3 convolutions with batch norm and ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = _conv(inputs, outputs)
-        self.conv2 = _conv(outputs, outputs)
+        self.conv1 = conv_norm_relu(inputs, outputs, 3, bias=False)
+        self.conv2 = conv_norm_relu(outputs, outputs, 3, bias=False)
 
     @override
     def forward(self, x: Tensor) -> Tensor:

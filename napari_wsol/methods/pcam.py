@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from napari_wsol.errors import ConfigError, MethodUnavailableError, choices
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.heads import Head, conv_norm_relu, register_head
 from napari_wsol.methods.pcam_pools import pool_kind
 
 if TYPE_CHECKING:
@@ -72,11 +72,7 @@ class ConvNormRelu(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Sequential(
-            nn.Conv2d(inputs, outputs, side, stride, side // 2),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        )
+        self.conv = conv_norm_relu(inputs, outputs, side, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, h, w) → (N, outputs, ⌈h / stride⌉, ⌈w / stride⌉)."""

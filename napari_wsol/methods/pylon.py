@@ -170,11 +170,7 @@ class Decoder(nn.Module):
 
 
 def _needed(encoder: Encoder, n_up: int) -> tuple[str, ...]:
-    """The features that ``n_up`` up modules read, finest first.
-
-    Raises:
-        ConfigError: the encoder does not give them; says which taps to list.
-    """
+    """The features that ``n_up`` up modules read, finest first."""
     given = ", ".join(encoder.taps)
     if set(TAPS).intersection(encoder.taps):
         needed = TAPS[POOLINGS - n_up :]

@@ -130,8 +130,7 @@ class Trainer:
         self.config = recipe.train.counted(self._sampler.epoch)
         self._start = digest([*self.model.state_dict().values(), self.labels])
         place_cells(self.model, images, recipe)
-        seeded = seed(self.model, images, recipe, maps)
-        self.images, self.eigencam = seeded.images, seeded.eigencam
+        self.images, self.eigencam = seed(self.model, images, recipe, maps)
         self.device = device or torch.device("cpu")
         self.model.to(self.device)
         if self.config.freeze_encoder:
