@@ -109,11 +109,7 @@ def build(draft: Draft, path: Path) -> Model:
 
 
 def _find(path: Path) -> Source:
-    """The weights of a file or folder, and what lies beside them.
-
-    Raises:
-        ModelError: there are none.
-    """
+    """The weights of a file or folder, and what lies beside them."""
     if not path.exists():
         raise ModelError(f"There is no {path}.")
     if path.is_file() and path.name in PARTS:

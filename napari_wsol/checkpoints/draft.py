@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from napari_wsol.encoders import build_encoder, nominal_offset
 from napari_wsol.errors import ConfigError, ModelError, Question, UnansweredError
 
 if TYPE_CHECKING:
@@ -164,6 +165,14 @@ def renamed(state: State, prefixes: Mapping[str, str]) -> State:
                 result[new + key.removeprefix(old)] = value
                 break
     return result
+
+
+def nominal_offsets(
+    encoder: str, taps: tuple[str, ...] | None = None
+) -> tuple[float, ...]:
+    """Offsets of an encoder's taps where maps are drawn as if cells were squares."""
+    strides = build_encoder(encoder, taps=taps).strides
+    return tuple(map(nominal_offset, strides))
 
 
 def resnet_name(state: State) -> str:

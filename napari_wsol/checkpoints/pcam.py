@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from napari_wsol.checkpoints.draft import YES_NO, Draft, need
-from napari_wsol.encoders import build_encoder, nominal_offset
+from napari_wsol.checkpoints.draft import YES_NO, Draft, need, nominal_offsets
 from napari_wsol.encoders.inception import from_pcam_names
 from napari_wsol.errors import ModelError
 from napari_wsol.images.published import pcam_preprocessing
@@ -68,13 +67,14 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         heads=("pcam",),
         options={"pcam": options},
         multi_label=True,
-        offsets=tuple(
-            nominal_offset(stride) for stride in build_encoder(encoder).strides
-        ),
+        offsets=nominal_offsets(encoder),
         preprocessing=pcam_preprocessing({**EXAMPLE, **config}),
     )
     absent = [key for key in EXAMPLE if key not in config]
-    notes = (_ABSENT.format(", ".join(absent)),) if absent else ()
+    note = (
+        f"No cfg.json beside the weights says {', '.join(absent)}: images are prepared "
+        "as in the authors' example (512 pixels, histogram equalised)."
+    )
     return Draft(
         spec=spec,
         weights=_weights(state, encoder, options),
@@ -82,14 +82,8 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         summary=f"PCAM's network ({encoder}, {options['pool']} pooling) for chest "
         f"X-rays: {', '.join(spec.classes)}.",
         citations=("Ye et al., Probabilistic-CAM Pooling, 2020, arXiv 2005.14480",),
-        notes=notes,
+        notes=(note,) if absent else (),
     )
-
-
-_ABSENT = (
-    "No cfg.json beside the weights says {}: images are prepared as in the authors' "
-    "example (512 pixels, histogram equalised)."
-)
 
 
 def _encoder(state: State, source: Source, answers: Answers) -> tuple[str, int]:
@@ -130,12 +124,11 @@ def _head(
     if factor in WIDE_POOLS:
         pool = WIDE_POOLS[factor]
     else:
-        known = config.get("global_pool")
         pool = answers.choose(
             "pooling",
             "Which pooling was it trained with (global_pool in its cfg.json)?",
             POOLS,
-            None if known is None else str(known),
+            str(config.get("global_pool")),
         )
     attention = answers.choose(
         "attention",
@@ -150,21 +143,16 @@ def _head(
         YES_NO,
         None if known_bn is None else YES_NO[not known_bn],
     )
-    gamma = config.get("lse_gamma", 0.5)
     return {
         "pool": pool,
         "attention": attention,
         "fc_bn": fc_bn == "yes",
-        "lse_gamma": float(str(gamma)),
+        "lse_gamma": float(str(config.get("lse_gamma", 0.5))),
     }
 
 
 def _attention(config: Mapping[str, object]) -> str | None:
-    """The attention that a cfg.json names.
-
-    Raises:
-        ModelError: one that the authors' own code cannot run.
-    """
+    """The attention that a cfg.json names."""
     named = config.get("attention_map")
     if named == "SAM":
         raise ModelError(

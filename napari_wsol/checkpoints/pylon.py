@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.checkpoints.draft import Draft, need, renamed, resnet_name
-from napari_wsol.encoders import build_encoder, nominal_offset
+from napari_wsol.checkpoints.draft import (
+    Draft,
+    need,
+    nominal_offsets,
+    renamed,
+    resnet_name,
+)
 from napari_wsol.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from napari_wsol.images.published import PYLON_PREPROCESSING
 from napari_wsol.methods import ModelSpec
@@ -72,7 +77,8 @@ def _told(source: Source, key: str) -> str | None:
 
 def _pylon(state: State, source: Source, answers: Answers) -> Draft:
     seg = need(state, "net.segmentation_head.0.weight", source.path)
-    ups = [key for key in ("up3", "up2", "up1") if _has(state, f"net.decoder.{key}.")]
+    parts = {".".join(key.split(".")[:3]) for key in state}
+    ups = [key for key in ("up3", "up2", "up1") if f"net.decoder.{key}" in parts]
     options: dict[str, object] = {
         "n_dec_ch": seg.shape[1],
         "n_up": len(ups),
@@ -124,10 +130,6 @@ def _other(
     return _draft(spec, weights, title)
 
 
-def _has(state: State, prefix: str) -> bool:
-    return any(key.startswith(prefix) for key in state)
-
-
 def _spec(
     encoder: State,
     source: Source,
@@ -146,7 +148,6 @@ def _spec(
     size = _told(source, "size")
     if size is not None and size.isdigit():
         how = replace(how, size=int(size))
-    strides = build_encoder(name, taps=taps).strides
     return ModelSpec(
         encoder=name,
         taps=taps,
@@ -154,7 +155,7 @@ def _spec(
         heads=(head,),
         options={head: options} if options else {},
         multi_label=True,
-        offsets=tuple(nominal_offset(stride) for stride in strides),
+        offsets=nominal_offsets(name, taps),
         preprocessing=how,
     )
 

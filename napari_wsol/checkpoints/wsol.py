@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_wsol.checkpoints.draft import YES_NO, Draft, need, renamed, resnet_name
-from napari_wsol.encoders import build_encoder, nominal_offset
+from napari_wsol.checkpoints.draft import (
+    YES_NO,
+    Draft,
+    need,
+    nominal_offsets,
+    renamed,
+    resnet_name,
+)
 from napari_wsol.errors import ModelError
 from napari_wsol.images.published import PIXELCAM_PREPROCESSING
 from napari_wsol.methods import ModelSpec
@@ -56,6 +62,13 @@ PIXEL = "pixel_wise_classification_head"
 
 CONV_AXES = 4
 
+HEADS_WITHIN = {
+    "acol": ("classifier_A.conv3.weight", "classifier_A.", "classifier_B."),
+    "spg": ("SPG_A4.weight", "SPG_A4."),
+    "adl": ("fc.weight", "fc."),
+}
+"""Of networks in one file: the entry with a row a class, and the head's prefixes."""
+
 ATTENTION_EVERY = {"layer3": (1,), "layer4": (1, 3)}
 """Where ADL puts its parameter-free layers, which shift the numbers of the blocks."""
 
@@ -86,13 +99,16 @@ def _split(source: Source) -> Mapping[str, State]:
 
 def _parts(parts: Mapping[str, State], source: Source, answers: Answers) -> Draft:
     name, weights = _encoder(parts["encoder"], source.path)
-    weights = {f"encoder.{key}": value for key, value in weights.items()}
+    weights = renamed(weights, {"": "encoder."})
     taps: tuple[str, ...] | None = None
     heads: list[str] = []
     options: dict[str, Mapping[str, object]] = {}
     notes: tuple[str, ...] = ()
     if "classification_head1" in parts:
-        count = _maxmin(parts, weights)
+        for part in ("classification_head1", "classification_head2"):
+            weights |= renamed(parts[part], {"": f"heads.maxmin.{part}."})
+        rows = parts["classification_head1"]["to_modalities.weight"].shape[0]
+        count = rows // MODALITIES
         heads.append("maxmin")
         options["maxmin"] = {"kmax": _kmax(source)}
     elif CLASSIFIER in parts:
@@ -101,8 +117,7 @@ def _parts(parts: Mapping[str, State], source: Source, answers: Answers) -> Draf
         )
         heads.append(head)
         options[head] = found
-        for key, value in parts[CLASSIFIER].items():
-            weights[f"heads.{head}.{key}"] = value
+        weights |= renamed(parts[CLASSIFIER], {"": f"heads.{head}."})
     else:
         raise ModelError(
             f"{source.path.name} has an encoder but no classification_head.pt beside "
@@ -111,21 +126,19 @@ def _parts(parts: Mapping[str, State], source: Source, answers: Answers) -> Draf
     if PIXEL in parts:
         heads.append("pixelcam")
         options["pixelcam"] = {"form": _pixel_form(parts[PIXEL]), "maps": 1}
-        for key, value in parts[PIXEL].items():
-            weights[f"heads.pixelcam.{key}"] = value
+        weights |= renamed(parts[PIXEL], {"": "heads.pixelcam."})
     if "segmentation_head" in parts:
         heads.append("negev")
         taps = ("stem", "layer1", "layer2", "layer3", "layer4")
         for part in ("decoder", "segmentation_head"):
-            for key, value in parts[part].items():
-                weights[f"heads.negev.{part}.{key}"] = value
+            weights |= renamed(parts[part], {"": f"heads.negev.{part}."})
     spec = ModelSpec(
         encoder=name,
         taps=taps,
         classes=answers.classes(count, _classes_of(source)),
         heads=tuple(heads),
         options={key: value for key, value in options.items() if value},
-        offsets=_nominal(name, taps),
+        offsets=nominal_offsets(name, taps),
         preprocessing=PIXELCAM_PREPROCESSING,
     )
     what = "PixelCAM" if PIXEL in parts else heads[-1].upper()
@@ -152,11 +165,7 @@ def _encoder(state: State, path: Path) -> tuple[str, State]:
 
 
 def _once(state: State, doubles: Mapping[str, str]) -> State:
-    """Without entries that repeat others.
-
-    Raises:
-        ModelError: two that should be the same are not.
-    """
+    """Without entries that repeat others."""
     result: State = {}
     for key, value in state.items():
         name = key
@@ -181,12 +190,15 @@ def _classifier(
         middle = state["attention.non_lin_1.0.weight"].shape[0]
         count = need(state, "attention.to_score.weight", source.path).shape[0]
         return "deepmil", count, {"gated": gated, "mid_channels": middle}, ()
+    options: dict[str, object] = {}
     if "to_modalities.weight" in state:
         modalities = int(source.settings.get("modalities", str(MODALITIES)))
         rows = state["to_modalities.weight"].shape[0] // modalities
-        head, options = "wildcat", {"modalities": modalities, **_wildcat(source)}
+        # The authors' code drops the mean of the lowest cells: weights know none.
+        options = {"modalities": modalities, "kmax": _kmax(source), "kmin": 0.0}
+        head = "wildcat"
     elif "fc.weight" in state:
-        rows, head, options = state["fc.weight"].shape[0], "cam", {}
+        rows, head = state["fc.weight"].shape[0], "cam"
     else:
         rows = need(state, "conv.weight", source.path).shape[0]
         known = next((k for k in POOLINGS if _has_token(source, k)), None)
@@ -198,19 +210,10 @@ def _classifier(
                 known,
             )
         ]
-        options = {}
     background, notes = _background(rows, source, answers, has_pixels=has_pixels)
     if background:
-        options = {**options, "background": True}
+        options["background"] = True
     return head, rows - int(background), options, notes
-
-
-def _wildcat(source: Source) -> dict[str, object]:
-    """Options of WILDCAT as its authors' code really computed it.
-
-    It drops the mean of the lowest cells, so weights trained there know none.
-    """
-    return {"kmax": _kmax(source), "kmin": 0.0}
 
 
 def _kmax(source: Source) -> float:
@@ -249,14 +252,6 @@ def _background(
     return answer == "yes", ()
 
 
-def _maxmin(parts: Mapping[str, State], weights: State) -> int:
-    """Puts the weights of MaxMin's two heads in place; gives the number of classes."""
-    for part in ("classification_head1", "classification_head2"):
-        for key, value in parts[part].items():
-            weights[f"heads.maxmin.{part}.{key}"] = value
-    return parts["classification_head1"]["to_modalities.weight"].shape[0] // MODALITIES
-
-
 def _draft_of(
     spec: ModelSpec, weights: State, what: str, notes: tuple[str, ...] = ()
 ) -> Draft:
@@ -278,12 +273,6 @@ def _says(source: Source, word: str) -> bool:
     return any(word.lower() in item.lower() for item in told)
 
 
-def _nominal(name: str, taps: tuple[str, ...] | None) -> tuple[float, ...]:
-    """Offsets of the taps as the authors place their maps."""
-    encoder = build_encoder(name, taps=taps)
-    return tuple(nominal_offset(stride) for stride in encoder.strides)
-
-
 def _pixel_form(state: State) -> str:
     """Which form of the pixel head it is."""
     if "conv1.0.weight" in state:
@@ -299,19 +288,17 @@ def _classes_of(source: Source) -> tuple[str, ...]:
 
 
 def _recognise_whole(state: State, source: Source, answers: Answers) -> Draft | None:
-    """The network in one file, by an entry that only it has; None if it is none.
-
-    Raises:
-        ModelError: it is one of them, but incomplete.
-    """
+    """The network in one file, by an entry that only it has; None if it is none."""
     if "loc_token" in state:
         return _transformer(state, source, answers, head="sat")
     if "classifier_A.conv1.weight" in state:
-        return _acol(state, source, answers)
+        return _whole_cnn(state, source, answers, head="acol")
     if "SPG_A4.weight" in state:
-        return _spg(state, source, answers)
+        # Its branches B and C only guide the training.
+        used = {k: v for k, v in state.items() if not k.startswith(("SPG_B", "SPG_C"))}
+        return _whole_cnn(used, source, answers, head="spg")
     if "layer3.6.conv1.weight" in state and "layer3.1.conv1.weight" not in state:
-        return _adl(state, source, answers)
+        return _whole_cnn(_without_gaps(state), source, answers, head="adl")
     weight = state.get("head.weight")
     if weight is not None and weight.ndim == CONV_AXES and "cls_token" in state:
         return _transformer(state, source, answers, head="tscam")
@@ -327,82 +314,42 @@ def _transformer(state: State, source: Source, answers: Answers, *, head: str) -
     heads = [head]
     options: dict[str, Mapping[str, object]] = {}
     pixels = renamed(state, {f"{PIXEL}.": ""})
-    weights: State = {}
-    for key, value in state.items():
-        if key.startswith("head."):
-            weights[f"heads.{head}.{key}"] = value
-        elif not key.startswith(f"{PIXEL}."):
-            weights[f"encoder.{key}"] = value
+    places = {"head.": f"heads.{head}.head.", f"{PIXEL}.": "heads.pixelcam."}
+    weights = renamed(state, {**places, "": "encoder."})
     if pixels:
         heads.append("pixelcam")
         options["pixelcam"] = {"form": _pixel_form(pixels), "maps": 1}
-        for key, value in pixels.items():
-            weights[f"heads.pixelcam.{key}"] = value
     count = need(state, "head.weight", source.path).shape[0]
     spec = ModelSpec(
         encoder=name,
         classes=answers.classes(count, _classes_of(source)),
         heads=tuple(heads),
         options=options,
-        offsets=_nominal(name, None),
+        offsets=nominal_offsets(name),
         preprocessing=PIXELCAM_PREPROCESSING,
     )
     return _draft_of(spec, weights, "PixelCAM on SAT" if pixels else head.upper())
 
 
-def _whole_cnn(
-    state: State,
-    source: Source,
-    answers: Answers,
-    *,
-    head: str,
-    encoder: str,
-    of_head: tuple[str, ...],
-    rows: str,
-) -> Draft:
-    weights: State = {}
-    for key, value in state.items():
-        place = f"heads.{head}." if key.startswith(of_head) else "encoder."
-        weights[place + key] = value
+def _whole_cnn(state: State, source: Source, answers: Answers, *, head: str) -> Draft:
+    rows, *of_head = HEADS_WITHIN[head]
+    encoder = "wsol_spg_resnet50" if head == "spg" else f"wsol_{resnet_name(state)}"
+    places = {name: f"heads.{head}.{name}" for name in of_head}
+    weights = renamed(state, {**places, "": "encoder."})
     spec = ModelSpec(
         encoder=encoder,
         classes=answers.classes(
             need(state, rows, source.path).shape[0], _classes_of(source)
         ),
         heads=(head,),
-        offsets=_nominal(encoder, None),
+        offsets=nominal_offsets(encoder),
         preprocessing=PIXELCAM_PREPROCESSING,
     )
     return _draft_of(spec, weights, head.upper())
 
 
-def _acol(state: State, source: Source, answers: Answers) -> Draft:
-    return _whole_cnn(
-        state,
-        source,
-        answers,
-        head="acol",
-        encoder=f"wsol_{resnet_name(state)}",
-        of_head=("classifier_A.", "classifier_B."),
-        rows="classifier_A.conv3.weight",
-    )
-
-
-def _spg(state: State, source: Source, answers: Answers) -> Draft:
-    # Its branches B and C only guide the training.
-    used = {k: v for k, v in state.items() if not k.startswith(("SPG_B", "SPG_C"))}
-    return _whole_cnn(
-        used,
-        source,
-        answers,
-        head="spg",
-        encoder="wsol_spg_resnet50",
-        of_head=("SPG_A4.",),
-        rows="SPG_A4.weight",
-    )
-
-
-def _adl(state: State, source: Source, answers: Answers) -> Draft:
+def _without_gaps(state: State) -> State:
+    """ADL's network with its blocks numbered as if nothing lay between them."""
     moved: State = {}
     for key, value in state.items():
         layer, _, rest = key.partition(".")
@@ -411,12 +358,4 @@ def _adl(state: State, source: Source, answers: Answers) -> Draft:
             before = sum(at < int(block) for at in ATTENTION_EVERY[layer])
             key = f"{layer}.{int(block) - before}.{inner}"  # noqa: PLW2901
         moved[key] = value
-    return _whole_cnn(
-        moved,
-        source,
-        answers,
-        head="adl",
-        encoder=f"wsol_{resnet_name(moved)}",
-        of_head=("fc.",),
-        rows="fc.weight",
-    )
+    return moved

@@ -21,9 +21,7 @@ from napari_wsol.errors import DatasetError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_wsol.data.split_files import (
-        Row,
-    )
+    from napari_wsol.data.split_files import Row
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".ndpi", ".mrxs"}

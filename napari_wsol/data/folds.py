@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_wsol.data.split_files import PATH_COLUMNS, read_fields
+from napari_wsol.data.split_files import PATH_COLUMNS, check_width, read_fields
 from napari_wsol.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -122,11 +122,7 @@ class Grouping:
             )
         image, group = header.index(names), header.index(self.column)
         for where, fields in lines[1:]:
-            if len(fields) != len(header):
-                raise DatasetError(
-                    f"{where} has {len(fields)} fields, but there are {len(header)} "
-                    "column names."
-                )
+            check_width(where, fields, header)
             yield where, fields[image], fields[group]
 
 

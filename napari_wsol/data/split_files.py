@@ -53,6 +53,19 @@ def read_fields(path: Path) -> list[tuple[str, list[str]]]:
     ]
 
 
+def check_width(where: str, fields: list[str], header: list[str]) -> None:
+    """Refuses a row that has another number of fields than there are columns.
+
+    Raises:
+        DatasetError: it has; says where it stands.
+    """
+    if len(fields) != len(header):
+        raise DatasetError(
+            f"{where} has {len(fields)} fields, but there are {len(header)} column "
+            "names."
+        )
+
+
 def find_root(folder: Path, first: str, root: Path | None) -> Path:
     """The folder that listed paths are relative to.
 
@@ -113,11 +126,7 @@ def rows_below(header: list[str], lines: list[tuple[str, list[str]]]) -> list[Ro
         DatasetError: one has not as many fields as there are columns.
     """
     for where, fields in lines:
-        if len(fields) != len(header):
-            raise DatasetError(
-                f"{where} has {len(fields)} fields, but there are "
-                f"{len(header)} column names."
-            )
+        check_width(where, fields, header)
     return [(where, dict(zip(header, f, strict=True))) for where, f in lines]
 
 

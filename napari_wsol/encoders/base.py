@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import nn
@@ -25,8 +25,8 @@ Step = tuple[int, int, int]
 class Encoder(nn.Module):
     """A network that gives feature maps at several depths ("taps").
 
-    Subclasses set ``all_taps`` (name → channels), build the layers, and yield from
-    ``stages`` a (tap name, module) pair for each part, in order.
+    Subclasses build the layers, yield a (tap name, module) pair for each part from
+    ``stages``, in order, and ``choose`` among the taps.
 
     Attributes:
         taps: names of the maps it gives, finest first.
@@ -65,7 +65,21 @@ class Encoder(nn.Module):
 
     def path(self) -> Iterator[tuple[str, Step, int]]:
         """(tap name, step, left padding) of each layer on the longest path."""
-        raise NotImplementedError
+        for name, module in self.stages():
+            for step, left in steps_of(module):
+                yield name, step, left
+
+    def checked_stride(self, output_stride: int | None, default: int = 32) -> int:
+        """An output stride that the encoder has; the default where none is wanted.
+
+        Raises:
+            ConfigError: it has not this one.
+        """
+        if output_stride not in (None, *self.output_strides):
+            *some, last = map(str, self.output_strides)
+            allowed = f"{', '.join(some)} or {last}" if some else last
+            raise ConfigError(f"Output stride is {allowed}, not {output_stride}.")
+        return output_stride or default
 
     def choose(self, taps: Iterable[str] | None, all_taps: dict[str, int]) -> None:
         """Fixes the taps and derives strides, offsets and halo from the layers.
@@ -192,6 +206,24 @@ class Encoder(nn.Module):
             f"This network needs at least {least}×{least} pixels and got "
             f"{height}×{width}: enlarge the image."
         )
+
+
+def steps_of(module: nn.Module) -> Iterator[tuple[Step, int]]:
+    """Step and left padding of each layer on a module's longest path.
+
+    A module that is more than layers in a row says its own as ``steps``.
+    """
+    if isinstance(module, nn.Sequential):
+        for part in module:
+            yield from steps_of(part)
+    elif isinstance(module, nn.Conv2d):
+        size, stride = module.kernel_size[0], module.stride[0]
+        yield (size, stride, module.dilation[0]), int(module.padding[0])
+    elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        size, stride = cast("int", module.kernel_size), cast("int", module.stride)
+        yield (size, stride, 1), cast("int", module.padding)
+    else:
+        yield from getattr(module, "steps", [((1, 1, 1), 0)])
 
 
 def _geometry(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,14 +17,11 @@ from typing_extensions import override
 from napari_wsol.encoders.atrous import DensePool
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from torch import Tensor
-
-    from napari_wsol.encoders.base import Step
 
 STEM_CHANNELS, GROWTH, BOTTLENECK = 64, 32, 4
 """Of the first convolution; new channels a layer (k); width of its 1×1 in k."""
@@ -60,7 +57,7 @@ class DenseBlock(nn.Module):
 
     def __init__(self, depth: int, inputs: int, dilation: int) -> None:
         super().__init__()
-        self.dilation = dilation
+        self.steps = [((3, 1, dilation), dilation)] * depth
         for index in range(depth):
             layer = DenseLayer(inputs + index * GROWTH, dilation)
             self.add_module(f"denselayer{index + 1}", layer)
@@ -106,9 +103,7 @@ class DenseNet(Encoder):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        output_stride = output_stride or 32
-        if output_stride not in self.output_strides:
-            raise ConfigError(f"Output stride is 8, 16 or 32, not {output_stride}.")
+        output_stride = self.checked_stride(output_stride)
         stem = OrderedDict[str, nn.Module](
             conv0=nn.Conv2d(in_channels, STEM_CHANNELS, 7, 2, 3, bias=False),
             norm0=nn.BatchNorm2d(STEM_CHANNELS),
@@ -150,25 +145,6 @@ class DenseNet(Encoder):
             else:
                 yield name, module
         yield "denseblock4", self.relu
-
-    @override
-    def path(self) -> Iterator[tuple[str, Step, int]]:
-        for name, module in self.stages():
-            if name == "conv0":
-                yield name, (7, 2, 1), 3
-            elif name == "pool0":
-                yield name, (3, 2, 1), 1
-            elif isinstance(module, DenseBlock):
-                for _ in module.children():
-                    yield name, (3, 1, module.dilation), module.dilation
-            elif name.startswith("transition"):
-                pool = cast("nn.Sequential", module)[-1]
-                if isinstance(pool, DensePool):
-                    yield name, (2, 1, pool.dilation), 0
-                else:
-                    yield name, (2, 2, 1), 0
-            else:
-                yield name, (1, 1, 1), 0
 
 
 _DEPTHS = {

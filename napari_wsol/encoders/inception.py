@@ -18,7 +18,8 @@ many cells it gives, so that the receptive field of the network follows.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import nn
@@ -76,39 +77,23 @@ class Inception(Encoder):
     def _choose(self, taps: Iterable[str] | None) -> None:
         names = list(dict(self.stages()))
         first = names.index("Conv2d_2b_3x3")
-        found = {
-            name: self.get_submodule(name)
+        all_taps = {
+            name: cast("Part", self.get_submodule(name)).channels
             for name in names[first:]
             if not name.startswith(("maxpool", "Conv2d_3b"))
         }
-        self.choose(taps, {name: _channels(part) for name, part in found.items()})
+        self.choose(taps, all_taps)
 
     def cells(self, length: int) -> tuple[int, ...]:
         """Counts the windows layer by layer, 0 where there is none."""
         found: dict[str, int] = {}
         for name, module in self.stages():
-            length = module.cells(length) if isinstance(module, Part) else length
-            found[name] = length
+            found[name] = length = cast("Part", module).cells(length)
         return tuple(max(0, found[tap]) for tap in self.taps)
 
     @override
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         yield from self.named_children()
-
-    @override
-    def path(self) -> Iterator[tuple[str, Step, int]]:
-        for name, module in self.stages():
-            if isinstance(module, Part):
-                for step, left in module.steps:
-                    yield name, step, left
-            else:
-                yield name, (3, 1, 1), 1
-
-
-def _channels(module: nn.Module) -> int:
-    if isinstance(module, Part):
-        return module.channels
-    return 1024  # PixelCAM's two last convolutions
 
 
 class InceptionV3(Inception):
@@ -140,9 +125,7 @@ class InceptionV3(Inception):
         transform_input: bool = False,
     ) -> None:
         super().__init__()
-        output_stride = output_stride or 32
-        if output_stride not in self.output_strides:
-            raise ConfigError(f"Output stride is 8, 16 or 32, not {output_stride}.")
+        output_stride = self.checked_stride(output_stride)
         if transform_input and in_channels != len(self.mean):
             raise ConfigError(
                 "ImageNet's statistics are those of colour images: "
@@ -189,46 +172,16 @@ class WsolInceptionV3(Inception):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        if output_stride not in {None, 8}:
-            raise ConfigError(f"Output stride is 8, not {output_stride}.")
+        self.checked_stride(output_stride)
         self._stem(in_channels, padding=1)
         self._blocks(stride=1, padding=1, dilation=1)
-        self.SPG_A3_1b = _late(768)
-        self.SPG_A3_2b = _late(1024)
+        self.SPG_A3_1b = LateConv(768)
+        self.SPG_A3_2b = LateConv(1024)
         self._choose(taps)
 
 
-def _late(inputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Dropout(0.5), nn.Conv2d(inputs, 1024, 3, 1, 1), nn.ReLU(inplace=True)
-    )
-
-
-@register_encoder("inception_v3")
-def build_plain(
-    *,
-    output_stride: int | None = None,
-    taps: Iterable[str] | None = None,
-    in_channels: int = 3,
-) -> InceptionV3:
-    """The network on input as it is."""
-    return InceptionV3(output_stride=output_stride, taps=taps, in_channels=in_channels)
-
-
-@register_encoder("inception_v3_transform")
-def build_transformed(
-    *,
-    output_stride: int | None = None,
-    taps: Iterable[str] | None = None,
-    in_channels: int = 3,
-) -> InceptionV3:
-    """The network on input brought to mean and deviation 0.5."""
-    return InceptionV3(
-        output_stride=output_stride,
-        taps=taps,
-        in_channels=in_channels,
-        transform_input=True,
-    )
+register_encoder("inception_v3")(InceptionV3)
+register_encoder("inception_v3_transform")(partial(InceptionV3, transform_input=True))
 
 
 def from_pcam_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -302,6 +255,18 @@ class ConvNorm(Part):
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
+
+
+class LateConv(Part, nn.Sequential):
+    """PixelCAM's last 3×3 convolutions, with dropout before and ReLU behind."""
+
+    channels = 1024
+    steps = (((3, 1, 1), 1),)
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.extend([nn.Dropout(0.5), nn.Conv2d(inputs, 1024, 3, 1, 1)])
+        self.append(nn.ReLU(inplace=True))
 
 
 def _row(inputs: int, outputs: int, size: int, dilation: int) -> ConvNorm:

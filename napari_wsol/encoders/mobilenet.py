@@ -15,16 +15,13 @@ from torch import nn
 from torch.nn import functional
 from typing_extensions import override
 
-from napari_wsol.encoders.base import Encoder
+from napari_wsol.encoders.base import Encoder, steps_of
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from torch import Tensor
-
-    from napari_wsol.encoders.base import Step
 
 # Expansion, output channels, repeats, stride of each group (Table 2 of the paper).
 GROUPS = (
@@ -90,7 +87,7 @@ class InvertedResidual(nn.Module):
         layers.append(nn.Sequential(depthwise, nn.ReLU6()))
         layers.append(nn.Sequential(_conv(hidden, outputs, 1)))
         self.conv = nn.Sequential(*layers)
-        self.step: Step = (3, stride, dilation)
+        self.steps = list(steps_of(self.conv))
         self.is_residual = stride == 1 and inputs == outputs
 
     @override
@@ -119,9 +116,7 @@ class MobileNetV2(Encoder):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        output_stride = output_stride or 32
-        if output_stride not in self.output_strides:
-            raise ConfigError(f"Output stride is 8, 16 or 32, not {output_stride}.")
+        output_stride = self.checked_stride(output_stride)
         stem = nn.Sequential(_conv(in_channels, STEM_CHANNELS, 3, stride=2), nn.ReLU6())
         layers: list[nn.Module] = [stem]
         all_taps = {"features.0": STEM_CHANNELS}
@@ -151,15 +146,3 @@ class MobileNetV2(Encoder):
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         for index, module in enumerate(self.features):
             yield f"features.{index}", module
-
-    @override
-    def path(self) -> Iterator[tuple[str, Step, int]]:
-        for index, module in enumerate(self.features):
-            step: Step = (1, 1, 1)
-            if index == 0:
-                step = (3, 2, 1)
-            elif isinstance(module, InvertedResidual):
-                step = module.step
-            kernel, stride, dilation = step
-            left = dilation * (kernel // 2) if stride == 1 else 0
-            yield f"features.{index}", step, left

@@ -7,14 +7,13 @@ the bottleneck has its stride on the 3×3 convolution ("v1.5").
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 from typing_extensions import override
 
-from napari_wsol.encoders.base import Encoder
+from napari_wsol.encoders.base import Encoder, steps_of
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,9 +50,10 @@ class BasicBlock(nn.Module):
         y = self.bn2(self.conv2(y))
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
-    def steps(self) -> Iterator[nn.Conv2d]:
-        """The convolutions on the long way round."""
-        yield from (self.conv1, self.conv2)
+    @property
+    def steps(self) -> Iterator[tuple[Step, int]]:
+        """Of the convolutions on the long way round."""
+        return steps_of(nn.Sequential(self.conv1, self.conv2))
 
 
 class Bottleneck(nn.Module):
@@ -79,9 +79,10 @@ class Bottleneck(nn.Module):
         y = self.bn3(self.conv3(y))
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
-    def steps(self) -> Iterator[nn.Conv2d]:
-        """The convolutions on the long way round."""
-        yield from (self.conv1, self.conv2, self.conv3)
+    @property
+    def steps(self) -> Iterator[tuple[Step, int]]:
+        """Of the convolutions on the long way round."""
+        return steps_of(nn.Sequential(self.conv1, self.conv2, self.conv3))
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
@@ -106,6 +107,9 @@ class ResNet(Encoder):
             not.
     """
 
+    residual: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4")
+    """Names of the stages behind the first pooling."""
+
     def __init__(
         self,
         block: type[BasicBlock | Bottleneck],
@@ -117,16 +121,14 @@ class ResNet(Encoder):
         dilate: bool = True,
     ) -> None:
         super().__init__()
-        output_stride = output_stride or (32 if dilate else 8)
-        if output_stride not in self.output_strides:
-            raise ConfigError(f"Output stride is 8, 16 or 32, not {output_stride}.")
+        output_stride = self.checked_stride(output_stride, 32 if dilate else 8)
         self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         inputs, reached, dilation = 64, 4, 1
         all_taps = {"stem": 64}
-        for index, depth in enumerate(depths):
+        for index, (name, depth) in enumerate(zip(self.residual, depths, strict=True)):
             stride = 1 if index == 0 else 2
             first_dilation = dilation
             if stride == 2 and reached == output_stride:
@@ -138,7 +140,6 @@ class ResNet(Encoder):
                 at = (stride, first_dilation) if position == 0 else (1, dilation)
                 blocks.append(block(inputs, width, *at))
                 inputs = width * block.expansion
-            name = f"layer{index + 1}"
             self.add_module(name, nn.Sequential(*blocks))
             all_taps[name] = inputs
         self.choose(taps, all_taps)
@@ -147,28 +148,8 @@ class ResNet(Encoder):
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         yield "stem", nn.Sequential(self.conv1, self.bn1, self.relu)
         yield "maxpool", self.maxpool
-        yield from self._residual()
-
-    def _residual(self) -> Iterator[tuple[str, nn.Module]]:
-        for index in range(4):
-            name = f"layer{index + 1}"
+        for name in self.residual:
             yield name, self.get_submodule(name)
-
-    @override
-    def path(self) -> Iterator[tuple[str, Step, int]]:
-        yield "stem", (7, 2, 1), 3
-        yield "maxpool", (3, 2, 1), 1
-        for name, stage in self._residual():
-            yield from block_steps(name, stage)
-
-
-def block_steps(name: str, stage: nn.Module) -> Iterator[tuple[str, Step, int]]:
-    """(name, step, left padding) of each convolution on a stage's long way round."""
-    for block in stage.children():
-        for conv in cast("BasicBlock | Bottleneck", block).steps():
-            kernel, stride = conv.kernel_size[0], conv.stride[0]
-            dilation = conv.dilation[0]
-            yield name, (kernel, stride, dilation), dilation * (kernel // 2)
 
 
 _DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {

@@ -9,29 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch import nn
-from typing_extensions import override
 
-from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.encoders.resnet import Bottleneck, ResNet, block_steps
+from napari_wsol.encoders.resnet import Bottleneck, ResNet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from napari_wsol.encoders.base import Step
-
-STAGES = {
-    "layer1": 256,
-    "layer2": 512,
-    "SPG_A1": 1024,
-    "SPG_A2": 1024,
-    "layer4": 2048,
-}
-"""Channels of each stage, finest first."""
+    from collections.abc import Iterable
 
 
 @register_encoder("wsol_spg_resnet50")
-class SpgResNet(Encoder):
+class SpgResNet(ResNet):
     """A ResNet-50 whose last stages lose their stride and are not dilated.
 
     Args:
@@ -48,34 +35,19 @@ class SpgResNet(Encoder):
         taps: Iterable[str] | None = None,
         in_channels: int = 3,
     ) -> None:
-        super().__init__()
-        whole = ResNet(
+        super().__init__(
             Bottleneck,
             (3, 4, 6, 3),
-            output_stride=output_stride or 8,
+            output_stride=output_stride,
             in_channels=in_channels,
             dilate=False,
         )
-        third = list(whole.get_submodule("layer3").children())
-        self.conv1, self.bn1 = whole.conv1, whole.bn1
-        self.relu, self.maxpool = whole.relu, whole.maxpool
-        self.layer1 = whole.get_submodule("layer1")
-        self.layer2 = whole.get_submodule("layer2")
-        self.SPG_A1 = nn.Sequential(*third[:1])
-        self.SPG_A2 = nn.Sequential(*third[1:])
-        self.layer4 = whole.get_submodule("layer4")
-        self.choose(taps, {"stem": 64, **STAGES})
-
-    @override
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:
-        yield "stem", nn.Sequential(self.conv1, self.bn1, self.relu)
-        yield "maxpool", self.maxpool
-        for name in STAGES:
-            yield name, self.get_submodule(name)
-
-    @override
-    def path(self) -> Iterator[tuple[str, Step, int]]:
-        yield "stem", (7, 2, 1), 3
-        yield "maxpool", (3, 2, 1), 1
-        for name in STAGES:
-            yield from block_steps(name, self.get_submodule(name))
+        first, *others = self.get_submodule("layer3").children()
+        last = self.get_submodule("layer4")
+        del self.layer3, self.layer4
+        self.SPG_A1, self.SPG_A2 = nn.Sequential(first), nn.Sequential(*others)
+        self.layer4 = last
+        widths = {"layer1": 256, "layer2": 512, "SPG_A1": 1024, "SPG_A2": 1024}
+        widths["layer4"] = 2048
+        self.residual = tuple(widths)
+        self.choose(taps, {"stem": 64, **widths})

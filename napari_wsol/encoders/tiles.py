@@ -10,7 +10,7 @@ from napari_wsol.encoders.base import Encoder
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
@@ -71,11 +71,14 @@ class TileEncoder(Encoder):
         ]
         return torch.cat(found)
 
-    def forward(self, x: Tensor) -> Features:
+    def forward(
+        self, x: Tensor, read: Callable[[Tensor], Tensor] | None = None
+    ) -> Features:
         """Cuts images into tiles, row by row; a rest that fills no tile is left out.
 
         Args:
             x: (N, C, H, W), at least one tile high and wide.
+            read: instead of ``vectors``, another way to the same numbers.
 
         Raises:
             ConfigError: the images are smaller than a tile.
@@ -91,7 +94,7 @@ class TileEncoder(Encoder):
         x = x[..., : rows * side, : columns * side]
         grid = x.reshape(count, channels, rows, side, columns, side)
         tiles = grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, side, side)
-        vectors = self.vectors(tiles).reshape(count, rows, columns, -1)
+        vectors = (read or self.vectors)(tiles).reshape(count, rows, columns, -1)
         return self.gather({"tile": vectors.permute(0, 3, 1, 2)})
 
     def bag(self, bag: Tensor) -> Features:

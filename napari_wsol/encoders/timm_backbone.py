@@ -191,11 +191,6 @@ class TimmBackbone(Encoder):
 
 
 def _timm() -> ModuleType:
-    """timm, imported.
-
-    Raises:
-        ConfigError: it is missing or does not import; says what to do.
-    """
     if importlib.util.find_spec("timm") is None:
         raise ConfigError(
             "Encoders of timm need timm, which is not installed: "
@@ -212,11 +207,7 @@ def _timm() -> ModuleType:
 
 
 def _create(name: str, output_stride: int | None, in_channels: int) -> nn.Module:
-    """The network of timm that gives all its feature maps.
-
-    Raises:
-        ConfigError: timm cannot build it.
-    """
+    """The network of timm that gives all its feature maps."""
     timm = _timm()
     options = {} if output_stride is None else {"output_stride": output_stride}
     try:
@@ -242,13 +233,8 @@ def _create(name: str, output_stride: int | None, in_channels: int) -> nn.Module
 def _fields(backbone: nn.Module, in_channels: int) -> list[tuple[int, int] | None]:
     """How far the middle cell of each map sees, in rows of the input.
 
-    Args:
-        backbone: gives a list of maps.
-        in_channels: of its input.
-
-    Returns:
-        For each map the rows before and behind the first pixel of the cell's place that
-        it sees, None where it sees to the end of the probe.
+    Before and behind the first pixel of the cell's place; None where it sees to the end
+    of the probe.
     """
     dense = copy.deepcopy(backbone).eval()
     _average_maxima(dense)

@@ -18,12 +18,9 @@ from typing_extensions import override
 from napari_wsol.encoders.atrous import DensePool
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from napari_wsol.encoders.base import Step
 
 WIDTHS = (64, 128, 256, 512, 512)
 """Channels of the convolutions of each block (Table 1 of the paper)."""
@@ -59,10 +56,7 @@ class Vgg(Encoder):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        output_stride = output_stride or max(self.output_strides)
-        if output_stride not in self.output_strides:
-            allowed = "8" if len(self.output_strides) == 1 else "8, 16 or 32"
-            raise ConfigError(f"Output stride is {allowed}, not {output_stride}.")
+        output_stride = self.checked_stride(output_stride, max(self.output_strides))
         layers: list[nn.Module] = []
         self._ends: dict[int, str] = {}
         all_taps: dict[str, int] = {}
@@ -107,46 +101,15 @@ class Vgg(Encoder):
         for index, module in enumerate(self.features):
             yield self._ends.get(index, f"features.{index}"), module
 
-    @override
-    def path(self) -> Iterator[tuple[str, Step, int]]:
-        for name, module in self.stages():
-            if isinstance(module, nn.Conv2d):
-                dilation = module.dilation[0]
-                yield name, (3, 1, dilation), dilation
-            elif isinstance(module, nn.MaxPool2d):
-                yield name, (2, 2, 1), 0
-            elif isinstance(module, DensePool):
-                yield name, (2, 1, module.dilation), 0
-            else:
-                yield name, (1, 1, 1), 0
 
-
-@register_encoder("wsol_vgg16")
 class WsolVgg16(Vgg):
     """PixelCAM's VGG-16: stride 8, 1024 channels after ``conv6``.
 
-    Args:
-        output_stride: 8.
-        taps: any of "block1" … "block5", "conv6"; the last by default.
-        in_channels: of the image.
+    Its taps are "block1" … "block5" and "conv6".
     """
 
     output_strides: ClassVar[tuple[int, ...]] = (8,)
     last: ClassVar[str] = "conv6"
-
-    def __init__(
-        self,
-        *,
-        output_stride: int | None = None,
-        taps: Iterable[str] | None = None,
-        in_channels: int = 3,
-    ) -> None:
-        super().__init__(
-            (2, 2, 3, 3, 3),
-            output_stride=output_stride,
-            taps=taps,
-            in_channels=in_channels,
-        )
 
     def has_pool(self, block: int) -> bool:
         """Only the first three blocks end in one."""
@@ -164,5 +127,6 @@ class WsolVgg16(Vgg):
         yield "conv6", self.relu
 
 
+register_encoder("wsol_vgg16")(partial(WsolVgg16, (2, 2, 3, 3, 3)))
 for _name, _batch_norm in (("vgg19", False), ("vgg19_bn", True)):
     register_encoder(_name)(partial(Vgg, (2, 2, 4, 4, 4), batch_norm=_batch_norm))

@@ -23,8 +23,7 @@ from torch import nn
 from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import scaled
-from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.heads import Head, register_head, scaled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,8 +103,6 @@ class Acol(HeadMethod):
 
     name: ClassVar[str] = "acol"
     title: ClassVar[str] = "ACoL"
-    head: ClassVar[str] = "acol"
-    is_probability: ClassVar[bool] = False
 
     @override
     def map(  # only one class's
@@ -114,5 +111,5 @@ class Acol(HeadMethod):
         features: Features,
         target: int,
     ) -> Tensor:
-        head = model.head(AcolHead, self.head)
+        head = model.head(AcolHead, self.name)
         return features.straight(head.class_map(features, target))

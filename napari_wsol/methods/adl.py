@@ -50,5 +50,3 @@ class Adl(HeadMethod):
 
     name: ClassVar[str] = "adl"
     title: ClassVar[str] = "ADL"
-    head: ClassVar[str] = "adl"
-    is_probability: ClassVar[bool] = False

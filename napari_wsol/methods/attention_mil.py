@@ -106,8 +106,6 @@ class AttentionMil(HeadMethod):
 
     name: ClassVar[str] = "attention_mil"
     title: ClassVar[str] = "Attention MIL"
-    head: ClassVar[str] = "attention_mil"
-    is_probability: ClassVar[bool] = False
     from_zero: ClassVar[bool] = True
     for_all_classes: ClassVar[bool] = True
     pools_tiles: ClassVar[bool] = True
@@ -124,7 +122,7 @@ class AttentionMil(HeadMethod):
     ) -> Tensor:
         """(N, h, w) in (0, 1]: 1 where the network looked most."""
         del target
-        scores = model.head(AttentionMilHead, self.head).scores(features)
+        scores = model.head(AttentionMilHead, self.name).scores(features)
         # exp(s - max s) is a / max(a), without dividing by a sum over many tiles.
         values = (scores - scores.amax((-2, -1), keepdim=True)).exp()
         return features.straight(values)

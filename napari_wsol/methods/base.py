@@ -57,7 +57,7 @@ class Method(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    is_probability: ClassVar[bool]
+    is_probability: ClassVar[bool] = False
     reads_layers: ClassVar[bool] = False
     reruns: ClassVar[bool] = False
     slow: ClassVar[bool] = False
@@ -120,13 +120,7 @@ class Method(ABC):
 
 
 class HeadMethod(Method):
-    """A read-out of one head: its map of a class, as the head gives it.
-
-    Attributes:
-        head: name in the head table.
-    """
-
-    head: ClassVar[str]
+    """A read-out of the head of its name: that head's map of a class as it is."""
 
     @override
     def map(
@@ -135,7 +129,7 @@ class HeadMethod(Method):
         features: Features,
         target: int,
     ) -> Tensor:
-        head = model.head(Head, self.head)
+        head = model.head(Head, self.name)
         values = head.class_maps(features)[:, target]
         if self.is_probability:
             values = values.sigmoid()
@@ -143,15 +137,15 @@ class HeadMethod(Method):
 
     @override
     def stride(self, model: Model, features: Features) -> float:
-        return features.strides[model.head(Head, self.head).map_index(features)]
+        return features.strides[model.head(Head, self.name).map_index(features)]
 
     @override
     def reads_cells(self, model: Model) -> bool:
-        return model.head(Head, self.head).reads_cells
+        return model.head(Head, self.name).reads_cells
 
     @override
     def unavailable(self, model: Model) -> str | None:
-        if self.head in model.heads:
+        if self.name in model.heads:
             return None
         return (
             f"{self.title} needs a part that this model was not trained with. "

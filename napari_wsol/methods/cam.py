@@ -69,5 +69,3 @@ class Cam(HeadMethod):
 
     name: ClassVar[str] = "cam"
     title: ClassVar[str] = "CAM"
-    head: ClassVar[str] = "cam"
-    is_probability: ClassVar[bool] = False

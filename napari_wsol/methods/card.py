@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ConfigError, ModelError
-from napari_wsol.methods.spec import ModelSpec
+from napari_wsol.methods.spec import ModelSpec, with_tuples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,11 +79,6 @@ class Card:
         """µm a pixel assumed for images that do not say theirs."""
         return self.spec.native_mpp
 
-    @property
-    def research_use(self) -> bool:
-        """Every model here is for research, none for diagnosis."""
-        return True
-
     def to_dict(self) -> dict[str, object]:
         """As plain values, in the order of the file."""
         result: dict[str, object] = {}
@@ -115,16 +110,10 @@ class Card:
                 f"The card of {folder.name} has unknown entries: "
                 f"{', '.join(unknown)}. A newer version of napari-wsol may know them."
             )
-        plain = {
-            key: tuple(cast("list[object]", value))
-            if isinstance(value, list)
-            else value
-            for key, value in values.items()
-        }
+        plain = with_tuples(values)
         try:
-            table = cast("Mapping[str, object]", plain.pop("spec"))
-            spec = ModelSpec.from_dict(table)
-            return cls(**plain, spec=spec, folder=folder, bundled=bundled)  # type: ignore[arg-type]
+            spec = ModelSpec.from_dict(plain.pop("spec"))
+            return cls(**plain, spec=spec, folder=folder, bundled=bundled)
         except (KeyError, TypeError, ConfigError) as error:
             raise ModelError(
                 f"The card of {folder.name} is incomplete or damaged ({error}). "

@@ -104,5 +104,3 @@ class DeepMil(HeadMethod):
 
     name: ClassVar[str] = "deepmil"
     title: ClassVar[str] = "DeepMIL"
-    head: ClassVar[str] = "deepmil"
-    is_probability: ClassVar[bool] = False

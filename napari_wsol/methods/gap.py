@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import ConvHead
-from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.heads import ConvHead, register_head
 from napari_wsol.methods.map_pooling import MeanPooling
 
 if TYPE_CHECKING:
@@ -45,5 +44,3 @@ class Gap(HeadMethod):
 
     name: ClassVar[str] = "gap"
     title: ClassVar[str] = "GAP"
-    head: ClassVar[str] = "gap"
-    is_probability: ClassVar[bool] = False

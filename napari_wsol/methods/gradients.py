@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 class LayerMethod(Method):
     """A read-out of the features of one layer, the deepest by default."""
 
-    is_probability: ClassVar[bool] = False
     reads_layers: ClassVar[bool] = True
 
     @override

@@ -25,8 +25,7 @@ from torch.nn import functional
 
 from napari_wsol.encoders.features import interpolate_axis, nominal_offset
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import PoolingHead
-from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.heads import PoolingHead, register_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +77,6 @@ class Li2018(HeadMethod):
 
     name: ClassVar[str] = "li2018"
     title: ClassVar[str] = "Li et al. 2018"
-    head: ClassVar[str] = "li2018"
     is_probability: ClassVar[bool] = True
 
     def map(
@@ -88,7 +86,7 @@ class Li2018(HeadMethod):
         target: int,
     ) -> Tensor:
         """(N, h, w) in [0, 1], read where the nominal grid's cells are centred."""
-        head = model.head(Li2018Head, self.head)
+        head = model.head(Li2018Head, self.name)
         values = head.class_maps(features)[:, target].sigmoid()
         finer = _finer(features)
         stride, offset = features.strides[-1], features.offsets[-1]

@@ -22,8 +22,7 @@ from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import ConvHead
-from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.heads import ConvHead, register_head
 from napari_wsol.methods.map_pooling import LogMeanExpPooling
 
 if TYPE_CHECKING:
@@ -72,5 +71,3 @@ class Lse(HeadMethod):
 
     name: ClassVar[str] = "lse"
     title: ClassVar[str] = "LSE"
-    head: ClassVar[str] = "lse"
-    is_probability: ClassVar[bool] = False

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import scaled
-from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.heads import Head, register_head, scaled
 from napari_wsol.methods.wildcat import WildcatHead
 
 if TYPE_CHECKING:
@@ -90,7 +89,6 @@ class MaxMin(HeadMethod):
 
     name: ClassVar[str] = "maxmin"
     title: ClassVar[str] = "MaxMin"
-    head: ClassVar[str] = "maxmin"
     is_probability: ClassVar[bool] = True
 
     def map(
@@ -101,5 +99,5 @@ class MaxMin(HeadMethod):
     ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
         del target
-        scaled = model.head(MaxMinHead, self.head).scaled_mean(features)
+        scaled = model.head(MaxMinHead, self.name).scaled_mean(features)
         return mask(features.straight(scaled))

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import ConvHead
-from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.heads import ConvHead, register_head
 from napari_wsol.methods.map_pooling import MaximumPooling
 
 if TYPE_CHECKING:
@@ -46,5 +45,3 @@ class MaxPool(HeadMethod):
 
     name: ClassVar[str] = "maxpool"
     title: ClassVar[str] = "MaxPool"
-    head: ClassVar[str] = "maxpool"
-    is_probability: ClassVar[bool] = False

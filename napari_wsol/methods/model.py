@@ -112,18 +112,12 @@ class Model(nn.Module):
         if self._encoder_sha is None:
             encoder = self.encoder
             layout = (encoder.taps, encoder.strides, encoder.offsets)
-            digest = hashlib.sha256(repr(layout).encode())
-            for part in weight_bytes(encoder):
-                digest.update(part)
-            self._encoder_sha = digest.hexdigest()
+            self._encoder_sha = _digest(encoder, repr(layout).encode())
         return self._encoder_sha
 
     def heads_fingerprint(self) -> str:
         """sha256 of the heads' weights, which a few strokes may change."""
-        digest = hashlib.sha256()
-        for part in weight_bytes(self.heads):
-            digest.update(part)
-        return digest.hexdigest()
+        return _digest(self.heads)
 
     def head(self, kind: type[_H], name: str) -> _H:
         """A head by name, typed.
@@ -249,6 +243,13 @@ class Model(nn.Module):
         logits = self.image_logits(features)
         scores = cast("Head", self.classifier).class_maps(features)
         return Raw(logits, scores[0, 0].reshape(-1, 1))
+
+
+def _digest(module: nn.Module, start: bytes = b"") -> str:
+    digest = hashlib.sha256(start)
+    for part in weight_bytes(module):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def weight_bytes(module: nn.Module) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ from typing_extensions import override
 from napari_wsol.encoders import on_grid
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.heads import Head, conv_norm_relu, register_head
 from napari_wsol.methods.pixelcam import FOREGROUND
 
 if TYPE_CHECKING:
@@ -47,21 +47,13 @@ FINER = 2
 """The last block enlarges beyond the finest map by this much."""
 
 
-def _conv(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
-
-
 class Block(nn.Module):
     """Two 3×3 convolutions with batch norm and ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.conv1 = _conv(inputs, outputs)
-        self.conv2 = _conv(outputs, outputs)
+        self.conv1 = conv_norm_relu(inputs, outputs, 3, bias=False)
+        self.conv2 = conv_norm_relu(outputs, outputs, 3, bias=False)
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -147,7 +139,6 @@ class Negev(HeadMethod):
 
     name: ClassVar[str] = "negev"
     title: ClassVar[str] = "NEGEV"
-    head: ClassVar[str] = "negev"
     is_probability: ClassVar[bool] = True
 
     def map(
@@ -158,7 +149,7 @@ class Negev(HeadMethod):
     ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
         del target
-        head = model.head(NegevHead, self.head)
+        head = model.head(NegevHead, self.name)
         values = head(features).softmax(1)[:, FOREGROUND]
         stride = self.stride(model, features)
         # A cell became FINER × FINER, spread about its centre.

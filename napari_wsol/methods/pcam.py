@@ -14,21 +14,22 @@ poolings give other x; their map is p as well.
 The authors' code can put an attention module before the classifiers. It applies it anew
 for each class, to what it gave for the class before: the features of class i, counted
 from 0, have passed it i + 1 times. That looks like a slip, but trained weights depend
-on it, so it is kept.
+on it, so it is kept. Names below ``attention_map.`` are as in the authors' checkpoints;
+their third module, a dual attention ("SAM"), cannot run in their code and is not here.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_wsol.errors import ConfigError, MethodUnavailableError
+from napari_wsol.errors import ConfigError, MethodUnavailableError, choices
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.heads import Head, register_head
-from napari_wsol.methods.pcam_attention import build_attention
+from napari_wsol.methods.heads import Head, conv_norm_relu, register_head
 from napari_wsol.methods.pcam_pools import pool_kind
 
 if TYPE_CHECKING:
@@ -42,6 +43,113 @@ if TYPE_CHECKING:
     from napari_wsol.methods.pcam_pools import Pool
 
 
+MULTIPLE = 4
+"""The pyramid halves and doubles its map without remainder at multiples of this."""
+
+
+class ChannelAttention(nn.Module):
+    """Weights each channel by what all of them are on average ("CAM").
+
+    Squeeze and excitation (Hu, Shen, Sun 2018, arXiv 1709.01507, equations 2 to 4),
+    with a reduction of 2::
+
+        X · σ(W₂ · ReLU(W₁ · mean X))
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, channels // 2)
+        self.fc2 = nn.Linear(channels // 2, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) → the same shape."""
+        squeezed = functional.relu(self.fc1(x.mean((-2, -1))))
+        return x * torch.sigmoid(self.fc2(squeezed))[..., None, None]
+
+
+class ConvNormRelu(nn.Module):
+    """Convolution with bias, batch normalisation and ReLU, as one ``conv``."""
+
+    def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = conv_norm_relu(inputs, outputs, side, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, h, w) → (N, outputs, ⌈h / stride⌉, ⌈w / stride⌉)."""
+        return self.conv(x)
+
+
+class PyramidAttention(nn.Module):
+    """Weights each cell by one map that sees three scales ("FPA").
+
+    Feature pyramid attention (Li, Xiong, An, Wang 2018, arXiv 1805.10180, section 3.1):
+    a 1×1 convolution of X, times the map of a pyramid of 7×7, 5×5 and 3×3
+    convolutions, plus a branch of global average pooling.
+
+    The authors' code fails unless both sides of X are multiples of 4. Ours repeats the
+    last row and column for the pyramid up to that, and cuts its map: where nothing is
+    to be repeated, both agree.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gap_branch = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), ConvNormRelu(channels, channels, 1)
+        )
+        self.mid_branch = ConvNormRelu(channels, channels, 1)
+        self.downsample1 = ConvNormRelu(channels, 1, 7, stride=2)
+        self.downsample2 = ConvNormRelu(1, 1, 5, stride=2)
+        self.downsample3 = ConvNormRelu(1, 1, 3, stride=2)
+        self.scale1 = ConvNormRelu(1, 1, 7)
+        self.scale2 = ConvNormRelu(1, 1, 5)
+        self.scale3 = ConvNormRelu(1, 1, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) → the same shape."""
+        height, width = x.shape[-2:]
+        margins = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+        padded = functional.pad(x, margins, mode="replicate")
+        pyramid = self.pyramid(padded)[..., :height, :width]
+        return pyramid * self.mid_branch(x) + self.gap_branch(x)
+
+    def pyramid(self, x: Tensor) -> Tensor:
+        """(N, 1, h, w) the weight of each cell."""
+        halves = self.downsample1(x)
+        quarters = self.downsample2(halves)
+        eighths = self.scale3(self.downsample3(quarters))
+        quarters = self.scale2(quarters) + _enlarge(eighths, quarters)
+        halves = self.scale1(halves) + _enlarge(quarters, halves)
+        return _enlarge(halves, x)
+
+
+def _enlarge(small: Tensor, like: Tensor) -> Tensor:
+    """Bilinear, to the rows and columns of another map."""
+    return functional.interpolate(
+        small, size=like.shape[-2:], mode="bilinear", align_corners=False
+    )
+
+
+_MODULES: dict[str, tuple[str, type[nn.Module]]] = {
+    "CAM": ("channel_attention", ChannelAttention),
+    "FPA": ("pyramid_attention", PyramidAttention),
+}
+ATTENTIONS = ("none", *_MODULES)
+
+
+def build_attention(kind: str, channels: int) -> nn.Sequential:
+    """An attention by name; "none" changes nothing.
+
+    Raises:
+        UnknownNameError: no such attention; names the choices.
+    """
+    if kind == "none":
+        return nn.Sequential()
+    if kind not in _MODULES:
+        raise choices("attention", kind, list(ATTENTIONS))
+    name, module = _MODULES[kind]
+    return nn.Sequential(OrderedDict([(name, module(channels))]))
+
+
 @register_head("pcam")
 class PcamHead(Head):
     """One 1×1 convolution a class (``fc_0``, ``fc_1``, …), pooled by its own map.
@@ -50,8 +158,7 @@ class PcamHead(Head):
         channels: of the last feature map.
         classes: how many.
         pool: from cells to the image, by name (:mod:`napari_wsol.methods.pcam_pools`).
-        attention: "none", "CAM" or "FPA"
-            (:mod:`napari_wsol.methods.pcam_attention`).
+        attention: "none", "CAM" or "FPA".
         fc_bn: whether pooled features are batch-normalised (``bn_0``, ``bn_1``, …).
         lse_gamma: sharpness of the poolings with log-sum-exp.
         fc_drop: share of the pooled features that are dropped in training.
@@ -166,7 +273,6 @@ class Pcam(HeadMethod):
 
     name: ClassVar[str] = "pcam"
     title: ClassVar[str] = "PCAM"
-    head: ClassVar[str] = "pcam"
     is_probability: ClassVar[bool] = True
 
     def unavailable(self, model: Model) -> str | None:
@@ -174,5 +280,5 @@ class Pcam(HeadMethod):
         reason = super().unavailable(model)
         if reason is not None:
             return reason
-        head = model.head(PcamHead, self.head)
+        head = model.head(PcamHead, self.name)
         return None if head.has_maps else head.no_maps()

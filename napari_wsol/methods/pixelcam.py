@@ -29,7 +29,7 @@ from torch import nn
 from napari_wsol.encoders import Features, nominal_offset, on_grid, sample_points
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.heads import Head, conv_norm_relu, register_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +105,7 @@ class PixelHead(Head):
             self.bn = nn.BatchNorm2d(width)
         for name, part in HIDDEN[form]:
             narrower = max(1, sum(channels) // part)
-            self.add_module(name, _layer(width, narrower))
+            self.add_module(name, conv_norm_relu(width, narrower, 1))
             width = narrower
         self.conv4 = nn.Conv2d(width, 2, 1)
         self.shift: Tensor | None
@@ -208,13 +208,6 @@ class PixelHead(Head):
         return len(features.maps) - len(self.channels)
 
 
-def _layer(inputs: int, outputs: int) -> nn.Sequential:
-    """A hidden layer, cell by cell."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
-
-
 def _side_by_side(features: Features) -> Tensor:
     """(N, sum of C, h, w): all maps on the nominal grid of the finest."""
     first, stride = features.maps[0], features.strides[0]
@@ -242,5 +235,5 @@ class PixelCam(HeadMethod):
     ) -> Tensor:
         """(N, h, w) in [0, 1]; the same for every class."""
         del target
-        logits = model.head(PixelHead, self.head)(features)
+        logits = model.head(PixelHead, self.name)(features)
         return logits.softmax(1)[:, FOREGROUND]

@@ -20,8 +20,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import ConvHead
-from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.heads import ConvHead, register_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,5 +64,3 @@ class Prm(HeadMethod):
 
     name: ClassVar[str] = "prm"
     title: ClassVar[str] = "PRM"
-    head: ClassVar[str] = "prm"
-    is_probability: ClassVar[bool] = False

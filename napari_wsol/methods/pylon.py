@@ -26,8 +26,7 @@ from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import PoolingHead
-from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.heads import PoolingHead, register_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,11 +170,7 @@ class Decoder(nn.Module):
 
 
 def _needed(encoder: Encoder, n_up: int) -> tuple[str, ...]:
-    """The features that ``n_up`` up modules read, finest first.
-
-    Raises:
-        ConfigError: the encoder does not give them; says which taps to list.
-    """
+    """The features that ``n_up`` up modules read, finest first."""
     given = ", ".join(encoder.taps)
     if set(TAPS).intersection(encoder.taps):
         needed = TAPS[POOLINGS - n_up :]
@@ -309,5 +304,4 @@ class Pylon(HeadMethod):
 
     name: ClassVar[str] = "pylon"
     title: ClassVar[str] = "PYLON"
-    head: ClassVar[str] = "pylon"
     is_probability: ClassVar[bool] = True

@@ -19,7 +19,6 @@ class Rollout(TapMethod):
 
     name: ClassVar[str] = "rollout"
     title: ClassVar[str] = "Attention rollout"
-    is_probability: ClassVar[bool] = False
     tap: ClassVar[str] = "rollout"
     lacks: ClassVar[str] = (
         "Attention rollout follows the class token of a transformer, and this model's "

@@ -10,7 +10,7 @@ L, the map is their mean, whatever the class::
     M = 1/3 · Σ_(l > L - 3) m_l
 
 Values lie in [0, 1], but they are no probabilities of foreground: training pulls their
-mean to 0.35 whatever the image shows (:mod:`napari_wsol.training.losses_sat`). The map
+mean to 0.35 whatever the image shows (:mod:`napari_wsol.training.objectives`). The map
 is normalised per image, as the authors of PixelCAM do when they evaluate it.
 """
 
@@ -34,7 +34,6 @@ class Sat(TapMethod):
 
     name: ClassVar[str] = "sat"
     title: ClassVar[str] = "SAT"
-    is_probability: ClassVar[bool] = False
     tap: ClassVar[str] = "mask"
     lacks: ClassVar[str] = (
         "SAT reads the spatial-aware token of a transformer, and this model's encoder "

@@ -69,7 +69,7 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, object]:
         """As plain values, for a card; what is not set is left out."""
-        return cast("dict[str, object]", _plain(asdict(self)))
+        return plain(asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:
@@ -78,22 +78,32 @@ class ModelSpec:
         Raises:
             TypeError, ConfigError: an entry is missing, unknown or impossible.
         """
-        entries = {key: _frozen(value) for key, value in values.items()}
-        table = cast("Mapping[str, Any] | None", entries.get("preprocessing"))
-        if table is not None:
-            entries["preprocessing"] = Preprocessing(**table)
-        return cls(**entries)  # type: ignore[arg-type]
+        entries = cast("dict[str, Any]", _frozen(values))
+        if entries.get("preprocessing") is not None:
+            entries["preprocessing"] = Preprocessing(**entries["preprocessing"])
+        return cls(**entries)
+
+
+def plain(table: Mapping[str, object]) -> dict[str, object]:
+    """A table without None, tuples and empty tables, as TOML wants it."""
+    found = {key: _plain(item) for key, item in table.items() if item is not None}
+    return {key: item for key, item in found.items() if item != {}}
 
 
 def _plain(value: object) -> object:
-    """Without None and tuples, as TOML wants it."""
     if isinstance(value, Mapping):
-        items = cast("Mapping[str, object]", value).items()
-        found = {key: _plain(item) for key, item in items if item is not None}
-        return {key: item for key, item in found.items() if item != {}}
+        return plain(cast("Mapping[str, object]", value))
     if isinstance(value, tuple | list):
         return [_plain(item) for item in cast("list[object]", value)]
     return value
+
+
+def with_tuples(table: Mapping[str, object]) -> dict[str, Any]:
+    """A table of a TOML file with its lists as tuples; not those within them."""
+    return {
+        key: tuple(cast("list[object]", value)) if isinstance(value, list) else value
+        for key, value in table.items()
+    }
 
 
 def _frozen(value: object) -> object:

@@ -18,8 +18,7 @@ from torch import nn
 from typing_extensions import override
 
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import PoolingHead
-from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.heads import PoolingHead, register_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,5 +54,3 @@ class Spg(HeadMethod):
 
     name: ClassVar[str] = "spg"
     title: ClassVar[str] = "SPG"
-    head: ClassVar[str] = "spg"
-    is_probability: ClassVar[bool] = False

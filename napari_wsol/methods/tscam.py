@@ -62,8 +62,6 @@ class TsCam(HeadMethod):
 
     name: ClassVar[str] = "tscam"
     title: ClassVar[str] = "TS-CAM"
-    head: ClassVar[str] = "tscam"
-    is_probability: ClassVar[bool] = False
 
     @override
     def taps(self, model: Model) -> tuple[str, ...]:
@@ -77,7 +75,7 @@ class TsCam(HeadMethod):
         features: Features,
         target: int,
     ) -> Tensor:
-        head = model.head(PatchHead, self.head)
+        head = model.head(PatchHead, self.name)
         attention = features.maps[features.names.index(ATTENTION)].float().sum(1)
         return features.straight(attention * head.class_maps(features)[:, target])
 

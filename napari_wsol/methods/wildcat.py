@@ -23,9 +23,8 @@ from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.conv_heads import PoolingHead
-from napari_wsol.methods.heads import register_head
-from napari_wsol.methods.ranked_pooling import RankedPooling
+from napari_wsol.methods.heads import PoolingHead, register_head
+from napari_wsol.methods.map_pooling import RankedPooling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,5 +111,3 @@ class Wildcat(HeadMethod):
 
     name: ClassVar[str] = "wildcat"
     title: ClassVar[str] = "WILDCAT"
-    head: ClassVar[str] = "wildcat"
-    is_probability: ClassVar[bool] = False

@@ -77,7 +77,7 @@ def slide_attention(
         MethodUnavailableError: the model has no such head.
         NoResultError: a score is not finite.
     """
-    head = model.head(AttentionMilHead, AttentionMil.head)
+    head = model.head(AttentionMilHead, AttentionMil.name)
     bag = _Bag(kept)
     instances = np.full(bag.shape, np.nan, np.float32)
     with evaluating(model), torch.inference_mode():

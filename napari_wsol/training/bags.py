@@ -108,19 +108,15 @@ def encode_bag(encoder: TileEncoder, bag: Tensor) -> Features:
         encoder: cuts the bag into tiles.
         bag: (C, H, W) normalised, whole tiles.
     """
-    side, channels = encoder.side, bag.shape[0]
-    rows, columns = bag.shape[1] // side, bag.shape[2] // side
-    grid = bag.reshape(channels, rows, side, columns, side)
-    tiles = grid.permute(1, 3, 0, 2, 4).reshape(-1, channels, side, side)
 
-    def vectors(few: Tensor) -> Tensor:
-        found: Features = encoder.backbone(few)
-        return found.last.mean((-2, -1))
+    def read(tiles: Tensor) -> Tensor:
+        parts = [
+            cast(
+                "Tensor",
+                recomputing.checkpoint(encoder.vectors, few, use_reentrant=False),
+            )
+            for few in torch.split(tiles, TILES_A_BATCH)
+        ]
+        return torch.cat(parts)
 
-    parts = [
-        cast("Tensor", recomputing.checkpoint(vectors, few, use_reentrant=False))
-        for few in torch.split(tiles, TILES_A_BATCH)
-    ]
-    all_vectors = torch.cat(parts)
-    on_tiles = all_vectors.reshape(rows, columns, -1).permute(2, 0, 1)
-    return encoder.gather({"tile": on_tiles[None]})
+    return encoder(bag[None], read)

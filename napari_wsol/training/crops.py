@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from napari_wsol.images.heatmap import Heatmap
@@ -40,6 +40,25 @@ class TrainImage:
         if self.cam is not None:
             return torch.from_numpy(self.cam.resized(shape))
         return None if self.ranks is None else self.ranks.float()
+
+
+class ImageSequence(Sequence[TrainImage]):
+    """Training images that are made when they are asked for."""
+
+    @abstractmethod
+    def at(self, index: int) -> TrainImage:
+        """One of them."""
+
+    @overload
+    def __getitem__(self, index: int) -> TrainImage: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[TrainImage]: ...
+
+    def __getitem__(self, index: int | slice) -> TrainImage | list[TrainImage]:
+        if isinstance(index, slice):
+            return [self.at(place) for place in range(*index.indices(len(self)))]
+        return self.at(index)
 
 
 @dataclass(frozen=True, slots=True)

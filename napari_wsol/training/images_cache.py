@@ -7,13 +7,13 @@ are no worker processes that could be left behind or die unnoticed.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
+from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.images.cache import TileCache
@@ -21,7 +21,7 @@ from napari_wsol.images.preprocessing import prepare, read_whole, to_grey
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.methods import Model
-from napari_wsol.training.crops import TrainImage
+from napari_wsol.training.crops import ImageSequence, TrainImage
 
 if TYPE_CHECKING:
     from napari_wsol.data.datasets import LabelledImages
@@ -44,7 +44,7 @@ def preprocessing_of(spec: ModelSpec) -> Preprocessing:
         return Model(spec).preprocessing
 
 
-class TrainingImages(Sequence[TrainImage]):
+class TrainingImages(ImageSequence):
     """The images of a split at the size that they are cropped from.
 
     Args:
@@ -72,15 +72,8 @@ class TrainingImages(Sequence[TrainImage]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    @overload
-    def __getitem__(self, index: int) -> TrainImage: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[TrainImage]: ...
-
-    def __getitem__(self, index: int | slice) -> TrainImage | list[TrainImage]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
+    @override
+    def at(self, index: int) -> TrainImage:
         return TrainImage(torch.tensor(self.pixels(index)), self.labels[index])
 
     def pixels(self, index: int) -> Rgb:

@@ -140,9 +140,7 @@ def measure(
 class _Measured:
     """What was seen of a model so far; grows by a few numbers an image.
 
-    Args:
-        methods: whose maps are compared with masks; none opens no mask.
-        multi_label: whether an image may show several classes.
+    Masks are opened only where maps of methods are compared with them.
     """
 
     def __init__(self, methods: Sequence[str], *, multi_label: bool) -> None:
@@ -186,11 +184,7 @@ class _Measured:
             self.overlaps[name].append(iou(values >= 0.5, mask))
 
     def needed_pxap(self, folder: str) -> float:
-        """PxAP of the only method.
-
-        Raises:
-            DatasetError: no image of the split could be compared with a mask.
-        """
+        """PxAP of the only method."""
         ((name, meter),) = self.meters.items()
         if not self.overlaps[name]:
             raise DatasetError(
@@ -201,11 +195,7 @@ class _Measured:
 
 
 def _classification(seen: _Measured) -> float:
-    """Accuracy, or mean AUC where images may have several labels, in percent.
-
-    Raises:
-        DatasetError: there is nothing to tell apart.
-    """
+    """Accuracy, or mean AUC where images may have several labels, in percent."""
     if not seen.scores:
         raise DatasetError("A model without a classifier cannot be selected by it.")
     scores, labels = np.array(seen.scores), np.array(seen.labels)

@@ -17,12 +17,11 @@ from torch.nn import functional
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.acol import ERASE_FROM
-from napari_wsol.methods.conv_heads import scaled
-from napari_wsol.training.losses_pcam import pcam_loss
-from napari_wsol.training.losses_pixelcam import image_loss
-from napari_wsol.training.losses_sat import batch_area_loss, normalization_loss
+from napari_wsol.methods.heads import scaled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from napari_wsol.encoders import Features
@@ -31,6 +30,9 @@ if TYPE_CHECKING:
 
 GATE, KERNEL = "mask", "weight"
 """SAT's gate among the encoder's maps, and the parameter that smooths it."""
+
+AREA = 0.35
+"""Share of an image that foreground is supposed to take, over a batch, in SAT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +84,8 @@ class Lesson:
 
 def cross_entropy(lesson: Lesson, logits: Tensor) -> Tensor:
     """Of the image's only class, with a softmax over all."""
-    return image_loss(
-        logits, lesson.labels.argmax(1), smoothing=lesson.config.smoothing
-    )
+    truth, smoothing = lesson.labels.argmax(1), lesson.config.smoothing
+    return functional.cross_entropy(logits, truth, label_smoothing=smoothing)
 
 
 def bce(lesson: Lesson, logits: Tensor) -> Tensor:
@@ -100,12 +101,54 @@ def bce(lesson: Lesson, logits: Tensor) -> Tensor:
 
 def pcam(lesson: Lesson, logits: Tensor) -> Tensor:
     """PCAM's, class by class: positives weighted, summed over the classes."""
-    return pcam_loss(
-        logits,
-        lesson.labels,
-        lesson.config.pos_weight or None,
-        batch=lesson.all_labels,
-    )
+    weights = lesson.config.pos_weight or None
+    return class_losses(logits, lesson.labels, weights, lesson.all_labels).sum()
+
+
+def class_losses(
+    logits: Tensor,
+    labels: Tensor,
+    pos_weight: Sequence[float] | None = None,
+    batch: Tensor | None = None,
+) -> Tensor:
+    """PCAM's loss: binary cross-entropy of each class, with its positives weighted.
+
+    Ye et al. 2020 (arXiv 2005.14480) and the authors' code.
+
+    With p = σ(logit), y the label and the mean over the batch::
+
+        L_c = mean(-(w_c · y · log p + (1 - y) · log(1 - p)))
+
+    Args:
+        logits: (N, K).
+        labels: (N, K) of 0 and 1.
+        pos_weight: w_c, one a class. Without it the batch sets it (the authors'
+            ``batch_weight``): negatives divided by positives, so that both weigh the
+            same. A class without a positive in the batch then has a loss of 0.
+        batch: labels of the whole batch, where these are a part of it.
+
+    Returns:
+        (K,) float32; their sum is the loss of the batch.
+
+    Raises:
+        ConfigError: there is not one weight a class.
+    """
+    logits, labels = logits.float(), labels.float()
+    whole = labels if batch is None else batch.float()
+    positive = whole.sum(0)
+    if pos_weight is None:
+        weight = (len(whole) - positive) / positive.clamp(min=1)
+    elif len(pos_weight) != logits.shape[1]:
+        raise ConfigError(
+            f"There are {len(pos_weight)} weights for {logits.shape[1]} classes; "
+            "give one each."
+        )
+    else:
+        weight = torch.tensor(pos_weight, dtype=torch.float32, device=logits.device)
+    losses = functional.binary_cross_entropy_with_logits(
+        logits, labels, pos_weight=weight, reduction="none"
+    ).mean(0)
+    return losses * (positive > 0) if pos_weight is None else losses
 
 
 def acol(lesson: Lesson, logits: Tensor) -> Tensor:
@@ -138,6 +181,44 @@ def sat(lesson: Lesson, logits: Tensor) -> Tensor:
         + batch_area_loss(lesson.gate)
         + normalization_loss(lesson.gate, kernel)
     )
+
+
+def batch_area_loss(gate: Tensor, area: float = AREA) -> Tensor:
+    """How far the gate's mean is from the share that foreground should take.
+
+    Wu et al. 2023 (arXiv 2303.10438), as :func:`normalization_loss`.
+
+    The mean is taken over the batch, so that objects may differ in size::
+
+        L_ba = |mean(m) - area|
+
+    Args:
+        gate: (N, C, h, w) in [0, 1], the encoder's map "mask".
+        area: the share.
+
+    Returns:
+        Scalar.
+    """
+    return (gate.float().mean() - area).abs()
+
+
+def normalization_loss(gate: Tensor, kernel: Tensor) -> Tensor:
+    """How far the smoothed gate is from all or nothing.
+
+    With m the mean of the blocks' gates and G a small Gaussian::
+
+        m̄ = G * m        L_norm = mean((1 - m̄) · m̄)
+
+    Args:
+        gate: (N, C, h, w) in [0, 1], the encoder's map "mask".
+        kernel: (1, 1, 3, 3), the encoder's ``weight``.
+
+    Returns:
+        Scalar.
+    """
+    mean = gate.float().mean(1, keepdim=True)
+    smooth = functional.conv2d(mean, kernel, padding=1)
+    return ((1 - smooth) * smooth).mean()
 
 
 Objective = Callable[[Lesson, "Tensor"], "Tensor"]

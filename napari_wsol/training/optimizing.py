@@ -18,14 +18,12 @@ import torch
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
     from napari_wsol.methods import Model
     from napari_wsol.training.config import TrainConfig
-
-Groups = list[dict[str, object]]
 
 FAST_PARTS: Mapping[str, tuple[str, ...]] = {
     "wsol_resnet50": ("encoder.layer4.", "heads."),
@@ -38,68 +36,38 @@ that come without ImageNet weights. Transformers learn at one rate throughout.""
 THRESHOLD = 1e-4
 """Share of the best value that a better one must be better by."""
 
-State = tuple[float | None, int, int]
-
 
 def build_optimizer(model: Model, config: TrainConfig) -> torch.optim.Optimizer:
     """An optimiser whose groups carry their highest rate as ``peak``.
 
     Parameters that need no gradient are left out.
     """
-    groups: Groups = []
-    for group in _GROUPS[config.groups](model, config):
-        parameters = cast("list[nn.Parameter]", group["params"])
-        learning = [item for item in parameters if item.requires_grad]
+    slow, fast = config.learning_rate, config.head_learning_rate
+    if config.groups == "published":
+        # By the factor between them: what it gives is not always ``fast`` to the bit.
+        found = parameter_groups(model, slow, factor=fast / slow)
+    else:
+        found = [
+            Group(params=list(model.encoder.parameters()), lr=slow),
+            Group(params=list(model.heads.parameters()), lr=fast),
+        ]
+    groups: list[dict[str, object]] = []
+    for group in found:
+        learning = [item for item in group["params"] if item.requires_grad]
         if learning:
-            groups.append({**group, "params": learning})
-    return _OPTIMIZERS[config.optimizer](groups, config)
-
-
-def _by_heads(model: Model, config: TrainConfig) -> Groups:
-    return [
-        {"params": list(model.encoder.parameters()), "peak": config.learning_rate},
-        {"params": list(model.heads.parameters()), "peak": config.head_learning_rate},
-    ]
-
-
-def _published(model: Model, config: TrainConfig) -> Groups:
-    factor = config.head_learning_rate / config.learning_rate
-    found = parameter_groups(model, config.learning_rate, factor=factor)
-    return [{"params": item["params"], "peak": item["lr"]} for item in found]
-
-
-_GROUPS: dict[str, Callable[[Model, TrainConfig], Groups]] = {
-    "heads": _by_heads,
-    "published": _published,
-}
-
-
-def _adamw(groups: Groups, config: TrainConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        groups, lr=config.learning_rate, weight_decay=config.weight_decay
+            groups.append({"params": learning, "peak": group["lr"]})
+    options: dict[str, object] = {}
+    if config.optimizer == "sgd":
+        options = {"momentum": config.momentum, "nesterov": config.nesterov}
+    return _OPTIMIZERS[config.optimizer](
+        groups, lr=slow, weight_decay=config.weight_decay, **options
     )
 
 
-def _adam(groups: Groups, config: TrainConfig) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        groups, lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-
-
-def _sgd(groups: Groups, config: TrainConfig) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        groups,
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-    )
-
-
-_OPTIMIZERS: dict[str, Callable[[Groups, TrainConfig], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
-    "adam": _adam,
-    "sgd": _sgd,
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
 }
 
 
@@ -151,31 +119,19 @@ def _cosine(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
 
 def _step(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
     del step
-    return step_rate(
-        epoch,
-        start=peak,
-        every=config.step_epochs,
-        factor=config.step_factor,
-        floor=min(config.floor, peak),
-    )
-
-
-def _drops(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
-    del step
-    return drop_rate(epoch, start=peak, factor=config.step_factor, drops=config.drops)
-
-
-def _constant(peak: float, config: TrainConfig, step: int, epoch: int) -> float:
-    del config, step, epoch
-    return peak
+    stepped = peak * config.step_factor ** (epoch // config.step_epochs)
+    return max(stepped, min(config.floor, peak))
 
 
 _SCHEDULES: dict[str, Callable[[float, TrainConfig, int, int], float]] = {
     "cosine": _cosine,
     "step": _step,
-    "drops": _drops,
-    "plateau": _constant,  # lowered by evaluations, not by time
-    "constant": _constant,
+    "drops": lambda peak, config, _step, epoch: (
+        peak * config.step_factor ** sum(epoch >= drop for drop in config.drops)
+    ),
+    # Lowered by evaluations, not by time.
+    "plateau": lambda peak, _config, _step, _epoch: peak,
+    "constant": lambda peak, _config, _step, _epoch: peak,
 }
 
 
@@ -202,40 +158,6 @@ def parameter_groups(model: Model, rate: float, *, factor: float = 10.0) -> list
     for name, parameter in model.named_parameters():
         groups[name.startswith(prefixes)]["params"].append(parameter)
     return [group for group in groups if group["params"]]
-
-
-def drop_rate(
-    epoch: int, *, start: float = 1e-4, factor: float = 0.1, drops: Sequence[int] = (2,)
-) -> float:
-    """PCAM's learning rate of an epoch: times ``factor`` at each of ``drops``.
-
-    Args:
-        epoch: counted from 0.
-        start: of the first epoch.
-        factor: of each drop.
-        drops: the first epochs with a lower rate.
-    """
-    return start * factor ** sum(epoch >= drop for drop in drops)
-
-
-def step_rate(
-    epoch: int,
-    *,
-    start: float = 1e-3,
-    every: int = 5,
-    factor: float = 0.1,
-    floor: float = 1e-6,
-) -> float:
-    """The learning rate of an epoch, counted from 0: a tenth of it every five epochs.
-
-    Args:
-        epoch: from 0.
-        start: at first.
-        every: epochs between two steps.
-        factor: of a step.
-        floor: it never falls below.
-    """
-    return max(start * factor ** (epoch // every), floor)
 
 
 @dataclass(slots=True)
@@ -289,12 +211,3 @@ class Plateau:
         if self.by == "loss":
             return value < self.best * (1 - THRESHOLD)
         return value > self.best * (1 + THRESHOLD)
-
-    @property
-    def state(self) -> State:
-        """What a checkpoint keeps."""
-        return self.best, self.since_best, self.count
-
-    def restore(self, state: State) -> None:
-        """Goes on from what a checkpoint kept."""
-        self.best, self.since_best, self.count = state

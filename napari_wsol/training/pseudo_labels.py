@@ -123,20 +123,16 @@ def draw_pseudo_labels(
         few = few.masked_fill(normal, 0)
     if config.normal_images == "background":
         below = torch.where(normal[:, None, None], torch.ones_like(below), below)
-        few = few.masked_fill(normal, _normal_count(config))
+        count = config.background
+        if config.equalize:
+            count = config.foreground - config.background
+        few = few.masked_fill(normal, count)
     is_foreground = dilate(_draw(above, many, generator), config.dilate)
     is_background = dilate(_draw(below, few, generator), config.dilate)
     labels = torch.full_like(cams, IGNORE, dtype=torch.long)
     labels[is_foreground & ~is_background] = FOREGROUND
     labels[is_background & ~is_foreground] = BACKGROUND
     return labels
-
-
-def _normal_count(config: PseudoLabelConfig) -> int:
-    """Background pixels of a normal image."""
-    if config.equalize:
-        return config.foreground - config.background
-    return config.background
 
 
 def _weights(cams: Tensor, config: PseudoLabelConfig) -> tuple[Tensor, Tensor]:
@@ -213,15 +209,8 @@ def _draw(weights: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor
     """Pixels without replacement, in proportion to their weights.
 
     Dividing weights by independent exponential variates and taking the largest is one
-    draw after another without replacement (Efraimidis and Spirakis 2006).
-
-    Args:
-        weights: (N, H, W), at least 0; pixels of weight 0 are never drawn.
-        counts: (N,) how many of each image.
-        generator: of the random choice.
-
-    Returns:
-        (N, H, W) bool.
+    draw after another without replacement (Efraimidis and Spirakis 2006). Weights are
+    (N, H, W), those of 0 never drawn; counts (N,), so many of each image.
     """
     flat = weights.flatten(1)
     most = min(int(counts.max()), flat.shape[1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import tomli_w
 
 from napari_wsol.errors import ConfigError, DatasetError
-from napari_wsol.methods.spec import ModelSpec
+from napari_wsol.methods.spec import ModelSpec, plain, with_tuples
 from napari_wsol.training.config import AugmentConfig, SeedConfig, TrainConfig
 from napari_wsol.training.objectives import LossConfig, loss_of
 from napari_wsol.training.pseudo_labels import PseudoLabelConfig
@@ -238,14 +238,12 @@ def dump_recipe(recipe: Recipe) -> str:
         if isinstance(part, ModelSpec):
             values[key] = part.to_dict()
         elif part is not None:
-            values[key] = _plain(asdict(part))
+            values[key] = asdict(part)
     if recipe.train.epochs:  # then nobody asked for steps
         cast("dict[str, object]", values["train"]).pop("steps")
-    values["losses"] = {
-        head: _plain(asdict(loss)) for head, loss in recipe.losses.items()
-    }
-    values["card"] = _plain(recipe.card)
-    return tomli_w.dumps({key: item for key, item in values.items() if item != {}})
+    values["losses"] = {head: asdict(loss) for head, loss in recipe.losses.items()}
+    values["card"] = recipe.card
+    return tomli_w.dumps(plain(values))
 
 
 def check_splits(recipe: Recipe, data: Path, *, train: bool = True) -> None:
@@ -278,16 +276,6 @@ def with_seed(recipe: Recipe, seed: int) -> Recipe:
     return replace(changed, text=dump_recipe(changed))
 
 
-def _plain(value: object) -> object:
-    """Without None, which TOML has not, and tuples."""
-    if isinstance(value, Mapping):
-        items = cast("Table", value).items()
-        return {key: _plain(item) for key, item in items if item is not None}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in cast("list[object]", value)]
-    return value
-
-
 def _build(kind: type[_T], values: Table, where: str) -> _T:
     known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
@@ -299,13 +287,6 @@ def _build(kind: type[_T], values: Table, where: str) -> _T:
     try:
         if kind is ModelSpec:
             return cast("_T", ModelSpec.from_dict(values))
-        return kind(
-            **{
-                key: tuple(cast("list[object]", value))
-                if isinstance(value, list)
-                else value
-                for key, value in values.items()
-            }
-        )
+        return kind(**with_tuples(values))
     except (TypeError, ConfigError) as error:
         raise ConfigError(f"{where}: {error}") from error

@@ -15,6 +15,7 @@ from napari_wsol.devices import choose_device
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import write_whole
 from napari_wsol.methods.card import Card
+from napari_wsol.methods.spec import with_tuples
 from napari_wsol.training.distributed import team as join_team
 from napari_wsol.training.images_cache import load_training_images
 from napari_wsol.training.measuring import (
@@ -343,10 +344,7 @@ def card_of(
     recipe: Recipe, metrics: dict[str, object], methods: Sequence[str] | None = None
 ) -> Card:
     """The card: what a person wrote in the recipe, and what was measured."""
-    words = {
-        key: tuple(cast("list[object]", value)) if isinstance(value, list) else value
-        for key, value in recipe.card.items()
-    }
+    words = with_tuples(recipe.card)
     words.setdefault("title", recipe.name)
     words.setdefault("summary", "")
     names = tuple(methods or recipe.model.heads)
@@ -357,7 +355,7 @@ def card_of(
             methods=names,
             primary=names[-1],
             metrics=metrics,
-            **words,  # type: ignore[arg-type]
+            **words,
         )
     except TypeError as error:
         raise ConfigError(f"The recipe's [card] has a wrong entry: {error}.") from error

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from scipy import ndimage
 from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.encoders import on_grid
 from napari_wsol.errors import ConfigError, ModelError
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.methods import evaluating
 from napari_wsol.methods.pixelcam import PixelHead
-from napari_wsol.training.crops import ALONE, TrainImage, below
+from napari_wsol.training.crops import ALONE, ImageSequence, below
 from napari_wsol.training.images_cache import prepared
 from napari_wsol.training.pseudo_labels import draw_pseudo_labels
 from napari_wsol.training.seeds import (
@@ -27,17 +27,19 @@ from napari_wsol.training.seeds import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from napari_wsol.encoders import Features
     from napari_wsol.methods import Model
     from napari_wsol.training.config import SeedConfig
-    from napari_wsol.training.crops import Batch, Share
+    from napari_wsol.training.crops import Batch, Share, TrainImage
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.seeds import EigenCam
 
 
-class SeededImages(Sequence[TrainImage]):
+class SeededImages(ImageSequence):
     """Images, and what their seeds are drawn from.
 
     Args:
@@ -54,32 +56,12 @@ class SeededImages(Sequence[TrainImage]):
     def __len__(self) -> int:
         return len(self._images)
 
-    @overload
-    def __getitem__(self, index: int) -> TrainImage: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[TrainImage]: ...
-
-    def __getitem__(self, index: int | slice) -> TrainImage | list[TrainImage]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
+    @override
+    def at(self, index: int) -> TrainImage:
         found = self._maps[index]
         if isinstance(found, Heatmap):
             return replace(self._images[index], cam=found)
         return replace(self._images[index], ranks=found)
-
-
-@dataclass(frozen=True, slots=True)
-class Seeded:
-    """What seeding gives.
-
-    Attributes:
-        images: with what seeds are drawn from.
-        eigencam: the direction, where it was the seeder.
-    """
-
-    images: Sequence[TrainImage]
-    eigencam: EigenCam | None = None
 
 
 def seed(
@@ -87,7 +69,7 @@ def seed(
     images: Sequence[TrainImage],
     recipe: Recipe,
     maps: Sequence[Heatmap | Tensor] | None,
-) -> Seeded:
+) -> tuple[Sequence[TrainImage], EigenCam | None]:
     """Finds what seeds are drawn from, and fixes the pixel head's statistics.
 
     Args:
@@ -96,12 +78,16 @@ def seed(
         recipe: says which seeder.
         maps: of a finished model, for the seeders that read one.
 
+    Returns:
+        The images with what seeds are drawn from; and the direction, where Eigen-CAM
+        was the seeder.
+
     Raises:
         ConfigError: there are no maps for a seeder that reads them.
         ModelError: the model lacks the feature map that the seeder reads.
     """
     if recipe.seeds is None:
-        return Seeded(images)
+        return images, None
     if recipe.seeds.seeder == "eigencam":
         return _eigencam(model, images, recipe)
     if maps is None or len(maps) != len(images):
@@ -112,10 +98,12 @@ def seed(
     if model.head(PixelHead, "pixelcam").shift is not None:
         with evaluating(model), torch.no_grad():
             _standardize(model, [_moments(encode(model, x, recipe)) for x in images])
-    return Seeded(SeededImages(images, maps))
+    return SeededImages(images, maps), None
 
 
-def _eigencam(model: Model, images: Sequence[TrainImage], recipe: Recipe) -> Seeded:
+def _eigencam(
+    model: Model, images: Sequence[TrainImage], recipe: Recipe
+) -> tuple[SeededImages, EigenCam]:
     """Fits the seeder with the initial encoder and ranks every image's pixels."""
     seeds = recipe.seeds
     if seeds is None or seeds.tap not in model.encoder.taps:
@@ -145,7 +133,7 @@ def _eigencam(model: Model, images: Sequence[TrainImage], recipe: Recipe) -> See
         ]
         if model.head(PixelHead, "pixelcam").shift is not None:
             _standardize(model, totals)
-    return Seeded(SeededImages(images, ranks), eigencam)
+    return SeededImages(images, ranks), eigencam
 
 
 def _on_image(  # noqa: PLR0917 - what is read, and how

@@ -130,8 +130,7 @@ class Trainer:
         self.config = recipe.train.counted(self._sampler.epoch)
         self._start = digest([*self.model.state_dict().values(), self.labels])
         place_cells(self.model, images, recipe)
-        seeded = seed(self.model, images, recipe, maps)
-        self.images, self.eigencam = seeded.images, seeded.eigencam
+        self.images, self.eigencam = seed(self.model, images, recipe, maps)
         self.device = device or torch.device("cpu")
         self.model.to(self.device)
         if self.config.freeze_encoder:
@@ -333,7 +332,7 @@ class Trainer:
         Raises:
             ExportError: it cannot be written.
         """
-        best = self.best
+        best, plateau = self.best, self.plateau
         state: dict[str, Any] = {
             **self._belongs(),
             "step": self.step,
@@ -346,7 +345,7 @@ class Trainer:
             "best": None if best is None else (best.step, best.score, best.weights),
             "since_best": self.since_best,
             "judged": self.judged,
-            "plateau": self.plateau.state,
+            "plateau": (plateau.best, plateau.since_best, plateau.count),
             "stopped": self.stopped,
         }
         write_checkpoint(path, state)
@@ -367,11 +366,11 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         if state["best"] is not None:
-            step, score, weights = state["best"]
-            self.best = Best(step, score, weights)
+            self.best = Best(*state["best"])
         self.since_best, self.judged = state["since_best"], state["judged"]
         self.stopped = state["stopped"]
-        self.plateau.restore(state["plateau"])
+        plateau = self.plateau
+        plateau.best, plateau.since_best, plateau.count = state["plateau"]
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

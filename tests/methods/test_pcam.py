@@ -6,8 +6,7 @@ import torch
 from napari_wsol.encoders import Features, build_encoder
 from napari_wsol.errors import ConfigError, MethodUnavailableError, UnknownNameError
 from napari_wsol.methods import Model, ModelSpec, get_method, list_methods
-from napari_wsol.methods.pcam import PcamHead
-from napari_wsol.methods.pcam_attention import PyramidAttention
+from napari_wsol.methods.pcam import PcamHead, PyramidAttention
 from napari_wsol.methods.pcam_pools import POOLS
 
 UNUSED = ("backbone.classifier.", "backbone.fc.", "backbone.AuxLogits.")

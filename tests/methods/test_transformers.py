@@ -10,7 +10,7 @@ from napari_wsol.errors import ConfigError, MethodUnavailableError
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.inference.whole_image import check_methods, localize
 from napari_wsol.methods import Model, ModelSpec, get_method, list_methods, unavailable
-from napari_wsol.training.losses_sat import batch_area_loss, normalization_loss
+from napari_wsol.training.objectives import batch_area_loss, normalization_loss
 
 TOKENS = 197
 

@@ -7,8 +7,7 @@ import torch
 from napari_wsol.errors import NoResultError
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.methods.map_pooling import pool_pieces
-from napari_wsol.methods.ranked_pooling import RankedPooling
+from napari_wsol.methods.map_pooling import RankedPooling, pool_pieces
 from napari_wsol.methods.wildcat import WildcatHead
 from napari_wsol.slides.kept_cells import KeptTiles
 from napari_wsol.slides.plan import cells_on, plan_slide

@@ -5,8 +5,7 @@ from torch.nn import functional
 from napari_wsol.encoders import Features
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.training.losses_pcam import pcam_loss
-from napari_wsol.training.objectives import LossConfig, loss_of
+from napari_wsol.training.objectives import LossConfig, class_losses, loss_of
 from napari_wsol.training.recipe import DataConfig, Recipe
 from napari_wsol.training.trainer import Learner, share_right
 
@@ -89,9 +88,11 @@ def test_losses_are_those_of_torch():
     several = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
     spec = spec_of("pcam", multi=True)
     _, found, logits = learn(spec, {"pcam": LossConfig(weight=2.0)}, several)
-    assert torch.allclose(found["pcam"], 2 * pcam_loss(logits, several))
+    assert torch.allclose(found["pcam"], 2 * class_losses(logits, several).sum())
     _, found, logits = learn(spec, {"pcam": LossConfig(pos_weight=(1.0, 3.0))}, several)
-    assert torch.allclose(found["pcam"], pcam_loss(logits, several, (1.0, 3.0)))
+    assert torch.allclose(
+        found["pcam"], class_losses(logits, several, (1.0, 3.0)).sum()
+    )
 
 
 def test_pylon_learns_by_the_mean_over_all_classes():
@@ -153,9 +154,9 @@ def test_impossible_weights_and_heads_are_refused():
 def test_a_part_of_a_batch_weighs_positives_as_the_whole():
     torch.manual_seed(0)
     logits, labels = torch.randn(6, 2), (torch.rand(6, 2) > 0.6).float()
-    whole = pcam_loss(logits, labels)
+    whole = class_losses(logits, labels).sum()
     parts = [
-        pcam_loss(logits[at : at + 3], labels[at : at + 3], batch=labels)
+        class_losses(logits[at : at + 3], labels[at : at + 3], batch=labels).sum()
         for at in (0, 3)
     ]
     assert torch.allclose(whole, sum(parts) / 2)

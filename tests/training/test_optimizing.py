@@ -6,12 +6,14 @@ from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.encode import Geometry
 from napari_wsol.inference.whole_image import make_heatmap
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.training.optimizing import drop_rate, parameter_groups, step_rate
+from napari_wsol.training.config import TrainConfig
+from napari_wsol.training.optimizing import parameter_groups, rate
 
 
 def test_the_rate_falls_as_theirs(golden):
     case = golden("pixelcam_training_misc")
-    rates = np.array([step_rate(epoch) for epoch in range(30)])
+    how = TrainConfig(schedule="step", step_epochs=5, floor=1e-6, warmup=0)
+    rates = np.array([rate(1e-3, how, 0, epoch) for epoch in range(30)])
     np.testing.assert_allclose(rates, case.outputs["lr"], rtol=1e-5)
 
 
@@ -62,7 +64,7 @@ def test_a_score_is_normalised_as_theirs(golden):
 
 def test_the_learning_rate_drops_as_published(golden):
     case = golden("pcam_loss")
-    rates = [drop_rate(epoch, drops=(2, 4)) for epoch in range(6)]
+    how = TrainConfig(schedule="drops", drops=(2, 4), warmup=0)
+    rates = [rate(1e-4, how, 0, epoch) for epoch in range(6)]
     assert np.allclose(rates, case.outputs["lr_epoch0to5"], rtol=1e-6, atol=0)
-    assert [drop_rate(epoch) for epoch in (0, 1)] == [1e-4, 1e-4]
-    assert drop_rate(2) == pytest.approx(1e-5)
+    assert rates[:2] == [1e-4, 1e-4]
