@@ -98,17 +98,17 @@ class Controller(QObject):
     def _connect_panels(self) -> None:
         panels, strokes = self._panels, self._layers.strokes
         panels.line.image_chosen.connect(self._on_image)
-        panels.line.sample_wanted.connect(self.open_sample)
+        panels.line.sample_button.clicked.connect(self.open_sample)
         panels.line.reader_chosen.connect(self._read_with)
-        panels.localize.wanted.connect(self.localize)
+        panels.localize.localize_button.clicked.connect(self.localize)
         panels.localize.slide_box.mpp_chosen.connect(self.pixel_size.choose)
         for panel in (panels.compare, panels.export):
-            panel.method_changed.connect(self.compare.choose_method)
-            panel.method_changed.connect(self.export.choose_method)
+            panel.method_box.chosen.connect(self.compare.choose_method)
+            panel.method_box.chosen.connect(self.export.choose_method)
         panels.export.clean_up_changed.connect(self.compare.list_regions)
         panels.correct.tool_wanted.connect(strokes.choose)
-        panels.correct.brush_wanted.connect(strokes.brush.choose)
-        panels.correct.refine_wanted.connect(self.refine)
+        panels.correct.brush.valueChanged.connect(strokes.brush.choose)
+        panels.correct.refine_button.clicked.connect(self.refine)
         strokes.tool_changed.connect(panels.correct.show_tool)
         strokes.brush.changed.connect(panels.correct.show_brush)
         self._bars = [

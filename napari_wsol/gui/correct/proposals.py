@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QWidget
 
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.layers.halo import Halo
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.elided import Words
+from napari_wsol.gui.widgets.panel import fill_column, push_button, row
 from napari_wsol.guidance.proposals import nothing_words
 
 if TYPE_CHECKING:
@@ -27,30 +28,20 @@ FIRST = "Where next? Localize first; then the dock shows where a stroke helps mo
 class NextRow(QWidget):
     """“next: upper left – methods disagree  [Go there G] [Not here]”."""
 
-    go_wanted = Signal()
-    dismiss_wanted = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.words = Words()
-        self.go_button = QPushButton(f"Go there  {GO_KEY}")
-        self.go_button.setToolTip(
+        self.go_button = push_button(
+            "",
             "Fly to the place where the next stroke would teach the model most. Again: "
-            f"to the next best. Key: {GO_KEY}."
+            f"to the next best. Key: {GO_KEY}.",
         )
-        self.go_button.clicked.connect(self.go_wanted)
-        self.dismiss_button = QPushButton("Not here  ⇧G")
-        self.dismiss_button.setToolTip(
-            "Do not propose this place again, on this image. Key: Shift+G."
+        self.dismiss_button = push_button(
+            "Not here  ⇧G",
+            "Do not propose this place again, on this image. Key: Shift+G.",
         )
-        self.dismiss_button.clicked.connect(self.dismiss_wanted)
-        rows, buttons = QVBoxLayout(self), QHBoxLayout()
-        rows.setContentsMargins(0, 2, 0, 0)
-        rows.setSpacing(4)
-        rows.addWidget(self.words)
-        buttons.addWidget(self.go_button, 1)
-        buttons.addWidget(self.dismiss_button, 1)
-        rows.addLayout(buttons)
+        buttons = row(self.go_button, self.dismiss_button, stretch=(0, 1))
+        fill_column(self, self.words, buttons, margins=(0, 2, 0, 0))
         self.say(FIRST)
 
     def show_place(self, place: Proposal, *, here: bool) -> None:
@@ -114,8 +105,8 @@ class ProposalsController(QObject):
             events.dismissed_changed,
         ):
             changed.connect(self._soon)
-        self._row.go_wanted.connect(self.go)
-        self._row.dismiss_wanted.connect(self.dismiss)
+        self._row.go_button.clicked.connect(self.go)
+        self._row.dismiss_button.clicked.connect(self.dismiss)
 
     def close(self) -> None:
         """Take the ring away; no more places."""

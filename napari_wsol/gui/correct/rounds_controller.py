@@ -50,9 +50,8 @@ class Blink(QObject):
         _application().applicationStateChanged.connect(self.let_go)
         self.renew()
 
-    def let_go(self, state: object = None) -> None:
+    def let_go(self) -> None:
         """Back to the map that is current, whichever that is by now."""
-        del state
         if not self._is_held:
             return
         self._is_held = False
@@ -201,12 +200,13 @@ class RoundsController(QObject):
         events.rounds_changed.connect(self._on_rounds)
         events.finetune_step.connect(self._on_step)
         events.settings_changed.connect(self._on_settings)
-        panel.live_wanted.connect(self._on_live)
+        panel.live.toggled.connect(self._on_live)
         panel.advanced.changed.connect(self._on_advanced)
-        panel.revert_wanted.connect(self._session.revert)
-        box.held.connect(self._on_held)
+        box.dots.chosen.connect(self._session.revert)
+        box.blink_button.pressed.connect(self.blink.hold)
+        box.blink_button.released.connect(self.blink.let_go)
         self.blink.changed.connect(self._show)
-        box.difference_wanted.connect(self._show_difference)
+        box.difference.toggled.connect(self._show_difference)
         box.stroke_wanted.connect(self.fly_to_stroke)
         self._layers.image_changed.connect(self._on_image)
         self.difference.deleted.connect(self._on_deleted)
@@ -221,26 +221,21 @@ class RoundsController(QObject):
     def begin(self) -> None:
         """A round was asked for."""
         self.live.settle()
-        self._panel.curve.show_values(())
-
-    def finished_words(self) -> str:
-        """What is said of the newest round."""
-        return " ".join(map(round_words, self._session.rounds[-1:]))
+        self._box.curve.show_values(())
 
     def on_job(self, status: JobStatus) -> None:
         """A round that was asked for is over: what is odd about it is told."""
-        if (
-            status.kind is JobKind.REFINE
-            and status.state == "done"
-            and self._session.rounds
-        ):
-            odd = odd_map_words(self._session.rounds[-1])
+        newest = self._session.rounds[-1:]
+        if status.state != "done":
+            return
+        if status.kind is JobKind.REFINE and newest:
+            odd = odd_map_words(newest[0])
             if odd:
                 self._messages.warn(odd)
             else:
-                self._told = self.finished_words()
+                self._told = round_words(newest[0])
                 self._messages.say(self._told)
-        elif status.kind is JobKind.FOLLOW and status.state == "done" and self._told:
+        elif status.kind is JobKind.FOLLOW and self._told:
             self._messages.take_back(self._told)  # that round is not the newest now
             self._told = ""
 
@@ -282,12 +277,10 @@ class RoundsController(QObject):
         self._show_difference()
 
     def _show(self) -> None:
-        session = self._session
-        held = self.blink.seen
-        self._panel.show_rounds(session.rounds, session.round_index, held)
+        session, held = self._session, self.blink.seen
+        self._box.show_rounds(session.rounds, session.round_index, held)
 
-    def _show_difference(self, on: object = None) -> None:
-        del on
+    def _show_difference(self) -> None:
         rounds = self._compared() if self._box.difference.isChecked() else None
         if rounds is None or self._layers.image is None:
             self._hide_difference()
@@ -312,16 +305,10 @@ class RoundsController(QObject):
             self.difference.place_on(image, slide.fingerprint())
         self._box.difference.setChecked(False)
 
-    def _on_held(self, held: bool) -> None:
-        if held:
-            self.blink.hold()
-        else:
-            self.blink.let_go()
-
     def _on_step(self, step: FinetuneStep) -> None:
         job = self._session.job
         if job is not None and job.kind is JobKind.REFINE:
-            self._panel.curve.add(float(step.loss))
+            self._box.curve.add(float(step.loss))
 
     def _on_live(self, on: bool) -> None:
         self._session.live = on

@@ -23,9 +23,7 @@ class BrushSize(QObject):
     changed = Signal(int)
     """Width on the screen in pixels, as chosen in napari's own controls."""
 
-    def __init__(
-        self, viewer: napari.viewer.Viewer, parent: QObject | None = None
-    ) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._layer: Labels | None = None

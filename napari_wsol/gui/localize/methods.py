@@ -5,16 +5,11 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import (
-    QGridLayout,
-    QLabel,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.elided import Choice, Fold, Tick, Words
-from napari_wsol.gui.widgets.panel import add_row
+from napari_wsol.gui.widgets.panel import fill_column, row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -31,48 +26,33 @@ LAYER_TIP = (
 class MethodList(QWidget):
     """Check boxes for what the model can do; what it cannot is behind a fold."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.boxes: dict[str, Tick] = {}
         self._facts: dict[str, MethodFacts] = {}
         self._wishes: dict[str, bool] = {}
         self._own, self._more = QGridLayout(), QGridLayout()
-        self._reasons = QVBoxLayout()
         self.layer_box = Choice()
-        self.more_fold = self._fold(
-            "More methods", "Other ways to read out what this model has learnt."
-        )
-        self.why_fold = self._fold(
-            "Not for this model", "Methods that need another model, and why."
-        )
-        self._build()
-        self.show_layers(())
-
-    def _fold(self, words: str, tip: str) -> Fold:
-        fold = Fold(words, QWidget())
-        fold.setToolTip(tip)
-        return fold
-
-    def _build(self) -> None:
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(2)
+        self._layer_label = QLabel("Layer")
         for grid in (self._own, self._more):
             grid.setHorizontalSpacing(8)
             grid.setVerticalSpacing(3)
-        rows.addLayout(self._own)
-        more, why = QVBoxLayout(self.more_fold.content), self._reasons
-        self.why_fold.content.setLayout(why)
-        for inner in (more, why):
-            inner.setContentsMargins(0, 0, 0, 4)
-            inner.setSpacing(4)
-        more.addLayout(self._more)
-        self._layer_label = QLabel("Layer")
-        add_row(more, self._layer_label, self.layer_box, stretch=1)
+        more, why = QWidget(), QWidget()
+        layer = row(self._layer_label, self.layer_box, stretch=1, spacing=6)
+        fill_column(more, self._more, layer, margins=(0, 0, 0, 4))
+        self._reasons = fill_column(why, margins=(0, 0, 0, 4))
+        self.more_fold = Fold(
+            "More methods", more, "Other ways to read out what this model has learnt."
+        )
+        self.why_fold = Fold(
+            "Not for this model", why, "Methods that need another model, and why."
+        )
+        fill_column(
+            self, self._own, self.more_fold, more, self.why_fold, why, spacing=2
+        )
         for fold in (self.more_fold, self.why_fold):
-            rows.addWidget(fold)
-            rows.addWidget(fold.content)
             fold.hide()
+        self.show_layers(())
 
     # ------------------------------------------------------------------ what is chosen
 
@@ -138,13 +118,9 @@ class MethodList(QWidget):
 
     def show_layers(self, layers: Sequence[str]) -> None:
         """The layers that can be read, finest first, the last one chosen."""
-        keep = self.layer_box.currentData()
-        self.layer_box.clear()
         last = f"last ({layers[-1]})" if layers else "last"
-        self.layer_box.addItem(last, None)
-        for name in reversed(layers[:-1]):
-            self.layer_box.addItem(name, name)
-        self.layer_box.setCurrentIndex(max(0, self.layer_box.findData(keep)))
+        others = [(name, name) for name in reversed(layers[:-1])]
+        self.layer_box.offer([(last, None), *others], self.layer_box.currentData())
         self._update()
 
     def _layers(self) -> list[str | None]:
@@ -220,8 +196,7 @@ class MethodList(QWidget):
             reason = "This model can be read at its last layer only."
         elif not reading:
             reason = "Tick a method that reads a layer of one's choice, e.g. Grad-CAM."
-        with_reason = (self._layer_label, self.layer_box)
-        for widget in with_reason:
+        for widget in (self._layer_label, self.layer_box):
             widget.setEnabled(not reason)
             widget.setToolTip(reason or LAYER_TIP)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout
 
+from napari_wsol.gui.widgets.panel import add_buttons
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -101,11 +103,8 @@ class CardDialog(QDialog):
         self.text = QTextBrowser(self)
         self.text.setOpenExternalLinks(True)
         self.text.setHtml(card_html(card))
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, parent=self)
-        buttons.rejected.connect(self.reject)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.text)
-        layout.addWidget(buttons)
+        QVBoxLayout(self).addWidget(self.text)
+        add_buttons(self, QDialogButtonBox.StandardButton.Close)
 
 
 def card_html(card: Card) -> str:

@@ -62,8 +62,8 @@ class SlidesController(QObject):
         events.slide_moved.connect(self._on_moved)
         box.show_memory(self._session.config.memory_bytes)
         box.memory_chosen.connect(self._on_memory)
-        box.estimate_wanted.connect(self._estimate)
-        box.tissue_wanted.connect(self.tissue.wanted)
+        box.estimate_button.clicked.connect(self._estimate)
+        box.tissue_button.clicked.connect(self.tissue.wanted)
         self.tissue.changed.connect(self._on_tissue)
 
     def close(self) -> None:
@@ -200,8 +200,7 @@ class SlidesController(QObject):
         self._panel.job_bar.show_rate(progress.rate)
         self.tiles.show(progress)
 
-    def _on_camera(self, event: object = None) -> None:
-        del event
+    def _on_camera(self) -> None:
         if self._session.is_large:
             self._look.start()
 
