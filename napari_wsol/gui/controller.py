@@ -363,11 +363,10 @@ class Controller(QObject):
         if (status.id, status.state) == self._last_state:
             return  # only its progress; many a second
         self._last_state = (status.id, status.state)
-        if status.state == "failed" and isinstance(status.error, UnansweredError):
-            pass  # the form asks
-        elif status.state == "failed" and status.kind is JobKind.FOLLOW:
-            pass  # told once
-        elif status.state == "failed":
+        # The form asks; what does not follow is told once.
+        asks = isinstance(status.error, UnansweredError)
+        is_told = asks or status.kind is JobKind.FOLLOW
+        if status.state == "failed" and not is_told:
             self._messages.warn(status.message)
         elif status.state == "cancelled" and self._was_stopped:
             self._was_stopped = False

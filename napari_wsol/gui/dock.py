@@ -213,8 +213,7 @@ class WsolWidget(QWidget):
         self.image_line.close_line()
         self.keys.close()
 
-    def _on_theme(self, event: object = None) -> None:
-        del event
+    def _on_theme(self) -> None:
         colour = theme_colour(self._context.viewer.theme, "warning")
         self._warning_colour = colour
         self.message.set_warning_colour(colour)

@@ -129,7 +129,8 @@ def test_a_stroke_ends_a_place_and_not_here_is_for_good(bench):
 
 
 def test_its_keys_are_free_in_napari():
+    from fixtures.keys import clashes
+
     from napari_wsol.gui.correct.proposals import DISMISS_KEY, GO_KEY
-    from napari_wsol.gui.keys import clashes
 
     assert clashes([GO_KEY, DISMISS_KEY]) == {}

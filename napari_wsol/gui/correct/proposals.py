@@ -80,7 +80,8 @@ class ProposalsController(QObject):
         self._context, self._row = context, row
         self._session, self._layers = context.session, context.layers
         self._messages = context.messages
-        self._places: list[Proposal] = []
+        self.places: list[Proposal] = []
+        """The places that the key walks through, the best first."""
         self._turn = 0  # the place to go to next
         self._here: Proposal | None = None
         self._labels_here: np.ndarray | None = None
@@ -134,18 +135,13 @@ class ProposalsController(QObject):
             self._messages.say(self._nothing())
             return
         self._leave()
-        self._places = [item for item in self._places if item is not place]
+        self.places = [item for item in self.places if item is not place]
         self._turn = 0
         self._session.dismiss(place)
         self._messages.say(f"Not proposed any more: {place.place}.")
         self._show()
 
     # ------------------------------------------------------------------------- places
-
-    @property
-    def places(self) -> tuple[Proposal, ...]:
-        """The places that the key walks through, the best first."""
-        return tuple(self._places)
 
     @property
     def is_old(self) -> bool:
@@ -155,18 +151,18 @@ class ProposalsController(QObject):
     @property
     def _named(self) -> Proposal | None:
         """The place that the line is about."""
-        if self._here is not None or not self._places:
+        if self._here is not None or not self.places:
             return self._here
-        return self._places[self._turn % len(self._places)]
+        return self.places[self._turn % len(self.places)]
 
     def _jump(self) -> None:
-        if not self._places:
+        if not self.places:
             self._leave()
             self._show()
             self._messages.say(self._nothing())
             return
-        place = self._places[self._turn % len(self._places)]
-        self._turn = (self._turn + 1) % len(self._places)
+        place = self.places[self._turn % len(self.places)]
+        self._turn = (self._turn + 1) % len(self.places)
         self._here, self._labels_here = place, self._labels_in(place)
         self._layers.fly_to_box(*place.box)
         if self._layers.cells.is_on:
@@ -214,15 +210,10 @@ class ProposalsController(QObject):
     # ------------------------------------------------------------------------ changes
 
     def _on_image(self) -> None:
-        image, slide = self._layers.image, self._session.slide
-        self._places, self._turn, self._is_eager = [], 0, False
+        self.places, self._turn, self._is_eager = [], 0, False
         self._leave()
-        if image is None or slide is None:
-            self.halo.release()
-        else:
-            self.halo.place_on(image, slide.fingerprint())
-            self.halo.find()  # of an earlier dock
-            self.halo.take_away()
+        self.halo.place_on(self._layers.image, self._session.slide)
+        self.halo.take_away()  # that of an earlier dock
         self._soon()
         self._show()
 
@@ -245,7 +236,7 @@ class ProposalsController(QObject):
         self._timer.stop()
         session, slide, number = self._session, self._session.slide, self._changes
         if self._layers.image is None or slide is None or not session.heatmaps:
-            self._places, self._turn, self._is_eager = [], 0, False
+            self.places, self._turn, self._is_eager = [], 0, False
             self._show()
             return
         methods = list(self._layers.heatmaps.pairs) or None
@@ -260,7 +251,7 @@ class ProposalsController(QObject):
         slide, self._known, places = answer
         if slide is not self._session.slide or not self._session.heatmaps:
             return
-        self._places = places
+        self.places = places
         self._turn = self._turn_after(self._here)
         self._show()
         if self._is_eager:
@@ -269,11 +260,11 @@ class ProposalsController(QObject):
 
     def _turn_after(self, here: Proposal | None) -> int:
         """The place to go to next: after the one looked at, if it is still there."""
-        for turn, place in enumerate(self._places):
+        for turn, place in enumerate(self.places):
             if here is None:
                 break
             if np.hypot(place.y - here.y, place.x - here.x) < here.radius:
-                return (turn + 1) % len(self._places)
+                return (turn + 1) % len(self.places)
         return 0
 
     def _on_error(self, error: BaseException) -> None:

@@ -101,7 +101,8 @@ class Live(QObject):
     def __init__(self, context: Context) -> None:
         super().__init__(context.dock)
         self._session, self._messages = context.session, context.messages
-        self._is_due = False
+        self.is_due = False
+        """Whether a refit is owed."""
         self._told = ""
         self._timer = once(self, DEBOUNCE_MS, self._follow)
         events = context.events
@@ -112,18 +113,13 @@ class Live(QObject):
         events.job_changed.connect(self._on_job)
         context.at_parting(self.settle)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether a refit is owed."""
-        return self._is_due
-
     def settle(self) -> None:
         """Nothing is owed any more: another image, or somebody refines by hand."""
         self._timer.stop()
-        self._is_due = False
+        self.is_due = False
 
     def _wait(self) -> None:
-        self._is_due = True
+        self.is_due = True
         self._timer.start()
 
     def _on_job(self, status: JobStatus) -> None:
@@ -135,17 +131,17 @@ class Live(QObject):
                 self._messages.warn(
                     f"The map could not follow your stroke. {status.message}"
                 )
-        elif self._is_due and not status.is_active:
+        elif self.is_due and not status.is_active:
             self._timer.start()
 
     def _follow(self) -> None:
         session = self._session
-        if not self._is_due or not session.live or session.result is None:
+        if not self.is_due or not session.live or session.result is None:
             return
         job = session.job
         if session.is_busy and job is not None and job.kind not in QUICK:
             return  # its end is heard
-        self._is_due = False
+        self.is_due = False
         foreground, background = session.stroke_counts
         if foreground and background:
             if not self._is_current():
@@ -283,13 +279,9 @@ class RoundsController(QObject):
     def _show_difference(self) -> None:
         rounds = self._compared() if self._box.difference.isChecked() else None
         if rounds is None or self._layers.image is None:
-            self._hide_difference()
+            self.difference.take_away()
         elif self.difference.show(*rounds) and not self._layers.cells.is_on:
             self.difference.lift(self._layers.strokes.layer)
-
-    def _hide_difference(self) -> None:
-        self.difference.find()
-        self.difference.take_away()
 
     def _on_deleted(self) -> None:
         """The person took the layer away: it is not wanted any more."""
@@ -297,12 +289,8 @@ class RoundsController(QObject):
 
     def _on_image(self) -> None:
         self.blink.let_go()
-        image, slide = self._layers.image, self._session.slide
-        self._hide_difference()
-        if image is None or slide is None:
-            self.difference.release()
-        else:
-            self.difference.place_on(image, slide.fingerprint())
+        self.difference.take_away()
+        self.difference.place_on(self._layers.image, self._session.slide)
         self._box.difference.setChecked(False)
 
     def _on_step(self, step: FinetuneStep) -> None:

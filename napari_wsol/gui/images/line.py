@@ -192,7 +192,8 @@ class ImageLine(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._layer: Image | None = None
+        self.layer: Image | None = None
+        """The chosen image layer."""
         self._mpp: float | None = None
         self._saved: SavedList | None = None
         self._build()
@@ -235,15 +236,10 @@ class ImageLine(QWidget):
             spacing=3,
         )
 
-    @property
-    def layer(self) -> Image | None:
-        """The chosen image layer."""
-        return self._layer
-
     def start(self) -> None:
         """Fill the list and take the newest usable image."""
         self._fill()
-        if self._layer is None:
+        if self.layer is None:
             self._choose(self._newest())
 
     def close_line(self) -> None:
@@ -290,7 +286,7 @@ class ImageLine(QWidget):
 
     def go_back_to(self, layer: Image | None) -> None:
         """Show another choice without opening it again."""
-        self._layer = layer
+        self.layer = layer
         self._fill()
 
     def _fill(self) -> None:
@@ -299,7 +295,7 @@ class ImageLine(QWidget):
             self.box.clear()
             for layer in layers:
                 self.box.addItem(layer.name, layer)
-            place = layers.index(self._layer) if self._layer in layers else -1
+            place = layers.index(self.layer) if self.layer in layers else -1
             self.box.setCurrentIndex(place)
         self.box.setEnabled(bool(layers))
         self.sample_button.setVisible(not layers)
@@ -310,7 +306,7 @@ class ImageLine(QWidget):
         return usable[-1] if usable else None
 
     def _choose(self, layer: Image | None) -> None:
-        self._layer = layer
+        self.layer = layer
         self._fill()
         self.image_chosen.emit(layer)
 
@@ -319,7 +315,7 @@ class ImageLine(QWidget):
 
     def _on_activated(self, place: int) -> None:
         layer = self.box.itemData(place)
-        if layer != self._layer:
+        if layer != self.layer:
             self._choose(layer)
 
     def _on_inserted(self, event: Event) -> None:
@@ -327,13 +323,13 @@ class ImageLine(QWidget):
         if layer not in image_layers(self._viewer):
             return
         layer.events.name.connect(self._fill)
-        if self._layer is None and is_usable(layer):
+        if self.layer is None and is_usable(layer):
             self._choose(layer)
         else:
             self._fill()
 
     def _on_removed(self, event: Event) -> None:
-        if event.value == self._layer:
+        if event.value == self.layer:
             self._choose(self._newest())
         elif isinstance(event.value, Image):
             self._fill()

@@ -14,7 +14,7 @@ from napari_wsol.gui.widgets.panel import fill_column, row
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from napari_wsol.gui.localize.models import MethodFacts
+    from napari_wsol.methods import Method
 
 LAYER_TIP = (
     "Where in the network the ticked read-outs look: the last layer is coarse and "
@@ -29,7 +29,7 @@ class MethodList(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.boxes: dict[str, Tick] = {}
-        self._facts: dict[str, MethodFacts] = {}
+        self._methods: dict[str, Method] = {}
         self._wishes: dict[str, bool] = {}
         self._own, self._more = QGridLayout(), QGridLayout()
         self.layer_box = Choice()
@@ -71,7 +71,7 @@ class MethodList(QWidget):
         layers = self._layers()
         result = []
         for name in self.ticked:
-            if not self._facts[name].reads_layers:
+            if not self._methods[name].reads_layers:
                 result.append(name)
                 continue
             result += [
@@ -85,7 +85,7 @@ class MethodList(QWidget):
 
     def show_methods(
         self,
-        methods: Iterable[MethodFacts],
+        methods: Iterable[Method],
         own: Sequence[str],
         reasons: Mapping[str, str],
     ) -> None:
@@ -97,8 +97,8 @@ class MethodList(QWidget):
                 said otherwise. The others follow, unticked.
             reasons: why the model cannot, of those that it cannot.
         """
-        self._facts = {item.name: item for item in methods}
-        able = [item for item in self._facts.values() if item.name not in reasons]
+        self._methods = {item.name: item for item in methods}
+        able = [item for item in self._methods.values() if item.name not in reasons]
         first = [item for item in able if item.name in own]
         first.sort(key=lambda item: list(own).index(item.name))
         rest = [item for item in able if item.name not in own]
@@ -136,7 +136,7 @@ class MethodList(QWidget):
             words.setParent(None)
             words.deleteLater()
 
-    def _fill(self, grid: QGridLayout, items: Sequence[MethodFacts]) -> None:
+    def _fill(self, grid: QGridLayout, items: Sequence[Method]) -> None:
         """Read down the columns: two of them, three where the titles are short."""
         columns = 3 if all(len(_title(item)) <= 8 for item in items) else 2
         rows = -(-len(items) // columns)
@@ -153,7 +153,7 @@ class MethodList(QWidget):
 
     def _tick(self, first: Collection[str]) -> None:
         wanted = {
-            name: self._wishes.get(name, name in first and not self._facts[name].slow)
+            name: self._wishes.get(name, name in first and not self._methods[name].slow)
             for name in self.boxes
         }
         if not any(wanted.values()):
@@ -168,7 +168,7 @@ class MethodList(QWidget):
         self._update()
 
     def _explain(self, reasons: Mapping[str, str]) -> None:
-        items = [item for item in self._facts.values() if item.name in reasons]
+        items = [item for item in self._methods.values() if item.name in reasons]
         items.sort(key=lambda item: item.title.casefold())
         alike: dict[str, list[str]] = {}
         for item in items:
@@ -190,7 +190,7 @@ class MethodList(QWidget):
         ticked = sum(self.boxes[name].isChecked() for name in more)
         count = f" · {ticked} ticked" if ticked else ""
         self.more_fold.say(f"More methods ({len(more)}){count}" if more else "Layer")
-        reading = [name for name in self.ticked if self._facts[name].reads_layers]
+        reading = [name for name in self.ticked if self._methods[name].reads_layers]
         reason = ""
         if self.layer_box.count() < 2:
             reason = "This model can be read at its last layer only."
@@ -210,11 +210,11 @@ def _key(name: str, layer: str | None) -> str:
     return name if layer is None else f"{name}@{layer}"
 
 
-def _title(item: MethodFacts) -> str:
+def _title(item: Method) -> str:
     return f"{item.title} (slow)" if item.slow else item.title
 
 
-def _tip(item: MethodFacts) -> str:
+def _tip(item: Method) -> str:
     kind = (
         "Its values are probabilities."
         if item.is_probability

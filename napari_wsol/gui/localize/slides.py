@@ -125,13 +125,12 @@ class SlidesController(QObject):
         self._progress = None
         self._box.show_cost(None)
         if image is None or slide is None:
-            self.tiles.find()
             self.tiles.take_away()
             self.tiles.release()
             self.tissue.release()
             self._box.hide()
             return
-        self.tiles.place_on(image, slide.fingerprint())
+        self.tiles.place_on(image, slide)
         self.tissue.work_on(image, slide)
         self._describe()
 
