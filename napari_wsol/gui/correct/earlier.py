@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFrame
 
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.job_bar import counted
 from napari_wsol.gui.widgets.panel import fill_column, push_button, row
 
 if TYPE_CHECKING:
@@ -51,11 +51,8 @@ def earlier_words(work: EarlierWork, today: datetime.datetime) -> str:
         today: this moment, with its time zone.
     """
     strokes, rounds = len(work.strokes.strokes), len(work.rounds)
-    parts = [
-        f"{grouped(count)} {name}{'' if count == 1 else 's'}"
-        for count, name in ((strokes, "stroke"), (rounds, "round"))
-        if count
-    ]
+    counts = ((strokes, "stroke"), (rounds, "round"))
+    parts = [counted(count, name) for count, name in counts if count]
     times = [stroke.time for stroke in work.strokes.strokes[-1:]]
     times += [item.time for item in work.rounds[-1:]]
     when = day_words(max(times, default=""), today)

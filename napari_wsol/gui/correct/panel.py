@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QLabel
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.correct.advanced import Advanced
 from napari_wsol.gui.correct.proposals import NextRow
 from napari_wsol.gui.correct.rounds import RoundBox
+from napari_wsol.gui.correct.tools import StrokeTools, swatch, tool_button
 from napari_wsol.gui.widgets.colours import BACKGROUND, FOREGROUND
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import JobBar, grouped
+from napari_wsol.gui.widgets.job_bar import JobBar, counted, grouped
 from napari_wsol.gui.widgets.panel import (
     Panel,
     check_box,
@@ -46,17 +46,20 @@ class CorrectPanel(Panel):
     def __init__(self) -> None:
         super().__init__("Correct", "Show the model what it got wrong.")
         self._counts = (0, 0)
-        self.tools = {
-            name: self._tool(name, title, colour, tip)
-            for name, title, colour, tip in BRUSHES
-        }
+        self.tools: dict[str, QPushButton] = {}
+        for name, title, colour, tip in BRUSHES:
+            more = f"Key: {title[-1]}. Press again to pan and zoom."
+            button = tool_button(name, title, f"{tip} {more}", self.tool_wanted)
+            if colour is not None:
+                button.setIcon(swatch(colour))
+            self.tools[name] = button
         foreground, background, erase = self.tools.values()
         self.brush = slider(
             2, 80, 16, "Width of the brush on the screen. Zoom in for finer strokes."
         )
         self._brush_words = QLabel("16 px")
         self.brush.valueChanged.connect(self._on_brush)
-        self.tools_row = row()
+        self.more_tools = StrokeTools()
         self.balance = Words()
         self.live = check_box(
             "refine after each stroke",
@@ -82,7 +85,7 @@ class CorrectPanel(Panel):
             self.rows,
             row(foreground, background),
             row(erase, "brush", self.brush, self._brush_words, stretch=2),
-            self.tools_row,
+            self.more_tools,
             self.balance,
             row(self.live, self.job_bar, stretch=1, spacing=6),
             self.advanced,
@@ -90,16 +93,6 @@ class CorrectPanel(Panel):
             self.next_row,
         )
         self.show_strokes(0, 0)
-
-    def _tool(self, name: str, title: str, colour: str | None, tip: str) -> QPushButton:
-        more = f"Key: {title[-1]}. Press again to pan and zoom."
-        button = push_button(f" {title}", f"{tip} {more}", checkable=True)
-        if colour is not None:
-            button.setIcon(swatch(colour))
-        button.clicked.connect(
-            lambda checked: self.tool_wanted.emit(name if checked else None)
-        )
-        return button
 
     def show_tool(self, tool: str | None) -> None:
         """Press the button of the brush in the hand."""
@@ -143,17 +136,10 @@ def balance_words(foreground: int, background: int, *, live: bool = False) -> st
             "Draw a few strokes: foreground where something was missed, background "
             f"where the map is wrong. {'The map follows.' if live else 'Then Refine.'}"
         )
-    words = f"{grouped(total)} stroke{'s' if total > 1 else ''} · "
+    words = f"{counted(total, 'stroke')} · "
     words += f"{grouped(foreground)} foreground, {grouped(background)} background"
     if not background:
         words += ". Add a background stroke, so that the model knows what it is not."
     if not foreground:
         words += ". Add a foreground stroke, so that the model knows what it is."
     return words
-
-
-def swatch(colour: str) -> QIcon:
-    """A small square of a colour."""
-    pixmap = QPixmap(12, 12)
-    pixmap.fill(QColor(colour))
-    return QIcon(pixmap)

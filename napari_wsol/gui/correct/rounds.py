@@ -6,19 +6,13 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPen
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QWidget
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.widgets.charts import Sparkline
 from napari_wsol.gui.widgets.colours import FOREGROUND, LESS, MORE
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.job_bar import counted
 from napari_wsol.gui.widgets.panel import (
     check_box,
     fill_column,
@@ -47,7 +41,8 @@ def round_words(item: Round) -> str:
     """What is said of a round when the mouse rests on it, and when it is finished."""
     if item.index == 0:
         return "Round 0: the model as it was loaded, before any stroke."
-    words = [f"Round {item.index}: {strokes_words(item)}", seconds_words(item.seconds)]
+    strokes = counted(item.strokes, "stroke")
+    words = [f"Round {item.index}: {strokes}", seconds_words(item.seconds)]
     if item.loss:
         words.append(f"loss {item.loss[0]:.2f} → {item.loss[-1]:.2f}")
     words += [agreement_words(item), prediction_words(item)]
@@ -60,14 +55,9 @@ def round_line(item: Round, rounds: Sequence[Round]) -> str:
     if item.index == 0:
         words.append("the model as it was loaded")
     else:
-        words += [strokes_words(item), seconds_words(item.seconds)]
+        words += [counted(item.strokes, "stroke"), seconds_words(item.seconds)]
     words += [agreement_words(item), prediction_words(item)]
     return " · ".join(word for word in words if word)
-
-
-def strokes_words(item: Round) -> str:
-    """“7 strokes”."""
-    return f"{grouped(item.strokes)} stroke{'' if item.strokes == 1 else 's'}"
 
 
 def seconds_words(seconds: float) -> str:

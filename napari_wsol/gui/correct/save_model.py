@@ -6,13 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import (
-    QDialog,
-    QDialogButtonBox,
-    QLabel,
-    QLineEdit,
-    QVBoxLayout,
-)
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QLineEdit, QVBoxLayout
 
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.panel import add_buttons, push_button, wrapped

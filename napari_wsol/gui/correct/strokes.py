@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.correct.earlier import saved_words
-from napari_wsol.gui.correct.tools import UNDO_SHOWN, StrokeTools
+from napari_wsol.gui.correct.tools import UNDO_SHOWN
 from napari_wsol.gui.layers.touch import TouchPen
 from napari_wsol.gui.tasks import once
 
@@ -61,8 +61,7 @@ class StrokesController(QObject):
         self._layers, self._layer = context.layers, context.layers.strokes
         self._problem = ""
         self._seed: tuple[float, float, int] | None = None
-        self.tools = StrokeTools()
-        panel.tools_row.addWidget(self.tools)
+        self.tools = panel.more_tools
         self.touch = TouchPen(self._layer, self)
         self._regrow = once(self, REGROW_MS, self._grow_again)
         self._clock = QTimer(self)

@@ -6,14 +6,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_wsol.gui.correct.panel import swatch
 from napari_wsol.gui.widgets.colours import BACKGROUND, FOREGROUND
 from napari_wsol.gui.widgets.job_bar import grouped
 from napari_wsol.gui.widgets.panel import fill_column, held, push_button, row, slider
 
 if TYPE_CHECKING:
+    from qtpy.QtCore import SignalInstance
     from qtpy.QtWidgets import QPushButton
 
 UNDO_KEY = "Meta-Z" if sys.platform == "darwin" else "Control-Z"
@@ -31,6 +32,20 @@ REACH_STEP = 5
 COLOURS = {1: BACKGROUND, 2: FOREGROUND}
 
 
+def swatch(colour: str) -> QIcon:
+    """A small square of a colour."""
+    pixmap = QPixmap(12, 12)
+    pixmap.fill(QColor(colour))
+    return QIcon(pixmap)
+
+
+def tool_button(name: str, title: str, tip: str, wanted: SignalInstance) -> QPushButton:
+    """A button that takes a tool into the hand; pressed again, it puts it away."""
+    button = push_button(f" {title}", tip, checkable=True)
+    button.clicked.connect(lambda checked: wanted.emit(name if checked else None))
+    return button
+
+
 class StrokeTools(QWidget):
     """Outline and wand, undo, clear, import."""
 
@@ -38,20 +53,22 @@ class StrokeTools(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outline = self._tool(
+        self.outline = tool_button(
             "outline",
-            f" Area  {OUTLINE_KEY}",
+            f"Area  {OUTLINE_KEY}",
             "Draw around an area and fill it with the colour of the last brush: drag, "
             "or click corner by corner and double-click at the end. Esc starts again. "
             f"Key: {OUTLINE_KEY}. Press again to pan and zoom.",
+            self.tool_wanted,
         )
-        self.wand = self._tool(
+        self.wand = tool_button(
             "wand",
-            f" Wand  {WAND_KEY}",
+            f"Wand  {WAND_KEY}",
             "Click on a place: everything connected that looks alike to the model gets "
             "the colour of the last brush. Places that are painted already stay. "
             f"Shift and the mouse wheel: reach farther or less far. Key: {WAND_KEY}. "
             "Press again to put it away.",
+            self.tool_wanted,
         )
         self.undo = push_button("")
         self.redo = push_button(
@@ -122,10 +139,3 @@ class StrokeTools(QWidget):
         """Whether there is an image to draw on."""
         for item in (self.outline, self.wand, self.load):
             item.setEnabled(ready)
-
-    def _tool(self, name: str, title: str, tip: str) -> QPushButton:
-        button = push_button(title, tip, checkable=True)
-        button.clicked.connect(
-            lambda checked: self.tool_wanted.emit(name if checked else None)
-        )
-        return button

@@ -18,7 +18,7 @@ from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.gui.layers.marks import MARK, image_layers, is_usable
 from napari_wsol.gui.layers.placement import microns_a_pixel
 from napari_wsol.gui.widgets.elided import Choice, Words
-from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.gui.widgets.panel import (
     add_action,
     fill_column,
@@ -102,8 +102,7 @@ class ListButton(QPushButton):
 
 def saved_words(item: SavedList) -> str:
     """“Go on with “glas” · 60 images”."""
-    count = len(item.names)
-    words = f"Go on with “{item.name}” · {grouped(count)} image{'s' * (count != 1)}"
+    words = f"Go on with “{item.name}” · {counted(len(item.names), 'image')}"
     return words if item.is_there else f"{words} (moved: choose its folder)"
 
 
@@ -208,7 +207,7 @@ class ImageLine(QWidget):
         self.help_button = small("?", "Keys and first steps.")
         self.list_button = ListButton()
         self.go_on_button = push_button("", "Open the list that you worked on last.")
-        self.go_on_button.clicked.connect(self._on_go_on)
+        self.go_on_button.clicked.connect(lambda: self.go_on_wanted.emit(self._saved))
         self.go_on_button.hide()
         self.words = Words(INVITATION)
         self.notes = Words(lines=2)
@@ -240,7 +239,7 @@ class ImageLine(QWidget):
         """Fill the list and take the newest usable image."""
         self._fill()
         if self.layer is None:
-            self._choose(self._newest())
+            self.choose(self._newest())
 
     def close_line(self) -> None:
         """Stop listening to the viewer."""
@@ -280,9 +279,11 @@ class ImageLine(QWidget):
             self.go_on_button.setText(saved_words(self._saved))
         self._fill()
 
-    def choose(self, layer: Image) -> None:
+    def choose(self, layer: Image | None) -> None:
         """Work on this layer, as if it had been taken from the list."""
-        self._choose(layer)
+        self.layer = layer
+        self._fill()
+        self.image_chosen.emit(layer)
 
     def go_back_to(self, layer: Image | None) -> None:
         """Show another choice without opening it again."""
@@ -305,18 +306,10 @@ class ImageLine(QWidget):
         usable = [layer for layer in image_layers(self._viewer) if is_usable(layer)]
         return usable[-1] if usable else None
 
-    def _choose(self, layer: Image | None) -> None:
-        self.layer = layer
-        self._fill()
-        self.image_chosen.emit(layer)
-
-    def _on_go_on(self) -> None:
-        self.go_on_wanted.emit(self._saved)
-
     def _on_activated(self, place: int) -> None:
         layer = self.box.itemData(place)
         if layer != self.layer:
-            self._choose(layer)
+            self.choose(layer)
 
     def _on_inserted(self, event: Event) -> None:
         layer = event.value
@@ -324,13 +317,13 @@ class ImageLine(QWidget):
             return
         layer.events.name.connect(self._fill)
         if self.layer is None and is_usable(layer):
-            self._choose(layer)
+            self.choose(layer)
         else:
             self._fill()
 
     def _on_removed(self, event: Event) -> None:
         if event.value == self.layer:
-            self._choose(self._newest())
+            self.choose(self._newest())
         elif isinstance(event.value, Image):
             self._fill()
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QTableView,
-)
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compat import needed

@@ -12,11 +12,7 @@ from napari.utils import Colormap
 from qtpy.QtCore import QObject
 
 from napari_wsol.gui.compat import camera_of, fill
-from napari_wsol.gui.layers.contours import (
-    LARGE_CELLS,
-    LINE_PIXELS,
-    contour_segments,
-)
+from napari_wsol.gui.layers.contours import LARGE_CELLS, LINE_PIXELS, contour_segments
 from napari_wsol.gui.layers.fine_map import FineMap, needs_levels
 from napari_wsol.gui.layers.marks import (
     CONTOUR,
@@ -26,12 +22,7 @@ from napari_wsol.gui.layers.marks import (
     our_layers,
     remove,
 )
-from napari_wsol.gui.layers.placement import (
-    TRANSFORMS,
-    fit_width,
-    move_onto,
-    placed_on,
-)
+from napari_wsol.gui.layers.placement import TRANSFORMS, fit_width, move_onto, placed_on
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import (
     EVIDENCE,

@@ -10,7 +10,7 @@ from superqt.utils import signals_blocked
 
 from napari_wsol.config import LEAST_MEMORY
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import duration, grouped
+from napari_wsol.gui.widgets.job_bar import counted, duration
 from napari_wsol.gui.widgets.panel import fill_column, held, push_button, row
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class SlideBox(QWidget):
 
 def slide_words(tiles: int, mpp: float | None) -> str:
     """“1 030 tiles of tissue, read at 0.5 µm a pixel”."""
-    count = "1 tile" if tiles == 1 else f"{grouped(tiles)} tiles"
+    count = counted(tiles, "tile")
     if mpp is None:
         return f"Slide: {count} of tissue, read as if its pixels fitted the model."
     return f"Slide: {count} of tissue, read at {mpp:.3g} µm a pixel."
@@ -117,9 +117,8 @@ def cost_words(cost: Cost) -> str:
     """“412 tiles left · about 14 min · 60 MB on disk · 24 MB of memory a tile”."""
     if cost.tiles == 0:
         return "All tiles are finished already: Localize shows them."
-    count = "1 tile" if cost.tiles == 1 else f"{grouped(cost.tiles)} tiles"
     return (
-        f"{count} left · about {duration(cost.seconds)} · "
+        f"{counted(cost.tiles, 'tile')} left · about {duration(cost.seconds)} · "
         f"{size_words(cost.disk_bytes)} on disk · "
         f"{size_words(cost.memory_bytes)} of memory a tile"
     )

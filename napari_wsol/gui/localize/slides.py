@@ -196,7 +196,7 @@ class SlidesController(QObject):
             if progress.done < progress.total and self._context.tiles_come_in:
                 self._messages.say(LOOK)
         self._progress = progress
-        self._panel.job_bar.show_rate(progress.rate)
+        self._panel.job_bar.rate = progress.rate
         self.tiles.show(progress)
 
     def _on_camera(self) -> None:

@@ -98,7 +98,7 @@ class EvaluationChart(Curves):
         self, painter: QPainter, area: QRect, span: tuple[float, float], name: str
     ) -> None:
         low, high = span
-        steps = max(self._steps, *self._after, 1)
+        steps = max(self.steps, *self._after, 1)
         across, up = area.width() / steps, area.height() / ((high - low) or 1.0)
         points = [
             QPointF(area.left() + across * step, area.bottom() - up * (value - low))
@@ -186,7 +186,7 @@ class TrainCurves(QWidget):
     def add_step(self, step: TrainStep) -> None:
         """One step further."""
         for chart in self.charts:
-            chart.set_steps(step.steps)
+            chart.steps = step.steps
         for chart in (self.losses, self.accuracy):
             chart.cut(step.step - 1)
         self._add(step.losses, step.accuracy)

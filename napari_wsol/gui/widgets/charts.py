@@ -48,7 +48,8 @@ class Curves(QWidget):
         self._colours = SERIES[colours:] + SERIES[:colours]
         self._values: dict[str, list[float]] = {}
         self._means: dict[str, list[float]] = {}
-        self._steps = 0
+        self.steps = 0
+        """How long the axis is."""
         self.legend = 0
         """Least width of the legend: charts above each other get the same one."""
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -81,12 +82,8 @@ class Curves(QWidget):
         """Empty again, for so many steps."""
         self._values.clear()
         self._means.clear()
-        self._steps = steps
+        self.steps = steps
         self.update()
-
-    def set_steps(self, steps: int) -> None:
-        """How long the axis is."""
-        self._steps = steps
 
     def cut(self, count: int) -> None:
         """Keep so many steps: a training went on from before the last that was seen."""
@@ -142,7 +139,7 @@ class Curves(QWidget):
     ) -> None:
         """One curve, with the pen that it has in the legend."""
         means, colour = self._means[name], painter.pen().color()
-        steps = max(self._steps, len(means))
+        steps = max(self.steps, len(means))
         painter.drawPolyline(polygon(means, area, span, steps))
         colour.setAlpha(90)
         painter.setPen(QPen(colour, 1))

@@ -10,13 +10,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSpinBox, LineEdit
 from psygnal import Signal as Told
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QGridLayout,
-    QLabel,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QSizePolicy, QWidget
 from superqt import QElidingLabel
 
 from napari_wsol.config import listed_settings

@@ -55,7 +55,8 @@ class JobBar(QStackedWidget):
         self._kinds = (*kinds, *patient)
         self._patient = patient
         self._text = ""
-        self._rate = 0.0
+        self.rate = 0.0
+        """Tiles a second of the slide that is localized; 0 while that is not known."""
         self._bar = QProgressBar()
         self._bar.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._bar.setMinimumWidth(40)
@@ -77,21 +78,17 @@ class JobBar(QStackedWidget):
         """The button again: what waited was taken back."""
         self.setCurrentIndex(0)
 
-    def show_rate(self, rate: float) -> None:
-        """Tiles a second of the slide that is localized; 0 while that is not known."""
-        self._rate = rate
-
     def show_status(self, status: JobStatus) -> None:
         """Follow a job of one of our kinds; other jobs leave the bar alone."""
         if status.kind not in self._kinds:
             return
         if not status.is_active:
             self.setCurrentIndex(0)
-            self._rate = 0.0
+            self.rate = 0.0
             return
         if status.kind in self._patient and status.seconds < PATIENCE:
             return
-        self._text = describe(status, self._rate)
+        self._text = describe(status, self.rate)
         width = max(self._bar.width() - 8, 60)
         elide = Qt.TextElideMode.ElideRight
         words = self._bar.fontMetrics().elidedText(self._text, elide, width)
@@ -155,6 +152,11 @@ def method_words(status: JobStatus) -> str:
 def grouped(number: int) -> str:
     """Thousands apart by a thin space that does not break: 40 320."""
     return f"{number:,}".replace(",", "\u202f")
+
+
+def counted(number: int, noun: str) -> str:
+    """“1 tile”, “40 320 tiles”."""
+    return f"{grouped(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
