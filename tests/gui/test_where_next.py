@@ -84,7 +84,7 @@ def test_g_flies_from_place_to_place_and_they_follow_rounds(bench):
     bench.until(lambda: len(bench.session.rounds) > 1)
     bench.until(lambda: not bench.widget.controller.proposals.is_old)
     found = bench.widget.controller.proposals.places
-    assert found == tuple(bench.session.propose(8))
+    assert found == bench.session.propose(8)
     assert len(rings(bench)) == 1
     bench.viewer.layers.remove(bench.widget.layers.image)
     bench.until(lambda: "Localize first" in line(bench))
