@@ -98,17 +98,17 @@ class Controller(QObject):
     def _connect_panels(self) -> None:
         panels, strokes = self._panels, self._layers.strokes
         panels.line.image_chosen.connect(self._on_image)
-        panels.line.sample_wanted.connect(self.open_sample)
+        panels.line.sample_button.clicked.connect(self.open_sample)
         panels.line.reader_chosen.connect(self._read_with)
-        panels.localize.wanted.connect(self.localize)
+        panels.localize.localize_button.clicked.connect(self.localize)
         panels.localize.slide_box.mpp_chosen.connect(self.pixel_size.choose)
         for panel in (panels.compare, panels.export):
-            panel.method_changed.connect(self.compare.choose_method)
-            panel.method_changed.connect(self.export.choose_method)
+            panel.method_box.chosen.connect(self.compare.choose_method)
+            panel.method_box.chosen.connect(self.export.choose_method)
         panels.export.clean_up_changed.connect(self.compare.list_regions)
         panels.correct.tool_wanted.connect(strokes.choose)
-        panels.correct.brush_wanted.connect(strokes.brush.choose)
-        panels.correct.refine_wanted.connect(self.refine)
+        panels.correct.brush.valueChanged.connect(strokes.brush.choose)
+        panels.correct.refine_button.clicked.connect(self.refine)
         strokes.tool_changed.connect(panels.correct.show_tool)
         strokes.brush.changed.connect(panels.correct.show_brush)
         self._bars = [
@@ -363,11 +363,10 @@ class Controller(QObject):
         if (status.id, status.state) == self._last_state:
             return  # only its progress; many a second
         self._last_state = (status.id, status.state)
-        if status.state == "failed" and isinstance(status.error, UnansweredError):
-            pass  # the form asks
-        elif status.state == "failed" and status.kind is JobKind.FOLLOW:
-            pass  # told once
-        elif status.state == "failed":
+        # The form asks; what does not follow is told once.
+        asks = isinstance(status.error, UnansweredError)
+        is_told = asks or status.kind is JobKind.FOLLOW
+        if status.state == "failed" and not is_told:
             self._messages.warn(status.message)
         elif status.state == "cancelled" and self._was_stopped:
             self._was_stopped = False

@@ -94,7 +94,7 @@ class WsolWidget(QWidget):
         self.controller.strokes.saved_told.connect(self._show_status)
         self.layers.strokes.tool_changed.connect(self._on_tool)
         self.keys = Keys(napari_viewer, self._key_table(), {"F", "B", "E", "R"})
-        self.image_line.help_wanted.connect(self.show_help)
+        self.image_line.help_button.clicked.connect(self.show_help)
         napari_viewer.events.theme.connect(self._on_theme)
         self._context.at_parting(self._let_go)
         self._on_theme()
@@ -213,8 +213,7 @@ class WsolWidget(QWidget):
         self.image_line.close_line()
         self.keys.close()
 
-    def _on_theme(self, event: object = None) -> None:
-        del event
+    def _on_theme(self) -> None:
         colour = theme_colour(self._context.viewer.theme, "warning")
         self._warning_colour = colour
         self.message.set_warning_colour(colour)

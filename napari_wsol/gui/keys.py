@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari.layers import Image, Labels
-from napari.viewer import Viewer
-
 from napari_wsol.gui.layers.marks import STROKES, role_of
 
 if TYPE_CHECKING:
@@ -16,6 +13,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.utils.events import Event
     from napari.utils.key_bindings import KeymapProvider
+    from napari.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +105,3 @@ class Keys:
         call = press if release is None else hold
         target.bind_key(key.key, call, overwrite=True)
         self._bound.append((target, key.key))
-
-
-def clashes(keys: Iterable[str]) -> dict[str, str]:
-    """Keys that napari itself uses for the viewer, an image or labels → where.
-
-    An entry means that pressing the key does napari's thing on such a layer; the tests
-    keep this list to what is meant.
-    """
-    found = {}
-    for owner in (Viewer, Image, Labels):
-        names = {str(name) for name in owner.class_keymap}
-        found.update({key: owner.__name__ for key in keys if key in names})
-    return found

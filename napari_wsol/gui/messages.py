@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt
 
 from napari_wsol.gui.widgets.colours import readable_on
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.jobs import JobKind
-
-if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
-
 
 STOPPED = {
     JobKind.LOCALIZE: (
@@ -34,8 +28,8 @@ STOPPED = {
 class MessageLine(Words):
     """The latest sentence; warnings stand out, everything else is calm."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("", parent, lines=3)
+    def __init__(self) -> None:
+        super().__init__(lines=3)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.is_warning = False
         self._warning_colour = "#e3b617"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fixtures.keys import clashes
 from PIL import Image
 from qtpy.QtCore import Qt
 
 from napari_wsol.gui.images.list_model import NAME, STATUS
 from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED
-from napari_wsol.gui.keys import clashes
 from napari_wsol.paths import lists_folder
 from napari_wsol.worklist.items import WorkList
 from napari_wsol.worklist.saved import remember_list

@@ -204,7 +204,7 @@ def test_the_theme_changes_without_a_word(bench):
 
 
 def test_keys_clash_with_napari_only_where_it_is_meant():
-    from napari_wsol.gui.keys import clashes
+    from fixtures.keys import clashes
 
     # Brushes come before napari's fill, protect and erase, on our own strokes only.
     meant = {"B": "Labels", "E": "Labels", "F": "Labels", "Enter": "Labels"}

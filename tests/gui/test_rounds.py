@@ -90,9 +90,9 @@ def test_the_map_follows_strokes_without_a_button(bench):
     )
 
     # Whoever goes back stays there until the next stroke.
-    bench.until(lambda: len(panel.dots.buttons) == len(session.rounds))
+    bench.until(lambda: len(panel.rounds.dots.buttons) == len(session.rounds))
     before = len(session.rounds)
-    bench.click(panel.dots.buttons[1])
+    bench.click(panel.rounds.dots.buttons[1])
     bench.until(lambda: session.round_index == 1)
     bench.qtbot.wait(400)
     assert (session.round_index, len(session.rounds)) == (1, before)
@@ -185,7 +185,7 @@ def see_changes(bench, box):
     assert layer.colormap.map(np.full(1, 0.5))[0, 3] == 0  # no change, in [-1, 1]
     assert layer.colormap.map(np.ones(1))[0, 3] == 1
     assert len(bench.widget.layers.maps()) == 2  # no evidence: not in the table
-    bench.click(bench.widget.correct_panel.dots.buttons[2])
+    bench.click(bench.widget.correct_panel.rounds.dots.buttons[2])
     bench.until(lambda: np.array_equal(layer.data, maps[2] - maps[1]))
     assert layer in layers
     bench.click(box.difference)
@@ -282,7 +282,7 @@ def box(qtbot) -> RoundBox:
 
 def test_rounds_are_dots_while_they_fit_and_a_slider_then(box, qtbot):
     asked = []
-    box.chosen.connect(asked.append)
+    box.dots.chosen.connect(asked.append)
     rounds = [round_of(k) for k in range(40)]
     box.show_rounds(rounds[:4], 3)
     assert len(box.dots.buttons) == 4

@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from fixtures.keys import clashes
 from qtpy import QT6
 from qtpy.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent, QMouseEvent, QTabletEvent, QTouchEvent
@@ -14,7 +15,6 @@ from qtpy.QtWidgets import QApplication
 
 from napari_wsol.gui.correct.tools import OUTLINE_KEY, WAND_KEY
 from napari_wsol.gui.demo.viewer import open_viewer
-from napari_wsol.gui.keys import clashes
 from napari_wsol.journal import JournalLibrary
 
 pytestmark = pytest.mark.gui

@@ -121,8 +121,8 @@ def test_a_recipe_becomes_a_model_of_the_list(bench, dialog, recipe, data, zoo):
     assert not dialog.form.isVisible()
     bench.until(lambda: not dialog.is_running)
     assert "is in the list of models now" in dialog.message.text()
-    assert set(dialog.losses.values) == {"cam", "pixelcam"}
-    assert len(dialog.accuracy.values["accuracy"]) == 6
+    assert set(dialog.curves.losses.values) == {"cam", "pixelcam"}
+    assert len(dialog.curves.accuracy.values["accuracy"]) == 6
     assert not (zoo / "trainings" / "toy").exists()
     assert (zoo / "models" / "toy" / "metrics.jsonl").is_file()
     box = bench.widget.localize_panel.model_box
@@ -231,7 +231,7 @@ def test_a_training_is_stopped_and_resumed(bench, dialog, recipe, data, zoo):
     recipe.write_text(LONG)
     fill_in(bench, dialog, recipe, data)
     press(bench, dialog.train_button)
-    bench.until(lambda: len(dialog.losses.values.get("cam", ())) >= 2)
+    bench.until(lambda: len(dialog.curves.losses.values.get("cam", ())) >= 2)
     assert "steps" in dialog.bar.format()
     assert dialog.waits.isVisible()
     press(bench, dialog.cancel_button)
@@ -239,12 +239,12 @@ def test_a_training_is_stopped_and_resumed(bench, dialog, recipe, data, zoo):
     bench.until(lambda: dialog.train_button.text() == "Resume")
     assert "Resume goes on with it" in dialog.message.text()
     assert not dialog.message.is_warning
-    done = len(dialog.losses.values["cam"])
+    done = len(dialog.curves.losses.values["cam"])
     assert (zoo / "trainings" / "toy" / "checkpoint.pt").is_file()
     press(bench, dialog.train_button)
-    bench.until(lambda: len(dialog.losses.values["cam"]) > done)
+    bench.until(lambda: len(dialog.curves.losses.values["cam"]) > done)
     dialog.close()  # it goes on
-    bench.until(lambda: len(dialog.losses.values["cam"]) > done + 1)
+    bench.until(lambda: len(dialog.curves.losses.values["cam"]) > done + 1)
     bench.widget.localize_panel.train_wanted.emit()
     press(bench, dialog.cancel_button)
     bench.until(dialog.discard_button.isVisible)
@@ -261,15 +261,15 @@ def test_other_jobs_wait_and_can_be_taken_back(bench, dialog, recipe, data):
     recipe.write_text(LONG)
     fill_in(bench, dialog, recipe, data)
     press(bench, dialog.train_button)
-    bench.until(lambda: bool(dialog.losses.values))
+    bench.until(lambda: bool(dialog.curves.losses.values))
     panel = bench.widget.localize_panel
     panel.localize_button.click()
     bench.until(lambda: "waits for its turn" in panel.job_bar.text())
     panel.job_bar.cancel_button.click()
     assert "The training goes on" in bench.widget.message.text()
     assert panel.localize_button.isVisibleTo(panel)
-    steps = len(dialog.losses.values["cam"])
-    bench.until(lambda: len(dialog.losses.values["cam"]) > steps)
+    steps = len(dialog.curves.losses.values["cam"])
+    bench.until(lambda: len(dialog.curves.losses.values["cam"]) > steps)
     press(bench, dialog.cancel_button)
     bench.until(lambda: not bench.session.is_busy)
     assert bench.session.result is None
@@ -282,7 +282,7 @@ def test_strokes_do_not_wait_for_an_image_behind_a_training(
     recipe.write_text(LONG)
     fill_in(bench, dialog, recipe, data)
     press(bench, dialog.train_button)
-    bench.until(lambda: bool(dialog.losses.values))
+    bench.until(lambda: bool(dialog.curves.losses.values))
     stack = bench.viewer.add_image(np.zeros((2, 3, 4, 32, 32), np.uint8), name="5-D")
     box = bench.widget.image_line.box
     box.setCurrentIndex(box.findText("5-D"))
@@ -301,7 +301,7 @@ def test_the_end_of_the_dock_stops_a_training(bench, dialog, recipe, data, zoo):
     recipe.write_text(LONG)
     fill_in(bench, dialog, recipe, data)
     press(bench, dialog.train_button)
-    bench.until(lambda: bool(dialog.losses.values))
+    bench.until(lambda: bool(dialog.curves.losses.values))
     bench.close_viewer()
     bench.session.close(wait=True)
     assert (zoo / "trainings" / "toy" / "checkpoint.pt").is_file()

@@ -84,7 +84,7 @@ def test_g_flies_from_place_to_place_and_they_follow_rounds(bench):
     bench.until(lambda: len(bench.session.rounds) > 1)
     bench.until(lambda: not bench.widget.controller.proposals.is_old)
     found = bench.widget.controller.proposals.places
-    assert found == tuple(bench.session.propose(8))
+    assert found == bench.session.propose(8)
     assert len(rings(bench)) == 1
     bench.viewer.layers.remove(bench.widget.layers.image)
     bench.until(lambda: "Localize first" in line(bench))
@@ -129,7 +129,8 @@ def test_a_stroke_ends_a_place_and_not_here_is_for_good(bench):
 
 
 def test_its_keys_are_free_in_napari():
+    from fixtures.keys import clashes
+
     from napari_wsol.gui.correct.proposals import DISMISS_KEY, GO_KEY
-    from napari_wsol.gui.keys import clashes
 
     assert clashes([GO_KEY, DISMISS_KEY]) == {}

@@ -188,8 +188,8 @@ def test_strokes_refine_the_map_and_revert_brings_it_back(bench):
     after = np.array(layer.data)
     assert np.abs(after - before).max() > 0.2
     assert layer.metadata["napari-wsol"]["round"] == 1
-    assert len(bench.widget.correct_panel.curve.values) > 1
-    dots = bench.widget.correct_panel.dots
+    assert len(bench.widget.correct_panel.rounds.curve.values) > 1
+    dots = bench.widget.correct_panel.rounds.dots
     bench.until(lambda: len(dots.buttons) == 2)
     bench.click(dots.buttons[0])
     bench.until(lambda: bench.session.round_index == 0)

@@ -69,9 +69,9 @@ class CompareController(QObject):
         panel.side_by_side_wanted.connect(self._on_side_by_side)
         panel.threshold_changed.connect(layers.set_threshold)
         panel.currency_wanted.connect(self._on_currency)
-        panel.contours_changed.connect(layers.set_contours)
+        panel.contours.toggled.connect(layers.set_contours)
         panel.opacity_changed.connect(layers.heatmaps.set_opacity)
-        panel.method_changed.connect(self.list_places)
+        panel.method_box.chosen.connect(self.list_places)
         panel.regions.wanted.connect(layers.fly_to)
         panel.gallery.wanted.connect(self._on_place)
         layers.maps_changed.connect(self._show_methods)
@@ -103,7 +103,7 @@ class CompareController(QObject):
 
     def choose_method(self, method: str) -> None:
         """List the regions of another map."""
-        self._panel.choose_method(method)
+        self._panel.method_box.choose(method)
         self.list_regions()
 
     # ------------------------------------------------------------------------ regions
@@ -150,7 +150,7 @@ class CompareController(QObject):
         """Look for the places where the map is highest, in the background."""
         session = self._session
         slide, work = session.slide, session.work
-        heatmap = session.heatmaps.get(self._panel.method or "")
+        heatmap = session.heatmaps.get(self._panel.method_box.method or "")
         if slide is None or heatmap is None or work is None:
             self._forget_places()
             return
@@ -206,7 +206,7 @@ class CompareController(QObject):
         self._panel.show_side_by_side(False)
 
     def _on_currency(self, currency: str) -> None:
-        heatmap = self._session.heatmaps.get(self._panel.method or "")
+        heatmap = self._session.heatmaps.get(self._panel.method_box.method or "")
         before = self._panel.threshold
         threshold = before.converted(currency, heatmap, self._layers.tissue)
         self._panel.show_threshold(threshold)

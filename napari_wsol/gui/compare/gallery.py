@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
-    from qtpy.QtWidgets import QWidget
 
     from napari_wsol.slides.top_tiles import TopTile
 
@@ -31,8 +30,8 @@ class Gallery(QListWidget):
     wanted = Signal(object)
     """The :class:`TopTile` that was clicked."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._tiles: list[TopTile] = []
         self.setToolTip(
             "Where the map is highest on tissue, strongest first. Click to go there."

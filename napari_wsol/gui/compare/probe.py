@@ -20,10 +20,6 @@ from napari_wsol.gui.tasks import once
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qtpy.QtWidgets import (
-        QWidget,
-    )
-
     from napari_wsol.export import Region
     from napari_wsol.images.heatmap import Heatmap
 
@@ -40,8 +36,8 @@ class ProbeTable(QTableWidget):
 
     COLUMNS = ("at cursor", "value", "pct", "above")
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, len(self.COLUMNS), parent)
+    def __init__(self) -> None:
+        super().__init__(0, len(self.COLUMNS))
         self._titles: list[str] = []
         self.setHorizontalHeaderLabels(self.COLUMNS)
         beside = needed(self.verticalHeader())
@@ -121,8 +117,8 @@ class RegionList(QListWidget):
     wanted = Signal(object)
     """The :class:`Region` that was clicked."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setToolTip("Click a region to go there.")
         self.setMaximumHeight(64)

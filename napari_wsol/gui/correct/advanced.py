@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.gui.widgets.elided import Fold
 from napari_wsol.gui.widgets.forms import Form
+from napari_wsol.gui.widgets.panel import fill_column, push_button
 
 FOLD = "Advanced"
 
@@ -18,26 +19,18 @@ class Advanced(QWidget):
     changed = Signal(object)
     """A :class:`FinetuneConfig`."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        content = QWidget()
+    def __init__(self) -> None:
+        super().__init__()
         self.form = Form(FinetuneConfig())
         self.form.changed.connect(self._on_changed)
-        self.defaults_button = QPushButton("Back to defaults")
-        self.defaults_button.setToolTip("Learn from strokes as it was meant again.")
+        self.defaults_button = push_button(
+            "Back to defaults", "Learn from strokes as it was meant again."
+        )
         self.defaults_button.clicked.connect(self._on_defaults)
-        inner = QVBoxLayout(content)
-        inner.setContentsMargins(12, 2, 0, 4)
-        inner.setSpacing(4)
-        inner.addWidget(self.form)
-        inner.addWidget(self.defaults_button)
-        self.fold = Fold(FOLD, content)
-        self.fold.setToolTip("How strokes are learnt, in every round from now on.")
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(2)
-        rows.addWidget(self.fold)
-        rows.addWidget(content)
+        content, tip = QWidget(), "How strokes are learnt, in every round from now on."
+        fill_column(content, self.form, self.defaults_button, margins=(12, 2, 0, 4))
+        self.fold = Fold(FOLD, content, tip)
+        fill_column(self, self.fold, content, spacing=2)
         self._say_whether_changed()
 
     @property

@@ -5,47 +5,33 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout
+from qtpy.QtWidgets import QFrame
 
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.job_bar import counted
+from napari_wsol.gui.widgets.panel import fill_column, push_button, row
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
-
     from napari_wsol.journal import EarlierWork, Saved
 
 
 class EarlierBar(QFrame):
     """Says “You worked on this image on 19 Nov: 12 strokes, 3 rounds.”, and asks."""
 
-    resume_wanted = Signal()
-    afresh_wanted = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.words = Words()
-        self.resume_button = QPushButton("Go on")
-        self.resume_button.setToolTip(
-            "Bring the earlier strokes back. Painting does the same."
+        self.resume_button = push_button(
+            "Go on", "Bring the earlier strokes back. Painting does the same."
         )
-        self.resume_button.clicked.connect(self.resume_wanted)
-        self.afresh_button = QPushButton("Start afresh")
-        self.afresh_button.setToolTip(
+        self.afresh_button = push_button(
+            "Start afresh",
             "Begin without the earlier strokes. They are not lost: they stay in the "
-            "journal of this image."
+            "journal of this image.",
         )
-        self.afresh_button.clicked.connect(self.afresh_wanted)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(6, 4, 6, 6)
-        rows.setSpacing(4)
-        rows.addWidget(self.words)
-        row = QHBoxLayout()
-        row.addWidget(self.resume_button, 1)
-        row.addWidget(self.afresh_button, 1)
-        rows.addLayout(row)
+        buttons = row(self.resume_button, self.afresh_button, stretch=(0, 1))
+        fill_column(self, self.words, buttons, margins=(6, 4, 6, 6))
         self.hide()
 
     def ask(self, work: EarlierWork | None) -> None:
@@ -65,11 +51,8 @@ def earlier_words(work: EarlierWork, today: datetime.datetime) -> str:
         today: this moment, with its time zone.
     """
     strokes, rounds = len(work.strokes.strokes), len(work.rounds)
-    parts = [
-        f"{grouped(count)} {name}{'' if count == 1 else 's'}"
-        for count, name in ((strokes, "stroke"), (rounds, "round"))
-        if count
-    ]
+    counts = ((strokes, "stroke"), (rounds, "round"))
+    parts = [counted(count, name) for count, name in counts if count]
     times = [stroke.time for stroke in work.strokes.strokes[-1:]]
     times += [item.time for item in work.rounds[-1:]]
     when = day_words(max(times, default=""), today)

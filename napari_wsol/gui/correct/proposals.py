@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QWidget
 
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.layers.halo import Halo
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.elided import Words
+from napari_wsol.gui.widgets.panel import fill_column, push_button, row
 from napari_wsol.guidance.proposals import nothing_words
 
 if TYPE_CHECKING:
@@ -27,30 +28,20 @@ FIRST = "Where next? Localize first; then the dock shows where a stroke helps mo
 class NextRow(QWidget):
     """“next: upper left – methods disagree  [Go there G] [Not here]”."""
 
-    go_wanted = Signal()
-    dismiss_wanted = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.words = Words()
-        self.go_button = QPushButton(f"Go there  {GO_KEY}")
-        self.go_button.setToolTip(
+        self.go_button = push_button(
+            "",
             "Fly to the place where the next stroke would teach the model most. Again: "
-            f"to the next best. Key: {GO_KEY}."
+            f"to the next best. Key: {GO_KEY}.",
         )
-        self.go_button.clicked.connect(self.go_wanted)
-        self.dismiss_button = QPushButton("Not here  ⇧G")
-        self.dismiss_button.setToolTip(
-            "Do not propose this place again, on this image. Key: Shift+G."
+        self.dismiss_button = push_button(
+            "Not here  ⇧G",
+            "Do not propose this place again, on this image. Key: Shift+G.",
         )
-        self.dismiss_button.clicked.connect(self.dismiss_wanted)
-        rows, buttons = QVBoxLayout(self), QHBoxLayout()
-        rows.setContentsMargins(0, 2, 0, 0)
-        rows.setSpacing(4)
-        rows.addWidget(self.words)
-        buttons.addWidget(self.go_button, 1)
-        buttons.addWidget(self.dismiss_button, 1)
-        rows.addLayout(buttons)
+        buttons = row(self.go_button, self.dismiss_button, stretch=(0, 1))
+        fill_column(self, self.words, buttons, margins=(0, 2, 0, 0))
         self.say(FIRST)
 
     def show_place(self, place: Proposal, *, here: bool) -> None:
@@ -89,7 +80,8 @@ class ProposalsController(QObject):
         self._context, self._row = context, row
         self._session, self._layers = context.session, context.layers
         self._messages = context.messages
-        self._places: list[Proposal] = []
+        self.places: list[Proposal] = []
+        """The places that the key walks through, the best first."""
         self._turn = 0  # the place to go to next
         self._here: Proposal | None = None
         self._labels_here: np.ndarray | None = None
@@ -114,8 +106,8 @@ class ProposalsController(QObject):
             events.dismissed_changed,
         ):
             changed.connect(self._soon)
-        self._row.go_wanted.connect(self.go)
-        self._row.dismiss_wanted.connect(self.dismiss)
+        self._row.go_button.clicked.connect(self.go)
+        self._row.dismiss_button.clicked.connect(self.dismiss)
 
     def close(self) -> None:
         """Take the ring away; no more places."""
@@ -143,18 +135,13 @@ class ProposalsController(QObject):
             self._messages.say(self._nothing())
             return
         self._leave()
-        self._places = [item for item in self._places if item is not place]
+        self.places = [item for item in self.places if item is not place]
         self._turn = 0
         self._session.dismiss(place)
         self._messages.say(f"Not proposed any more: {place.place}.")
         self._show()
 
     # ------------------------------------------------------------------------- places
-
-    @property
-    def places(self) -> tuple[Proposal, ...]:
-        """The places that the key walks through, the best first."""
-        return tuple(self._places)
 
     @property
     def is_old(self) -> bool:
@@ -164,18 +151,18 @@ class ProposalsController(QObject):
     @property
     def _named(self) -> Proposal | None:
         """The place that the line is about."""
-        if self._here is not None or not self._places:
+        if self._here is not None or not self.places:
             return self._here
-        return self._places[self._turn % len(self._places)]
+        return self.places[self._turn % len(self.places)]
 
     def _jump(self) -> None:
-        if not self._places:
+        if not self.places:
             self._leave()
             self._show()
             self._messages.say(self._nothing())
             return
-        place = self._places[self._turn % len(self._places)]
-        self._turn = (self._turn + 1) % len(self._places)
+        place = self.places[self._turn % len(self.places)]
+        self._turn = (self._turn + 1) % len(self.places)
         self._here, self._labels_here = place, self._labels_in(place)
         self._layers.fly_to_box(*place.box)
         if self._layers.cells.is_on:
@@ -223,15 +210,10 @@ class ProposalsController(QObject):
     # ------------------------------------------------------------------------ changes
 
     def _on_image(self) -> None:
-        image, slide = self._layers.image, self._session.slide
-        self._places, self._turn, self._is_eager = [], 0, False
+        self.places, self._turn, self._is_eager = [], 0, False
         self._leave()
-        if image is None or slide is None:
-            self.halo.release()
-        else:
-            self.halo.place_on(image, slide.fingerprint())
-            self.halo.find()  # of an earlier dock
-            self.halo.take_away()
+        self.halo.place_on(self._layers.image, self._session.slide)
+        self.halo.take_away()  # that of an earlier dock
         self._soon()
         self._show()
 
@@ -254,7 +236,7 @@ class ProposalsController(QObject):
         self._timer.stop()
         session, slide, number = self._session, self._session.slide, self._changes
         if self._layers.image is None or slide is None or not session.heatmaps:
-            self._places, self._turn, self._is_eager = [], 0, False
+            self.places, self._turn, self._is_eager = [], 0, False
             self._show()
             return
         methods = list(self._layers.heatmaps.pairs) or None
@@ -269,7 +251,7 @@ class ProposalsController(QObject):
         slide, self._known, places = answer
         if slide is not self._session.slide or not self._session.heatmaps:
             return
-        self._places = places
+        self.places = places
         self._turn = self._turn_after(self._here)
         self._show()
         if self._is_eager:
@@ -278,11 +260,11 @@ class ProposalsController(QObject):
 
     def _turn_after(self, here: Proposal | None) -> int:
         """The place to go to next: after the one looked at, if it is still there."""
-        for turn, place in enumerate(self._places):
+        for turn, place in enumerate(self.places):
             if here is None:
                 break
             if np.hypot(place.y - here.y, place.x - here.x) < here.radius:
-                return (turn + 1) % len(self._places)
+                return (turn + 1) % len(self.places)
         return 0
 
     def _on_error(self, error: BaseException) -> None:

@@ -6,23 +6,21 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPen
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QCheckBox,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSizePolicy,
-    QSlider,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QWidget
 from superqt.utils import signals_blocked
 
+from napari_wsol.gui.widgets.charts import Sparkline
 from napari_wsol.gui.widgets.colours import FOREGROUND, LESS, MORE
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import grouped
-from napari_wsol.gui.widgets.sparkline import Sparkline
+from napari_wsol.gui.widgets.job_bar import counted
+from napari_wsol.gui.widgets.panel import (
+    check_box,
+    fill_column,
+    held,
+    push_button,
+    row,
+    slider,
+)
 from napari_wsol.refinement.rounds import odd_map_words
 
 if TYPE_CHECKING:
@@ -43,7 +41,8 @@ def round_words(item: Round) -> str:
     """What is said of a round when the mouse rests on it, and when it is finished."""
     if item.index == 0:
         return "Round 0: the model as it was loaded, before any stroke."
-    words = [f"Round {item.index}: {strokes_words(item)}", seconds_words(item.seconds)]
+    strokes = counted(item.strokes, "stroke")
+    words = [f"Round {item.index}: {strokes}", seconds_words(item.seconds)]
     if item.loss:
         words.append(f"loss {item.loss[0]:.2f} → {item.loss[-1]:.2f}")
     words += [agreement_words(item), prediction_words(item)]
@@ -56,14 +55,9 @@ def round_line(item: Round, rounds: Sequence[Round]) -> str:
     if item.index == 0:
         words.append("the model as it was loaded")
     else:
-        words += [strokes_words(item), seconds_words(item.seconds)]
+        words += [counted(item.strokes, "stroke"), seconds_words(item.seconds)]
     words += [agreement_words(item), prediction_words(item)]
     return " · ".join(word for word in words if word)
-
-
-def strokes_words(item: Round) -> str:
-    """“7 strokes”."""
-    return f"{grouped(item.strokes)} stroke{'' if item.strokes == 1 else 's'}"
 
 
 def seconds_words(seconds: float) -> str:
@@ -185,8 +179,8 @@ class RoundRow(QWidget):
 
     chosen = Signal(int)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._rounds: tuple[Round, ...] = ()
         self._current = 0
         self._warning_colour = QColor("#e3b617")
@@ -197,9 +191,8 @@ class RoundRow(QWidget):
         self._row.setSpacing(0)
         self.buttons: list[Dot] = []
         """The dots; none while the slider stands for them."""
-        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider = slider(0, 99, 0, MOVE)
         self.slider.setPageStep(5)
-        self.slider.setToolTip(MOVE)
         self.slider.valueChanged.connect(self._on_slider)
         self._row.addWidget(self.slider, 1)
         self._row.addStretch(0)
@@ -272,76 +265,52 @@ BLINK_KEY = "H"
 class RoundBox(QWidget):
     """Everything about rounds; there is nothing to see before the first refit."""
 
-    chosen = Signal(int)
-    held = Signal(bool)
-    """The button of the earlier map is pressed, or let go."""
-
-    difference_wanted = Signal(bool)
     stroke_wanted = Signal(int)
     """Number of a stroke to fly to."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 2, 0, 0)
-        rows.setSpacing(3)
+    def __init__(self) -> None:
+        super().__init__()
         self.dots = RoundRow()
-        self.dots.chosen.connect(self.chosen)
-        self.blink_button = QPushButton(f"Blink  {BLINK_KEY}")
-        self.blink_button.setToolTip(
+        self.blink_button = push_button(
+            f"Blink  {BLINK_KEY}",
             "Hold to see the map of the round before, let go to come back. "
-            f"Key: {BLINK_KEY}."
+            f"Key: {BLINK_KEY}.",
         )
         # The canvas keeps the focus, and with it the brush keys.
         self.blink_button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.blink_button.pressed.connect(self._on_pressed)
-        self.blink_button.released.connect(self._on_released)
-        row = QHBoxLayout()
-        row.setSpacing(6)
-        row.addWidget(QLabel("rounds"))
-        row.addWidget(self.dots, 1)
-        row.addWidget(self.blink_button)
-        rows.addLayout(row)
         self.words = Words()
-        rows.addWidget(self.words)
         self.warning = WarningWords()
-        self.warning.linkActivated.connect(self._on_link)
-        rows.addWidget(self.warning)
-        self._build_difference(rows)
-        self._build_loss(rows)
-        self.show_rounds((), 0)
-
-    def _build_difference(self, rows: QVBoxLayout) -> None:
-        self.difference = QCheckBox("what changed")
-        self.difference.setToolTip(
-            "Show on the image where this round's map differs from that of the round "
-            "before: orange where it has more evidence, blue where it has less."
+        self.warning.linkActivated.connect(
+            lambda number: self.stroke_wanted.emit(int(number))
         )
-        self.difference.toggled.connect(self._on_difference)
-        self._legend = QLabel(
+        self.difference = check_box(
+            "what changed",
+            "Show on the image where this round's map differs from that of the round "
+            "before: orange where it has more evidence, blue where it has less.",
+        )
+        legend = QLabel(
             f'<span style="color: {LESS}">■</span> less &nbsp;'
             f'<span style="color: {MORE}">■</span> more'
         )
-        self._legend.hide()
-        row = QHBoxLayout()
-        row.addWidget(self.difference)
-        row.addStretch(1)
-        row.addWidget(self._legend)
-        rows.addLayout(row)
-
-    def _build_loss(self, rows: QVBoxLayout) -> None:
+        legend.hide()
+        self.difference.toggled.connect(legend.setVisible)
         self.curve = Sparkline(
             "How far the map is from your strokes while it learns: down is better.",
             FOREGROUND,
             empty="The loss is drawn here while it refines.",
         )
-        self._loss = QWidget()
-        row = QHBoxLayout(self._loss)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        row.addWidget(QLabel("loss"))
-        row.addWidget(self.curve, 1)
-        rows.addWidget(self._loss)
+        self._loss = held(row("loss", self.curve, stretch=1, spacing=6))
+        fill_column(
+            self,
+            row("rounds", self.dots, self.blink_button, stretch=1, spacing=6),
+            self.words,
+            self.warning,
+            row(self.difference, None, legend),
+            self._loss,
+            spacing=3,
+            margins=(0, 2, 0, 0),
+        )
+        self.show_rounds((), 0)
 
     def show_rounds(
         self, rounds: Sequence[Round], current: int, held: Round | None = None
@@ -377,25 +346,12 @@ class RoundBox(QWidget):
         self.warning.set_colour(colour)
         self.dots.set_warning_colour(colour)
 
-    def _on_pressed(self) -> None:
-        self.held.emit(True)
-
-    def _on_released(self) -> None:
-        self.held.emit(False)
-
-    def _on_difference(self, on: bool) -> None:
-        self._legend.setVisible(on)
-        self.difference_wanted.emit(on)
-
-    def _on_link(self, number: str) -> None:
-        self.stroke_wanted.emit(int(number))
-
 
 class WarningWords(Words):
     """What is odd, beside a bar in the theme's colour for warnings; with links."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("", parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._colour = "#e3b617"
         self._rich = ""
         self.setTextFormat(Qt.TextFormat.RichText)

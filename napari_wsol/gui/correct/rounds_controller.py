@@ -50,9 +50,8 @@ class Blink(QObject):
         _application().applicationStateChanged.connect(self.let_go)
         self.renew()
 
-    def let_go(self, state: object = None) -> None:
+    def let_go(self) -> None:
         """Back to the map that is current, whichever that is by now."""
-        del state
         if not self._is_held:
             return
         self._is_held = False
@@ -102,7 +101,8 @@ class Live(QObject):
     def __init__(self, context: Context) -> None:
         super().__init__(context.dock)
         self._session, self._messages = context.session, context.messages
-        self._is_due = False
+        self.is_due = False
+        """Whether a refit is owed."""
         self._told = ""
         self._timer = once(self, DEBOUNCE_MS, self._follow)
         events = context.events
@@ -113,18 +113,13 @@ class Live(QObject):
         events.job_changed.connect(self._on_job)
         context.at_parting(self.settle)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether a refit is owed."""
-        return self._is_due
-
     def settle(self) -> None:
         """Nothing is owed any more: another image, or somebody refines by hand."""
         self._timer.stop()
-        self._is_due = False
+        self.is_due = False
 
     def _wait(self) -> None:
-        self._is_due = True
+        self.is_due = True
         self._timer.start()
 
     def _on_job(self, status: JobStatus) -> None:
@@ -136,17 +131,17 @@ class Live(QObject):
                 self._messages.warn(
                     f"The map could not follow your stroke. {status.message}"
                 )
-        elif self._is_due and not status.is_active:
+        elif self.is_due and not status.is_active:
             self._timer.start()
 
     def _follow(self) -> None:
         session = self._session
-        if not self._is_due or not session.live or session.result is None:
+        if not self.is_due or not session.live or session.result is None:
             return
         job = session.job
         if session.is_busy and job is not None and job.kind not in QUICK:
             return  # its end is heard
-        self._is_due = False
+        self.is_due = False
         foreground, background = session.stroke_counts
         if foreground and background:
             if not self._is_current():
@@ -201,12 +196,13 @@ class RoundsController(QObject):
         events.rounds_changed.connect(self._on_rounds)
         events.finetune_step.connect(self._on_step)
         events.settings_changed.connect(self._on_settings)
-        panel.live_wanted.connect(self._on_live)
+        panel.live.toggled.connect(self._on_live)
         panel.advanced.changed.connect(self._on_advanced)
-        panel.revert_wanted.connect(self._session.revert)
-        box.held.connect(self._on_held)
+        box.dots.chosen.connect(self._session.revert)
+        box.blink_button.pressed.connect(self.blink.hold)
+        box.blink_button.released.connect(self.blink.let_go)
         self.blink.changed.connect(self._show)
-        box.difference_wanted.connect(self._show_difference)
+        box.difference.toggled.connect(self._show_difference)
         box.stroke_wanted.connect(self.fly_to_stroke)
         self._layers.image_changed.connect(self._on_image)
         self.difference.deleted.connect(self._on_deleted)
@@ -221,26 +217,21 @@ class RoundsController(QObject):
     def begin(self) -> None:
         """A round was asked for."""
         self.live.settle()
-        self._panel.curve.show_values(())
-
-    def finished_words(self) -> str:
-        """What is said of the newest round."""
-        return " ".join(map(round_words, self._session.rounds[-1:]))
+        self._box.curve.show_values(())
 
     def on_job(self, status: JobStatus) -> None:
         """A round that was asked for is over: what is odd about it is told."""
-        if (
-            status.kind is JobKind.REFINE
-            and status.state == "done"
-            and self._session.rounds
-        ):
-            odd = odd_map_words(self._session.rounds[-1])
+        newest = self._session.rounds[-1:]
+        if status.state != "done":
+            return
+        if status.kind is JobKind.REFINE and newest:
+            odd = odd_map_words(newest[0])
             if odd:
                 self._messages.warn(odd)
             else:
-                self._told = self.finished_words()
+                self._told = round_words(newest[0])
                 self._messages.say(self._told)
-        elif status.kind is JobKind.FOLLOW and status.state == "done" and self._told:
+        elif status.kind is JobKind.FOLLOW and self._told:
             self._messages.take_back(self._told)  # that round is not the newest now
             self._told = ""
 
@@ -282,21 +273,15 @@ class RoundsController(QObject):
         self._show_difference()
 
     def _show(self) -> None:
-        session = self._session
-        held = self.blink.seen
-        self._panel.show_rounds(session.rounds, session.round_index, held)
+        session, held = self._session, self.blink.seen
+        self._box.show_rounds(session.rounds, session.round_index, held)
 
-    def _show_difference(self, on: object = None) -> None:
-        del on
+    def _show_difference(self) -> None:
         rounds = self._compared() if self._box.difference.isChecked() else None
         if rounds is None or self._layers.image is None:
-            self._hide_difference()
+            self.difference.take_away()
         elif self.difference.show(*rounds) and not self._layers.cells.is_on:
             self.difference.lift(self._layers.strokes.layer)
-
-    def _hide_difference(self) -> None:
-        self.difference.find()
-        self.difference.take_away()
 
     def _on_deleted(self) -> None:
         """The person took the layer away: it is not wanted any more."""
@@ -304,24 +289,14 @@ class RoundsController(QObject):
 
     def _on_image(self) -> None:
         self.blink.let_go()
-        image, slide = self._layers.image, self._session.slide
-        self._hide_difference()
-        if image is None or slide is None:
-            self.difference.release()
-        else:
-            self.difference.place_on(image, slide.fingerprint())
+        self.difference.take_away()
+        self.difference.place_on(self._layers.image, self._session.slide)
         self._box.difference.setChecked(False)
-
-    def _on_held(self, held: bool) -> None:
-        if held:
-            self.blink.hold()
-        else:
-            self.blink.let_go()
 
     def _on_step(self, step: FinetuneStep) -> None:
         job = self._session.job
         if job is not None and job.kind is JobKind.REFINE:
-            self._panel.curve.add(float(step.loss))
+            self._box.curve.add(float(step.loss))
 
     def _on_live(self, on: bool) -> None:
         self._session.live = on

@@ -6,16 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import (
-    QDialog,
-    QDialogButtonBox,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QVBoxLayout,
-)
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QLineEdit, QVBoxLayout
 
 from napari_wsol.gui.compat import needed
+from napari_wsol.gui.widgets.panel import add_buttons, push_button, wrapped
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -45,9 +39,7 @@ class SaveModelDialog(QDialog):
         rows = QVBoxLayout(self)
         rows.setSpacing(8)
         for words in (WHAT, NOT):
-            label = QLabel(words)
-            label.setWordWrap(True)
-            rows.addWidget(label)
+            rows.addWidget(wrapped(words))
         self.name_line = QLineEdit(name)
         self.name_line.setToolTip("It becomes a folder among your own models.")
         self.title_line = QLineEdit(title)
@@ -62,11 +54,8 @@ class SaveModelDialog(QDialog):
             rows.addWidget(line)
             line.textChanged.connect(self._update)
         kind = QDialogButtonBox.StandardButton
-        buttons = QDialogButtonBox(kind.Save | kind.Cancel, parent=self)
+        buttons = add_buttons(self, kind.Save | kind.Cancel)
         self.save_button = needed(buttons.button(kind.Save))
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
-        rows.addWidget(buttons)
         self._update()
 
     @property
@@ -96,7 +85,7 @@ class SaveModelController(QObject):
         self._context, self._session = context, context.session
         self.dialog: SaveModelDialog | None = None
         """The form, while it is open."""
-        self.button = QPushButton("Save model…")
+        self.button = push_button("Save model…")
         self.button.clicked.connect(self.ask)
         context.events.rounds_changed.connect(self._update)
         context.at_parting(self.close)

@@ -16,11 +16,12 @@ from qtpy.QtWidgets import QFileDialog
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.correct.earlier import saved_words
-from napari_wsol.gui.correct.tools import UNDO_SHOWN, StrokeTools
+from napari_wsol.gui.correct.tools import UNDO_SHOWN
 from napari_wsol.gui.layers.touch import TouchPen
 from napari_wsol.gui.tasks import once
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from qtpy.QtGui import QDropEvent
@@ -60,8 +61,7 @@ class StrokesController(QObject):
         self._layers, self._layer = context.layers, context.layers.strokes
         self._problem = ""
         self._seed: tuple[float, float, int] | None = None
-        self.tools = StrokeTools()
-        panel.tools_row.addWidget(self.tools)
+        self.tools = panel.more_tools
         self.touch = TouchPen(self._layer, self)
         self._regrow = once(self, REGROW_MS, self._grow_again)
         self._clock = QTimer(self)
@@ -101,13 +101,13 @@ class StrokesController(QObject):
         layer.removed.connect(self._on_removed)
         layer.tool_changed.connect(self._on_tool)
         tools.tool_wanted.connect(layer.choose)
-        tools.reach_changed.connect(lambda _: self._regrow.start())
-        tools.undo_wanted.connect(self.undo)
-        tools.redo_wanted.connect(self.redo)
-        tools.clear_wanted.connect(self.clear)
-        tools.import_wanted.connect(self._choose_file)
-        self._earlier.resume_wanted.connect(self._resume)
-        self._earlier.afresh_wanted.connect(self._start_afresh)
+        tools.reach.valueChanged.connect(lambda _: self._regrow.start())
+        tools.undo.clicked.connect(self.undo)
+        tools.redo.clicked.connect(self.redo)
+        tools.clear.clicked.connect(self.clear)
+        tools.load.clicked.connect(self._choose_file)
+        self._earlier.resume_button.clicked.connect(self._resume)
+        self._earlier.afresh_button.clicked.connect(self._start_afresh)
         self._layers.image_changed.connect(self._on_image)
         events.scribbles_changed.connect(self.show)
         events.earlier_changed.connect(self._refresh)
@@ -117,20 +117,18 @@ class StrokesController(QObject):
 
     def undo(self) -> None:
         """Take back the last step, whatever made it."""
-        self._layer.flush()
-        if self._layers.image is None:
-            return
-        if not self._session.undo():
-            self._messages.say("There is no stroke to take back.")
-        self.show()
+        self._step(self._session.undo, "There is no stroke to take back.")
 
     def redo(self) -> None:
         """Bring back what was taken back last."""
+        self._step(self._session.redo, "There is nothing to bring back.")
+
+    def _step(self, take: Callable[[], bool], nothing: str) -> None:
         self._layer.flush()
         if self._layers.image is None:
             return
-        if not self._session.redo():
-            self._messages.say("There is nothing to bring back.")
+        if not take():
+            self._messages.say(nothing)
         self.show()
 
     def clear(self) -> None:
@@ -214,12 +212,9 @@ class StrokesController(QObject):
             session.resume()
             layer.adopt(session.scribbles, session.strokes)
         self.touch.listen(self._context.dock)
-        journal = session.journal
-        notes = journal.notes if journal is not None else ()
-        if self._layers.image is not None and notes:
-            self._messages.say(
-                " ".join(notes)
-            )  # what was damaged, or is open elsewhere
+        notes = session.journal.notes if session.journal is not None else ()
+        if self._layers.image is not None and notes:  # damaged, or open elsewhere
+            self._messages.say(" ".join(notes))
         self.show()
         self._refresh()
         self._tell_saved()
@@ -238,7 +233,7 @@ class StrokesController(QObject):
 
     def _grow(self, y: float, x: float, label: int, *, instead: bool = False) -> None:
         self._layer.flush()
-        reach = self.tools.reach_value / 100
+        reach = self.tools.reach.value() / 100
         future = self._session.grow(y, x, label, reach, instead=instead)
         self._context.tasks.follow(future, self._on_grown, kind="grow")
 
@@ -248,12 +243,9 @@ class StrokesController(QObject):
         self.show()
 
     def _choose_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self._context.dock,
-            "Annotations to take as strokes",
-            "",
-            "Annotations (*.geojson *.json)",
-        )
+        kinds = "Annotations (*.geojson *.json)"
+        title = "Annotations to take as strokes"
+        path, _ = QFileDialog.getOpenFileName(self._context.dock, title, "", kinds)
         if path:
             self.load(path)
 
@@ -283,9 +275,8 @@ class StrokesController(QObject):
         steps = session.undo_steps if is_current else 0
         self.tools.show_steps(steps, is_current and session.can_redo, shows)
 
-    def _tell_saved(self, saved: object = None) -> None:
+    def _tell_saved(self) -> None:
         """In the footer; a problem also as a notification, once."""
-        del saved
         now, has_image = self._session.saved, self._layers.image is not None
         problem = now.problem if now is not None and has_image else ""
         words = saved_words(now if has_image else None, time.time())

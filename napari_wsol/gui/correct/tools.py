@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QSlider,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_wsol.gui.correct.panel import swatch
 from napari_wsol.gui.widgets.colours import BACKGROUND, FOREGROUND
 from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.panel import fill_column, held, push_button, row, slider
+
+if TYPE_CHECKING:
+    from qtpy.QtCore import SignalInstance
+    from qtpy.QtWidgets import QPushButton
 
 UNDO_KEY = "Meta-Z" if sys.platform == "darwin" else "Control-Z"
 REDO_KEY = "Meta-Shift-Z" if sys.platform == "darwin" else "Control-Shift-Z"
@@ -33,60 +32,75 @@ REACH_STEP = 5
 COLOURS = {1: BACKGROUND, 2: FOREGROUND}
 
 
+def swatch(colour: str) -> QIcon:
+    """A small square of a colour."""
+    pixmap = QPixmap(12, 12)
+    pixmap.fill(QColor(colour))
+    return QIcon(pixmap)
+
+
+def tool_button(name: str, title: str, tip: str, wanted: SignalInstance) -> QPushButton:
+    """A button that takes a tool into the hand; pressed again, it puts it away."""
+    button = push_button(f" {title}", tip, checkable=True)
+    button.clicked.connect(lambda checked: wanted.emit(name if checked else None))
+    return button
+
+
 class StrokeTools(QWidget):
     """Outline and wand, undo, clear, import."""
 
     tool_wanted = Signal(object)
-    reach_changed = Signal(int)
-    undo_wanted = Signal()
-    redo_wanted = Signal()
-    clear_wanted = Signal()
-    import_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._has_image = False
-        self._steps = (0, False)
-        self.outline = self._tool(
+    def __init__(self) -> None:
+        super().__init__()
+        self.outline = tool_button(
             "outline",
-            f" Area  {OUTLINE_KEY}",
+            f"Area  {OUTLINE_KEY}",
             "Draw around an area and fill it with the colour of the last brush: drag, "
             "or click corner by corner and double-click at the end. Esc starts again. "
             f"Key: {OUTLINE_KEY}. Press again to pan and zoom.",
+            self.tool_wanted,
         )
-        self.wand = self._tool(
+        self.wand = tool_button(
             "wand",
-            f" Wand  {WAND_KEY}",
+            f"Wand  {WAND_KEY}",
             "Click on a place: everything connected that looks alike to the model gets "
             "the colour of the last brush. Places that are painted already stay. "
             f"Shift and the mouse wheel: reach farther or less far. Key: {WAND_KEY}. "
             "Press again to put it away.",
+            self.tool_wanted,
         )
-        self.undo = QPushButton()
-        self.undo.clicked.connect(self.undo_wanted)
-        self.redo = QPushButton("↷")
-        self.redo.setToolTip(f"Bring back what was taken back. Key: {REDO_SHOWN}.")
-        self.redo.clicked.connect(self.redo_wanted)
-        self.clear = QPushButton("Clear")
-        self.clear.setToolTip("Wipe all strokes off. Undo brings them back.")
-        self.clear.clicked.connect(self.clear_wanted)
-        self.load = QPushButton("Import…")
-        self.load.setToolTip(
+        self.undo = push_button("")
+        self.redo = push_button(
+            "↷", f"Bring back what was taken back. Key: {REDO_SHOWN}."
+        )
+        self.clear = push_button(
+            "Clear", "Wipe all strokes off. Undo brings them back."
+        )
+        self.load = push_button(
+            "Import…",
             "Take annotations of QuPath (GeoJSON) as strokes. What you have painted "
-            "stays as it is. One Undo takes all of them back."
+            "stays as it is. One Undo takes all of them back.",
         )
-        self.load.clicked.connect(self.import_wanted)
-        self._build_reach()
-        self._lay_out()
+        self.reach = slider(
+            *REACH,
+            50,
+            "How unlike the place you clicked the rest may be. 100 % is as unlike as "
+            "the image is on average. The last region follows.",
+        )
+        words = QLabel("50 %")
+        self.reach.valueChanged.connect(lambda percent: words.setText(f"{percent} %"))
+        self._reach_row = held(row("reach of the wand", self.reach, words, stretch=1))
+        fill_column(
+            self,
+            row(self.outline, self.wand, self.load, stretch=(0, 1)),
+            self._reach_row,
+            row(self.undo, self.redo, self.clear, stretch=(0, 2)),
+        )
         self.show_tool(None)
         self.show_label(2)
         self.show_steps(0, False, False)
         self.set_ready(False)
-
-    @property
-    def reach_value(self) -> int:
-        """How far the wand reaches, in percent."""
-        return self.reach.value()
 
     def show_tool(self, tool: str | None) -> None:
         """Press the button of the tool in the hand."""
@@ -125,48 +139,3 @@ class StrokeTools(QWidget):
         """Whether there is an image to draw on."""
         for item in (self.outline, self.wand, self.load):
             item.setEnabled(ready)
-
-    def _tool(self, name: str, title: str, tip: str) -> QPushButton:
-        button = QPushButton(title)
-        button.setCheckable(True)
-        button.setToolTip(tip)
-        button.clicked.connect(
-            lambda checked: self.tool_wanted.emit(name if checked else None)
-        )
-        return button
-
-    def _build_reach(self) -> None:
-        self.reach = QSlider(Qt.Orientation.Horizontal)
-        self.reach.setRange(*REACH)
-        self.reach.setValue(50)
-        self.reach.setToolTip(
-            "How unlike the place you clicked the rest may be. 100 % is as unlike as "
-            "the image is on average. The last region follows."
-        )
-        self._reach_words = QLabel("50 %")
-        self.reach.valueChanged.connect(self._on_reach)
-        self._reach_row = QWidget()
-        row = QHBoxLayout(self._reach_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(QLabel("reach of the wand"))
-        row.addWidget(self.reach, 1)
-        row.addWidget(self._reach_words)
-
-    def _lay_out(self) -> None:
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(4)
-        for items in (
-            ((self.outline, 1), (self.wand, 1), (self.load, 0)),
-            ((self.undo, 1), (self.redo, 0), (self.clear, 1)),
-        ):
-            row = QHBoxLayout()
-            for item, stretch in items:
-                row.addWidget(item, stretch)
-            rows.addLayout(row)
-            if self._reach_row.parent() is None:
-                rows.addWidget(self._reach_row)
-
-    def _on_reach(self, percent: int) -> None:
-        self._reach_words.setText(f"{percent} %")
-        self.reach_changed.emit(percent)

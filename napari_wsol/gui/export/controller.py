@@ -27,7 +27,7 @@ class ExportController(QObject):
         self._messages, self._panel = context.messages, panel
         self.latest: Future[tuple[Path, ...]] | None = None
         """The latest export, done or not."""
-        panel.export_wanted.connect(self.export)
+        panel.export_button.clicked.connect(self.export)
         context.layers.maps_changed.connect(self._show_methods)
         context.layers.cuts_changed.connect(self._show_threshold)
         context.events.exported.connect(self._on_exported)
@@ -45,10 +45,8 @@ class ExportController(QObject):
 
     def config(self) -> ExportConfig | None:
         """As the panels are set; None while there is no map."""
-        method, cuts = self._panel.method, self._layers.cuts
-        if method is None or method not in cuts:
-            return None
-        if method not in self._session.heatmaps:
+        method, cuts = self._panel.method_box.method, self._layers.cuts
+        if method not in cuts or method not in self._session.heatmaps:
             return None
         return ExportConfig(
             method=method,
@@ -59,16 +57,16 @@ class ExportController(QObject):
 
     def choose_method(self, method: str) -> None:
         """Write another map."""
-        self._panel.choose_method(method)
+        self._panel.method_box.choose(method)
         self._show_threshold()
 
     def _show_methods(self) -> None:
-        self._panel.show_methods(self._layers.titles)
+        self._panel.method_box.show_methods(self._layers.titles)
 
     def _show_threshold(self) -> None:
         threshold = self._layers.threshold
         words = f"Threshold as in Compare: {threshold.words()}"
-        cut = self._layers.cuts.get(self._panel.method or "")
+        cut = self._layers.cuts.get(self._panel.method_box.method or "")
         if cut is not None and threshold.currency != "value":
             words += f" (value {cut:.2f})"
         self._panel.threshold_words.setText(words)

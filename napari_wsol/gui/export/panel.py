@@ -8,23 +8,19 @@ from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import QStandardPaths, Qt, QTime, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import (
-    QListWidget,
-    QListWidgetItem,
-    QPushButton,
-)
+from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_wsol.config import ExportConfig, Option, Setting, listed_settings
-from napari_wsol.gui.widgets.elided import Choice, Words
+from napari_wsol.gui.widgets.elided import MethodChoice, Words
 from napari_wsol.gui.widgets.forms import Fields
 from napari_wsol.gui.widgets.job_bar import JobBar
-from napari_wsol.gui.widgets.panel import Panel
+from napari_wsol.gui.widgets.panel import Panel, push_button, put
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from qtpy.QtWidgets import QDoubleSpinBox, QWidget
+    from qtpy.QtWidgets import QDoubleSpinBox
 
 SETTINGS = listed_settings(ExportConfig)
 
@@ -41,39 +37,34 @@ FOLDER = Setting(
 class ExportPanel(Panel):
     """Writes masks, regions and where they came from."""
 
-    export_wanted = Signal()
-    method_changed = Signal(str)
     clean_up_changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Export", "Write masks, regions and tables.", parent)
+    def __init__(self) -> None:
+        super().__init__("Export", "Write masks, regions and tables.")
         self._mpp: float | None = None
         self._folder: Path | None = None
         self._build_what()
-        self.export_button = QPushButton("Export")
-        self.export_button.setToolTip(
+        self.export_button = push_button(
+            "Export",
             "Write the ticked files, with a record of the image, the model and the "
-            "strokes that they came from. Nothing existing is overwritten."
+            "strokes that they came from. Nothing existing is overwritten.",
         )
-        self.export_button.clicked.connect(self.export_wanted)
         self.job_bar = JobBar((JobKind.EXPORT,), self.export_button)
-        self.rows.addWidget(self.job_bar)
         self.recent = QListWidget()
         self.recent.setMaximumHeight(84)
         self.recent.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.recent.setToolTip("Recent exports. Double-click to open the folder.")
         self.recent.itemActivated.connect(self._open_item)
         self.recent.hide()
-        self.rows.addWidget(self.recent)
-        self.open_button = QPushButton("Open folder")
-        self.open_button.setToolTip("Show the files of the latest export.")
+        self.open_button = push_button(
+            "Open folder", "Show the files of the latest export."
+        )
         self.open_button.clicked.connect(self._open_latest)
         self.open_button.hide()
-        self.rows.addWidget(self.open_button)
+        put(self.rows, self.form, self.job_bar, self.recent, self.open_button)
 
     def _build_what(self) -> None:
-        self.method_box = Choice()
-        self.method_box.activated.connect(self._on_method)
+        self.method_box = MethodChoice()
         self.threshold_words = Words("Threshold as in Compare")
         self.threshold_words.setToolTip(
             "Set it in Compare; the contours show the mask."
@@ -88,12 +79,6 @@ class ExportPanel(Panel):
         self.form.show_values(formats=ExportConfig().formats)
         self.form.add("folder", FOLDER)
         self.form.show_values(folder=default_folder())
-        self.rows.addWidget(self.form)
-
-    @property
-    def method(self) -> str | None:
-        """The method to export."""
-        return self.method_box.currentData()
 
     @property
     def folder(self) -> Path:
@@ -110,20 +95,6 @@ class ExportPanel(Panel):
         pixel = 1.0 if self._mpp is None else self._mpp**2
         values = self.form.values
         return {name: values[name] / pixel for name in AREAS}
-
-    def show_methods(self, titles: Mapping[str, str]) -> None:
-        """The methods that have a map."""
-        keep = self.method
-        self.method_box.clear()
-        for name, title in titles.items():
-            self.method_box.addItem(title, name)
-        self.method_box.setCurrentIndex(max(0, self.method_box.findData(keep)))
-
-    def choose_method(self, name: str) -> None:
-        """Follow a choice that was made in Compare."""
-        place = self.method_box.findData(name)
-        if place >= 0:
-            self.method_box.setCurrentIndex(place)
 
     def show_mpp(self, mpp: float | None) -> None:
         """Areas are in µm² where the pixel size is known, else in pixels."""
@@ -151,10 +122,6 @@ class ExportPanel(Panel):
     def set_ready(self, ready: bool) -> None:
         """Whether there is something to export."""
         self.export_button.setEnabled(ready)
-
-    def _on_method(self) -> None:
-        if self.method is not None:
-            self.method_changed.emit(self.method)
 
     def _on_area(self) -> None:
         self.clean_up_changed.emit()

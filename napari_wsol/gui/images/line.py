@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QInputDialog,
-    QLabel,
-    QMenu,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QMenu, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_wsol.errors import WsolError
@@ -27,8 +18,15 @@ from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.gui.layers.marks import MARK, image_layers, is_usable
 from napari_wsol.gui.layers.placement import microns_a_pixel
 from napari_wsol.gui.widgets.elided import Choice, Words
-from napari_wsol.gui.widgets.job_bar import grouped
-from napari_wsol.gui.widgets.panel import add_action, small
+from napari_wsol.gui.widgets.job_bar import counted, grouped
+from napari_wsol.gui.widgets.panel import (
+    add_action,
+    fill_column,
+    menu_of,
+    push_button,
+    row,
+    small,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,14 +54,13 @@ class ListButton(QPushButton):
     table_wanted = Signal(object)
     saved_wanted = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Folder…", parent)
+    def __init__(self) -> None:
+        super().__init__("Folder…")
         self.setToolTip(
             "Work on many images, one after the other: each one learns from the "
             "strokes on all others."
         )
-        menu = self._menu = QMenu(self)
-        menu.setToolTipsVisible(True)
+        menu = self._menu = menu_of(self)
         self.setMenu(menu)
         self._saved: tuple[SavedList, ...] = ()
         menu.aboutToShow.connect(self._fill)
@@ -105,8 +102,7 @@ class ListButton(QPushButton):
 
 def saved_words(item: SavedList) -> str:
     """“Go on with “glas” · 60 images”."""
-    count = len(item.names)
-    words = f"Go on with “{item.name}” · {grouped(count)} image{'s' * (count != 1)}"
+    words = f"Go on with “{item.name}” · {counted(len(item.names), 'image')}"
     return words if item.is_there else f"{words} (moved: choose its folder)"
 
 
@@ -115,8 +111,8 @@ class ReaderButton(QPushButton):
 
     reader_chosen = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._path: Path | None = None
         self._reader = ""
         self.setToolTip(
@@ -189,94 +185,68 @@ class ImageLine(QWidget):
     reader_chosen = Signal(str)
     """The file of the chosen layer is to be read by this reader."""
 
-    sample_wanted = Signal()
     go_on_wanted = Signal(object)
     """A list of images of an earlier day."""
 
-    help_wanted = Signal()
-
-    def __init__(
-        self, viewer: napari.viewer.Viewer, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
         self._viewer = viewer
-        self._layer: Image | None = None
+        self.layer: Image | None = None
+        """The chosen image layer."""
         self._mpp: float | None = None
         self._saved: SavedList | None = None
         self._build()
-        layers = viewer.layers.events
-        self._connections = [
-            (layers.inserted, self._on_inserted),
-            (layers.removed, self._on_removed),
-        ]
-        for emitter, slot in self._connections:
-            emitter.connect(slot)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
         for layer in image_layers(viewer):
-            layer.events.name.connect(self._on_renamed)
+            layer.events.name.connect(self._fill)
 
     def _build(self) -> None:
-        self.box = Choice()
-        self.box.setToolTip("The image to work on.")
+        self.box = Choice("The image to work on.")
         self.box.activated.connect(self._on_activated)
-        self.help_button = small(QPushButton("?"))
-        self.help_button.setToolTip("Keys and first steps.")
-        self.help_button.clicked.connect(self.help_wanted)
+        self.help_button = small("?", "Keys and first steps.")
         self.list_button = ListButton()
-        self.go_on_button = QPushButton()
-        self.go_on_button.setToolTip("Open the list that you worked on last.")
-        self.go_on_button.clicked.connect(self._on_go_on)
+        self.go_on_button = push_button("", "Open the list that you worked on last.")
+        self.go_on_button.clicked.connect(lambda: self.go_on_wanted.emit(self._saved))
         self.go_on_button.hide()
         self.words = Words(INVITATION)
         self.notes = Words(lines=2)
         self.notes.setToolTip("How the pixels were read.")
         self.notes.hide()
-        self.mpp_button = QPushButton("set pixel size…")
-        self.mpp_button.setToolTip(
+        self.mpp_button = push_button(
+            "set pixel size…",
             "µm a pixel. It decides at which size the model sees the image, and gives "
-            "areas in mm². Click to correct it."
+            "areas in mm². Click to correct it.",
         )
         self.mpp_button.clicked.connect(self._ask_mpp)
         self.mpp_button.hide()
         self.reader_button = ReaderButton()
         self.reader_button.reader_chosen.connect(self.reader_chosen)
-        self.sample_button = QPushButton("Try the sample")
-        self.sample_button.setToolTip("Open a real tissue image that comes along.")
-        self.sample_button.clicked.connect(self.sample_wanted)
-        top = QHBoxLayout()
-        top.addWidget(QLabel("Image"))
-        top.addWidget(self.box, 1)
-        top.addWidget(self.list_button)
-        top.addWidget(self.help_button)
-        below = QHBoxLayout()
-        below.addWidget(self.words, 1)
-        below.addWidget(self.reader_button)
-        below.addWidget(self.mpp_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        layout.addLayout(top)
-        layout.addLayout(below)
-        layout.addWidget(self.notes)
-        layout.addWidget(self.sample_button)
-        layout.addWidget(self.go_on_button)
-
-    @property
-    def layer(self) -> Image | None:
-        """The chosen image layer."""
-        return self._layer
+        self.sample_button = push_button(
+            "Try the sample", "Open a real tissue image that comes along."
+        )
+        fill_column(
+            self,
+            row("Image", self.box, self.list_button, self.help_button, stretch=1),
+            row(self.words, self.reader_button, self.mpp_button, stretch=0),
+            self.notes,
+            self.sample_button,
+            self.go_on_button,
+            spacing=3,
+        )
 
     def start(self) -> None:
         """Fill the list and take the newest usable image."""
         self._fill()
-        if self._layer is None:
-            self._choose(self._newest())
+        if self.layer is None:
+            self.choose(self._newest())
 
     def close_line(self) -> None:
         """Stop listening to the viewer."""
-        for emitter, slot in self._connections:
-            emitter.disconnect(slot)
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
         for layer in image_layers(self._viewer):
-            layer.events.name.disconnect(self._on_renamed)
+            layer.events.name.disconnect(self._fill)
 
     def show_slide(self, slide: Slide, mpp: float | None) -> None:
         """Size and pixel size of the open image; how it was read as a tooltip."""
@@ -309,13 +279,15 @@ class ImageLine(QWidget):
             self.go_on_button.setText(saved_words(self._saved))
         self._fill()
 
-    def choose(self, layer: Image) -> None:
+    def choose(self, layer: Image | None) -> None:
         """Work on this layer, as if it had been taken from the list."""
-        self._choose(layer)
+        self.layer = layer
+        self._fill()
+        self.image_chosen.emit(layer)
 
     def go_back_to(self, layer: Image | None) -> None:
         """Show another choice without opening it again."""
-        self._layer = layer
+        self.layer = layer
         self._fill()
 
     def _fill(self) -> None:
@@ -324,7 +296,7 @@ class ImageLine(QWidget):
             self.box.clear()
             for layer in layers:
                 self.box.addItem(layer.name, layer)
-            place = layers.index(self._layer) if self._layer in layers else -1
+            place = layers.index(self.layer) if self.layer in layers else -1
             self.box.setCurrentIndex(place)
         self.box.setEnabled(bool(layers))
         self.sample_button.setVisible(not layers)
@@ -334,48 +306,32 @@ class ImageLine(QWidget):
         usable = [layer for layer in image_layers(self._viewer) if is_usable(layer)]
         return usable[-1] if usable else None
 
-    def _choose(self, layer: Image | None) -> None:
-        self._layer = layer
-        self._fill()
-        self.image_chosen.emit(layer)
-
-    def _on_go_on(self) -> None:
-        self.go_on_wanted.emit(self._saved)
-
     def _on_activated(self, place: int) -> None:
         layer = self.box.itemData(place)
-        if layer != self._layer:
-            self._choose(layer)
+        if layer != self.layer:
+            self.choose(layer)
 
     def _on_inserted(self, event: Event) -> None:
         layer = event.value
         if layer not in image_layers(self._viewer):
             return
-        layer.events.name.connect(self._on_renamed)
-        if self._layer is None and is_usable(layer):
-            self._choose(layer)
+        layer.events.name.connect(self._fill)
+        if self.layer is None and is_usable(layer):
+            self.choose(layer)
         else:
             self._fill()
 
     def _on_removed(self, event: Event) -> None:
-        if event.value == self._layer:
-            self._choose(self._newest())
+        if event.value == self.layer:
+            self.choose(self._newest())
         elif isinstance(event.value, Image):
             self._fill()
 
-    def _on_renamed(self, event: Event | None = None) -> None:
-        del event
-        self._fill()
-
     def _ask_mpp(self) -> None:
+        words = "µm a pixel (40× is about 0.25, 20× about 0.5):"
+        least, most, digits = 0.01, 100.0, 4
         mpp, good = QInputDialog.getDouble(
-            self,
-            "Pixel size",
-            "µm a pixel (40× is about 0.25, 20× about 0.5):",
-            self._mpp or 0.5,
-            0.01,
-            100.0,
-            4,
+            self, "Pixel size", words, self._mpp or 0.5, least, most, digits
         )
         if good:
             self.mpp_chosen.emit(mpp)

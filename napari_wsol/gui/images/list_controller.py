@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_wsol.gui.images.line import ImageLine
     from napari_wsol.gui.images.list_panel import ImageList
     from napari_wsol.gui.session_events import SessionEvents
-    from napari_wsol.session.other_images import Scored
     from napari_wsol.worklist.saved import SavedList
 
 FILLED = 0.95
@@ -74,8 +73,8 @@ class ListController(QObject):
         self._line.go_on_wanted.connect(self.go_on)
         panel.row_wanted.connect(self.open)
         panel.step_wanted.connect(self.step)
-        panel.untouched_wanted.connect(self.next_untouched)
-        panel.reviewed_wanted.connect(self._on_reviewed)
+        panel.untouched_button.clicked.connect(self.next_untouched)
+        panel.reviewed_button.clicked.connect(self._on_reviewed)
         panel.aside_wanted.connect(self._on_aside)
         self._layers.image_changed.connect(self._on_image)
         events.scored.connect(self._on_scored)
@@ -146,26 +145,27 @@ class ListController(QObject):
 
     def step(self, count: int) -> None:
         """So many images further on."""
-        worklist = self._session.worklist
-        if worklist is None:
-            self._messages.warn(NO_LIST)
-            return
-        row = worklist.after(self._wanted, count)
-        if row is None:
-            words = "last" if count > 0 else "first"
-            self._messages.say(f"This is the {words} image of the list.")
-        else:
-            self.open(row)
+        words = "last" if count > 0 else "first"
+        self._go(
+            lambda worklist: worklist.after(self._wanted, count),
+            f"This is the {words} image of the list.",
+        )
 
     def next_untouched(self) -> None:
         """The next image that nothing was done on."""
+        self._go(
+            lambda worklist: worklist.next_untouched(self._wanted),
+            "No image of the list is untouched any more.",
+        )
+
+    def _go(self, find: Callable[[WorkList], int | None], nowhere: str) -> None:
         worklist = self._session.worklist
         if worklist is None:
             self._messages.warn(NO_LIST)
             return
-        row = worklist.next_untouched(self._wanted)
+        row = find(worklist)
         if row is None:
-            self._messages.say("No image of the list is untouched any more.")
+            self._messages.say(nowhere)
         else:
             self.open(row)
 
@@ -259,8 +259,7 @@ class ListController(QObject):
         self._layers.show_stale()
         self._remember.start()
 
-    def _on_scored(self, scored: Scored) -> None:
-        del scored
+    def _on_scored(self) -> None:
         self._panel.show_scores(self._session.scores)
 
     def _remember_now(self) -> None:

@@ -38,35 +38,29 @@ class ImageListModel(QAbstractTableModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._worklist: WorkList | None = None
-        self._current: int | None = None
+        self.worklist: WorkList | None = None
+        """What is shown."""
         # The list changes on any thread; Qt brings it to this one.
         self._moved.connect(self._on_moved)
-
-    @property
-    def worklist(self) -> WorkList | None:
-        """What is shown."""
-        return self._worklist
 
     def show_list(self, worklist: WorkList | None) -> None:
         """Show another list."""
         self.beginResetModel()
-        if self._worklist is not None:
-            self._worklist.changed.disconnect(self._moved.emit, missing_ok=True)
-        self._worklist = worklist
+        self.close()
+        self.worklist = worklist
         if worklist is not None:
             worklist.changed.connect(self._moved.emit)
         self.endResetModel()
 
     def close(self) -> None:
         """Stop listening."""
-        if self._worklist is not None:
-            self._worklist.changed.disconnect(self._moved.emit, missing_ok=True)
+        if self.worklist is not None:
+            self.worklist.changed.disconnect(self._moved.emit, missing_ok=True)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Images."""
         inside = parent is not None and parent.isValid()
-        return 0 if inside or self._worklist is None else len(self._worklist)
+        return 0 if inside or self.worklist is None else len(self.worklist)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:
         """Name and status."""
@@ -76,7 +70,7 @@ class ImageListModel(QAbstractTableModel):
         self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole
     ) -> object:
         """What is drawn of an image; asked for the rows that are seen."""
-        worklist = self._worklist
+        worklist = self.worklist
         if worklist is None or not 0 <= index.row() < len(worklist):
             return None
         item, kind = worklist[index.row()], Qt.ItemDataRole

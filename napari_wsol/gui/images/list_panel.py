@@ -5,29 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QHBoxLayout,
-    QHeaderView,
-    QPushButton,
-    QTableView,
-)
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.images.list_model import NAME, STATUS, ImageListModel
+from napari_wsol.gui.widgets.charts import Sparkline
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.job_bar import grouped
-from napari_wsol.gui.widgets.panel import Panel
-from napari_wsol.gui.widgets.sparkline import Sparkline
+from napari_wsol.gui.widgets.panel import Panel, push_button, put, row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qtpy.QtCore import QModelIndex
-    from qtpy.QtWidgets import (
-        QWidget,
-    )
 
     from napari_wsol.refinement.samples import Score
     from napari_wsol.session.other_images import Scored
@@ -45,20 +36,14 @@ class ImageList(Panel):
 
     row_wanted = Signal(int)
     step_wanted = Signal(int)
-    untouched_wanted = Signal()
-    reviewed_wanted = Signal(bool)
     aside_wanted = Signal(int, bool)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(
-            "Images", "The images of a folder, one after the other.", parent
-        )
+    def __init__(self) -> None:
+        super().__init__("Images", "The images of a folder, one after the other.")
         self.model = ImageListModel()
         self.summary = Words()
-        self.rows.addWidget(self.summary)
         self._build_table()
-        self._build_steps()
-        self._build_marks()
+        self._build_buttons()
         self.score_words = Words()
         self.score_words.setToolTip(
             "Strokes on images that are set aside teach nothing: they tell how right "
@@ -71,8 +56,21 @@ class ImageList(Panel):
             "#009e73",
             chance=0.5,
         )
-        self.rows.addWidget(self.score_words)
-        self.rows.addWidget(self.score_curve)
+        put(
+            self.rows,
+            self.summary,
+            self.table,
+            row(
+                self.before_button,
+                self.next_button,
+                self.untouched_button,
+                stretch=(1, 2),
+                spacing=6,
+            ),
+            row(self.reviewed_button, self.aside_button, stretch=(0, 1), spacing=6),
+            self.score_words,
+            self.score_curve,
+        )
         for changed in (self.model.dataChanged, self.model.modelReset):
             changed.connect(self._on_changed)
         self.show_list(None)
@@ -102,45 +100,29 @@ class ImageList(Panel):
         table.clicked.connect(self._on_clicked)
         table.activated.connect(self._on_clicked)
         self._selection = needed(table.selectionModel())
-        self._selection.currentRowChanged.connect(self._on_chosen)
-        self.rows.addWidget(table)
+        self._selection.currentRowChanged.connect(self._show_marks)
 
-    def _build_steps(self) -> None:
-        self.before_button = QPushButton("◀  ⇧N")
-        self.before_button.setToolTip("The image before. Key: Shift+N.")
-        self.next_button = QPushButton("Next  N  ▶")
-        self.next_button.setToolTip("The next image. Key: N.")
-        self.untouched_button = QPushButton("Next untouched  U")
-        self.untouched_button.setToolTip(
-            "The next image that nothing was drawn on yet. Key: U."
+    def _build_buttons(self) -> None:
+        self.before_button = push_button("◀  ⇧N", "The image before. Key: Shift+N.")
+        self.next_button = push_button("Next  N  ▶", "The next image. Key: N.")
+        self.untouched_button = push_button(
+            "Next untouched  U", "The next image that nothing was drawn on yet. Key: U."
         )
         self.before_button.clicked.connect(lambda: self.step_wanted.emit(-1))
         self.next_button.clicked.connect(lambda: self.step_wanted.emit(1))
-        self.untouched_button.clicked.connect(self.untouched_wanted)
-        self.rows.addLayout(
-            _row(
-                (self.before_button, 0),
-                (self.next_button, 1),
-                (self.untouched_button, 1),
-            )
-        )
-
-    def _build_marks(self) -> None:
-        self.reviewed_button = QPushButton("Reviewed ✓")
-        self.reviewed_button.setCheckable(True)
-        self.reviewed_button.setToolTip(
+        self.reviewed_button = push_button(
+            "Reviewed ✓",
             "You have looked at this image and its map is right. A new stroke takes "
-            "the mark off."
+            "the mark off.",
+            checkable=True,
         )
-        self.reviewed_button.clicked.connect(self.reviewed_wanted)
-        self.aside_button = QPushButton("Set aside")
-        self.aside_button.setCheckable(True)
-        self.aside_button.setToolTip(
+        self.aside_button = push_button(
+            "Set aside",
             "Keep the chosen image for scoring: nothing is ever learnt from its "
-            "strokes. Five images with three strokes of each kind tell something."
+            "strokes. Five images with three strokes of each kind tell something.",
+            checkable=True,
         )
         self.aside_button.clicked.connect(self._on_aside)
-        self.rows.addLayout(_row((self.reviewed_button, 1), (self.aside_button, 1)))
 
     @property
     def chosen(self) -> int | None:
@@ -178,12 +160,10 @@ class ImageList(Panel):
         self.score_curve.show_values(values)
         self.score_curve.setVisible(bool(aside) and len(values) > 1)
 
-    def _on_changed(self, *_: object) -> None:
-        worklist = self.model.worklist
-        if worklist is None:
-            return
-        self.summary.setText(list_words(worklist))
-        self._show_marks()
+    def _on_changed(self) -> None:
+        if self.model.worklist is not None:
+            self.summary.setText(list_words(self.model.worklist))
+            self._show_marks()
 
     def _show_marks(self) -> None:
         """The buttons say what holds of the open and of the chosen image."""
@@ -208,9 +188,6 @@ class ImageList(Panel):
 
     def _on_clicked(self, index: QModelIndex) -> None:
         self.row_wanted.emit(index.row())
-
-    def _on_chosen(self, *_: object) -> None:
-        self._show_marks()
 
     def _on_aside(self, aside: bool) -> None:
         if self.chosen is not None:
@@ -249,11 +226,3 @@ def score_words(score: Score | None, aside: int) -> str:
     found = f"{score.images} image{'s' if score.images != 1 else ''} set aside"
     strokes = score.foreground + score.background
     return f"Score on {found}: {score.value:.2f} ({strokes} strokes)"
-
-
-def _row(*items: tuple[QWidget, int]) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.setSpacing(6)
-    for widget, stretch in items:
-        row.addWidget(widget, stretch)
-    return row

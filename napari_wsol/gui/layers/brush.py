@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.gui.compat import camera_of
-from napari_wsol.gui.layers.placement import world_a_pixel
+from napari_wsol.gui.layers.placement import screen_a_pixel
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -23,21 +23,19 @@ class BrushSize(QObject):
     changed = Signal(int)
     """Width on the screen in pixels, as chosen in napari's own controls."""
 
-    def __init__(
-        self, viewer: napari.viewer.Viewer, parent: QObject | None = None
-    ) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._layer: Labels | None = None
         self._pixels = 16
-        camera_of(viewer).events.zoom.connect(self._on_zoom)
+        camera_of(viewer).events.zoom.connect(self.fit)
 
     @property
     def line_cells(self) -> float:
         """Width of the line that shows the way, in cells."""
         if self._layer is None:
             return 1.0
-        return max(1.0, LINE_PIXELS / self._screen_a_cell(self._layer))
+        return max(1.0, LINE_PIXELS / screen_a_pixel(self._viewer, self._layer))
 
     def hold(self, layer: Labels | None) -> None:
         """The layer whose brush it is."""
@@ -50,7 +48,7 @@ class BrushSize(QObject):
     def close(self) -> None:
         """Stop listening."""
         self.hold(None)
-        camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
+        camera_of(self._viewer).events.zoom.disconnect(self.fit)
 
     def choose(self, pixels: int) -> None:
         """Another width on the screen."""
@@ -60,24 +58,17 @@ class BrushSize(QObject):
     def fit(self) -> None:
         """Give napari's brush the width at the present zoom."""
         if self._layer is not None:
-            size = max(1, round(self._pixels / self._screen_a_cell(self._layer)))
+            screen = screen_a_pixel(self._viewer, self._layer)
+            size = max(1, round(self._pixels / screen))
             if size != self._layer.brush_size:
                 self._layer.brush_size = size
 
-    def _on_zoom(self, event: object = None) -> None:
-        del event
-        self.fit()
-
-    def _on_brush(self, event: object = None) -> None:
+    def _on_brush(self) -> None:
         """The size was changed in napari's own controls: ours follows."""
-        del event
         if self._layer is None:
             return
-        screen = self._screen_a_cell(self._layer)
+        screen = screen_a_pixel(self._viewer, self._layer)
         pixels = round(self._layer.brush_size * screen)
         if abs(pixels - self._pixels) > screen:
             self._pixels = pixels
             self.changed.emit(pixels)
-
-    def _screen_a_cell(self, layer: Labels) -> float:
-        return max(camera_of(self._viewer).zoom * world_a_pixel(layer), 1e-9)

@@ -10,7 +10,7 @@ from napari.layers import Vectors
 from napari_wsol.gui.compat import camera_of, fill
 from napari_wsol.gui.layers.marks import GUIDE, raise_in_order
 from napari_wsol.gui.layers.overlay import Overlay
-from napari_wsol.gui.layers.placement import world_a_pixel
+from napari_wsol.gui.layers.placement import fit_width
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import GUIDE_YELLOW
 
@@ -65,19 +65,13 @@ class Halo(Overlay[Vectors]):
         self._fit()
         raise_in_order(self._viewer, [layer])
 
-    def _on_zoom(self, event: object = None) -> None:
-        del event
+    def _on_zoom(self) -> None:
         if self.layer is not None:
             self._timer.start()
 
     def _fit(self) -> None:
-        """The same thickness on the screen at any zoom."""
-        if self.layer is None:
-            return
-        screen = camera_of(self._viewer).zoom * world_a_pixel(self.layer)
-        width = LINE_PIXELS / max(screen, 1e-9)
-        if abs(width / self.layer.edge_width - 1) > 0.1:
-            self.layer.edge_width = width
+        if self.layer is not None:
+            fit_width(self._viewer, self.layer, LINE_PIXELS)
 
 
 def ring(y: float, x: float, radius: float) -> npt.NDArray[np.float32]:

@@ -12,11 +12,7 @@ from napari.utils import Colormap
 from qtpy.QtCore import QObject
 
 from napari_wsol.gui.compat import camera_of, fill
-from napari_wsol.gui.layers.contours import (
-    LARGE_CELLS,
-    LINE_PIXELS,
-    contour_segments,
-)
+from napari_wsol.gui.layers.contours import LARGE_CELLS, LINE_PIXELS, contour_segments
 from napari_wsol.gui.layers.fine_map import FineMap, needs_levels
 from napari_wsol.gui.layers.marks import (
     CONTOUR,
@@ -26,12 +22,7 @@ from napari_wsol.gui.layers.marks import (
     our_layers,
     remove,
 )
-from napari_wsol.gui.layers.placement import (
-    TRANSFORMS,
-    move_onto,
-    placed_on,
-    world_a_pixel,
-)
+from napari_wsol.gui.layers.placement import TRANSFORMS, fit_width, move_onto, placed_on
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import (
     EVIDENCE,
@@ -87,11 +78,7 @@ class MethodLayers:
     def fill(self, work: SlideWork | None) -> None:
         """Give the image layer the values of the map, in place."""
         self.behind = None
-        if self.fine is not None:
-            self.fine.show(work, self.heatmap)
-            self.image.refresh(extent=False)
-        else:
-            self._fill(self.heatmap)
+        self._fill(work, self.heatmap)
 
     def peek(self, heatmap: Heatmap) -> bool:
         """Give the image layer other values on the same grid; false if none are seen.
@@ -100,15 +87,14 @@ class MethodLayers:
         """
         if not self.image.visible or heatmap.values.shape != self.heatmap.values.shape:
             return False
-        if self.fine is not None:
-            self.fine.show(None, heatmap)
-            self.image.refresh(extent=False)
-        else:
-            self._fill(heatmap)
+        self._fill(None, heatmap)
         return True
 
-    def _fill(self, heatmap: Heatmap) -> None:
-        if self.image.data is not heatmap.values:
+    def _fill(self, work: SlideWork | None, heatmap: Heatmap) -> None:
+        if self.fine is not None:
+            self.fine.show(work, heatmap)
+            self.image.refresh(extent=False)
+        elif self.image.data is not heatmap.values:
             fill(self.image, heatmap.values)
             self.image.contrast_limits = (0.0, 1.0)
 
@@ -133,20 +119,17 @@ class HeatmapLayers(QObject):
         super().__init__()
         self._viewer, self._tasks = viewer, tasks
         self._source: Image | None = None
-        self._pairs: dict[str, MethodLayers] = {}
+        self.pairs: dict[str, MethodLayers] = {}
+        """Method → its layers, in the order in which they were added."""
         self._colormaps: dict[str, Colormap] = {}
         self._contours = True
         self._opacity = 0.6
         self._bright = True
-        self._dropped: set[str] = set()
+        self.dropped: set[str] = set()
+        """Methods whose layers the person has deleted since :meth:`begin`."""
         self._width_timer = once(self, 60, self._fit_width)
         viewer.layers.events.removed.connect(self._on_removed)
         camera_of(viewer).events.zoom.connect(self._on_zoom)
-
-    @property
-    def pairs(self) -> Mapping[str, MethodLayers]:
-        """Method → its layers, in the order in which they were added."""
-        return self._pairs
 
     def close(self) -> None:
         """Stop listening; the layers stay as they are."""
@@ -154,10 +137,10 @@ class HeatmapLayers(QObject):
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
         self._follow(None)
-        for pair in self._pairs.values():
+        for pair in self.pairs.values():
             pair.end()
             pair.image.events.visible.disconnect(self._on_visible)
-        self._pairs.clear()
+        self.pairs.clear()
 
     def place_on(self, source: Image | None) -> None:
         """Show heatmaps of another image: those of the one before go."""
@@ -170,27 +153,22 @@ class HeatmapLayers(QObject):
 
     def clear(self) -> None:
         """Take all heatmaps and contours out of the viewer."""
-        layers = [x for p in self._pairs.values() for x in (p.contour, p.image)]
-        for pair in self._pairs.values():
+        layers = [x for p in self.pairs.values() for x in (p.contour, p.image)]
+        for pair in self.pairs.values():
             pair.end()
-        self._pairs = {}
+        self.pairs = {}
         remove(self._viewer, layers)
-        self._dropped.clear()
+        self.dropped.clear()
 
     def forget(self, method: str) -> None:
         """Take one method's layers out of the viewer."""
-        pair = self._pairs.pop(method)
+        pair = self.pairs.pop(method)
         pair.end()
         remove(self._viewer, [pair.contour, pair.image])
 
-    @property
-    def dropped(self) -> Collection[str]:
-        """Methods whose layers the person has deleted since :meth:`begin`."""
-        return self._dropped
-
     def begin(self) -> None:
         """New maps are wanted: also those that were deleted before."""
-        self._dropped.clear()
+        self.dropped.clear()
 
     def show(
         self,
@@ -217,11 +195,11 @@ class HeatmapLayers(QObject):
         source = self._source
         if source is None:
             return
-        pair = self._pairs.get(heatmap.method) or self._adopt(source, heatmap, mark)
-        visible = not self._pairs
+        pair = self.pairs.get(heatmap.method) or self._adopt(source, heatmap, mark)
+        visible = not self.pairs
         if pair is not None and not pair.fits(heatmap, work):
             visible = pair.image.visible
-            self._pairs.pop(heatmap.method, None)
+            self.pairs.pop(heatmap.method, None)
             pair.end()
             remove(self._viewer, [pair.contour, pair.image])
             pair = None
@@ -234,8 +212,8 @@ class HeatmapLayers(QObject):
             pair.image.name, pair.contour.name = name, f"{title} · contour"
             add_quietly(self._viewer, (pair.image, pair.contour))
             pair.image.visible = visible
-        first = heatmap.method not in self._pairs
-        self._pairs[heatmap.method] = pair
+        first = heatmap.method not in self.pairs
+        self.pairs[heatmap.method] = pair
         before = pair.place
         pair.heatmap, pair.cut = heatmap, cut
         if not (first or is_last or pair.image.visible):
@@ -261,7 +239,7 @@ class HeatmapLayers(QObject):
         Returns:
             Whether they can be seen.
         """
-        pair = self._pairs.get(heatmap.method)
+        pair = self.pairs.get(heatmap.method)
         if pair is None or not pair.peek(heatmap):
             return False
         if pair.contour.visible and heatmap.values.size <= LARGE_CELLS:
@@ -270,19 +248,19 @@ class HeatmapLayers(QObject):
 
     def end_peek(self, method: str) -> None:
         """Show a method's own values again."""
-        pair = self._pairs.get(method)
+        pair = self.pairs.get(method)
         if pair is not None and pair.behind is None:
             pair.peek(pair.heatmap)
             self._draw(pair)
 
     def put_in_order(self, methods: Iterable[str]) -> None:
         """Rows and cells in this order; the layer list stays as the person has it."""
-        order = [name for name in methods if name in self._pairs]
-        self._pairs = {name: self._pairs[name] for name in order}
+        order = [name for name in methods if name in self.pairs]
+        self.pairs = {name: self.pairs[name] for name in order}
 
     def set_stale(self, stale: Collection[str], titles: Mapping[str, str]) -> None:
         """Badge the maps that are older than the strokes, clear the badge of others."""
-        for method, pair in self._pairs.items():
+        for method, pair in self.pairs.items():
             name = layer_name(pair.heatmap, titles[method], stale=method in stale)
             if STALE in pair.image.name or method in stale:
                 pair.image.name = name
@@ -291,7 +269,7 @@ class HeatmapLayers(QObject):
         """Move the lines, and with contours hide what is below them."""
         changed = contours != self._contours
         self._contours = contours
-        for method, pair in self._pairs.items():
+        for method, pair in self.pairs.items():
             cut = cuts.get(method, pair.cut)
             if changed or cut != pair.cut:
                 pair.cut = cut
@@ -300,12 +278,12 @@ class HeatmapLayers(QObject):
     def set_opacity(self, opacity: float) -> None:
         """How strongly all heatmaps cover the image."""
         self._opacity = opacity
-        for pair in self._pairs.values():
+        for pair in self.pairs.values():
             pair.image.opacity = opacity
 
     def show_only(self, method: str | None) -> None:
         """One map over the image; None shows all (each in its own cell)."""
-        for name, pair in self._pairs.items():
+        for name, pair in self.pairs.items():
             pair.image.visible = method in (None, name)
 
     def _adopt(
@@ -375,16 +353,16 @@ class HeatmapLayers(QObject):
             )
             return
         if visible:
-            self._fit(pair)
+            fit_width(self._viewer, pair.contour, LINE_PIXELS)
             fill(pair.contour, contour_segments(pair.heatmap, pair.cut))
         if pair.contour.visible != visible:
             pair.contour.visible = visible
 
     def _on_lines(self, method: str, segments: np.ndarray) -> None:
-        pair = self._pairs.get(method)
+        pair = self.pairs.get(method)
         if pair is None or not (self._contours and pair.image.visible):
             return
-        self._fit(pair)
+        fit_width(self._viewer, pair.contour, LINE_PIXELS)
         fill(pair.contour, segments)
         if not pair.contour.visible:
             pair.contour.visible = True
@@ -413,16 +391,10 @@ class HeatmapLayers(QObject):
         ours.colors = cast("Any", colours)
         return ours
 
-    def _fit(self, pair: MethodLayers) -> None:
-        zoom = camera_of(self._viewer).zoom
-        width = LINE_PIXELS / max(zoom * world_a_pixel(pair.contour), 1e-9)
-        if abs(width / pair.contour.edge_width - 1) > 0.15:
-            pair.contour.edge_width = width
-
     def _fit_width(self) -> None:
-        for pair in self._pairs.values():
+        for pair in self.pairs.values():
             if pair.contour.visible:
-                self._fit(pair)
+                fit_width(self._viewer, pair.contour, LINE_PIXELS)
 
     def _follow(self, source: Image | None) -> None:
         """Move our layers when the image's own transform is changed."""
@@ -434,18 +406,15 @@ class HeatmapLayers(QObject):
                 (emitter.connect if connect else emitter.disconnect)(self._on_moved)
         self._source = source
 
-    def _on_moved(self, event: object = None) -> None:
-        del event
-        for pair in self._pairs.values():
+    def _on_moved(self) -> None:
+        for pair in self.pairs.values():
             pair.move()
 
-    def _on_zoom(self, event: object = None) -> None:
-        del event
+    def _on_zoom(self) -> None:
         self._width_timer.start()
 
-    def _on_visible(self, event: object = None) -> None:
-        del event
-        for pair in self._pairs.values():
+    def _on_visible(self) -> None:
+        for pair in self.pairs.values():
             if pair.image.visible and pair.behind is not None:
                 pair.fill(pair.behind)
             if pair.contour.visible != (self._contours and pair.image.visible):
@@ -454,11 +423,11 @@ class HeatmapLayers(QObject):
     def _on_removed(self, event: Event) -> None:
         """One of our layers was deleted by the user: its partner goes with it."""
         layer = event.value
-        for method, pair in list(self._pairs.items()):
+        for method, pair in list(self.pairs.items()):
             if layer in (pair.image, pair.contour):
-                del self._pairs[method]
+                del self.pairs[method]
                 pair.end()
-                self._dropped.add(method)
+                self.dropped.add(method)
                 remove(self._viewer, [pair.image, pair.contour])
 
 

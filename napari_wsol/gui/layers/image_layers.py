@@ -52,12 +52,16 @@ class ImageLayers(QObject):
         self._viewer = viewer
         self._session = session
         self._tasks = tasks
-        self._image: Image | None = None
         self._titles: dict[str, str] = {}
-        self._threshold = Threshold()
         self._contours = True
-        self._tissue: Bools | None = None
-        self._cuts: dict[str, float] = {}
+        self.image: Image | None = None
+        """The layer whose image is worked on."""
+        self.threshold = Threshold()
+        """Where all maps are cut."""
+        self.tissue: Bools | None = None
+        """Where there is tissue; None until that is known."""
+        self.cuts: dict[str, float] = {}
+        """Method → the value at which its map is cut."""
         self.heatmaps = HeatmapLayers(viewer, tasks)
         self.strokes = StrokeLayer(viewer)
         self.cells = SideBySide(viewer)
@@ -72,30 +76,10 @@ class ImageLayers(QObject):
         viewer.mouse_move_callbacks.append(self._on_mouse)
 
     @property
-    def image(self) -> Image | None:
-        """The layer whose image is worked on."""
-        return self._image
-
-    @property
-    def cuts(self) -> dict[str, float]:
-        """Method → the value at which its map is cut."""
-        return dict(self._cuts)
-
-    @property
     def titles(self) -> dict[str, str]:
         """Method → title of each map that is shown."""
         names = [heatmap.method for heatmap in self.maps()]
         return {name: self._titles.get(name, name) for name in names}
-
-    @property
-    def threshold(self) -> Threshold:
-        """Where all maps are cut."""
-        return self._threshold
-
-    @property
-    def tissue(self) -> Bools | None:
-        """Where there is tissue; None until that is known."""
-        return self._tissue
 
     def close(self) -> None:
         """Let go of the viewer; heatmaps and strokes stay in it."""
@@ -109,7 +93,7 @@ class ImageLayers(QObject):
 
     def work_on(self, image: Image) -> None:
         """The session has opened the image of this layer."""
-        is_other = self._image is not None and image != self._image
+        is_other = self.image is not None and image != self.image
         # Whoever takes layers of the image before away does it in one go with ours.
         with collected_once() if is_other else nullcontext():
             self._work_on(image)
@@ -118,12 +102,12 @@ class ImageLayers(QObject):
         slide, canvas = self._session.slide, self._session.canvas
         if slide is None or canvas is None:
             return  # it was closed meanwhile
-        if image != self._image:
+        if image != self.image:
             self.leave_image()
-        self._image = image
+        self.image = image
         self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
-        self._tissue = None
+        self.tissue = None
         self._tasks.ask(
             lambda: (slide, coarse_tissue(slide)), self._on_tissue, kind="tissue"
         )
@@ -135,8 +119,8 @@ class ImageLayers(QObject):
         self._waiting, self._listed = [], []
         self.heatmaps.place_on(None)
         self.strokes.release()
-        self._image = None
-        self._cuts = {}
+        self.image = None
+        self.cuts = {}
         self.image_changed.emit()
 
     def show_results(self, titles: dict[str, str]) -> None:
@@ -179,7 +163,7 @@ class ImageLayers(QObject):
 
     def set_threshold(self, threshold: Threshold) -> None:
         """Cut all maps elsewhere; drawn in a moment."""
-        self._threshold = threshold
+        self.threshold = threshold
         self._redraw.start()
 
     def set_contours(self, on: bool) -> None:
@@ -190,9 +174,9 @@ class ImageLayers(QObject):
     def show_cells(self, on: bool) -> None:
         """Side by side, or over each other."""
         pairs = list(self.heatmaps.pairs.values())
-        if on and pairs and self._image is not None:
+        if on and pairs and self.image is not None:
             self.heatmaps.show_only(None)
-            self.cells.enter(self._image, pairs)
+            self.cells.enter(self.image, pairs)
         elif self.cells.is_on:
             self.cells.leave(pairs)
             if pairs:
@@ -205,10 +189,10 @@ class ImageLayers(QObject):
 
     def fly_to_box(self, y0: float, x0: float, y1: float, x1: float) -> None:
         """Centre a rectangle of level-0 pixels and zoom to three times its size."""
-        if self._image is None:
+        if self.image is None:
             return
-        centre = to_world(self._image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
-        size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self._image)
+        centre = to_world(self.image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+        size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self.image)
         camera = camera_of(self._viewer)
         camera.center = cast("Any", (*camera.center[:-2], *centre))
         view = cell_size(self._viewer)
@@ -243,12 +227,9 @@ class ImageLayers(QObject):
         slide = self._session.slide
         if slide is None:
             return
-        cut = self._cuts[heatmap.method] = self._threshold.cut(heatmap, self._tissue)
+        cut = self.cuts[heatmap.method] = self.threshold.cut(heatmap, self.tissue)
         title = self._titles.get(heatmap.method, heatmap.method)
-        mark = {
-            "fingerprint": slide.fingerprint(),
-            **map_facts(heatmap, title),
-        }
+        mark = {"fingerprint": slide.fingerprint(), **map_facts(heatmap, title)}
         added = heatmap.method not in self.heatmaps.pairs
         self.heatmaps.show(
             heatmap,
@@ -268,21 +249,21 @@ class ImageLayers(QObject):
 
     def _cut(self) -> None:
         self._redraw.stop()
-        self._cuts = {
-            heatmap.method: self._threshold.cut(heatmap, self._tissue)
+        self.cuts = {
+            heatmap.method: self.threshold.cut(heatmap, self.tissue)
             for heatmap in self.maps()
         }
-        self.heatmaps.set_cuts(self._cuts, contours=self._contours)
+        self.heatmaps.set_cuts(self.cuts, contours=self._contours)
         self.cuts_changed.emit()
 
     def _on_tissue(self, answer: tuple[Slide, Bools]) -> None:
         slide, tissue = answer
         if slide is self._session.slide:
-            self._tissue = tissue
-            if self._threshold.currency != "value":
+            self.tissue = tissue
+            if self.threshold.currency != "value":
                 self._redraw.start()
 
     def _on_mouse(self, viewer: object, event: Event) -> None:
         del viewer
-        if self._image is not None:
-            self.cursor_moved.emit(*to_pixels(self._image, event.position))
+        if self.image is not None:
+            self.cursor_moved.emit(*to_pixels(self.image, event.position))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.utils.events import Event
 
+    from napari_wsol.images.slide import Slide
+
 L = TypeVar("L", bound=Layer)
 
 Place = tuple[tuple[float, float], tuple[float, float]]
@@ -50,10 +52,12 @@ class Overlay(QObject, Generic[L]):
         self.release()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
 
-    def place_on(self, image: Image, fingerprint: str) -> None:
-        """Belong to an image."""
+    def place_on(self, image: Image | None, slide: Slide | None) -> None:
+        """Belong to the image of a slide, or to none."""
         self.release()
-        self._image, self._fingerprint = image, fingerprint
+        if image is None or slide is None:
+            return
+        self._image, self._fingerprint = image, slide.fingerprint()
         for name in TRANSFORMS:
             getattr(image.events, name).connect(self._on_moved)
 
@@ -65,8 +69,8 @@ class Overlay(QObject, Generic[L]):
         self._image = self.layer = None
 
     def take_away(self) -> None:
-        """Take the layer out of the viewer."""
-        layer, self.layer = self.layer, None
+        """Take the layer, of this dock or of an earlier one, out of the viewer."""
+        layer, self.layer = self.find(), None
         if layer is not None:
             remove(self._viewer, [layer])
 
@@ -107,8 +111,7 @@ class Overlay(QObject, Generic[L]):
     def _marks(self) -> dict[str, str]:
         return {"role": self._role, "fingerprint": self._fingerprint}
 
-    def _on_moved(self, event: object = None) -> None:
-        del event
+    def _on_moved(self) -> None:
         if self.layer is not None and self._image is not None:
             move_onto(self.layer, self._image, *self._place)
 

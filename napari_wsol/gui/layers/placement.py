@@ -10,7 +10,7 @@ from napari_wsol.gui.compat import camera_of, cell_size
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Layer
+    from napari.layers import Layer, Vectors
 
 TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine")
 
@@ -106,6 +106,18 @@ def world_a_pixel(layer: Layer) -> float:
     """World units a pixel of a layer: how large one of its cells is drawn."""
     origin, along = layer.data_to_world((0, 0)), layer.data_to_world((0, 1))
     return float(np.linalg.norm(np.subtract(along, origin)))
+
+
+def screen_a_pixel(viewer: napari.viewer.Viewer, layer: Layer) -> float:
+    """Pixels of the screen that a pixel of a layer takes at the present zoom."""
+    return max(camera_of(viewer).zoom * world_a_pixel(layer), 1e-9)
+
+
+def fit_width(viewer: napari.viewer.Viewer, layer: Vectors, pixels: float) -> None:
+    """Draw lines so thick on the screen, about, at any zoom."""
+    width = pixels / screen_a_pixel(viewer, layer)
+    if abs(width / layer.edge_width - 1) > 0.1:
+        layer.edge_width = width
 
 
 def _shear_matrix(layer: Layer) -> np.ndarray:

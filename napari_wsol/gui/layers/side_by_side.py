@@ -42,7 +42,6 @@ class SideBySide(QObject):
         super().__init__()
         self._viewer = viewer
         self._before: dict[str, Any] | None = None
-        self._copies: list[Image] = []
 
     @property
     def is_on(self) -> bool:
@@ -111,14 +110,11 @@ class SideBySide(QObject):
             **kwargs,
         )
         self._viewer.add_layer(copy)
-        self._copies.append(copy)
         return copy
 
     def _drop_copies(self) -> None:
         remove(self._viewer, our_layers(self._viewer, COPY))
-        self._copies.clear()
 
-    def _on_enabled(self, event: object = None) -> None:
-        del event
+    def _on_enabled(self) -> None:
         if not grid_of(self._viewer).enabled:
             self.left.emit()

@@ -8,6 +8,8 @@ strokes. What is painted on the layer is told to it, and what it holds is shown 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +30,7 @@ from napari_wsol.strokes.stroke import FOREGROUND as FOREGROUND_LABEL
 from napari_wsol.strokes.stroke import UNLABELLED as NONE_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import napari.viewer
     from napari.layers import Image
@@ -49,27 +51,6 @@ MODES = {
     "wand": "pan_zoom",
 }
 """Tool → napari's mode of the layer. A drag with the wand pans; a click grows."""
-
-
-def new_layer(
-    data: np.ndarray, image: Image, grid: Canvas, mark: Mapping[str, object]
-) -> Labels:
-    """A layer of strokes on an image.
-
-    Args:
-        data: (h, w) uint8 on the grid; painted on in place.
-        image: what it lies on.
-        grid: the session's canvas.
-        mark: what our layers are known by.
-    """
-    return Labels(
-        data,
-        name="Strokes",
-        opacity=0.85,
-        colormap=stroke_colours(),
-        metadata={MARK: dict(mark)},
-        **placed_on(image, grid.scale, grid.translate),
-    )
 
 
 def stroke_colours() -> DirectLabelColormap:
@@ -124,16 +105,10 @@ def changed_box(before: Sequence[Stroke], after: Sequence[Stroke]) -> Box | None
 
     None where they do not differ.
     """
-    same = 0
-    for old, new in zip(before, after, strict=False):
-        if old is not new:
-            break
-        same += 1
-    boxes = [stroke.box for stroke in (*before[same:], *after[same:])]
-    if not boxes:
-        return None
-    tops, lefts, bottoms, rights = zip(*boxes, strict=True)
-    return min(tops), min(lefts), max(bottoms), max(rights)
+    pairs = zip(before, after, strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] is pair[1], pairs))
+    boxes = (stroke.box for stroke in (*before[same:], *after[same:]))
+    return reduce(united, boxes, None)
 
 
 DEBOUNCE_MS = 120
@@ -194,7 +169,8 @@ class StrokeLayer(QObject):
         self._corners: Drag | None = None  # of an outline that was just closed
         self._quiet = False
         self._has_wand = False
-        self._label = FOREGROUND_LABEL
+        self.label = FOREGROUND_LABEL
+        """The label in the hand: 1 background, 2 foreground."""
         self.brush = BrushSize(viewer, self)
         self._timer = once(self, DEBOUNCE_MS, self.flush)
         # Whether only the layer was deleted is known when all deleting is done.
@@ -211,11 +187,6 @@ class StrokeLayer(QObject):
     def fingerprint(self) -> str:
         """Of the image that is worked on."""
         return "" if self._sheet is None else self._sheet.mark["fingerprint"]
-
-    @property
-    def label(self) -> int:
-        """The label in the hand: 1 background, 2 foreground."""
-        return self._label
 
     @property
     def tool(self) -> str | None:
@@ -324,9 +295,9 @@ class StrokeLayer(QObject):
         layer.visible = True
         if self._viewer.layers.selection.active != layer:
             self._viewer.layers.selection.active = layer
-        self._label = BRUSHES.get(tool, self._label)
+        self.label = BRUSHES.get(tool, self.label)
         if tool != "erase":
-            layer.selected_label = self._label
+            layer.selected_label = self.label
         self._has_wand = tool == "wand"
         layer.mode = MODES[tool]
         if self._has_wand:
@@ -388,7 +359,14 @@ class StrokeLayer(QObject):
         """A new layer: chosen when it is for painting, else the choice stays."""
         grid = sheet.canvas
         data = np.zeros(grid.shape, np.uint8) if canvas is None else canvas.copy()
-        layer = new_layer(data, sheet.image, grid, sheet.mark)
+        layer = Labels(
+            data,
+            name="Strokes",
+            opacity=0.85,
+            colormap=stroke_colours(),
+            metadata={MARK: dict(sheet.mark)},
+            **placed_on(sheet.image, grid.scale, grid.translate),
+        )
         if canvas is None:
             self._viewer.add_layer(layer)
         else:
@@ -399,8 +377,8 @@ class StrokeLayer(QObject):
     def _hold(self, layer: Labels, sheet: Sheet) -> None:
         move_onto(layer, sheet.image, sheet.canvas.scale, sheet.canvas.translate)
         if layer.selected_label not in BRUSHES.values():
-            layer.selected_label = self._label
-        self._label = layer.selected_label
+            layer.selected_label = self.label
+        self.label = layer.selected_label
         for emitter, slot in self._listened(layer):
             emitter.connect(slot)
         self.brush.hold(layer)
@@ -455,7 +433,7 @@ class StrokeLayer(QObject):
         data, (top, left) = _cells(layer), origin
         box = (top, left, top + part.shape[0], left + part.shape[1])
         sheet.touched = united(sheet.touched, box)
-        data[top : box[2], left : box[3]][part] = self._label
+        data[top : box[2], left : box[3]][part] = self.label
         self._refresh(layer, thumbnail=False)
 
     def _on_outline(self, drag: Drag) -> None:
@@ -469,9 +447,8 @@ class StrokeLayer(QObject):
 
     # ------------------------------------------------------------------ napari's events
 
-    def _on_painted(self, event: object = None) -> None:
+    def _on_painted(self) -> None:
         """What comes into napari's history; of an outline the corners are kept."""
-        del event
         pen = self._pen
         if pen is None or self._quiet or pen.is_down:
             return
@@ -480,25 +457,22 @@ class StrokeLayer(QObject):
             self._corners = pen.corners()
         self._timer.start()
 
-    def _on_changed(self, event: object = None) -> None:
-        del event
+    def _on_changed(self) -> None:
         if not self._quiet:
             self._timer.start()
 
-    def _on_mode(self, event: object = None) -> None:
-        del event
+    def _on_mode(self) -> None:
         if self._pen is not None:
             self._pen.stay_last()
             if str(self._pen.layer.mode) != "pan_zoom":
                 self._has_wand = False
         self._on_tool()
 
-    def _on_tool(self, event: object = None) -> None:
-        del event
+    def _on_tool(self) -> None:
         tool, pen = self.tool, self._pen
         if pen is not None:
             if pen.layer.selected_label in BRUSHES.values():
-                self._label = int(pen.layer.selected_label)
+                self.label = int(pen.layer.selected_label)
             pen.points = tool == "wand"
         self.tool_changed.emit(tool)
 

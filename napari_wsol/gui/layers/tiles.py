@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from napari.layers import Image
 from napari.utils import Colormap
+from typing_extensions import override
 
 from napari_wsol.gui.compat import fill
 from napari_wsol.gui.layers.marks import TILES
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_wsol.gui.layers.overlay import Place
+    from napari_wsol.images.slide import Slide
     from napari_wsol.session.slide_job import SlideProgress
 
 PARTS, MOST_CELLS = 32, 1_000_000
@@ -33,9 +35,9 @@ class TileLayer(Overlay[Image]):
         self._unwanted = False
         self.deleted.connect(self._on_deleted)
 
-    def place_on(self, image: Image, fingerprint: str) -> None:
-        """Belong to an image."""
-        super().place_on(image, fingerprint)
+    @override
+    def place_on(self, image: Image | None, slide: Slide | None) -> None:
+        super().place_on(image, slide)
         self._unwanted = False
 
     def show(self, progress: SlideProgress) -> None:
@@ -44,7 +46,6 @@ class TileLayer(Overlay[Image]):
         One that the person deleted does not come back.
         """
         if progress.done >= progress.total:
-            self.find()
             self.take_away()
             return
         if self._unwanted or self._image is None:

@@ -53,7 +53,7 @@ class TissueLayer(Overlay[Labels]):
 
     def work_on(self, image: Image, slide: Slide) -> None:
         """Belong to a slide; a layer of an earlier dock is found again."""
-        self.place_on(image, slide.fingerprint())
+        self.place_on(image, slide)
         self._slide = slide
         if self.find() is not None:
             self._listen(connect=True)
@@ -125,6 +125,5 @@ class TissueLayer(Overlay[Labels]):
         for emitter in (self.layer.events.paint, self.layer.events.set_data):
             (emitter.connect if connect else emitter.disconnect)(self._on_painted)
 
-    def _on_painted(self, event: object = None) -> None:
-        del event
+    def _on_painted(self) -> None:
         self._timer.start()

@@ -33,7 +33,7 @@ _FINGER = {
 class TouchPen(QObject):
     """Turns what pen and finger do on napari's canvas into what the mouse does."""
 
-    def __init__(self, strokes: StrokeLayer, parent: QObject | None = None) -> None:
+    def __init__(self, strokes: StrokeLayer, parent: QObject) -> None:
         super().__init__(parent)
         self._strokes = strokes
         self._canvas: QWidget | None = None

@@ -5,21 +5,16 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import (
-    QGridLayout,
-    QLabel,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.elided import Choice, Fold, Tick, Words
-from napari_wsol.gui.widgets.panel import add_row
+from napari_wsol.gui.widgets.panel import fill_column, row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from napari_wsol.gui.localize.models import MethodFacts
+    from napari_wsol.methods import Method
 
 LAYER_TIP = (
     "Where in the network the ticked read-outs look: the last layer is coarse and "
@@ -31,48 +26,33 @@ LAYER_TIP = (
 class MethodList(QWidget):
     """Check boxes for what the model can do; what it cannot is behind a fold."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.boxes: dict[str, Tick] = {}
-        self._facts: dict[str, MethodFacts] = {}
+        self._methods: dict[str, Method] = {}
         self._wishes: dict[str, bool] = {}
         self._own, self._more = QGridLayout(), QGridLayout()
-        self._reasons = QVBoxLayout()
         self.layer_box = Choice()
-        self.more_fold = self._fold(
-            "More methods", "Other ways to read out what this model has learnt."
-        )
-        self.why_fold = self._fold(
-            "Not for this model", "Methods that need another model, and why."
-        )
-        self._build()
-        self.show_layers(())
-
-    def _fold(self, words: str, tip: str) -> Fold:
-        fold = Fold(words, QWidget())
-        fold.setToolTip(tip)
-        return fold
-
-    def _build(self) -> None:
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(2)
+        self._layer_label = QLabel("Layer")
         for grid in (self._own, self._more):
             grid.setHorizontalSpacing(8)
             grid.setVerticalSpacing(3)
-        rows.addLayout(self._own)
-        more, why = QVBoxLayout(self.more_fold.content), self._reasons
-        self.why_fold.content.setLayout(why)
-        for inner in (more, why):
-            inner.setContentsMargins(0, 0, 0, 4)
-            inner.setSpacing(4)
-        more.addLayout(self._more)
-        self._layer_label = QLabel("Layer")
-        add_row(more, self._layer_label, self.layer_box, stretch=1)
+        more, why = QWidget(), QWidget()
+        layer = row(self._layer_label, self.layer_box, stretch=1, spacing=6)
+        fill_column(more, self._more, layer, margins=(0, 0, 0, 4))
+        self._reasons = fill_column(why, margins=(0, 0, 0, 4))
+        self.more_fold = Fold(
+            "More methods", more, "Other ways to read out what this model has learnt."
+        )
+        self.why_fold = Fold(
+            "Not for this model", why, "Methods that need another model, and why."
+        )
+        fill_column(
+            self, self._own, self.more_fold, more, self.why_fold, why, spacing=2
+        )
         for fold in (self.more_fold, self.why_fold):
-            rows.addWidget(fold)
-            rows.addWidget(fold.content)
             fold.hide()
+        self.show_layers(())
 
     # ------------------------------------------------------------------ what is chosen
 
@@ -91,7 +71,7 @@ class MethodList(QWidget):
         layers = self._layers()
         result = []
         for name in self.ticked:
-            if not self._facts[name].reads_layers:
+            if not self._methods[name].reads_layers:
                 result.append(name)
                 continue
             result += [
@@ -105,7 +85,7 @@ class MethodList(QWidget):
 
     def show_methods(
         self,
-        methods: Iterable[MethodFacts],
+        methods: Iterable[Method],
         own: Sequence[str],
         reasons: Mapping[str, str],
     ) -> None:
@@ -117,8 +97,8 @@ class MethodList(QWidget):
                 said otherwise. The others follow, unticked.
             reasons: why the model cannot, of those that it cannot.
         """
-        self._facts = {item.name: item for item in methods}
-        able = [item for item in self._facts.values() if item.name not in reasons]
+        self._methods = {item.name: item for item in methods}
+        able = [item for item in self._methods.values() if item.name not in reasons]
         first = [item for item in able if item.name in own]
         first.sort(key=lambda item: list(own).index(item.name))
         rest = [item for item in able if item.name not in own]
@@ -138,13 +118,9 @@ class MethodList(QWidget):
 
     def show_layers(self, layers: Sequence[str]) -> None:
         """The layers that can be read, finest first, the last one chosen."""
-        keep = self.layer_box.currentData()
-        self.layer_box.clear()
         last = f"last ({layers[-1]})" if layers else "last"
-        self.layer_box.addItem(last, None)
-        for name in reversed(layers[:-1]):
-            self.layer_box.addItem(name, name)
-        self.layer_box.setCurrentIndex(max(0, self.layer_box.findData(keep)))
+        others = [(name, name) for name in reversed(layers[:-1])]
+        self.layer_box.offer([(last, None), *others], self.layer_box.currentData())
         self._update()
 
     def _layers(self) -> list[str | None]:
@@ -160,7 +136,7 @@ class MethodList(QWidget):
             words.setParent(None)
             words.deleteLater()
 
-    def _fill(self, grid: QGridLayout, items: Sequence[MethodFacts]) -> None:
+    def _fill(self, grid: QGridLayout, items: Sequence[Method]) -> None:
         """Read down the columns: two of them, three where the titles are short."""
         columns = 3 if all(len(_title(item)) <= 8 for item in items) else 2
         rows = -(-len(items) // columns)
@@ -177,7 +153,7 @@ class MethodList(QWidget):
 
     def _tick(self, first: Collection[str]) -> None:
         wanted = {
-            name: self._wishes.get(name, name in first and not self._facts[name].slow)
+            name: self._wishes.get(name, name in first and not self._methods[name].slow)
             for name in self.boxes
         }
         if not any(wanted.values()):
@@ -192,7 +168,7 @@ class MethodList(QWidget):
         self._update()
 
     def _explain(self, reasons: Mapping[str, str]) -> None:
-        items = [item for item in self._facts.values() if item.name in reasons]
+        items = [item for item in self._methods.values() if item.name in reasons]
         items.sort(key=lambda item: item.title.casefold())
         alike: dict[str, list[str]] = {}
         for item in items:
@@ -214,14 +190,13 @@ class MethodList(QWidget):
         ticked = sum(self.boxes[name].isChecked() for name in more)
         count = f" · {ticked} ticked" if ticked else ""
         self.more_fold.say(f"More methods ({len(more)}){count}" if more else "Layer")
-        reading = [name for name in self.ticked if self._facts[name].reads_layers]
+        reading = [name for name in self.ticked if self._methods[name].reads_layers]
         reason = ""
         if self.layer_box.count() < 2:
             reason = "This model can be read at its last layer only."
         elif not reading:
             reason = "Tick a method that reads a layer of one's choice, e.g. Grad-CAM."
-        with_reason = (self._layer_label, self.layer_box)
-        for widget in with_reason:
+        for widget in (self._layer_label, self.layer_box):
             widget.setEnabled(not reason)
             widget.setToolTip(reason or LAYER_TIP)
 
@@ -235,11 +210,11 @@ def _key(name: str, layer: str | None) -> str:
     return name if layer is None else f"{name}@{layer}"
 
 
-def _title(item: MethodFacts) -> str:
+def _title(item: Method) -> str:
     return f"{item.title} (slow)" if item.slow else item.title
 
 
-def _tip(item: MethodFacts) -> str:
+def _tip(item: Method) -> str:
     kind = (
         "Its values are probabilities."
         if item.is_probability

@@ -9,33 +9,15 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout
 
+from napari_wsol.gui.widgets.panel import add_buttons
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qtpy.QtWidgets import QWidget
 
+    from napari_wsol.methods import Method
     from napari_wsol.methods.card import Card
-
-
-@dataclass(frozen=True, slots=True)
-class MethodFacts:
-    """What the list of methods says of one.
-
-    Attributes:
-        name: key in the table of methods.
-        title: the name as its paper writes it.
-        is_probability: whether its values are probabilities.
-        reads_layers: whether it can be read at a layer of one's choice.
-        slow: whether it takes minutes.
-        note: what a reader of its maps must know; empty if nothing.
-    """
-
-    name: str
-    title: str
-    is_probability: bool
-    reads_layers: bool
-    slow: bool
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +31,7 @@ class Catalogue:
     """
 
     cards: tuple[Card, ...]
-    methods: tuple[MethodFacts, ...]
+    methods: tuple[Method, ...]
     devices: tuple[tuple[str, str], ...]
 
 
@@ -61,17 +43,7 @@ def read_catalogue() -> Catalogue:
     from napari_wsol.methods import get_method, list_methods
     from napari_wsol.zoo import list_models
 
-    methods = tuple(
-        MethodFacts(
-            item.name,
-            item.title,
-            item.is_probability,
-            item.reads_layers,
-            item.slow,
-            item.note,
-        )
-        for item in map(get_method, list_methods())
-    )
+    methods = tuple(map(get_method, list_methods()))
     return Catalogue(tuple(list_models()), methods, _devices())
 
 
@@ -101,11 +73,8 @@ class CardDialog(QDialog):
         self.text = QTextBrowser(self)
         self.text.setOpenExternalLinks(True)
         self.text.setHtml(card_html(card))
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, parent=self)
-        buttons.rejected.connect(self.reject)
-        layout = QVBoxLayout(self)
-        layout.addWidget(self.text)
-        layout.addWidget(buttons)
+        QVBoxLayout(self).addWidget(self.text)
+        add_buttons(self, QDialogButtonBox.StandardButton.Close)
 
 
 def card_html(card: Card) -> str:

@@ -6,30 +6,30 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QPushButton,
-)
+from qtpy.QtWidgets import QGridLayout, QLabel
 
-from napari_wsol.gui.localize.import_dialog import choose_file, choose_folder
+from napari_wsol.gui.localize.importing import CHECKPOINTS
 from napari_wsol.gui.localize.methods import MethodList
 from napari_wsol.gui.localize.models import CardDialog
 from napari_wsol.gui.localize.slide_box import SlideBox
 from napari_wsol.gui.widgets.elided import Choice, Words
+from napari_wsol.gui.widgets.forms import choose_path
 from napari_wsol.gui.widgets.job_bar import JobBar
-from napari_wsol.gui.widgets.panel import Panel, add_action, small
+from napari_wsol.gui.widgets.panel import (
+    Panel,
+    add_action,
+    menu_of,
+    push_button,
+    put,
+    row,
+    small,
+)
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from qtpy.QtWidgets import (
-        QWidget,
-    )
+    from qtpy.QtWidgets import QMenu
 
     from napari_wsol.methods.card import Card
 
@@ -60,81 +60,70 @@ class LocalizePanel(Panel):
     """Path of a checkpoint or of its folder."""
 
     train_wanted = Signal()
-    wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Localize", "Choose a model and see where it looks.", parent)
+    def __init__(self) -> None:
+        super().__init__("Localize", "Choose a model and see where it looks.")
         self._cards: dict[str, Card] = {}
-        self.model_box = Choice()
-        self.model_box.setToolTip("The model that reads the image.")
+        self.model_box = Choice("The model that reads the image.")
         self.model_box.activated.connect(self._on_model)
-        self.card_button = small(QPushButton("i"))
-        self.card_button.setToolTip(
-            "What this model was made from, for what it is good, and its licence."
+        self.card_button = small(
+            "i", "What this model was made from, for what it is good, and its licence."
         )
         self.card_button.clicked.connect(self._show_card)
-        self.add_button = QPushButton("Add…")
-        self.add_button.setToolTip(ADD_TIP)
+        self.add_button = push_button("Add…", ADD_TIP)
         self.add_button.setMenu(self._add_menu())
         # The dots say that more follows; an arrow would take room from the models.
         self.add_button.setStyleSheet(
             "QPushButton::menu-indicator { image: none; width: 0; }"
         )
         self.summary = Words(lines=2)
-        self.class_box = Choice()
-        self.class_box.setToolTip(
+        self.class_box = Choice(
             "The class to look for. Once localized, each shows its probability for "
             "the whole image, the most probable first."
         )
         self.class_box.addItem(MOST_PROBABLE, None)
         self.method_list = MethodList()
         self.slide_box = SlideBox()
-        self.device_box = Choice()
-        self.device_box.setToolTip("Where to compute: a graphics card is much faster.")
+        self.device_box = Choice("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
-        self.localize_button = QPushButton("Localize  ⏎")
-        self.localize_button.setToolTip(LOCALIZE_TIP)
-        self.localize_button.clicked.connect(self.wanted)
+        self.localize_button = push_button("Localize  ⏎", LOCALIZE_TIP)
         self.job_bar = JobBar(JOBS, self.localize_button)
-        self._build()
+        about = row(self.summary, self.card_button, stretch=0)
+        about.setAlignment(self.card_button, Qt.AlignmentFlag.AlignTop)
+        put(
+            self.rows,
+            self._form(),
+            about,
+            self.method_list,
+            self.slide_box,
+            self.job_bar,
+        )
 
-    def _build(self) -> None:
+    def _form(self) -> QGridLayout:
         form = QGridLayout()
         form.setColumnStretch(1, 1)
         self._device_label = QLabel("Device")
-        for row, (label, box) in enumerate(
+        for place, (label, box) in enumerate(
             (
                 (QLabel("Model"), self.model_box),
                 (QLabel("Class"), self.class_box),
                 (self._device_label, self.device_box),
             )
         ):
-            form.addWidget(label, row, 0)
-            form.addWidget(box, row, 1, 1, 1 if row == 0 else 2)
+            form.addWidget(label, place, 0)
+            form.addWidget(box, place, 1, 1, 1 if place == 0 else 2)
         form.addWidget(self.add_button, 0, 2)
         self._device_label.hide()
         self.device_box.hide()
-        self.rows.addLayout(form)
-        about = QHBoxLayout()
-        about.addWidget(self.summary, 1)
-        about.addWidget(self.card_button, 0, Qt.AlignmentFlag.AlignTop)
-        self.rows.addLayout(about)
-        self.rows.addWidget(self.method_list)
-        self.rows.addWidget(self.slide_box)
-        self.rows.addWidget(self.job_bar)
+        return form
 
     def _add_menu(self) -> QMenu:
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
-        for words, choose, tip in (
-            ("Import a file…", choose_file, "One checkpoint file."),
-            (
-                "Import a folder…",
-                choose_folder,
-                "A folder with weights and what describes them.",
-            ),
-        ):
-            add_action(menu, words, partial(self._import, choose), tip)
+        menu = menu_of(self)
+        file = partial(self._import, "Import a checkpoint", CHECKPOINTS)
+        folder = partial(self._import, "Import a folder", "")
+        tip = "A folder with weights and what describes them."
+        add_action(menu, "Import a file…", file, "One checkpoint file.")
+        add_action(menu, "Import a folder…", folder, tip)
         menu.addSeparator()
         tip = "Make a model out of labelled images, in the background."
         add_action(menu, "Train…", self.train_wanted.emit, tip)
@@ -174,24 +163,17 @@ class LocalizePanel(Panel):
         target: str | None,
     ) -> None:
         """The classes, with probabilities once they are known, predicted first."""
-        keep = self.target
-        self.class_box.clear()
-        self.class_box.addItem(MOST_PROBABLE, None)
-        ordered = list(classes)
-        if scores:
-            ordered.sort(key=lambda name: -scores.get(name, 0.0))
-        for name in ordered:
-            text = f"{name}  {scores[name]:.2f}" if scores else name
-            self.class_box.addItem(text, name)
-        wanted = target if target is not None else keep
-        place = self.class_box.findData(wanted) if wanted is not None else 0
-        self.class_box.setCurrentIndex(max(place, 0))
+        known = scores or {}
+        items = [
+            (f"{name}  {known[name]:.2f}" if known else name, name)
+            for name in sorted(classes, key=lambda name: -known.get(name, 0.0))
+        ]
+        chosen = target if target is not None else self.target
+        self.class_box.offer([(MOST_PROBABLE, None), *items], chosen)
 
     def show_devices(self, devices: Sequence[tuple[str, str]]) -> None:
         """(title, name) of each; the row hides when there is nothing to choose."""
-        self.device_box.clear()
-        for title, name in devices:
-            self.device_box.addItem(title, name)
+        self.device_box.offer(devices)
         for widget in (self._device_label, self.device_box):
             widget.setVisible(len(devices) > 1)
 
@@ -213,8 +195,8 @@ class LocalizePanel(Panel):
         if self.card is not None:
             self.model_chosen.emit(self.card.name)
 
-    def _import(self, choose: Callable[[QWidget], Path | None]) -> None:
-        path = choose(self)
+    def _import(self, title: str, files: str) -> None:
+        path = choose_path(self, title, files=files)
         if path is not None:
             self.import_wanted.emit(path)
 

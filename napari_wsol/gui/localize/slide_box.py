@@ -5,21 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QDoubleSpinBox,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 from superqt.utils import signals_blocked
 
 from napari_wsol.config import LEAST_MEMORY
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import duration, grouped
+from napari_wsol.gui.widgets.job_bar import counted, duration
+from napari_wsol.gui.widgets.panel import fill_column, held, push_button, row
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QPushButton
+
     from napari_wsol.slides.cost import Cost
 
 GIGABYTE = 1e9
@@ -31,29 +27,25 @@ POWERS = ((40, 0.25), (20, 0.5), (10, 1.0))
 class SlideBox(QWidget):
     """One line on the slide, with *Estimate* and *Tissue…*; hidden for small images."""
 
-    estimate_wanted = Signal()
-    tissue_wanted = Signal()
     mpp_chosen = Signal(float)
     memory_chosen = Signal(int)
     """Bytes that images may take."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.words = Words(lines=2)
         self.cost = Words(lines=2)
         self.cost.hide()
-        self.estimate_button = QPushButton("Estimate")
-        self.estimate_button.setToolTip(
+        self.estimate_button = push_button(
+            "Estimate",
             "Times three tiles and says how long the slide will take, and how much "
-            "disk. The three are kept."
+            "disk. The three are kept.",
         )
-        self.estimate_button.clicked.connect(self.estimate_wanted)
-        self.tissue_button = QPushButton("Tissue…")
-        self.tissue_button.setToolTip(
+        self.tissue_button = push_button(
+            "Tissue…",
             "Shows where the model will look, to be corrected by brush. Delete the "
-            "layer, and the tissue is found without you again."
+            "layer, and the tissue is found without you again.",
         )
-        self.tissue_button.clicked.connect(self.tissue_wanted)
         self.memory = QDoubleSpinBox()
         self.memory.setRange(LEAST_MEMORY / GIGABYTE, 512.0)
         self.memory.setSingleStep(0.5)
@@ -66,43 +58,25 @@ class SlideBox(QWidget):
             "Remembered; it counts from the next slide that is localized."
         )
         self.memory.valueChanged.connect(self._on_memory)
-        self._powers = QWidget()
-        self._build()
-        self.hide()
-
-    def _build(self) -> None:
-        buttons = QHBoxLayout()
-        buttons.setSpacing(6)
-        buttons.addWidget(self.estimate_button, 1)
-        buttons.addWidget(self.tissue_button, 1)
-        row = QHBoxLayout(self._powers)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        row.addWidget(QLabel("Scanned at"))
         self.power_buttons: dict[int, QPushButton] = {}
         for power, mpp in POWERS:
-            button = QPushButton(f"{power}×")
-            button.setToolTip(
-                f"About {mpp:g} µm a pixel. The answer is remembered for this slide."
-            )
+            tip = f"About {mpp:g} µm a pixel. The answer is remembered for this slide."
+            button = self.power_buttons[power] = push_button(f"{power}×", tip)
             button.clicked.connect(lambda _=False, size=mpp: self.mpp_chosen.emit(size))
-            self.power_buttons[power] = button
-            row.addWidget(button)
-        row.addStretch(1)
+        self._powers = held(
+            row("Scanned at", *self.power_buttons.values(), None, spacing=6)
+        )
         self._powers.hide()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        layout.addWidget(self.words)
-        layout.addWidget(self._powers)
-        layout.addLayout(buttons)
-        layout.addWidget(self.cost)
-        budget = QHBoxLayout()
-        budget.setSpacing(6)
-        budget.addWidget(QLabel("Memory up to"))
-        budget.addWidget(self.memory)
-        budget.addStretch(1)
-        layout.addLayout(budget)
+        fill_column(
+            self,
+            self.words,
+            self._powers,
+            row(self.estimate_button, self.tissue_button, stretch=(0, 1), spacing=6),
+            self.cost,
+            row("Memory up to", self.memory, None, spacing=6),
+            spacing=3,
+        )
+        self.hide()
 
     def show_memory(self, count: int) -> None:
         """The budget in bytes."""
@@ -133,7 +107,7 @@ class SlideBox(QWidget):
 
 def slide_words(tiles: int, mpp: float | None) -> str:
     """“1 030 tiles of tissue, read at 0.5 µm a pixel”."""
-    count = "1 tile" if tiles == 1 else f"{grouped(tiles)} tiles"
+    count = counted(tiles, "tile")
     if mpp is None:
         return f"Slide: {count} of tissue, read as if its pixels fitted the model."
     return f"Slide: {count} of tissue, read at {mpp:.3g} µm a pixel."
@@ -143,9 +117,8 @@ def cost_words(cost: Cost) -> str:
     """“412 tiles left · about 14 min · 60 MB on disk · 24 MB of memory a tile”."""
     if cost.tiles == 0:
         return "All tiles are finished already: Localize shows them."
-    count = "1 tile" if cost.tiles == 1 else f"{grouped(cost.tiles)} tiles"
     return (
-        f"{count} left · about {duration(cost.seconds)} · "
+        f"{counted(cost.tiles, 'tile')} left · about {duration(cost.seconds)} · "
         f"{size_words(cost.disk_bytes)} on disk · "
         f"{size_words(cost.memory_bytes)} of memory a tile"
     )

@@ -62,8 +62,8 @@ class SlidesController(QObject):
         events.slide_moved.connect(self._on_moved)
         box.show_memory(self._session.config.memory_bytes)
         box.memory_chosen.connect(self._on_memory)
-        box.estimate_wanted.connect(self._estimate)
-        box.tissue_wanted.connect(self.tissue.wanted)
+        box.estimate_button.clicked.connect(self._estimate)
+        box.tissue_button.clicked.connect(self.tissue.wanted)
         self.tissue.changed.connect(self._on_tissue)
 
     def close(self) -> None:
@@ -125,13 +125,12 @@ class SlidesController(QObject):
         self._progress = None
         self._box.show_cost(None)
         if image is None or slide is None:
-            self.tiles.find()
             self.tiles.take_away()
             self.tiles.release()
             self.tissue.release()
             self._box.hide()
             return
-        self.tiles.place_on(image, slide.fingerprint())
+        self.tiles.place_on(image, slide)
         self.tissue.work_on(image, slide)
         self._describe()
 
@@ -197,11 +196,10 @@ class SlidesController(QObject):
             if progress.done < progress.total and self._context.tiles_come_in:
                 self._messages.say(LOOK)
         self._progress = progress
-        self._panel.job_bar.show_rate(progress.rate)
+        self._panel.job_bar.rate = progress.rate
         self.tiles.show(progress)
 
-    def _on_camera(self, event: object = None) -> None:
-        del event
+    def _on_camera(self) -> None:
         if self._session.is_large:
             self._look.start()
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QPen, QPolygonF
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_wsol.gui.widgets.charts import Curves
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.panel import fill_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,6 @@ class EvaluationChart(Curves):
         unit: behind the latest values.
         digits: of the latest values, after the point.
         colours: the first one to take of the series.
-        parent: widget that holds it.
     """
 
     def __init__(
@@ -48,9 +48,8 @@ class EvaluationChart(Curves):
         unit: str = "",
         digits: int = 1,
         colours: int = 0,
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(title, limits=limits, colours=colours, parent=parent)
+        super().__init__(title, limits=limits, colours=colours)
         self._names = dict(names)
         self._unit, self._digits = unit, digits
         self._after: list[int] = []
@@ -99,7 +98,7 @@ class EvaluationChart(Curves):
         self, painter: QPainter, area: QRect, span: tuple[float, float], name: str
     ) -> None:
         low, high = span
-        steps = max(self._steps, *self._after, 1)
+        steps = max(self.steps, *self._after, 1)
         across, up = area.width() / steps, area.height() / ((high - low) or 1.0)
         points = [
             QPointF(area.left() + across * step, area.bottom() - up * (value - low))
@@ -133,8 +132,8 @@ LOSS_TIP = "Rising while the losses above fall: it learns its images by heart."
 class TrainCurves(QWidget):
     """Charts one above the other, and a line that says which weights are taken."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.losses = Curves("Loss: how wrong it is on each batch; down is better")
         self.accuracy = Curves(
             "Accuracy: share of each batch that it classifies right",
@@ -158,14 +157,9 @@ class TrainCurves(QWidget):
         self.other_loss.setToolTip(LOSS_TIP)
         self.choice = Words()
         self._select, self._by_loss, self._evaluates = "last", False, False
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(8)
-        rows.addWidget(self.losses, 3)
-        rows.addWidget(self.other_loss, 2)
-        rows.addWidget(self.accuracy, 2)
-        rows.addWidget(self.scores, 3)
-        rows.addWidget(self.choice)
+        rows = fill_column(self, *self.charts, self.choice, spacing=8)
+        for place, share in enumerate((3, 2, 2, 3)):
+            rows.setStretch(place, share)
 
     @property
     def charts(self) -> tuple[Curves, ...]:
@@ -192,7 +186,7 @@ class TrainCurves(QWidget):
     def add_step(self, step: TrainStep) -> None:
         """One step further."""
         for chart in self.charts:
-            chart.set_steps(step.steps)
+            chart.steps = step.steps
         for chart in (self.losses, self.accuracy):
             chart.cut(step.step - 1)
         self._add(step.losses, step.accuracy)

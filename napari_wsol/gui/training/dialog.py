@@ -6,20 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QDialog,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-)
+from qtpy.QtWidgets import QDialog, QProgressBar, QVBoxLayout
 
 from napari_wsol.gui.messages import MessageLine
 from napari_wsol.gui.training.curves import TrainCurves
 from napari_wsol.gui.training.form import TrainForm
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import duration, grouped
+from napari_wsol.gui.widgets.job_bar import duration, grouped, show_progress
+from napari_wsol.gui.widgets.panel import push_button, put, row, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +24,6 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
     from napari_wsol.gui.training.recipes import Outlook
-    from napari_wsol.gui.widgets.charts import Curves
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
     from napari_wsol.training.run import Evaluation
@@ -70,14 +63,13 @@ class TrainDialog(QDialog):
         self.setMinimumWidth(460)
         self.is_running = False
         self._card: Card | None = None
-        self._is_listed = False
+        self._is_listed = self._asks = False
         self._end = ("", False)
         self._first: tuple[float, int] | None = None
         self.form = TrainForm()
         self.form.copied.connect(self._on_copied)
         self.form.failed.connect(self._on_failed)
-        self.summary = QLabel(INVITATION)
-        self.summary.setWordWrap(True)
+        self.summary = wrapped(INVITATION)
         self.message = MessageLine()
         self.bar = QProgressBar()
         self.bar.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -88,48 +80,42 @@ class TrainDialog(QDialog):
         self._update()
 
     def _make_buttons(self) -> None:
-        self.train_button = _button(
+        self.train_button = push_button(
             "Train", "Learn in the background. It can be stopped and resumed."
         )
         self.train_button.clicked.connect(self._on_train)
-        self.discard_button = _button(
+        self.discard_button = push_button(
             "Start over…", "Throw the unfinished training away and begin a new one."
         )
         self.discard_button.clicked.connect(self._on_discard)
-        self.keep_button = _button("Keep it", "The unfinished training stays.")
+        self.keep_button = push_button("Keep it", "The unfinished training stays.")
         self.keep_button.clicked.connect(self._on_keep)
-        self.cancel_button = _button(
+        self.cancel_button = push_button(
             "Cancel", "Stop, and keep a checkpoint from which Resume goes on."
         )
         self.cancel_button.clicked.connect(self._on_cancel)
-        self.use_button = _button("Use it", "Choose the new model in the dock.")
+        self.use_button = push_button("Use it", "Choose the new model in the dock.")
         self.use_button.clicked.connect(self._on_use)
-        self.close_button = _button("Close", "A training that runs goes on.")
+        self.close_button = push_button("Close", "A training that runs goes on.")
         self.close_button.clicked.connect(self.hide)
-        self._asks = False
 
     def _lay_out(self) -> None:
         rows = QVBoxLayout(self)
         rows.setSpacing(8)
-        rows.addWidget(self.form)
-        rows.addWidget(self.summary)
-        rows.addWidget(self.message)
-        rows.addWidget(self.bar)
+        put(rows, self.form, self.summary, self.message, self.bar)
         rows.addWidget(self.curves, 1)
         rows.addWidget(self.waits)
         rows.addStretch(1)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.close_button)
-        buttons.addStretch(1)
-        for button in (
+        buttons = (
             self.keep_button,
             self.discard_button,
             self.use_button,
             self.train_button,
             self.cancel_button,
-        ):
-            buttons.addWidget(button)
-        rows.addLayout(buttons)
+        )
+        put(rows, row(self.close_button, None, *buttons))
+        for button in (self.close_button, *buttons):
+            button.setAutoDefault(False)
 
     # ------------------------------------------------------------------- what is known
 
@@ -175,9 +161,7 @@ class TrainDialog(QDialog):
         left = self._seconds_left(status)
         if left is not None:
             words.append(f"{duration(left)} left")
-        self.bar.setRange(0, max(status.total, 1))
-        self.bar.setValue(status.done if status.total else 0)
-        self.bar.setFormat(" · ".join(words).replace("%", "%%"))
+        show_progress(self.bar, status, " · ".join(words))
 
     def add_step(self, step: TrainStep) -> None:
         """One step further."""
@@ -222,16 +206,6 @@ class TrainDialog(QDialog):
         )
         self.message.say(f"“{card.title}” is finished. {where}{_figures(card)}")
         self._update()
-
-    @property
-    def losses(self) -> Curves:
-        """The chart of the losses."""
-        return self.curves.losses
-
-    @property
-    def accuracy(self) -> Curves:
-        """The chart of the accuracy."""
-        return self.curves.accuracy
 
     # ------------------------------------------------------------------------- helpers
 
@@ -343,10 +317,3 @@ def _figures(card: Card) -> str:
     if isinstance(pxap, dict) and card.primary in pxap:
         words.append(f"PxAP {pxap[card.primary]}")
     return f" On {on}: {', '.join(words)}." if on and words else ""
-
-
-def _button(words: str, tip: str) -> QPushButton:
-    button = QPushButton(words)
-    button.setToolTip(tip)
-    button.setAutoDefault(False)
-    return button

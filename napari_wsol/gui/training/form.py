@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QMenu,
-    QPushButton,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QSizePolicy
 
 from napari_wsol.config import listed_settings
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.widgets.elided import Choice
 from napari_wsol.gui.widgets.forms import Fields, choose_path
-from napari_wsol.gui.widgets.panel import add_action, small
+from napari_wsol.gui.widgets.panel import (
+    add_action,
+    held,
+    menu_of,
+    push_button,
+    row,
+    small,
+)
 from napari_wsol.training.published import SUFFIX, list_published, write_published
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qtpy.QtWidgets import QLineEdit
+    from qtpy.QtWidgets import QLineEdit, QMenu
 
     from napari_wsol.gui.training.recipes import Outlook
     from napari_wsol.methods.card import Card
@@ -47,29 +47,22 @@ class TrainForm(Fields):
     failed = Signal(str)
     """Why there is no copy."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         recipe = SETTINGS["recipe"]
-        self.recipe_box = Choice()
+        self.recipe_box = Choice(recipe.tip)
         self.recipe_box.setPlaceholderText(recipe.option.empty)
-        self.recipe_box.setToolTip(recipe.tip)
         self.recipe_box.currentIndexChanged.connect(self.edited)
-        recipe_button = small(QPushButton("…"))
-        recipe_button.setToolTip("Take a recipe from a file.")
+        recipe_button = small("…", "Take a recipe from a file.")
         recipe_button.clicked.connect(self._choose_recipe)
-        self.paper_button = QPushButton("From a paper")
-        self.paper_button.setToolTip(
-            "Start from what the authors used: a copy that you edit is saved."
+        self.paper_button = push_button(
+            "From a paper",
+            "Start from what the authors used: a copy that you edit is saved.",
         )
         self.paper_button.setMenu(self._papers())
-        line = QWidget()
-        row = QHBoxLayout(line)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.recipe_box, 1)
-        row.addWidget(recipe_button)
-        row.addWidget(self.paper_button)
-        self.add_row(recipe.option.label, line, "")
+        line = row(self.recipe_box, recipe_button, self.paper_button, stretch=0)
+        self.add_row(recipe.option.label, held(line), "")
         for name, setting in SETTINGS.items():
             if name != "recipe":
                 self.add(name, setting)
@@ -108,14 +101,10 @@ class TrainForm(Fields):
         return next(found, -1)
 
     def _papers(self) -> QMenu:
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
+        menu = menu_of(self)
         for item in list_published():
-            copy, tip = (
-                partial(self._copy, item.name),
-                f"{item.summary}\n{item.citation}",
-            )
-            add_action(menu, item.title, copy, tip)
+            tip = f"{item.summary}\n{item.citation}"
+            add_action(menu, item.title, partial(self._copy, item.name), tip)
         return menu
 
     def _copy(self, name: str) -> None:

@@ -29,7 +29,6 @@ class Outlook:
         wish: what was asked about.
         summary: the recipe in words, as rich text; empty if it cannot be read.
         name: of the new model.
-        seed: of every random choice.
         trouble: what has to be done before it can start; empty for nothing.
         unfinished: whether an earlier training left a checkpoint there.
         folder: where the checkpoint and its log are.
@@ -44,7 +43,6 @@ class Outlook:
     wish: Wish
     summary: str = ""
     name: str = ""
-    seed: int = 0
     trouble: str = ""
     unfinished: bool = False
     folder: Path = Path()
@@ -76,7 +74,6 @@ def look_ahead(wish: Wish) -> Outlook:
         wish=wish,
         summary=in_words(recipe),
         name=name,
-        seed=recipe.train.seed if wish.seed is None else wish.seed,
         trouble=_trouble(recipe, wish, name),
         unfinished=unfinished,
         folder=folder,

@@ -1,4 +1,4 @@
-"""How a training goes, as curves."""
+"""Curves: how a training goes, and one in a line of the dock."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ class Curves(QWidget):
         title: what is drawn.
         limits: lowest and highest value of the axis; those of the values if None.
         colours: the first one to take of the series.
-        parent: widget that holds it.
     """
 
     def __init__(
@@ -42,15 +41,15 @@ class Curves(QWidget):
         *,
         limits: tuple[float, float] | None = None,
         colours: int = 0,
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._title = title
         self._limits = limits
         self._colours = SERIES[colours:] + SERIES[:colours]
         self._values: dict[str, list[float]] = {}
         self._means: dict[str, list[float]] = {}
-        self._steps = 0
+        self.steps = 0
+        """How long the axis is."""
         self.legend = 0
         """Least width of the legend: charts above each other get the same one."""
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -83,12 +82,8 @@ class Curves(QWidget):
         """Empty again, for so many steps."""
         self._values.clear()
         self._means.clear()
-        self._steps = steps
+        self.steps = steps
         self.update()
-
-    def set_steps(self, steps: int) -> None:
-        """How long the axis is."""
-        self._steps = steps
 
     def cut(self, count: int) -> None:
         """Keep so many steps: a training went on from before the last that was seen."""
@@ -144,7 +139,7 @@ class Curves(QWidget):
     ) -> None:
         """One curve, with the pen that it has in the legend."""
         means, colour = self._means[name], painter.pen().color()
-        steps = max(self._steps, len(means))
+        steps = max(self.steps, len(means))
         painter.drawPolyline(polygon(means, area, span, steps))
         colour.setAlpha(90)
         painter.setPen(QPen(colour, 1))
@@ -202,3 +197,77 @@ def polygon(
             if math.isfinite(values[place])
         ]
     )
+
+
+HEIGHT = 34
+
+
+class Sparkline(QWidget):
+    """One value after another.
+
+    Args:
+        tip: what is drawn.
+        colour: of the curve.
+        empty: what stands there while there are fewer than two values.
+        chance: where a dotted line is drawn, for values whose best is 1; those without
+            are drawn from their smallest to their largest.
+    """
+
+    def __init__(
+        self,
+        tip: str,
+        colour: str,
+        *,
+        empty: str = "",
+        chance: float | None = None,
+    ) -> None:
+        super().__init__()
+        self._colour, self._empty, self._chance = colour, empty, chance
+        self.values: list[float] = []
+        """What is drawn."""
+        self.setFixedHeight(HEIGHT)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip(tip)
+
+    def sizeHint(self) -> QSize:
+        """Wide and flat."""
+        return QSize(120, HEIGHT)
+
+    def add(self, value: float) -> None:
+        """One step further."""
+        self.values.append(value)
+        self.update()
+
+    def show_values(self, values: Sequence[float]) -> None:
+        """Draw these, and no others."""
+        self.values = list(values)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw the ground, the curve and its latest value."""
+        del event
+        painter, values = QPainter(self), self.values
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        text = self.palette().text().color()
+        faint = QColor(text)
+        faint.setAlpha(110)
+        area = self.rect().adjusted(2, 5, -44, -4)
+        low, high = min(values, default=0.0), max(values, default=1.0)
+        ground, dots = float(area.bottom()), Qt.PenStyle.SolidLine
+        if self._chance is not None:
+            low, high = min(low, self._chance), 1.0
+            ground -= area.height() * (self._chance - low) / ((high - low) or 1.0)
+            dots = Qt.PenStyle.DotLine
+        painter.setPen(QPen(faint, 1, dots))
+        painter.drawLine(QPointF(area.left(), ground), QPointF(area.right(), ground))
+        if len(values) < 2:
+            painter.drawText(area, MIDDLE_LEFT, self._empty)
+            return
+        painter.setPen(QPen(QColor(self._colour), 2))
+        points = polygon(values, area, (low, high), len(values))
+        painter.drawPolyline(points)
+        painter.setBrush(QColor(self._colour))
+        painter.drawEllipse(points.last(), 2.0, 2.0)
+        painter.setPen(QPen(text, 1))
+        beside = self.rect().adjusted(area.right() + 6, 0, 0, 0)
+        painter.drawText(beside, MIDDLE_LEFT, f"{values[-1]:.2f}")

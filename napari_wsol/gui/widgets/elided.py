@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
 from napari_wsol.gui.compat import needed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from qtpy.QtGui import QPaintEvent, QResizeEvent
     from qtpy.QtWidgets import QWidget
 
@@ -34,14 +36,11 @@ class Words(QLabel):
 
     Args:
         text: the words.
-        parent: widget that holds them.
         lines: how many lines are shown; what does not fit is in the tooltip. 0 for all.
     """
 
-    def __init__(
-        self, text: str = "", parent: QWidget | None = None, *, lines: int = 0
-    ) -> None:
-        super().__init__(text, parent)
+    def __init__(self, text: str = "", *, lines: int = 0) -> None:
+        super().__init__(text)
         self._words = text
         self._lines = lines
         self.setWordWrap(True)
@@ -93,14 +92,22 @@ class Words(QLabel):
 class Choice(QComboBox):
     """A combo box that may be narrow: a long entry loses its middle, not its end."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, tip: str = "") -> None:
+        super().__init__()
+        self.setToolTip(tip)
         self.setSizeAdjustPolicy(
             self.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.setMinimumContentsLength(4)
         self.setMinimumWidth(48)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def offer(self, items: Iterable[tuple[str, object]], chosen: object = None) -> None:
+        """List words with their values anew; without the one to choose, the first."""
+        self.clear()
+        for words, value in items:
+            self.addItem(words, value)
+        self.setCurrentIndex(max(0, self.findData(chosen)))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the frame, and as much of the entry as fits."""
@@ -121,6 +128,32 @@ class Choice(QComboBox):
             option.currentText or self.placeholderText(), middle, field.width() - 6
         )
         painter.drawControl(style.ControlElement.CE_ComboBoxLabel, option)
+
+
+class MethodChoice(Choice):
+    """One of the methods that have a map."""
+
+    chosen = Signal(str)
+    """By the person."""
+
+    def __init__(self, tip: str = "") -> None:
+        super().__init__(tip)
+        self.activated.connect(lambda _: self.chosen.emit(self.currentData()))
+
+    @property
+    def method(self) -> str | None:
+        """The chosen one."""
+        return self.currentData()
+
+    def show_methods(self, titles: Mapping[str, str]) -> None:
+        """Offer methods by their titles; the chosen one stays if it is among them."""
+        self.offer([(title, name) for name, title in titles.items()], self.method)
+
+    def choose(self, method: str) -> None:
+        """Follow a choice that was made elsewhere."""
+        place = self.findData(method)
+        if place >= 0:
+            self.setCurrentIndex(place)
 
 
 class Tick(QCheckBox):
@@ -153,8 +186,9 @@ class Tick(QCheckBox):
 class Fold(QPushButton):
     """A line of words that opens and closes what stands below it."""
 
-    def __init__(self, words: str, content: QWidget) -> None:
+    def __init__(self, words: str, content: QWidget, tip: str) -> None:
         super().__init__()
+        self.setToolTip(tip)
         self._words = words
         self.content = content
         self.setCheckable(True)

@@ -10,19 +10,13 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSpinBox, LineEdit
 from psygnal import Signal as Told
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QGridLayout,
-    QLabel,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QSizePolicy, QWidget
 from superqt import QElidingLabel
 
 from napari_wsol.config import listed_settings
 from napari_wsol.errors import ConfigError
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.panel import small
+from napari_wsol.gui.widgets.panel import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +36,6 @@ class Fields(QWidget):
     """Rows of words and fields, a row a setting.
 
     Args:
-        parent: widget that holds it.
         narrow: whether the fields are narrow and the words get the room that is left,
             as in the dock.
         above: whether the words stand above their fields.
@@ -51,14 +44,8 @@ class Fields(QWidget):
     edited = Signal()
     """Another value was given."""
 
-    def __init__(
-        self,
-        parent: QWidget | None = None,
-        *,
-        narrow: bool = False,
-        above: bool = False,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, *, narrow: bool = False, above: bool = False) -> None:
+        super().__init__()
         self.fields: dict[str, Field] = {}
         self._is_narrow, self._is_above = narrow, above
         self._grid = QGridLayout(self)
@@ -121,14 +108,13 @@ class Form(Fields):
 
     Args:
         settings: a frozen dataclass whose fields carry options.
-        parent: widget that holds it.
     """
 
     changed = Signal(object)
     """The settings as a whole."""
 
-    def __init__(self, settings: Any, parent: QWidget | None = None) -> None:  # noqa: ANN401 - of any kind
-        super().__init__(parent, narrow=True)
+    def __init__(self, settings: Any) -> None:  # noqa: ANN401 - of any kind
+        super().__init__(narrow=True)
         for name, setting in listed_settings(type(settings)).items():
             self.add(name, setting)
         self.problem = Words()
@@ -231,7 +217,7 @@ class PathEdit(FileEdit):
         self.choose_btn.tooltip = f"Look for a {what}."
         self.choose_btn.changed.disconnect()  # its dialog would belong to no window
         self.choose_btn.changed.connect(self._choose)
-        small(self.choose_btn.native)
+        self.choose_btn.native.setFixedWidth(SMALL)
 
     def get_value(self) -> Path | None:
         """What is given; None for nothing."""

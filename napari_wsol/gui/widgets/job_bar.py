@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QProgressBar,
-    QPushButton,
-    QStackedWidget,
-    QWidget,
-)
+from qtpy.QtWidgets import QProgressBar, QStackedWidget
 
+from napari_wsol.gui.widgets.panel import held, push_button, row
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QPushButton
+
     from napari_wsol.jobs import JobStatus
 
 UNITS = {
@@ -44,7 +41,6 @@ class JobBar(QStackedWidget):
         button: what starts them.
         patient: kinds of jobs that start by themselves, often; only those that take a
             while are shown.
-        parent: widget that holds it.
     """
 
     cancelled = Signal()
@@ -54,28 +50,22 @@ class JobBar(QStackedWidget):
         kinds: tuple[JobKind, ...],
         button: QPushButton,
         patient: tuple[JobKind, ...] = (),
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._kinds = (*kinds, *patient)
         self._patient = patient
         self._text = ""
-        self._rate = 0.0
+        self.rate = 0.0
+        """Tiles a second of the slide that is localized; 0 while that is not known."""
         self._bar = QProgressBar()
         self._bar.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._bar.setMinimumWidth(40)
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip(
-            "Stop the job. What is finished is kept; nothing else changes."
+        self.cancel_button = push_button(
+            "Cancel", "Stop the job. What is finished is kept; nothing else changes."
         )
         self.cancel_button.clicked.connect(self.cancelled)
-        self._running = QWidget()
-        row = QHBoxLayout(self._running)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._bar, 1)
-        row.addWidget(self.cancel_button)
         self.addWidget(button)
-        self.addWidget(self._running)
+        self.addWidget(held(row(self._bar, self.cancel_button, stretch=0)))
         self.setFixedHeight(
             max(button.sizeHint().height(), self.cancel_button.sizeHint().height(), 26)
         )
@@ -88,31 +78,34 @@ class JobBar(QStackedWidget):
         """The button again: what waited was taken back."""
         self.setCurrentIndex(0)
 
-    def show_rate(self, rate: float) -> None:
-        """Tiles a second of the slide that is localized; 0 while that is not known."""
-        self._rate = rate
-
     def show_status(self, status: JobStatus) -> None:
         """Follow a job of one of our kinds; other jobs leave the bar alone."""
         if status.kind not in self._kinds:
             return
         if not status.is_active:
             self.setCurrentIndex(0)
-            self._rate = 0.0
+            self.rate = 0.0
             return
         if status.kind in self._patient and status.seconds < PATIENCE:
             return
-        self._text = describe(status, self._rate)
-        # Never a busy bar while the total is unknown: at each step of its animation Qt
-        # puts the whole window together again, 17 ms with software OpenGL.
-        self._bar.setRange(0, max(status.total, 1))
-        self._bar.setValue(status.done if status.total else 0)
+        self._text = describe(status, self.rate)
         width = max(self._bar.width() - 8, 60)
         elide = Qt.TextElideMode.ElideRight
         words = self._bar.fontMetrics().elidedText(self._text, elide, width)
-        self._bar.setFormat(words.replace("%", "%%"))
+        show_progress(self._bar, status, words)
         self._bar.setToolTip(self._text)
         self.setCurrentIndex(1)
+
+
+def show_progress(bar: QProgressBar, status: JobStatus, words: str) -> None:
+    """Show how far a job is, with words on the bar.
+
+    Never busy while the total is unknown: at each step of that animation Qt puts the
+    whole window together again, 17 ms with software OpenGL.
+    """
+    bar.setRange(0, max(status.total, 1))
+    bar.setValue(status.done if status.total else 0)
+    bar.setFormat(words.replace("%", "%%"))
 
 
 def describe(status: JobStatus, rate: float = 0.0) -> str:
@@ -159,6 +152,11 @@ def method_words(status: JobStatus) -> str:
 def grouped(number: int) -> str:
     """Thousands apart by a thin space that does not break: 40 320."""
     return f"{number:,}".replace(",", "\u202f")
+
+
+def counted(number: int, noun: str) -> str:
+    """“1 tile”, “40 320 tiles”."""
+    return f"{grouped(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -4,34 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
+    QCheckBox,
+    QDialogButtonBox,
     QHBoxLayout,
     QLabel,
+    QMenu,
+    QPushButton,
+    QSlider,
     QVBoxLayout,
+    QWidget,
 )
 from superqt import QCollapsible
 
 from napari_wsol.gui.compat import needed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from qtpy.QtGui import QAction
-    from qtpy.QtWidgets import (
-        QMenu,
-        QPushButton,
-        QWidget,
-    )
+    from qtpy.QtWidgets import QDialog, QLayout
 
 _UNLIMITED = 16_777_215
+
+SMALL = 28
+"""Width of a button for one sign."""
 
 
 class Panel(QCollapsible):
     """One job of the person: a title to open and close, and rows below it."""
 
-    def __init__(self, title: str, tip: str, parent: QWidget | None = None) -> None:
-        super().__init__("", parent, expandedIcon=QIcon(), collapsedIcon=QIcon())
+    def __init__(self, title: str, tip: str) -> None:
+        super().__init__("", expandedIcon=QIcon(), collapsedIcon=QIcon())
         self._title = title
         self.setDuration(0)
         button = self.toggleButton()
@@ -59,19 +65,89 @@ class Panel(QCollapsible):
         self.setText(("▾ " if opened else "▸ ") + self._title)
 
 
-def add_row(
-    rows: QVBoxLayout, *items: QWidget | str, stretch: int | None = None
+def row(
+    *items: QWidget | str | None, stretch: int | Sequence[int] = (), spacing: int = -1
 ) -> QHBoxLayout:
-    """A row of widgets and words; ``stretch`` is the place of the one that grows."""
-    row = QHBoxLayout()
-    row.setSpacing(6)
+    """A row of widgets and words.
+
+    Args:
+        items: from the left; None is room that grows.
+        stretch: places of those that grow.
+        spacing: between two of them, in pixels; the style's own if negative.
+    """
+    line = QHBoxLayout()
+    line.setSpacing(spacing)
+    growing = (stretch,) if isinstance(stretch, int) else stretch
     for place, item in enumerate(items):
-        widget = QLabel(item) if isinstance(item, str) else item
-        row.addWidget(widget, 1 if place == stretch else 0)
-    if stretch is None:
-        row.addStretch(1)
-    rows.addLayout(row)
-    return row
+        if item is None:
+            line.addStretch(1)
+        else:
+            widget = QLabel(item) if isinstance(item, str) else item
+            line.addWidget(widget, int(place in growing))
+    return line
+
+
+def fill_column(
+    box: QWidget,
+    *items: QWidget | QLayout,
+    spacing: int = 4,
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> QVBoxLayout:
+    """Lay out a widget as a column.
+
+    Args:
+        box: the widget.
+        items: what is in it, from the top.
+        spacing: between two of them, in pixels.
+        margins: left, top, right and bottom, in pixels.
+    """
+    column = QVBoxLayout(box)
+    column.setContentsMargins(*margins)
+    column.setSpacing(spacing)
+    put(column, *items)
+    return column
+
+
+def put(column: QVBoxLayout, *items: QWidget | QLayout) -> None:
+    """Add widgets and rows at the lower end."""
+    for item in items:
+        if isinstance(item, QWidget):
+            column.addWidget(item)
+        else:
+            column.addLayout(item)
+
+
+def held(content: QLayout) -> QWidget:
+    """A widget around a layout, which can be hidden as a whole."""
+    widget = QWidget()
+    content.setContentsMargins(0, 0, 0, 0)
+    widget.setLayout(content)
+    return widget
+
+
+def push_button(words: str, tip: str = "", *, checkable: bool = False) -> QPushButton:
+    """A button that explains itself."""
+    button = QPushButton(words)
+    button.setToolTip(tip)
+    button.setCheckable(checkable)
+    return button
+
+
+def check_box(words: str, tip: str, *, on: bool = False) -> QCheckBox:
+    """A tick that explains itself."""
+    box = QCheckBox(words)
+    box.setToolTip(tip)
+    box.setChecked(on)
+    return box
+
+
+def slider(lowest: int, highest: int, value: int, tip: str) -> QSlider:
+    """A slider from left to right."""
+    made = QSlider(Qt.Orientation.Horizontal)
+    made.setRange(lowest, highest)
+    made.setValue(value)
+    made.setToolTip(tip)
+    return made
 
 
 def add_action(
@@ -84,7 +160,33 @@ def add_action(
     return action
 
 
-def small(button: QPushButton) -> QPushButton:
+def small(sign: str, tip: str) -> QPushButton:
     """A button for one sign."""
-    button.setFixedWidth(28)
+    button = push_button(sign, tip)
+    button.setFixedWidth(SMALL)
     return button
+
+
+def wrapped(words: str) -> QLabel:
+    """Words of a dialog, in as many lines as they need."""
+    label = QLabel(words)
+    label.setWordWrap(True)
+    return label
+
+
+def add_buttons(
+    dialog: QDialog, kinds: QDialogButtonBox.StandardButton
+) -> QDialogButtonBox:
+    """The buttons that end a dialog, below all that it has."""
+    buttons = QDialogButtonBox(kinds, parent=dialog)
+    buttons.accepted.connect(dialog.accept)
+    buttons.rejected.connect(dialog.reject)
+    needed(dialog.layout()).addWidget(buttons)
+    return buttons
+
+
+def menu_of(owner: QWidget) -> QMenu:
+    """A menu whose entries explain themselves."""
+    menu = QMenu(owner)
+    menu.setToolTipsVisible(True)
+    return menu
