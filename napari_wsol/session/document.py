@@ -18,7 +18,6 @@ import numpy as np
 from psygnal import Signal
 
 from napari_wsol.errors import ImageError, WsolError
-from napari_wsol.images.tissue import coarse_tissue
 from napari_wsol.journal import (
     Dismissed,
     ImageFacts,
@@ -185,7 +184,12 @@ class Document:
                 mpp=slide.mpp,
             )
         )
-        journal.changed.connect(self._tell_saved)
+        told = self.saved_changed  # outlives the document while its journal waits
+
+        def tell(saved: Saved) -> None:
+            told.emit(saved)
+
+        journal.changed.connect(tell)
         work = replayed(canvas.shape, journal.entries)
         self._strokes = replace(self._strokes, last_number=work.strokes.last_number)
         if work.strokes.strokes or work.rounds:
@@ -223,9 +227,6 @@ class Document:
     def journal(self) -> Journal | None:
         """The journal; None where nothing is written."""
         return self._journal
-
-    def _tell_saved(self, saved: Saved) -> None:
-        self.saved_changed.emit(saved)
 
     @property
     def saved(self) -> Saved | None:
@@ -454,8 +455,11 @@ class Document:
         is_current: Callable[[], bool],
     ) -> tuple[Stroke, ...]:
         while True:
-            self.resume()
-            before = self._strokes
+            with self.changing():
+                if not is_current():
+                    raise AnnotationError("Another image was opened meanwhile.")
+                self.resume()
+                before = self._strokes
             made = strokes_of(drawn, labels, before, keep=keep)  # takes a while
             with self.changing():
                 if not is_current():
@@ -578,10 +582,10 @@ class Document:
     @property
     def status(self) -> Status:
         """How far the work is."""
-        with self.lock:
-            if self._status == "untouched" and self._strokes.strokes:
-                return "stroked"
-            return self._status
+        status = self._status
+        if status == "untouched" and self._strokes.strokes:
+            return "stroked"
+        return status
 
     @property
     def listed_status(self) -> Status:
@@ -615,11 +619,9 @@ class Document:
         """Places that nobody wants to see proposed again."""
         return self._dismissed
 
-    def dismiss(self, proposal: Proposal) -> None:
+    def dismiss(self, place: Proposal) -> None:
         """Proposes nothing there any more, also not after reopening the image."""
-        entry = Dismissed(
-            y=proposal.y, x=proposal.x, radius=proposal.radius, time=now()
-        )
+        entry = Dismissed(y=place.y, x=place.x, radius=place.radius, time=now())
         with self.changing():
             self._dismissed = (*self._dismissed, entry)
             self.write(entry)
@@ -660,8 +662,9 @@ class Document:
             raise ImageError(
                 f"{mpp:g} µm a pixel cannot be: microscopes give about 0.1 to 10."
             )
-        self.mpp = mpp
-        self.mpp_changed.emit()
+        with self.changing():
+            self.mpp = mpp
+            self._tell(self.mpp_changed)
 
     @property
     def known_mpp(self) -> float | None:
@@ -687,11 +690,14 @@ class Document:
                     f"{LARGEST_MASK} cells, with some tissue in it; this has the "
                     f"shape {found.shape}."
                 )
-        self.tissue = found
-        self.tissue_changed.emit()
+        with self.changing():
+            self.tissue = found
+            self._tell(self.tissue_changed)
 
     def seen_tissue(self) -> npt.NDArray[np.bool_]:
         """(h, w) bool: where there is tissue, as it was drawn or as it is found."""
+        from napari_wsol.images.tissue import coarse_tissue  # a window opens at once
+
         return self.tissue if self.tissue is not None else coarse_tissue(self.slide)
 
     # -------------------------------------------------------------------- in the lock

@@ -16,8 +16,6 @@ from typing import (
 
 from psygnal import Signal
 
-from napari_wsol.session.document import ReopenedError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
@@ -135,12 +133,22 @@ def of_document(
 
     @wraps(method)
     def forward(session: Whole, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        document = parts_of(session).state.document
-        while True:
-            try:
-                return method(document, *args, **kwargs)
-            except ReopenedError as reopened:
-                document = reopened.document
+        return parts_of(session).state.of_image(method, *args, **kwargs)
+
+    return forward
+
+
+def if_open(
+    method: Callable[Concatenate[Document, P], T], nothing: T
+) -> Callable[Concatenate[Whole, P], T]:
+    """A verb of the open image that has nothing to do while none is open."""
+
+    @wraps(method)
+    def forward(session: Whole, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        state = parts_of(session).state
+        if state.current.document is None:
+            return nothing
+        return state.of_image(method, *args, **kwargs)
 
     return forward
 

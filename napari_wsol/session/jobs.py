@@ -21,6 +21,7 @@ from napari_wsol.errors import NoResultError
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind, JobRunner
+from napari_wsol.session.document import Document
 from napari_wsol.session.preferences import keep_memory_bytes
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.rounds import Round
-    from napari_wsol.session.document import Document
     from napari_wsol.session.state import State
     from napari_wsol.session.worker import Worker
     from napari_wsol.slides.cost import Cost
@@ -155,12 +155,9 @@ class SessionJobs:
             ImageError: not a length.
             NoImageError: nothing is open.
         """
-        document = self._state.document
-        document.set_mpp(mpp)
-        self._runner.submit(
-            JobKind.REMEMBER_SIZE,
-            lambda _report: remember(document.slide, mpp),
-        )
+        slide = self._state.document.slide
+        self._state.of_image(Document.set_mpp, mpp)
+        self._runner.submit(JobKind.REMEMBER_SIZE, lambda _: remember(slide, mpp))
 
     def keep_memory(self, count: int) -> Future[None]:
         """Remembers how many bytes images may take in memory."""
@@ -215,6 +212,8 @@ class SessionJobs:
         """
         document = self._state.current.document
         drawn = None if document is None else document.drawn()
+        if config is None and document is not None:
+            config = document.learning.settings
 
         def work(report: Report) -> Round:
             done, seen = self._worker.refine(drawn, config, report)
@@ -273,7 +272,7 @@ class SessionJobs:
             if self._opening is not None:
                 # An image that failed to open leaves the one before, with its canvas.
                 futures.wait([self._opening])
-            self._state.document.set_scribbles(labels, drawing)
+            self._state.of_image(Document.set_scribbles, labels, drawing)
         except Exception as error:  # noqa: BLE001 - a Future carries whatever went wrong
             future.set_exception(error)
         else:
@@ -305,13 +304,14 @@ class SessionJobs:
             The stroke; None where all of the place was labelled already. It fails with
             NoResultError before the image was localized, and on slides.
         """
-        document = self._state.document
+        asked = self._state.current.document
 
         def work(report: Report) -> Stroke | None:
-            part = self._worker.grow(document, (y, x), tolerance, report)
+            here = self._now(asked)
+            part = self._worker.grow(here, (y, x), tolerance, report)
             if part is None:
                 return None
-            return document.put_grown(part, (y, x), label, instead=instead)
+            return here.put_grown(part, (y, x), label, instead=instead)
 
         return self._runner.submit(JobKind.GROW, work)
 
@@ -336,17 +336,25 @@ class SessionJobs:
             What became of it. It fails with AnnotationError where the file cannot be
             read or nothing in it lies on the image; then nothing is changed.
         """
-        document = self._state.document
-        return self._runner.submit(
-            JobKind.IMPORT_ANNOTATIONS,
-            lambda report: document.import_annotations(
+        asked = self._state.current.document
+
+        def work(report: Report) -> Imported:
+            here = self._now(asked)
+            return here.import_annotations(
                 Path(path),
                 labels,
                 keep=keep,
                 report=report,
-                is_current=lambda: self._state.current.document is document,
-            ),
-        )
+                is_current=lambda: self._state.current.document is here,
+            )
+
+        return self._runner.submit(JobKind.IMPORT_ANNOTATIONS, work)
+
+    def _now(self, asked: Document | None) -> Document:
+        """The document of the same image that is open by now, else the one asked."""
+        now = self._state.document
+        is_other = asked is not None and asked.fingerprint != now.fingerprint
+        return asked if asked is not None and is_other else now
 
     # ------------------------------------------------------------------------- models
 

@@ -60,7 +60,7 @@ class RoundHistory:
     """
 
     def __init__(self, document: Document, model: Model, budget: int) -> None:
-        self._document, self._model, self._budget = document, model, budget
+        self._document, self._model, self.budget = document, model, budget
         self._spill: TemporaryDirectory[str] | None = None
         self._written: dict[int, tuple[object, str, str]] = {}  # heads, by round
 
@@ -73,7 +73,7 @@ class RoundHistory:
     def add(self, maps: Maps, done: Round) -> Maps:
         """One more; the oldest are kept in files when their maps take too much."""
         rounds = [*maps.rounds, done]
-        over = sum(map(bytes_in_memory, rounds)) - self._budget
+        over = sum(map(bytes_in_memory, rounds)) - self.budget
         for place, item in enumerate(rounds[:-1]):
             size = bytes_in_memory(item)
             if over <= 0:
@@ -131,14 +131,15 @@ class RoundHistory:
         self._document.refined()
         return done
 
-    def judged(self, maps: Maps, judged: Round) -> Maps:
-        """With what was found out about a round, where it is still there."""
-        rounds = list(maps.rounds)
-        for place, item in enumerate(rounds):
-            if item.index == judged.index and item.head is judged.head:
-                # Its map may have been moved to a file meanwhile.
-                rounds[place] = replace(judged, heatmap=item.heatmap)
-                self._write(rounds[place])
+    def judged(self, maps: Maps, judged: Round) -> Maps | None:
+        """With what was found out about a round; None where it is gone."""
+        known = maps.round(judged.index)
+        if known is None or known.head is not judged.head:
+            return None
+        # Its map may have been moved to a file meanwhile.
+        judged = replace(judged, heatmap=known.heatmap)
+        self._write(judged)
+        rounds = (judged if item is known else item for item in maps.rounds)
         return replace(maps, rounds=tuple(rounds))
 
     def restored(self, made: RoundMade, engine: Engine) -> Round | None:

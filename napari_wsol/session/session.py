@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from psygnal import Signal
 
@@ -20,6 +21,7 @@ from napari_wsol.session.document import Document
 from napari_wsol.session.facade import (
     Parts,
     Reads,
+    if_open,
     known,
     of_document,
     of_jobs,
@@ -218,8 +220,8 @@ class Session:
     import_annotations = of_jobs(SessionJobs.import_annotations)
     propose = of_jobs(SessionJobs.propose)
     dismiss = of_document(Document.dismiss)
-    resume = of_document(Document.resume)
-    start_afresh = of_document(Document.start_afresh)
+    resume = if_open(Document.resume, nothing=False)
+    start_afresh = if_open(Document.start_afresh, nothing=False)
     set_status = of_document(Document.set_status)
     _set_learning = of_document(Document.learn)
 
@@ -265,8 +267,12 @@ class Session:
     ) -> None:
         document = self._parts.state.current.document
         if document is None:
-            self._parts.state.learning = self._parts.state.learning.but(live, settings)
-            self.settings_changed.emit()
+            state = self._parts.state
+            before, state.learning = state.learning, state.learning.but(live, settings)
+            if state.learning != before:
+                self.settings_changed.emit()
+            if state.current.document is not None:
+                self._set_learning(live=live, settings=settings)
             return
         self._set_learning(live=live, settings=settings)
         if self._parts.state.current.document is not document:
@@ -275,14 +281,16 @@ class Session:
 
     def _adopt(self, document: Document) -> None:
         """Another image is open: whatever it tells is told here."""
-        relay(document, self)
+        here = ref(document)  # or it would keep itself until the garbage is collected
 
         def hear(*_: object) -> None:
-            self._parts.others.hear_status(document)
+            if (known := here()) is not None:
+                self._parts.others.hear_status(known)
 
         document.scribbles_changed.connect(hear)
         document.status_changed.connect(hear)
         document.earlier_changed.connect(self._bring_back)
+        relay(document, self)
 
     def _bring_back(self) -> None:
         """An earlier work goes on after the image was localized: its rounds too."""

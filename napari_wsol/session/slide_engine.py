@@ -237,18 +237,18 @@ def view_is_large(view: ModelView) -> bool:
     return is_large(view.slide, view.model, view.mpp, view.config.image_bytes)
 
 
-def engine_for(view: ModelView, before: Engine | None, shows: Shows) -> Engine:
+def engine_for(view: ModelView, known: dict[type, Engine], shows: Shows) -> Engine:
     """The engine that reads an image as it is wanted now.
 
     Args:
         view: the image as the model sees it.
-        before: the one that read it so far; goes on where it is of the same kind.
+        known: those that have read it before, by their kind; goes on with its own. A
+            new one is put there.
         shows: whom a slide tells as it comes.
     """
     kind = SlideEngine if view_is_large(view) else ImageEngine
-    if before is not None:
-        if isinstance(before, kind):
-            before.view = view
-            return before
-        before.close()
-    return SlideEngine(view, shows) if kind is SlideEngine else ImageEngine(view)
+    if kind not in known:
+        is_slide = kind is SlideEngine
+        known[kind] = SlideEngine(view, shows) if is_slide else ImageEngine(view)
+    known[kind].view = view
+    return known[kind]

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from napari_wsol.errors import NoImageError, NoModelError
+from napari_wsol.session.document import ReopenedError
 from napari_wsol.session.learning import Learning
 from napari_wsol.session.maps import Maps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_wsol.methods import Model
     from napari_wsol.session.document import Document
     from napari_wsol.session.engine import Engine
     from napari_wsol.session.rounds import RoundHistory
     from napari_wsol.slides.localize import SlideWork
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +44,36 @@ class State:
 
     Attributes:
         current: what is worked on.
-        engine: reads the open image; None before it was asked to.
+        engines: that have read the open image under the model, by their kind.
+        engine: the one that reads it now; None before it was asked to.
         history: its rounds; None before the first.
         learning: how strokes are learnt, as long as no image is open.
     """
 
     def __init__(self) -> None:
         self.current = Current()
+        self.engines: dict[type, Engine] = {}
         self.engine: Engine | None = None
         self.history: RoundHistory | None = None
         self.learning = Learning()
+
+    def of_image(
+        self,
+        verb: Callable[Concatenate[Document, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """A verb of the open image; where it is just opened again, of its heir.
+
+        Raises:
+            NoImageError: nothing is open.
+        """
+        document = self.document
+        while True:
+            try:
+                return verb(document, *args, **kwargs)
+            except ReopenedError as reopened:
+                document = reopened.document
 
     @property
     def document(self) -> Document:
@@ -73,7 +100,7 @@ class State:
     @property
     def work(self) -> SlideWork | None:
         """The tiles of the open slide; None for an image in one piece."""
-        return None if self.engine is None else self.engine.work
+        return next((one.work for one in self.engines.values() if one.work), None)
 
     @property
     def learning_now(self) -> Learning:

@@ -19,7 +19,6 @@ from napari_wsol.errors import (
     NoResultError,
     UnknownNameError,
 )
-from napari_wsol.export import export_heatmap
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
@@ -136,22 +135,28 @@ class Worker:
             self._others.gather(self._engine())
         known = self._opened.get(fingerprint)
         earlier = None if known is None else known()
-        with ExitStack() as told:
+        if earlier is not None and earlier.journal is not None:
+            earlier.journal.close()  # whatever waits for the disk waits without a lock
+        with ExitStack() as after, ExitStack() as told:
             # Whoever holds the image's earlier document waits until this one has its
             # journal; nobody draws here before earlier strokes are back.
             with nullcontext() if earlier is None else earlier.lock:
                 document = Document(slide, owned=owned, journals=self._others.journals)
                 told.enter_context(document.changing())
-                document.inherit(self._state.learning_now)
-                self._reset(replace(self._state.current, document=document))
                 adopt(document)
+                left = self._swap(replace(self._state.current, document=document))
+                after.callback(left.close)
+                if before is not None:
+                    after.callback(before.close, keep_slide=before.slide is slide)
+                # After the swap: whoever sets it now waits for this document's lock.
+                document.inherit(
+                    self._state.learning if before is None else before.learning
+                )
                 if earlier is not None:
                     earlier.hand_over(document)
+                self._opened[fingerprint] = ref(document)
             if resume or known is not None:
                 document.resume()
-        self._opened[fingerprint] = ref(document)
-        if before is not None:
-            before.close(keep_slide=before.slide is slide)
         self._others.find(document)
         self.rounds_changed.emit()
         self.image_changed.emit()
@@ -162,7 +167,7 @@ class Worker:
             model = load_model(model, device=self._config().device)
         warm_up()
         report.check()
-        self._reset(replace(self._state.current, model=model))
+        self._swap(replace(self._state.current, model=model)).close()
         self.rounds_changed.emit()
         self.model_changed.emit()
         return model
@@ -262,8 +267,10 @@ class Worker:
             return done
         report.check()
         told = judged.told_of(done, drawn.strokes, model.finds)
-        self._put(self._rounds().judged(self._state.current.maps, told))
-        self.rounds_changed.emit()
+        maps = self._rounds().judged(self._state.current.maps, told)
+        if maps is not None:
+            self._put(maps)
+            self.rounds_changed.emit()
         return told
 
     def revert(self, index: int, report: Report) -> Round:
@@ -305,6 +312,8 @@ class Worker:
         self, folder: Path, settings: ExportConfig, report: Report
     ) -> tuple[Path, ...]:
         """Writes mask, regions, table and provenance of a heatmap."""
+        from napari_wsol.export import export_heatmap  # half a second of imports
+
         maps, method = self._state.current.maps, settings.method
         heatmap = maps.heatmap(method)
         document, model = self._state.document, self._state.model
@@ -364,8 +373,10 @@ class Worker:
 
     def propose(self, count: int, methods: Sequence[str] | None) -> list[Proposal]:
         """The places where the next stroke would teach most."""
-        current = self._state.current
-        return proposed(self._state.document, current.maps, count, methods)
+        current = self._state.current  # once: another image may be opened meanwhile
+        if current.document is None:
+            return []
+        return proposed(current.document, current.maps, count, methods)
 
     # -------------------------------------------------------------------- put in place
 
@@ -446,24 +457,30 @@ class Worker:
     def _put(self, maps: Maps) -> None:
         self._state.current = replace(self._state.current, maps=maps)
 
-    def _reset(self, current: Current) -> None:
-        """Another image or model: maps, rounds and the engine of the one before go."""
-        engine, history = self._state.engine, self._state.history
+    def _swap(self, current: Current) -> ExitStack:
+        """Another image or model: maps, rounds and the engine of the one before go.
+
+        Returns:
+            What is to be closed, once no lock is held: it may wait for the disk.
+        """
+        left = ExitStack()
+        for part in (*self._state.engines.values(), self._state.history):
+            if part is not None:
+                left.callback(part.close)
+        self._state.engines = {}
         self._state.engine = self._state.history = None
         self._state.current = replace(current, maps=Maps())
-        if engine is not None:
-            engine.close()
-        if history is not None:
-            history.close()
+        return left
 
     # ---------------------------------------------------------------- what there is
 
     def _view(self) -> ModelView:
         """The open image as the loaded model sees it, as it is wanted now."""
-        document = self._state.document
+        current = self._state.current
+        document = current.document or self._state.document
         return ModelView(
             document.slide,
-            self._state.model,
+            current.model or self._state.model,
             document.known_mpp,
             self._config(),
             self._cache,
@@ -478,16 +495,17 @@ class Worker:
             moved=self.slide_moved.emit,
             previewed=self._preview,
         )
-        found = engine_for(self._view(), self._state.engine, shows)
+        found = engine_for(self._view(), self._state.engines, shows)
         self._state.engine = found
         return found
 
     def _rounds(self) -> RoundHistory:
         """The rounds of the open image under the loaded model."""
         state = self._state
+        budget = self._config().round_bytes
         if state.history is None:
-            budget = self._config().round_bytes
             state.history = RoundHistory(state.document, state.model, budget)
+        state.history.budget = budget  # as it is wanted now
         return state.history
 
 
