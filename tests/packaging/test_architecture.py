@@ -60,7 +60,7 @@ def test_every_file_that_is_named_is_there(text):
         ("with a head of its own", "methods/lse.py", "def pool("),
         ("with a head of its own", "methods/map_pooling.py", "LogMeanExpPooling"),
         ("the wand", "refinement/grow.py", "def grow"),
-        ("the ring of G", "gui/layers/halo.py", "def ring"),
+        ("the ring of G", "gui/layers/ring.py", "def ring"),
         ("tile size is chosen", "config.py", "def slide_core"),
         ("the fsync of a stroke", "journal/segments.py", "os.fsync(self._file)"),
         ("older than your", "gui/layers/heatmaps.py", "older than your last stroke"),

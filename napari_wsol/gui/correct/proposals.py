@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QWidget
 
 from napari_wsol.errors import WsolError
-from napari_wsol.gui.layers.halo import Halo
+from napari_wsol.gui.layers.ring import Ring
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.panel import fill_column, push_button, row
@@ -88,7 +88,7 @@ class ProposalsController(QObject):
         self._changes = 0  # of maps and strokes
         self._known = -1  # how many of them the places know of
         self._is_eager = False  # the key was pressed while places are being found
-        self.halo = Halo(context.viewer)
+        self.ring = Ring(context.viewer)
         self._timer = once(self, SOON_MS, self._look)
         context.at_parting(self.close)
         self._connect()
@@ -112,7 +112,7 @@ class ProposalsController(QObject):
     def close(self) -> None:
         """Take the ring away; no more places."""
         self._timer.stop()
-        self.halo.close()
+        self.ring.close()
 
     # -------------------------------------------------------------------------- verbs
 
@@ -166,16 +166,16 @@ class ProposalsController(QObject):
         self._here, self._labels_here = place, self._labels_in(place)
         self._layers.fly_to_box(*place.box)
         if self._layers.cells.is_on:
-            self.halo.take_away()  # one more layer would move the cells
+            self.ring.take_away()  # one more layer would move the cells
         else:
-            self.halo.show(place.y, place.x, place.radius)
+            self.ring.show(place.y, place.x, place.radius)
         self._messages.say(place.reason)
         self._show()
 
     def _leave(self) -> None:
         """Not at a proposed place any more."""
         self._here = self._labels_here = None
-        self.halo.take_away()
+        self.ring.take_away()
 
     def _show(self) -> None:
         place = self._named
@@ -212,8 +212,8 @@ class ProposalsController(QObject):
     def _on_image(self) -> None:
         self.places, self._turn, self._is_eager = [], 0, False
         self._leave()
-        self.halo.place_on(self._layers.image, self._session.slide)
-        self.halo.take_away()  # that of an earlier dock
+        self.ring.place_on(self._layers.image, self._session.slide)
+        self.ring.take_away()  # that of an earlier dock
         self._soon()
         self._show()
 

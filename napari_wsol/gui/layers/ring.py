@@ -27,7 +27,7 @@ DASHES, PIECES = 24, 3
 NAME = "Where next?"
 
 
-class Halo(Overlay[Vectors]):
+class Ring(Overlay[Vectors]):
     """One ring at a time, above all other layers; never painted on."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
