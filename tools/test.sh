@@ -1,5 +1,7 @@
 #!/bin/sh
 # Run every test: all but the window, and beside it the window under each Qt binding.
+# Where displays are simulated both bindings run side by side, each on its own: windows
+# that share one take the focus from each other.
 # Arguments go to pytest. All parts run, and the result is good only if each is.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -16,11 +18,16 @@ cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(((cores + 1) / 2))}
 export OMP_NUM_THREADS
 
+# On a display of its own; the size is that of tools/desktop.sh.
+own_screen() { xvfb-run -a -s '-screen 0 1920x1200x24' "$@"; }
+
 # run_pytest QT_BINDING PYTEST_ARGUMENT...
+screen=
 run_pytest() {
     binding=$1
     shift
-    QT_API=$binding PYTEST_QT_API=$binding $limit .venv/bin/python -m pytest "$@" </dev/null
+    $screen env QT_API="$binding" PYTEST_QT_API="$binding" \
+        $limit .venv/bin/python -m pytest "$@" </dev/null
 }
 
 # judge TITLE STATUS: no test selected (exit status 5) is a failure like any other.
@@ -45,30 +52,54 @@ run_part() {
     judge "$title" "$code"
 }
 
-# Part 1 opens no window, so it may run beside the others; its output comes when it ends.
+# begin NUMBER QT_BINDING PYTEST_ARGUMENT...: beside the others, shown when it is over.
+begin() {
+    number=$1
+    shift
+    run_pytest "$@" >"$folder/$number" 2>&1 &
+    beside="$beside $!"
+}
+
+# finish NUMBER PROCESS TITLE
+finish() {
+    code=0
+    wait "$2" || code=$?
+    printf '\n=== %s ===\n' "$3"
+    cat "$folder/$1"
+    judge "$3" "$code"
+}
+
 first='Part 1 of 3, everything but the window'
+third='Part 3 of 3, the window under PyQt5'
 folder=$(mktemp -d) || exit 1
+beside=
 trap 'rm -rf "$folder"' EXIT
+# shellcheck disable=SC2086  # one word a process
+trap 'kill $beside 2>/dev/null; exit 130' INT TERM
 printf '\n=== %s: begun, shown when it is over ===\n' "$first"
-run_pytest pyqt6 -m 'not gui and not slow' "$@" >"$folder/first" 2>&1 &
-beside=$!
-trap 'kill "$beside" 2>/dev/null; exit 130' INT TERM
+begin 1 pyqt6 -m 'not gui and not slow' "$@"
+one=$!
 
 # Inside Qt only the thread method can end a test that hangs.
 set -- -m 'gui and not slow' --timeout-method=thread "$@"
+three=
+if has_pyqt5 && [ "${QT_QPA_PLATFORM:-}" = xcb ] && command -v xvfb-run >/dev/null; then
+    printf '\n=== %s: begun, shown when it is over ===\n' "$third"
+    screen=own_screen
+    begin 3 pyqt5 "$@"
+    three=$!
+    screen=
+fi
 run_part 'Part 2 of 3, the window under PyQt6' pyqt6 "$@"
-if has_pyqt5; then
-    run_part 'Part 3 of 3, the window under PyQt5' pyqt5 "$@"
+if [ -n "$three" ]; then
+    finish 3 "$three" "$third"
+elif has_pyqt5; then
+    run_part "$third" pyqt5 "$@"
 else
     summary="$summary
-  Part 3 of 3, the window under PyQt5: not run, there is no PyQt5 for $(uname -s) $(uname -m)"
+  $third: not run, there is no PyQt5 for $(uname -s) $(uname -m)"
 fi
-
-code=0
-wait "$beside" || code=$?
-printf '\n=== %s ===\n' "$first"
-cat "$folder/first"
-judge "$first" "$code"
+finish 1 "$one" "$first"
 
 printf '\n=== Tests ===%s\n' "$summary"
 exit $status
