@@ -7,11 +7,11 @@ Whatever a slide cannot do is refused by its own engine.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from napari_wsol.config import FinetuneConfig
 from napari_wsol.errors import ImageError, NoResultError
 from napari_wsol.inference.read_through import prediction_through
 from napari_wsol.inference.whole_image import localize
@@ -26,6 +26,7 @@ from napari_wsol.strokes.stroke import now
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from napari_wsol.config import SlideConfig
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.inference.view import ModelView
     from napari_wsol.inference.whole_image import Localization
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.samples import Samples
     from napari_wsol.session.document import Document, Drawn
     from napari_wsol.session.judging import Judgeable
+    from napari_wsol.session.maps import Maps
+    from napari_wsol.session.slide_job import SlideProgress
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.localize import SlideWork
     from napari_wsol.strokes.annotations import Part
@@ -44,11 +47,31 @@ SMALL = "This image is small enough to be read at once: localize it."
 GROW_FIRST = "Localize first: a region grows where the model sees the same as there."
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shows:
+    """Whom an engine tells of what comes bit by bit, and what it asks meanwhile.
+
+    Attributes:
+        document: the open image: its tissue, and what is looked at.
+        config: how slides are cut and read; the defaults, within the budget, if None.
+        localized: called with what there is so far.
+        moved: called with how far the slide is.
+        previewed: called with the map of a round that is not finished yet.
+    """
+
+    document: Document
+    config: Callable[[], SlideConfig | None]
+    localized: Callable[[Localization], None]
+    moved: Callable[[SlideProgress], None]
+    previewed: Callable[[Heatmap], None]
+
+
 class Engine(ABC):
     """Reads one image under one model. All but ``look_again`` belongs to the worker.
 
     Args:
-        view: the image as the model sees it.
+        view: the image as the model sees it; another one when it is wanted otherwise.
+        shows: whom to tell of what comes bit by bit.
 
     Attributes:
         teaches_others: whether strokes on this image can teach others, and others this
@@ -61,8 +84,8 @@ class Engine(ABC):
     work: SlideWork | None = None
     """The tiles of a slide; None for an image in one piece."""
 
-    def __init__(self, view: ModelView) -> None:
-        self.view = view
+    def __init__(self, view: ModelView, shows: Shows) -> None:
+        self.view, self.shows = view, shows
 
     @abstractmethod
     def localize(
@@ -80,11 +103,18 @@ class Engine(ABC):
     def refine(
         self,
         request: RoundRequest,
-        before: Heatmap | None,
+        maps: Maps,
         report: Report,
         step: Callable[[FinetuneStep], None],
     ) -> Round:
-        """One round: strokes in, a refined head and its map out."""
+        """One round: strokes in, a refined head and its map out.
+
+        Args:
+            request: the strokes, and how they are learnt.
+            maps: what is shown now.
+            report: hears of the progress; may stop it.
+            step: hears of every step of the solver.
+        """
 
     @abstractmethod
     def shown_again(self, refined: Refined) -> Heatmap:
@@ -154,11 +184,11 @@ class ImageEngine(Engine):
     def refine(
         self,
         request: RoundRequest,
-        before: Heatmap | None,
+        maps: Maps,
         report: Report,
         step: Callable[[FinetuneStep], None],
     ) -> Round:
-        del before
+        del maps
         return refine(self.view, request, report=report, step=step)
 
     @override
@@ -168,7 +198,6 @@ class ImageEngine(Engine):
     @override
     def judge(self, round_: Judgeable, report: Report) -> Judged:
         done, view, seen = round_.done, self.view, self.view.geometry()
-        settings = done.settings or FinetuneConfig()
         features = view.features(check=report.check)
         before: dict[str, float] = {}
         if round_.first is not None:
@@ -186,7 +215,7 @@ class ImageEngine(Engine):
             view.model,
             features,
             round_.marked(seen),
-            settings,
+            round_.settings,
             around=lambda head: surroundings(view, head, features),
             check=report.check,
         )

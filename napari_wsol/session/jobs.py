@@ -472,8 +472,8 @@ class SessionJobs:
 
     def look_at(self, top: float, left: float, bottom: float, right: float) -> None:
         """What the person sees, in level-0 pixels: a slide goes on there first."""
-        document, engine = self._state.current.document, self._state.engine
+        document = self._state.current.document
         if document is not None:
             document.looked_at = (top, left, bottom, right)
-        if engine is not None:
+        for engine in self._state.engines.values():
             engine.look_again()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_wsol.config import FinetuneConfig
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.inference.encode import Geometry
     from napari_wsol.refinement.rounds import Round
@@ -78,12 +79,14 @@ class Judgeable:
     Attributes:
         done: the round.
         first: the unrefined map; None where there is none.
+        settings: what it was made with.
         strokes: those that it learnt from.
         canvas: the grid that they were painted on.
     """
 
     done: Round
     first: Heatmap | None
+    settings: FinetuneConfig
     strokes: Sequence[Stroke]
     canvas: Canvas
 

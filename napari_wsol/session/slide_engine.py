@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from napari_wsol.config import FinetuneConfig, SlideConfig
+from napari_wsol.config import SlideConfig
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.paths import tiles_folder
 from napari_wsol.refinement.on_slides.descriptors import SlideSpace
-from napari_wsol.refinement.on_slides.job import SlideRounds
+from napari_wsol.refinement.on_slides.job import LOCALIZE_FIRST, SlideRounds
 from napari_wsol.session.engine import Engine, ImageEngine
 from napari_wsol.session.judging import Judged
+from napari_wsol.session.maps import REFINED
 from napari_wsol.session.slide_job import SlideJob
 from napari_wsol.slides.feature_store import keep_features
 from napari_wsol.slides.large import is_large
 from napari_wsol.slides.plan import plan_slide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.inference.view import ModelView
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.refine import RoundRequest
     from napari_wsol.refinement.rounds import Refined, Round
     from napari_wsol.session.document import Document, Drawn
+    from napari_wsol.session.engine import Shows
     from napari_wsol.session.judging import Judgeable
-    from napari_wsol.session.slide_job import SlideProgress
+    from napari_wsol.session.maps import Maps
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.feature_store import FeatureStore
     from napari_wsol.slides.localize import SlideWork
@@ -46,33 +47,13 @@ TOO_LARGE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shows:
-    """Whom a slide tells as it comes, and what a person says of it meanwhile.
-
-    Attributes:
-        document: the open image: its tissue, and what is looked at.
-        config: how slides are cut and read; the defaults, within the budget, if None.
-        localized: called with what there is so far.
-        moved: called with how far the slide is.
-        previewed: called with the map of a round that is not finished yet.
-    """
-
-    document: Document
-    config: Callable[[], SlideConfig | None]
-    localized: Callable[[Localization], None]
-    moved: Callable[[SlideProgress], None]
-    previewed: Callable[[Heatmap], None]
-
-
 class SlideEngine(Engine):
     """A slide: planned, encoded tile by tile, its features kept on the disk."""
 
     teaches_others = keeps_rounds = False
 
     def __init__(self, view: ModelView, shows: Shows) -> None:
-        super().__init__(view)
-        self._shows = shows
+        super().__init__(view, shows)
         self._running: SlideWork | None = None
         self._store: FeatureStore | None = None
         self._space = SlideSpace()  # of the features in the store
@@ -94,14 +75,11 @@ class SlideEngine(Engine):
     def refine(
         self,
         request: RoundRequest,
-        before: Heatmap | None,
+        maps: Maps,
         report: Report,
         step: Callable[[FinetuneStep], None],
     ) -> Round:
-        rounds = self._rounds()
-        if before is None:
-            raise NoResultError("Localize first, then refine what it found.")
-        return rounds.refine(request, before, report, step)
+        return self._rounds().refine(request, maps.heatmap(REFINED), report, step)
 
     @override
     def shown_again(self, refined: Refined) -> Heatmap:
@@ -120,7 +98,7 @@ class SlideEngine(Engine):
             before = rounds.seen_through(round_.first, report)
         after = rounds.seen_through(done.heatmap, report)
         marked = round_.marked(rounds.work.plan.seen)
-        agreements = rounds.agreement(marked, done.settings or FinetuneConfig(), report)
+        agreements = rounds.agreement(marked, round_.settings, report)
         return Judged(before=before, after=after, agreements=agreements)
 
     @override
@@ -142,7 +120,7 @@ class SlideEngine(Engine):
 
     @override
     def look_again(self) -> None:
-        work, seen = self._running, self._shows.document.looked_at
+        work, seen = self._running, self.shows.document.looked_at
         if work is not None and seen is not None:
             work.run.queue.look_at(work.plan.tiles_of(*seen))
 
@@ -155,7 +133,7 @@ class SlideEngine(Engine):
             folder.cleanup()
 
     def _job(self, methods: Sequence[str] | None, target: str | None) -> SlideJob:
-        shows = self._shows
+        shows = self.shows
         return SlideJob(
             view=self.view,
             methods=methods,
@@ -176,7 +154,7 @@ class SlideEngine(Engine):
             NoResultError: nothing is localized.
         """
         if self.work is None or self._store is None:
-            raise NoResultError("Localize first, then refine what it found.")
+            raise NoResultError(LOCALIZE_FIRST)
         if self._folder is None:
             self._folder = TemporaryDirectory(ignore_cleanup_errors=True)
         return SlideRounds(
@@ -186,11 +164,11 @@ class SlideEngine(Engine):
             space=self._space,
             folder=Path(self._folder.name),
             started=self._run,
-            shown=self._shows.previewed,
+            shown=self.shows.previewed,
         )
 
     def _config(self) -> SlideConfig:
-        return slide_config(self.view, self._shows.config())
+        return slide_config(self.view, self.shows.config())
 
     def _keep_features(self, plan: SlidePlan) -> FeatureStore:
         """Opens the features of the slide's tiles; those of another plan are closed."""
@@ -237,18 +215,17 @@ def view_is_large(view: ModelView) -> bool:
     return is_large(view.slide, view.model, view.mpp, view.config.image_bytes)
 
 
-def engine_for(view: ModelView, known: dict[type, Engine], shows: Shows) -> Engine:
+def engine_for(
+    view: ModelView, known: Mapping[type[Engine], Engine], shows: Shows
+) -> Engine:
     """The engine that reads an image as it is wanted now.
 
     Args:
         view: the image as the model sees it.
-        known: those that have read it before, by their kind; goes on with its own. A
-            new one is put there.
-        shows: whom a slide tells as it comes.
+        known: those that have read it before, by their kind: each goes on.
+        shows: whom a new one tells of what comes bit by bit.
     """
     kind = SlideEngine if view_is_large(view) else ImageEngine
-    if kind not in known:
-        is_slide = kind is SlideEngine
-        known[kind] = SlideEngine(view, shows) if is_slide else ImageEngine(view)
-    known[kind].view = view
-    return known[kind]
+    engine = known.get(kind) or kind(view, shows)
+    engine.view = view
+    return engine

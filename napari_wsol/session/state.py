@@ -11,7 +11,7 @@ from napari_wsol.session.learning import Learning
 from napari_wsol.session.maps import Maps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_wsol.methods import Model
     from napari_wsol.session.document import Document
@@ -44,16 +44,15 @@ class State:
 
     Attributes:
         current: what is worked on.
-        engines: that have read the open image under the model, by their kind.
-        engine: the one that reads it now; None before it was asked to.
+        engines: that have read the open image under the model, by their kind. Replaced
+            as a whole: other threads walk through them.
         history: its rounds; None before the first.
         learning: how strokes are learnt, as long as no image is open.
     """
 
     def __init__(self) -> None:
         self.current = Current()
-        self.engines: dict[type, Engine] = {}
-        self.engine: Engine | None = None
+        self.engines: Mapping[type[Engine], Engine] = {}
         self.history: RoundHistory | None = None
         self.learning = Learning()
 

@@ -26,17 +26,17 @@ from napari_wsol.methods import Model
 from napari_wsol.refinement.finetune import warm_up
 from napari_wsol.refinement.heads import weights_digest
 from napari_wsol.refinement.last_stage import adapted_model
+from napari_wsol.refinement.on_slides.job import LOCALIZE_FIRST
 from napari_wsol.refinement.refine import RoundRequest
 from napari_wsol.refinement.saved_model import save_refined
 from napari_wsol.session.document import Document
-from napari_wsol.session.engine import SMALL
+from napari_wsol.session.engine import SMALL, Shows
 from napari_wsol.session.judging import Judgeable
 from napari_wsol.session.maps import REFINED, Maps
 from napari_wsol.session.proposals import proposed
 from napari_wsol.session.provenance import provenance_of
 from napari_wsol.session.rounds import RoundHistory
 from napari_wsol.session.slide_engine import (
-    Shows,
     engine_for,
     planned,
     view_is_large,
@@ -68,9 +68,6 @@ if TYPE_CHECKING:
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part
-
-
-LOCALIZE_FIRST = "Localize first, then refine what it found."
 
 
 class Worker:
@@ -182,11 +179,10 @@ class Worker:
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
-        engine = self._engine()
-        result = engine.localize(methods, target, report)
+        result = self._engine().localize(methods, target, report)
         self._present(result)
         self.restore(report)
-        self._begin_with_others(engine, report)
+        self._begin_with_others(report)
         return result
 
     def estimate(
@@ -239,25 +235,22 @@ class Worker:
         if drawn is None or drawn.document is not document:
             drawn = document.drawn()
         settings = settings or document.learning.settings
-        engine = self._engine()
-        self._others.check_teaches(engine)
+        self._others.check_teaches(self._engine())
         others = self._others.others() if settings.others else None
-        done = self._refined(
-            engine, drawn, settings, others, report, self.finetune_step.emit
-        )
-        return self._learn(engine, done, drawn), drawn
+        step = self.finetune_step.emit
+        return self._learn(drawn, settings, others, report, step=step), drawn
 
     def judge(self, done: Round, drawn: Drawn, report: Report) -> Round:
         """What can be said of a round, while it is still shown."""
         document, model = self._state.document, self._state.model
-        if drawn.document is not document:
+        if drawn.document is not document or done.settings is None:
             return done
-        maps = self._state.current.maps
-        first = maps.round(0)
+        first = self._state.current.maps.round(0)
         judged = self._engine().judge(
             Judgeable(
                 done=done,
                 first=None if first is None else first.heatmap,
+                settings=done.settings,
                 strokes=drawn.strokes,
                 canvas=document.canvas,
             ),
@@ -380,17 +373,35 @@ class Worker:
 
     # -------------------------------------------------------------------- put in place
 
-    def _refined(  # noqa: PLR0917 - a step of three verbs, no door
+    def _begin_with_others(self, report: Report) -> None:
+        """An untouched image begins with what the others taught: its first round."""
+        document, maps = self._state.document, self._state.current.maps
+        settings = document.learning.settings
+        untouched = not document.strokes.strokes or self._others.is_aside
+        is_first = not any(item.index for item in maps.rounds)
+        if not (untouched and is_first and REFINED in maps.heatmaps):
+            return
+        if not settings.others or not self._engine().teaches_others:
+            return
+        others = self._others.others()
+        if others is None or others.kinds < 2:
+            return
+        quiet = Report(report.status, _nobody)  # it is a part of the localization
+        quiet.cancelled = report.cancelled
+        nothing = replace(document.drawn(), strokes=(), scribbles=None)
+        self._learn(nothing, settings, others, quiet, step=_nobody)
+
+    def _learn(
         self,
-        engine: Engine,
         drawn: Drawn,
         settings: FinetuneConfig,
         others: Pooled | None,
         report: Report,
+        *,
         step: Callable[[FinetuneStep], None],
     ) -> Round:
-        """A new round, which nobody sees yet; what was previewed of it goes."""
-        maps = self._state.current.maps
+        """Makes a round: it is written down, shown, taught to others, and scored."""
+        maps, engine = self._state.current.maps, self._engine()
         if maps.result is None:
             raise NoResultError(LOCALIZE_FIRST)
         request = RoundRequest(
@@ -401,38 +412,14 @@ class Worker:
             index=maps.next_index,
             others=others,
         )
-        before = maps.heatmaps.get(REFINED)
         try:
-            done = engine.refine(request, before, report, step)
+            done = engine.refine(request, maps, report, step)
             report.check()
         except BaseException:
-            if self._state.current.maps is not maps:
+            if self._state.current.maps is not maps:  # what was previewed of it goes
                 self._put(maps)
                 self.heatmap_changed.emit(REFINED)
             raise
-        return done
-
-    def _begin_with_others(self, engine: Engine, report: Report) -> None:
-        """An untouched image begins with what the others taught: its first round."""
-        document, maps = self._state.document, self._state.current.maps
-        settings = document.learning.settings
-        untouched = not document.strokes.strokes or self._others.is_aside
-        is_first = not any(item.index for item in maps.rounds)
-        if not (untouched and is_first and REFINED in maps.heatmaps):
-            return
-        if not settings.others or not engine.teaches_others:
-            return
-        others = self._others.others()
-        if others is None or others.kinds < 2:
-            return
-        quiet = Report(report.status, _nobody)  # it is a part of the localization
-        quiet.cancelled = report.cancelled
-        nothing = replace(document.drawn(), strokes=(), scribbles=None)
-        done = self._refined(engine, nothing, settings, others, quiet, _nobody)
-        self._learn(engine, done, nothing)
-
-    def _learn(self, engine: Engine, done: Round, drawn: Drawn) -> Round:
-        """A round is made: it is written down, shown, taught to others, and scored."""
         done = self._rounds().record(done, drawn)
         self._put(self._rounds().add(self._state.current.maps, done))
         self._show(done)
@@ -467,8 +454,7 @@ class Worker:
         for part in (*self._state.engines.values(), self._state.history):
             if part is not None:
                 left.callback(part.close)
-        self._state.engines = {}
-        self._state.engine = self._state.history = None
+        self._state.engines, self._state.history = {}, None
         self._state.current = replace(current, maps=Maps())
         return left
 
@@ -495,9 +481,11 @@ class Worker:
             moved=self.slide_moved.emit,
             previewed=self._preview,
         )
-        found = engine_for(self._view(), self._state.engines, shows)
-        self._state.engine = found
-        return found
+        known = self._state.engines
+        engine = engine_for(self._view(), known, shows)
+        if type(engine) not in known:
+            self._state.engines = {**known, type(engine): engine}
+        return engine
 
     def _rounds(self) -> RoundHistory:
         """The rounds of the open image under the loaded model."""

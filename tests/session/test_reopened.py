@@ -135,3 +135,12 @@ def test_a_slide_that_is_read_at_once_for_a_while_keeps_its_tiles(
         assert session.work is work
     finally:
         session.close(wait=True)
+
+
+def test_the_engines_of_an_image_are_swapped_as_one_value(session):
+    """Other threads walk through them while the worker adds one."""
+    before = session._parts.state.engines
+    walk = iter(before.values())
+    session.localize(["pixelcam"]).result(WAIT)
+    assert list(walk) == []
+    assert session._parts.state.engines is not before

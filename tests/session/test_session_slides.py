@@ -5,7 +5,7 @@ import pytest
 
 from napari_wsol import Session
 from napari_wsol.config import SlideConfig
-from napari_wsol.errors import ImageError, JobCancelledError
+from napari_wsol.errors import ImageError, JobCancelledError, NoResultError
 
 
 @pytest.fixture
@@ -109,3 +109,11 @@ def test_opened_again_tomorrow_nothing_is_encoded(session, section, small_model)
     again.localize(["pcam"]).result()  # another method, from the kept features
     assert again.work.run.encoded == 0
     again.close(wait=True)
+
+
+def test_a_refit_without_a_pixelcam_map_says_which_maps_there_are(session):
+    session.localize(["cam"]).result()
+    session.brush([(300, 100), (300, 160)], 2, 9)
+    session.brush([(300, 300), (300, 360)], 1, 9)
+    with pytest.raises(NoResultError, match=r"no pixelcam heatmap \(there is: cam\)"):
+        session.finetune().result()

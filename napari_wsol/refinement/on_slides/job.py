@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from napari_wsol.slides.feature_store import FeatureStore
 
 
+LOCALIZE_FIRST = "Localize first, then refine what it found."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlideRounds:
     """What all rounds on a localized slide have in common.
@@ -76,7 +79,7 @@ class SlideRounds:
             JobCancelledError: stopped; the round before stays.
         """
         if not len(self.work.log):
-            raise NoResultError("Localize first, then refine what it found.")
+            raise NoResultError(LOCALIZE_FIRST)
         refinement = SlideRefinement(self._descriptors(report), request)
         for item in refinement.learn(report):
             report(item.step, item.steps, "learning from the strokes")
