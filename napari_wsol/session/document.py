@@ -652,8 +652,11 @@ class Document:
 
     # --------------------------------------------------------------------- the image
 
-    def set_mpp(self, mpp: float | None) -> None:
+    def set_mpp(self, mpp: float | None) -> Slide:
         """Sets µm a level-0 pixel, where the person knows better; None for the file's.
+
+        Returns:
+            The slide that it was said of.
 
         Raises:
             ImageError: not a length.
@@ -665,6 +668,7 @@ class Document:
         with self.changing():
             self.mpp = mpp
             self._tell(self.mpp_changed)
+        return self.slide
 
     @property
     def known_mpp(self) -> float | None:

@@ -155,8 +155,7 @@ class SessionJobs:
             ImageError: not a length.
             NoImageError: nothing is open.
         """
-        slide = self._state.document.slide
-        self._state.of_image(Document.set_mpp, mpp)
+        slide = self._state.of_image(Document.set_mpp, mpp)
         self._runner.submit(JobKind.REMEMBER_SIZE, lambda _: remember(slide, mpp))
 
     def keep_memory(self, count: int) -> Future[None]:
@@ -431,7 +430,7 @@ class SessionJobs:
         current = self._state.current
         if current.document is None or current.model is None:
             return False
-        return self._worker.is_large
+        return self._worker.is_large(current)
 
     def plan(self) -> SlidePlan:
         """How the open slide is cut: which tiles, and how many.
@@ -445,8 +444,9 @@ class SessionJobs:
             ImageError: the image is small enough to be read at once.
             MethodUnavailableError: the model looks at whole images only.
         """
-        _ = self._state.document, self._state.model
-        return self._worker.plan()
+        current = self._state.current
+        current.need()
+        return self._worker.plan(current)
 
     def propose(
         self, count: int = 5, *, methods: Sequence[str] | None = None
@@ -463,12 +463,15 @@ class SessionJobs:
         Raises:
             NoResultError: nothing was localized yet.
         """
-        if not self._state.current.maps.heatmaps:
+        current = self._state.current
+        if current.document is None or not current.maps.heatmaps:
             raise NoResultError(
                 "Localize first; then the places can be found where a stroke would "
                 "teach most."
             )
-        return self._worker.propose(count, methods)
+        from napari_wsol.session.proposals import proposed  # torch is there by now
+
+        return proposed(current.document, current.maps, count, methods)
 
     def look_at(self, top: float, left: float, bottom: float, right: float) -> None:
         """What the person sees, in level-0 pixels: a slide goes on there first."""

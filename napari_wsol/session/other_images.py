@@ -273,7 +273,8 @@ class OtherImages:
         from napari_wsol.refinement.saved_model import TrainedFrom
 
         known = self._samples_of(
-            (item.fingerprint for item in self._worklist or ()), self._state.model
+            (item.fingerprint for item in self._worklist or ()),
+            self._state.current.need()[1],
         )
         others = [item for item in known if item.digest in shown.others]
         counts = [item.stroke_counts for item in others]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import NoResultError
 from napari_wsol.guidance.factors import guide
 from napari_wsol.guidance.proposals import proposals
 from napari_wsol.methods import method_title
@@ -25,19 +24,11 @@ def proposed(
 
     Args:
         document: the open image, with its strokes.
-        maps: what is shown of it.
+        maps: what is shown of it: one heatmap at least.
         count: how many at most; there are fewer where no more are worth a stroke.
         methods: whose disagreement counts; of all maps if None.
-
-    Raises:
-        NoResultError: nothing was localized yet.
     """
     heatmaps = maps.heatmaps
-    if not heatmaps:
-        raise NoResultError(
-            "Localize first; then the places can be found where a stroke would teach "
-            "most."
-        )
     wanted = [name for name in heatmaps if methods is None or name in methods]
     first = REFINED if REFINED in heatmaps else (*wanted, *heatmaps)[0]
     names = (first, *(name for name in wanted if name != first))

@@ -38,6 +38,19 @@ class Current:
     model: Model | None = None
     maps: Maps = field(default_factory=Maps)
 
+    def need(self) -> tuple[Document, Model]:
+        """Image and model.
+
+        Raises:
+            NoImageError: no image is open.
+            NoModelError: no model is loaded.
+        """
+        if self.document is None:
+            raise NoImageError("Open an image first.")
+        if self.model is None:
+            raise NoModelError("Choose a model first.")
+        return self.document, self.model
+
 
 class State:
     """Where the worker puts what everybody reads.
@@ -84,17 +97,6 @@ class State:
         if self.current.document is None:
             raise NoImageError("Open an image first.")
         return self.current.document
-
-    @property
-    def model(self) -> Model:
-        """The loaded model.
-
-        Raises:
-            NoModelError: there is none.
-        """
-        if self.current.model is None:
-            raise NoModelError("Choose a model first.")
-        return self.current.model
 
     @property
     def work(self) -> SlideWork | None:

@@ -33,7 +33,6 @@ from napari_wsol.session.document import Document
 from napari_wsol.session.engine import SMALL, Shows
 from napari_wsol.session.judging import Judgeable
 from napari_wsol.session.maps import REFINED, Maps
-from napari_wsol.session.proposals import proposed
 from napari_wsol.session.provenance import provenance_of
 from napari_wsol.session.rounds import RoundHistory
 from napari_wsol.session.slide_engine import (
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
         InferenceConfig,
         SlideConfig,
     )
-    from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
@@ -193,8 +191,7 @@ class Worker:
 
     def restore(self, report: Report) -> None:
         """Rounds of an earlier work, now that there is a result to show them on."""
-        document, model = self._state.document, self._state.model
-        maps = self._state.current.maps
+        (document, model), maps = self._state.current.need(), self._state.current.maps
         if maps.result is None or REFINED not in maps.heatmaps:
             return
         fitting = document.take_waiting(weights_digest(model), maps.result.target)
@@ -242,7 +239,7 @@ class Worker:
 
     def judge(self, done: Round, drawn: Drawn, report: Report) -> Round:
         """What can be said of a round, while it is still shown."""
-        document, model = self._state.document, self._state.model
+        document, model = self._state.current.need()
         if drawn.document is not document or done.settings is None:
             return done
         first = self._state.current.maps.round(0)
@@ -309,7 +306,7 @@ class Worker:
 
         maps, method = self._state.current.maps, settings.method
         heatmap = maps.heatmap(method)
-        document, model = self._state.document, self._state.model
+        document, model = self._state.current.need()
         provenance = provenance_of(
             document.slide,
             model,
@@ -332,7 +329,8 @@ class Worker:
             ConfigError: the round has a network of its own, or the name is taken.
             ExportError: it cannot be written.
         """
-        model, shown = self._state.model, self._state.current.maps.shown
+        current = self._state.current
+        shown = current.maps.shown
         if shown is None or shown.head is None:
             raise NoResultError(
                 "Nothing was learnt yet. Draw strokes and refine, or choose a later "
@@ -345,6 +343,7 @@ class Worker:
                 "as a model."
             )
         learnt_from = self._others.trained_from(shown)
+        _, model = current.need()
         if shown.stage is not None:
             model = adapted_model(model, shown.stage)
         report.check()
@@ -352,24 +351,16 @@ class Worker:
 
     # ------------------------------------------------------------------ on any thread
 
-    @property
-    def is_large(self) -> bool:
-        """Whether the open image is read tile by tile, by the loaded model."""
-        return view_is_large(self._view())
+    def is_large(self, current: Current) -> bool:
+        """Whether an image is read tile by tile under a model."""
+        return view_is_large(self._view(current))
 
-    def plan(self) -> SlidePlan:
-        """How the open slide is cut now."""
-        view = self._view()
+    def plan(self, current: Current) -> SlidePlan:
+        """How a slide is cut for a model."""
+        view = self._view(current)
         if not view_is_large(view):
             raise ImageError(SMALL)
-        return planned(view, self._state.document, self._slide_config())
-
-    def propose(self, count: int, methods: Sequence[str] | None) -> list[Proposal]:
-        """The places where the next stroke would teach most."""
-        current = self._state.current  # once: another image may be opened meanwhile
-        if current.document is None:
-            return []
-        return proposed(current.document, current.maps, count, methods)
+        return planned(view, current.need()[0], self._slide_config())
 
     # -------------------------------------------------------------------- put in place
 
@@ -460,16 +451,15 @@ class Worker:
 
     # ---------------------------------------------------------------- what there is
 
-    def _view(self) -> ModelView:
-        """The open image as the loaded model sees it, as it is wanted now."""
-        current = self._state.current
-        document = current.document or self._state.document
+    def _view(self, current: Current) -> ModelView:
+        """An image as a model sees it, as it is wanted now.
+
+        Args:
+            current: taken once: another image may be opened meanwhile.
+        """
+        document, model = current.need()
         return ModelView(
-            document.slide,
-            current.model or self._state.model,
-            document.known_mpp,
-            self._config(),
-            self._cache,
+            document.slide, model, document.known_mpp, self._config(), self._cache
         )
 
     def _engine(self) -> Engine:
@@ -482,7 +472,7 @@ class Worker:
             previewed=self._preview,
         )
         known = self._state.engines
-        engine = engine_for(self._view(), known, shows)
+        engine = engine_for(self._view(self._state.current), known, shows)
         if type(engine) not in known:
             self._state.engines = {**known, type(engine): engine}
         return engine
@@ -492,7 +482,7 @@ class Worker:
         state = self._state
         budget = self._config().round_bytes
         if state.history is None:
-            state.history = RoundHistory(state.document, state.model, budget)
+            state.history = RoundHistory(*state.current.need(), budget)
         state.history.budget = budget  # as it is wanted now
         return state.history
 

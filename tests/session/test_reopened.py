@@ -144,3 +144,17 @@ def test_the_engines_of_an_image_are_swapped_as_one_value(session):
     session.localize(["pixelcam"]).result(WAIT)
     assert list(walk) == []
     assert session._parts.state.engines is not before
+
+
+def test_a_pixel_size_is_remembered_for_the_image_that_took_it(session, tissue):
+    other = np.ascontiguousarray(tissue[::-1])
+    seen = []
+    session.mpp_changed.connect(
+        lambda: (
+            None if seen else seen.append(session.open(other, name="b").result(WAIT))
+        )
+    )
+    session.set_mpp(0.5)
+    session.set_memory(session.config.memory_bytes).result(WAIT)  # after remembering
+    assert open_slide(tissue).mpp == 0.5
+    assert open_slide(other).mpp is None
