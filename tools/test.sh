@@ -13,7 +13,7 @@ $limit true 2>/dev/null || limit=
 summary=
 status=0
 
-# Two parts run side by side: each gets half of the processors, as torch would take all.
+# The parts run side by side: none may take all of the processors, as torch would.
 cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(((cores + 1) / 2))}
 export OMP_NUM_THREADS

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_wsol.session.state import State
 
 P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -99,28 +100,36 @@ def known(read: Callable[[Document], T], nothing: T) -> Reads[T]:
     return Reads(ask)
 
 
-def of_jobs(
-    method: Callable[Concatenate[SessionJobs, P], T],
+def _verb(
+    method: Callable[Concatenate[S, P], T],
+    ask: Callable[[Parts, Callable[[S], T]], T],
 ) -> Callable[Concatenate[Whole, P], T]:
-    """A verb that is a job, under its own signature and description."""
+    """A verb of a part, under its own signature and description.
+
+    Args:
+        method: of the part.
+        ask: given what a session is made of, asks the part.
+    """
 
     @wraps(method)
     def forward(session: Whole, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return method(parts_of(session).jobs, *args, **kwargs)
+        return ask(parts_of(session), lambda part: method(part, *args, **kwargs))
 
     return forward
+
+
+def of_jobs(
+    method: Callable[Concatenate[SessionJobs, P], T],
+) -> Callable[Concatenate[Whole, P], T]:
+    """A verb that is a job."""
+    return _verb(method, lambda parts, asked: asked(parts.jobs))
 
 
 def of_others(
     method: Callable[Concatenate[OtherImages, P], T],
 ) -> Callable[Concatenate[Whole, P], T]:
     """A verb of the list of images."""
-
-    @wraps(method)
-    def forward(session: Whole, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return method(parts_of(session).others, *args, **kwargs)
-
-    return forward
+    return _verb(method, lambda parts, asked: asked(parts.others))
 
 
 def of_document(
@@ -130,12 +139,7 @@ def of_document(
 
     The verb raises NoImageError while no image is open.
     """
-
-    @wraps(method)
-    def forward(session: Whole, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return parts_of(session).state.of_image(method, *args, **kwargs)
-
-    return forward
+    return _verb(method, lambda parts, asked: parts.state.of_image(asked))
 
 
 def if_open(
@@ -143,14 +147,11 @@ def if_open(
 ) -> Callable[Concatenate[Whole, P], T]:
     """A verb of the open image that has nothing to do while none is open."""
 
-    @wraps(method)
-    def forward(session: Whole, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        state = parts_of(session).state
-        if state.current.document is None:
-            return nothing
-        return state.of_image(method, *args, **kwargs)
+    def ask(parts: Parts, asked: Callable[[Document], T]) -> T:
+        state = parts.state
+        return nothing if state.current.document is None else state.of_image(asked)
 
-    return forward
+    return _verb(method, ask)
 
 
 def relay(part: object, session: object) -> None:

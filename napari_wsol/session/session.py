@@ -265,19 +265,20 @@ class Session:
     def _learn(
         self, *, live: bool | None = None, settings: FinetuneConfig | None = None
     ) -> None:
-        document = self._parts.state.current.document
-        if document is None:
-            state = self._parts.state
-            before, state.learning = state.learning, state.learning.but(live, settings)
-            if state.learning != before:
-                self.settings_changed.emit()
-            if state.current.document is not None:
+        state = self._parts.state
+        while True:
+            document = state.current.document
+            if document is None:
+                before, state.learning = (
+                    state.learning,
+                    state.learning.but(live, settings),
+                )
+                if state.learning != before:
+                    self.settings_changed.emit()
+            else:
                 self._set_learning(live=live, settings=settings)
-            return
-        self._set_learning(live=live, settings=settings)
-        if self._parts.state.current.document is not document:
-            # Another image was opened meanwhile: it is wanted there as well.
-            self._set_learning(live=live, settings=settings)
+            if state.current.document is document:
+                return  # else another image was opened meanwhile: it is wanted there
 
     def _adopt(self, document: Document) -> None:
         """Another image is open: whatever it tells is told here."""
