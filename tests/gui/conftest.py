@@ -12,6 +12,7 @@ pytest.importorskip("napari", reason="the window needs the napari extra")
 pytest.importorskip("pytestqt", reason="the window is tested with pytest-qt")
 
 import torch
+from fixtures.colours import CELL, colour_model
 from qtpy.QtCore import QEvent, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
@@ -27,30 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAIT = 60_000
-CELL = 4
-"""Pixels a cell of the tiny model's maps."""
-
 WIDE = 2048
 """Channels of the last layer of the model with two."""
-
-if "tiny-brightness" not in list_encoders():
-
-    @register_encoder("tiny-brightness")
-    class Brightness(Encoder):
-        """Mean colour of CELL × CELL pixels."""
-
-        def __init__(self, *, output_stride=CELL, taps=None, in_channels=3):
-            super().__init__()
-            del output_stride
-            self.pool = nn.AvgPool2d(CELL, ceil_mode=True, count_include_pad=False)
-            self.choose(taps, {"pool": in_channels})
-
-        def stages(self):
-            yield "pool", self.pool
-
-        def path(self):
-            yield "pool", (CELL, CELL, 1), 0
-
 
 if "tiny-layers" not in list_encoders():
 
@@ -93,21 +72,12 @@ def save_layers_model(folder: Path, **changes) -> Card:
 
 def tiny_model() -> tuple[Model, Card]:
     """Bright is foreground: CAM and PixelCAM follow the brightness."""
-    spec = ModelSpec(
-        encoder="tiny-brightness", classes=("dark", "bright"), heads=("cam", "pixelcam")
-    )
-    model = Model(spec)
-    rows = torch.tensor([[-1.0] * 3, [1.0] * 3])
-    with torch.no_grad():
-        model.heads["cam"].fc.weight.copy_(rows)
-        model.heads["cam"].fc.bias.copy_(torch.tensor([0.0, 20.0]))
-        model.heads["pixelcam"].conv4.weight.copy_(rows[:, :, None, None])
-        model.heads["pixelcam"].conv4.bias.zero_()
+    model = colour_model(("dark", "bright"), (1.0, 1.0, 1.0), 20.0)
     card = Card(
         name="tiny",
         title="Tiny brightness",
         summary="Finds bright things. Made for tests.",
-        spec=spec,
+        spec=model.spec,
         methods=("pixelcam", "cam"),
         primary="pixelcam",
         finds="a bright thing",

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
+from fixtures.colours import CELL, colour_model
 
 from napari_wsol import Session
 from napari_wsol.config import SlideConfig
-from napari_wsol.encoders import Encoder, list_encoders, register_encoder
 from napari_wsol.errors import NoResultError
 from napari_wsol.guidance.factors import guide
 from napari_wsol.guidance.proposals import PLACES, nothing_words, proposals
 from napari_wsol.images.heatmap import Heatmap
-from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.strokes.canvas import Canvas
+
+if TYPE_CHECKING:
+    from napari_wsol.methods import Model
 
 WAIT = 60
 SIDE = 256
-CELL = 4
 
 
 def a_map(values, method="pixelcam", cell=CELL, **changes):
@@ -237,38 +237,9 @@ def test_it_is_quick():
 # ------------------------------------------------------------------------ in a session
 
 
-if "guided-colours" not in list_encoders():
-
-    @register_encoder("guided-colours")
-    class Colours(Encoder):
-        """Mean colours of CELL × CELL pixels."""
-
-        def __init__(self, *, output_stride=CELL, taps=None, in_channels=3):
-            super().__init__()
-            del output_stride
-            self.pool = nn.AvgPool2d(CELL, ceil_mode=True, count_include_pad=False)
-            self.choose(taps, {"pool": in_channels})
-
-        def stages(self):
-            yield "pool", self.pool
-
-        def path(self):
-            yield "pool", (CELL, CELL, 1), 0
-
-
 def red_model() -> Model:
     """Red is foreground, as far as this model knows; blue it has never seen."""
-    heads = ("cam", "pixelcam")
-    model = Model(
-        ModelSpec(encoder="guided-colours", classes=("no", "yes"), heads=heads)
-    )
-    rows = torch.tensor([[-3.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
-    with torch.no_grad():
-        model.heads["cam"].fc.weight.copy_(rows)
-        model.heads["cam"].fc.bias.copy_(torch.tensor([0.0, 5.0]))
-        model.heads["pixelcam"].conv4.weight.copy_(rows[:, :, None, None])
-        model.heads["pixelcam"].conv4.bias.zero_()
-    return model
+    return colour_model(("no", "yes"), (3.0, 0.0, 0.0), 5.0)
 
 
 def two_textures(rng):

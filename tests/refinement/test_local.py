@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fixtures.rounds import round_on_image
 from safetensors.torch import load, save
 
 from napari_wsol.config import FinetuneConfig
@@ -12,14 +13,13 @@ from napari_wsol.encoders import Features, sample_points
 from napari_wsol.errors import ConfigError, ModelError
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.view import ModelView
-from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.methods.pixelcam import PixelHead
 from napari_wsol.refinement.finetune import new_head, refined_copy
 from napari_wsol.refinement.heads import field_from, head_from, head_state
 from napari_wsol.refinement.kernel_fit import MarkedPlaces, fit_places
 from napari_wsol.refinement.local import finetune_locally, refined_map
 from napari_wsol.refinement.marked import MOST_PLACES, labelled_pixels, labelled_places
-from napari_wsol.refinement.refine import RoundRequest, refine, shown_by
+from napari_wsol.refinement.refine import shown_by
 from napari_wsol.refinement.rounds import Refined
 from napari_wsol.refinement.stroke_field import (
     StrokeField,
@@ -28,7 +28,6 @@ from napari_wsol.refinement.stroke_field import (
     grid_points,
 )
 from napari_wsol.refinement.surroundings import colour_map
-from napari_wsol.strokes.canvas import Canvas
 
 SIDE = 512
 FIRST, SECOND = (slice(56, 72), slice(20, 36)), (slice(56, 72), slice(92, 108))
@@ -270,29 +269,9 @@ def test_reach_is_checked():
         FinetuneConfig(reach=0.0)
 
 
-def one_round(model, image, strokes, config):
-    runner = JobRunner(lambda _status: None, lambda: None)
-
-    def work(report):
-        request = RoundRequest(
-            scribbles=strokes,
-            canvas=Canvas.over(image.shape[:2]),
-            settings=config,
-            target="bright",
-            index=1,
-        )
-        view = ModelView(open_slide(image), model)
-        return refine(view, request, report=report, step=lambda _item: None)
-
-    try:
-        return runner.submit(JobKind.REFINE, work).result(60)
-    finally:
-        runner.close(wait=True)
-
-
 def test_a_round_is_made_twice_alike_and_shown_again(small_model, tissue, strokes):
     first, second = (
-        one_round(small_model, tissue, strokes, FinetuneConfig()) for _ in range(2)
+        round_on_image(tissue, small_model, strokes, FinetuneConfig()) for _ in range(2)
     )
     assert np.array_equal(first.heatmap.values, second.heatmap.values)
     assert not first.stroke_field.is_empty
@@ -304,5 +283,5 @@ def test_a_round_is_made_twice_alike_and_shown_again(small_model, tissue, stroke
 
 
 def test_a_round_of_the_head_alone_has_no_field(small_model, tissue, strokes):
-    done = one_round(small_model, tissue, strokes, FinetuneConfig(local=False))
+    done = round_on_image(tissue, small_model, strokes, FinetuneConfig(local=False))
     assert done.stroke_field is None

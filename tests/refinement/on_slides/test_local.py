@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from fixtures.rounds import first_round, round_on_image
 
 from napari_wsol import Session
 from napari_wsol.config import FinetuneConfig, SlideConfig
@@ -18,7 +19,6 @@ from napari_wsol.errors import (
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.encode import encode
 from napari_wsol.inference.view import ModelView
-from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.journal import RoundMade
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refinement.heads import field_from
@@ -27,7 +27,7 @@ from napari_wsol.refinement.on_slides.colour import KeptColour, TileColour
 from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors, SlideSpace
 from napari_wsol.refinement.on_slides.local import LocalMap
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
-from napari_wsol.refinement.refine import RoundRequest, colour_on, refine
+from napari_wsol.refinement.refine import colour_on
 from napari_wsol.refinement.stroke_field import (
     SAMPLED,
     StrokeField,
@@ -40,7 +40,6 @@ from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.run import SlideRun
 from napari_wsol.slides.tile_log import TileLog
-from napari_wsol.strokes.canvas import Canvas
 from napari_wsol.strokes.raster import Drawing
 
 SHAPE = (448, 608)  # whole cells: an image pads where a slide does not
@@ -94,27 +93,6 @@ def as_slide(monkeypatch):
     return turn
 
 
-def on_image(image, model, strokes, settings):
-    """The round as it is made of an image in one piece."""
-    runner = JobRunner(lambda _status: None, lambda: None)
-
-    def work(report):
-        request = RoundRequest(
-            scribbles=strokes,
-            canvas=Canvas.over(SHAPE),
-            settings=settings,
-            target="bright",
-            index=1,
-        )
-        view = ModelView(open_slide(image), model)
-        return refine(view, request, report=report, step=lambda _item: None)
-
-    try:
-        return runner.submit(JobKind.REFINE, work).result(60)
-    finally:
-        runner.close(wait=True)
-
-
 class Counting:
     """Passes everything on to a store, and says which tiles were read."""
 
@@ -164,13 +142,7 @@ class OnSlide:
             config=self.config,
             space=space,
         )
-        request = RoundRequest(
-            scribbles=strokes,
-            canvas=Canvas.over(SHAPE),
-            settings=settings or FinetuneConfig(),
-            target="bright",
-            index=1,
-        )
+        request = first_round(strokes, settings or FinetuneConfig())
         done = SlideRefinement(descriptors, request)
         list(done.learn())
         return done
@@ -248,7 +220,7 @@ def test_a_slide_learns_what_an_image_learns(
     change(small_model)
     settings = FinetuneConfig(head=form)
     slide = slide_of()
-    expected = on_image(slide.image, small_model, strokes, settings)
+    expected = round_on_image(slide.image, small_model, strokes, settings)
     found = slide.map(slide.learnt(strokes, settings))
     # float16 in the log of tiles: half a thousandth at most.
     assert np.abs(found - expected.heatmap.values).max() < 1e-3
@@ -260,7 +232,7 @@ def test_a_slide_learns_what_an_image_learns(
 def test_far_from_strokes_little_is_left_to_do(slide_of, strokes):
     settings = FinetuneConfig(reach=6.0)  # whole blocks lie beyond
     slide = slide_of(core=608)
-    expected = on_image(slide.image, slide.model, strokes, settings)
+    expected = round_on_image(slide.image, slide.model, strokes, settings)
     found = slide.map(slide.learnt(strokes, settings))
     assert np.abs(found - expected.heatmap.values).max() < 1e-3
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from fixtures.rounds import first_round, round_on_image
 
 from napari_wsol.config import FinetuneConfig, SlideConfig
 from napari_wsol.errors import (
@@ -14,19 +15,15 @@ from napari_wsol.errors import (
     UnreadableImageError,
 )
 from napari_wsol.images.readers import open_slide
-from napari_wsol.inference.view import ModelView
-from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refinement.on_slides.descriptors import SlideDescriptors
 from napari_wsol.refinement.on_slides.refine import SlideRefinement
-from napari_wsol.refinement.refine import RoundRequest, refine
 from napari_wsol.slides.feature_disk import FeatureDisk
 from napari_wsol.slides.feature_store import FeatureStore
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.run import SlideRun
 from napari_wsol.slides.tile_log import TileLog
-from napari_wsol.strokes.canvas import Canvas
 
 SETTINGS = FinetuneConfig(local=False)  # a slide learns the head alone
 
@@ -48,27 +45,6 @@ def section(section):
     return section[:592, :816]  # whole cells: an image pads where a slide does not
 
 
-def on_image(section, model, strokes):
-    """The round as it is made of an image in one piece."""
-    runner = JobRunner(lambda _status: None, lambda: None)
-
-    def work(report):
-        request = RoundRequest(
-            scribbles=strokes,
-            canvas=Canvas.over(section.shape[:2]),
-            settings=SETTINGS,
-            target="bright",
-            index=1,
-        )
-        view = ModelView(open_slide(section), model)
-        return refine(view, request, report=report, step=lambda _item: None)
-
-    try:
-        return runner.submit(JobKind.REFINE, work).result(60)
-    finally:
-        runner.close(wait=True)
-
-
 class OnSlide:
     """A round on a slide that is cut into tiles, with its features kept on the disk."""
 
@@ -88,14 +64,7 @@ class OnSlide:
         descriptors = SlideDescriptors(
             self.slide, self.model, self.plan, self.store, config=self.config
         )
-        request = RoundRequest(
-            scribbles=strokes,
-            canvas=Canvas.over(self.slide.shape),
-            settings=SETTINGS,
-            target="bright",
-            index=1,
-        )
-        return descriptors, SlideRefinement(descriptors, request)
+        return descriptors, SlideRefinement(descriptors, first_round(strokes, SETTINGS))
 
     def learnt(self, strokes):
         _, done = self.round(strokes)
@@ -189,7 +158,7 @@ def test_a_slide_learns_what_an_image_learns(
     slide = OnSlide(section, small_model, tmp_path, core=256)
     slide.encode_all()
     found = slide.whole(slide.tiles(slide.learnt(strokes_on)))
-    expected = on_image(section, small_model, strokes_on)
+    expected = round_on_image(section, small_model, strokes_on, SETTINGS)
     off = np.abs(found - expected.heatmap.values)
     assert off.max() < CLOSE[head]
     assert off.mean() < 1e-3
@@ -228,7 +197,7 @@ def test_the_work_on_a_slide_shows_the_refined_model(on_slide, strokes_on, secti
     list(work.tiles())
     assert work.run.encoded == 0
     made = done.finished(work.heatmap("pixelcam"))
-    expected = on_image(section, on_slide.model, strokes_on)
+    expected = round_on_image(section, on_slide.model, strokes_on, SETTINGS)
     assert np.abs(made.heatmap.values - expected.heatmap.values).max() < 1e-3
     assert (made.strokes, made.foreground, made.background) == (
         expected.strokes,
