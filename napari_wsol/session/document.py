@@ -30,15 +30,7 @@ from napari_wsol.journal import (
     replayed,
 )
 from napari_wsol.session.learning import LIVE, REFINEMENT, Learning
-from napari_wsol.strokes.annotations import (
-    AnnotationError,
-    Imported,
-    counted,
-    drawn_on,
-    labels_for,
-    read_annotations,
-    strokes_of,
-)
+from napari_wsol.strokes.annotations import AnnotationError, draw_annotations
 from napari_wsol.strokes.canvas import Canvas
 from napari_wsol.strokes.raster import Drawing, brushed, changed, filled, pieces
 from napari_wsol.strokes.stroke import UNLABELLED, StrokeList, now
@@ -63,7 +55,7 @@ if TYPE_CHECKING:
         Saved,
         Status,
     )
-    from napari_wsol.strokes.annotations import Annotation, Part
+    from napari_wsol.strokes.annotations import DrawnAnnotations, Imported, Part
     from napari_wsol.strokes.canvas import Scribbles
     from napari_wsol.strokes.stroke import Stroke, Tool
 
@@ -422,37 +414,15 @@ class Document:
             AnnotationError: the file cannot be read, nothing in it lies on the image,
                 or another image was opened meanwhile; then nothing is changed.
         """
-        found = read_annotations(path)
-        chosen = labels_for(found, labels)
-        wanted = [item for item in found if chosen[item.name] != UNLABELLED]
-        drawn: list[tuple[Annotation, Part]] = []
-        for place, item in enumerate(wanted):
-            drawn.append((item, drawn_on(item, self.canvas)))
-            report(place + 1, len(wanted))
-        inside = [pair for pair in drawn if pair[1][0].any()]
-        if wanted and not inside:
-            height, width = self.slide.shape
-            raise AnnotationError(
-                f"No annotation of {path.name} lies on this image ({width} × {height} "
-                "pixels). Is it of another one?"
-            )
-        report.check()
-        made = self._put_annotations(inside, chosen, keep=keep, is_current=is_current)
-        return Imported(
-            numbers=tuple(stroke.number for stroke in made),
-            labels=chosen,
-            counts=counted(found),
-            outside=len(wanted) - len(inside),
-            covered=len(inside) - len(made),
+        drawn = draw_annotations(
+            path, self.canvas, self.slide.shape, chosen=labels, progress=report
         )
+        report.check()
+        made = self._put_annotations(drawn, keep=keep, is_current=is_current)
+        return drawn.imported(made)
 
     def _put_annotations(
-        self,
-        drawn: Sequence[tuple[Annotation, Part]],
-        labels: Mapping[str, int],
-        *,
-        keep: bool,
-        is_current: Callable[[], bool],
+        self, drawn: DrawnAnnotations, *, keep: bool, is_current: Callable[[], bool]
     ) -> tuple[Stroke, ...]:
         while True:
             with self.changing():
@@ -460,7 +430,7 @@ class Document:
                     raise AnnotationError("Another image was opened meanwhile.")
                 self.resume()
                 before = self._strokes
-            made = strokes_of(drawn, labels, before, keep=keep)  # takes a while
+            made = drawn.strokes(before, keep=keep)  # takes a while
             with self.changing():
                 if not is_current():
                     raise AnnotationError("Another image was opened meanwhile.")

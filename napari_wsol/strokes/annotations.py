@@ -28,7 +28,7 @@ from napari_wsol.strokes.stroke import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -342,42 +342,103 @@ def _area(ring: Line) -> float:
     return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2
 
 
-def strokes_of(
-    drawn: Sequence[tuple[Annotation, Part]],
-    labels: Mapping[str, int],
-    before: StrokeList,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnAnnotations:
+    """A file of annotations, drawn on a canvas and not yet made strokes.
+
+    Attributes:
+        inside: those that touch the canvas and are not left out, and where they lie.
+        labels: class → 0 left out, 1 background, 2 foreground.
+        counts: class → annotations.
+        outside: annotations that do not touch the image.
+    """
+
+    inside: tuple[tuple[Annotation, Part], ...]
+    labels: Mapping[str, int]
+    counts: Mapping[str, int]
+    outside: int
+
+    def strokes(self, before: StrokeList, *, keep: bool) -> tuple[Stroke, ...]:
+        """One stroke an annotation that changes something, drawn one over the other.
+
+        Args:
+            before: the strokes that are there.
+            keep: whether cells that strokes have labelled before keep their label.
+        """
+        time, canvas = now(), before.canvas.copy()
+        made: list[Stroke] = []
+        for annotation, (part, (top, left)) in self.inside:
+            rows, columns = part.shape
+            place = (slice(top, top + rows), slice(left, left + columns))
+            label, after = self.labels[annotation.name], canvas[place].copy()
+            after[part & (before.canvas[place] == 0) if keep else part] = label
+            runs = changed_runs(canvas[place], after, (top, left))
+            if len(runs):
+                canvas[place] = after
+                stroke = Stroke(
+                    number=before.last_number + len(made) + 1,
+                    label=label,
+                    tool="import",
+                    runs=runs,
+                    path=annotation.path,
+                    width=annotation.width,
+                    time=time,
+                )
+                made.append(stroke)
+        return tuple(made)
+
+    def imported(self, made: Sequence[Stroke]) -> Imported:
+        """What became of the file, once these strokes were made of it."""
+        return Imported(
+            numbers=tuple(stroke.number for stroke in made),
+            labels=self.labels,
+            counts=self.counts,
+            outside=self.outside,
+            covered=len(self.inside) - len(made),
+        )
+
+
+def draw_annotations(
+    path: Path,
+    canvas: Canvas,
+    image_shape: tuple[int, int],
     *,
-    keep: bool,
-) -> tuple[Stroke, ...]:
-    """One stroke an annotation that changes something, drawn one over the other.
+    chosen: Mapping[str, int] | None = None,
+    progress: Callable[[int, int], None],
+) -> DrawnAnnotations:
+    """Reads the annotations of a GeoJSON file, and draws them on a canvas.
 
     Args:
-        drawn: annotations and where they lie on the canvas.
-        labels: class → 0 left out, 1 background, 2 foreground.
-        before: the strokes that are there.
-        keep: whether cells that strokes have labelled before keep their label.
+        path: as QuPath or the journal writes it.
+        canvas: of the image.
+        image_shape: its rows and columns at level 0, for the message.
+        chosen: class → 0 left out, 1 background, 2 foreground, where :func:`label_of`
+            is not what is meant.
+        progress: hears how many of how many are drawn; may stop it.
+
+    Raises:
+        AnnotationError: the file cannot be read, or nothing in it lies on the image.
     """
-    time, canvas = now(), before.canvas.copy()
-    made: list[Stroke] = []
-    for annotation, (part, (top, left)) in drawn:
-        rows, columns = part.shape
-        place = (slice(top, top + rows), slice(left, left + columns))
-        label, after = labels[annotation.name], canvas[place].copy()
-        after[part & (before.canvas[place] == 0) if keep else part] = label
-        runs = changed_runs(canvas[place], after, (top, left))
-        if len(runs):
-            canvas[place] = after
-            stroke = Stroke(
-                number=before.last_number + len(made) + 1,
-                label=label,
-                tool="import",
-                runs=runs,
-                path=annotation.path,
-                width=annotation.width,
-                time=time,
-            )
-            made.append(stroke)
-    return tuple(made)
+    found = read_annotations(path)
+    labels = labels_for(found, chosen)
+    wanted = [item for item in found if labels[item.name] != UNLABELLED]
+    drawn: list[tuple[Annotation, Part]] = []
+    for place, item in enumerate(wanted):
+        drawn.append((item, drawn_on(item, canvas)))
+        progress(place + 1, len(wanted))
+    inside = tuple(pair for pair in drawn if pair[1][0].any())
+    if wanted and not inside:
+        height, width = image_shape
+        raise AnnotationError(
+            f"No annotation of {path.name} lies on this image ({width} × {height} "
+            "pixels). Is it of another one?"
+        )
+    return DrawnAnnotations(
+        inside=inside,
+        labels=labels,
+        counts=counted(found),
+        outside=len(wanted) - len(inside),
+    )
 
 
 def counted(annotations: Iterable[Annotation]) -> dict[str, int]:
