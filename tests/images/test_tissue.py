@@ -75,3 +75,13 @@ def test_without_glass_all_is_tissue(kind):
         "black": np.zeros((300, 400, 3)),
     }[kind]
     assert tissue_mask(open_slide(image.clip(0, 255).astype(np.uint8)), 2).all()
+
+
+def test_pale_tissue_below_the_stain_is_told_from_glass_by_the_valley_between_them():
+    """Glass of 15, pale tissue of 24, stain of 31: Otsu's threshold is above glass."""
+    image = np.full((200, 300, 3), 240, np.uint8)
+    image[:, 150:210] = 231
+    image[:, 210:] = 224
+    mask = tissue_mask(open_slide(image), 1)
+    assert not mask[:, :140].any()
+    assert mask[:, 160:].all()
