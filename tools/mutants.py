@@ -10,9 +10,10 @@ worker has a copy.
 
 One change costs seconds: torch is imported once and the process forked for each, and
 only those tests of the same package run that came by the changed line when all of them
-ran under coverage. That survey takes minutes, and is kept in ``build/mutants`` for as
-long as neither the program nor the tests of the package change. Needs a system that can
-fork.
+ran under coverage. (Where none did, all of them run, as some start processes, and those
+of the other packages that did.) That survey takes minutes, and is kept in
+``build/mutants`` for as long as neither the program nor the tests of the package
+change. Needs a system that can fork.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ import tomllib
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import libcst as cst
+import libcst.matchers as m
 import pytest
 from coverage import CoverageData
 from libcst.metadata import MetadataWrapper, PositionProvider
@@ -51,14 +54,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    Operator = Callable[[cst.CSTNode], Iterable[cst.CSTNode]]
+    from libcst.metadata import CodeRange
+
+    Operator = Callable[[Any], Iterable[cst.CSTNode]]
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = "napari_wsol"
 KEPT = ROOT / "build" / "mutants"
 EQUIVALENT = ROOT / "tools" / "mutants.toml"
 
-NOT_CORE = ("gui", "cli", "__init__.py", "__main__.py", "_version.py")
+OPTIONAL = {
+    f"{PROGRAM}/encoders/timm_backbone.py": "timm",
+    f"{PROGRAM}/batch/workflow.py": "snakemake",
+}
+"""Files whose tests are skipped without a library: they count where it is there."""
+
+NOT_CORE = ("gui", "cli", "__init__.py", "__main__.py")
 GOAL = 0.9
 """Share of the changes that must be noticed."""
 
@@ -92,9 +103,7 @@ def negated(node: cst.If | cst.While | cst.IfExp | cst.CompIf) -> Iterable[cst.C
 
 def returned(node: cst.Return) -> Iterable[cst.CSTNode]:
     """None in place of what is returned."""
-    if node.value is not None and not cst.matchers.matches(
-        node.value, cst.matchers.Name("None")
-    ):
+    if node.value is not None and not m.matches(node.value, m.Name("None")):
         yield node.with_changes(value=cst.Name("None"))
 
 
@@ -143,6 +152,15 @@ class Mutant:
         return f"{self.path}:{self.lines[0]} {self.function}: {self.change}"
 
 
+class Place(NamedTuple):
+    """Where a change can be made, and what comes for what is there."""
+
+    function: str
+    lines: tuple[int, int]
+    old: cst.CSTNode
+    new: cst.CSTNode
+
+
 class Places(cst.CSTVisitor):
     """All changes of a module, in the order of its text."""
 
@@ -150,7 +168,7 @@ class Places(cst.CSTVisitor):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[str, tuple[int, int], cst.CSTNode, cst.CSTNode]] = []
+        self.found: list[Place] = []
         self._names: list[str] = []
         self._lines: list[tuple[int, int]] = [(1, 1)]
 
@@ -166,7 +184,7 @@ class Places(cst.CSTVisitor):
         for kinds, operator in OPERATORS:
             if isinstance(node, kinds):
                 self.found += [
-                    (name, self._lines[-1], node, new) for new in operator(node)
+                    Place(name, self._lines[-1], node, new) for new in operator(node)
                 ]
         return True
 
@@ -185,14 +203,14 @@ class Places(cst.CSTVisitor):
         self, node: cst.BaseCompoundStatement | cst.SimpleStatementLine
     ) -> tuple[int, int]:
         """Its lines, without those of the statements in it."""
-        where = self.get_metadata(PositionProvider, node)
+        where = cast("CodeRange", self.get_metadata(PositionProvider, node))
         first, last = where.start.line, where.end.line
         if isinstance(node, cst.SimpleStatementLine):
             return first, last
         inside = getattr(node, "body", None)
         if isinstance(inside, cst.IndentedBlock):
             body = self.get_metadata(PositionProvider, inside.body[0])
-            last = body.start.line - 1
+            last = cast("CodeRange", body).start.line - 1
         return first, max(first, last)
 
 
@@ -201,57 +219,53 @@ def _is_passed_over(node: cst.CSTNode) -> bool:
     if isinstance(node, cst.Annotation | cst.Decorator):
         return True
     if isinstance(node, cst.If):
-        return cst.matchers.matches(node.test, cst.matchers.Name("TYPE_CHECKING"))
-    return isinstance(node, cst.Arg) and cst.matchers.matches(
-        node, cst.matchers.Arg(keyword=cst.matchers.Name("strict"))
+        return m.matches(node.test, m.Name("TYPE_CHECKING"))
+    return isinstance(node, cst.Arg) and m.matches(
+        node, m.Arg(keyword=m.Name("strict"))
     )
 
 
-def core() -> list[str]:
-    """Files of the core, from the root, in order."""
-    every = sorted(path.relative_to(ROOT) for path in (ROOT / PROGRAM).rglob("*.py"))
+def core(tree: Path) -> list[str]:
+    """Files of the core, from the root of the tree, in order."""
+    every = sorted(path.relative_to(tree) for path in (tree / PROGRAM).rglob("*.py"))
+    skipped = [path for path, name in OPTIONAL.items() if find_spec(name) is None]
     return [
         path.as_posix()
         for path in every
-        if path.parts[1] not in NOT_CORE and path.name not in NOT_CORE
+        if path.parts[1] not in NOT_CORE and path.as_posix() not in skipped
     ]
 
 
-def sample(paths: Sequence[str], count: int, seed: int) -> list[Mutant]:
+def sample(tree: Path, paths: Sequence[str], count: int, seed: int) -> list[Mutant]:
     """Changes drawn from all of the files, in the order of the files."""
-    sizes = {path: len(_places(path)[1]) for path in paths}
+    sizes = {path: len(_places(tree / path)[1]) for path in paths}
     every = [(path, index) for path, size in sizes.items() for index in range(size)]
     drawn = random.Random(seed).sample(every, min(count, len(every)))
-    return [_mutant(path, index) for path, index in sorted(drawn)]
+    return [_mutant(tree, path, index) for path, index in sorted(drawn)]
 
 
-@lru_cache(maxsize=1)
-def _places(
-    path: str,
-) -> tuple[cst.Module, list[tuple[str, tuple[int, int], cst.CSTNode, cst.CSTNode]]]:
-    wrapper = MetadataWrapper(cst.parse_module((ROOT / path).read_bytes()))
+@lru_cache(maxsize=1)  # those of one file are asked for one after another
+def _places(path: Path) -> tuple[cst.Module, list[Place]]:
+    wrapper = MetadataWrapper(cst.parse_module(path.read_bytes()))
     places = Places()
     wrapper.visit(places)
     return wrapper.module, places.found
 
 
-def _mutant(path: str, index: int) -> Mutant:
-    module, found = _places(path)
-    function, lines, old, new = found[index]
-    text = module.deep_replace(old, new).code
+def _mutant(tree: Path, path: str, index: int) -> Mutant:
+    module, found = _places(tree / path)
+    place = found[index]
+    text = cast("cst.Module", module.deep_replace(place.old, place.new)).code
     before, after = module.code.splitlines(), text.splitlines()
-    gone, come = ([], [])
-    for mark, line in (
-        (line[0], line[1:].strip())
-        for line in difflib.unified_diff(before, after, n=0, lineterm="")
-        if not line.startswith(("---", "+++", "@@"))
-    ):
-        (gone if mark == "-" else come).append(line)
+    lines = list(difflib.unified_diff(before, after, n=0, lineterm=""))[2:]
+    gone, come = (
+        " ".join(line[1:].strip() for line in lines if line[0] == mark) for mark in "-+"
+    )
     return Mutant(
         path=path,
-        function=function,
-        lines=lines,
-        change=f"{' '.join(gone)} → {' '.join(come)}",
+        function=place.function,
+        lines=place.lines,
+        change=f"{gone} → {come}",
         text=text,
     )
 
@@ -454,26 +468,27 @@ def tried(
         surveys = dict(
             zip(packages, pool.map(partial(survey, copies), packages), strict=True)
         )
+        seconds = {k: v for one in surveys.values() for k, v in one.seconds.items()}
         waiting: list[tuple[Mutant, Future[tuple[bool, float]] | None]] = []
         for mutant in drawn:
-            one = surveys[mutant.package]
-            tests = one.tests(mutant)
-            limit = SECONDS + TIMES * sum(one.seconds[name] for name in tests)
-            is_named = mutant.key in named
+            if mutant.key in named:
+                waiting.append((mutant, None))
+                continue
+            own = surveys[mutant.package]
+            tests = own.tests(mutant) or [  # in a process of their own, or elsewhere
+                *own.seconds,
+                *(test for one in surveys.values() for test in one.tests(mutant)),
+            ]
+            limit = SECONDS + TIMES * sum(seconds[name] for name in tests)
             waiting.append(
-                (
-                    mutant,
-                    None
-                    if is_named
-                    else pool.submit(is_noticed, copies, mutant, tests, limit),
-                )
+                (mutant, pool.submit(is_noticed, copies, mutant, tests, limit))
             )
         for mutant, future in waiting:
-            outcome, seconds = "equivalent", 0.0
+            outcome, took = "equivalent", 0.0
             if future is not None:
-                noticed, seconds = future.result()
+                noticed, took = future.result()
                 outcome = "noticed" if noticed else "survived"
-            print(f"{outcome:10} {seconds:5.1f} s  {mutant.words}", flush=True)
+            print(f"{outcome:10} {took:5.1f} s  {mutant.words}", flush=True)
             yield mutant, outcome
 
 
@@ -511,14 +526,12 @@ def main() -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     for name in LIBRARIES:
         importlib.import_module(name)
-    drawn = sample(
-        [item for item in core() if given.only in item], given.count, given.seed
-    )
     KEPT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        copies = Path(folder)
-        copied(copies / "first")
-        outcomes = list(tried(copies, drawn, given.jobs))
+        tree = copied(Path(folder) / "first")
+        paths = [path for path in core(tree) if given.only in path]
+        drawn = sample(tree, paths, given.count, given.seed)
+        outcomes = list(tried(Path(folder), drawn, given.jobs))
     print(f"\n{len(drawn)} changes of seed {given.seed}:", *table(outcomes), sep="\n")
     sys.exit(score(Counter(outcome for _, outcome in outcomes)) < GOAL)
 
