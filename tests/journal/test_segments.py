@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 import pytest
 
-from napari_wsol.journal.lines import VERSION, header_line
+from napari_wsol.journal.lines import VERSION, header_line, line
 from napari_wsol.journal.reading import Record, Segment, read_record
 from napari_wsol.journal.segments import SEGMENT_BYTES, SegmentWriter, left_behind
 
@@ -16,20 +17,29 @@ LINES = (b"00000000 {}\n", b"00000000 []\n")
 
 @pytest.fixture
 def disk(monkeypatch):
-    """The sizes of files that were made safe; refuses to once ``broken`` is set."""
+    """The sizes of files that were made safe; ``broken`` and ``room`` may be set."""
 
     class Disk(list[int]):
         broken = False
+        room = 1 << 30
 
-    disk, real = Disk(), os.fsync
+    disk, fsync, write = Disk(), os.fsync, os.write
 
-    def fsync(file):
+    def may_fsync(file):
         if disk.broken:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        real(file)
+        fsync(file)
         disk.append(os.fstat(file).st_size)
 
-    monkeypatch.setattr(os, "fsync", fsync)
+    def may_write(file, data):
+        if not disk.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        done = write(file, data[: disk.room])
+        disk.room -= done
+        return done
+
+    monkeypatch.setattr(os, "fsync", may_fsync)
+    monkeypatch.setattr(os, "write", may_write)
     return disk
 
 
@@ -76,6 +86,71 @@ def test_lines_that_may_not_be_safe_are_written_to_another_file(writer, tmp_path
     assert writer.write(LINES) == (2, None)
     assert writer.path != first
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_half_a_line_is_taken_away_again(writer, disk):
+    writer.write(LINES[:1])
+    before = writer.path.read_bytes()
+    disk.room = len(LINES[0]) + 5
+    written, error = writer.write(LINES)
+    assert (written, error.errno) == (1, errno.ENOSPC)
+    assert writer.path.read_bytes() == before + LINES[0]
+    assert writer.size == len(before) + len(LINES[0])
+    disk.room = 1 << 30
+    assert writer.write(LINES[1:]) == (1, None)
+    assert writer.path.read_bytes() == before + LINES[0] + LINES[1]
+
+
+def test_after_half_a_line_that_stays_one_goes_on_in_another_file(
+    writer, disk, monkeypatch
+):
+    def refuse(_file, _size):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    writer.write(LINES[:1])
+    first = writer.path
+    disk.room = 5
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", refuse)
+        written, error = writer.write(LINES)
+    assert (written, error.errno) == (0, errno.ENOSPC)
+    assert first.read_bytes().endswith(LINES[0] + LINES[0][:5])
+    disk.room = 1 << 30
+    assert writer.write(LINES) == (2, None)
+    assert writer.path.name == "journal-0002.jsonl"
+    assert writer.start == 0
+
+
+def test_one_does_not_go_on_with_a_file_that_has_grown_since_it_was_read(
+    tmp_path, image
+):
+    path = tmp_path / "journal-0001.jsonl"
+    path.write_bytes(header_line(image))
+    record = read_record(tmp_path)
+    with path.open("ab") as file:
+        file.write(b"a line of another program\n")
+    before = path.read_bytes()
+    writer = SegmentWriter(tmp_path, image, record)
+    assert writer.write(LINES) == (2, None)
+    writer.close()
+    assert path.read_bytes() == before
+    assert writer.path.name == "journal-0002.jsonl"
+
+
+def test_two_ends_that_are_set_aside_in_one_second_are_both_kept(
+    tmp_path, image, monkeypatch
+):
+    monkeypatch.setattr(time, "strftime", lambda *_: "now")
+    path = tmp_path / "journal-0001.jsonl"
+    path.write_bytes(header_line(image))
+    for torn in (b"one half", b"another"):
+        with path.open("ab") as file:
+            file.write(torn)
+        writer = SegmentWriter(tmp_path, image, read_record(tmp_path))
+        assert writer.write([line({"n": 1, "type": "undone"})]) == (1, None)
+        writer.close()
+    kept = [item.read_bytes() for item in sorted(tmp_path.glob("*.damaged-now*"))]
+    assert sorted(kept) == [b"another", b"one half"]
 
 
 def test_a_file_is_sealed_when_it_is_full_and_not_before(writer, image, disk):
