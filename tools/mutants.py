@@ -276,14 +276,16 @@ class Survey:
 
     Attributes:
         seconds: that each test took; those that failed are not there.
-        data: of coverage: which of them came by which line.
+        data: of coverage, which of them came by which line; None without tests.
     """
 
     seconds: dict[str, float]
-    data: Path
+    data: Path | None
 
     def tests(self, mutant: Mutant) -> list[str]:
         """Those that may notice it, the files of the fastest ones first."""
+        if self.data is None:
+            return []
         data = CoverageData(str(self.data))
         data.read()
         paths = [path for path in data.measured_files() if path.endswith(mutant.path)]
@@ -379,6 +381,8 @@ def _tested(copy: Path, arguments: Sequence[str], plugin: object) -> None:
 def survey(copies: Path, package: str) -> Survey:
     """Runs the tests of a package under coverage, or takes what is known of them."""
     tests = tests_of(package)
+    if not (copies / "first" / tests).exists():
+        return Survey(seconds={}, data=None)
     known = KEPT / f"{package}-{_digest(copies / 'first', tests)}.json"
     data = known.with_suffix(".coverage")
     if not known.exists():

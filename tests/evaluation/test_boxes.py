@@ -43,6 +43,13 @@ def test_box_of_a_bright_square_fits():
     assert result.accuracy == {0.5: 100.0, 0.8: 100.0}
 
 
+def test_a_box_that_overlaps_by_just_what_is_asked_fits():
+    scores = np.zeros((40, 40))
+    scores[10:20, 5:25] = 1.0  # its box is 5 to 25 and 10 to 20, the last included
+    result = max_box_acc([scores], [[5, 10, 25, 31]], ious=(0.5, 0.5001))
+    assert result.accuracy == {0.5: 100.0, 0.5001: 0.0}
+
+
 def test_largest_contour_is_the_one_with_the_largest_area():
     scores = np.zeros((40, 40))
     scores[2:8, 2:8] = 1.0

@@ -10,6 +10,7 @@ from PIL import Image
 from napari_wsol.errors import ConfigError, DatasetError, JobCancelledError
 from napari_wsol.evaluation import (
     accuracy,
+    insertion_deletion,
     iobb,
     iou,
     point_localization,
@@ -20,6 +21,8 @@ from napari_wsol.evaluation import (
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.report import chosen_cases
 from napari_wsol.images.preprocessing import Preprocessing
+from napari_wsol.images.readers import open_slide
+from napari_wsol.inference.view import ModelView
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
 
@@ -152,6 +155,33 @@ def test_faithfulness_needs_no_mask(split, small_model):
     figures = found.methods[0].figures
     assert set(figures) == {"insertion", "deletion"}
     assert 0 <= figures["insertion"].value <= 1
+
+
+def test_faithfulness_is_measured_on_what_the_model_sees(split, images):
+    spec = ModelSpec(
+        encoder="mobilenet_v2",
+        classes=("dark", "bright"),
+        heads=("cam",),
+        taps=("features.3",),
+        preprocessing=Preprocessing(size=64),
+    )
+    torch.manual_seed(0)
+    model = Model(spec).eval()
+    config = EvaluationConfig(bootstrap=0, faithfulness_steps=4)
+    found = evaluate_model(model, split, "valcl", ["cam"], config=config)
+    image, target = images[5][0], "bright"  # 104 × 80 pixels, seen at 64 × 64
+
+    def probability(batch):
+        with torch.no_grad():
+            features = model.encoder(torch.from_numpy(batch))
+            return model.probabilities(features)[:, 1].numpy()
+
+    seen = ModelView(open_slide(image), model).pixels()[0].numpy()
+    heatmap = localize(model, image, ["cam"], target).heatmaps["cam"]
+    wanted = insertion_deletion(probability, seen, heatmap.resized((64, 64)), steps=4)
+    figures = found.methods[0].figures
+    assert figures["insertion"].value == pytest.approx(wanted.insertion)
+    assert figures["deletion"].value == pytest.approx(wanted.deletion)
 
 
 # --- several labels, boxes ---------------------------------------------------------
