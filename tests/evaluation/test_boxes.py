@@ -61,6 +61,15 @@ def test_largest_contour_is_the_one_with_the_largest_area():
     assert max_box_acc([scores], [line], ious=(0.5,)).accuracy[0.5] == 100
 
 
+def test_a_long_diagonal_encloses_less_than_a_square():
+    scores = np.zeros((40, 40))
+    scores[2:10, 2:10] = 1.0
+    along = np.arange(15, 38)
+    scores[along, along] = scores[along, along - 1] = 1.0
+    found = max_box_acc([scores], [[2, 2, 9, 9]], ious=(0.5,), all_contours=False)
+    assert found.accuracy[0.5] == 100
+
+
 def test_constant_map_has_the_box_of_the_whole_image_or_of_a_corner():
     flat = np.full((20, 20), 0.5)
     assert max_box_acc([flat], [[0, 0, 19, 19]]).accuracy[0.7] == 100
