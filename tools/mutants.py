@@ -28,6 +28,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -412,10 +413,10 @@ def _digest(tree: Path, tests: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def is_noticed(
+def noticed(
     copies: Path, mutant: Mutant, tests: Sequence[str], limit: float
-) -> tuple[bool, float]:
-    """Whether one of the tests fails after a change, and how many seconds that took."""
+) -> tuple[str, float]:
+    """What notices a change, empty if nothing does, and how many seconds that took."""
     copy = own_copy(copies)
     path = copy / mutant.path
     before, times = path.read_bytes(), path.stat()
@@ -427,7 +428,13 @@ def is_noticed(
     finally:
         path.write_bytes(before)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    return code != 0, time.perf_counter() - began
+    took = time.perf_counter() - began
+    if code == 0:
+        return "", took
+    failed = re.findall(
+        r"^(?:FAILED|ERROR) (\S+)", (copy / "pytest.log").read_text(), re.MULTILINE
+    )
+    return (failed or ["a hang" if code is None else f"status {code}"])[0], took
 
 
 def own_copy(copies: Path) -> Path:
@@ -473,7 +480,7 @@ def tried(
             zip(packages, pool.map(partial(survey, copies), packages), strict=True)
         )
         seconds = {k: v for one in surveys.values() for k, v in one.seconds.items()}
-        waiting: list[tuple[Mutant, Future[tuple[bool, float]] | None]] = []
+        waiting: list[tuple[Mutant, Future[tuple[str, float]] | None]] = []
         for mutant in drawn:
             if mutant.key in named:
                 waiting.append((mutant, None))
@@ -484,15 +491,13 @@ def tried(
                 *(test for one in surveys.values() for test in one.tests(mutant)),
             ]
             limit = SECONDS + TIMES * sum(seconds[name] for name in tests)
-            waiting.append(
-                (mutant, pool.submit(is_noticed, copies, mutant, tests, limit))
-            )
+            waiting.append((mutant, pool.submit(noticed, copies, mutant, tests, limit)))
         for mutant, future in waiting:
-            outcome, took = "equivalent", 0.0
+            outcome, by, took = "equivalent", "", 0.0
             if future is not None:
-                noticed, took = future.result()
-                outcome = "noticed" if noticed else "survived"
-            print(f"{outcome:10} {took:5.1f} s  {mutant.words}", flush=True)
+                by, took = future.result()
+                outcome = "noticed" if by else "survived"
+            print(f"{outcome:10} {took:5.1f} s  {mutant.words}  {by}", flush=True)
             yield mutant, outcome
 
 
