@@ -110,7 +110,8 @@ def test_levels_that_are_no_pyramid_are_refused(levels, says):
 @pytest.mark.parametrize("shapes", [[(50, 100), (25, 60)], [(50, 100), (50, 40)]])
 def test_levels_need_not_shrink_alike(shapes):
     slide = open_slide([np.zeros(shape, np.uint8) for shape in shapes])
-    assert [level.shape for level in slide.levels] == shapes
+    assert len(slide.levels) == 2
+    assert slide.read(1, 0, 0, *shapes[1]).shape[:2] == shapes[1]
 
 
 @pytest.mark.parametrize("source", [[1, 2, 3], None, 3.5, [[1, 2], [3, 4]]])
