@@ -103,8 +103,9 @@ def negated(node: cst.If | cst.While | cst.IfExp | cst.CompIf) -> Iterable[cst.C
 
 
 def returned(node: cst.Return) -> Iterable[cst.CSTNode]:
-    """None in place of what is returned."""
-    if node.value is not None and not m.matches(node.value, m.Name("None")):
+    """None in place of what is returned; for a truth value there is its opposite."""
+    names = m.Name("None") | m.Name("True") | m.Name("False")
+    if node.value is not None and not m.matches(node.value, names):
         yield node.with_changes(value=cst.Name("None"))
 
 

@@ -283,6 +283,18 @@ def test_dilated_tail_agrees_with_the_strided_one_where_they_meet():
         assert fine(x).last.shape[-1] == 4 * coarse(x).last.shape[-1]
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("output_stride", "wanted"), [(32, {1}), (16, {1, 2}), (8, {1, 2, 4})]
+)
+def test_a_lost_stride_doubles_the_dilation(name, output_stride, wanted):
+    with torch.device("meta"):
+        encoder = build_encoder(name, output_stride=output_stride)
+    convs = [item for item in encoder.modules() if isinstance(item, torch.nn.Conv2d)]
+    assert {item.dilation[0] for item in convs} == wanted
+    assert max(item.stride[0] for item in convs) == 2
+
+
 def test_layers_behind_the_last_tap_are_not_kept():
     encoder = build_encoder("mobilenet_v2", taps=["features.6", "features.3"])
     assert encoder.taps == ("features.3", "features.6")

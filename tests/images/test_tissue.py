@@ -85,3 +85,19 @@ def test_pale_tissue_below_the_stain_is_told_from_glass_by_the_valley_between_th
     mask = tissue_mask(open_slide(image), 1)
     assert not mask[:, :140].any()
     assert mask[:, 160:].all()
+
+
+def test_the_faintest_even_stain_is_told_from_even_glass():
+    image = np.full((200, 300, 3), 240, np.uint8)
+    image[:, 150:] = 239
+    mask = tissue_mask(open_slide(image), 1)
+    assert not mask[:, :140].any()
+    assert mask[:, 160:].all()
+
+
+def test_what_does_not_fall_into_two_groups_has_no_glass():
+    """Most is of one grey, and the rest lies far on both sides of it."""
+    rng = np.random.default_rng(0)
+    darkness = (30 + 1.5 * rng.standard_t(1.5, (40, 60))).clip(0, 90)
+    image = np.repeat(np.repeat(255 - darkness, 10, axis=0), 10, axis=1)
+    assert tissue_mask(open_slide(image.astype(np.uint8)), 1).all()
