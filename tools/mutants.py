@@ -296,13 +296,14 @@ class Survey:
         by = {
             name for line in range(first, last + 1) for name in contexts.get(line, ())
         }
-        if "" in by:  # while it was imported: whoever uses it
+        if "" in by:  # while it was imported: whoever runs any of the file
+            by = {name for names in contexts.values() for name in names}
+        # What a fixture did is seen by the other tests that share it, too.
+        shared = {_file(name) for name in by if name.endswith("|setup")}
+        chosen = {name for name in self.seconds if _file(name) in shared}
+        chosen |= {name.partition("|")[0] for name in by} & self.seconds.keys()
+        if by and not chosen:  # a file of constants, say
             chosen = set(self.seconds)
-        else:
-            # What a fixture did is seen by the other tests that share it, too.
-            shared = {_file(name) for name in by if name.endswith("|setup")}
-            chosen = {name for name in self.seconds if _file(name) in shared}
-            chosen |= {name.partition("|")[0] for name in by} & self.seconds.keys()
         took: dict[str, float] = defaultdict(float)
         for name in chosen:
             took[_file(name)] += self.seconds[name]
