@@ -470,6 +470,17 @@ def equivalent() -> dict[tuple[str, str, str], str]:
     return {(row["path"], row["function"], row["change"]): row["why"] for row in rows}
 
 
+def vanished(tree: Path) -> list[str]:
+    """Changes that are named as equivalent, and that the program has no place for."""
+    gone: list[str] = []
+    for path, function, change in equivalent():
+        places = _places(tree / path)[1]
+        here = [index for index, one in enumerate(places) if one.function == function]
+        if all(_mutant(tree, path, index).change != change for index in here):
+            gone.append(f"{path} {function}: {change}")
+    return gone
+
+
 def tried(
     copies: Path, drawn: Sequence[Mutant], jobs: int
 ) -> Iterator[tuple[Mutant, str]]:

@@ -61,6 +61,21 @@ def test_largest_contour_is_the_one_with_the_largest_area():
     assert max_box_acc([scores], [line], ious=(0.5,)).accuracy[0.5] == 100
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "box"),
+    [
+        (slice(39, 40), slice(5, 25), [5, 39, 25, 39]),  # the last row
+        (slice(5, 25), slice(49, 50), [49, 5, 49, 25]),  # the last column
+        (slice(30, 40), slice(40, 50), [40, 30, 49, 39]),
+        (slice(0, 40), slice(0, 50), [0, 0, 49, 39]),
+    ],
+)
+def test_a_box_ends_with_the_image(rows, columns, box):
+    scores = np.zeros((40, 50))
+    scores[rows, columns] = 1.0
+    assert max_box_acc([scores], [box], ious=(1.0,)).accuracy == {1.0: 100.0}
+
+
 def test_a_long_diagonal_encloses_less_than_a_square():
     scores = np.zeros((40, 40))
     scores[2:10, 2:10] = 1.0
