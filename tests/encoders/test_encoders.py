@@ -34,6 +34,13 @@ def test_resnets_have_torchvisions_parameters(name, parameters):
     assert not any(key.startswith("fc") for key in keys)
 
 
+def test_mobilenet_has_torchvisions_parameters():
+    # 2,223,872 without the classifier; a folded batch norm leaves one number of two.
+    encoder = build_encoder("mobilenet_v2")
+    assert sum(p.numel() for p in encoder.parameters()) == 2_223_872 - 17_056
+    assert encoder.channels == (1280,)
+
+
 def test_mobilenet_takes_folded_imagenet_weights(shared):
     safetensors = pytest.importorskip("safetensors.torch")
     path = shared.parent / "weights" / "mobilenet_v2_imagenet.safetensors"

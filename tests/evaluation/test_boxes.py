@@ -85,6 +85,18 @@ def test_a_long_diagonal_encloses_less_than_a_square():
     assert found.accuracy[0.5] == 100
 
 
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize(("side", "larger"), [(8, False), (9, True)])
+def test_half_a_block_counts_where_the_contour_cuts_it(turns, side, larger):
+    """A staircase of 12 pixels encloses 11² / 2, a square of 8 7², one of 9 8²."""
+    scores = np.zeros((40, 40))
+    scores[2:14, 2:14] = np.rot90(np.tri(12), turns)
+    scores[20 : 20 + side, 20 : 20 + side] = 1.0
+    square = [20, 20, 19 + side, 19 + side]
+    found = max_box_acc([scores], [square], ious=(0.5,), all_contours=False)
+    assert found.accuracy[0.5] == (100 if larger else 0)
+
+
 def test_constant_map_has_the_box_of_the_whole_image_or_of_a_corner():
     flat = np.full((20, 20), 0.5)
     assert max_box_acc([flat], [[0, 0, 19, 19]]).accuracy[0.7] == 100
