@@ -101,3 +101,12 @@ def test_what_does_not_fall_into_two_groups_has_no_glass():
     darkness = (30 + 1.5 * rng.standard_t(1.5, (40, 60))).clip(0, 90)
     image = np.repeat(np.repeat(255 - darkness, 10, axis=0), 10, axis=1)
     assert tissue_mask(open_slide(image.astype(np.uint8)), 1).all()
+
+
+def test_a_fine_mask_ends_where_its_overview_does():
+    wide = np.full((120, 6144, 3), 245, np.uint8)  # seen at a third of its size
+    wide[30:90, 3000:-9] = (180, 90, 160)
+    mask = tissue_mask(open_slide(wide), 1)
+    assert mask[60, -6:].tolist() == [True] * 3 + [False] * 3
+    tall = tissue_mask(open_slide(wide.transpose(1, 0, 2)), 1)
+    assert np.array_equal(tall, mask.T)

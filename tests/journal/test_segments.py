@@ -57,6 +57,12 @@ def test_lines_count_once_they_are_safe(writer, image, disk):
     assert disk[-1] == end == writer.size == writer.path.stat().st_size
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such bits")
+def test_a_journal_is_no_program(writer):
+    writer.write(LINES)
+    assert writer.path.stat().st_mode & 0o111 == 0
+
+
 def test_the_disk_is_not_asked_where_nothing_is_new(writer, disk):
     writer.write(LINES)
     asked = len(disk)
