@@ -58,6 +58,15 @@ def test_a_point_grows_to_its_disc_and_not_to_the_other():
     assert ndimage.label(canvas)[1] == 1
 
 
+def test_the_region_of_a_disc_lies_around_its_centre():
+    rows, columns = np.mgrid[:24, :32]
+    apart = np.hypot(rows - 8, columns - 12).astype(np.float32)
+    features = Features((torch.from_numpy(apart)[None, None],), (STRIDE,), (1.5,))
+    found = np.nonzero(grown(features, (33.5, 49.5), tolerance=0.3))
+    # Cell (8, 12) covers rows 32 to 35 and columns 48 to 51.
+    assert [int(axis.min() + axis.max()) for axis in found] == [67, 99]
+
+
 @pytest.mark.parametrize("scale", [1.0, 2.0, 8.0])
 def test_a_coarser_canvas_shows_the_same_place(scale):
     features, _ = blobs()

@@ -16,7 +16,7 @@ from napari_wsol.methods.pixelcam import PixelHead
 from napari_wsol.refinement.finetune import refined_copy
 from napari_wsol.refinement.marked import Labelled
 from napari_wsol.refinement.refine import colour_on, surroundings
-from napari_wsol.refinement.stroke_field import beside, fit_space
+from napari_wsol.refinement.stroke_field import beside, fit_space, space_of
 from napari_wsol.refinement.surroundings import (
     MOST_SPREAD,
     SPREAD_WEIGHT,
@@ -48,6 +48,21 @@ def test_it_is_what_was_computed_in_every_round_before(seen, small_model, tissue
         found.space, fit_space(beside(features, colour), colour=True), strict=True
     ):
         assert torch.equal(kept, made)
+
+
+@pytest.mark.parametrize(("colour", "weight"), [(True, 4.0), (False, 1.0)])
+def test_each_map_has_the_same_part_in_the_whole_and_colour_twice_that(colour, weight):
+    torch.manual_seed(0)
+    x = torch.randn(96, 6)
+    x = torch.linalg.qr(x - x.mean(0)).Q  # as independent as can be
+    x = x * torch.tensor([1.0, 5.0, 0.1, 2.0, 2.0, 30.0]) + 7
+    mean, projection = space_of(x, [3, 2, 1], colour=colour)
+    z = (x - mean) @ projection
+    # Variances of the standardised channels, and half-way to whitening.
+    parts = torch.tensor([1 / 3] * 3 + [1 / 2] * 2 + [weight]).sqrt()
+    wanted = (parts / parts.sum()).sort(descending=True).values
+    assert torch.allclose(z.square().mean(0), wanted, atol=1e-4)
+    assert torch.allclose(mean, x.mean(0), atol=1e-5)
 
 
 def test_it_is_made_once_for_an_image_and_a_model(seen, small_model, tissue):

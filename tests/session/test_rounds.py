@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from napari_wsol import Session
+from napari_wsol.images.readers import open_slide
+from napari_wsol.inference.encode import encode
+from napari_wsol.inference.read_through import prediction_through
 from napari_wsol.journal import RoundMade, StatusChanged
 from napari_wsol.strokes.raster import Drawing
 
@@ -217,6 +220,20 @@ def test_a_round_is_judged_after_it_is_shown(begin, strokes):
     again.localize(["pixelcam"]).result(WAIT)
     assert again.rounds[-1].agreement == pytest.approx(found.agreement, abs=1e-3)
     assert dict(again.rounds[-1].before) == pytest.approx(dict(found.before))
+
+
+def test_a_round_says_what_the_prediction_was_before_it(
+    begin, small_model, tissue, strokes
+):
+    session = begin()
+    found = session.localize(["pixelcam"]).result(WAIT)
+    session.set_scribbles(strokes).result(WAIT)
+    session.finetune().result(WAIT)
+    features, seen = encode(open_slide(tissue), small_model)
+    unrefined = found.heatmaps["pixelcam"]
+    expected = prediction_through(small_model, features, seen, unrefined)
+    assert set(expected) == set(small_model.classes)
+    assert judged(session).before == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_stroke_that_contradicts_the_others_stands_out(begin, strokes):
