@@ -40,6 +40,13 @@ def localized(session):
     return session
 
 
+def test_a_session_without_an_image_has_no_strokes():
+    session = Session()
+    assert session.stroke_counts == (0, 0)
+    assert session.strokes == ()
+    session.close(wait=True)
+
+
 def snapshot(session):
     return (
         dict(session.heatmaps),

@@ -13,6 +13,7 @@ import zarr
 
 from napari_wsol.config import SlideConfig
 from napari_wsol.inference.whole_image import localize
+from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.slides.large import is_large
 from napari_wsol.slides.live import LIVE_CELLS, LiveMap
 from napari_wsol.slides.localize import SlideWork
@@ -155,6 +156,21 @@ def test_a_large_map_is_shown_coarser(work, monkeypatch):
     block = fine[: live.step, : live.step].mean()
     assert live.values[0, 0] == pytest.approx(block, abs=1e-3)
     assert isinstance(live, LiveMap)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tiles"), [((40, 100), (1, 3)), ((100, 40), (3, 1)), ((60, 57), (2, 2))]
+)
+def test_a_first_look_takes_whole_tiles_and_one_at_least(shape, tiles):
+    from napari_wsol.images.readers import open_slide
+    from napari_wsol.slides.coarse import first_look
+
+    spec = ModelSpec(
+        encoder="amil_cnn", classes=("a", "b"), heads=("attention_mil",), tile=28
+    )
+    image = np.full((*shape, 3), 90, np.uint8)
+    found = first_look(open_slide(image), Model(spec).eval(), ["attention_mil"])
+    assert found.heatmaps["attention_mil"].values.shape == tiles
 
 
 def test_what_is_large(small_model):
