@@ -266,6 +266,33 @@ def test_crops_turn_images_and_ranks_alike():
     ).pixels.shape == (1, 3, 32, 32)
 
 
+def test_recolouring_is_what_its_four_factors_say():
+    pixels = 0.4 + 0.2 * torch.rand(3, 3, 5, 4, generator=torch.Generator())
+    found = recolour(pixels, 0.2, torch.Generator().manual_seed(7))
+    source = torch.Generator().manual_seed(7)
+
+    def factors(*shape):
+        return 0.8 + 0.4 * torch.rand(3, *shape, generator=source).numpy()
+
+    balance, bright = factors(3, 1, 1), factors(1, 1, 1)
+    contrast, saturation = factors(1, 1, 1), factors(1, 1, 1)
+    for k, image in enumerate(pixels.numpy()):
+        x = image * np.sqrt(balance[k]) * bright[k]
+        x = x.mean() + contrast[k] * (x - x.mean())
+        grey = x.mean(axis=0)
+        x = grey + saturation[k] * (x - grey)
+        assert np.allclose(found[k], x.clip(0, 1), atol=1e-5)
+
+
+def test_a_part_of_a_batch_is_recoloured_as_in_the_whole():
+    pixels = torch.rand(5, 3, 4, 4, generator=torch.Generator())
+    whole = recolour(pixels, 0.3, torch.Generator().manual_seed(1))
+    part = recolour(
+        pixels[2:4], 0.3, torch.Generator().manual_seed(1), first=2, total=5
+    )
+    assert torch.equal(part, whole[2:4])
+
+
 def test_recolouring_keeps_the_range_and_can_be_off():
     pixels = torch.rand(2, 3, 8, 8)
     generator = torch.Generator().manual_seed(0)
