@@ -1,5 +1,6 @@
 """One image of many: stopped, taken over and published, it is the same in the end."""
 
+import json
 import time
 
 import numpy as np
@@ -125,3 +126,9 @@ def test_images_that_were_looked_at_wait_open_but_not_all(job, monkeypatch):
     assert kept == [True, False, False]
     monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 10_000)
     assert any_large(jobs)
+
+
+def test_the_size_of_a_pixel_that_was_given_is_in_the_provenance(job, tmp_path):
+    job(mpp=0.5).run()
+    (path,) = (tmp_path / "out" / "slide").glob("*pcam*provenance*.json")
+    assert json.loads(path.read_text("utf-8"))["provenance"]["image"]["mpp"] == 0.5
