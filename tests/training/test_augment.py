@@ -211,6 +211,16 @@ def test_styles_that_do_not_fit_are_refused(make_recipe, model, train, more, wor
         )
 
 
+def test_images_of_a_model_that_sees_grey_are_grey(discs, make_recipe):
+    recipe = make_recipe(
+        model='encoder = "mobilenet_v2"\npreprocessing = { grey = true }'
+    )
+    images = load_images(discs / "train", classes=recipe.data.classes)
+    pixels = load_training_images(images, recipe, lambda *_: None)[0].pixels
+    assert tuple(pixels.shape) == (40, 44, 3)
+    assert (pixels == pixels[..., :1]).all()
+
+
 def test_crops_have_the_size_of_a_fixed_input(discs, make_recipe):
     recipe = make_recipe(
         model='encoder = "mobilenet_v2"\npreprocessing = { size = 64 }'

@@ -1,5 +1,6 @@
 """The partition of one image by its own features."""
 
+import pytest
 import torch
 
 from napari_wsol.training.seeds import fit_eigencam, normalised_cut
@@ -61,3 +62,14 @@ def test_components_are_weighted_and_turned_to_one_end():
     assert torch.allclose(both.project(values), expected, atol=1e-3)
     assert first.explained < both.explained <= 1
     assert abs(float(first.project(values).std() / first.spread) - 1) < 0.01
+
+
+@pytest.mark.parametrize("foreground", ["darker", "lighter"])
+def test_whichever_way_features_point_the_foreground_is_at_the_same_end(foreground):
+    torch.manual_seed(1)
+    values = torch.randn(6, 1, 1) * torch.randn(1, 12, 14)
+    dark = 0.01 * values[0]  # however weak
+    for turned in (values, -values):
+        fitted = fit_eigencam([turned], [dark], foreground)
+        agrees = (fitted.project(turned) * (dark - dark.mean())).mean() > 0
+        assert agrees == (foreground == "darker")
