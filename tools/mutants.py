@@ -10,10 +10,9 @@ worker has a copy.
 
 One change costs seconds: torch is imported once and the process forked for each, and
 only those tests of the same package run that came by the changed line when all of them
-ran under coverage. (Where none did, all of them run, as some start processes, and those
-of the other packages that did.) That survey takes minutes, and is kept in
-``build/mutants`` for as long as neither the program nor the tests of the package
-change. Needs a system that can fork.
+ran under coverage; where none of these fails, the quick ones of the other packages. That
+survey takes minutes, and is kept in ``build/mutants`` for as long as neither the program
+nor the tests of the package change. Needs a system that can fork.
 """
 
 from __future__ import annotations
@@ -52,8 +51,7 @@ from libcst.metadata import MetadataWrapper, PositionProvider
 from mutmut.mutation import mutators
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from libcst.metadata import CodeRange
 
@@ -90,6 +88,9 @@ MEMORY = 6 << 30
 SECONDS, TIMES = 30, 4
 """A changed program may take this long, and this often what its tests took: it hangs
 when it takes more, and that is noticed."""
+
+OTHERS_SECONDS = 60
+"""For the tests of other packages, the quick ones first, where its own see nothing."""
 
 PLUGINS = ("-p", "pytest_timeout", "-p", "pytest_cov", "-p", "no:cacheprovider")
 
@@ -416,27 +417,40 @@ def _digest(tree: Path, tests: str) -> str:
 
 
 def noticed(
-    copies: Path, mutant: Mutant, tests: Sequence[str], limit: float
+    copies: Path, mutant: Mutant, rounds: Sequence[dict[str, float]]
 ) -> tuple[str, float]:
-    """What notices a change, empty if nothing does, and how many seconds that took."""
+    """What notices a change, empty if nothing does, and how many seconds that took.
+
+    Args:
+        copies: of the tree.
+        mutant: the change.
+        rounds: tests and the seconds of each; the next where none of these fails.
+    """
     copy = own_copy(copies)
     path = copy / mutant.path
     before, times = path.read_bytes(), path.stat()
     began = time.perf_counter()
+    by = ""
     try:
         path.write_text(mutant.text, "utf-8")
-        files = sorted({_file(name) for name in tests})
-        code = run(copy, [*files, "-x", "-q"], Chosen(tests), limit) if tests else 0
+        for tests in filter(None, rounds):
+            by = by or _failure(copy, tests)
     finally:
         path.write_bytes(before)
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    took = time.perf_counter() - began
+    return by, time.perf_counter() - began
+
+
+def _failure(copy: Path, tests: dict[str, float]) -> str:
+    """The first of the tests that fails, or what else is wrong; empty if nothing is."""
+    files = sorted({_file(name) for name in tests})
+    limit = SECONDS + TIMES * sum(tests.values())
+    code = run(copy, [*files, "-x", "-q"], Chosen([*tests]), limit)
     if code == 0:
-        return "", took
-    failed = re.findall(
-        r"^(?:FAILED|ERROR) (\S+)", (copy / "pytest.log").read_text(), re.MULTILINE
-    )
-    return (failed or ["a hang" if code is None else f"status {code}"])[0], took
+        return ""
+    log = (copy / "pytest.log").read_text()
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", log, re.MULTILINE)
+    return (failed or ["a hang" if code is None else f"status {code}"])[0]
 
 
 def own_copy(copies: Path) -> Path:
@@ -470,6 +484,24 @@ def equivalent() -> dict[tuple[str, str, str], str]:
     return {(row["path"], row["function"], row["change"]): row["why"] for row in rows}
 
 
+def rounds(mutant: Mutant, surveys: Mapping[str, Survey]) -> list[dict[str, float]]:
+    """Tests that may notice a change: those of its package, then those of others."""
+    own = surveys[mutant.package]
+    # Where no test of this process comes by, one may start a process that does.
+    first = {name: own.seconds[name] for name in own.tests(mutant) or own.seconds}
+    others = {
+        name: one.seconds[name]
+        for one in surveys.values()
+        if one is not own
+        for name in one.tests(mutant)
+    }
+    second: dict[str, float] = {}
+    for name in sorted(others, key=others.__getitem__):
+        if sum(second.values()) + others[name] <= OTHERS_SECONDS:
+            second[name] = others[name]
+    return [first, second]
+
+
 def vanished(tree: Path) -> list[str]:
     """Changes that are named as equivalent, and that the program has no place for."""
     gone: list[str] = []
@@ -492,19 +524,15 @@ def tried(
         surveys = dict(
             zip(packages, pool.map(partial(survey, copies), packages), strict=True)
         )
-        seconds = {k: v for one in surveys.values() for k, v in one.seconds.items()}
-        waiting: list[tuple[Mutant, Future[tuple[str, float]] | None]] = []
-        for mutant in drawn:
-            if mutant.key in named:
-                waiting.append((mutant, None))
-                continue
-            own = surveys[mutant.package]
-            tests = own.tests(mutant) or [  # in a process of their own, or elsewhere
-                *own.seconds,
-                *(test for one in surveys.values() for test in one.tests(mutant)),
-            ]
-            limit = SECONDS + TIMES * sum(seconds[name] for name in tests)
-            waiting.append((mutant, pool.submit(noticed, copies, mutant, tests, limit)))
+        waiting = [
+            (
+                mutant,
+                None
+                if mutant.key in named
+                else pool.submit(noticed, copies, mutant, rounds(mutant, surveys)),
+            )
+            for mutant in drawn
+        ]
         for mutant, future in waiting:
             outcome, by, took = "equivalent", "", 0.0
             if future is not None:
