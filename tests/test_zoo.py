@@ -7,9 +7,11 @@ import tomli_w
 import torch
 
 from napari_wsol.errors import ExportError, ModelError, UnknownNameError
+from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.card import Card
 from napari_wsol.paths import bundled_folder, models_folder
 from napari_wsol.zoo import (
+    check_logits,
     find_card,
     list_models,
     load_model,
@@ -89,8 +91,27 @@ def test_damage_is_found_and_said(small_model, card):
     assert all(item.name != "small" for item in list_models())
 
 
+@pytest.mark.parametrize(
+    ("encoder", "side"), [("mobilenet_v2", 64), ("inception_v3", 128)]
+)
+def test_a_model_is_checked_on_a_small_pattern_that_gives_a_cell(encoder, side):
+    spec = ModelSpec(encoder=encoder, classes=("a", "b"), heads=("cam",))
+    model = Model(spec).eval()
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _module, given: seen.extend(given))
+    check_logits(model)
+    (pattern,) = seen
+    assert pattern.shape == (1, 3, side, side)
+    corners = pattern[0, :, [0, 0, -1, -1], [0, -1, 0, -1]]
+    rows = torch.tensor([-1.0, -1.0, 1.0, 1.0])
+    columns = torch.tensor([-1.0, 1.0, -1.0, 1.0])
+    wanted = torch.stack([rows, torch.sin(9 * columns), rows * columns])
+    assert torch.allclose(corners, wanted)
+
+
 def test_unknown_names_list_the_choices(tmp_path):
-    with pytest.raises(UnknownNameError, match="Installed"):
+    names = ", ".join(card.name for card in list_models())
+    with pytest.raises(UnknownNameError, match=f"Installed: {names}\\."):
         load_model("nothing")
     (tmp_path / "file.txt").write_text("x")
     with pytest.raises(ModelError, match="no weight file"):

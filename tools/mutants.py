@@ -10,9 +10,9 @@ worker has a copy.
 
 One change costs seconds: torch is imported once and the process forked for each, and
 only those tests of the same package run that came by the changed line when all of them
-ran under coverage; where none of these fails, the quick ones of the other packages. That
-survey takes minutes, and is kept in ``build/mutants`` for as long as neither the program
-nor the tests of the package change. Needs a system that can fork.
+ran under coverage; where none of these fails, the quick ones of the other packages.
+That survey takes minutes, and is kept in ``build/mutants`` for as long as neither the
+program nor the tests of the package change. Needs a system that can fork.
 """
 
 from __future__ import annotations
