@@ -90,6 +90,13 @@ class ConfigError(WsolError, ValueError):
     """A setting has a value that cannot work."""
 
 
+class MalformedError(WsolError, ValueError):
+    """A text does not say what it should; the message is the reason, without a stop.
+
+    Whoever knows what the text was for says so, and what to do.
+    """
+
+
 class DatasetError(WsolError, ValueError):
     """A data set folder or table is incomplete; names the first bad row."""
 

@@ -3,17 +3,62 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 from itertools import count
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from napari_wsol.errors import ExportError
+from napari_wsol.errors import ExportError, MalformedError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
+
+
+def check_file(path: Path) -> int:
+    """The bytes of a file, before it is opened: a pipe would never answer.
+
+    Raises:
+        OSError: it is not there, or no file that can be read from start to end.
+    """
+    try:
+        told = path.stat()
+    except ValueError as error:  # a name with a zero in it
+        raise OSError(errno.EINVAL, "no file has such a name", str(path)) from error
+    if stat.S_ISDIR(told.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(told.st_mode):
+        what = "it is no file but a pipe, a socket or a device"
+        raise OSError(errno.EINVAL, what, str(path))
+    return told.st_size
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file that can be read, whatever the path's text is."""
+    try:
+        check_file(path)
+    except OSError:
+        return False
+    return True
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """A file that fits into ``most`` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+        MalformedError: it is larger.
+    """
+    if check_file(path) > most:
+        raise MalformedError(f"it is larger than the {most >> 20} MB that are read")
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise MalformedError("it grows while it is read")
+    return data
 
 
 def write_whole(path: Path, data: bytes | str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,25 +13,29 @@ import safetensors.torch
 import tomli_w
 import torch
 
-from napari_wsol.checkpoints import build, recognise
+from napari_wsol.checkpoints import build, network_of, read_safetensors, recognise
 from napari_wsol.devices import choose_device
 from napari_wsol.errors import (
     ConfigError,
     ExportError,
+    MalformedError,
     ModelError,
     Question,
     UnansweredError,
     UnknownNameError,
 )
 from napari_wsol.files import whole_folder
-from napari_wsol.methods import Model, evaluating, own_methods
+from napari_wsol.methods import evaluating, own_methods
 from napari_wsol.methods.card import Card
+from napari_wsol.parsing import parse_toml, read_text
 from napari_wsol.paths import bundled_folder, models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+
+    from napari_wsol.methods import Model
 
 UNTELLING = ("model", "encoder", "best1", "best", "latest", "train", "checkpoint")
 """File names that say nothing: the folder's name is taken instead."""
@@ -69,12 +72,12 @@ def read_card(folder: Path, *, bundled: bool = False) -> Card:
         ModelError: there is none, or it cannot be read.
     """
     try:
-        values = tomllib.loads((folder / CARD).read_text("utf-8"))
+        values = parse_toml(read_text(folder / CARD))
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} is not a model folder: it has no {CARD}."
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, MalformedError) as error:
         raise ModelError(f"The card of {folder} cannot be read: {error}.") from error
     return Card.from_dict(values, folder=folder, bundled=bundled)
 
@@ -148,15 +151,14 @@ def _load_card(card: Card, device: str) -> Model:
             f"The weights of “{card.name}” are not those of its card: {path} is "
             "damaged or was changed. Copy the whole model folder again."
         )
-    model = Model(card.spec)
+    misfit = f"The weights of “{card.name}” do not fit its card"
     try:
-        model.load_state_dict(safetensors.torch.load_file(path))
-    except (RuntimeError, safetensors.SafetensorError, OSError) as error:
-        raise ModelError(
-            f"The weights of “{card.name}” do not fit its card: {error}"
-        ) from error
+        weights = read_safetensors(path)
+    except (OSError, MalformedError) as error:
+        raise ModelError(f"{misfit}: {error}.") from error
+    model = network_of(card.spec, weights, misfit)
     model.card = card
-    return model.eval().to(choose_device(device))
+    return model.to(choose_device(device))
 
 
 def read_checkpoint(

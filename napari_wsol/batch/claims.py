@@ -23,10 +23,11 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ClaimLostError
+from napari_wsol.errors import ClaimLostError, MalformedError
 from napari_wsol.files import time_in, unwritable
+from napari_wsol.parsing import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -231,12 +232,10 @@ def _holder_of(folder: Path) -> Holder:
 def _about(path: Path) -> dict[str, object] | None:
     """What a claim says; None where it is gone, empty while it is being filled."""
     try:
-        text = path.read_text("utf-8")
+        return read_json(path, dict[str, object])
     except OSError:
         return None
-    try:
-        return cast("dict[str, object]", json.loads(text))
-    except ValueError:
+    except MalformedError:
         return {}
 
 

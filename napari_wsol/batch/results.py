@@ -17,10 +17,12 @@ import shutil
 import uuid
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from napari_wsol.errors import MalformedError
 from napari_wsol.export.files import stem_of
 from napari_wsol.files import free_name, numbered, time_in, unwritable, write_whole
+from napari_wsol.parsing import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -228,8 +230,8 @@ def _is_ours(path: Path) -> bool:
 
 def _read(path: Path) -> Row | None:
     try:
-        return cast("Row", json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError):
+        return read_json(path, Row)
+    except (OSError, MalformedError):
         return None
 
 

@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ConfigError, ExportError, ModelError
+from napari_wsol.errors import ConfigError, ExportError, MalformedError, ModelError
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.files import write_whole
+from napari_wsol.parsing import read_json
 from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.zoo import sha256
 
@@ -142,8 +143,8 @@ def prepare(out: Path, plan: dict[str, object], *, resume: bool) -> None:
 
 def _compare(stored: Path, plan: dict[str, object]) -> None:
     try:
-        before = cast("dict[str, object]", json.loads(stored.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+        before = read_json(stored, dict[str, object])
+    except (OSError, MalformedError) as error:
         raise ConfigError(
             f"There is no cross-validation in {stored.parent} to resume ({error})."
         ) from error

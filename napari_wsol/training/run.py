@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
+from msgspec import Struct
 
 from napari_wsol.checkpoints import read_state
 from napari_wsol.checkpoints.torchvision import modern_names
 from napari_wsol.devices import choose_device
-from napari_wsol.errors import ConfigError, ExportError
+from napari_wsol.errors import ConfigError, ExportError, MalformedError
 from napari_wsol.files import write_whole
 from napari_wsol.methods.card import Card
-from napari_wsol.methods.spec import with_tuples
+from napari_wsol.parsing import Count, parse_json, read_text, typed
 from napari_wsol.training.distributed import team as join_team
 from napari_wsol.training.images_cache import load_training_images
 from napari_wsol.training.measuring import (
@@ -240,20 +242,54 @@ def _log(out: Path, row: dict[str, object]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+class LogLine(Struct):
+    """A line of the log: a step, or an evaluation after one.
+
+    Attributes:
+        step: batches done.
+        losses: each part of the loss on the batch, by head; None of an evaluation.
+        accuracy: see :class:`~napari_wsol.training.trainer.TrainStep`.
+        evaluation: see :class:`Evaluation`; None of a step.
+        best: whether the evaluated weights are the best so far.
+        text: as it stands in the file.
+    """
+
+    step: Count
+    losses: dict[str, float] | None = None
+    accuracy: float | None = None
+    evaluation: dict[str, float] | None = None
+    best: bool = False
+    text: str = ""
+
+
+def read_log(path: Path) -> list[LogLine]:
+    """What a log says; none where it cannot be read.
+
+    A line that was cut off, the last of a process that was killed, is left out.
+    """
+    found: list[LogLine] = []
+    try:
+        lines = read_text(path).splitlines()
+    except (OSError, MalformedError):
+        return found
+    for text in lines:
+        with suppress(MalformedError):
+            line = typed(parse_json(text), LogLine)
+            line.text = text
+            found.append(line)
+    return found
+
+
 def _shorten(path: Path, trainer: Trainer) -> None:
     """Drops what the log says of steps that the checkpoint does not know."""
     if not path.is_file():
         return
-    kept: list[str] = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            row = cast("dict[str, int]", json.loads(line))
-        except json.JSONDecodeError:  # the last line of a process that was killed
-            continue
-        known = trainer.judged if "evaluation" in row else trainer.step
-        if row["step"] <= known:
-            kept.append(line)
-    write_whole(path, "".join(f"{line}\n" for line in kept))
+    kept = [
+        f"{line.text}\n"
+        for line in read_log(path)
+        if line.step <= (trainer.step if line.evaluation is None else trainer.judged)
+    ]
+    write_whole(path, "".join(kept))
 
 
 def _finish(
@@ -344,18 +380,20 @@ def card_of(
     recipe: Recipe, metrics: dict[str, object], methods: Sequence[str] | None = None
 ) -> Card:
     """The card: what a person wrote in the recipe, and what was measured."""
-    words = with_tuples(recipe.card)
-    words.setdefault("title", recipe.name)
-    words.setdefault("summary", "")
     names = tuple(methods or recipe.model.heads)
+    made = {
+        "name": recipe.name,
+        "spec": recipe.model,
+        "methods": names,
+        "primary": names[-1],
+        "metrics": metrics,
+    }
+    wrong = "The recipe's [card] has a wrong entry"
+    twice = sorted(made.keys() & recipe.card.keys())
+    if twice:
+        raise ConfigError(f"{wrong}: {twice[0]} is told by the training.")
+    words = {"title": recipe.name, "summary": "", **recipe.card}
     try:
-        return Card(
-            name=recipe.name,
-            spec=recipe.model,
-            methods=names,
-            primary=names[-1],
-            metrics=metrics,
-            **words,
-        )
-    except TypeError as error:
-        raise ConfigError(f"The recipe's [card] has a wrong entry: {error}.") from error
+        return typed({**words, **made}, Card, closed=True)
+    except MalformedError as error:
+        raise ConfigError(f"{wrong}: {error}.") from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ImageError
+from napari_wsol.errors import ImageError, MalformedError
+from napari_wsol.parsing import parse_table, read_text
+from napari_wsol.paths import path_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,7 +55,7 @@ def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     Raises:
         ImageError: the folder cannot be read, or holds no image.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = path_from(folder).absolute()
     try:
         found = list(_walk(folder, recursive=recursive))
     except OSError as error:
@@ -76,7 +77,7 @@ def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
 
 def images_of(paths: Iterable[str | Path]) -> list[Path]:
     """Files that were chosen, in natural order of their paths, each once."""
-    found = {Path(os.path.abspath(Path(path).expanduser())) for path in paths}  # noqa: PTH100 - links stay
+    found = {Path(os.path.abspath(path_from(path))) for path in paths}  # noqa: PTH100 - links stay
     return sorted(found, key=lambda path: [natural(part) for part in path.parts])
 
 
@@ -95,19 +96,19 @@ def images_listed(table: Path) -> list[tuple[Path, bool]]:
     Raises:
         ImageError: it cannot be read, or names no image.
     """
-    table = Path(table).expanduser().absolute()
+    table = path_from(table).absolute()
     try:
-        text = table.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(table)
+        is_table = table.suffix.lower() in (".csv", ".tsv")
+        rows = list(_rows(text) if is_table else _lines(text))
+    except (OSError, MalformedError) as error:
         raise ImageError(
             f"The list “{table.name}” cannot be read ({error}): give a text file with "
             "a path a line, or a table with a column “path”."
         ) from error
-    is_table = table.suffix.lower() in (".csv", ".tsv")
-    rows = _rows(text) if is_table else _lines(text)
     found: dict[Path, bool] = {}
     for name, held_out in rows:
-        path = Path(os.path.abspath(table.parent / Path(name).expanduser()))  # noqa: PTH100
+        path = Path(os.path.abspath(table.parent / path_from(name)))  # noqa: PTH100
         found[path] = found.get(path, False) or held_out
     if not found:
         raise ImageError(
@@ -159,12 +160,12 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 def _rows(text: str) -> Iterator[tuple[str, bool]]:
     head = text.partition("\n")[0]
     mark = max(",;\t", key=head.count)
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=mark) if any(row)]
-    names = [cell.strip().casefold() for cell in rows[0]] if rows else []
+    rows = [row for _, row in parse_table(text, mark)]
+    names = [cell.casefold() for cell in rows[0]] if rows else []
     column = next((names.index(x) for x in PATH_COLUMNS if x in names), None)
     held_out = next((names.index(x) for x in HELD_OUT_COLUMNS if x in names), None)
     for row in rows if column is None else rows[1:]:
-        cells = dict(enumerate(cell.strip() for cell in row))
+        cells = dict(enumerate(row))
         name = cells.get(column or 0, "")
         told = "" if held_out is None else cells.get(held_out, "")
         if name:

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import math
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, UnreadableImageError, choices
@@ -14,9 +13,11 @@ from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
 from napari_wsol.images.readers.tiff_slide import TiffSlide
 from napari_wsol.images.slide import Slide
+from napari_wsol.paths import path_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from napari_wsol.images.readers.dicom_slide import DicomSlide
     from napari_wsol.images.readers.openslide_slide import OpenSlideSlide
@@ -53,7 +54,7 @@ def list_readers(path: str | os.PathLike[str] | None = None) -> list[str]:
     """
     if path is None:
         return sorted(_READERS)
-    file = Path(path).expanduser()
+    file = path_from(path)
     return [name for name in _candidates(file, _head(file)) if _can_open(name, file)]
 
 
@@ -93,7 +94,7 @@ def open_slide(
         return source
     slide: OwnSlide
     if isinstance(source, str | os.PathLike):
-        slide = _open_file(Path(source).expanduser(), reader, name, mpp, rgb)
+        slide = _open_file(path_from(source), reader, name, mpp, rgb)
     else:
         slide = ArraySlide(source, name=name, mpp=mpp, rgb=rgb)
     if mpp is None:

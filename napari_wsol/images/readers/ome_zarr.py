@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import zarr
+from msgspec import Meta, Struct, field
 
-from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError
 from napari_wsol.images import pixel_size
+from napari_wsol.images.readers.zarr_store import JudgedStore
+from napari_wsol.parsing import Finite, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
@@ -22,6 +24,9 @@ Json = dict[str, object]
 
 METADATA = ("zarr.json", ".zattrs", ".zgroup")
 """Files by which the folder of a zarr group is known."""
+
+MOST_LEVELS = 32
+"""Of an image: each is half of the one before, so that fewer lead to one pixel."""
 
 _OLD_AXES = "tczyx"
 _RGB = ("FF0000", "00FF00", "0000FF")
@@ -58,25 +63,27 @@ def open_image(path: Path) -> OmeImage:
         ImageError: it holds several, as a plate does.
     """
     try:
-        group = zarr.open_group(path, mode="r")
-        meta = _metadata(group.attrs.asdict())
+        group = zarr.open_group(JudgedStore(path), mode="r", use_consolidated=False)
+        meta = _metadata(group)
         notes: tuple[str, ...] = ()
         if "multiscales" not in meta:
             group, notes = _one_of_many(group, path.name, meta)
-            meta = _metadata(group.attrs.asdict())
+            meta = _metadata(group)
         return _image(group, meta, notes, path.name)
     except ImageError:
         raise
     except CHUNK_ERRORS as error:
         raise UnreadableImageError(
             f"“{path.name}” could not be read as an OME-Zarr image ({error}): a part "
-            "of it is damaged or missing. Copy or download the whole folder again."
+            "of it is damaged, missing or not supported. Copy or download the whole "
+            "folder again, or save it as OME-TIFF."
         ) from error
 
 
-def _metadata(attributes: Mapping[str, object]) -> Json:
+def _metadata(group: zarr.Group) -> Json:
     """Version 0.5 keeps under ``ome`` what lay at the top before."""
-    return cast("Json", attributes.get("ome", attributes))
+    told = cast("Json", group.attrs.asdict())
+    return typed(told.get("ome", told), dict[str, object])
 
 
 def _one_of_many(
@@ -99,23 +106,79 @@ def _one_of_many(
     )
 
 
+class _Transformation(Struct):
+    """From array to world; anything but a scale is passed over."""
+
+    type: str = ""
+    scale: tuple[Finite, ...] | None = None
+
+
+_Transformations = list[_Transformation] | None
+
+
+class _Axis(Struct):
+    """An axis of the arrays, since version 0.4."""
+
+    name: str
+    unit: str | None = None
+
+
+class _Dataset(Struct):
+    """One level."""
+
+    path: str
+    transformations: _Transformations = field(
+        default=None, name="coordinateTransformations"
+    )
+
+
+class _Multiscale(Struct):
+    """One image."""
+
+    datasets: Annotated[list[_Dataset], Meta(min_length=1, max_length=MOST_LEVELS)]
+    axes: list[_Axis | str] | None = None
+    transformations: _Transformations = field(
+        default=None, name="coordinateTransformations"
+    )
+
+
+class _Channel(Struct):
+    """How a channel is drawn."""
+
+    color: str = ""
+
+
+class _Omero(Struct):
+    """How the image is drawn."""
+
+    channels: list[_Channel] = []
+
+
 def _image(
     group: zarr.Group, meta: Json, notes: tuple[str, ...], name: str
 ) -> OmeImage:
-    several = cast("Sequence[Json]", meta["multiscales"])
+    several = typed(
+        meta["multiscales"], Annotated[list[_Multiscale], Meta(min_length=1)]
+    )
     scaled = several[0]
     if len(several) > 1:
         notes += (f"The folder holds {len(several)} images; the first is shown.",)
-    datasets = cast("Sequence[Json]", scaled["datasets"])
-    arrays = [group[str(dataset["path"])] for dataset in datasets]
-    if not arrays or not all(isinstance(array, zarr.Array) for array in arrays):
+    arrays = [group[dataset.path] for dataset in scaled.datasets]
+    if not all(isinstance(array, zarr.Array) for array in arrays):
         raise UnreadableImageError(
             f"“{name}” lists levels that are not there: copy the whole folder again."
         )
     levels = cast("list[Array]", arrays)
     axes, units = _axes(scaled, levels[0].ndim)
-    outer = _scale(scaled, len(axes))
-    scales = [_pixel(_scale(dataset, len(axes)), outer, axes) for dataset in datasets]
+    if any(array.ndim != len(axes) for array in levels):
+        raise UnreadableImageError(
+            f"The levels of “{name}” have other axes than the first: export it anew."
+        )
+    outer = _scale(scaled.transformations, len(axes))
+    scales = [
+        _pixel(_scale(dataset.transformations, len(axes)), outer, axes)
+        for dataset in scaled.datasets
+    ]
     return OmeImage(
         arrays=levels,
         axes=axes,
@@ -126,17 +189,18 @@ def _image(
     )
 
 
-def _axes(scaled: Json, ndim: int) -> tuple[str, dict[str, str]]:
+def _axes(scaled: _Multiscale, ndim: int) -> tuple[str, dict[str, str]]:
     """A letter for each axis, and the units of those that have one."""
-    described = cast("Sequence[object]", scaled.get("axes") or _OLD_AXES[-ndim:])
+    described = scaled.axes or list(_OLD_AXES[-ndim:])
     letters = ""
     units: dict[str, str] = {}
     for axis in described:
-        entry = cast("Json", axis) if isinstance(axis, dict) else {"name": str(axis)}
-        letter = str(entry["name"]).lower()[:1]
+        entry = axis if isinstance(axis, _Axis) else _Axis(axis)
+        letter = entry.name.lower()[:1]
         letters += letter
-        units[letter] = str(entry.get("unit", ""))
-    if len(letters) != ndim or not {"y", "x"} <= set(letters):
+        units[letter] = entry.unit or ""
+    is_told = {"y", "x"} <= set(letters) and len(set(letters)) == len(letters)
+    if len(letters) != ndim or not is_told:
         raise UnreadableImageError(
             f"The OME-Zarr image has {ndim} axes and describes “{letters}”: "
             "export it anew."
@@ -144,13 +208,12 @@ def _axes(scaled: Json, ndim: int) -> tuple[str, dict[str, str]]:
     return letters, units
 
 
-def _scale(entry: Json, ndim: int) -> list[float] | None:
+def _scale(found: _Transformations, ndim: int) -> list[float] | None:
     """The scale among the coordinate transformations of a level."""
-    found = cast("Sequence[Json]", entry.get("coordinateTransformations") or ())
-    for transformation in found:
-        scale = cast("Sequence[float]", transformation.get("scale") or ())
-        if transformation.get("type") == "scale" and len(scale) == ndim:
-            return [float(step) for step in scale]
+    for transformation in found or ():
+        scale = transformation.scale or ()
+        if transformation.type == "scale" and len(scale) == ndim:
+            return list(scale)
     return None
 
 
@@ -174,7 +237,9 @@ def _size(
 
 def _is_colour(meta: Json) -> bool | None:
     """Whether the channels are drawn in red, green and blue, where that is told."""
-    omero = cast("Json", meta.get("omero") or {})
-    channels = cast("Sequence[Json]", omero.get("channels") or ())
-    colours = tuple(str(channel.get("color", "")).upper()[:6] for channel in channels)
+    try:
+        omero = typed(meta.get("omero") or {}, _Omero)
+    except MalformedError:
+        return None  # it only says how to draw
+    colours = tuple(channel.color.upper()[:6] for channel in omero.channels)
     return colours[:3] == _RGB if any(colours) else None

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 _BLOCK = 512
-_CHUNK_BYTES = 2 << 30
+_MOST_CHUNKS = 4096
+"""In a block that is read at once: 8×8 pixels each."""
 
 
 class PlaneView:
@@ -49,11 +50,6 @@ class PlaneView:
         """(height, width) of what zarr decodes at once."""
         sizes = dict(zip(self._axes, self._array.chunks, strict=True))
         return (sizes["y"], sizes["x"])
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Bytes of a decoded chunk."""
-        return int(np.prod(self._array.chunks)) * self.dtype.itemsize
 
     def __getitem__(self, key: tuple[slice, ...], /) -> Pixels:
         """(h, w, colours) of a part.
@@ -187,11 +183,12 @@ def _guess_of_colours(image: OmeImage) -> tuple[str, ...]:
 
 def _check_chunks(views: Sequence[PlaneView], name: str) -> None:
     for view in views:
-        if view.chunk_bytes > _CHUNK_BYTES:
+        height, width = view.chunk
+        if _BLOCK**2 // min(height * width, _BLOCK**2) > _MOST_CHUNKS:
             raise UnreadableImageError(
-                f"“{name}” is stored in chunks of {view.chunk[0]}×{view.chunk[1]} "
-                "pixels, too large to read one by one: save it again with chunks of "
-                "about 512×512."
+                f"“{name}” is stored in chunks of {height}×{width} pixels, too small "
+                "to read thousands of them for each look: save it again with chunks "
+                "of about 512×512."
             )
 
 
