@@ -139,7 +139,8 @@ def typed(value: object, kind: type[T], *, closed: bool = False) -> T:
     """
     if closed and isinstance(value, Mapping) and is_dataclass(kind):
         known = [item.name for item in fields(kind)]
-        unknown = sorted(str(name) for name in value if name not in known)
+        given = cast("Mapping[object, object]", value)
+        unknown = sorted(str(name) for name in given if name not in known)
         if unknown:
             raise MalformedError(
                 f"unknown entry {', '.join(unknown)}; known are "

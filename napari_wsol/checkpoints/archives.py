@@ -8,7 +8,6 @@ behind them.
 from __future__ import annotations
 
 import io
-import struct
 import sys
 import zipfile
 from typing import TYPE_CHECKING, Protocol, cast
@@ -183,7 +182,7 @@ def _check_list(path: Path, size: int) -> None:
     at = end.rfind(_END)
     if at < 0 or len(end) < at + _END_SIZE:
         raise MalformedError("it is cut off or damaged")
-    (length,) = cast("tuple[int]", struct.unpack_from("<I", end, at + 12))
+    length = int.from_bytes(end[at + 12 : at + 16], "little")
     if length == _BIG:
         length = _long_list(end, at)
     if length > ENTRIES_BYTES:
@@ -195,7 +194,7 @@ def _long_list(end: bytes, at: int) -> int:
     start = end.rfind(b"PK\6\6", 0, at)
     if start < 0 or len(end) < start + 48:
         raise MalformedError("it is cut off or damaged")
-    return cast("int", struct.unpack_from("<Q", end, start + 40)[0])
+    return int.from_bytes(end[start + 40 : start + 48], "little")
 
 
 class _Legacy:

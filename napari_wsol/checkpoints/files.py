@@ -84,8 +84,9 @@ def read_safetensors(path: Path) -> State:
         OSError: it cannot be read, or is no file.
         MalformedError: it is damaged.
     """
-    with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    opened: Any  # safetensors has no types of its own
+    with _opened(path) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -100,14 +101,14 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[Any]:  # safetensors has no types of its own
+def _opened(path: Path) -> Generator[Any]:
     size = check_file(path)
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
     if header > min(size, HEADER_BYTES):
         raise MalformedError("it is cut off or damaged")
     try:
-        with safetensors.safe_open(path, "pt") as opened:
+        with safetensors.safe_open(path, "pt") as opened:  # type: ignore[reportUnknownVariableType]
             yield opened
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise MalformedError(f"it is cut off or damaged ({error})") from error
@@ -162,10 +163,12 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
             f"{path.name} holds settings, not weights, and may hold Python objects, "
             "which are not opened. Give the folder that it lies in."
         )
+    if "cut off" in str(error):
+        return ModelError(f"{path.name} is cut off or damaged: copy it again.")
     return ModelError(
-        f"{path.name} cannot be read as weights: {error}. Copy it again if it should "
-        f"be a file of torch.save ({', '.join(WEIGHT_SUFFIXES)}); else give such a "
-        "file, or the folder that its authors' code wrote."
+        f"{path.name} is no weight file that can be read: {error}. Give a file of "
+        f"torch.save ({', '.join(WEIGHT_SUFFIXES)}), or the folder that its authors' "
+        "code wrote."
     )
 
 

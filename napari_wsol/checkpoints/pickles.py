@@ -291,9 +291,10 @@ def _result(called: str, given: tuple[object, ...]) -> object:
 
 def _table(given: tuple[object, ...]) -> dict[str, object]:
     """An OrderedDict, empty or of pairs, as old versions of Python wrote it."""
-    pairs = given[0] if given and isinstance(given[0], list) else []
+    first = given[0] if given else None
+    pairs = cast("list[object]", first) if isinstance(first, list) else []
     found: dict[str, object] = {}
-    for pair in cast("list[object]", pairs):
+    for pair in pairs:
         key, value = cast("list[object]", pair)
         if isinstance(key, str):
             found[key] = value

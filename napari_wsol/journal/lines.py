@@ -133,7 +133,8 @@ def _migrated(stroke: dict[str, object]) -> dict[str, object]:
     runs = stroke.get("runs")
     if not isinstance(runs, list):
         return stroke
-    rows = np.array(typed(runs, list[_Run]), np.int32).reshape(-1, 4)
+    found = typed(cast("list[object]", runs), list[_Run])
+    rows = np.array(found, np.int32).reshape(-1, 4)
     return {"width": 0.0, "seconds": 0.0, **stroke, "runs": packed(rows)}
 
 

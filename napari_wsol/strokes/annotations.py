@@ -322,12 +322,13 @@ def _annotation(feature: _Feature) -> Annotation:
     if feature.geometry is not None:
         _collect(feature.geometry, polygons, lines)
     width = properties.get("width")
-    is_width = isinstance(width, int | float) and 0 <= width <= MOST_WIDTH
+    if not isinstance(width, int | float) or not 0 <= width <= MOST_WIDTH:
+        width = 0
     return Annotation(
         name=_class_name(properties.get("classification")),
         polygons=tuple(polygons),
         lines=tuple(lines),
-        width=float(width) if is_width else 0.0,
+        width=float(width),
     )
 
 
@@ -354,20 +355,15 @@ def _collect(
             _collect(item, polygons, lines)
     elif kind not in _KINDS:
         raise MalformedError(f"there is no geometry “{kind}”")
-    elif not found:
-        return
-    elif kind == "Polygon":
-        polygons.append(_rings(typed(found, _Rings)))
-    elif kind == "MultiPolygon":
-        polygons.extend(map(_rings, typed(found, list[_Rings])))
-    elif kind == "LineString":
-        lines.append(_line(typed(found, _Points)))
-    elif kind == "MultiLineString":
-        lines.extend(map(_line, typed(found, list[_Points])))
-    elif kind == "Point":
-        lines.append(_line([typed(found, _Position)]))
-    else:
-        lines.extend(_line([point]) for point in typed(found, _Points))
+    elif found:
+        # A polygon is read as a multi-polygon of one, and so on.
+        parts = found if kind.startswith("Multi") else [found]
+        if kind.endswith("Polygon"):
+            polygons.extend(map(_rings, typed(parts, list[_Rings])))
+        elif kind.endswith("LineString"):
+            lines.extend(map(_line, typed(parts, list[_Points])))
+        else:
+            lines.extend(_line([point]) for point in typed(parts, list[_Position]))
 
 
 def _rings(found: Sequence[Sequence[Sequence[float]]]) -> tuple[Line, ...]:

@@ -157,9 +157,9 @@ class _Omero(Struct):
 def _image(
     group: zarr.Group, meta: Json, notes: tuple[str, ...], name: str
 ) -> OmeImage:
-    several = typed(
-        meta["multiscales"], Annotated[list[_Multiscale], Meta(min_length=1)]
-    )
+    several = typed(meta["multiscales"], list[_Multiscale])
+    if not several:
+        raise MalformedError("it describes no image")
     scaled = several[0]
     if len(several) > 1:
         notes += (f"The folder holds {len(several)} images; the first is shown.",)
