@@ -148,6 +148,8 @@ def typed(value: object, kind: type[T], *, closed: bool = False) -> T:
             )
     try:
         return msgspec.convert(value, kind)
+    except UnicodeEncodeError as error:  # half a letter, in the name of an entry
+        raise MalformedError("the name of an entry is no text") from error
     except (msgspec.ValidationError, RecursionError) as error:
         raise MalformedError(str(error)) from error
 

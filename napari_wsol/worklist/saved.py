@@ -182,7 +182,8 @@ def write_json(file: Path, values: Mapping[str, object]) -> None:
     Raises:
         OSError: what was there before is untouched.
     """
-    write_whole(file, json.dumps(values, ensure_ascii=False, indent=1).encode())
+    # Names that are no UTF-8 have a form in ASCII, and none in UTF-8.
+    write_whole(file, json.dumps(values, indent=1).encode())
 
 
 def _file_name(worklist: WorkList) -> str:
