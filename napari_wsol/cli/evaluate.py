@@ -11,7 +11,7 @@ from rich.markup import escape
 from napari_wsol.cli.console import errors, output, progress_bar, show_figures
 from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp
 from napari_wsol.errors import ConfigError, ExportError
-from napari_wsol.files import whole_file
+from napari_wsol.files import encoded, file_set, make_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -226,17 +226,18 @@ def _frame(text: str | None) -> tuple[int, int] | None:
 def write_results(
     report: ModelReport, picture: Image.Image, paths: tuple[Path, Path, Path]
 ) -> None:
-    """Writes figures, table and picture; each file is whole or as it was before.
+    """Writes figures, table and picture, all of them or none; the figures last.
 
     Raises:
-        ExportError: they cannot be written.
+        ExportError: they cannot be written; those of an older run are untouched.
     """
-    figures, table, image = map(whole_file, paths)
+    figures, table, image = paths
     try:
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
-        with figures as json_draft, table as table_draft, image as image_draft:
-            json_draft.write_text(report.to_json(), "utf-8", newline="\n")
-            table_draft.write_text(report.to_markdown(), "utf-8", newline="\n")
-            picture.save(image_draft, format="PNG")
+        make_folder(figures.parent)
+        with file_set(figures.parent, figures.name) as files:
+            picture.save(files.add(image.name), format="PNG")
+            files.add(table.name).write_bytes(encoded(report.to_markdown()))
+            files.add(figures.name).write_bytes(encoded(report.to_json()))
+            files.publish(replace=True)
     except OSError as error:
-        raise ExportError(f"{paths[0]} cannot be written: {error}.") from error
+        raise ExportError(f"{figures} cannot be written: {error}.") from error

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from napari_wsol.cli.console import errors, output
 from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
-from napari_wsol.files import unwritable, whole_file
+from napari_wsol.files import file_set, make_folder, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,9 +125,11 @@ def write_new(path: Path, write: Callable[[Path], T]) -> T:
         )
     to_do = ". Choose a folder that may be written to and has room."
     with unwritable(f"“{path}” cannot be written", to_do):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as draft:
-            return write(draft)
+        make_folder(path.parent)
+        with file_set(path.parent, path.name) as one:
+            done = write(one.add(path.name))
+            one.publish()
+            return done
 
 
 def find_record(journal: str, journals: Path | None = None) -> Record:

@@ -20,7 +20,6 @@ from napari_wsol.cli.journal import (
     find_record,
     image_of,
     work_of,
-    write_new,
 )
 from napari_wsol.errors import (
     ConfigError,
@@ -29,6 +28,7 @@ from napari_wsol.errors import (
     NoResultError,
     NoScribblesError,
 )
+from napari_wsol.files import file_set, make_folder, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.stroke import Stroke
 
 HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
-"""What is written."""
+"""What is written; the last one is there when all are."""
 
 
 def replay(
@@ -243,9 +243,14 @@ class _Again:
             fingerprint=self.image.fingerprint,
         )
         strokes = StrokeList.empty(self.image.canvas_shape).add(*self.strokes)
-        write_new(out / HEATMAP, lambda path: write_heatmap_tiff(path, parts))
-        write_new(out / STROKES, lambda path: write_strokes(path, strokes, self.image))
-        write_new(out / REPORT, lambda path: write_record(path, result))
+        to_do = ". Choose a folder that may be written to and has room."
+        with unwritable(f"“{out}” cannot be written to", to_do):
+            make_folder(out)
+            with file_set(out, "replay") as files:
+                write_heatmap_tiff(files.add(HEATMAP), parts)
+                write_strokes(files.add(STROKES), strokes, self.image)
+                write_record(files.add(REPORT), result)
+                files.publish()
 
 
 def _last_round(session: Session) -> RoundMade:

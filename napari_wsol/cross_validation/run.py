@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from napari_wsol.data.folds import split_folds
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.bootstrap import Bootstrap
+from napari_wsol.tables import lines_of
 from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.training.run import CHECKPOINT, train
 from napari_wsol.zoo import load_model
@@ -265,14 +264,12 @@ def _table(
     samples: Sequence[Sample], data: Path, classes: Sequence[str], *, multi_label: bool
 ) -> str:
     """A table of images and labels; paths start from the data's folder."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", *(classes if multi_label else ["label"])])
+    rows: list[Sequence[object]] = [["path", *(classes if multi_label else ["label"])]]
     for sample in samples:
         path = Path(os.path.relpath(sample.path, data)).as_posix()
         hot = sample.labels
-        table.writerow([path, *(hot if multi_label else [classes[hot.index(1)]])])
-    return text.getvalue()
+        rows.append([path, *(hot if multi_label else [classes[hot.index(1)]])])
+    return lines_of(rows)
 
 
 def _measuring(say: Progress) -> Progress:

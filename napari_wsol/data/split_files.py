@@ -9,6 +9,7 @@ import csv
 from pathlib import Path
 
 from napari_wsol.errors import DatasetError
+from napari_wsol.tables import unquoted
 
 PATH_COLUMNS = ("path", "file")
 SPLIT_COLUMNS = ("split", "official_split")
@@ -47,7 +48,7 @@ def read_fields(path: Path) -> list[tuple[str, list[str]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"“{path}” cannot be read as text: {error}.") from error
     return [
-        (f"Line {number} of “{path.name}”", [field.strip() for field in row])
+        (f"Line {number} of “{path.name}”", [unquoted(field.strip()) for field in row])
         for number, row in enumerate(csv.reader(text.splitlines()), start=1)
         if any(field.strip() for field in row)
     ]

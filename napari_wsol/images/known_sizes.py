@@ -115,4 +115,4 @@ def _put_aside(path: Path, error: Exception) -> str:
 def _save(known: dict[str, _Known]) -> None:
     slides = {fingerprint: asdict(one) for fingerprint, one in known.items()}
     text = json.dumps({"version": _VERSION, "slides": slides}, indent=1)
-    write_whole(known_sizes_file(), text.encode())
+    write_whole(known_sizes_file(), text)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ExportError, ImageError
-from napari_wsol.files import write_whole
+from napari_wsol.files import encoded, write_whole
 from napari_wsol.strokes.stroke import now
 from napari_wsol.worklist.items import Item, WorkList
 
@@ -180,14 +180,14 @@ def write_json(file: Path, values: Mapping[str, object]) -> None:
     Raises:
         OSError: what was there before is untouched.
     """
-    write_whole(file, json.dumps(values, ensure_ascii=False, indent=1).encode())
+    write_whole(file, json.dumps(values, ensure_ascii=False, indent=1))
 
 
 def _file_name(worklist: WorkList) -> str:
     """The same list always goes to the same file."""
     source = worklist.source
     told = [str(source)] if source is not None else [str(x.path) for x in worklist]
-    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(encoded("\n".join(told))).hexdigest()[:12]
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", worklist.name).strip("-.")[:40]
     return f"{plain or 'list'}-{digest}.json"
 

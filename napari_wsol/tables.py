@@ -1,0 +1,85 @@
+"""Tables for spreadsheets: the one place that writes CSV.
+
+What a spreadsheet would take for a formula is quoted with an apostrophe: a name in a
+file must not become a command where somebody opens a table of it. Numbers stay.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from typing import TYPE_CHECKING
+
+from napari_wsol.files import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a cell begins with that a spreadsheet computes, or skips to compute the rest."""
+_NUMBER = re.compile(r"[+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-(inf|nan)", re.IGNORECASE)
+
+
+def quoted(value: object) -> object:
+    """A cell as it is written: text that would be a formula begins with “'”."""
+    is_text = isinstance(value, str) and len(value) > 1 and value.startswith(FORMULA)
+    return f"'{value}" if is_text and not _NUMBER.fullmatch(str(value)) else value
+
+
+def unquoted(text: str) -> str:
+    """What was in a cell before :func:`quoted`, for lists that are read again."""
+    inner = text.removeprefix("'")
+    return inner if quoted(inner) != inner else text
+
+
+def lines_of(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as the lines of a table."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    for row in rows:
+        writer.writerow([quoted(value) for value in row])
+    return text.getvalue()
+
+
+def write_table(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Writes a table, row by row: rows that are made one at a time need no memory.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with path.open("wb") as file:
+        file.write(encoded(lines_of([columns])))
+        for row in rows:
+            file.write(encoded(lines_of([row])))
+
+
+def table_of(
+    rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()
+) -> tuple[list[str], str]:
+    """Columns and text of a table of rows that may have different ones.
+
+    Args:
+        rows: values by column.
+        columns: that it begins with, also where no row has them.
+    """
+    found = list(dict.fromkeys((*columns, *(key for row in rows for key in row))))
+    cells = ([row.get(key, "") for key in found] for row in rows)
+    return found, lines_of([found, *cells])
+
+
+def append_row(path: Path, columns: Sequence[str], row: Mapping[str, object]) -> None:
+    """Adds a row to a table that has these columns; it lasts when this returns.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    line = lines_of([[row.get(key, "") for key in columns]])
+    with path.open("ab") as file:  # in one piece: others may add rows as well
+        file.write(encoded(line))
+        file.flush()
+        os.fsync(file.fileno())
