@@ -130,6 +130,7 @@ class FileSet:
 
         Raises:
             FileExistsError: something has one of the names, and is not replaced.
+            IsADirectoryError: a folder has the name of a file.
             OSError: it cannot be written.
         """
         for name in self.names:
@@ -148,6 +149,9 @@ class FileSet:
         there = [name for name in self.names if os.path.lexists(self.folder / name)]
         if there and not replace:
             raise FileExistsError(errno.EEXIST, "it exists already", there[0])
+        for name in there:
+            if (self.folder / name).is_dir() and not (self.hidden / name).is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder", name)
         told = [[name, _mark(self.hidden / name)] for name in self.names]
         (self.hidden / MOVING).write_bytes(encoded(json.dumps(told)))
         sync_file(self.hidden / MOVING)

@@ -6,16 +6,18 @@ file must not become a command where somebody opens a table of it. Numbers stay.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from napari_wsol.files import encoded
+from napari_wsol.files import encoded, numbered, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -70,6 +72,51 @@ def table_of(
     found = list(dict.fromkeys((*columns, *(key for row in rows for key in row))))
     cells = ([row.get(key, "") for key in found] for row in rows)
     return found, lines_of([found, *cells])
+
+
+class GrowingTable:
+    """A new table, which has each row on the disk as soon as it is added.
+
+    Args:
+        path: of the table; gets a number where there is one of that name.
+        columns: that it begins with.
+
+    Attributes:
+        path: where it is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._columns, self._rows = list(columns), list[Mapping[str, object]]()
+        for name in map(path.with_stem, numbered(path.stem)):
+            with contextlib.suppress(FileExistsError), name.open("xb") as file:
+                file.write(encoded(lines_of([columns])))
+                self.path = name
+                return
+
+    def add(self, row: Mapping[str, object]) -> None:
+        """One more row; the whole table anew where it has columns of its own.
+
+        Raises:
+            OSError: it cannot be written; the rows before are there.
+        """
+        self._rows.append(row)
+        if set(row) <= set(self._columns):
+            append_row(self.path, self._columns, row)
+        else:
+            self._columns, text = table_of(self._rows, self._columns)
+            write_whole(self.path, text)
+
+
+def columns_of(path: Path) -> list[str]:
+    """The columns of a table; none where there is no such file, or no text in it."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), [])
+    except (OSError, ValueError, csv.Error):
+        return []
 
 
 def append_row(path: Path, columns: Sequence[str], row: Mapping[str, object]) -> None:

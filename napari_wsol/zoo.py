@@ -47,18 +47,26 @@ def list_models() -> list[Card]:
     A user's model that is damaged is left out here; ``load_model`` says what is wrong.
     """
     cards: list[Card] = []
-    for folder, bundled in ((bundled_folder(), True), (models_folder(), False)):
-        if not folder.is_dir():
-            continue
-        for path in sorted(folder.iterdir()):
-            if not (path / CARD).is_file():
-                continue
-            try:
-                cards.append(read_card(path, bundled=bundled))
-            except ModelError:
-                if bundled:
-                    raise
+    for path in installed_folders():
+        bundled = path.parent == bundled_folder()
+        try:
+            cards.append(read_card(path, bundled=bundled))
+        except ModelError:
+            if bundled:
+                raise
     return cards
+
+
+def installed_folders() -> list[Path]:
+    """Folders of all installed models, damaged ones too, in the order of the list."""
+    parents = (bundled_folder(), models_folder())
+    return [
+        path
+        for folder in parents
+        if folder.is_dir()
+        for path in sorted(folder.iterdir())
+        if (path / CARD).is_file()
+    ]
 
 
 def read_card(folder: Path, *, bundled: bool = False) -> Card:

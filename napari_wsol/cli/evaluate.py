@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from napari_wsol.cli.console import errors, output, progress_bar, show_figures
 from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp
 from napari_wsol.errors import ConfigError, ExportError
-from napari_wsol.files import encoded, file_set, make_folder
+from napari_wsol.files import check_folder, encoded, file_set, make_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,19 +37,15 @@ def evaluate(
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help=escape(
-                "Name of the split; repeat to measure several together [all that DATA "
-                "lists]."
-            )
+            help="Name of the split; repeat to measure several together [all that DATA "
+            "lists]."
         ),
     ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help=escape(
-                "Method, or METHOD@LAYER; repeat for several [those that the model was "
-                "made for]."
-            )
+            help="Method, or METHOD@LAYER; repeat for several [those that the model "
+            "was made for]."
         ),
     ] = None,
     threshold: Annotated[
@@ -75,10 +70,8 @@ def evaluate(
     box_frame: Annotated[
         str | None,
         typer.Option(
-            help=escape(
-                "WIDTHxHEIGHT of the images that boxes were drawn in, e.g. 1024x1024 "
-                "[that of the files]."
-            )
+            help="WIDTHxHEIGHT of the images that boxes were drawn in, e.g. 1024x1024 "
+            "[that of the files]."
         ),
     ] = None,
     prior: Annotated[
@@ -92,11 +85,9 @@ def evaluate(
     group_pattern: Annotated[
         str | None,
         typer.Option(
-            help=escape(
-                "For the prior: a regular expression that finds the group in an "
-                "image's name, e.g. “^(\\d+)_”, the patient in those of NIH "
-                "ChestX-ray14 [each image on its own]."
-            )
+            help="For the prior: a regular expression that finds the group in an "
+            "image's name, e.g. “^(\\d+)_”, the patient in those of NIH "
+            "ChestX-ray14 [each image on its own]."
         ),
     ] = None,
     groups: Annotated[
@@ -162,7 +153,7 @@ def evaluate(
     result, picture = _run(benchmark)
     write_results(result, picture, paths)
     show_figures(result.model, result)
-    output.print(f"Written: {', '.join(escape(str(path)) for path in paths)}")
+    output.print(f"Written: {', '.join(str(path) for path in paths)}")
 
 
 def _run(benchmark: Benchmark) -> tuple[ModelReport, Image.Image]:
@@ -172,7 +163,7 @@ def _run(benchmark: Benchmark) -> tuple[ModelReport, Image.Image]:
             task = bar.add_task("images", total=None)
 
             def report(done: int, total: int, text: str) -> None:
-                text = escape(text[-40:])
+                text = text[-40:]
                 bar.update(task, completed=done, total=total, description=text)
 
             result = benchmark.run(report)
@@ -187,6 +178,7 @@ def _paths(out: Path, *, overwrite: bool) -> tuple[Path, Path, Path]:
     if out.suffix != ".json":
         raise ConfigError(f"--out must end in .json, not be “{out.name}”.")
     paths = (out, out.with_suffix(".md"), out.with_suffix(".png"))
+    check_folder(out.parent)
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
         raise ConfigError(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
-from rich.markup import escape
 
 from napari_wsol.cli.console import errors, output
 from napari_wsol.cli.journal import (
@@ -21,6 +20,7 @@ from napari_wsol.cli.journal import (
     image_of,
     work_of,
 )
+from napari_wsol.cli.options import out_folder
 from napari_wsol.errors import (
     ConfigError,
     ExportError,
@@ -45,20 +45,20 @@ HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
 
 def replay(
     journal: Chosen,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results.", callback=out_folder)
+    ],
     image: Annotated[
         Path | None,
-        typer.Option(
-            help=escape("The image, where it is not where it was [as recorded].")
-        ),
+        typer.Option(help="The image, where it is not where it was [as recorded]."),
     ] = None,
     number: Annotated[
         int | None,
-        typer.Option("--round", min=1, help=escape("Which round [the last].")),
+        typer.Option("--round", min=1, help="Which round [the last]."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help=escape("Name or folder of the model [as recorded].")),
+        typer.Option(help="Name or folder of the model [as recorded]."),
     ] = None,
     journals: Folder = None,
 ) -> None:
@@ -83,10 +83,10 @@ def replay(
         again.write(out, done, result)
     word = "identical" if result["identical"] else "differs"
     output.print(f"round {made.index}: {word}")
-    output.print(f"in {escape(str(out))}")
+    output.print(f"in {out}")
     if not result["identical"]:
         for reason in cast("list[str]", result["differences"]):
-            errors.print(f"[yellow]{escape(reason)}[/]", highlight=False)
+            errors.print(reason, style="yellow")
         raise typer.Exit(1)
 
 

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 import typer
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from napari_wsol.cli.console import errors, on_signals, output
-from napari_wsol.cli.options import INFERENCE, Device, Resume, option
+from napari_wsol.cli.options import INFERENCE, Device, Resume, option, out_folder
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
@@ -37,16 +36,17 @@ ROWS = 12
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.")],
     data: Annotated[Path, option(Wish, "data", required=True)],
-    out: Annotated[Path, typer.Option(help="Folder for the model and checkpoints.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the model and checkpoints.", callback=out_folder),
+    ],
     init: Annotated[Path | None, option(Wish, "init")] = None,
     resume: Resume = False,
     seeds: Annotated[
         str | None,
         typer.Option(
-            help=escape(
-                "Several seeds, e.g. 0,1,2: one model each in OUT/seed-0, …, and a "
-                "summary of their figures [the recipe's seed]."
-            )
+            help="Several seeds, e.g. 0,1,2: one model each in OUT/seed-0, …, and a "
+            "summary of their figures [the recipe's seed]."
         ),
     ] = None,
     device: Device = INFERENCE.device,
@@ -80,13 +80,13 @@ def train(
             "--device": [None if device == "auto" else device],
         }
         again = go_on("train", recipe, given)
-        errors.print(f"Stopped. Go on with: {escape(again)}", highlight=False)
+        errors.print(f"Stopped. Go on with: {again}")
         raise typer.Exit(1) from None
     if not _is_first():
         return
-    output.print(f"[bold]{escape(plan.name)}[/] is in {escape(str(where))}")
+    output.print(f"{plan.name} is in {where}")
     for key, value in _lines(result):
-        output.print(f"{escape(key)}: {escape(value)}")
+        output.print(f"{key}: {value}")
 
 
 class Options(TypedDict):
