@@ -146,7 +146,7 @@ WORDS_LENGTH = 500
 
 @contextmanager
 def one_of_many(failed: Callable[[str], None]) -> Generator[None]:
-    """The edge of one thing of many: whatever goes wrong inside, the next one's turn comes.
+    """The edge of one thing of many: whatever goes wrong inside, the next one is done.
 
     Errors of other libraries, and of memory, are no reason to leave the others undone;
     some of them (those of Rust) are not even an ``Exception``.

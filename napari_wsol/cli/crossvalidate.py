@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, output, show_figures
+from napari_wsol.cli.console import Failures, errors, output, show_figures
 from napari_wsol.cli.options import (
     INFERENCE,
     Device,
@@ -79,9 +79,13 @@ def crossvalidate(
     from napari_wsol.training.recipe import read_recipe
 
     grouping = Grouping(table=groups, column=group or "", pattern=group_pattern or "")
-    plan, view = read_recipe(recipe), FoldView()
+    plan, view, failures = read_recipe(recipe), FoldView(), Failures()
     watcher = FoldWatcher(
-        say=view.say, step=view.step, begun=view.begun, measured=view.measured
+        say=view.say,
+        step=view.step,
+        begun=view.begun,
+        measured=view.measured,
+        failed=failures.tell,
     )
     try:
         with stopping(view), view.live():
@@ -116,6 +120,7 @@ def crossvalidate(
         raise typer.Exit(1) from None
     show_figures(found.pooled.model, found)
     output.print(f"Written: {out / 'cross_validation.json'} and .md")
+    failures.leave()
 
 
 class FoldView(View):

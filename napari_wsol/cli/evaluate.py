@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_wsol.cli.console import errors, output, progress_bar, show_figures
+from napari_wsol.cli.console import (
+    Failures,
+    errors,
+    output,
+    progress_bar,
+    show_figures,
+)
 from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import check_folder, encoded, file_set, make_folder
@@ -123,7 +129,10 @@ def evaluate(
         bool, typer.Option("--overwrite", help="Replace the results of an older run.")
     ] = False,
 ) -> None:
-    """Measure a model against masks, boxes or labels; write figures and a picture."""
+    """Measure a model against masks, boxes or labels; write figures and a picture.
+
+    An image that cannot be used is left out, and told; the exit status is then 1.
+    """
     from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
     from napari_wsol.zoo import load_model
 
@@ -150,13 +159,15 @@ def evaluate(
         prior=prior,
         grouping=_grouping(prior, groups, group, group_pattern),
     )
-    result, picture = _run(benchmark)
+    failures = Failures()
+    result, picture = _run(benchmark, failures)
     write_results(result, picture, paths)
     show_figures(result.model, result)
     output.print(f"Written: {', '.join(str(path) for path in paths)}")
+    failures.leave()
 
 
-def _run(benchmark: Benchmark) -> tuple[ModelReport, Image.Image]:
+def _run(benchmark: Benchmark, failures: Failures) -> tuple[ModelReport, Image.Image]:
     """Figures and picture, with a bar on the way."""
     try:
         with progress_bar() as bar:
@@ -166,7 +177,7 @@ def _run(benchmark: Benchmark) -> tuple[ModelReport, Image.Image]:
                 text = text[-40:]
                 bar.update(task, completed=done, total=total, description=text)
 
-            result = benchmark.run(report)
+            result = benchmark.run(report, failed=failures.tell)
             return result, benchmark.picture(result)
     except KeyboardInterrupt:
         errors.print("Stopped. Nothing was written.")
@@ -180,6 +191,9 @@ def _paths(out: Path, *, overwrite: bool) -> tuple[Path, Path, Path]:
     paths = (out, out.with_suffix(".md"), out.with_suffix(".png"))
     check_folder(out.parent)
     there = [path for path in paths if path.exists()]
+    folders = [path for path in there if path.is_dir()]
+    if folders:
+        raise ConfigError(f"{folders[0]} is a folder. Choose another --out.")
     if there and not overwrite:
         raise ConfigError(
             f"{there[0]} exists already. Choose another --out, or add --overwrite."

@@ -54,12 +54,14 @@ class FoldWatcher:
         step: called after every step of a training.
         begun: called with (fold, folds) before a fold.
         measured: called with a fold's figures.
+        failed: called with an image that cannot be used, and why.
     """
 
     say: Progress
     step: Callable[[TrainStep], None]
     begun: Callable[[int, int], None] = lambda _fold, _folds: None
     measured: Callable[[FoldReport], None] = lambda _report: None
+    failed: Callable[[str, str], None] = lambda _image, _reason: None
 
 
 def cross_validate(
@@ -188,6 +190,8 @@ class _Folds:
             at.setdefault(name, len(at))
         counts = np.zeros((len(at), 2))  # images, and those that were told rightly
         for sample in self.measured.samples:
+            if sample.id not in predicted:
+                continue  # it could not be used
             own = classes[sample.labels.index(1)]
             counts[at[group[sample.id]]] += (1, predicted[sample.id] == own)
         draw = Bootstrap(samples=self.config.bootstrap, seed=self.config.seed)
@@ -218,7 +222,9 @@ class _Folds:
         model = load_model(folder / self.recipe.name, device=self.device)
         held_out = self.measured.only(fold.held_out)
         benchmark = Benchmark(model, held_out, config=self.config)
-        report = benchmark.run(_measuring(self.watcher.say), pool=pool)
+        report = benchmark.run(
+            _measuring(self.watcher.say), pool=pool, failed=self.watcher.failed
+        )
         write_text(folder / EVALUATION, report.to_json())
         ids = [sample.id for sample in fold.held_out]
         return FoldReport(

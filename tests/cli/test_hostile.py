@@ -121,7 +121,7 @@ def test_markup_in_a_checkpoints_name_is_shown(tmp_path):
     assert "no weight file" in result.output
 
 
-def test_what_to_install_is_named_in_whole(tmp_path):
+def test_what_to_install_is_named_in_whole():
     code = (
         "import sys; sys.modules['napari'] = None; sys.argv = ['napari-wsol', 'demo']\n"
         "from napari_wsol.cli import main\nmain()"
@@ -339,7 +339,7 @@ def test_a_zarr_folder_stays_one_image(tmp_path):
     assert images_given([tmp_path / "pyramid"]) == [tmp_path / "pyramid"]
 
 
-# --------------------------------------------------------------------------- many models
+# ------------------------------------------------------------------------ many models
 
 
 def test_one_bad_model_does_not_hide_the_others(tmp_path):
