@@ -7,13 +7,14 @@ Each class also inherits the built-in error that a Python user would expect, so 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from traceback import clear_frames
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +136,14 @@ def in_our_words() -> Generator[None]:
         raise next(
             KNOWN[kind] for kind in KNOWN if isinstance(error, kind)
         )() from error
+
+
+Failed = Callable[[str, str], None]
+"""Called with the name of one thing of many, and with why it cannot be used."""
+
+
+def ignore_failure(_name: str, _reason: str) -> None:
+    """One thing of many that failed, where the result itself says so."""
 
 
 STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit, JobCancelledError)

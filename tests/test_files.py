@@ -227,7 +227,7 @@ def test_a_folder_for_results_is_refused_before_there_are_any(tmp_path):
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ExportError, match=r"in, a file\. Choose a folder"):
             check_folder(folder)
-    with pytest.raises(ExportError, match="Choose|try"):
+    with pytest.raises(ExportError, match=r"[Tt]oo long"):
         check_folder(tmp_path / ("x" * 300))
     check_folder(tmp_path / "new" / "folder")
     assert names_in(tmp_path) == ["file"]

@@ -18,13 +18,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, on_signals, output
+from napari_wsol.cli.console import Failures, errors, on_signals, output
 from napari_wsol.cli.options import INFERENCE, Device, Resume, option, out_folder
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from napari_wsol.errors import Failed
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.run import Evaluation
     from napari_wsol.training.trainer import TrainStep
@@ -53,6 +54,8 @@ def train(
 ) -> None:
     """Train a model from image-level labels. Ctrl+C saves a checkpoint and leaves.
 
+    An image that cannot be used is left out, and told; the exit status is then 1.
+
     A recipe to start from: napari-wsol recipes list.
 
     Several GPUs: torchrun --nproc-per-node N -m napari_wsol train …
@@ -60,6 +63,7 @@ def train(
     from napari_wsol.training.recipe import read_recipe
 
     plan, numbers, view = read_recipe(recipe), parse_seeds(seeds), View()
+    failures = Failures()
     options = Options(
         init=init,
         resume=resume,
@@ -67,6 +71,7 @@ def train(
         say=view.say,
         step=view.step,
         evaluated=view.evaluated,
+        failed=failures.tell,
     )
     try:
         with stopping(view), view.live():
@@ -87,6 +92,7 @@ def train(
     output.print(f"{plan.name} is in {where}")
     for key, value in _lines(result):
         output.print(f"{key}: {value}")
+    failures.leave()
 
 
 class Options(TypedDict):
@@ -98,6 +104,7 @@ class Options(TypedDict):
     say: Callable[[int, int, str], None]
     step: Callable[[TrainStep], None]
     evaluated: Callable[[Evaluation], None]
+    failed: Failed
 
 
 def _run(

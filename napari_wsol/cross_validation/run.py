@@ -21,6 +21,7 @@ from napari_wsol.cross_validation.plan import (
 from napari_wsol.cross_validation.report import CrossValidationReport, FoldReport
 from napari_wsol.data.datasets import LabelledImages
 from napari_wsol.data.folds import split_folds
+from napari_wsol.errors import ignore_failure
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.bootstrap import Bootstrap
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Fold, Grouping
+    from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark import ModelReport
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.bootstrap import Estimate
@@ -61,7 +63,7 @@ class FoldWatcher:
     step: Callable[[TrainStep], None]
     begun: Callable[[int, int], None] = lambda _fold, _folds: None
     measured: Callable[[FoldReport], None] = lambda _report: None
-    failed: Callable[[str, str], None] = lambda _image, _reason: None
+    failed: Failed = ignore_failure
 
 
 def cross_validate(
@@ -216,6 +218,7 @@ class _Folds:
             device=self.device,
             say=self.watcher.say,
             step=self.watcher.step,
+            failed=self.watcher.failed,
         )
 
     def _measure(self, fold: Fold, folder: Path, pool: MeterSet) -> FoldReport:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Grouping
+    from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.settings import EvaluationConfig
     from napari_wsol.images.heatmap import Heatmap
@@ -91,7 +92,7 @@ class Baselines:
         self,
         report: Progress,
         check: Callable[[], None],
-        failed: Callable[[str, str], None],
+        failed: Failed,
     ) -> None:
         """Reads the references, once; those that cannot be used are left out.
 
@@ -120,9 +121,7 @@ class Baselines:
                 self._prior.require(name, self._groups[sample.id])
         self._is_ready = True
 
-    def _leave_out(
-        self, sample: Sample, failed: Callable[[str, str], None], reason: str
-    ) -> None:
+    def _leave_out(self, sample: Sample, failed: Failed, reason: str) -> None:
         self._used.remove(sample)
         failed(sample.id, reason)
 

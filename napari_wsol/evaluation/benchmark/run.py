@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_wsol.errors import ConfigError, DatasetError, ImageError, one_of_many
+from napari_wsol.errors import (
+    ConfigError,
+    DatasetError,
+    ImageError,
+    ignore_failure,
+    one_of_many,
+)
 from napari_wsol.evaluation.benchmark.baselines import TITLES, Baselines, load_source
 from napari_wsol.evaluation.benchmark.dataset import EvaluationSet, load_evaluation_set
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Grouping
+    from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.bootstrap import Estimate
     from napari_wsol.evaluation.faithfulness import Faithfulness, Pixels
@@ -122,10 +129,6 @@ class EvaluatedView:
             return found.cpu().numpy()
 
         return insertion_deletion(probability, self._input, values, steps=steps)
-
-
-def _ignore_failure(_name: str, _reason: str) -> None:
-    """An image that nobody is told of; the report has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +242,7 @@ class Benchmark:
         check: Callable[[], None] = lambda: None,
         *,
         pool: MeterSet | None = None,
-        failed: Callable[[str, str], None] = _ignore_failure,
+        failed: Failed = ignore_failure,
     ) -> ModelReport:
         """Measures; memory does not grow with the size of the images.
 
