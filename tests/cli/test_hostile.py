@@ -232,15 +232,22 @@ def test_who_wants_all_to_end_is_obeyed(tmp_path, monkeypatch, error):
         assert [row["image"] for row in rows_of(out)] == ["a.png"]
 
 
+# A shell that runs the tests in the background has Ctrl+C ignored.
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from napari_wsol.cli import main
+main()
+"""
+
+
 def start(*arguments):
     return subprocess.Popen(
-        [sys.executable, "-m", "napari_wsol", *map(str, arguments)],
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        # A shell that runs the tests in the background has it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
