@@ -8,9 +8,7 @@ or a :class:`~napari_wsol.errors.MalformedError`.
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import json
 import re
 import tomllib
@@ -105,26 +103,6 @@ def parse_toml(text: str) -> dict[str, object]:
     return cast("dict[str, object]", _plain(found, DEPTH))
 
 
-def parse_table(text: str, separator: str = ",") -> list[tuple[int, list[str]]]:
-    """The rows of a table with the number of their (last) line; blank ones left out.
-
-    Cells come without blanks around them.
-
-    Raises:
-        MalformedError: it is no such table, or has too many cells.
-    """
-    if text.count(separator) + text.count("\n") > VALUES:
-        raise MalformedError(f"it has more than {VALUES} cells")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise MalformedError(
-            f"line {reader.line_num} is no row of a table ({error})"
-        ) from error
-    return [(line, row) for line, row in rows if any(row)]
-
-
 def typed(value: object, kind: type[T], *, closed: bool = False) -> T:
     """Plain data as a value of a type: a dataclass, a list or table of such.
 
@@ -204,7 +182,6 @@ __all__ = [
     "Finite",
     "Positive",
     "parse_json",
-    "parse_table",
     "parse_toml",
     "read_json",
     "read_text",

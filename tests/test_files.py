@@ -1,10 +1,21 @@
 """Files that are written as a whole, and names that are free."""
 
+import json
+import os
 from itertools import islice
 
 import pytest
 
-from napari_wsol.files import free_name, numbered, whole_file, whole_folder, write_whole
+from napari_wsol.errors import ExportError
+from napari_wsol.files import (
+    check_folder,
+    file_set,
+    free_name,
+    numbered,
+    whole_file,
+    whole_folder,
+    write_whole,
+)
 
 
 def names_in(folder):
@@ -70,3 +81,153 @@ def test_names_are_numbered_from_the_second_on(tmp_path):
     path.touch()
     (tmp_path / "summary-2.csv").touch()
     assert free_name(path) == tmp_path / "summary-3.csv"
+
+
+def test_text_that_is_no_utf8_is_written_and_read_again(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    write_whole(tmp_path / "a.json", json.dumps({"name": name}, ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_text("utf-8"))["name"] == name
+
+
+def test_longest_names_can_be_written(tmp_path):
+    path = tmp_path / ("ä" * 125 + ".json")
+    write_whole(path, "a")
+    assert names_in(tmp_path) == [path.name]
+
+
+def test_a_set_appears_as_a_whole_and_replaces_only_on_request(tmp_path):
+    def write(text, *, replace):
+        with file_set(tmp_path, "set") as files:
+            files.add("a").write_text(text)
+            files.add("b").mkdir()
+            files.add("c").write_text(text)
+            assert names_in(tmp_path)[1:] in ([], ["a", "b", "c"])
+            files.publish(replace=replace)
+
+    write("1", replace=False)
+    with pytest.raises(FileExistsError):
+        write("2", replace=False)
+    assert (tmp_path / "a").read_text() == (tmp_path / "c").read_text() == "1"
+    write("3", replace=True)
+    assert (tmp_path / "a").read_text() == (tmp_path / "c").read_text() == "3"
+    assert names_in(tmp_path) == ["a", "b", "c"]
+
+
+def test_what_fails_after_it_was_replaced_comes_back(tmp_path):
+    def write(text):
+        with file_set(tmp_path, "set") as files:
+            for name in "abc":
+                files.add(name).write_text(text)
+            files.publish(replace=True)
+            if text == "new":
+                raise KeyboardInterrupt
+
+    write("old")
+    with pytest.raises(KeyboardInterrupt):
+        write("new")
+    assert [(tmp_path / name).read_text() for name in "abc"] == ["old"] * 3
+    assert names_in(tmp_path) == ["a", "b", "c"]
+
+
+WRITE = """
+from napari_wsol.files import write_whole, whole_folder, file_set
+
+def all_of(folder, text):
+    write_whole(folder / "one", text)
+    with file_set(folder, "set") as files:
+        for name in "abc":
+            files.add(name).write_text(text)
+        files.add("sub").mkdir()
+        (folder / files.hidden / "sub" / "in").write_text(text)
+        files.add("last").write_text(text)
+        files.publish(replace=True)
+    if not (folder / "whole").exists():
+        with whole_folder(folder / "whole") as draft:
+            (draft / "x").write_text(text)
+            (draft / "y").write_text(text)
+
+def before(folder):
+    all_of(folder, "old")
+    import shutil
+    shutil.rmtree(folder / "whole")
+
+def work(folder):
+    all_of(folder, "new")
+"""
+
+
+def text_in(folder, *names):
+    """What all of these files hold; they hold the same, or are not there."""
+    paths = [folder / name for name in names]
+    (text,) = {path.read_text() if path.exists() else "" for path in paths}
+    return text
+
+
+def test_killed_at_any_step_a_set_is_the_old_or_the_new_one(killed_everywhere):
+    folders = killed_everywhere(WRITE)
+    assert len(folders) > 30
+    found = set()
+    everything = ("a", "b", "c", "sub/in", "last")
+    for folder in folders:
+        assert text_in(folder, "one") in ("old", "new")
+        assert text_in(folder, "whole/x", "whole/y") in ("", "new")
+        if (folder / "last").exists():  # who finds the last one finds all
+            text_in(folder, *everything)
+        write_whole(folder / "next", "")
+        found.add(text_in(folder, *everything))
+        assert not [name for name in names_in(folder) if name.startswith(".")]
+    assert found == {"old", "new"}
+    assert text_in(folders[-1], "one", "whole/x", *everything) == "new"
+
+
+def test_the_draft_of_a_living_writer_is_left_alone(tmp_path):
+    with whole_file(tmp_path / "slow") as draft:
+        write_whole(tmp_path / "quick", "2")
+        draft.write_text("1")
+    assert names_in(tmp_path) == ["quick", "slow"]
+
+
+def test_remains_of_older_versions_go_after_a_day(tmp_path):
+    name = ".model.0123456789ab.part"
+    (tmp_path / name).write_text("half")
+    write_whole(tmp_path / "a", "")
+    assert names_in(tmp_path) == [name, "a"]
+    os.utime(tmp_path / name, (0, 0))
+    write_whole(tmp_path / "a", "")
+    assert names_in(tmp_path) == ["a"]
+
+
+def test_what_others_call_parts_stays(tmp_path):
+    kept = [".a.01234567.part", ".download.part"]
+    for name in kept:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".moving").write_text("[[]")
+        os.utime(tmp_path / name, (0, 0))
+    write_whole(tmp_path / "a", "")
+    assert names_in(tmp_path) == [*kept, "a"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "[[1]]", "[" * 9999, '[["../b", [1, 2, 3]]]']
+)
+def test_a_note_of_what_was_renamed_may_say_anything(tmp_path, text):
+    folder = tmp_path / "here"
+    draft = folder / ".a.0123456789ab.part"
+    draft.mkdir(parents=True)
+    (draft / "in-use.lock").touch()
+    (draft / ".moving").write_text(text)
+    (tmp_path / "b").write_text("mine")
+    write_whole(folder / "a", "")
+    assert names_in(folder) == ["a"]
+    assert (tmp_path / "b").exists()
+
+
+def test_a_folder_for_results_is_refused_before_there_are_any(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ExportError, match=r"in, a file\. Choose a folder"):
+            check_folder(folder)
+    with pytest.raises(ExportError, match=r"[Tt]oo long"):
+        check_folder(tmp_path / ("x" * 300))
+    check_folder(tmp_path / "new" / "folder")
+    assert names_in(tmp_path) == ["file"]

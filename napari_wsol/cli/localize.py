@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from napari_wsol.cli import options
 from napari_wsol.cli.worker import Worker
@@ -15,16 +14,17 @@ from napari_wsol.config import ExportConfig, SlideConfig
 
 
 def localize(
-    images: Annotated[list[Path], typer.Argument(help="Images or slides.")],
+    images: options.Images,
     model: options.ModelName,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the results.", callback=options.out_folder),
+    ],
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help=escape(
-                "Method, or METHOD@LAYER for another layer than the last; repeat "
-                "for several [those that the model was made for]."
-            )
+            help="Method, or METHOD@LAYER for another layer than the last; repeat "
+            "for several [those that the model was made for]."
         ),
     ] = None,
     target: options.Target = None,
@@ -73,6 +73,7 @@ def localize(
     from napari_wsol.batch.claims import free_gpu
     from napari_wsol.batch.workflow import FOLDER
     from napari_wsol.inference.whole_image import check_methods
+    from napari_wsol.worklist.files import images_given
     from napari_wsol.zoo import load_model
 
     options.check_reader(reader)
@@ -107,4 +108,4 @@ def localize(
             wait=wait,
             row=row,
         )
-        worker.all(images)
+        worker.all(images_given(images))

@@ -1,15 +1,14 @@
 """Options that several commands have, and those that are settings: said once.
 
-A default in square brackets would be markup to rich: every help text that has one is
-escaped.
+What is taken when nothing is given stands at the end, in square brackets.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
-from rich.markup import escape
 
 from napari_wsol.config import (
     ExportConfig,
@@ -18,6 +17,7 @@ from napari_wsol.config import (
     listed_settings,
 )
 from napari_wsol.errors import choices
+from napari_wsol.files import check_folder
 
 if TYPE_CHECKING:
     from napari_wsol.config import Setting
@@ -35,7 +35,7 @@ def option(config: type, name: str, *, required: bool = False) -> Any:  # noqa: 
         required: whether it must be given here, though the settings can do without.
     """
     setting = listed_settings(config)[name]
-    words = escape(help_of(setting, required=required))
+    words = help_of(setting, required=required)
     kinds = (setting.kind, *get_args(setting.kind))
     if int not in kinds and float not in kinds:
         return typer.Option(help=words)
@@ -57,9 +57,24 @@ def help_of(setting: Setting, *, required: bool = False) -> str:
     return words
 
 
+Images = Annotated[
+    list[Path], typer.Argument(help="Images or slides; of a folder, the images in it.")
+]
+
+
+def out_folder(path: Path) -> Path:
+    """Refuses a folder for results before any work is done.
+
+    Raises:
+        ExportError: it is a file, cannot be made or may not be written to.
+    """
+    check_folder(path)
+    return path
+
+
 ModelName = Annotated[str, typer.Option(help="Name or folder of a model.")]
 Target = Annotated[
-    str | None, typer.Option(help=escape("Class to localize [the most probable]."))
+    str | None, typer.Option(help="Class to localize [the most probable].")
 ]
 Formats = Annotated[list[str] | None, option(ExportConfig, "formats")]
 Threshold = Annotated[float, option(ExportConfig, "threshold")]
@@ -78,10 +93,8 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where it stopped."
 Reader = Annotated[
     str | None,
     typer.Option(
-        help=escape(
-            "Who reads the images: openslide, pillow, tifffile, wsidicom or zarr "
-            "[the first that can]."
-        )
+        help="Who reads the images: openslide, pillow, tifffile, wsidicom or zarr "
+        "[the first that can]."
     ),
 ]
 

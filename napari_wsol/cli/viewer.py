@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from napari_wsol.cli.console import output
-from napari_wsol.cli.options import Reader, check_reader
+from napari_wsol.cli.options import Images, Reader, check_reader
 from napari_wsol.errors import ConfigError
 
 
@@ -26,7 +25,7 @@ def demo(
     exports: Annotated[
         Path | None,
         typer.Option(
-            help=escape("With --screenshot: where to export to [beside the picture].")
+            help="With --screenshot: where to export to [beside the picture]."
         ),
     ] = None,
 ) -> None:
@@ -36,7 +35,7 @@ def demo(
         from napari_wsol.gui.demo.tour import run_tour
 
         files = run_tour(screenshot, pictures=pictures, exports=exports)
-        output.print(f"{escape(str(screenshot))} and {len(files)} exported files")
+        output.print(f"{screenshot} and {len(files)} exported files")
     else:
         from napari_wsol.gui.demo.viewer import launch_viewer
 
@@ -44,7 +43,7 @@ def demo(
 
 
 def view(
-    images: Annotated[list[Path], typer.Argument(help="Images or slides.")],
+    images: Images,
     model: Annotated[
         str | None, typer.Option(help="Name or folder of a model.")
     ] = None,
@@ -57,8 +56,9 @@ def view(
     check_reader(reader)
     _need_viewer()
     from napari_wsol.gui.demo.viewer import launch_viewer
+    from napari_wsol.worklist.files import images_given
 
-    launch_viewer(images, model=model, reader=reader)
+    launch_viewer(images_given(images), model=model, reader=reader)
 
 
 def _need_viewer() -> None:

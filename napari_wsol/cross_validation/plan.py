@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ConfigError, ExportError, MalformedError, ModelError
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
-from napari_wsol.files import write_whole
+from napari_wsol.files import sha256_of, write_whole
 from napari_wsol.parsing import read_json
 from napari_wsol.training.recipe import dump_recipe
-from napari_wsol.zoo import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +100,7 @@ def plan_of(
     return {
         "recipe": recipe.name,
         "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
-        "initial_weights_sha256": sha256(init) if init is not None else "",
+        "initial_weights_sha256": sha256_of(init) if init is not None else "",
         "data": measured.data,
         "splits": list(measured.splits),
         "grouping": {"pattern": grouping.pattern}

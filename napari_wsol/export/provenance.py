@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from napari_wsol.export.ome import SOFTWARE
+from napari_wsol.files import encoded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ def make_record(
 def write_record(path: Path, record: Mapping[str, object]) -> None:
     """Write it as JSON."""
     text = json.dumps(plain(record), ensure_ascii=False, indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_bytes(encoded(text + "\n"))
 
 
 def notes_of(parts: Parts, config: ExportConfig) -> list[str]:

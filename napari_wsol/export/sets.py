@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_wsol.export.files import check_space, staged, stem_of
+from napari_wsol.export.files import RECORD, check_space, staged, stem_of
 from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
 from napari_wsol.export.regions import find_regions
@@ -82,7 +82,7 @@ def export_heatmap(
                 write(files.add(what, extension), parts)
         report(total - 1, total, "Writing the provenance")
         record = make_record(parts, slide, config, provenance, files.checksums())
-        write_record(files.add("provenance", ".json"), record)
+        write_record(files.add(RECORD, ".json"), record)
         paths = files.publish()
         # Still inside: a cancel that arrives here takes the files back, too.
         report(total, total, _summary(parts))

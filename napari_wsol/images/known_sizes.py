@@ -110,5 +110,4 @@ def _put_aside(path: Path, error: Exception) -> str:
 
 
 def _save(known: dict[str, _Known]) -> None:
-    text = json.dumps(asdict(_KnownSizes(known)), indent=1)
-    write_whole(known_sizes_file(), text.encode())
+    write_whole(known_sizes_file(), json.dumps(asdict(_KnownSizes(known)), indent=1))

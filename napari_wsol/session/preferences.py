@@ -66,4 +66,4 @@ def _read() -> Mapping[str, object]:
 
 
 def _write(values: Mapping[str, object]) -> None:
-    write_whole(preferences_file(), json.dumps(dict(values), indent=1).encode())
+    write_whole(preferences_file(), json.dumps(dict(values), indent=1))

@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ImageError, MalformedError
-from napari_wsol.parsing import parse_table, read_text
+from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError
+from napari_wsol.export.files import exported_in
+from napari_wsol.images.readers import list_readers
+from napari_wsol.parsing import read_text
 from napari_wsol.paths import path_from
+from napari_wsol.tables import parse_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,8 +52,8 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The images of a folder in natural order; a file's name alone is looked at.
 
-    References beside their images (“a_mask.png” beside “a.png”) and hidden files are
-    left out.
+    References beside their images (“a_mask.png” beside “a.png”), what was exported
+    there and hidden files are left out.
 
     Raises:
         ImageError: the folder cannot be read, or holds no image.
@@ -63,7 +66,7 @@ def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
             f"The folder “{folder}” cannot be read ({error.strerror or error}): check "
             "that it is there and that you may read it."
         ) from error
-    images = _without_masks(found)
+    images = _without_masks(_without_exports(found))
     if not images:
         deeper = "" if recursive else ", not even in part: try it with its subfolders"
         raise ImageError(
@@ -73,6 +76,30 @@ def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     return sorted(
         images, key=lambda path: [natural(x) for x in path.relative_to(folder).parts]
     )
+
+
+def images_given(paths: Iterable[Path]) -> list[Path]:
+    """What a person named: images, and folders whose images are meant.
+
+    A folder that is one image (OME-Zarr, DICOM) stays, as does one with none in it:
+    whoever opens it is told.
+    """
+    return [
+        found
+        for path in paths
+        for found in (_images_inside(path) if path.is_dir() else (path,))
+    ]
+
+
+def _images_inside(folder: Path) -> list[Path]:
+    try:
+        list_readers(folder)
+    except UnreadableImageError:  # it is no image itself
+        try:
+            return images_in(folder)
+        except ImageError:
+            return [folder]
+    return [folder]
 
 
 def images_of(paths: Iterable[str | Path]) -> list[Path]:
@@ -138,6 +165,12 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
     for inside in deeper if recursive else ():
         if inside.name.lower() not in MASK_FOLDERS and not inside.is_symlink():
             yield from _walk(inside, recursive=True)
+
+
+def _without_exports(paths: list[Path]) -> list[Path]:
+    folders = {path.parent for path in paths}
+    exported = frozenset[Path]().union(*map(exported_in, folders))
+    return [path for path in paths if path not in exported]
 
 
 def _without_masks(paths: list[Path]) -> list[Path]:

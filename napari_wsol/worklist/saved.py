@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from napari_wsol.errors import ExportError, ImageError, MalformedError
-from napari_wsol.files import write_whole
+from napari_wsol.files import encoded, write_whole
 from napari_wsol.parsing import read_json
 from napari_wsol.paths import path_from
 from napari_wsol.strokes.stroke import now
@@ -183,14 +183,14 @@ def write_json(file: Path, values: Mapping[str, object]) -> None:
         OSError: what was there before is untouched.
     """
     # Names that are no UTF-8 have a form in ASCII, and none in UTF-8.
-    write_whole(file, json.dumps(values, indent=1).encode())
+    write_whole(file, json.dumps(values, indent=1))
 
 
 def _file_name(worklist: WorkList) -> str:
     """The same list always goes to the same file."""
     source = worklist.source
     told = [str(source)] if source is not None else [str(x.path) for x in worklist]
-    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(encoded("\n".join(told))).hexdigest()[:12]
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", worklist.name).strip("-.")[:40]
     return f"{plain or 'list'}-{digest}.json"
 

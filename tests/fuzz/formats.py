@@ -11,7 +11,6 @@ import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +20,7 @@ from napari_wsol import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-Change = "Callable[[Random, bytes], bytes]"
+    from random import Random
 
 
 @dataclass(frozen=True)
@@ -381,7 +379,10 @@ def _read_plan(path: Path) -> None:
     prepare(path.parent, {"seed": 1, "folds": [1, 2]}, resume=True)
 
 
-LOG = '{"step": 1, "losses": {"cam": 0.5}, "accuracy": 0.5}\n{"step": 1, "evaluation": {"loss": 1.0}, "best": true}\n'
+LOG = (
+    '{"step": 1, "losses": {"cam": 0.5}, "accuracy": 0.5}\n'
+    '{"step": 1, "evaluation": {"loss": 1.0}, "best": true}\n'
+)
 
 
 def _read_log(path: Path) -> None:
