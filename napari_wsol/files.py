@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from itertools import count
+from itertools import count, pairwise
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -29,6 +29,36 @@ def write_whole(path: Path, data: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as draft:
         draft.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+KEPT = 2
+"""Contents of a small file that are kept beside the newest."""
+
+
+def write_kept(path: Path, data: bytes | str) -> None:
+    """As :func:`write_whole`, and what was there before stays beside it.
+
+    The two contents before are ``name.json.1``, the later one, and ``name.json.2``.
+
+    Raises:
+        OSError: it cannot be written; what was there before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as draft:
+        draft.write_bytes(data.encode() if isinstance(data, str) else data)
+        if path.exists():
+            _keep_earlier(path)
+    sync_folder(path.parent)
+
+
+def _keep_earlier(path: Path) -> None:
+    names = [path.with_name(f"{path.name}.{n + 1}") for n in range(KEPT)]
+    # A copy, not a move: at no moment the file itself is missing.
+    with whole_file(names[0]) as draft:
+        shutil.copyfile(path, draft)
+        for newer, older in reversed(tuple(pairwise(names))):
+            if newer.exists():
+                newer.replace(older)
 
 
 @contextlib.contextmanager

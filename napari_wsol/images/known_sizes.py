@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.files import write_whole
+from napari_wsol.files import write_kept
 from napari_wsol.images.pixel_size import PixelSize
 from napari_wsol.paths import known_sizes_file
 
@@ -115,4 +115,4 @@ def _put_aside(path: Path, error: Exception) -> str:
 def _save(known: dict[str, _Known]) -> None:
     slides = {fingerprint: asdict(one) for fingerprint, one in known.items()}
     text = json.dumps({"version": _VERSION, "slides": slides}, indent=1)
-    write_whole(known_sizes_file(), text.encode())
+    write_kept(known_sizes_file(), text.encode())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import ConfigError
-from napari_wsol.files import write_whole
+from napari_wsol.files import write_kept
 from napari_wsol.paths import preferences_file
 
 if TYPE_CHECKING:
@@ -66,4 +66,4 @@ def _read() -> Mapping[str, object]:
 
 
 def _write(values: Mapping[str, object]) -> None:
-    write_whole(preferences_file(), json.dumps(dict(values), indent=1).encode())
+    write_kept(preferences_file(), json.dumps(dict(values), indent=1).encode())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ExportError, ImageError
-from napari_wsol.files import write_whole
+from napari_wsol.files import write_kept
 from napari_wsol.strokes.stroke import now
 from napari_wsol.worklist.items import Item, WorkList
 
@@ -180,7 +180,7 @@ def write_json(file: Path, values: Mapping[str, object]) -> None:
     Raises:
         OSError: what was there before is untouched.
     """
-    write_whole(file, json.dumps(values, ensure_ascii=False, indent=1).encode())
+    write_kept(file, json.dumps(values, ensure_ascii=False, indent=1).encode())
 
 
 def _file_name(worklist: WorkList) -> str:
