@@ -192,16 +192,20 @@ class Watch:
     """Ends the process with the stacks of all threads where the window hangs."""
 
     def __init__(self) -> None:
-        self._last, self.longest = time.monotonic(), 0.0
+        self._last, self._worked = time.monotonic(), time.thread_time()
+        self.longest = self.work = 0.0
         self._timer = QTimer()
         self._timer.timeout.connect(self._tick)
         self._timer.start(50)
         threading.Thread(target=self._look, daemon=True).start()
 
     def _tick(self) -> None:
-        now = time.monotonic()
+        now, worked = time.monotonic(), time.thread_time()
         self.longest = max(self.longest, now - self._last)
-        self._last = now
+        if worked - self._worked > max(1.0, self.work):
+            say(f"  (the window computed for {worked - self._worked:.1f} s)")
+        self.work = max(self.work, worked - self._worked)
+        self._last, self._worked = now, worked
 
     def _look(self) -> None:
         while True:
@@ -659,7 +663,8 @@ def run(seed: int, seconds: float) -> int:
         say(f"FAULT after {steps} steps: {traceback.format_exc()}")
         return 1
     application.processEvents()
-    say(f"{steps} steps, longest wait {watch.longest:.2f} s: {monkey.counts}")
+    waits = f"longest wait {watch.longest:.2f} s, {watch.work:.2f} s of computing"
+    say(f"{steps} steps, {waits}: {monkey.counts}")
     return 0
 
 
