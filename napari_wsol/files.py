@@ -19,7 +19,7 @@ import shutil
 import stat
 import time
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
@@ -113,6 +113,35 @@ def encoded(text: str) -> bytes:
     written for one, which JSON reads back as what it was.
     """
     return text.encode("utf-8", "backslashreplace")
+
+
+KEPT = 2
+"""Contents of a small file that are kept beside the newest."""
+
+
+def write_kept(path: Path, data: bytes | str) -> None:
+    """As :func:`write_whole`, and what was there before stays beside it.
+
+    The two contents before are ``name.json.1``, the later one, and ``name.json.2``.
+
+    Raises:
+        OSError: it cannot be written; what was there before is untouched.
+    """
+    make_folder(path.parent)
+    with whole_file(path) as draft:
+        draft.write_bytes(encoded(data) if isinstance(data, str) else data)
+        if path.exists():
+            _keep_earlier(path)
+
+
+def _keep_earlier(path: Path) -> None:
+    names = [path.with_name(f"{path.name}.{n + 1}") for n in range(KEPT)]
+    # A copy, not a move: at no moment the file itself is missing.
+    with whole_file(names[0]) as draft:
+        shutil.copyfile(path, draft)
+        for newer, older in reversed(tuple(pairwise(names))):
+            if newer.exists():
+                newer.replace(older)
 
 
 @contextlib.contextmanager

@@ -64,6 +64,7 @@ class JobKind(Enum):
     TRAIN = "Training"
     REMEMBER_SIZE = "Remembering the pixel size"
     REMEMBER_MEMORY = "Remembering the memory budget"
+    RELEASE = "Releasing the graphics card"
 
 
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)

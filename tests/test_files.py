@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from itertools import islice
 
 import pytest
@@ -14,6 +16,7 @@ from napari_wsol.files import (
     numbered,
     whole_file,
     whole_folder,
+    write_kept,
     write_whole,
 )
 
@@ -231,3 +234,82 @@ def test_a_folder_for_results_is_refused_before_there_are_any(tmp_path):
         check_folder(tmp_path / ("x" * 300))
     check_folder(tmp_path / "new" / "folder")
     assert names_in(tmp_path) == ["file"]
+
+
+def test_the_last_three_contents_are_kept(tmp_path):
+    path = tmp_path / "sizes.json"
+    for number in range(5):
+        write_kept(path, f"content {number}")
+    kept = {name: (tmp_path / name).read_text() for name in names_in(tmp_path)}
+    assert kept == {
+        "sizes.json": "content 4",
+        "sizes.json.1": "content 3",
+        "sizes.json.2": "content 2",
+    }
+
+
+TOLD = """
+import os, sys
+from pathlib import Path
+from napari_wsol import files
+
+flush = os.fsync
+
+
+def fsync(handle):
+    print("flushed", Path(f"/proc/self/fd/{handle}").readlink().name, flush=True)
+    flush(handle)
+
+
+def heard(event, values):
+    if event == "os.rename":
+        print("renamed", *(Path(value).name for value in values[:2]), flush=True)
+
+
+os.fsync = fsync  # the system's, not ours
+sys.addaudithook(heard)
+getattr(files, sys.argv[1])(Path(sys.argv[2]), "new")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names open files as Linux does")
+@pytest.mark.parametrize("write", ["write_whole", "write_kept"])
+def test_bytes_are_on_the_disk_before_the_file_has_its_name(tmp_path, write):
+    path = tmp_path / "file"
+    path.write_text("old")
+    command = [sys.executable, "-c", TOLD, write, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = [line.split() for line in done.stdout.splitlines()]
+    renamed = next(line for line in told if line[0] == "renamed" and line[2] == "file")
+    assert ["flushed", renamed[1]] in told[: told.index(renamed)]
+    assert path.read_text() == "new"
+    if write == "write_kept":
+        assert told[-1] == ["flushed", tmp_path.name]  # the names in the folder too
+        kept = next(line for line in told if line[-1] == "file.1")
+        assert told.index(["flushed", kept[1]]) < told.index(kept)
+        assert told.index(kept) < told.index(renamed)
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from napari_wsol.files import write_kept
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+write_kept(Path(sys.argv[1]), "x" * 200)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of Unix")
+def test_a_disk_that_is_full_leaves_all_that_was_kept(tmp_path):
+    path = tmp_path / "list.json"
+    for number in range(3):
+        write_kept(path, f"content {number}")
+    before = {name: (tmp_path / name).read_text() for name in names_in(tmp_path)}
+    command = [sys.executable, "-c", FULL, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "OSError: [Errno 27]" in done.stderr  # EFBIG: beyond what may be written
+    after = {name: (tmp_path / name).read_text() for name in names_in(tmp_path)}
+    assert after == before
+    assert len(before) == 3

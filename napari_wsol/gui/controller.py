@@ -21,6 +21,7 @@ from napari_wsol.gui.layers.marks import source_of
 from napari_wsol.gui.localize.importing import Importer
 from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
+from napari_wsol.gui.tasks import once
 from napari_wsol.gui.training.controller import TrainingController
 from napari_wsol.jobs import JobKind
 
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
+
+
+UNUSED = 600_000
+"""Milliseconds without a job, after which a graphics card's memory is given back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,7 @@ class Controller(QObject):
         self._last_state: tuple[int, str] | None = None
         self._imported: str | None = None
         self._waiting: dict[str, Future[Any]] = {}
+        self._unused = once(self, UNUSED, self._release_unused)
         self.slides = SlidesController(context, panels.localize)
         self.strokes = StrokesController(context, panels.correct, panels.earlier)
         self.rounds = RoundsController(context, panels.correct)
@@ -124,6 +130,7 @@ class Controller(QObject):
         localize = self._panels.localize
         localize.model_chosen.connect(self.use_model)
         localize.device_chosen.connect(self._on_device)
+        localize.release_wanted.connect(self.release)
         localize.import_wanted.connect(self.importer.start)
         localize.train_wanted.connect(self.training.open)
         self.importer.imported.connect(self._on_imported)
@@ -138,6 +145,7 @@ class Controller(QObject):
         events.heatmap_changed.connect(self.compare.show_heatmap)
         events.scribbles_changed.connect(self._on_scribbles)
         events.job_changed.connect(self._on_job)
+        events.device_full.connect(self._messages.warn)
 
     # ------------------------------------------------------------------------ verbs
 
@@ -172,6 +180,23 @@ class Controller(QObject):
             return
         self._was_stopped = True
         self._session.cancel()
+
+    def release(self) -> None:
+        """Give the memory of the graphics card back."""
+        self._context.tasks.follow(self._session.release(), self._on_released)
+
+    def _on_released(self, was_there: bool) -> None:
+        self._messages.say(
+            "The graphics card is free; the next job takes it again."
+            if was_there
+            else "No graphics card was in use: the processor does the work."
+        )
+
+    def _release_unused(self) -> None:
+        """Nothing was asked for in a while."""
+        model = self._session.model
+        if model is not None and model.device.type != "cpu":
+            self._session.release()
 
     def use_model(self, name: str) -> None:
         """Load a model of the list."""
@@ -363,6 +388,7 @@ class Controller(QObject):
         if (status.id, status.state) == self._last_state:
             return  # only its progress; many a second
         self._last_state = (status.id, status.state)
+        (self._unused.stop if status.is_active else self._unused.start)()
         # The form asks; what does not follow is told once.
         asks = isinstance(status.error, UnansweredError)
         is_told = asks or status.kind is JobKind.FOLLOW

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ConfigError, MalformedError
-from napari_wsol.files import write_whole
+from napari_wsol.files import write_kept
 from napari_wsol.images.pixel_size import PixelSize
 from napari_wsol.parsing import Count, Positive, read_json
 from napari_wsol.paths import known_sizes_file
@@ -110,4 +110,4 @@ def _put_aside(path: Path, error: Exception) -> str:
 
 
 def _save(known: dict[str, _Known]) -> None:
-    write_whole(known_sizes_file(), json.dumps(asdict(_KnownSizes(known)), indent=1))
+    write_kept(known_sizes_file(), json.dumps(asdict(_KnownSizes(known)), indent=1))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from napari_wsol.devices import with_room
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
@@ -151,6 +152,9 @@ def localize(
 ) -> Localization:
     """Says which class an image shows, and where the evidence for it is.
 
+    Where the model's device has too little memory for it, the processor does the work,
+    the model stays there, and a note says so.
+
     Args:
         model: from :func:`napari_wsol.load_model`.
         source: a slide, a path, or an (H, W), (H, W, 3) or (H, W, 4) array.
@@ -169,6 +173,35 @@ def localize(
         MethodUnavailableError: the model does not support a method.
     """
     slide = open_slide(source)
+    found, notes = with_room(
+        model,
+        lambda: _localized(
+            model,
+            slide,
+            methods,
+            target,
+            mpp=mpp,
+            config=config,
+            cache=cache,
+            report=report,
+            check=check,
+        ),
+    )
+    return replace(found, notes=(*found.notes, *notes))
+
+
+def _localized(
+    model: Model,
+    slide: Slide,
+    methods: Sequence[str] | None,
+    target: str | None,
+    *,
+    mpp: float | None,
+    config: InferenceConfig | None,
+    cache: FeatureCache | None,
+    report: Progress,
+    check: Callable[[], None],
+) -> Localization:
     names = check_methods(model, methods)
     chosen = None if target is None else model.class_index(target)
     picked = [get_method(name) for name in names]

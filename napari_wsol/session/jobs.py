@@ -168,6 +168,16 @@ class SessionJobs:
 
         return self._runner.submit(JobKind.REMEMBER_MEMORY, work)
 
+    def release(self) -> Future[bool]:
+        """Takes the model off the graphics card, whose memory others may need.
+
+        Maps, strokes and rounds stay; the next job that needs the model takes it back.
+
+        Returns:
+            Whether it was on one.
+        """
+        return self._runner.submit(JobKind.RELEASE, lambda _: self._worker.release())
+
     # ---------------------------------------------------------------- maps and rounds
 
     def localize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import ConfigError, MalformedError
-from napari_wsol.files import write_whole
+from napari_wsol.files import write_kept
 from napari_wsol.parsing import read_json
 from napari_wsol.paths import preferences_file
 
@@ -66,4 +66,4 @@ def _read() -> Mapping[str, object]:
 
 
 def _write(values: Mapping[str, object]) -> None:
-    write_whole(preferences_file(), json.dumps(dict(values), indent=1))
+    write_kept(preferences_file(), json.dumps(dict(values), indent=1))

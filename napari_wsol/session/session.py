@@ -77,6 +77,7 @@ class Session:
     list_changed = Signal()
     scored = Signal(object)  # a Scored
     exported = Signal(object)  # paths
+    device_full = Signal(str)  # a sentence: the processor does the work now
     train_step = Signal(object)  # a TrainStep
     train_evaluated = Signal(object)  # an Evaluation
     job_changed = Signal(object)  # a JobStatus
@@ -198,6 +199,7 @@ class Session:
 
     open = of_jobs(SessionJobs.open)
     use = of_jobs(SessionJobs.use)
+    release = of_jobs(SessionJobs.release)
     set_mpp = of_jobs(SessionJobs.set_mpp)
     set_tissue = of_document(Document.set_tissue)
     look_at = of_jobs(SessionJobs.look_at)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import ref
 
+import torch
 from psygnal import Signal
 
+from napari_wsol.devices import NO_ROOM, give_memory_back, leave_device, with_room
 from napari_wsol.errors import (
     ConfigError,
     ImageError,
@@ -67,6 +69,8 @@ if TYPE_CHECKING:
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part
 
+T = TypeVar("T")
+
 
 class Worker:
     """Does the jobs of a session, one after another.
@@ -90,6 +94,7 @@ class Worker:
     slide_moved = Signal(object)
     finetune_step = Signal(object)
     exported = Signal(object)
+    device_full = Signal(str)
 
     def __init__(
         self,
@@ -105,6 +110,7 @@ class Worker:
         self._follow = follow
         self._cache = FeatureCache(config().cache_bytes)
         self._opened: dict[str, ref[Document]] = {}  # by fingerprint, the last of each
+        self._released_from: torch.device | None = None
 
     # -------------------------------------------------------------- image and model
 
@@ -162,6 +168,7 @@ class Worker:
             model = load_model(model, device=self._config().device)
         warm_up()
         report.check()
+        self._released_from = None
         self._swap(replace(self._state.current, model=model)).close()
         self.rounds_changed.emit()
         self.model_changed.emit()
@@ -170,6 +177,16 @@ class Worker:
     def take_budget(self) -> None:
         """Images may take as much memory as they may now."""
         self._cache.budget_bytes = self._config().cache_bytes
+
+    def release(self) -> bool:
+        """Takes the model off a graphics card; says whether it was on one."""
+        model = self._state.current.model
+        if model is None or model.device.type == "cpu":
+            give_memory_back()
+            return False
+        self._released_from = model.device
+        leave_device(model)
+        return True
 
     # --------------------------------------------------------------------- localizing
 
@@ -243,16 +260,15 @@ class Worker:
         if drawn.document is not document or done.settings is None:
             return done
         first = self._state.current.maps.round(0)
-        judged = self._engine().judge(
-            Judgeable(
-                done=done,
-                first=None if first is None else first.heatmap,
-                settings=done.settings,
-                strokes=drawn.strokes,
-                canvas=document.canvas,
-            ),
-            report,
+        engine = self._engine()
+        asked = Judgeable(
+            done=done,
+            first=None if first is None else first.heatmap,
+            settings=done.settings,
+            strokes=drawn.strokes,
+            canvas=document.canvas,
         )
+        judged = self._with_room(lambda: engine.judge(asked, report))
         if judged is None:
             return done
         report.check()
@@ -290,8 +306,11 @@ class Worker:
         if document is not self._state.document:
             return None
         is_localized = self._state.current.maps.result is not None
-        found = self._engine().grow(
-            point, tolerance, document, report, is_localized=is_localized
+        engine = self._engine()
+        found = self._with_room(
+            lambda: engine.grow(
+                point, tolerance, document, report, is_localized=is_localized
+            )
         )
         report.check()
         return found
@@ -404,7 +423,7 @@ class Worker:
             others=others,
         )
         try:
-            done = engine.refine(request, maps, report, step)
+            done = self._with_room(lambda: engine.refine(request, maps, report, step))
             report.check()
         except BaseException:
             if self._state.current.maps is not maps:  # what was previewed of it goes
@@ -462,8 +481,27 @@ class Worker:
             document.slide, model, document.known_mpp, self._config(), self._cache
         )
 
+    def _with_room(self, work: Callable[[], T]) -> T:
+        """On the processor where the model's device is full; the person is told."""
+        done, notes = with_room(self._state.current.need()[1], work)
+        for note in notes:
+            self.device_full.emit(note)
+        return done
+
+    def _take_device_back(self) -> None:
+        """The model goes where it was before it was released, if there is room."""
+        device, self._released_from = self._released_from, None
+        if device is not None:
+            _, model = self._state.current.need()
+            try:
+                model.to(device)
+            except torch.OutOfMemoryError:
+                leave_device(model)
+                self.device_full.emit(NO_ROOM)
+
     def _engine(self) -> Engine:
         """Reads the open image as it is wanted now."""
+        self._take_device_back()
         shows = Shows(
             document=self._state.document,
             config=self._slide_config,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from napari_wsol.devices import give_memory_back, leave_device
 from napari_wsol.encoders import Features
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.inference.encode import interruptible, read_window, to_network
@@ -272,15 +273,16 @@ class SlideRun:
 
     def _encode_less(self, windows: list[Rgb]) -> Features:
         self._may_grow = False
-        torch.cuda.empty_cache()
+        give_memory_back()
         if len(windows) > 1:
-            self._batch = max(1, len(windows) // 2)
+            # The batch may get smaller again in the middle of this.
+            self._batch = half = max(1, len(windows) // 2)
             parts = [
-                self._encode(windows[at : at + self._batch])
-                for at in range(0, len(windows), self._batch)
+                self._encode(windows[at : at + half])
+                for at in range(0, len(windows), half)
             ]
             return joined(parts)
-        self._model.to("cpu")
+        leave_device(self._model)
         self.notes.append(
             "The graphics card has not enough memory for one tile, so the processor "
             "did the work: slower, with the same result. A smaller core needs less."

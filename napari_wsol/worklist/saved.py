@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from napari_wsol.errors import ExportError, ImageError, MalformedError
-from napari_wsol.files import encoded, write_whole
+from napari_wsol.files import encoded, write_kept
 from napari_wsol.parsing import read_json
 from napari_wsol.paths import path_from
 from napari_wsol.strokes.stroke import now
@@ -182,8 +182,7 @@ def write_json(file: Path, values: Mapping[str, object]) -> None:
     Raises:
         OSError: what was there before is untouched.
     """
-    # Names that are no UTF-8 have a form in ASCII, and none in UTF-8.
-    write_whole(file, json.dumps(values, indent=1))
+    write_kept(file, json.dumps(values, ensure_ascii=False, indent=1))
 
 
 def _file_name(worklist: WorkList) -> str:

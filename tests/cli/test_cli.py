@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from napari_wsol import Session
 from napari_wsol.cli import app
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods.card import Card
@@ -142,3 +143,46 @@ def test_the_reader_can_be_forced(tmp_path, tissue):
     assert "openslide, pillow, tifffile" in str(result.exception)
     result = run("view", path, "--reader", "x")
     assert "openslide, pillow, tifffile" in str(result.exception)
+
+
+def test_a_batch_touches_nothing_but_its_own_folder(picture, tmp_path):
+    """Annotations beside the images and in the journals stay as they were."""
+    annotations = tmp_path / f"{picture.stem}.geojson"
+    annotations.write_text('{"type": "FeatureCollection", "features": []}')
+    session = Session(journals=tmp_path / "journals")
+    session.open(picture).result(60)
+    session.brush([(20, 20), (60, 60)], 2, 9)
+    session.close(wait=True)
+    assert list((tmp_path / "journals").rglob("*.jsonl"))
+
+    def contents():
+        """Of every file but those of the batch, with the time of its last change."""
+        paths = (path for path in tmp_path.rglob("*") if path.is_file())
+        return {
+            path: (path.read_bytes(), path.stat().st_mtime_ns)
+            for path in paths
+            if not path.is_relative_to(tmp_path / "results")
+        }
+
+    before = contents()
+    for out in (tmp_path / "results", tmp_path / "results" / "again"):
+        result = run(
+            "localize",
+            picture,
+            "--model",
+            "small",
+            "--out",
+            out,
+            "--method",
+            "cam",
+            "--format",
+            "geojson",
+        )
+        assert result.exit_code == 0, result.output
+        assert list(out.glob("*.geojson"))
+    assert contents() == before
+    # Into the folder of the images, nothing that is there is replaced.
+    result = run("localize", picture, "--model", "small", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    after = contents()
+    assert {path: after[path] for path in before} == before

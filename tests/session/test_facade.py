@@ -18,10 +18,10 @@ def words(text: str) -> list[str]:
 
 
 SIGNALS = words(
-    """dismissed_changed earlier_changed exported finetune_step heatmap_changed
-    image_changed job_changed list_changed localized model_changed mpp_changed
-    rounds_changed saved_changed scored scribbles_changed settings_changed slide_moved
-    status_changed tissue_changed train_evaluated train_step"""
+    """device_full dismissed_changed earlier_changed exported finetune_step
+    heatmap_changed image_changed job_changed list_changed localized model_changed
+    mpp_changed rounds_changed saved_changed scored scribbles_changed settings_changed
+    slide_moved status_changed tissue_changed train_evaluated train_step"""
 )
 
 READ = words(
@@ -34,9 +34,9 @@ READ = words(
 VERBS = words(
     """brush cancel clear close dismiss estimate export fill finetune grow heatmap
     held_out import_annotations import_model learn_beside localize look_at open others
-    plan propose put redo remember_list remembered_lists resume revert save_model
-    set_memory set_mpp set_scribbles set_status set_tissue start_afresh train undo use
-    use_list"""
+    plan propose put redo release remember_list remembered_lists resume revert
+    save_model set_memory set_mpp set_scribbles set_status set_tissue start_afresh
+    train undo use use_list"""
 )
 
 
