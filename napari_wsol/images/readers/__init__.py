@@ -6,12 +6,14 @@ import importlib
 import importlib.util
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, UnreadableImageError, choices
 from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
+from napari_wsol.images.readers.base import SlideBase
 from napari_wsol.images.readers.tiff_slide import TiffSlide
 from napari_wsol.images.slide import Slide
 
@@ -96,9 +98,31 @@ def open_slide(
         slide = _open_file(Path(source).expanduser(), reader, name, mpp, rgb)
     else:
         slide = ArraySlide(source, name=name, mpp=mpp, rgb=rgb)
+    slide.open_again = partial(
+        open_slide, source, name=name, mpp=mpp, reader=reader, rgb=rgb
+    )
     if mpp is None:
         _use_known_size(slide)
     return slide
+
+
+def reread(slide: Slide) -> Slide | None:
+    """An image opened anew, where its source holds other pixels by now; else None.
+
+    Raises:
+        ImageError: it holds other pixels, and they cannot be used.
+    """
+    return slide.reread() if isinstance(slide, SlideBase) else None
+
+
+def check_files(slide: Slide) -> None:
+    """Makes sure that no file of an image was overwritten; takes microseconds.
+
+    Raises:
+        ImageChangedError: one was.
+    """
+    if isinstance(slide, SlideBase):
+        slide.check_files()
 
 
 def _use_known_size(slide: OwnSlide) -> None:
@@ -239,4 +263,11 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-__all__ = ["ArrayLike", "Source", "list_readers", "open_slide"]
+__all__ = [
+    "ArrayLike",
+    "Source",
+    "check_files",
+    "list_readers",
+    "open_slide",
+    "reread",
+]
