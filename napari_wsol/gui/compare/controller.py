@@ -116,13 +116,13 @@ class CompareController(QObject):
             self._timer.start(LATER_MS)
 
     def _list_regions(self) -> None:
-        panel, config, slide = self._panel, self._config(), self._session.slide
-        if config is None or slide is None:
+        panel, config = self._panel, self._config()
+        if config is None or self._session.slide is None:
             panel.regions.show_regions(())
             panel.summary.say(EMPTY)
             return
         heatmap, mpp = self._session.heatmaps[config.method], self._session.mpp
-        shape, tasks = slide.shape, self._context.tasks
+        shape, tasks = heatmap.image_shape, self._context.tasks
 
         def question() -> Found:
             """Thousands of specks take seconds to outline."""

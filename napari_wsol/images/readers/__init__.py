@@ -115,6 +115,11 @@ def reread(slide: Slide) -> Slide | None:
     return slide.reread() if isinstance(slide, SlideBase) else None
 
 
+def is_as_opened(slide: Slide) -> bool:
+    """Whether the source of an image can only hold the pixels that were opened."""
+    return not isinstance(slide, SlideBase) or slide.is_as_opened()
+
+
 def check_files(slide: Slide) -> None:
     """Makes sure that no file of an image was overwritten; takes microseconds.
 
@@ -267,6 +272,7 @@ __all__ = [
     "ArrayLike",
     "Source",
     "check_files",
+    "is_as_opened",
     "list_readers",
     "open_slide",
     "reread",
