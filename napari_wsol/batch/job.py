@@ -13,7 +13,7 @@ from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig, SlideConfig
 from napari_wsol.errors import WsolError
 from napari_wsol.export import export_heatmap
-from napari_wsol.images.readers import open_slide
+from napari_wsol.images.readers import check_files, open_slide, reread
 from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
@@ -186,13 +186,22 @@ class ImageJob:
             ClaimLostError: another worker has taken it over.
         """
         try:
-            slide = self.open()
+            slide = self._as_it_is()
             if self.is_flat:
                 result = self._at_once(slide, self._results.path, report, check)
                 return _row(self.name, result)
             return self._shared(slide, report, check)
         finally:
             self.close()
+
+    def _as_it_is(self) -> Slide:
+        """The image with the pixels that its file holds when its turn comes."""
+        slide = self.open()
+        fresh = reread(slide)
+        if fresh is not None:
+            slide.close()
+            self._slide = slide = fresh
+        return slide
 
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
@@ -246,7 +255,6 @@ class ImageJob:
             "seconds": f"{time.monotonic() - began:.1f}",
             "model": model.card.name if model.card is not None else model.spec.encoder,
             "methods": " ".join(settings.methods),
-            "notes": " ".join(result.notes),
         }
         folder = self._results.publish(draft, slide.name, row, key=key)
         return {**row, "folder": folder.name}
@@ -274,6 +282,7 @@ class ImageJob:
             check()
             report(done, total, text)
 
+        check_files(slide)  # what is written names the pixels that were read
         _export(draft, slide, settings, result, both)
         return result
 
@@ -309,6 +318,7 @@ class ImageJob:
             if before:
                 note = f"{before} tiles were finished by an earlier run."
                 result = replace(result, notes=(*result.notes, note))
+            check_files(slide)
             _export(
                 draft,
                 slide,
@@ -325,7 +335,8 @@ class ImageJob:
 
 def _row(name: str, result: Localization) -> Row:
     scores = {f"p({key})": f"{value:.6f}" for key, value in result.scores.items()}
-    return {"image": name, "status": OK, "target": result.target, **scores}
+    notes = {"notes": " ".join(result.sentences)}
+    return {"image": name, "status": OK, "target": result.target, **scores, **notes}
 
 
 def _emptied(draft: Path) -> Path:

@@ -139,6 +139,8 @@ class Worker:
         except WsolError as error:
             errors.print(f"[bold red]{escape(job.name)}:[/] {escape(str(error))}")
             return job.fail(str(error))
+        if row is not None and row.get("notes"):
+            errors.print(f"{escape(job.name)}: {escape(row['notes'])}")
         if row is not None and self.row is not None:
             from napari_wsol.batch.results import write_row
 

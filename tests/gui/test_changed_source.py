@@ -72,9 +72,12 @@ def test_an_export_after_a_change_in_place_is_of_the_image_as_it_was(bench, tmp_
     bench.localize()
     before = bench.session.slide.fingerprint()
     layer.data[...] = square(80, 80)
-    bench.widget.export_panel.form.show_values(folder=tmp_path / "out")
-    bench.click(bench.widget.export_panel.export_button)
-    bench.until(lambda: list((tmp_path / "out").glob("*provenance.json")))
+    panel = bench.widget.export_panel
+    panel.expand(animate=False)
+    panel.form.fields["folder"].line_edit.native.setText(str(tmp_path / "out"))
+    bench.until(panel.export_button.isVisible)
+    bench.click(panel.export_button)
+    bench.until(lambda: panel.recent.count() == 1)
     (path,) = (tmp_path / "out").glob("*provenance.json")
     record = json.loads(path.read_text("utf-8"))
     assert record["image"]["fingerprint"] == before
@@ -91,13 +94,15 @@ def test_strokes_stay_with_the_image_that_they_were_drawn_on(bench):
     layer.data = square(80, 80)
     bench.until(lambda: bench.session.is_replaced and has_badges(bench))
     assert bench.session.strokes == ()
+    bench.until(lambda: "Strokes (on the image as it was)" in bench.names)
     away = bench.layer("Strokes (on the image as it was)")
     assert not away.visible
     assert np.asarray(away.data).any()
     bench.click(bench.widget.correct_panel.tools["foreground"])
     bench.drag((96, 84), (96, 108))
     bench.until(lambda: len(bench.session.strokes) == 1)
-    assert bench.session.scribbles[96, 96] == 2
+    painted = np.argwhere(bench.session.scribbles == 2)
+    assert np.abs(painted.mean(axis=0) - (96, 96)).max() < 3, painted
     layer.data = square(32, 64)  # as it was
     bench.until(lambda: len(bench.session.strokes) == number)
     bench.until(lambda: bench.widget.layers.strokes.layer == away)
