@@ -243,7 +243,7 @@ def run(*arguments: object):
 
 
 def records(out: Path) -> list[dict[str, object]]:
-    paths = sorted(out.rglob("*provenance.json"))
+    paths = sorted(out.rglob("*provenance*.json"))
     return [json.loads(path.read_text("utf-8")) for path in paths]
 
 
