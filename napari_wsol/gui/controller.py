@@ -17,7 +17,7 @@ from napari_wsol.gui.export.controller import ExportController
 from napari_wsol.gui.images.line import PixelSize, layer_read_by
 from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
-from napari_wsol.gui.layers.marks import MARK, shows_file, source_of
+from napari_wsol.gui.layers.marks import MARK, levels_of, shows_file, source_of
 from napari_wsol.gui.localize.importing import Importer
 from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
@@ -75,7 +75,7 @@ class Controller(QObject):
         self._catalogue: Catalogue | None = None
         self._model: str | None = None
         self._opening: Image | None = None
-        self._opened_data: object = None
+        self._opened: list[object] = []
         self._was_stopped = False
         self._is_eager = False
         self._last_state: tuple[int, str] | None = None
@@ -297,7 +297,7 @@ class Controller(QObject):
             self._layers.leave_image()
         self._layers.strokes.flush()  # to the image that is left
         source, options = source_of(layer)
-        self._opening, self._opened_data = layer, layer.data
+        self._opening, self._opened = layer, levels_of(layer)
         self._context.tasks.follow(
             self._session.open(source, **options),
             self._on_opened,
@@ -312,7 +312,8 @@ class Controller(QObject):
             self.pixel_size.show()
             self.compare.drop_results()
             self._on_scribbles()
-            if self._opening.data is not self._opened_data:  # while it was opened
+            now = map(id, levels_of(self._opening))
+            if list(now) != list(map(id, self._opened)):  # replaced while it opened
                 self._on_pixels()
         self._update()
 

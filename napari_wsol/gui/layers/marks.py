@@ -100,10 +100,20 @@ def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
     return data, {**options, "mpp": microns_a_pixel(layer)}
 
 
+def levels_of(layer: Image) -> list[Any]:
+    """The arrays that a layer shows, largest first: those themselves, no copies.
+
+    A viewer that plugins are given wraps anew, at each look, whatever has a module that
+    begins with its own name: ours too.
+    """
+    data: Any = layer.data
+    levels = list(data) if layer.multiscale else [data]
+    return [getattr(level, "__wrapped__", level) for level in levels]
+
+
 def shows_file(layer: Image) -> bool:
     """Whether a layer still shows what our reader gave it."""
-    data: Any = layer.data
-    return isinstance(data[0] if layer.multiscale else data, LevelArray)
+    return isinstance(levels_of(layer)[0], LevelArray)
 
 
 def add_quietly(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:
