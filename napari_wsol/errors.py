@@ -31,6 +31,10 @@ class UnreadableImageError(ImageError, OSError):
     """A file is missing, damaged, or in a format that no reader understands."""
 
 
+class ImageChangedError(ImageError):
+    """The source of an image holds other pixels than when it was opened."""
+
+
 class NoImageError(WsolError, RuntimeError):
     """Something was asked for that needs an open image."""
 

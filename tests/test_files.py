@@ -284,7 +284,8 @@ def test_bytes_are_on_the_disk_before_the_file_has_its_name(tmp_path, write):
     assert ["flushed", renamed[1]] in told[: told.index(renamed)]
     assert path.read_text() == "new"
     if write == "write_kept":
-        assert told[-1] == ["flushed", tmp_path.name]  # the names in the folder too
+        after = told[told.index(renamed) :]
+        assert ["flushed", tmp_path.name] in after  # the names in the folder too
         kept = next(line for line in told if line[-1] == "file.1")
         assert told.index(["flushed", kept[1]]) < told.index(kept)
         assert told.index(kept) < told.index(renamed)

@@ -13,7 +13,7 @@ from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig, SlideConfig
 from napari_wsol.errors import one_of_many
 from napari_wsol.export import export_heatmap
-from napari_wsol.images.readers import open_slide
+from napari_wsol.images.readers import check_files, open_slide, reread
 from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
@@ -191,7 +191,7 @@ class ImageJob:
             ClaimLostError: another worker has taken it over.
         """
         try:
-            slide = self.open()
+            slide = self._as_it_is()
             if self.is_flat:
                 result, paths = self._at_once(slide, self._results.path, report, check)
                 records = "; ".join(path.name for path in paths)
@@ -199,6 +199,15 @@ class ImageJob:
             return self._shared(slide, report, check)
         finally:
             self.close()
+
+    def _as_it_is(self) -> Slide:
+        """The image with the pixels that its file holds when its turn comes."""
+        slide = self.open()
+        fresh = reread(slide)
+        if fresh is not None:
+            slide.close()
+            self._slide = slide = fresh
+        return slide
 
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
@@ -209,14 +218,13 @@ class ImageJob:
     def _row(self, result: Localization) -> Row:
         """What a table says of an image that was localized."""
         scores = {f"p({key})": f"{value:.6f}" for key, value in result.scores.items()}
-        maps = (note for heatmap in result.heatmaps.values() for note in heatmap.notes)
         return {
             "image": self.name,
             "path": self._source,
             "status": OK,
             "target": result.target,
             **scores,
-            "notes": " ".join(dict.fromkeys((*result.notes, *maps))),
+            "notes": " ".join(result.sentences),
         }
 
     def _shared(self, slide: Slide, report: Progress, check: Check) -> Row | None:
@@ -292,6 +300,7 @@ class ImageJob:
             check()
             report(done, total, text)
 
+        check_files(slide)  # what is written names the pixels that were read
         return result, _export(draft, slide, settings, result, both)
 
     def _tile_by_tile(
@@ -326,6 +335,7 @@ class ImageJob:
             if before:
                 note = f"{before} tiles were finished by an earlier run."
                 result = replace(result, notes=(*result.notes, note))
+            check_files(slide)
             _export(
                 draft,
                 slide,

@@ -71,6 +71,7 @@ def batch(
     SLURM: --executor slurm, with snakemake-executor-plugin-slurm installed. More of
     Snakemake's options go into a profile.
     """
+    from napari_wsol.batch.results import ResultsFolder
     from napari_wsol.batch.workflow import Workflow
     from napari_wsol.worklist.files import images_given
 
@@ -112,6 +113,10 @@ def batch(
         profile=profile,
     )
     status, summary = workflow.run()
+    if not workflow.is_local:  # here the jobs have told it themselves
+        for row in ResultsFolder(out).rows():
+            if row.get("notes"):
+                output.print(f"{row['image']}: {row['notes']}")
     output.print(f"Summary in {summary}")
     if status:
         raise typer.Exit(1)

@@ -153,6 +153,8 @@ class Worker:
             except ClaimLostError as error:
                 errors.print(named(job.name, error, ""))
                 return None
+        if row is not None and row.get("notes"):
+            errors.print(named(job.name, row["notes"], ""))
         if self.row is not None and row is not None and row["status"] == "ok":
             from napari_wsol.batch.results import write_row
 

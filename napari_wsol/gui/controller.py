@@ -17,12 +17,14 @@ from napari_wsol.gui.export.controller import ExportController
 from napari_wsol.gui.images.line import PixelSize, layer_read_by
 from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
-from napari_wsol.gui.layers.marks import source_of
+from napari_wsol.gui.layers.marks import MARK, levels_of, shows_file, source_of
 from napari_wsol.gui.localize.importing import Importer
 from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.training.controller import TrainingController
+from napari_wsol.images.level_arrays import level_arrays
+from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from napari_wsol.gui.images.list_panel import ImageList
     from napari_wsol.gui.localize.models import Catalogue
     from napari_wsol.gui.localize.panel import LocalizePanel
+    from napari_wsol.images.level_arrays import LevelArray
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
@@ -77,6 +80,7 @@ class Controller(QObject):
         self._catalogue: Catalogue | None = None
         self._model: str | None = None
         self._opening: Image | None = None
+        self._opened: list[object] = []
         self._was_stopped = False
         self._is_eager = False
         self._last_state: tuple[int, str] | None = None
@@ -125,6 +129,7 @@ class Controller(QObject):
         self.pixel_size.shown.connect(panels.export.show_mpp)
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
+        self._layers.pixels_replaced.connect(self._on_pixels)
 
     def _connect_models(self) -> None:
         localize = self._panels.localize
@@ -141,6 +146,7 @@ class Controller(QObject):
     def _connect_session(self) -> None:
         events = self._context.events
         events.model_changed.connect(self._on_model)
+        events.image_replaced.connect(self._on_replaced)
         events.localized.connect(self._on_localized)
         events.heatmap_changed.connect(self.compare.show_heatmap)
         events.scribbles_changed.connect(self._on_scribbles)
@@ -316,7 +322,7 @@ class Controller(QObject):
             self._layers.leave_image()
         self._layers.strokes.flush()  # to the image that is left
         source, options = source_of(layer)
-        self._opening = layer
+        self._opening, self._opened = layer, levels_of(layer)
         self._context.tasks.follow(
             self._session.open(source, **options),
             self._on_opened,
@@ -331,7 +337,47 @@ class Controller(QObject):
             self.pixel_size.show()
             self.compare.drop_results()
             self._on_scribbles()
+            now = map(id, levels_of(self._opening))
+            if list(now) != list(map(id, self._opened)):  # replaced while it opened
+                self._on_pixels()
         self._update()
+
+    def _on_pixels(self) -> None:
+        """The layer was given other data; the session says whether they are others."""
+        layer = self._layers.image
+        if layer is not None and layer == self._opening:
+            source, options = source_of(layer)
+            options.pop("resume", None)
+            self._session.reread(source, **options)
+
+    def _on_replaced(self) -> None:
+        """The image has other pixels than its maps are of."""
+        layer, session = self._layers.image, self._session
+        if layer is None or layer != self._opening or session.slide is None:
+            return
+        if session.drawn_on != self._layers.strokes.fingerprint:
+            self._layers.take_up()
+            self.pixel_size.show()
+            if session.slide.path is not None and shows_file(layer):
+                self._show_file(layer, session.slide)
+        self.compare.show_results()
+        self._on_scribbles()
+        if session.is_replaced:
+            self._messages.say(
+                f"“{session.slide.name}” has changed: the maps show it as it was. "
+                "Localize again; strokes from before are kept with it."
+            )
+
+    def _show_file(self, layer: Image, slide: Slide) -> None:
+        """A file was overwritten: its layer shows what it was, or half of it."""
+        path = layer.metadata[MARK]["path"]
+
+        def question() -> tuple[Image, list[LevelArray]]:
+            return layer, level_arrays(open_slide(path, reader=slide.reader))
+
+        self._context.tasks.ask(
+            question, self._layers.show_pixels, self._messages.warn, kind="pixels"
+        )
 
     def _on_not_opened(self, error: BaseException) -> None:
         """The sentence comes with the failed job; here only the choice goes back."""

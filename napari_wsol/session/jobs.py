@@ -55,7 +55,6 @@ class SessionJobs:
     Args:
         state: what is worked on.
         make_worker: called once, on its thread, before the first job.
-        adopt: called on the worker with a document that has just become the open one.
         config: says how images go through the encoder, as it is wanted now.
 
     Signals:
@@ -72,11 +71,10 @@ class SessionJobs:
         self,
         state: State,
         make_worker: Callable[[], Worker],
-        adopt: Callable[[Document], None],
         config: Callable[[], InferenceConfig],
     ) -> None:
         self._state, self._config = state, config
-        self._make_worker, self._adopt = make_worker, adopt
+        self._make_worker = make_worker
         self._worker: Worker  # there before the first job
         self._opening: Future[Slide] | None = None
         self.latest: JobStatus | None = None
@@ -136,11 +134,52 @@ class SessionJobs:
             slide.fingerprint()  # Asked for by the window, which must not wait for it.
             report.check()
             owned = slide is not source  # what was handed in is its owner's to close
-            self._worker.open(slide, owned=owned, resume=resume, adopt=self._adopt)
+            self._worker.open(slide, owned=owned, resume=resume)
             return slide
 
         self._opening = opening = self._runner.submit(JobKind.OPEN, work)
         return opening
+
+    def reread(
+        self,
+        source: Source | None = None,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        reader: str | None = None,
+        rgb: bool | None = None,
+    ) -> Future[bool]:
+        """Looks whether the open image has other pixels by now, and takes them up.
+
+        Localizing, refining and exporting look by themselves. Maps stay, and are told
+        to be of the image as it was, until it is localized again; strokes stay in the
+        journal of the image that they were drawn on.
+
+        Args:
+            source: where the pixels are from now on; where they were if None.
+            name: as for :meth:`open`, of the new source.
+            mpp: likewise.
+            reader: likewise.
+            rgb: likewise.
+
+        Returns:
+            Whether they are others. It fails with ImageError where they cannot be used;
+            then the next job looks again.
+
+        Raises:
+            NoImageError: nothing is open.
+        """
+        if source is not None:
+            moved = partial(
+                open_slide, source, name=name, mpp=mpp, reader=reader, rgb=rgb
+            )
+            self._state.of_image(Document.read_from, moved)
+
+        def work(report: Report) -> bool:
+            report.check()
+            return self._worker.look()
+
+        return self._runner.submit(JobKind.REREAD, work)
 
     def use(self, model: str | Path | Model) -> Future[Model]:
         """Loads a model; heatmaps and rounds are dropped, strokes stay."""
@@ -472,6 +511,7 @@ class SessionJobs:
 
         Raises:
             NoResultError: nothing was localized yet.
+            ImageChangedError: the maps are of the image as it was.
         """
         current = self._state.current
         if current.document is None or not current.maps.heatmaps:
@@ -479,6 +519,7 @@ class SessionJobs:
                 "Localize first; then the places can be found where a stroke would "
                 "teach most."
             )
+        current.check_maps()
         from napari_wsol.session.proposals import proposed  # torch is there by now
 
         return proposed(current.document, current.maps, count, methods)

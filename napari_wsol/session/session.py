@@ -60,6 +60,7 @@ class Session:
     """
 
     image_changed = Signal()
+    image_replaced = Signal()  # it has other pixels than its maps are of
     mpp_changed = Signal()
     tissue_changed = Signal()
     model_changed = Signal()
@@ -97,7 +98,7 @@ class Session:
         others = OtherImages(
             state, None if journals is False else JournalLibrary(folder)
         )
-        jobs = SessionJobs(state, self._make_worker, self._adopt, lambda: self.config)
+        jobs = SessionJobs(state, self._make_worker, lambda: self.config)
         self._parts = Parts(state, others, jobs)
         for part in (others, jobs):
             relay(part, self)
@@ -146,7 +147,11 @@ class Session:
     heatmaps = shown(lambda maps: maps.heatmaps)
     """The current heatmap of each method, PixelCAM's after the current round."""
     stale = Reads(lambda parts: parts.others.stale)
-    """Methods whose map is older than the last stroke that it learns from."""
+    """Methods whose map is older than the last stroke, or than the pixels."""
+    is_replaced = shown(lambda maps: maps.before is not None)
+    """Whether the image has other pixels by now than its maps are of."""
+    mapped = Reads(lambda parts: parts.state.current.mapped)
+    """Fingerprint of the image that the maps are of: open, or as it was."""
     rounds = shown(lambda maps: maps.rounds)
     """All refits, the unrefined model first."""
     round_index = shown(lambda maps: maps.round_index)
@@ -198,6 +203,7 @@ class Session:
     # ----------------------------------------------------------------- verbs of parts
 
     open = of_jobs(SessionJobs.open)
+    reread = of_jobs(SessionJobs.reread)
     use = of_jobs(SessionJobs.use)
     release = of_jobs(SessionJobs.release)
     set_mpp = of_jobs(SessionJobs.set_mpp)
@@ -315,6 +321,7 @@ class Session:
             self._parts.others,
             config=lambda: self.config,
             slide_config=lambda: self.slide_config,
+            adopt=self._adopt,
             follow=lambda: self.finetune(live=True),
         )
         relay(worker, self)

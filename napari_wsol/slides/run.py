@@ -11,6 +11,7 @@ import torch
 from napari_wsol.devices import give_memory_back, leave_device
 from napari_wsol.encoders import Features
 from napari_wsol.errors import UnreadableImageError
+from napari_wsol.images.readers import check_files
 from napari_wsol.inference.encode import interruptible, read_window, to_network
 from napari_wsol.methods import evaluating
 from napari_wsol.slides.order import TileQueue
@@ -150,6 +151,7 @@ class SlideRun:
         Raises:
             ExportError: the log cannot be written.
             UnreadableImageError: no tile at all could be read.
+            ImageChangedError: the file was overwritten; no tile of it is kept.
         """
         windows = read_ahead(
             self._slide,
@@ -208,6 +210,7 @@ class SlideRun:
         return done
 
     def _keep(self, done: list[TileDone]) -> None:
+        check_files(self._slide)  # tiles of another image would be found under its name
         for item in done:
             self._log.append(item.tile.index, item.maps.values())
 

@@ -7,11 +7,15 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
 from napari_wsol import Session
+from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings
 from napari_wsol.cli import app
+from napari_wsol.errors import ImageChangedError
+from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
@@ -186,3 +190,45 @@ def test_a_batch_touches_nothing_but_its_own_folder(picture, tmp_path):
     assert result.exit_code == 0, result.output
     after = contents()
     assert {path: after[path] for path in before} == before
+
+
+def test_a_file_that_is_overwritten_while_it_waits_is_read_as_it_is(
+    tmp_path, small_model, tissue
+):
+    """Images that were looked at wait open for their turn."""
+    path, out = tmp_path / "a.png", tmp_path / "out"
+    Image.fromarray(tissue).save(path)
+    settings = SlideSettings(model=small_model, methods=("cam",), top=0)
+    job = ImageJob(ResultsFolder(out), path, settings)
+    job.is_flat = True
+    before = job.open().fingerprint()
+    other = np.ascontiguousarray(tissue[::-1, ::-1])
+    Image.fromarray(other).save(path)
+    job.run()
+    (record,) = out.glob("*provenance.json")
+    told = json.loads(record.read_text("utf-8"))["image"]["fingerprint"]
+    assert told == open_slide(path).fingerprint() != before
+    (heatmap,) = out.glob("*heatmap.tiff")
+    wanted = localize(small_model, other, ["cam"]).heatmaps["cam"]
+    assert np.array_equal(tifffile.imread(heatmap), wanted.values)
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_a_file_that_is_overwritten_while_it_is_read_gives_no_files(
+    tmp_path, small_model, tissue, is_flat
+):
+    path, out = tmp_path / "a.png", tmp_path / "out"
+    Image.fromarray(tissue).save(path)
+    settings = SlideSettings(model=small_model, methods=("cam",), top=0)
+    job = ImageJob(ResultsFolder(out), path, settings)
+    job.is_flat = is_flat
+
+    def overwrite(done, total, text):
+        del done, total, text
+        Image.fromarray(tissue[::-1].copy()).save(path)
+
+    with pytest.raises(ImageChangedError, match="has changed"):
+        job.run(overwrite)
+    assert not list(out.rglob("*provenance.json"))
+    assert job.run() is not None
+    assert len(list(out.rglob("*provenance.json"))) == 1

@@ -6,11 +6,13 @@ import importlib
 import importlib.util
 import math
 import os
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, UnreadableImageError, choices
 from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
+from napari_wsol.images.readers.base import SlideBase
 from napari_wsol.images.readers.tiff_slide import TiffSlide
 from napari_wsol.images.slide import Slide
 from napari_wsol.paths import path_from
@@ -97,9 +99,36 @@ def open_slide(
         slide = _open_file(path_from(source), reader, name, mpp, rgb)
     else:
         slide = ArraySlide(source, name=name, mpp=mpp, rgb=rgb)
+    slide.open_again = partial(
+        open_slide, source, name=name, mpp=mpp, reader=reader, rgb=rgb
+    )
     if mpp is None:
         _use_known_size(slide)
     return slide
+
+
+def reread(slide: Slide) -> Slide | None:
+    """An image opened anew, where its source holds other pixels by now; else None.
+
+    Raises:
+        ImageError: it holds other pixels, and they cannot be used.
+    """
+    return slide.reread() if isinstance(slide, SlideBase) else None
+
+
+def is_as_opened(slide: Slide) -> bool:
+    """Whether the source of an image can only hold the pixels that were opened."""
+    return not isinstance(slide, SlideBase) or slide.is_as_opened()
+
+
+def check_files(slide: Slide) -> None:
+    """Makes sure that no file of an image was overwritten; takes microseconds.
+
+    Raises:
+        ImageChangedError: one was.
+    """
+    if isinstance(slide, SlideBase):
+        slide.check_files()
 
 
 def _use_known_size(slide: OwnSlide) -> None:
@@ -240,4 +269,12 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-__all__ = ["ArrayLike", "Source", "list_readers", "open_slide"]
+__all__ = [
+    "ArrayLike",
+    "Source",
+    "check_files",
+    "is_as_opened",
+    "list_readers",
+    "open_slide",
+    "reread",
+]

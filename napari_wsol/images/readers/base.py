@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from napari_wsol.errors import ImageChangedError
 from napari_wsol.images.cache import TileCache
+from napari_wsol.images.fingerprint import file_states
 from napari_wsol.images.geometry import build_levels, check_size
 from napari_wsol.images.readers.tiled import TiledLevel
 from napari_wsol.registry import Registry
@@ -17,19 +19,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from napari_wsol.images.fingerprint import FileStates
     from napari_wsol.images.geometry import Level, Rgb
     from napari_wsol.images.readers.guard import ClosingGuard
+    from napari_wsol.images.slide import Slide
 
 
 class SlideBase(ABC):
-    """Sizes, pictures beside the image, and a fingerprint that is computed once."""
+    """Sizes, pictures beside the image, and a fingerprint that is computed once.
+
+    Attributes:
+        open_again: opens the same source, with the pixels that it holds then.
+        opened_files: as they were before the first byte was read; None of an array.
+    """
 
     name: str
     mpp: float | None
     levels: tuple[Level, ...]
     notes: tuple[str, ...]
     icc_profile: bytes | None = None
+    open_again: Callable[[], Slide] | None = None
     _fingerprint: str | None = None
+    opened_files: FileStates | None = None
 
     def __init__(self) -> None:
         self._pictures: Registry[Callable[[], Rgb]] = Registry("picture")
@@ -54,13 +65,74 @@ class SlideBase(ABC):
         return self._pictures[name]()
 
     def fingerprint(self) -> str:
-        """The sha256 (hex) of what was opened; see ``images.fingerprint``."""
+        """The sha256 (hex) of what was opened; see ``images.fingerprint``.
+
+        Raises:
+            ImageChangedError: the file was overwritten before it was asked for.
+        """
         if self._fingerprint is None:
-            self._fingerprint = self._compute_fingerprint()
+            found = self._compute_fingerprint()
+            self.check_files()  # or it would be that of other pixels than were opened
+            self._fingerprint = found
         return self._fingerprint
+
+    def check_files(self) -> None:
+        """Makes sure that no file was overwritten; takes microseconds.
+
+        Files that are gone are no reason: what was opened of them can be read on, or
+        fails by itself.
+
+        Raises:
+            ImageChangedError: one was.
+        """
+        if self.opened_files is None:
+            return
+        now = file_states(self._sources())
+        if now and now != self.opened_files:
+            raise self.changed()
+
+    def is_as_opened(self) -> bool:
+        """Whether the source can only hold the pixels that were opened.
+
+        Of files sizes and times are compared, of arrays the fingerprint.
+        """
+        if self.opened_files is None:
+            return self.fingerprint() == self._compute_fingerprint()
+        try:
+            self.check_files()
+        except ImageChangedError:
+            return False
+        return True
+
+    def reread(self) -> Slide | None:
+        """The source opened anew, where it holds other pixels by now; else None.
+
+        Raises:
+            ImageError: it holds other pixels, and they cannot be used.
+        """
+        if self.is_as_opened():
+            return None
+        if self.open_again is None:
+            raise self.changed()
+        fresh = self.open_again()
+        if fresh.fingerprint() != self._fingerprint:
+            return fresh
+        fresh.close()  # it was touched, or copied over itself
+        self.opened_files = file_states(self._sources())
+        return None
+
+    def changed(self) -> ImageChangedError:
+        """The error for pixels that are not those that were opened."""
+        return ImageChangedError(
+            f"“{self.name}” has changed since it was opened: open it again."
+        )
 
     @abstractmethod
     def _compute_fingerprint(self) -> str: ...
+
+    def _sources(self) -> Sequence[Path]:
+        """The files that the pixels come from; none of an array."""
+        return ()
 
     def _set_levels(self, shapes: list[tuple[int, int]]) -> None:
         """Takes the (height, width) of each level, largest first."""
@@ -104,6 +176,7 @@ class FileSlide(SlideBase):
         self.path = path
         self.name = name or path.name
         self._cache = cache or TileCache()
+        self.opened_files = file_states(self._sources())
         self._guard = self._open()
         try:
             self._describe(rgb=rgb)
@@ -136,6 +209,10 @@ class FileSlide(SlideBase):
             )
             for index, (level, tile) in enumerate(zip(self.levels, tiles, strict=True))
         ]
+
+    @override
+    def _sources(self) -> Sequence[Path]:
+        return (self.path,)
 
     @override
     def read_associated(self, name: str) -> Rgb:

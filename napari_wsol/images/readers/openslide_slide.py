@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageCms
+from typing_extensions import override
 
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images import pixel_size
@@ -22,7 +23,7 @@ from napari_wsol.images.readers.guard import ClosingGuard
 from napari_wsol.images.readers.tiff_slide import tile_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -92,6 +93,10 @@ class OpenSlideSlide(FileSlide):
             return _on_white(self._slide.associated_images[name])
         except self._library.OpenSlideError as error:
             raise self._damaged(error) from error
+
+    @override
+    def _sources(self) -> Sequence[Path]:
+        return _files(self.path)
 
     def _compute_fingerprint(self) -> str:
         return fingerprint_files(_files(self.path), tile_tables(self.path))

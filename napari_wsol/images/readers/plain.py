@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, cast
 import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from typing_extensions import override
 
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images import pixel_size
-from napari_wsol.images.fingerprint import fingerprint_bytes
+from napari_wsol.images.fingerprint import file_states, fingerprint_bytes
 from napari_wsol.images.readers.arrays import ArraySlide
 from napari_wsol.images.readers.positioned import PositionedFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_wsol.images.readers.pixels import Pixels
@@ -44,6 +46,7 @@ class PlainSlide(ArraySlide):
             UnreadableImageError: not an image, damaged, or too large to hold.
             ImageError: too small.
         """
+        opened = file_states((path,))
         pixels, image, notes = _decode(path)
         size = pixel_size.from_dpi(_dpi(image))
         profile = image.info.get("icc_profile")
@@ -57,7 +60,11 @@ class PlainSlide(ArraySlide):
             notes=notes + size.notes,
             icc_profile=profile if isinstance(profile, bytes) else None,
         )
-        self._source = path
+        self._source, self.opened_files = path, opened
+
+    @override
+    def _sources(self) -> Sequence[Path]:
+        return (self._source,)
 
     def _compute_fingerprint(self) -> str:
         """Of the file, so that any tool can compute it again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,11 @@ from typing_extensions import override
 
 from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images.cache import TileCache
-from napari_wsol.images.fingerprint import fingerprint_bytes, fingerprint_files
+from napari_wsol.images.fingerprint import (
+    file_states,
+    fingerprint_bytes,
+    fingerprint_files,
+)
 from napari_wsol.images.geometry import Level
 from napari_wsol.images.readers.arrays import ArraySlide
 from napari_wsol.images.readers.ome_zarr import CHUNK_ERRORS, METADATA, open_image
@@ -20,6 +23,7 @@ from napari_wsol.images.readers.tiled import TiledLevel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.ome_zarr import Array, OmeImage
@@ -96,6 +100,7 @@ class ZarrSlide(ArraySlide):
             ImageError: a stack, several channels, or too small.
         """
         folder = path.parent if path.name in METADATA else path
+        opened = file_states(_files(folder))
         image = open_image(folder)
         shown = name or folder.name
         _refuse_stack(image, shown, rgb=rgb)
@@ -110,6 +115,7 @@ class ZarrSlide(ArraySlide):
             path=folder,
             notes=image.notes + _guess_of_colours(image) + image.size.notes,
         )
+        self._folder, self.opened_files = folder, opened
         self.levels = tuple(map(_with_scale, self.levels, _factors(image)))
         self._cache = cache or TileCache()
         self._tiled = [
@@ -135,19 +141,28 @@ class ZarrSlide(ArraySlide):
         columns = slice(column * width, (column + 1) * width)
         return self._reading.to_rgb8(self._stored(index, rows, columns))
 
+    @override
+    def _sources(self) -> Sequence[Path]:
+        return _files(self._folder)
+
     def _compute_fingerprint(self) -> str:
         """Of all files of the image: their names and sizes, then their bytes."""
-        folder = self.path or Path()
-        files = sorted(
-            file
-            for file in folder.rglob("*")
-            if file.is_file() and "labels" not in file.relative_to(folder).parts
-        )
+        folder = self._folder
+        files = _files(folder)
         listed = [
             [file.relative_to(folder).as_posix(), file.stat().st_size] for file in files
         ]
         head = json.dumps([listed, fingerprint_files(files)]).encode()
         return fingerprint_bytes(len(head), lambda at, size: head[at : at + size])
+
+
+def _files(folder: Path) -> list[Path]:
+    """Of the image itself, by name; labels beside it are no pixels of it."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and "labels" not in file.relative_to(folder).parts
+    )
 
 
 def _refuse_stack(image: OmeImage, name: str, *, rgb: bool | None) -> None:
