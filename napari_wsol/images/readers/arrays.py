@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_wsol.images.geometry import Rgb
-    from napari_wsol.images.readers.pixels import Pixels
+    from napari_wsol.images.readers.values import Pixels
 
 
 _SURVEY_BYTES = 64 << 20
@@ -85,6 +85,7 @@ class ArraySlide(SlideBase):
         path: Path | None = None,
         notes: tuple[str, ...] = (),
         icc_profile: bytes | None = None,
+        bits: int | None = None,
     ) -> None:
         """Looks at the shape, and at values where they are not 8-bit.
 
@@ -98,6 +99,7 @@ class ArraySlide(SlideBase):
             path: the file they came from.
             notes: sentences to keep.
             icc_profile: of the file.
+            bits: significant bits of a sample, where the file tells.
 
         Raises:
             ImageError: a stack, empty, NaN, too small.
@@ -114,7 +116,7 @@ class ArraySlide(SlideBase):
         _check_pyramid(self._arrays, shapes, self.name)
         self._set_levels(shapes)
         colour = colour_of(self._arrays[0].shape)
-        self._reading = plan_reading(list(self._survey()), colour)
+        self._reading = plan_reading(list(self._survey()), colour, bits=bits)
         moved = isinstance(self._arrays[0], ColoursLast)
         first = ("Its first axis was read as colours.",) if moved else ()
         self.notes = (self._reading.note, *first, *notes)

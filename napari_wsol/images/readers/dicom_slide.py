@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.dicom_files import Colours
-    from napari_wsol.images.readers.pixels import PixelReading, Pixels
+    from napari_wsol.images.readers.pixels import PixelReading
+    from napari_wsol.images.readers.values import Pixels
 
 T = TypeVar("T")
 
@@ -95,7 +96,7 @@ class DicomSlide(FileSlide):
             for place in places
         ]
         colour = "inverted" if colours.is_inverted else colour_of(tiles[0].shape)
-        return plan_reading(tiles, colour)
+        return plan_reading(tiles, colour, bits=colours.bits)
 
     def _tile(self, number: int, row: int, column: int) -> Pixels:
         # Of two tiles that wsidicom reads at once, one may come out wrong (0.36).

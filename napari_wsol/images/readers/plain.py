@@ -18,7 +18,7 @@ from napari_wsol.images.readers.positioned import PositionedFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_wsol.images.readers.pixels import Pixels
+    from napari_wsol.images.readers.values import Pixels
 
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -44,7 +44,7 @@ class PlainSlide(ArraySlide):
             UnreadableImageError: not an image, damaged, or too large to hold.
             ImageError: too small.
         """
-        pixels, image, notes = _decode(path)
+        pixels, bits, image, notes = _decode(path)
         size = pixel_size.from_dpi(_dpi(image))
         profile = image.info.get("icc_profile")
         super().__init__(
@@ -56,6 +56,7 @@ class PlainSlide(ArraySlide):
             path=path,
             notes=notes + size.notes,
             icc_profile=profile if isinstance(profile, bytes) else None,
+            bits=bits,
         )
         self._source = path
 
@@ -68,7 +69,9 @@ class PlainSlide(ArraySlide):
             file.close()
 
 
-def _decode(path: Path) -> tuple[Pixels, Image.Image, tuple[str, ...]]:
+def _decode(
+    path: Path,
+) -> tuple[Pixels, int | None, Image.Image, tuple[str, ...]]:
     try:
         with warnings.catch_warnings():
             # Pillow warns from 90 million pixels on and refuses at twice that: only
@@ -77,7 +80,7 @@ def _decode(path: Path) -> tuple[Pixels, Image.Image, tuple[str, ...]]:
             image = Image.open(path)
         with image:
             notes = _first_of_many(image)
-            return _pixels(path, image), image, notes
+            return *_pixels(path, image), image, notes
     except UnidentifiedImageError as error:
         raise UnreadableImageError(
             f"“{path.name}” is not an image that can be read: choose a PNG, JPEG, "
@@ -96,7 +99,8 @@ def _decode(path: Path) -> tuple[Pixels, Image.Image, tuple[str, ...]]:
         ) from error
 
 
-def _pixels(path: Path, image: Image.Image) -> Pixels:
+def _pixels(path: Path, image: Image.Image) -> tuple[Pixels, int | None]:
+    """Upright, and how many bits of a sample are significant where the file tells."""
     deep = _deep_png(path)
     if deep is not None:
         return deep
@@ -108,21 +112,33 @@ def _pixels(path: Path, image: Image.Image) -> Pixels:
         upright = upright.convert("RGBA" if has_alpha else "RGB")
     elif "transparency" in upright.info and upright.mode in ("L", "RGB"):
         upright = upright.convert("RGBA")
-    return np.array(upright)
+    return np.array(upright), None
 
 
-def _deep_png(path: Path) -> Pixels | None:
+def _deep_png(path: Path) -> tuple[Pixels, int | None] | None:
     """A PNG of 16 bits a sample; Pillow would keep 8 of a colour one."""
     with path.open("rb") as file:
         head = file.read(_PNG_DEPTH_AT + 1)
         if not head.startswith(_PNG) or head[_PNG_DEPTH_AT:] != b"\x10":
             return None
         file.seek(0)
-        pixels = cast("Pixels", imagecodecs.png_decode(file.read()))
+        data = file.read()
+    pixels = cast("Pixels", imagecodecs.png_decode(data))
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         grey, alpha = pixels[..., :1], pixels[..., 1:]
         pixels = np.concatenate([grey, grey, grey, alpha], axis=2)
-    return pixels
+    return pixels, _significant_bits(data)
+
+
+def _significant_bits(png: bytes) -> int | None:
+    """What the chunk sBIT tells, which comes before the pixels.
+
+    PNG wants values spread over all 16 bits whatever this says; files whose values keep
+    to the bits are those of programs that did not spread them.
+    """
+    before, is_there, behind = png.partition(b"IDAT")[0].partition(b"sBIT")
+    count = int.from_bytes(before[-4:])
+    return max(behind[:count]) if is_there and 0 < count <= len(behind) else None
 
 
 def _first_of_many(image: Image.Image) -> tuple[str, ...]:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.cache import TileCache
     from napari_wsol.images.geometry import Rgb
-    from napari_wsol.images.readers.pixels import PixelReading, Pixels
+    from napari_wsol.images.readers.pixels import PixelReading
     from napari_wsol.images.readers.positioned import PositionedFile
+    from napari_wsol.images.readers.values import Pixels
 
 
 _APERIO_YCBCR = 33003

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, UnreadableImageError
 
@@ -20,6 +21,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3,
 _COLOURS = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR)
 _PREMULTIPLIED, _STRAIGHT = 1, 2
 _IMAGE_AXES = "YXS"
+_MAX_SAMPLE_VALUE = 281
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,22 @@ def colour_of_tiff(image: TiffImage, name: str) -> tuple[str, tuple[str, ...]]:
     if samples >= 4 and alpha is not None:
         return alpha, _ignored(samples - 4)
     return "rgb", _ignored(samples - 3)
+
+
+def told_bits(tif: TiffFile, page: TiffPage) -> int | None:
+    """Significant bits of a sample, where OME or the tag of the largest value tell."""
+    told = re.search(
+        r'<(?:\w+:)?Pixels\s[^>]*SignificantBits="(\d{1,2})"', tif.ome_metadata or ""
+    )
+    if told is not None:
+        return int(told[1]) or None
+    largest = page.tags.valueof(_MAX_SAMPLE_VALUE)
+    values = largest if isinstance(largest, tuple) else (largest,)
+    if not all(isinstance(value, int) for value in values):
+        return None
+    top = max(cast("tuple[int, ...]", values))
+    # Some programs put the largest value there is: only full bits tell a depth.
+    return top.bit_length() if top > 0 and top & (top + 1) == 0 else None
 
 
 def overlaps(page: TiffPage) -> bool:

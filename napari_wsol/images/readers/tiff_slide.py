@@ -18,7 +18,12 @@ from napari_wsol.images.readers.base import FileSlide
 from napari_wsol.images.readers.pixels import plan_reading
 from napari_wsol.images.readers.positioned import PositionedFile
 from napari_wsol.images.readers.tiff import TiffImage, TiffLevel
-from napari_wsol.images.readers.tiff_layout import colour_of_tiff, find_layout, overlaps
+from napari_wsol.images.readers.tiff_layout import (
+    colour_of_tiff,
+    find_layout,
+    overlaps,
+    told_bits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +33,9 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.guard import ClosingGuard
-    from napari_wsol.images.readers.pixels import PixelReading, Pixels
+    from napari_wsol.images.readers.pixels import PixelReading
     from napari_wsol.images.readers.tiff_layout import Layout
+    from napari_wsol.images.readers.values import Pixels
 
 
 logger = logging.getLogger(__name__)
@@ -83,12 +89,13 @@ class TiffSlide(FileSlide):
             layout = find_layout(tif, self.name, rgb=rgb)
             images = [TiffImage(pages, self._file) for pages in layout.levels]
             first = images[0].keyframe
+            bits = told_bits(tif, first)
             size = pixel_size.from_tiff(tif, first)
             self.icc_profile = _icc_profile(first)
             self.overlaps = overlaps(first)
             self._find_pictures(layout)
         self._set_levels([image.shape for image in images])
-        reading, notes = _plan(images, self.name)
+        reading, notes = _plan(images, self.name, bits)
         levels = [TiffLevel(image, reading, self._cache) for image in images]
         self._levels, self.tables = levels, images[0].tables
         self.mpp = size.mpp
@@ -116,14 +123,14 @@ def _picture(image: TiffImage, name: str) -> Rgb:
 
 
 def _plan(
-    images: Sequence[TiffImage], name: str
+    images: Sequence[TiffImage], name: str, bits: int | None = None
 ) -> tuple[PixelReading, tuple[str, ...]]:
     """How pixels become RGB, decided once so that all tiles are treated alike."""
     image = images[0]
     colour, notes = colour_of_tiff(image, name)
     # Whatever its annotation says, it is a tuple where samples differ (RGB 565).
-    bits = image.keyframe.bitspersample
-    bits = bits if bits in _PACKED_BITS else None
+    packed = image.keyframe.bitspersample
+    bits = packed if packed in _PACKED_BITS else bits
     samples: list[Pixels] = []
     if bits is not None or image.keyframe.dtype != np.uint8:
         samples += image.sample_tiles(_SURVEY_BYTES)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.ome_zarr import Array, OmeImage
-    from napari_wsol.images.readers.pixels import Pixels
+    from napari_wsol.images.readers.values import Pixels
 
 
 _BLOCK = 512
