@@ -78,3 +78,8 @@ def fingerprint_files(
         return b"".join(parts)
 
     return fingerprint_bytes(ends[-1], read, tables)
+
+
+def fingerprint_part(whole: str, part: str) -> str:
+    """The sha256 (hex) of one channel or plane of a file; of the file where all is."""
+    return hashlib.sha256(f"{whole} {part}".encode()).hexdigest() if part else whole

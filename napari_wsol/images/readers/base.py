@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images.cache import TileCache
+from napari_wsol.images.fingerprint import fingerprint_part
 from napari_wsol.images.geometry import build_levels, check_size
+from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.images.readers.tiled import TiledLevel
 from napari_wsol.registry import Registry
 
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.geometry import Level, Rgb
     from napari_wsol.images.readers.guard import ClosingGuard
+    from napari_wsol.images.readers.stacks import Pick
+    from napari_wsol.images.readers.turned import TurnedLevel
+
+
+class UndecodedError(UnreadableImageError):
+    """Pixels that a reader knows of could not be decoded; another one may."""
 
 
 class SlideBase(ABC):
@@ -30,6 +39,8 @@ class SlideBase(ABC):
     notes: tuple[str, ...]
     icc_profile: bytes | None = None
     _fingerprint: str | None = None
+    _part = ""
+    """Which pixels of a file of several are shown: others have another fingerprint."""
 
     def __init__(self) -> None:
         self._pictures: Registry[Callable[[], Rgb]] = Registry("picture")
@@ -56,7 +67,8 @@ class SlideBase(ABC):
     def fingerprint(self) -> str:
         """The sha256 (hex) of what was opened; see ``images.fingerprint``."""
         if self._fingerprint is None:
-            self._fingerprint = self._compute_fingerprint()
+            found = self._compute_fingerprint()
+            self._fingerprint = fingerprint_part(found, self._part)
         return self._fingerprint
 
     @abstractmethod
@@ -74,7 +86,8 @@ class FileSlide(SlideBase):
     A subclass opens the files in :meth:`_open` and looks at them in :meth:`_describe`.
     """
 
-    _levels: Sequence[TiledLevel]
+    reader: str
+    _levels: Sequence[TiledLevel | TurnedLevel]
 
     def __init__(
         self,
@@ -82,7 +95,7 @@ class FileSlide(SlideBase):
         *,
         name: str | None = None,
         mpp: float | None = None,
-        rgb: bool | None = None,
+        pick: Pick = ANY,
         cache: TileCache | None = None,
     ) -> None:
         """Reads the headers, and pixels only where 16 bits or more must become 8.
@@ -91,14 +104,15 @@ class FileSlide(SlideBase):
             path: a file; of DICOM, any of the slide's or their folder.
             name: shown to the user.
             mpp: µm a level-0 pixel, instead of what the file says.
-            rgb: True takes three or four channels as colours, False never does; only
-                TIFF leaves that open.
+            pick: what is shown of a file of several channels or planes; only TIFF
+                leaves that open.
             cache: keeps decoded tiles.
 
         Raises:
             UnreadableImageError: not of the reader's formats, damaged, or the reader is
                 not installed.
-            ImageError: a stack, several slides, or too small.
+            StackError: it must be said which channel or plane is shown.
+            ImageError: several slides, or too small.
         """
         super().__init__()
         self.path = path
@@ -106,7 +120,7 @@ class FileSlide(SlideBase):
         self._cache = cache or TileCache()
         self._guard = self._open()
         try:
-            self._describe(rgb=rgb)
+            self._describe(pick)
         except BaseException:
             self._guard.close()
             raise
@@ -118,8 +132,20 @@ class FileSlide(SlideBase):
         """Opens the files, and says how they are closed."""
 
     @abstractmethod
-    def _describe(self, *, rgb: bool | None) -> None:
+    def _describe(self, pick: Pick) -> None:
         """Finds out all that a slide tells, and ``mpp`` as the file has it."""
+
+    def _refuse(self, pick: Pick) -> None:
+        """For files whose reader gives finished colours.
+
+        Raises:
+            ImageError: a channel or plane was asked for.
+        """
+        if pick.key:
+            raise ImageError(
+                f"“{self.name}” is read by {self.reader}, which gives colours and no "
+                "channels or planes to choose from: leave these out."
+            )
 
     def _cut(
         self,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.dicom_files import Colours
     from napari_wsol.images.readers.pixels import PixelReading
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.readers.values import Pixels
 
 T = TypeVar("T")
@@ -52,8 +53,8 @@ class DicomSlide(FileSlide):
         self._slide = self._telling(partial(_opened, self._files))
         return ClosingGuard(self.name, self._slide.close)
 
-    def _describe(self, *, rgb: bool | None) -> None:
-        del rgb  # The file tells.
+    def _describe(self, pick: Pick) -> None:
+        self._refuse(pick)
         self._telling(self._look)
 
     def _look(self) -> None:

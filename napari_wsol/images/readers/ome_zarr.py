@@ -39,6 +39,7 @@ class OmeImage:
         scales: size of a pixel of each level in its units, (y, x); None where not told.
         size: of a level-0 pixel.
         is_colour: whether its channels are red, green and blue; None where not told.
+        channels: their names, where they have any.
         notes: sentences on what was chosen.
     """
 
@@ -47,6 +48,7 @@ class OmeImage:
     scales: list[tuple[float, float] | None]
     size: pixel_size.PixelSize
     is_colour: bool | None
+    channels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -122,6 +124,7 @@ def _image(
         scales=scales,
         size=_size(scales[0], units),
         is_colour=_is_colour(meta),
+        channels=tuple(str(one.get("label", "")) for one in _channels(meta)),
         notes=notes,
     )
 
@@ -174,7 +177,10 @@ def _size(
 
 def _is_colour(meta: Json) -> bool | None:
     """Whether the channels are drawn in red, green and blue, where that is told."""
-    omero = cast("Json", meta.get("omero") or {})
-    channels = cast("Sequence[Json]", omero.get("channels") or ())
-    colours = tuple(str(channel.get("color", "")).upper()[:6] for channel in channels)
+    colours = tuple(str(one.get("color", "")).upper()[:6] for one in _channels(meta))
     return colours[:3] == _RGB if any(colours) else None
+
+
+def _channels(meta: Json) -> Sequence[Json]:
+    omero = cast("Json", meta.get("omero") or {})
+    return cast("Sequence[Json]", omero.get("channels") or ())

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from napari_wsol.errors import UnreadableImageError
+from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images import pixel_size
 from napari_wsol.images.fingerprint import fingerprint_bytes
 from napari_wsol.images.readers.arrays import ArraySlide
+from napari_wsol.images.readers.base import UndecodedError
 from napari_wsol.images.readers.positioned import PositionedFile
+from napari_wsol.images.readers.stacks import ANY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.readers.values import Pixels
 
 
@@ -36,7 +40,7 @@ class PlainSlide(ArraySlide):
         *,
         name: str | None = None,
         mpp: float | None = None,
-        rgb: bool | None = None,
+        pick: Pick = ANY,
     ) -> None:
         """Decodes the whole image, turned upright as its EXIF tag says.
 
@@ -44,21 +48,24 @@ class PlainSlide(ArraySlide):
             UnreadableImageError: not an image, damaged, or too large to hold.
             ImageError: too small.
         """
-        pixels, bits, image, notes = _decode(path)
+        frame, chosen = pick.plane, replace(pick, plane=())
+        pixels, bits, image, notes = _decode(path, frame)
         size = pixel_size.from_dpi(_dpi(image))
         profile = image.info.get("icc_profile")
         super().__init__(
             pixels,
             name=name or path.name,
             mpp=size.mpp if mpp is None else mpp,
-            rgb=rgb,
+            pick=chosen,
             reader="pillow",
             path=path,
             notes=notes + size.notes,
             icc_profile=profile if isinstance(profile, bytes) else None,
             bits=bits,
+            axes=("y", "x", "c")[: pixels.ndim],
         )
         self._source = path
+        self._part = pick.key
 
     def _compute_fingerprint(self) -> str:
         """Of the file, so that any tool can compute it again."""
@@ -70,7 +77,7 @@ class PlainSlide(ArraySlide):
 
 
 def _decode(
-    path: Path,
+    path: Path, frame: tuple[int, ...]
 ) -> tuple[Pixels, int | None, Image.Image, tuple[str, ...]]:
     try:
         with warnings.catch_warnings():
@@ -79,7 +86,7 @@ def _decode(
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)
         with image:
-            notes = _first_of_many(image)
+            notes = _go_to(image, frame, path.name)
             return *_pixels(path, image), image, notes
     except UnidentifiedImageError as error:
         raise UnreadableImageError(
@@ -93,7 +100,7 @@ def _decode(
             "first."
         ) from error
     except _DECODE_ERRORS as error:
-        raise UnreadableImageError(
+        raise UndecodedError(
             f"“{path.name}” is damaged or incomplete ({error}): "
             "copy or download it again."
         ) from error
@@ -141,11 +148,19 @@ def _significant_bits(png: bytes) -> int | None:
     return max(behind[:count]) if is_there and 0 < count <= len(behind) else None
 
 
-def _first_of_many(image: Image.Image) -> tuple[str, ...]:
-    frames = int(getattr(image, "n_frames", 1))
-    if frames == 1:
-        return ()
-    return (f"The file holds {frames} pictures; the first is shown.",)
+def _go_to(image: Image.Image, frame: tuple[int, ...], name: str) -> tuple[str, ...]:
+    """The picture that is wanted of several; the first by default."""
+    count = int(getattr(image, "n_frames", 1))
+    if not frame:
+        few = f"The file holds {count} pictures; the first is shown."
+        return (few,) if count > 1 else ()
+    if len(frame) > 1 or frame[0] >= count:
+        raise ImageError(
+            f"“{name}” has no plane {', '.join(map(str, frame))}: it holds {count} "
+            "pictures, counted from 0."
+        )
+    image.seek(frame[0])
+    return (f"Plane {frame[0]} of {count} is shown.",)
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:

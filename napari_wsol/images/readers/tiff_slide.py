@@ -24,6 +24,7 @@ from napari_wsol.images.readers.tiff_layout import (
     overlaps,
     told_bits,
 )
+from napari_wsol.images.readers.turned import upright
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.guard import ClosingGuard
     from napari_wsol.images.readers.pixels import PixelReading
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.readers.tiff_layout import Layout
     from napari_wsol.images.readers.values import Pixels
 
@@ -73,9 +75,9 @@ class TiffSlide(FileSlide):
         self._file = PositionedFile(self.path)
         return self._file.guard
 
-    def _describe(self, *, rgb: bool | None) -> None:
+    def _describe(self, pick: Pick) -> None:
         try:
-            self._look(rgb=rgb)
+            self._look(pick)
         except WsolError:
             raise
         except _PARSE_ERRORS as error:
@@ -84,20 +86,26 @@ class TiffSlide(FileSlide):
                 "is damaged or incomplete. Copy or download it again."
             ) from error
 
-    def _look(self, *, rgb: bool | None) -> None:
+    def _look(self, pick: Pick) -> None:
         with TiffFile(self.path) as tif:
-            layout = find_layout(tif, self.name, rgb=rgb)
-            images = [TiffImage(pages, self._file) for pages in layout.levels]
+            layout = find_layout(tif, self.name, pick)
+            images = [
+                TiffImage(pages, self._file, layout.picked, layout.skipped)
+                for pages in layout.levels
+            ]
             first = images[0].keyframe
             bits = told_bits(tif, first)
-            size = pixel_size.from_tiff(tif, first)
+            turn = images[0].turn
+            size = pixel_size.from_tiff(tif, first, is_on_its_side=turn.swaps)
             self.icc_profile = _icc_profile(first)
             self.overlaps = overlaps(first)
             self._find_pictures(layout)
-        self._set_levels([image.shape for image in images])
+        self._set_levels([turn.shape(image.shape) for image in images])
+        images[0].check_decodes()
         reading, notes = _plan(images, self.name, bits)
         levels = [TiffLevel(image, reading, self._cache) for image in images]
-        self._levels, self.tables = levels, images[0].tables
+        self._levels = [upright(level, turn) for level in levels]
+        self.tables, self._part = images[0].tables, pick.key
         self.mpp = size.mpp
         joins = (_OVERLAPS,) if self.overlaps else ()
         self.notes = (reading.note, *notes, *layout.notes, *joins, *size.notes)
@@ -119,7 +127,8 @@ class TiffSlide(FileSlide):
 
 def _picture(image: TiffImage, name: str) -> Rgb:
     reading, _ = _plan([image], name)
-    return TiffLevel(image, reading, TileCache(0)).read(0, 0, *image.shape)
+    level = TiffLevel(image, reading, TileCache(0))
+    return upright(level, image.turn).read(0, 0, *image.turn.shape(image.shape))
 
 
 def _plan(
