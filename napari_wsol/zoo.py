@@ -14,7 +14,7 @@ import safetensors.torch
 import tomli_w
 import torch
 
-from napari_wsol.checkpoints import build, recognise
+from napari_wsol.checkpoints import build, check_weights, recognise
 from napari_wsol.devices import choose_device
 from napari_wsol.errors import (
     ConfigError,
@@ -150,7 +150,9 @@ def _load_card(card: Card, device: str) -> Model:
         )
     model = Model(card.spec)
     try:
-        model.load_state_dict(safetensors.torch.load_file(path))
+        weights = safetensors.torch.load_file(path)
+        check_weights(weights, model.state_dict(), f"The model “{card.name}”")
+        model.load_state_dict(weights)
     except (RuntimeError, safetensors.SafetensorError, OSError) as error:
         raise ModelError(
             f"The weights of “{card.name}” do not fit its card: {error}"

@@ -15,6 +15,7 @@ from napari_wsol.checkpoints.files import (
     settings_text,
     tensors_in,
 )
+from napari_wsol.checkpoints.numbers import check_weights
 from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import ModelError
 from napari_wsol.methods import Model
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Draft",
     "build",
+    "check_weights",
     "read_file",
     "read_state",
     "recognise",
@@ -80,7 +82,8 @@ def build(draft: Draft, path: Path) -> Model:
     """The network of a draft, with its weights.
 
     Raises:
-        ModelError: an entry is missing, unknown or of another shape.
+        ModelError: an entry is missing, unknown, of another shape or holds no real
+            numbers.
     """
     model = Model(draft.spec)
     wanted = model.state_dict()
@@ -104,6 +107,7 @@ def build(draft: Draft, path: Path) -> Model:
             f"{path.name} looks like {draft.system} ({draft.spec.encoder}), but its "
             f"weights do not fit: {'; '.join(what)}."
         )
+    check_weights(weights, wanted, path.name)
     model.load_state_dict(weights)
     return model.eval()
 

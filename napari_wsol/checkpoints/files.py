@@ -20,6 +20,7 @@ from torch.serialization import safe_globals
 from napari_wsol.checkpoints.pickles import as_protocol_2
 from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import ModelError
+from napari_wsol.foreign import kind_of_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +59,9 @@ def read_file(path: Path) -> Mapping[str, object]:
     """
     if not path.is_file():
         raise ModelError(f"There is no file {path}.")
+    foreign = kind_of_file(path)
+    if foreign is not None:
+        raise ModelError(f"{path.name} {foreign}.")
     try:
         if path.suffix == ".safetensors":
             return cast("Mapping[str, object]", safetensors.torch.load_file(path))

@@ -164,7 +164,8 @@ def test_a_stack_asks_which_plane_is_shown(tmp_path, bench):
     assert "Channel 1 (GFP) of 2" in bench.widget.image_line.words.toolTip()
 
 
-def test_whoever_does_not_choose_is_told_what_to_do(tmp_path, bench):
+@pytest.mark.usefixtures("bench")
+def test_whoever_does_not_choose_is_told_what_to_do(tmp_path):
     path = tmp_path / "stack.ome.tif"
     stack(path)
     QTimer.singleShot(0, lambda: QApplication.activeModalWidget().reject())

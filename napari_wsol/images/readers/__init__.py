@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, StackError, UnreadableImageError, choices
+from napari_wsol.foreign import HEAD_BYTES, foreign_kind
 from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
 from napari_wsol.images.readers.base import UndecodedError
@@ -43,7 +44,7 @@ _EXTRAS = {"openslide": "openslide", "wsidicom": "wsidicom"}
 """Modules of readers that are not always installed."""
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup")
+_ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _OPENSLIDE_ONLY = frozenset({".mrxs", ".vms", ".vmu", ".svslide"})
 _NEEDS_CONVERSION = frozenset({".czi", ".vsi", ".ets", ".isyntax", ".lif"})
 
@@ -263,7 +264,7 @@ def _head(path: Path) -> bytes:
             _check_folder(path)
             return b""
         with path.open("rb") as file:
-            head = file.read(132)
+            head = file.read(HEAD_BYTES)
     except FileNotFoundError as error:
         raise UnreadableImageError(
             f"There is no file “{path}”: check the name and the folder."
@@ -277,6 +278,9 @@ def _head(path: Path) -> bytes:
         raise UnreadableImageError(
             f"“{path.name}” is an empty file: copy or download it again."
         )
+    foreign = foreign_kind(head)
+    if foreign is not None:
+        raise UnreadableImageError(f"“{path.name}” {foreign}.")
     return head
 
 

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 Json = dict[str, object]
 
-METADATA = ("zarr.json", ".zattrs", ".zgroup")
-"""Files by which the folder of a zarr group is known."""
+METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+"""Files by which the folder of a zarr group or array is known."""
+
+_METADATA_BYTES = 1 << 20
+"""So much of the metadata of the folder above is looked at."""
 
 _OLD_AXES = "tczyx"
 _RGB = ("FF0000", "00FF00", "0000FF")
@@ -60,7 +63,10 @@ def open_image(path: Path) -> OmeImage:
         ImageError: it holds several, as a plate does.
     """
     try:
-        group = zarr.open_group(path, mode="r")
+        found = zarr.open(path, mode="r")
+        if isinstance(found, zarr.Array):
+            return _array_alone(cast("Array", found), path)
+        group = found
         meta = _metadata(group.attrs.asdict())
         notes: tuple[str, ...] = ()
         if "multiscales" not in meta:
@@ -74,6 +80,55 @@ def open_image(path: Path) -> OmeImage:
             f"“{path.name}” could not be read as an OME-Zarr image ({error}): a part "
             "of it is damaged or missing. Copy or download the whole folder again."
         ) from error
+
+
+def _array_alone(array: Array, path: Path) -> OmeImage:
+    """An array that no group describes, as the image that it may be.
+
+    Raises:
+        UnreadableImageError: it is a level of an image, which its folder describes.
+    """
+    above = path.absolute().parent
+    if any(_describes_levels(above / name) for name in ("zarr.json", ".zattrs")):
+        raise UnreadableImageError(
+            f"“{path.name}” is one level of the OME-Zarr image “{above.name}”: choose "
+            "the folder above."
+        )
+    names = getattr(array.metadata, "dimension_names", None) or ()
+    axes = "".join(str(name).lower()[:1] for name in names)
+    if len(set(axes)) != array.ndim or not {"y", "x"} <= set(axes):
+        axes = _axes_by_shape(array.shape)
+    if not axes:
+        raise UnreadableImageError(
+            f"“{path.name}” is a zarr array of {array.ndim} axes, and an image has two "
+            "to five: choose the folder of an OME-Zarr image."
+        )
+    return OmeImage(
+        arrays=[array],
+        axes=axes,
+        scales=[None],
+        size=pixel_size.UNKNOWN,
+        is_colour=None,
+        notes=("It is a zarr array without a description of its axes.",),
+    )
+
+
+def _describes_levels(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return b'"multiscales"' in opened.read(_METADATA_BYTES)
+    except OSError:
+        return False
+
+
+def _axes_by_shape(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3 and shape[-1] in (1, 2, 3, 4):
+        return "yxc"
+    if len(shape) == 3 and shape[0] in (3, 4):
+        return "cyx"
+    if len(shape) == 3:
+        return "zyx"
+    return _OLD_AXES[-len(shape) :] if 2 <= len(shape) <= len(_OLD_AXES) else ""
 
 
 def _metadata(attributes: Mapping[str, object]) -> Json:

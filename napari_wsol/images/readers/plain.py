@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_AT = 24
+_PIXEL_FORMATS = (
+    "PNG", "JPEG", "MPO", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM",
+    "AVIF", "TGA", "PCX", "DCX", "SGI", "PSD", "ICO", "CUR", "ICNS", "QOI", "DDS", "SUN",
+    "XBM", "XPM", "FITS", "SPIDER", "IM", "IMT", "MSP", "FLI", "PCD", "PIXAR", "BLP",
+    "FTEX", "GBR", "MCIDAS", "XVTHUMB",
+)  # fmt: skip
+"""What Pillow reads by itself: no drawings (EPS, WMF), and no data that it leaves to
+other programs (HDF5, GRIB, BUFR, IPTC, MPEG)."""
+
 _KEPT_MODES = frozenset({"L", "RGB", "RGBA", "I", "F", "1", "I;16", "I;16B", "I;16L"})
 _DECODE_ERRORS = (OSError, ValueError, SyntaxError, RuntimeError, EOFError)
 
@@ -76,6 +85,12 @@ class PlainSlide(ArraySlide):
             file.close()
 
 
+def _formats() -> list[str]:
+    """Those that are pixels: Pillow would start Ghostscript for a drawing."""
+    Image.init()
+    return [name for name in _PIXEL_FORMATS if name in Image.OPEN]
+
+
 def _decode(
     path: Path, frame: tuple[int, ...]
 ) -> tuple[Pixels, int | None, Image.Image, tuple[str, ...]]:
@@ -84,7 +99,7 @@ def _decode(
             # Pillow warns from 90 million pixels on and refuses at twice that: only
             # the refusal matters here.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(path, formats=_formats())
         with image:
             notes = _go_to(image, frame, path.name)
             return *_pixels(path, image), image, notes
