@@ -67,6 +67,19 @@ def _on_white(reading: PixelReading, pixels: Pixels) -> Rgb:
     return ((colour * alpha + (255 - alpha) * 255 + 127) // 255).astype(np.uint8)
 
 
+def _spread(pixels: Pixels) -> Pixels:
+    """(h, w, 2) of grey and alpha as (h, w, 4)."""
+    return pixels[..., [0, 0, 0, 1]]
+
+
+def _grey_on_white(reading: PixelReading, pixels: Pixels) -> Rgb:
+    return _on_white(reading, _spread(pixels))
+
+
+def _premultiplied_grey(reading: PixelReading, pixels: Pixels) -> Rgb:
+    return _premultiplied(reading, _spread(pixels))
+
+
 def _premultiplied(reading: PixelReading, pixels: Pixels) -> Rgb:
     colour = _rgb(reading, pixels).astype(np.uint16)
     alpha = reading.alpha.to_uint8(pixels[..., 3:4]).astype(np.uint16)
@@ -103,6 +116,8 @@ _CONVERSIONS: dict[str, Callable[[PixelReading, Pixels], Rgb]] = {
     "rgb": _rgb,
     "rgba": _on_white,
     "premultiplied": _premultiplied,
+    "grey with alpha": _grey_on_white,
+    "premultiplied grey": _premultiplied_grey,
     "ycbcr": _ycbcr,
     "cmyk": _cmyk,
     "indexed": _indexed,
@@ -113,10 +128,20 @@ _WORDS = {
     "rgb": "Y×X×RGB",
     "rgba": "Y×X×RGBA, transparent parts white",
     "premultiplied": "Y×X×RGBA, transparent parts white",
+    "grey with alpha": "Y×X grey, transparent parts white",
+    "premultiplied grey": "Y×X grey, transparent parts white",
     "ycbcr": "Y×X×YCbCr, converted to RGB",
     "cmyk": "Y×X×CMYK, converted to RGB without a colour profile",
     "indexed": "Y×X palette colours",
 }
+_ALPHA = {
+    "rgba": 3,
+    "premultiplied": 3,
+    "grey with alpha": 1,
+    "premultiplied grey": 1,
+}
+"""Which sample says how opaque a pixel is."""
+
 COLOURS = tuple(_CONVERSIONS)
 """Kinds of colour that a :class:`PixelReading` converts."""
 
@@ -141,10 +166,12 @@ def plan_reading(
     """
     if colour == "indexed":
         return PixelReading(colour=colour, values=ValueRange(0, 255), palette=palette)
-    values = value_range((sample[..., :3] for sample in samples), bits=bits)
-    if colour not in ("rgba", "premultiplied"):
+    at = _ALPHA.get(colour)
+    kept = 3 if at is None else at
+    values = value_range((sample[..., :kept] for sample in samples), bits=bits)
+    if at is None:
         return PixelReading(colour=colour, values=values)
-    alpha = value_range((sample[..., 3:4] for sample in samples), bits=bits)
+    alpha = value_range((sample[..., at : at + 1] for sample in samples), bits=bits)
     return PixelReading(colour=colour, values=values, alpha=alpha)
 
 

@@ -29,9 +29,9 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_AT = 24
 _PIXEL_FORMATS = (
     "PNG", "JPEG", "MPO", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM",
-    "AVIF", "TGA", "PCX", "DCX", "SGI", "PSD", "ICO", "CUR", "ICNS", "QOI", "DDS", "SUN",
-    "XBM", "XPM", "FITS", "SPIDER", "IM", "IMT", "MSP", "FLI", "PCD", "PIXAR", "BLP",
-    "FTEX", "GBR", "MCIDAS", "XVTHUMB",
+    "AVIF", "TGA", "PCX", "DCX", "SGI", "PSD", "ICO", "CUR", "ICNS", "QOI", "DDS",
+    "SUN", "XBM", "XPM", "FITS", "SPIDER", "IM", "IMT", "MSP", "FLI", "PCD", "PIXAR",
+    "BLP", "FTEX", "GBR", "MCIDAS", "XVTHUMB",
 )  # fmt: skip
 """What Pillow reads by itself: no drawings (EPS, WMF), and no data that it leaves to
 other programs (HDF5, GRIB, BUFR, IPTC, MPEG)."""

@@ -274,17 +274,29 @@ def colour_of_tiff(image: TiffImage, name: str) -> tuple[str, tuple[str, ...]]:
             )
         return "cmyk", _ignored(samples - 4)
     if samples in (1, 2):
-        colour = "inverted" if photometric == _WHITE_IS_ZERO else "grey"
-        return colour, _ignored(samples - 1)
+        return _kind_of_grey(image)
     return _kind_of_rgb(image)
 
 
+def _kind_of_grey(image: TiffImage) -> tuple[str, tuple[str, ...]]:
+    if int(image.keyframe.photometric) == _WHITE_IS_ZERO:
+        return "inverted", _ignored(image.samples - 1)
+    with_alpha = {_PREMULTIPLIED: "premultiplied grey", _STRAIGHT: "grey with alpha"}
+    colour = with_alpha.get(_extra(image)) if image.samples == 2 else None
+    return (colour, ()) if colour else ("grey", _ignored(image.samples - 1))
+
+
+def _extra(image: TiffImage) -> int:
+    """What the first sample beside the colours is."""
+    extra = image.keyframe.extrasamples
+    return int(extra[0]) if extra else 0
+
+
 def _kind_of_rgb(image: TiffImage) -> tuple[str, tuple[str, ...]]:
-    page, samples = image.keyframe, image.samples
+    samples = image.samples
     if image.is_ycbcr:
         return "ycbcr", _ignored(samples - 3)
-    extra = int(page.extrasamples[0]) if page.extrasamples else 0
-    alpha = {_PREMULTIPLIED: "premultiplied", _STRAIGHT: "rgba"}.get(extra)
+    alpha = {_PREMULTIPLIED: "premultiplied", _STRAIGHT: "rgba"}.get(_extra(image))
     if samples >= 4 and alpha is not None:
         return alpha, _ignored(samples - 4)
     return "rgb", _ignored(samples - 3)
