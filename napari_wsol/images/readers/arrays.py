@@ -74,7 +74,7 @@ class PlaneView:
 
     def __getitem__(self, key: tuple[slice, ...], /) -> Pixels:
         """(h, w) or (h, w, n) of a part."""
-        rows, columns = key[:2] if len(key) > 1 else (key[0], slice(None))
+        rows, columns = (*key, slice(None), slice(None))[:2]
         channels = self._chosen.channels
         if not self._chosen.axis or channels is None:
             return self._part(rows, columns, slice(None))
@@ -89,7 +89,8 @@ class PlaneView:
             self._chosen.axis: channels,
         }
         key = tuple(spans.get(axis, 0) for axis in self._axes)
-        part = np.asarray(self._array[key])
+        # Of an axis that is left out one place is taken, which all arrays know.
+        part = np.asarray(self._array[cast("tuple[slice, ...]", key)])
         wanted = [self._y, self._x, self._chosen.axis]
         order = [axis for axis in self._axes if axis in wanted]
         return part.transpose([order.index(axis) for axis in wanted if axis in order])

@@ -169,13 +169,14 @@ def _go_to(image: Image.Image, frame: tuple[int, ...], name: str) -> tuple[str, 
     if not frame:
         few = f"The file holds {count} pictures; the first is shown."
         return (few,) if count > 1 else ()
-    if len(frame) > 1 or frame[0] >= count:
+    index, *more = frame
+    if more or index >= count:
         raise ImageError(
             f"“{name}” has no plane {', '.join(map(str, frame))}: it holds {count} "
             "pictures, counted from 0."
         )
-    image.seek(frame[0])
-    return (f"Plane {frame[0]} of {count} is shown.",)
+    image.seek(index)
+    return (f"Plane {index} of {count} is shown.",)
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:

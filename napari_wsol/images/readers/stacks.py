@@ -133,7 +133,7 @@ class Chosen:
 
     axis: str = ""
     channels: tuple[int, ...] | None = None
-    planes: dict[str, int] = field(default_factory=dict)
+    planes: dict[str, int] = field(default_factory=dict[str, int])
     notes: tuple[str, ...] = ()
 
     @property

@@ -186,7 +186,8 @@ class TiffImage:
         keyframe = self.keyframe
         raise UndecodedError(
             f"“{self._file.path.name}” is compressed or packed in a way that is not "
-            f"supported ({keyframe.compression.name}, {keyframe.photometric.name}): "
+            f"supported (compression {_word(keyframe.compression)}, colours "
+            f"{_word(keyframe.photometric)}): "
             "save it again as RGB with JPEG, LZW, deflate or zstd compression."
         ) from failed[0]
 
@@ -322,6 +323,11 @@ class TiffImage:
         # The fax codecs give 0 and 1 as bytes, which would be two shades of black.
         is_bits = self._dtype == np.bool_
         return tile[0].astype(np.bool_, copy=False) if is_bits else tile[0]
+
+
+def _word(value: object) -> str:
+    """What a tag says: its name in TIFF, or a number that has none."""
+    return str(getattr(value, "name", value))
 
 
 def _is_one_piece(page: TiffPage | TiffFrame) -> bool:

@@ -309,11 +309,12 @@ def told_bits(tif: TiffFile, page: TiffPage) -> int | None:
     )
     if told is not None:
         return int(told[1]) or None
-    largest = page.tags.valueof(_MAX_SAMPLE_VALUE)
-    values = largest if isinstance(largest, tuple) else (largest,)
-    if not all(isinstance(value, int) for value in values):
-        return None
-    top = max(cast("tuple[int, ...]", values))
+    largest: object = page.tags.valueof(_MAX_SAMPLE_VALUE)
+    values = cast(
+        "tuple[object, ...]", largest if isinstance(largest, tuple) else (largest,)
+    )
+    numbers = [value for value in values if isinstance(value, int)]
+    top = max(numbers, default=0)
     # Some programs put the largest value there is: only full bits tell a depth.
     return top.bit_length() if top > 0 and top & (top + 1) == 0 else None
 
