@@ -35,6 +35,33 @@ class ImageChangedError(ImageError):
     """The source of an image holds other pixels than when it was opened."""
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that only the person knows.
+
+    Attributes:
+        key: under which the answer is given.
+        text: the question.
+        choices: possible answers; empty where any text will do.
+    """
+
+    key: str
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+class StackError(ImageError):
+    """An image has several channels or planes, and one of them must be chosen.
+
+    Attributes:
+        questions: whose answers say which (``images.readers.stacks.answered``).
+    """
+
+    def __init__(self, message: str, questions: tuple[Question, ...]) -> None:
+        super().__init__(message)
+        self.questions = questions
+
+
 class NoImageError(WsolError, RuntimeError):
     """Something was asked for that needs an open image."""
 
@@ -53,21 +80,6 @@ class MethodUnavailableError(WsolError, ValueError):
 
 class ModelError(WsolError, ValueError):
     """A model folder or weight file is damaged or of an unknown kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Something that only the person knows.
-
-    Attributes:
-        key: under which the answer is given.
-        text: the question.
-        choices: possible answers; empty where any text will do.
-    """
-
-    key: str
-    text: str
-    choices: tuple[str, ...] = ()
 
 
 class UnansweredError(ModelError):

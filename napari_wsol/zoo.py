@@ -163,7 +163,7 @@ def _load_card(card: Card, device: str) -> Model:
         weights = read_safetensors(path)
     except (OSError, MalformedError) as error:
         raise ModelError(f"{misfit}: {error}.") from error
-    model = network_of(card.spec, weights, misfit)
+    model = network_of(card.spec, weights, f"The model “{card.name}”", misfit)
     model.card = card
     return model.to(choose_device(device))
 

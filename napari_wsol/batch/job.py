@@ -14,6 +14,7 @@ from napari_wsol.config import ExportConfig, SlideConfig
 from napari_wsol.errors import one_of_many
 from napari_wsol.export import export_heatmap
 from napari_wsol.images.readers import check_files, open_slide, reread
+from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.batch.claims import Claim
     from napari_wsol.batch.results import ResultsFolder, Row
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import Progress
@@ -58,6 +60,7 @@ class SlideSettings:
         target: class to localize; the most probable if None.
         mpp: µm a level-0 pixel, where the person knows better than the files.
         reader: which opens the files; the first that can if None.
+        pick: the channel and plane of images that have several.
         cut: how slides are cut.
         export: threshold, clean-up and formats.
         top: how many of the highest places get a picture; 0 for none.
@@ -70,6 +73,7 @@ class SlideSettings:
     target: str | None = None
     mpp: float | None = None
     reader: str | None = None
+    pick: Pick = ANY
     cut: SlideConfig = field(default_factory=SlideConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     top: int = 12
@@ -163,7 +167,10 @@ class ImageJob:
             ImageError: it cannot be read.
         """
         if self._slide is None:
-            self._slide = open_slide(self.path, reader=self.settings.reader)
+            settings = self.settings
+            self._slide = open_slide(
+                self.path, reader=settings.reader, **asdict(settings.pick)
+            )
         return self._slide
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from napari_wsol.checkpoints.files import (
     read_state,
     settings_text,
 )
+from napari_wsol.checkpoints.numbers import check_weights
 from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import MalformedError, ModelError, WsolError
 from napari_wsol.methods import Model
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Draft",
     "build",
+    "check_weights",
     "network_of",
     "read_metadata",
     "read_safetensors",
@@ -84,17 +86,19 @@ def build(draft: Draft, path: Path) -> Model:
     """The network of a draft, with its weights.
 
     Raises:
-        ModelError: an entry is missing, unknown or of another shape.
+        ModelError: an entry is missing, unknown, of another shape or holds no real
+            numbers.
     """
     return network_of(
         draft.spec,
         draft.weights,
+        path.name,
         f"{path.name} looks like {draft.system} ({draft.spec.encoder}), but its "
         "weights do not fit",
     )
 
 
-def network_of(spec: ModelSpec, weights: State, misfit: str) -> Model:
+def network_of(spec: ModelSpec, weights: State, name: str, misfit: str) -> Model:
     """The network that a spec describes, with weights from a file.
 
     Nothing is allocated before the weights are known to fit: a spec of some bytes may
@@ -103,11 +107,12 @@ def network_of(spec: ModelSpec, weights: State, misfit: str) -> Model:
     Args:
         spec: what to build.
         weights: under its names.
+        name: of the file or model, for messages.
         misfit: what to say where they do not fit; the reasons are added.
 
     Raises:
-        ModelError: an entry is missing, unknown or of another shape, or there is no
-            such network.
+        ModelError: an entry is missing, unknown, of another shape or holds no real
+            numbers, or there is no such network.
     """
     with torch.device("meta"):
         wanted = _built(spec, misfit).state_dict()
@@ -117,6 +122,7 @@ def network_of(spec: ModelSpec, weights: State, misfit: str) -> Model:
     problems = _problems(wanted, given)
     if problems:
         raise ModelError(f"{misfit}: {'; '.join(problems)}.")
+    check_weights(given, wanted, name)
     model = _built(spec, misfit)
     model.load_state_dict(given)
     return model.eval()

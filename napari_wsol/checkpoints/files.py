@@ -20,6 +20,7 @@ from napari_wsol.checkpoints.pickles import (
 from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import MalformedError, ModelError
 from napari_wsol.files import check_file, read_whole
+from napari_wsol.foreign import kind_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -146,13 +147,11 @@ def _without_module(state: dict[str, T]) -> dict[str, T]:
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
+    foreign = kind_of_file(path)
+    if foreign is not None:
+        return ModelError(f"{path.name} {foreign}.")
     if isinstance(error, ForeignObjectError):
-        return ModelError(
-            f"{path.name} holds a Python object ({error}), not only weights. "
-            "Opening it would run code from the file, so it is not opened. Load it "
-            "where you trust it, in its authors' code, and save "
-            "torch.save(model.state_dict(), FILE): that file can be imported."
-        )
+        return _holds_object(path, str(error))
     if isinstance(error, OSError):
         return ModelError(
             f"{path.name} cannot be read ({error.strerror or error}): check that the "
@@ -169,6 +168,20 @@ def _unreadable(path: Path, error: Exception) -> ModelError:
         f"{path.name} is no weight file that can be read: {error}. Give a file of "
         f"torch.save ({', '.join(WEIGHT_SUFFIXES)}), or the folder that its authors' "
         "code wrote."
+    )
+
+
+def _holds_object(path: Path, name: str) -> ModelError:
+    if name.startswith("torch._utils._rebuild"):
+        return ModelError(
+            f"{path.name} holds weights that are sparse, quantized or of another kind "
+            f"that is not read ({name}): save them as plain real numbers."
+        )
+    return ModelError(
+        f"{path.name} holds a Python object ({name}), not only weights. "
+        "Opening it would run code from the file, so it is not opened. Load it "
+        "where you trust it, in its authors' code, and save "
+        "torch.save(model.state_dict(), FILE): that file can be imported."
     )
 
 

@@ -64,6 +64,9 @@ def batch(
     tissue: options.Tissue = options.SLIDE.tissue_only,
     top: Annotated[int, typer.Option(min=0, help="As of localize.")] = 12,
     reader: options.Reader = None,
+    rgb: options.Rgb = None,
+    channel: options.Channel = None,
+    plane: options.Plane = None,
 ) -> None:
     """Localize many slides with Snakemake: resumable, one slide a job.
 
@@ -76,6 +79,7 @@ def batch(
     from napari_wsol.worklist.files import images_given
 
     options.check_reader(reader)
+    options.picked(rgb, channel, plane)  # refused now, and not once for every slide
     cards = gpus or 0
     if gpus is None and executor in (None, "local") and profile is None:
         import torch
@@ -86,6 +90,8 @@ def batch(
         "--mpp": mpp,
         "--halo": halo,
         "--reader": reader,
+        "--channel": channel,
+        "--plane": plane,
         "--threshold": threshold,
         "--core": core,
         "--top": top,
@@ -99,6 +105,8 @@ def batch(
     words += [word for name in method or [] for word in ("--method", name)]
     words += [word for name in format or [] for word in ("--format", name)]
     words.append("--tissue" if tissue else "--no-tissue")
+    if rgb is not None:
+        words.append("--rgb" if rgb else "--no-rgb")
     workflow = Workflow(
         slides=tuple(images_given(slides)),
         out=out,

@@ -60,6 +60,9 @@ def localize(
     ] = False,
     device: options.Device = options.INFERENCE.device,
     reader: options.Reader = None,
+    rgb: options.Rgb = None,
+    channel: options.Channel = None,
+    plane: options.Plane = None,
     row: Annotated[Path | None, typer.Option(hidden=True)] = None,
     gpus: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
 ) -> None:
@@ -77,6 +80,7 @@ def localize(
     from napari_wsol.zoo import load_model
 
     options.check_reader(reader)
+    pick = options.picked(rgb, channel, plane)
     export = ExportConfig(
         threshold=threshold,
         min_area=min_area,
@@ -96,6 +100,7 @@ def localize(
             target=target,
             mpp=mpp,
             reader=reader,
+            pick=pick,
             cut=SlideConfig(core=core, halo=halo, tissue_only=tissue),
             export=export,
             top=top,

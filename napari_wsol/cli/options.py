@@ -16,11 +16,12 @@ from napari_wsol.config import (
     SlideConfig,
     listed_settings,
 )
-from napari_wsol.errors import choices
+from napari_wsol.errors import ConfigError, choices
 from napari_wsol.files import check_folder
 
 if TYPE_CHECKING:
     from napari_wsol.config import Setting
+    from napari_wsol.images.readers.stacks import Pick
 
 EXPORT, INFERENCE, SLIDE = ExportConfig(), InferenceConfig(), SlideConfig()
 """Where the defaults are."""
@@ -97,6 +98,51 @@ Reader = Annotated[
         "[the first that can]."
     ),
 ]
+Rgb = Annotated[
+    bool | None,
+    typer.Option(
+        "--rgb/--no-rgb",
+        help="Three or four channels or planes are red, green, blue (and alpha), or "
+        "are not [what the file says].",
+        show_default=False,
+    ),
+]
+Channel = Annotated[
+    str | None,
+    typer.Option(
+        help="Channel of an image of several, from 0; or three as red, green and "
+        "blue: 2,0,1."
+    ),
+]
+Plane = Annotated[
+    str | None,
+    typer.Option(
+        help="Plane of a stack, from 0; for several axes, one number each: 3,0."
+    ),
+]
+
+
+def picked(rgb: bool | None, channel: str | None, plane: str | None) -> Pick:
+    """What ``--rgb``, ``--channel`` and ``--plane`` say together.
+
+    Raises:
+        ConfigError: not numbers.
+        ImageError: what no image has.
+    """
+    from napari_wsol.images.readers.stacks import Pick
+
+    return Pick(rgb, _numbers("--channel", channel), _numbers("--plane", plane))
+
+
+def _numbers(option: str, words: str | None) -> tuple[int, ...]:
+    if words is None:
+        return ()
+    parts = [part.strip() for part in words.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise ConfigError(
+            f"{option} takes numbers from 0, separated by commas, and not “{words}”."
+        )
+    return tuple(map(int, parts))
 
 
 def check_reader(name: str | None) -> None:

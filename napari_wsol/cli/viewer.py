@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from napari_wsol.cli.console import output
-from napari_wsol.cli.options import Images, Reader, check_reader
+from napari_wsol.cli.options import (
+    Channel,
+    Images,
+    Plane,
+    Reader,
+    Rgb,
+    check_reader,
+    picked,
+)
 from napari_wsol.errors import ConfigError
 
 
@@ -48,17 +56,21 @@ def view(
         str | None, typer.Option(help="Name or folder of a model.")
     ] = None,
     reader: Reader = None,
+    rgb: Rgb = None,
+    channel: Channel = None,
+    plane: Plane = None,
 ) -> None:
     """Open images or slides in the viewer."""
     missing = [str(path) for path in images if not path.exists()]
     if missing:
         raise ConfigError(f"There is no file {', '.join(missing)}.")
     check_reader(reader)
+    pick = picked(rgb, channel, plane)
     _need_viewer()
     from napari_wsol.gui.demo.viewer import launch_viewer
     from napari_wsol.worklist.files import images_given
 
-    launch_viewer(images_given(images), model=model, reader=reader)
+    launch_viewer(images_given(images), model=model, reader=reader, pick=pick)
 
 
 def _need_viewer() -> None:

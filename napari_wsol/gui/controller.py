@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
-from napari_wsol.errors import UnansweredError, WsolError
+from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
 from napari_wsol.gui.correct.proposals import ProposalsController
 from napari_wsol.gui.correct.rounds_controller import RoundsController
 from napari_wsol.gui.correct.save_model import SaveModelController
 from napari_wsol.gui.correct.strokes import StrokesController
 from napari_wsol.gui.export.controller import ExportController
-from napari_wsol.gui.images.line import PixelSize, layer_read_by
+from napari_wsol.gui.images.choosing import Chooser
+from napari_wsol.gui.images.line import PixelSize, layer_read_anew
 from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
 from napari_wsol.gui.layers.marks import MARK, levels_of, shows_file, source_of
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from napari_wsol.gui.localize.models import Catalogue
     from napari_wsol.gui.localize.panel import LocalizePanel
     from napari_wsol.images.level_arrays import LevelArray
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
@@ -96,7 +99,8 @@ class Controller(QObject):
         self.compare = CompareController(context, panels.compare, self.export.config)
         self.importer = Importer(context)
         self.training = TrainingController(context)
-        self.lists = ListController(context, panels.images, panels.line)
+        self.chooser = Chooser(context)
+        self.lists = ListController(context, panels.images, panels.line, self.chooser)
         self.save_model = SaveModelController(context)
         panels.export.rows.addWidget(self.save_model.button)
         self._connect_panels()
@@ -110,6 +114,7 @@ class Controller(QObject):
         panels.line.image_chosen.connect(self._on_image)
         panels.line.sample_button.clicked.connect(self.open_sample)
         panels.line.reader_chosen.connect(self._read_with)
+        panels.line.plane_wanted.connect(self._ask_plane)
         panels.localize.localize_button.clicked.connect(self.localize)
         panels.localize.slide_box.mpp_chosen.connect(self.pixel_size.choose)
         for panel in (panels.compare, panels.export):
@@ -385,20 +390,44 @@ class Controller(QObject):
         self._panels.line.go_back_to(self._layers.image)
         self._update()
 
-    def _read_with(self, reader: str) -> None:
-        """Replace the chosen layer by the same file, read by another reader."""
+    def _read_with(self, reader: str | None, pick: Pick | None = None) -> None:
+        """Replace the chosen layer by the same file, read otherwise."""
         line, viewer = self._panels.line, self._context.viewer
         before = line.layer
         if before is None:
             return
         try:
-            added = layer_read_by(viewer, before, reader)
+            added = layer_read_anew(viewer, before, reader, pick)
+        except StackError as error:
+            again = partial(self._read_with, reader)
+            self.chooser.ask(before.name, error.questions, again)
+            return
         except WsolError as error:
             self._messages.warn(error)
             return
         self._layers.leave_image()
         line.choose(added)
         viewer.layers.remove(before)
+
+    def _ask_plane(self) -> None:
+        """Ask for another channel or plane of the file of the chosen layer."""
+        from napari_wsol.images.readers import stack_questions
+
+        layer = self._panels.line.layer
+        mark = {} if layer is None else layer.metadata.get(MARK, {})
+        if layer is None or "path" not in mark:
+            return
+        reader = mark.get("reader")
+        try:
+            questions = stack_questions(mark["path"], reader=reader)
+        except WsolError as error:
+            self._messages.warn(error)
+            return
+        if questions:
+            again = partial(self._read_with, reader)
+            self.chooser.ask(layer.name, questions, again)
+        else:
+            self._messages.say(f"“{layer.name}” holds one picture: nothing to choose.")
 
     # ---------------------------------------------------------------- results, strokes
 

@@ -96,3 +96,8 @@ def file_states(paths: Iterable[Path]) -> FileStates | None:
     return tuple(
         (name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats
     )
+
+
+def fingerprint_part(whole: str, part: str) -> str:
+    """The sha256 (hex) of one channel or plane of a file; of the file where all is."""
+    return hashlib.sha256(f"{whole} {part}".encode()).hexdigest() if part else whole

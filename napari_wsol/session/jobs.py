@@ -113,6 +113,8 @@ class SessionJobs:
         mpp: float | None = None,
         reader: str | None = None,
         rgb: bool | None = None,
+        channel: int | Sequence[int] | None = None,
+        plane: int | Sequence[int] | None = None,
         resume: bool = False,
     ) -> Future[Slide]:
         """Opens an image; strokes, heatmaps and rounds of the one before are dropped.
@@ -125,12 +127,22 @@ class SessionJobs:
             mpp: µm a level-0 pixel.
             reader: name of a reader to force.
             rgb: whether the last axis holds colours.
+            channel: of several that are no colours, as ``open_slide`` takes it.
+            plane: of a stack, as ``open_slide`` takes it.
             resume: whether to go on where an earlier session stopped; without, that
                 work waits as :attr:`earlier`.
         """
 
         def work(report: Report) -> Slide:
-            slide = open_slide(source, name=name, mpp=mpp, reader=reader, rgb=rgb)
+            slide = open_slide(
+                source,
+                name=name,
+                mpp=mpp,
+                reader=reader,
+                rgb=rgb,
+                channel=channel,
+                plane=plane,
+            )
             slide.fingerprint()  # Asked for by the window, which must not wait for it.
             report.check()
             owned = slide is not source  # what was handed in is its owner's to close

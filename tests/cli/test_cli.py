@@ -131,6 +131,26 @@ def test_version_and_help_are_quick_to_read():
         assert command in helped
 
 
+def test_a_channel_of_a_stack_can_be_chosen(tmp_path, tissue):
+    import tifffile
+
+    path = tmp_path / "stack.ome.tif"
+    stack = np.stack([np.moveaxis(tissue, -1, 0), np.moveaxis(tissue, -1, 0) // 2])
+    axes = {"axes": "ZCYX"}
+    tifffile.imwrite(path, stack, photometric="minisblack", metadata=axes)
+    words = ("localize", path, "--model", "small", "--out", tmp_path / "out")
+    words = (*words, "--format", "tiff")
+    result = run(*words)
+    assert result.exit_code == 1
+    assert "--plane 0" in " ".join(result.output.split())
+    for more in (("--plane", "1", "--channel", "0"), ("--plane", "0", "--rgb")):
+        result = run(*words, *more)
+        assert result.exit_code == 0, result.output
+    result = run(*words, "--channel", "0,x")
+    assert result.exit_code == 1
+    assert "numbers from 0" in str(result.exception)
+
+
 def test_the_reader_can_be_forced(tmp_path, tissue):
     import tifffile
 

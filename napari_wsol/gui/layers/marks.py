@@ -89,7 +89,8 @@ def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
 
     mark = layer.metadata.get(MARK)
     if isinstance(mark, dict) and "path" in mark and shows_file(layer):
-        options = {"name": layer.name, "reader": mark.get("reader")}
+        wanted = {key: mark[key] for key in ("rgb", "channel", "plane") if key in mark}
+        options = {"name": layer.name, "reader": mark.get("reader"), **wanted}
         if mark.get("listed"):  # one of many: whoever goes from image to image goes on
             options["resume"] = True
         return mark["path"], options

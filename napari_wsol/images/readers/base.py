@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from napari_wsol.errors import ImageChangedError
+from napari_wsol.errors import (
+    ImageChangedError,
+    ImageError,
+    UnreadableImageError,
+)
 from napari_wsol.images.cache import TileCache
-from napari_wsol.images.fingerprint import file_states
+from napari_wsol.images.fingerprint import file_states, fingerprint_part
 from napari_wsol.images.geometry import build_levels, check_size
+from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.images.readers.tiled import TiledLevel
 from napari_wsol.registry import Registry
 
@@ -22,7 +27,13 @@ if TYPE_CHECKING:
     from napari_wsol.images.fingerprint import FileStates
     from napari_wsol.images.geometry import Level, Rgb
     from napari_wsol.images.readers.guard import ClosingGuard
+    from napari_wsol.images.readers.stacks import Pick
+    from napari_wsol.images.readers.turned import TurnedLevel
     from napari_wsol.images.slide import Slide
+
+
+class UndecodedError(UnreadableImageError):
+    """Pixels that a reader knows of could not be decoded; another one may."""
 
 
 class SlideBase(ABC):
@@ -41,6 +52,8 @@ class SlideBase(ABC):
     open_again: Callable[[], Slide] | None = None
     _fingerprint: str | None = None
     opened_files: FileStates | None = None
+    _part = ""
+    """Which pixels of a file of several are shown: others have another fingerprint."""
 
     def __init__(self) -> None:
         self._pictures: Registry[Callable[[], Rgb]] = Registry("picture")
@@ -73,7 +86,7 @@ class SlideBase(ABC):
         if self._fingerprint is None:
             found = self._compute_fingerprint()
             self.check_files()  # or it would be that of other pixels than were opened
-            self._fingerprint = found
+            self._fingerprint = fingerprint_part(found, self._part)
         return self._fingerprint
 
     def check_files(self) -> None:
@@ -146,7 +159,8 @@ class FileSlide(SlideBase):
     A subclass opens the files in :meth:`_open` and looks at them in :meth:`_describe`.
     """
 
-    _levels: Sequence[TiledLevel]
+    reader: str
+    _levels: Sequence[TiledLevel | TurnedLevel]
 
     def __init__(
         self,
@@ -154,7 +168,7 @@ class FileSlide(SlideBase):
         *,
         name: str | None = None,
         mpp: float | None = None,
-        rgb: bool | None = None,
+        pick: Pick = ANY,
         cache: TileCache | None = None,
     ) -> None:
         """Reads the headers, and pixels only where 16 bits or more must become 8.
@@ -163,14 +177,15 @@ class FileSlide(SlideBase):
             path: a file; of DICOM, any of the slide's or their folder.
             name: shown to the user.
             mpp: µm a level-0 pixel, instead of what the file says.
-            rgb: True takes three or four channels as colours, False never does; only
-                TIFF leaves that open.
+            pick: what is shown of a file of several channels or planes; only TIFF
+                leaves that open.
             cache: keeps decoded tiles.
 
         Raises:
             UnreadableImageError: not of the reader's formats, damaged, or the reader is
                 not installed.
-            ImageError: a stack, several slides, or too small.
+            StackError: it must be said which channel or plane is shown.
+            ImageError: several slides, or too small.
         """
         super().__init__()
         self.path = path
@@ -179,7 +194,7 @@ class FileSlide(SlideBase):
         self.opened_files = file_states(self._sources())
         self._guard = self._open()
         try:
-            self._describe(rgb=rgb)
+            self._describe(pick)
         except BaseException:
             self._guard.close()
             raise
@@ -191,8 +206,20 @@ class FileSlide(SlideBase):
         """Opens the files, and says how they are closed."""
 
     @abstractmethod
-    def _describe(self, *, rgb: bool | None) -> None:
+    def _describe(self, pick: Pick) -> None:
         """Finds out all that a slide tells, and ``mpp`` as the file has it."""
+
+    def _refuse(self, pick: Pick) -> None:
+        """For files whose reader gives finished colours.
+
+        Raises:
+            ImageError: a channel or plane was asked for.
+        """
+        if pick.key:
+            raise ImageError(
+                f"“{self.name}” is read by {self.reader}, which gives colours and no "
+                "channels or planes to choose from: leave these out."
+            )
 
     def _cut(
         self,

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.dicom_files import Colours
-    from napari_wsol.images.readers.pixels import PixelReading, Pixels
+    from napari_wsol.images.readers.pixels import PixelReading
+    from napari_wsol.images.readers.stacks import Pick
+    from napari_wsol.images.readers.values import Pixels
 
 T = TypeVar("T")
 
@@ -54,8 +56,8 @@ class DicomSlide(FileSlide):
         self._slide = self._telling(partial(_opened, self._files))
         return ClosingGuard(self.name, self._slide.close)
 
-    def _describe(self, *, rgb: bool | None) -> None:
-        del rgb  # The file tells.
+    def _describe(self, pick: Pick) -> None:
+        self._refuse(pick)
         self._telling(self._look)
 
     def _look(self) -> None:
@@ -102,7 +104,7 @@ class DicomSlide(FileSlide):
             for place in places
         ]
         colour = "inverted" if colours.is_inverted else colour_of(tiles[0].shape)
-        return plan_reading(tiles, colour)
+        return plan_reading(tiles, colour, bits=colours.bits)
 
     def _tile(self, number: int, row: int, column: int) -> Pixels:
         # Of two tiles that wsidicom reads at once, one may come out wrong (0.36).

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError
 from napari_wsol.images import pixel_size
 from napari_wsol.images.readers.zarr_store import JudgedStore
-from napari_wsol.parsing import Finite, typed
+from napari_wsol.parsing import Finite, read_json, read_text, typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 Json = dict[str, object]
 
-METADATA = ("zarr.json", ".zattrs", ".zgroup")
-"""Files by which the folder of a zarr group is known."""
+METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+"""Files by which the folder of a zarr group or array is known."""
+
+_METADATA_BYTES = 1 << 20
+"""So much of the metadata of the folder above is looked at."""
 
 MOST_LEVELS = 32
 """Of an image: each is half of the one before, so that fewer lead to one pixel."""
@@ -44,6 +47,7 @@ class OmeImage:
         scales: size of a pixel of each level in its units, (y, x); None where not told.
         size: of a level-0 pixel.
         is_colour: whether its channels are red, green and blue; None where not told.
+        channels: their names, where they have any.
         notes: sentences on what was chosen.
     """
 
@@ -52,6 +56,7 @@ class OmeImage:
     scales: list[tuple[float, float] | None]
     size: pixel_size.PixelSize
     is_colour: bool | None
+    channels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -63,7 +68,10 @@ def open_image(path: Path) -> OmeImage:
         ImageError: it holds several, as a plate does.
     """
     try:
-        group = zarr.open_group(JudgedStore(path), mode="r", use_consolidated=False)
+        store = JudgedStore(path)
+        if _is_array(path):
+            return _array_alone(zarr.open_array(store, mode="r"), path)
+        group = zarr.open_group(store, mode="r", use_consolidated=False)
         meta = _metadata(group)
         notes: tuple[str, ...] = ()
         if "multiscales" not in meta:
@@ -78,6 +86,62 @@ def open_image(path: Path) -> OmeImage:
             "of it is damaged, missing or not supported. Copy or download the whole "
             "folder again, or save it as OME-TIFF."
         ) from error
+
+
+def _array_alone(array: Array, path: Path) -> OmeImage:
+    """An array that no group describes, as the image that it may be.
+
+    Raises:
+        UnreadableImageError: it is a level of an image, which its folder describes.
+    """
+    above = path.absolute().parent
+    if any(_describes_levels(above / name) for name in ("zarr.json", ".zattrs")):
+        raise UnreadableImageError(
+            f"“{path.name}” is one level of the OME-Zarr image “{above.name}”: choose "
+            "the folder above."
+        )
+    names = getattr(array.metadata, "dimension_names", None) or ()
+    axes = "".join(str(name).lower()[:1] for name in names)
+    if len(set(axes)) != array.ndim or not {"y", "x"} <= set(axes):
+        axes = _axes_by_shape(array.shape)
+    if not axes:
+        raise UnreadableImageError(
+            f"“{path.name}” is a zarr array of {array.ndim} axes, and an image has two "
+            "to five: choose the folder of an OME-Zarr image."
+        )
+    return OmeImage(
+        arrays=[array],
+        axes=axes,
+        scales=[None],
+        size=pixel_size.UNKNOWN,
+        is_colour=None,
+        notes=("It is a zarr array without a description of its axes.",),
+    )
+
+
+def _is_array(path: Path) -> bool:
+    try:
+        kind = read_json(path / "zarr.json", dict[str, object]).get("node_type")
+    except (OSError, MalformedError):
+        return (path / ".zarray").is_file()
+    return kind == "array"
+
+
+def _describes_levels(file: Path) -> bool:
+    try:
+        return '"multiscales"' in read_text(file)
+    except (OSError, MalformedError):
+        return False
+
+
+def _axes_by_shape(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3 and shape[-1] in (1, 2, 3, 4):
+        return "yxc"
+    if len(shape) == 3 and shape[0] in (3, 4):
+        return "cyx"
+    if len(shape) == 3:
+        return "zyx"
+    return _OLD_AXES[-len(shape) :] if 2 <= len(shape) <= len(_OLD_AXES) else ""
 
 
 def _metadata(group: zarr.Group) -> Json:
@@ -146,6 +210,7 @@ class _Channel(Struct):
     """How a channel is drawn."""
 
     color: str = ""
+    label: str = ""
 
 
 class _Omero(Struct):
@@ -185,6 +250,7 @@ def _image(
         scales=scales,
         size=_size(scales[0], units),
         is_colour=_is_colour(meta),
+        channels=tuple(one.label for one in _channels(meta)),
         notes=notes,
     )
 
@@ -237,9 +303,12 @@ def _size(
 
 def _is_colour(meta: Json) -> bool | None:
     """Whether the channels are drawn in red, green and blue, where that is told."""
-    try:
-        omero = typed(meta.get("omero") or {}, _Omero)
-    except MalformedError:
-        return None  # it only says how to draw
-    colours = tuple(channel.color.upper()[:6] for channel in omero.channels)
+    colours = tuple(one.color.upper()[:6] for one in _channels(meta))
     return colours[:3] == _RGB if any(colours) else None
+
+
+def _channels(meta: Json) -> list[_Channel]:
+    try:
+        return typed(meta.get("omero") or {}, _Omero).channels
+    except MalformedError:
+        return []  # it only says how to draw

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from openslide import OpenSlide
 
     from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.readers.stacks import Pick
 
 
 SUFFIXES = frozenset(
@@ -69,8 +70,8 @@ class OpenSlideSlide(FileSlide):
         self._slide = self._opened()
         return ClosingGuard(self.name, self._close_slide)
 
-    def _describe(self, *, rgb: bool | None) -> None:
-        del rgb  # Whatever it reads becomes colour.
+    def _describe(self, pick: Pick) -> None:
+        self._refuse(pick)
         slide = self._slide
         properties = dict(slide.properties)
         self._set_levels([(height, width) for width, height in slide.level_dimensions])
