@@ -6,7 +6,8 @@
 #   TORCH_INDEX=URL     a further package index for torch, for example
 #                       https://download.pytorch.org/whl/cpu (much smaller on Linux
 #                       without an NVIDIA GPU)
-#   ARGS="..."          more arguments: of pytest for test, of napari-wsol for demo
+#   ARGS="..."          more arguments: of pytest for test, of napari-wsol for demo, of
+#                       tools/mutants.py for mutants (--seed, --count, --only, --jobs)
 #   QT_API=pyqt5        the Qt binding of demo and screenshots (default: pyqt6)
 
 .DEFAULT_GOAL := help
@@ -18,7 +19,7 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test lint screenshots clean
+.PHONY: help setup demo test lint mutants screenshots clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
@@ -37,6 +38,9 @@ test: setup ## run all tests; those of the window under PyQt6 and under PyQt5
 
 lint: setup ## style, types, layers
 	@sh tools/lint.sh
+
+mutants: setup ## change the core at random places and count what the tests notice
+	@$(ENV_PYTHON) tools/mutants.py $(ARGS)
 
 screenshots: setup ## run the demo unattended and save the README's pictures
 	@mkdir -p "$$(dirname "$(SCREENSHOT)")"

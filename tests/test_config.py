@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import pytest
 
 from napari_wsol.config import (
+    AMPLE_MEMORY,
     FORMATS,
     ExportConfig,
     FinetuneConfig,
@@ -28,6 +29,14 @@ def test_no_setting_is_without_words(config):
         assert setting.option.label, name
         assert setting.tip.endswith("."), name
         assert setting.allows(getattr(config(), name)), name
+
+
+def test_a_tip_is_the_sentence_of_the_docstring_on_one_line():
+    tips = {name: item.tip for name, item in listed_settings(SlideConfig).items()}
+    assert tips["ahead"] == "Windows that are read ahead."
+    assert tips["halo"] == (
+        "Context around a tile, in network pixels; less is faster and less exact."
+    )
 
 
 WRONG = [
@@ -63,6 +72,34 @@ WRONG = [
 def test_what_is_not_allowed_is_said(config, values, words):
     with pytest.raises(ConfigError, match=words):
         config(**values)
+
+
+def test_the_memory_budget_is_shared_out():
+    small, ample = (InferenceConfig(memory_bytes=n) for n in (4_000_000_007, 10**11))
+    assert (small.cache_bytes, small.image_bytes) == (1_000_000_001, 2_000_000_003)
+    assert (small.tile_bytes, small.round_bytes) == (250_000_000, 250_000_000)
+    assert all(isinstance(item.cache_bytes, int) for item in (small, ample))
+    assert ample.slide_core == 1024
+    assert InferenceConfig(memory_bytes=AMPLE_MEMORY).slide_core == 1024
+    assert InferenceConfig(memory_bytes=AMPLE_MEMORY - 1).slide_core == 512
+
+
+def test_the_settings_of_a_round_are_those_that_were_measured():
+    """Whoever changes one changes every map that strokes correct."""
+    assert asdict(FinetuneConfig()) == {
+        "steps": 100,
+        "prior": 1.0,
+        "max_pixels": 2000,
+        "others": 0.3,
+        "local": True,
+        "reach": 60.0,
+        "balanced": False,
+        "head": "linear",
+        "encoder": "frozen",
+        "learning_rate": 2e-5,
+        "edges": "none",
+        "propagate": False,
+    }
 
 
 def test_what_is_allowed_passes():

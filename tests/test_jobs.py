@@ -143,3 +143,43 @@ def test_a_closed_runner_takes_nothing_more(seen):
     runner.close(wait=True)
     with pytest.raises(JobCancelledError, match="closed"):
         runner.submit(JobKind.EXPORT, lambda _r: None)
+
+
+def test_closing_waits_for_the_running_job_where_asked(seen):
+    runner = JobRunner(seen.append)
+    started, goes_on = threading.Event(), threading.Event()
+
+    def slow(report):
+        started.set()
+        report.cancelled.wait(10)
+        goes_on.wait(0.2)  # it stops, but not at once
+        return "ended"
+
+    future = runner.submit(JobKind.EXPORT, slow)
+    assert started.wait(10)
+    runner.close(wait=True)
+    assert future.done()
+    assert future.result() == "ended"
+
+
+def test_closing_does_not_wait_otherwise(seen):
+    runner = JobRunner(seen.append)
+    started, closed = threading.Event(), threading.Event()
+
+    def slow(_report):
+        started.set()
+        return closed.wait(2)
+
+    future = runner.submit(JobKind.EXPORT, slow)
+    assert started.wait(10)
+    runner.close()
+    closed.set()
+    assert future.result(10)
+
+
+def test_a_job_may_close_its_own_runner(seen):
+    runner = JobRunner(seen.append)
+    future = runner.submit(JobKind.EXPORT, lambda _report: runner.close(wait=True))
+    assert future.result(10) is None
+    runner.close(wait=True)
+    assert not runner.is_busy

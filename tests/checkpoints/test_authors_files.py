@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_wsol.errors import ModelError, UnansweredError
+from napari_wsol.errors import ModelError, UnansweredError, WsolError
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.zoo import find_card, import_model, load_model, verify
 
@@ -334,3 +334,12 @@ def test_old_densenet_files_have_other_names(tmp_path):
     model = load_model(tmp_path / "densenet121-a639ec97.pth", device="cpu")
     name = "features.denseblock4.denselayer16.conv2.weight"
     assert torch.equal(model.encoder.state_dict()[name], encoder.state_dict()[name])
+
+
+@pytest.mark.parametrize("key", ["net.conv1.weight", "out.weight"])
+def test_half_of_a_baseline_s_names_are_not_that_baseline(tmp_path, key):
+    path = tmp_path / "model.pkl"
+    torch.save({key: torch.zeros(2, 3, 1, 1)}, path)
+    with pytest.raises(WsolError) as caught:
+        load_model(path, device="cpu")
+    assert "class maps pooled" not in str(caught.value)

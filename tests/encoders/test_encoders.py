@@ -34,6 +34,13 @@ def test_resnets_have_torchvisions_parameters(name, parameters):
     assert not any(key.startswith("fc") for key in keys)
 
 
+def test_mobilenet_has_torchvisions_parameters():
+    # 2,223,872 without the classifier; a folded batch norm leaves one number of two.
+    encoder = build_encoder("mobilenet_v2")
+    assert sum(p.numel() for p in encoder.parameters()) == 2_223_872 - 17_056
+    assert encoder.channels == (1280,)
+
+
 def test_mobilenet_takes_folded_imagenet_weights(shared):
     safetensors = pytest.importorskip("safetensors.torch")
     path = shared.parent / "weights" / "mobilenet_v2_imagenet.safetensors"
@@ -281,6 +288,18 @@ def test_dilated_tail_agrees_with_the_strided_one_where_they_meet():
             atol=1,
         )
         assert fine(x).last.shape[-1] == 4 * coarse(x).last.shape[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("output_stride", "wanted"), [(32, {1}), (16, {1, 2}), (8, {1, 2, 4})]
+)
+def test_a_lost_stride_doubles_the_dilation(name, output_stride, wanted):
+    with torch.device("meta"):
+        encoder = build_encoder(name, output_stride=output_stride)
+    convs = [item for item in encoder.modules() if isinstance(item, torch.nn.Conv2d)]
+    assert {item.dilation[0] for item in convs} == wanted
+    assert max(item.stride[0] for item in convs) == 2
 
 
 def test_layers_behind_the_last_tap_are_not_kept():

@@ -43,6 +43,13 @@ def test_box_of_a_bright_square_fits():
     assert result.accuracy == {0.5: 100.0, 0.8: 100.0}
 
 
+def test_a_box_that_overlaps_by_just_what_is_asked_fits():
+    scores = np.zeros((40, 40))
+    scores[10:20, 5:25] = 1.0  # its box is 5 to 25 and 10 to 20, the last included
+    result = max_box_acc([scores], [[5, 10, 25, 31]], ious=(0.5, 0.5001))
+    assert result.accuracy == {0.5: 100.0, 0.5001: 0.0}
+
+
 def test_largest_contour_is_the_one_with_the_largest_area():
     scores = np.zeros((40, 40))
     scores[2:8, 2:8] = 1.0
@@ -52,6 +59,42 @@ def test_largest_contour_is_the_one_with_the_largest_area():
     assert max_box_acc([scores], [square], **largest).accuracy[0.5] == 100
     assert max_box_acc([scores], [line], **largest).accuracy[0.5] == 0
     assert max_box_acc([scores], [line], ious=(0.5,)).accuracy[0.5] == 100
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "box"),
+    [
+        (slice(39, 40), slice(5, 25), [5, 39, 25, 39]),  # the last row
+        (slice(5, 25), slice(49, 50), [49, 5, 49, 25]),  # the last column
+        (slice(30, 40), slice(40, 50), [40, 30, 49, 39]),
+        (slice(0, 40), slice(0, 50), [0, 0, 49, 39]),
+    ],
+)
+def test_a_box_ends_with_the_image(rows, columns, box):
+    scores = np.zeros((40, 50))
+    scores[rows, columns] = 1.0
+    assert max_box_acc([scores], [box], ious=(1.0,)).accuracy == {1.0: 100.0}
+
+
+def test_a_long_diagonal_encloses_less_than_a_square():
+    scores = np.zeros((40, 40))
+    scores[2:10, 2:10] = 1.0
+    along = np.arange(15, 38)
+    scores[along, along] = scores[along, along - 1] = 1.0
+    found = max_box_acc([scores], [[2, 2, 9, 9]], ious=(0.5,), all_contours=False)
+    assert found.accuracy[0.5] == 100
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize(("side", "larger"), [(8, False), (9, True)])
+def test_half_a_block_counts_where_the_contour_cuts_it(turns, side, larger):
+    """A staircase of 12 pixels encloses 11² / 2, a square of 8 7², one of 9 8²."""
+    scores = np.zeros((40, 40))
+    scores[2:14, 2:14] = np.rot90(np.tri(12), turns)
+    scores[20 : 20 + side, 20 : 20 + side] = 1.0
+    square = [20, 20, 19 + side, 19 + side]
+    found = max_box_acc([scores], [square], ious=(0.5,), all_contours=False)
+    assert found.accuracy[0.5] == (100 if larger else 0)
 
 
 def test_constant_map_has_the_box_of_the_whole_image_or_of_a_corner():

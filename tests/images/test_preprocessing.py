@@ -199,6 +199,23 @@ def test_padding_lies_below_and_right(pad, expected):
     assert np.array_equal(tall, wide.transpose(0, 2, 1))
 
 
+@pytest.mark.parametrize("resample", ["pillow-linear", "opencv-linear", "opencv-cubic"])
+def test_an_image_that_is_not_square_keeps_its_sides_and_its_colours(resample):
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, 40:, 0] = 255  # red on the right
+    how = Preprocessing(
+        mean=(0,) * 3, std=(1,) * 3, size=32, fit="pad", resample=resample, pad="zero"
+    )
+    found = prepare(image, how)
+    assert found.shape == (3, 32, 32)
+    assert (found[0, :16, 18:] == 1).all()
+    assert (found[0, :16, :14] == 0).all()
+    assert (found[0, 16:] == 0).all()
+    assert (found[1:] == 0).all()
+    turned = prepare(image.transpose(1, 0, 2), how)
+    assert np.array_equal(turned, found.transpose(0, 2, 1))
+
+
 def test_colour_is_padded_with_the_mean_of_each_channel():
     how = Preprocessing(mean=(0.2, 0.4, 0.6), size=8, fit="pad")
     pixels = prepare(np.zeros((4, 8, 3), np.uint8), how)

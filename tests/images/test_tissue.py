@@ -75,3 +75,38 @@ def test_without_glass_all_is_tissue(kind):
         "black": np.zeros((300, 400, 3)),
     }[kind]
     assert tissue_mask(open_slide(image.clip(0, 255).astype(np.uint8)), 2).all()
+
+
+def test_pale_tissue_below_the_stain_is_told_from_glass_by_the_valley_between_them():
+    """Glass of 15, pale tissue of 24, stain of 31: Otsu's threshold is above glass."""
+    image = np.full((200, 300, 3), 240, np.uint8)
+    image[:, 150:210] = 231
+    image[:, 210:] = 224
+    mask = tissue_mask(open_slide(image), 1)
+    assert not mask[:, :140].any()
+    assert mask[:, 160:].all()
+
+
+def test_the_faintest_even_stain_is_told_from_even_glass():
+    image = np.full((200, 300, 3), 240, np.uint8)
+    image[:, 150:] = 239
+    mask = tissue_mask(open_slide(image), 1)
+    assert not mask[:, :140].any()
+    assert mask[:, 160:].all()
+
+
+def test_what_does_not_fall_into_two_groups_has_no_glass():
+    """Most is of one grey, and the rest lies far on both sides of it."""
+    rng = np.random.default_rng(0)
+    darkness = (30 + 1.5 * rng.standard_t(1.5, (40, 60))).clip(0, 90)
+    image = np.repeat(np.repeat(255 - darkness, 10, axis=0), 10, axis=1)
+    assert tissue_mask(open_slide(image.astype(np.uint8)), 1).all()
+
+
+def test_a_fine_mask_ends_where_its_overview_does():
+    wide = np.full((120, 6144, 3), 245, np.uint8)  # seen at a third of its size
+    wide[30:90, 3000:-9] = (180, 90, 160)
+    mask = tissue_mask(open_slide(wide), 1)
+    assert mask[60, -6:].tolist() == [True] * 3 + [False] * 3
+    tall = tissue_mask(open_slide(wide.transpose(1, 0, 2)), 1)
+    assert np.array_equal(tall, mask.T)

@@ -195,6 +195,29 @@ def test_a_line_that_was_written_twice_counts_once(path, library, image):
     assert numbers(library.open(image).entries) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("values", [{}, {"n": "7"}, {"n": None}, {"n": 2.5}])
+def test_a_line_without_a_number_does_not_count_on(path, values):
+    header = path.read_bytes().splitlines(keepends=True)[0]
+    path.write_bytes(header + with_crc({"type": "dance", "time": "", **values}))
+    assert read_record(path.parent).last_number == 0
+
+
+def test_an_image_with_the_same_start_of_its_fingerprint_has_its_own_journal(
+    path, library, painting, made, put
+):
+    theirs = painting.image_facts(painting.FINGERPRINT[:-8] + "f" * 8)
+    assert theirs.stem == path.parent.name
+    (library.folder / f"{theirs.stem}-9").mkdir()
+    assert library.find(theirs.fingerprint) is None
+    journal = library.open(theirs)
+    assert journal.entries == ()
+    put(journal, made(1))
+    journal.close()
+    assert journal.folder != path.parent
+    assert library.find(painting.FINGERPRINT).strokes == 6
+    assert library.find(theirs.fingerprint).strokes == 1
+
+
 VERSION_1 = """\
 508340bb {"format":"napari-wsol journal","version":1,"image":{"fingerprint":\
 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",\

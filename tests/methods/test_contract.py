@@ -8,6 +8,7 @@ from napari_wsol.config import InferenceConfig
 from napari_wsol.encoders import build_encoder, list_encoders
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec, get_method, list_methods
+from napari_wsol.methods.heads import list_heads
 
 PLAIN = {"encoder": "mobilenet_v2", "taps": ("features.3", "features.6")}
 PYRAMID = ("layer1", "layer2", "layer3", "layer4")
@@ -131,6 +132,20 @@ def test_tiles_give_what_the_whole_gives(models, name):
     small = InferenceConfig(whole=32, core=64)
     tiled = localize(model, image, [name], "b", config=small).heatmaps[name].values
     assert np.abs(whole - tiled).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", [name for name in list_heads() if name != "pixelcam"])
+def test_a_head_that_reads_cells_reads_each_by_itself(models, name):
+    """Or a slide that is read tile by tile would have seams."""
+    head, side = models(name).heads[name], side_of(models(name))
+    torch.manual_seed(5)
+    with torch.inference_mode():
+        features = models(name).encoder(torch.rand(1, 3, side, side))
+        before = head.class_maps(features)
+        features.last[..., 0, 0] += 1
+        differs = (head.class_maps(features) - before).abs() > 1e-6
+    differs[..., 0, 0] = False
+    assert not (head.reads_cells and differs.any())
 
 
 @pytest.mark.parametrize("name", list_methods())

@@ -253,6 +253,22 @@ def test_wide_pools_say_that_they_have_no_maps(features):
         head.class_maps(features)
 
 
+@pytest.mark.parametrize(
+    ("options", "alone"),
+    [
+        ({}, True),
+        ({"pool": "LSE_LBA"}, True),
+        ({"attention": "CAM"}, False),
+        ({"pool": "AVG_MAX"}, False),
+        ({"pool": "AVG_MAX", "attention": "CAM"}, False),
+    ],
+)
+def test_cells_are_read_alone_unless_others_weigh_them(options, alone):
+    head = a_head(**options)
+    assert head.reads_cells == alone
+    assert (head.pooling() is not None) == alone
+
+
 def test_the_method_says_why_it_is_not_available():
     def reason(**options):
         spec = ModelSpec(

@@ -125,6 +125,17 @@ def test_reach_and_likeness_say_how_far():
     assert field.correction(looks, points).numpy() == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_place_counts_up_to_six_reaches_away():
+    field = StrokeField(0, 0, 4)
+    field.lengths = torch.tensor([1.0, 10.0])
+    field.points = torch.tensor([[0.0, 160.5], [0.0, 159.5], [50.0, 50.0], [-61, 90]])
+    first, last = torch.zeros(2), torch.full((2,), 100.0)
+    assert field.near(first, last).tolist() == [False, True, True, False]
+    assert field.reaches(first, last)
+    assert not field.reaches(first + 300, last + 300)
+    assert not StrokeField().reaches(first, last)
+
+
 def test_the_reach_of_the_settings_is_kept(features, sure):
     config = FinetuneConfig(reach=20.0)
     _, field = refit(sure, features, pixels(ON_FIRST, ON_SECOND), config)

@@ -96,6 +96,8 @@ def test_colour_can_be_denied():
     [
         ([(50, 50), (100, 100)], "largest first"),
         ([(50, 50), (50, 50)], "largest first"),
+        ([(50, 90), (51, 40)], "largest first"),
+        ([(90, 50), (40, 51)], "largest first"),
         ([(50, 50), (25, 25, 3)], "differ"),
         ([], "largest first"),
     ],
@@ -103,6 +105,13 @@ def test_colour_can_be_denied():
 def test_levels_that_are_no_pyramid_are_refused(levels, says):
     with pytest.raises(ImageError, match=says):
         open_slide([np.zeros(shape, np.uint8) for shape in levels])
+
+
+@pytest.mark.parametrize("shapes", [[(50, 100), (25, 60)], [(50, 100), (50, 40)]])
+def test_levels_need_not_shrink_alike(shapes):
+    slide = open_slide([np.zeros(shape, np.uint8) for shape in shapes])
+    assert len(slide.levels) == 2
+    assert slide.read(1, 0, 0, *shapes[1]).shape[:2] == shapes[1]
 
 
 @pytest.mark.parametrize("source", [[1, 2, 3], None, 3.5, [[1, 2], [3, 4]]])

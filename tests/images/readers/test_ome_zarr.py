@@ -98,6 +98,21 @@ def test_every_layout_reads_the_same_pixels(tmp_path, picture, version, axes):
     assert list_readers(path) == ["zarr"]
 
 
+@pytest.mark.parametrize(
+    ("told", "found"), [(2.0, 2.0), (2.03, 2.03), (1.97, 1.97), (2.05, 2.0), (1.5, 2.0)]
+)
+def test_the_scale_of_a_level_counts_where_it_fits_its_size(
+    tmp_path, picture, told, found
+):
+    path = tmp_path / "odd.zarr"
+    write_zarr(path, picture[:601, :403])
+    meta = json.loads((path / "zarr.json").read_text())
+    (image,) = meta["attributes"]["ome"]["multiscales"]
+    image["datasets"][1]["coordinateTransformations"][0]["scale"][1:] = [UM * told] * 2
+    (path / "zarr.json").write_text(json.dumps(meta))
+    assert open_slide(path).levels[1].downsample == pytest.approx((found, found))
+
+
 def test_the_metadata_file_stands_for_its_folder(tmp_path, picture):
     write_zarr(tmp_path / "a.zarr", picture)
     assert np.array_equal(whole(open_slide(tmp_path / "a.zarr/zarr.json")), picture)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from napari_wsol.errors import ImageError
-from napari_wsol.images.readers.pixels import to_rgb8
-from napari_wsol.images.readers.values import value_range
+from napari_wsol.images.readers.pixels import PixelReading, to_rgb8
+from napari_wsol.images.readers.values import ValueRange, value_range
 
 
 def grey(values, dtype):
@@ -76,6 +76,20 @@ def test_a_nan_in_any_sample_is_found():
 def test_what_has_no_order_is_refused(dtype):
     with pytest.raises(ImageError, match="convert"):
         to_rgb8(np.zeros((4, 4), dtype))
+
+
+@pytest.mark.parametrize("light", [0, 1, 100, 127, 128, 254, 255])
+def test_products_of_two_shares_are_rounded_to_the_nearest_grey(light):
+    every = np.arange(256)
+    wanted = np.rint(every * light / 255).astype(int).tolist()
+    ink = np.full((1, 256, 4), 255 - light, np.uint8)
+    ink[0, :, :3] = 255 - every[:, None]
+    cmyk = PixelReading(colour="cmyk", values=ValueRange(0, 255))
+    assert cmyk.to_rgb8(ink)[0, :, 1].tolist() == wanted
+    black = np.full((1, 256, 4), 255 - light, np.uint8)  # as opaque as this
+    black[0, :, :3] = 0
+    black[0, :, 3] = 255 - every
+    assert to_rgb8(black)[0, :, 2].tolist() == every.tolist()
 
 
 def test_a_stack_is_not_an_image():
