@@ -24,9 +24,9 @@ from napari_wsol.errors import (
     UnknownNameError,
 )
 from napari_wsol.files import encoded, sha256_of, whole_folder
+from napari_wsol.files.parsing import parse_toml, read_text
 from napari_wsol.methods import evaluating, own_methods
 from napari_wsol.methods.card import Card
-from napari_wsol.parsing import parse_toml, read_text
 from napari_wsol.paths import bundled_folder, models_folder
 
 if TYPE_CHECKING:

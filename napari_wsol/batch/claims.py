@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ClaimLostError, MalformedError
 from napari_wsol.files import PART, time_in, unwritable
-from napari_wsol.parsing import parse_json, typed
+from napari_wsol.files.parsing import parse_json, typed
 
 if TYPE_CHECKING:
     from collections.abc import Generator

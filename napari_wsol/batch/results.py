@@ -30,8 +30,8 @@ from napari_wsol.files import (
     unwritable,
     write_whole,
 )
-from napari_wsol.parsing import read_json
-from napari_wsol.tables import GrowingTable, append_row, columns_of, table_of
+from napari_wsol.files.parsing import read_json
+from napari_wsol.files.tables import GrowingTable, append_row, columns_of, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -18,8 +18,8 @@ from napari_wsol.checkpoints.files import (
 from napari_wsol.checkpoints.numbers import check_weights
 from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import MalformedError, ModelError, WsolError
+from napari_wsol.files.parsing import read_json
 from napari_wsol.methods import Model
-from napari_wsol.parsing import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

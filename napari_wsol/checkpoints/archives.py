@@ -16,7 +16,7 @@ import torch
 
 from napari_wsol.checkpoints.pickles import read_pickle
 from napari_wsol.errors import MalformedError
-from napari_wsol.parsing import typed
+from napari_wsol.files.parsing import typed
 
 if TYPE_CHECKING:
     from pathlib import Path

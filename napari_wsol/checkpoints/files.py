@@ -20,7 +20,7 @@ from napari_wsol.checkpoints.pickles import (
 from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import MalformedError, ModelError
 from napari_wsol.files import check_file, read_whole
-from napari_wsol.foreign import kind_of_file
+from napari_wsol.files.foreign import kind_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator

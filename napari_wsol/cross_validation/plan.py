@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from napari_wsol.errors import ConfigError, ExportError, MalformedError, ModelError
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.files import sha256_of, write_whole
-from napari_wsol.parsing import read_json
+from napari_wsol.files.parsing import read_json
 from napari_wsol.training.recipe import dump_recipe
 
 if TYPE_CHECKING:

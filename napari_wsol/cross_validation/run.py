@@ -25,7 +25,7 @@ from napari_wsol.errors import ignore_failure
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.bootstrap import Bootstrap
-from napari_wsol.tables import lines_of
+from napari_wsol.files.tables import lines_of
 from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.training.run import CHECKPOINT, train
 from napari_wsol.zoo import load_model

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from napari_wsol.export.ome import SOFTWARE, describe_levels
 from napari_wsol.export.outlines import rings_of, write_features
 from napari_wsol.export.tiles import METHOD, attention_table
-from napari_wsol.tables import write_table
+from napari_wsol.files.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

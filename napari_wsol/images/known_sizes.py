@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ConfigError, MalformedError
 from napari_wsol.files import write_kept
+from napari_wsol.files.parsing import Count, Positive, read_json
 from napari_wsol.images.pixel_size import PixelSize
-from napari_wsol.parsing import Count, Positive, read_json
 from napari_wsol.paths import known_sizes_file
 
 if TYPE_CHECKING:

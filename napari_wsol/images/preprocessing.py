@@ -10,13 +10,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_wsol.errors import ConfigError, ImageError
+from napari_wsol.files.parsing import Finite
 from napari_wsol.images.opencv_like import (
     equalize,
     gaussian_blur,
     resize_cubic,
     resize_linear,
 )
-from napari_wsol.parsing import Finite
 
 if TYPE_CHECKING:
     from napari_wsol.images.geometry import Rgb

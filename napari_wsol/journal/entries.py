@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, get_args
 
 from typing_extensions import override
 
-from napari_wsol.parsing import Count, Finite, typed
+from napari_wsol.files.parsing import Count, Finite, typed
 from napari_wsol.registry import Registry
 from napari_wsol.strokes.stroke import Stroke, now
 

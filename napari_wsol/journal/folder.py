@@ -12,6 +12,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from napari_wsol.files import numbered
+from napari_wsol.files.locking import try_lock
 from napari_wsol.journal.heads import copy_heads
 from napari_wsol.journal.lines import entry_line, line, values_of
 from napari_wsol.journal.reading import Record, segment_paths
@@ -21,15 +22,14 @@ from napari_wsol.journal.segments import (
     is_as_read,
     left_behind,
 )
-from napari_wsol.locking import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from napari_wsol.files.locking import Lock
     from napari_wsol.journal.entries import Entry
     from napari_wsol.journal.image import ImageFacts
-    from napari_wsol.locking import Lock
 
 logger = logging.getLogger(__name__)
 

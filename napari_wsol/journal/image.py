@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from napari_wsol.parsing import Count, Finite, Positive, typed
+from napari_wsol.files.parsing import Count, Finite, Positive, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

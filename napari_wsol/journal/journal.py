@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_wsol.files.locking import Lock
     from napari_wsol.journal.entries import Entry, RoundMade
     from napari_wsol.journal.image import ImageFacts
     from napari_wsol.journal.reading import Record
-    from napari_wsol.locking import Lock
 
 logger = logging.getLogger(__name__)
 

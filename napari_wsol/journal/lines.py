@@ -24,9 +24,9 @@ from msgspec import Meta
 
 from napari_wsol import __version__
 from napari_wsol.errors import MalformedError
+from napari_wsol.files.parsing import parse_json, typed
 from napari_wsol.journal.entries import entry_from
 from napari_wsol.journal.image import ImageFacts
-from napari_wsol.parsing import parse_json, typed
 from napari_wsol.strokes.stroke import now, packed
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import cast
 
 from napari_wsol.errors import MalformedError, ModelError
+from napari_wsol.files.parsing import typed
 from napari_wsol.methods.spec import ModelSpec
-from napari_wsol.parsing import typed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ConfigError
+from napari_wsol.files.parsing import Finite, Positive, typed
 from napari_wsol.images.preprocessing import LARGEST_SIDE, Preprocessing
 from napari_wsol.methods.heads import list_heads
-from napari_wsol.parsing import Finite, Positive, typed
 
 if TYPE_CHECKING:
     from typing import Self

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from napari_wsol.errors import ModelError
+from napari_wsol.files.parsing import parse_json, typed
 from napari_wsol.methods.model import weight_bytes
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
-from napari_wsol.parsing import parse_json, typed
 from napari_wsol.refinement.stroke_field import StrokeField
 from napari_wsol.refinement.stroke_network import StrokeNetwork
 

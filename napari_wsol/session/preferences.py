@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_wsol.config import InferenceConfig
 from napari_wsol.errors import ConfigError, MalformedError
 from napari_wsol.files import write_kept
-from napari_wsol.parsing import read_json
+from napari_wsol.files.parsing import read_json
 from napari_wsol.paths import preferences_file
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import MalformedError
-from napari_wsol.parsing import read_json
+from napari_wsol.files.parsing import read_json
 from napari_wsol.paths import features_folder
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.files import whole_folder
+from napari_wsol.files.tables import write_table
 from napari_wsol.images.resample import read_region
-from napari_wsol.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from napari_wsol.errors import ConfigError, ImageError, MalformedError, choices
-from napari_wsol.parsing import parse_json, read_text, typed
+from napari_wsol.files.parsing import parse_json, read_text, typed
 from napari_wsol.strokes.raster import brushed, filled
 from napari_wsol.strokes.stroke import (
     BACKGROUND,

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_wsol.errors import ConfigError, MalformedError
-from napari_wsol.parsing import Count, Finite, typed
+from napari_wsol.files.parsing import Count, Finite, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

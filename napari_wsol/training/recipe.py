@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import tomli_w
 
 from napari_wsol.errors import ConfigError, DatasetError, MalformedError
+from napari_wsol.files.parsing import parse_toml, read_text, typed
 from napari_wsol.methods.spec import ModelSpec, plain
-from napari_wsol.parsing import parse_toml, read_text, typed
 from napari_wsol.training.config import AugmentConfig, SeedConfig, TrainConfig
 from napari_wsol.training.objectives import LossConfig, loss_of
 from napari_wsol.training.pseudo_labels import PseudoLabelConfig

@@ -21,8 +21,8 @@ from napari_wsol.errors import (
     ignore_failure,
 )
 from napari_wsol.files import write_whole
+from napari_wsol.files.parsing import Count, parse_json, read_text, typed
 from napari_wsol.methods.card import Card
-from napari_wsol.parsing import Count, parse_json, read_text, typed
 from napari_wsol.training.distributed import team as join_team
 from napari_wsol.training.images_cache import load_training_images
 from napari_wsol.training.measuring import (

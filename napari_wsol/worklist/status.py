@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from napari_wsol.errors import MalformedError, WsolError
+from napari_wsol.files.parsing import read_json
 from napari_wsol.images.fingerprint import WHOLE_BYTES, fingerprint_files
 from napari_wsol.images.readers import open_slide
-from napari_wsol.parsing import read_json
 from napari_wsol.worklist.files import SEVERAL_FILES
 from napari_wsol.worklist.saved import write_json
 

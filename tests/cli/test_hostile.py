@@ -23,8 +23,8 @@ from napari_wsol.cli import app
 from napari_wsol.cli.console import PlainConsole
 from napari_wsol.errors import WsolError
 from napari_wsol.files import encoded
+from napari_wsol.files.tables import unquoted
 from napari_wsol.methods.card import Card
-from napari_wsol.tables import unquoted
 from napari_wsol.zoo import save_model
 
 posix = pytest.mark.skipif(os.name != "posix", reason="names and signals of POSIX")

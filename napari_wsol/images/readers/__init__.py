@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, StackError, UnreadableImageError, choices
-from napari_wsol.foreign import HEAD_BYTES, foreign_kind
+from napari_wsol.files.foreign import HEAD_BYTES, foreign_kind
 from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
 from napari_wsol.images.readers.base import SlideBase, UndecodedError

@@ -9,9 +9,9 @@ import zarr
 from msgspec import Meta, Struct, field
 
 from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError
+from napari_wsol.files.parsing import Finite, read_json, read_text, typed
 from napari_wsol.images import pixel_size
 from napari_wsol.images.readers.zarr_store import JudgedStore
-from napari_wsol.parsing import Finite, read_json, read_text, typed
 
 if TYPE_CHECKING:
     from pathlib import Path

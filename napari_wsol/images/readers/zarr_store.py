@@ -29,7 +29,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 from napari_wsol.errors import MalformedError
 from napari_wsol.files import check_file
-from napari_wsol.parsing import parse_json, typed
+from napari_wsol.files.parsing import parse_json, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

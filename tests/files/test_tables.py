@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from napari_wsol.tables import (
+from napari_wsol.files.tables import (
     GrowingTable,
     append_row,
     columns_of,

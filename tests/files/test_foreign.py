@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from napari_wsol.checkpoints import read_file
+from napari_wsol.checkpoints import read_state
 from napari_wsol.errors import ModelError, UnreadableImageError
-from napari_wsol.foreign import foreign_kind
+from napari_wsol.files.foreign import foreign_kind
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.readers.plain import PlainSlide
 
@@ -40,7 +40,7 @@ def test_weights_that_are_none_are_called_what_they_are(tmp_path, kind, name):
     content, says = FOREIGN[kind]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=says):
-        read_file(tmp_path / name)
+        read_state(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -286,7 +286,7 @@ def test_bytes_are_on_the_disk_before_the_file_has_its_name(tmp_path, write):
     if write == "write_kept":
         after = told[told.index(renamed) :]
         assert ["flushed", tmp_path.name] in after  # the names in the folder too
-        kept = next(line for line in told if line[-1] == "file.1")
+        kept = next(x for x in told if x[0] == "renamed" and x[-1] == "file.1")
         assert told.index(["flushed", kept[1]]) < told.index(kept)
         assert told.index(kept) < told.index(renamed)
 

@@ -24,14 +24,14 @@ from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
 from napari_wsol.errors import ExportError, MalformedError
-from napari_wsol.locking import NAME as LOCK
-from napari_wsol.locking import try_lock
+from napari_wsol.files.locking import NAME as LOCK
+from napari_wsol.files.locking import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from napari_wsol.locking import Lock
+    from napari_wsol.files.locking import Lock
 
 PART, SET = ".part", ".set.part"
 """How hidden folders end: of one file or folder, and of a set under its own name."""

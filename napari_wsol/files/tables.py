@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.errors import MalformedError
 from napari_wsol.files import encoded, numbered, write_whole
-from napari_wsol.parsing import VALUES
+from napari_wsol.files.parsing import VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
