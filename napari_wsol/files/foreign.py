@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_wsol.files import check_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -56,6 +58,7 @@ def foreign_kind(head: bytes) -> str | None:
 def kind_of_file(path: Path) -> str | None:
     """As :func:`foreign_kind`, of a file; None where it cannot be read."""
     try:
+        check_file(path)
         with path.open("rb") as file:
             return foreign_kind(file.read(HEAD_BYTES))
     except OSError:

@@ -10,10 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, StackError, UnreadableImageError, choices
+from napari_wsol.files import check_file
 from napari_wsol.files.foreign import HEAD_BYTES, foreign_kind
 from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
 from napari_wsol.images.readers.base import SlideBase, UndecodedError
+from napari_wsol.images.readers.guard import in_words
 from napari_wsol.images.readers.stacks import pick
 from napari_wsol.images.readers.tiff_slide import TiffSlide
 from napari_wsol.images.slide import Slide
@@ -197,7 +199,8 @@ def _open_file(
         if not reader and not _is_tried(candidate, head, refused):
             continue
         try:
-            slide = _reader(candidate)(path, name=name, mpp=mpp, pick=wanted)
+            with in_words(path.name):
+                slide = _reader(candidate)(path, name=name, mpp=mpp, pick=wanted)
         except UnreadableImageError as error:
             refused.append(error)
             continue
@@ -241,7 +244,8 @@ def _better(
     if not _can_open("openslide", path):
         return slide
     try:
-        joined = _reader("openslide")(path, name=name, mpp=mpp)
+        with in_words(path.name):
+            joined = _reader("openslide")(path, name=name, mpp=mpp)
     except UnreadableImageError:
         return slide
     slide.close()
@@ -299,6 +303,7 @@ def _head(path: Path) -> bytes:
         if path.is_dir():
             _check_folder(path)
             return b""
+        check_file(path)
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     except FileNotFoundError as error:

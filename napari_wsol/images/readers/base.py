@@ -16,6 +16,7 @@ from napari_wsol.errors import (
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import file_states, fingerprint_part
 from napari_wsol.images.geometry import build_levels, check_size
+from napari_wsol.images.readers.guard import in_words
 from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.images.readers.tiled import TiledLevel
 from napari_wsol.registry import Registry
@@ -84,7 +85,8 @@ class SlideBase(ABC):
             ImageChangedError: the file was overwritten before it was asked for.
         """
         if self._fingerprint is None:
-            found = self._compute_fingerprint()
+            with in_words(self.name):
+                found = self._compute_fingerprint()
             self.check_files()  # or it would be that of other pixels than were opened
             self._fingerprint = fingerprint_part(found, self._part)
         return self._fingerprint
@@ -243,7 +245,7 @@ class FileSlide(SlideBase):
 
     @override
     def read_associated(self, name: str) -> Rgb:
-        with self._guard.reading():
+        with self._guard.reading(), in_words(self.name):
             return super().read_associated(name)
 
     def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
@@ -253,7 +255,7 @@ class FileSlide(SlideBase):
             UnreadableImageError: the file is damaged there, or the slide is closed.
             ImageError: the pixels there are not numbers.
         """
-        with self._guard.reading():
+        with self._guard.reading(), in_words(self.name):
             return self._levels[level].read(y, x, height, width)
 
     def close(self) -> None:

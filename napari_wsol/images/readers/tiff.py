@@ -11,6 +11,7 @@ from tifffile import TIFF, TiffFileError
 
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images.readers.base import UndecodedError
+from napari_wsol.images.readers.tiff_bounds import check_picture
 from napari_wsol.images.readers.tiled import TiledLevel
 from napari_wsol.images.readers.turned import turn_of
 
@@ -306,6 +307,8 @@ class TiffImage:
             return None
         data = self._file.read(plane.offsets[at], plane.counts[at])
         try:
+            if self.keyframe.jpegheader is None:  # else the head is not in the tile
+                check_picture(data, self.tile_shape)
             tile, _, _ = self._decode(
                 data,
                 at,

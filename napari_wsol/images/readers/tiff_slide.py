@@ -18,6 +18,7 @@ from napari_wsol.images.readers.base import FileSlide
 from napari_wsol.images.readers.pixels import plan_reading
 from napari_wsol.images.readers.positioned import PositionedFile
 from napari_wsol.images.readers.tiff import TiffImage, TiffLevel
+from napari_wsol.images.readers.tiff_bounds import check_directories
 from napari_wsol.images.readers.tiff_layout import (
     colour_of_tiff,
     find_layout,
@@ -57,6 +58,7 @@ _PARSE_ERRORS = (
     AttributeError,
     RuntimeError,
     MemoryError,
+    ArithmeticError,
     struct.error,
     OSError,
 )
@@ -87,6 +89,7 @@ class TiffSlide(FileSlide):
             ) from error
 
     def _look(self, pick: Pick) -> None:
+        check_directories(self._file.read, self.path.stat().st_size, self.name)
         with TiffFile(self.path) as tif:
             layout = find_layout(tif, self.name, pick)
             images = [

@@ -17,6 +17,7 @@ from napari_wsol.images.fingerprint import (
 )
 from napari_wsol.images.geometry import Level
 from napari_wsol.images.readers.arrays import ArraySlide, PlaneView
+from napari_wsol.images.readers.guard import in_words
 from napari_wsol.images.readers.ome_zarr import CHUNK_ERRORS, METADATA, open_image
 from napari_wsol.images.readers.stacks import ANY, Stack, choose
 from napari_wsol.images.readers.tiled import TiledLevel
@@ -125,7 +126,8 @@ class ZarrSlide(ArraySlide):
     @override
     def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
         self._check_open()
-        return self._tiled[level].read(y, x, height, width)
+        with in_words(self.name):
+            return self._tiled[level].read(y, x, height, width)
 
     @override
     def close(self) -> None:
