@@ -148,9 +148,9 @@ def _check_size(raw: bytes) -> None:
         raise MalformedError(f"it holds more than {VALUES} values")
     brackets = _STRINGS.sub(b"", raw).translate(_ALIKE, _NO_BRACKETS)
     for _ in range(DEPTH):
+        brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return
-        brackets = brackets.replace(b"[]", b"")
     # What is left may be unbalanced instead, which the parser tells better.
     if brackets.count(b"[") == brackets.count(b"]"):
         raise MalformedError("it is nested too deeply")

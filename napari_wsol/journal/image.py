@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from napari_wsol.errors import ConfigError
 from napari_wsol.files.parsing import Count, Finite, Positive, typed
+from napari_wsol.strokes.canvas import CANVAS_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +40,13 @@ class ImageFacts:
     canvas_scale: tuple[Positive, Positive]
     canvas_translate: tuple[Finite, Finite]
     mpp: Positive | None
+
+    def __post_init__(self) -> None:
+        if not 0 < math.prod(self.canvas_shape) <= CANVAS_PIXELS:
+            rows, columns = self.canvas_shape
+            raise ConfigError(
+                f"A canvas has up to {CANVAS_PIXELS} cells, not {rows}×{columns}."
+            )
 
     @property
     def stem(self) -> str:

@@ -306,6 +306,8 @@ def _head(path: Path) -> bytes:
         check_file(path)
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
+    except UnreadableImageError:  # an OSError, too
+        raise
     except FileNotFoundError as error:
         raise UnreadableImageError(
             f"There is no file “{path}”: check the name and the folder."

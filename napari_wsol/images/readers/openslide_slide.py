@@ -76,8 +76,8 @@ class OpenSlideSlide(FileSlide):
         properties = dict(slide.properties)
         self._set_levels([(height, width) for width, height in slide.level_dimensions])
         self._factors = tuple(slide.level_downsamples)
-        blocks = [_block(properties, index) for index in range(len(self.levels))]
-        self._cut(blocks, self._load)
+        self._blocks = [_block(properties, at) for at in range(len(self.levels))]
+        self._cut(self._blocks, self._load)
         size = _pixel_size(properties)
         self.mpp = size.mpp
         vendor = properties.get("openslide.vendor", "unknown")
@@ -118,10 +118,10 @@ class OpenSlideSlide(FileSlide):
             raise self._damaged(error) from error
 
     def _load(self, index: int, row: int, column: int) -> Rgb:
-        level = self._levels[index]
-        height, width = level.tile_shape
+        level = self.levels[index]
+        height, width = self._blocks[index]
         y, x = row * height, column * width
-        size = (min(width, level.shape[1] - x), min(height, level.shape[0] - y))
+        size = (min(width, level.width - x), min(height, level.height - y))
         factor = self._factors[index]
         slide = self._slide
         try:
