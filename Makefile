@@ -19,7 +19,7 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test lint mutants screenshots clean
+.PHONY: help setup demo test fuzz lint mutants screenshots clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
@@ -35,6 +35,11 @@ demo: setup ## open the viewer on a real tissue image with a bundled model
 
 test: setup ## run all tests; those of the window under PyQt6 and under PyQt5
 	@sh tools/desktop.sh sh tools/test.sh $(ARGS)
+
+fuzz: setup ## 5,000 damaged files of each kind, and five minutes of the monkey
+	@NAPARI_WSOL_FUZZ=$${NAPARI_WSOL_FUZZ:-5000} \
+		NAPARI_WSOL_FUZZ_SECONDS=$${NAPARI_WSOL_FUZZ_SECONDS:-300} \
+		sh tools/desktop.sh sh tools/fuzz.sh $(ARGS)
 
 lint: setup ## style, types, layers
 	@sh tools/lint.sh

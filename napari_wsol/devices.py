@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import logging
+from traceback import clear_frames
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
 
 from napari_wsol.errors import KNOWN, ConfigError, DeviceMemoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+NO_ROOM = (
+    "The graphics card has not enough memory for this image, so the processor did the "
+    "work: slower, with the same result."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +61,39 @@ def choose_device(name: str = "auto") -> torch.device:
         except RuntimeError as error:
             logger.warning("%s is there but does not work: %s", candidate, error)
     return torch.device("cpu")
+
+
+def with_room(model: nn.Module, work: Callable[[], T]) -> tuple[T, tuple[str, ...]]:
+    """Does something; where the device of a model is full, again on the processor.
+
+    Args:
+        model: what the work is done with; it stays on the processor then.
+        work: changes nothing where it fails.
+
+    Returns:
+        What it gives, and the sentence that tells of it, if any.
+    """
+    try:
+        return work(), ()
+    except torch.OutOfMemoryError as error:
+        clear_frames(error.__traceback__)  # its tensors are what fills the memory
+    logger.warning(NO_ROOM)
+    leave_device(model)
+    return work(), (NO_ROOM,)
+
+
+def leave_device(model: nn.Module) -> None:
+    """Moves a model to the processor; other programs may have its memory."""
+    model.to("cpu")
+    give_memory_back()
+
+
+def give_memory_back() -> None:
+    """What torch keeps of a graphics card's memory for later is free."""
+    for name in ("cuda", "mps"):
+        backend = getattr(torch, name, None)
+        if backend is not None and backend.is_available():
+            backend.empty_cache()
 
 
 def _probe(name: str) -> torch.device:

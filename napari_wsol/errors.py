@@ -6,13 +6,17 @@ Each class also inherits the built-in error that a Python user would expect, so 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from traceback import clear_frames
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
+
+logger = logging.getLogger(__name__)
 
 
 class WsolError(Exception):
@@ -25,6 +29,37 @@ class ImageError(WsolError, ValueError):
 
 class UnreadableImageError(ImageError, OSError):
     """A file is missing, damaged, or in a format that no reader understands."""
+
+
+class ImageChangedError(ImageError):
+    """The source of an image holds other pixels than when it was opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that only the person knows.
+
+    Attributes:
+        key: under which the answer is given.
+        text: the question.
+        choices: possible answers; empty where any text will do.
+    """
+
+    key: str
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+class StackError(ImageError):
+    """An image has several channels or planes, and one of them must be chosen.
+
+    Attributes:
+        questions: whose answers say which (``images.readers.stacks.answered``).
+    """
+
+    def __init__(self, message: str, questions: tuple[Question, ...]) -> None:
+        super().__init__(message)
+        self.questions = questions
 
 
 class NoImageError(WsolError, RuntimeError):
@@ -45,21 +80,6 @@ class MethodUnavailableError(WsolError, ValueError):
 
 class ModelError(WsolError, ValueError):
     """A model folder or weight file is damaged or of an unknown kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Something that only the person knows.
-
-    Attributes:
-        key: under which the answer is given.
-        text: the question.
-        choices: possible answers; empty where any text will do.
-    """
-
-    key: str
-    text: str
-    choices: tuple[str, ...] = ()
 
 
 class UnansweredError(ModelError):
@@ -88,6 +108,13 @@ class OneClassScribblesError(NoScribblesError):
 
 class ConfigError(WsolError, ValueError):
     """A setting has a value that cannot work."""
+
+
+class MalformedError(WsolError, ValueError):
+    """A text does not say what it should; the message is the reason, without a stop.
+
+    Whoever knows what the text was for says so, and what to do.
+    """
 
 
 class DatasetError(WsolError, ValueError):
@@ -132,3 +159,56 @@ def in_our_words() -> Generator[None]:
         raise next(
             KNOWN[kind] for kind in KNOWN if isinstance(error, kind)
         )() from error
+
+
+Failed = Callable[[str, str], None]
+"""Called with the name of one thing of many, and with why it cannot be used."""
+
+
+def ignore_failure(_name: str, _reason: str) -> None:
+    """One thing of many that failed, where the result itself says so."""
+
+
+STOPS = (KeyboardInterrupt, SystemExit, GeneratorExit, JobCancelledError)
+"""Somebody wants the whole work to end, not only that on one thing."""
+
+WORDS_LENGTH = 500
+"""Of what another library says; some print whole tensors."""
+
+
+@contextmanager
+def one_of_many(failed: Callable[[str], None]) -> Generator[None]:
+    """The edge of one thing of many: whatever goes wrong inside, the next one is done.
+
+    Errors of other libraries, and of memory, are no reason to leave the others undone;
+    some of them (those of Rust) are not even an ``Exception``.
+
+    Args:
+        failed: called with a sentence.
+    """
+    try:
+        with in_our_words():
+            yield
+    except STOPS:
+        raise
+    except BaseException as error:
+        clear_frames(error.__traceback__)
+        logger.info("one of many failed", exc_info=error)
+        failed(sentence_of(error))
+
+
+def sentence_of(error: BaseException) -> str:
+    """What went wrong, for the row of a table; never empty."""
+    if isinstance(error, WsolError) and str(error):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return (
+            "There is not enough memory for it. Close other programs, or take a "
+            "machine with more memory."
+        )
+    words = " ".join(str(error).split())[:WORDS_LENGTH]
+    kind = type(error).__name__
+    return (
+        f"It cannot be used, for a reason that was not foreseen ({kind}: {words}). "
+        "Check the file; if it is sound, report this."
+    )

@@ -47,6 +47,7 @@ class JobKind(Enum):
     """
 
     OPEN = "Opening"
+    REREAD = "Reading the image again"
     USE = "Loading the model"
     LOCALIZE = "Localizing"
     ESTIMATE = "Estimating"
@@ -64,6 +65,7 @@ class JobKind(Enum):
     TRAIN = "Training"
     REMEMBER_SIZE = "Remembering the pixel size"
     REMEMBER_MEMORY = "Remembering the memory budget"
+    RELEASE = "Releasing the graphics card"
 
 
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)
@@ -74,6 +76,7 @@ _OF_IMAGE = (*_LOCALIZES, *REFINES, JobKind.JUDGE)  # void once image or model c
 
 REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.OPEN: (JobKind.OPEN, *_OF_IMAGE),
+    JobKind.REREAD: (JobKind.REREAD, *_OF_IMAGE),
     JobKind.USE: (JobKind.USE, *_OF_IMAGE),
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),
     JobKind.ESTIMATE: _LOCALIZES,

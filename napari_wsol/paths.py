@@ -79,10 +79,22 @@ def known_sizes_file() -> Path:
     return config_folder() / "known-sizes.json"
 
 
+def path_from(text: str | os.PathLike[str]) -> Path:
+    """A path as a person or a table gives it; ``~`` is the user's home.
+
+    Where there is no such home, the path stays as it is.
+    """
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # “~name” of a user who is not known here
+        return path
+
+
 def _home() -> Path | None:
     return _named(HOME)
 
 
 def _named(variable: str) -> Path | None:
     value = os.environ.get(variable)
-    return Path(value).expanduser() if value else None
+    return path_from(value) if value else None

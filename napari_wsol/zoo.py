@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,18 +12,20 @@ import safetensors.torch
 import tomli_w
 import torch
 
-from napari_wsol.checkpoints import build, recognise
+from napari_wsol.checkpoints import build, network_of, read_safetensors, recognise
 from napari_wsol.devices import choose_device
 from napari_wsol.errors import (
     ConfigError,
     ExportError,
+    MalformedError,
     ModelError,
     Question,
     UnansweredError,
     UnknownNameError,
 )
-from napari_wsol.files import whole_folder
-from napari_wsol.methods import Model, evaluating, own_methods
+from napari_wsol.files import encoded, sha256_of, whole_folder
+from napari_wsol.files.parsing import parse_toml, read_text
+from napari_wsol.methods import evaluating, own_methods
 from napari_wsol.methods.card import Card
 from napari_wsol.paths import bundled_folder, models_folder
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
+
+    from napari_wsol.methods import Model
 
 UNTELLING = ("model", "encoder", "best1", "best", "latest", "train", "checkpoint")
 """File names that say nothing: the folder's name is taken instead."""
@@ -48,18 +50,26 @@ def list_models() -> list[Card]:
     A user's model that is damaged is left out here; ``load_model`` says what is wrong.
     """
     cards: list[Card] = []
-    for folder, bundled in ((bundled_folder(), True), (models_folder(), False)):
-        if not folder.is_dir():
-            continue
-        for path in sorted(folder.iterdir()):
-            if not (path / CARD).is_file():
-                continue
-            try:
-                cards.append(read_card(path, bundled=bundled))
-            except ModelError:
-                if bundled:
-                    raise
+    for path in installed_folders():
+        bundled = path.parent == bundled_folder()
+        try:
+            cards.append(read_card(path, bundled=bundled))
+        except ModelError:
+            if bundled:
+                raise
     return cards
+
+
+def installed_folders() -> list[Path]:
+    """Folders of all installed models, damaged ones too, in the order of the list."""
+    parents = (bundled_folder(), models_folder())
+    return [
+        path
+        for folder in parents
+        if folder.is_dir()
+        for path in sorted(folder.iterdir())
+        if (path / CARD).is_file()
+    ]
 
 
 def read_card(folder: Path, *, bundled: bool = False) -> Card:
@@ -69,12 +79,12 @@ def read_card(folder: Path, *, bundled: bool = False) -> Card:
         ModelError: there is none, or it cannot be read.
     """
     try:
-        values = tomllib.loads((folder / CARD).read_text("utf-8"))
+        values = parse_toml(read_text(folder / CARD))
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} is not a model folder: it has no {CARD}."
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, MalformedError) as error:
         raise ModelError(f"The card of {folder} cannot be read: {error}.") from error
     return Card.from_dict(values, folder=folder, bundled=bundled)
 
@@ -143,20 +153,19 @@ def _load_card(card: Card, device: str) -> Model:
             f"The weights of “{card.name}” are missing ({path}). "
             "Copy the whole model folder again."
         )
-    if card.sha256 and sha256(path) != card.sha256:
+    if card.sha256 and sha256_of(path) != card.sha256:
         raise ModelError(
             f"The weights of “{card.name}” are not those of its card: {path} is "
             "damaged or was changed. Copy the whole model folder again."
         )
-    model = Model(card.spec)
+    misfit = f"The weights of “{card.name}” do not fit its card"
     try:
-        model.load_state_dict(safetensors.torch.load_file(path))
-    except (RuntimeError, safetensors.SafetensorError, OSError) as error:
-        raise ModelError(
-            f"The weights of “{card.name}” do not fit its card: {error}"
-        ) from error
+        weights = read_safetensors(path)
+    except (OSError, MalformedError) as error:
+        raise ModelError(f"{misfit}: {error}.") from error
+    model = network_of(card.spec, weights, f"The model “{card.name}”", misfit)
     model.card = card
-    return model.eval().to(choose_device(device))
+    return model.to(choose_device(device))
 
 
 def read_checkpoint(
@@ -274,7 +283,7 @@ def save_model(
         with whole_folder(target) as draft:
             card = _written(model, card, draft)
             if recipe is not None:
-                (draft / RECIPE).write_text(recipe, "utf-8")
+                (draft / RECIPE).write_bytes(encoded(recipe))
     except OSError as error:
         raise ExportError(
             f"The model could not be saved in {target}: {error}."
@@ -292,11 +301,13 @@ def _written(model: Model, card: Card, folder: Path) -> Card:
     card = replace(
         card,
         spec=model.spec,
-        sha256=sha256(folder / WEIGHTS),
+        sha256=sha256_of(folder / WEIGHTS),
         check={"logits": check_logits(model)},
         folder=folder,
     )
-    (folder / CARD).write_text(tomli_w.dumps(card.to_dict()), "utf-8")
+    # TOML has no way to write what is no character; a file's name may have it.
+    text = tomli_w.dumps(card.to_dict())
+    (folder / CARD).write_bytes(text.encode("utf-8", "replace"))
     return card
 
 
@@ -341,9 +352,3 @@ def _check_input(model: Model) -> Tensor:
     rows, columns = ramp[:, None], ramp[None, :]
     planes = [rows + 0 * columns, torch.sin(9 * columns) + 0 * rows, rows * columns]
     return torch.stack(planes)[None, : model.preprocessing.channels]
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

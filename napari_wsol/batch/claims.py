@@ -18,15 +18,17 @@ import contextlib
 import json
 import os
 import platform
+import re
 import threading
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ClaimLostError
-from napari_wsol.files import time_in, unwritable
+from napari_wsol.errors import ClaimLostError, MalformedError
+from napari_wsol.files import PART, time_in, unwritable
+from napari_wsol.files.parsing import parse_json, typed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -41,6 +43,10 @@ BEATS = 10
 _NOBODY = ("another machine", 0, 0.0)
 """A claim that is just being passed on."""
 _TRIES = 5
+_NAME = re.compile(r"claim\.[1-9][0-9]{0,8}")
+_BYTES = 4096
+"""A claim has some 200; what has more is none."""
+_BEGINNING = b'{"host": '
 GPU_POLL_SECONDS = 0.5
 
 
@@ -170,7 +176,7 @@ def _take(folder: Path, stale_seconds: float) -> Claim | Holder:
     holder, token = _read(path), _token(path)
     if holder is None or token is None:  # released this moment
         return _holder_of(folder)
-    if holder.age < stale_seconds and not _is_dead(path):
+    if holder.age < stale_seconds and not (_is_dead(path) or _is_odd(path)):
         return holder
     claim = _create(folder, number + 1, stale_seconds)
     if claim is None:  # somebody else was quicker
@@ -188,8 +194,8 @@ def _create(folder: Path, number: int, stale_seconds: float) -> Claim | None:
     token = uuid.uuid4().hex
     path = folder / f"claim.{number}"
     # Complete before it has its name: a reader never finds half of it.
-    draft = folder / f".{token}"
-    about = {
+    draft = folder / f".claim.{token[:12]}{PART}"
+    about = {  # what begins otherwise is none of ours
         "host": platform.node(),
         "pid": os.getpid(),
         "token": token,
@@ -212,8 +218,12 @@ def _create(folder: Path, number: int, stale_seconds: float) -> Claim | None:
 
 
 def _newest(folder: Path) -> tuple[int, Path] | None:
-    """The claim with the highest number."""
-    found = [(_number(path), path) for path in folder.glob("claim.*")]
+    """The claim with the highest number; what else lies there is none of ours."""
+    found = [
+        (_number(path), path)
+        for path in folder.glob("claim.*")
+        if _NAME.fullmatch(path.name)
+    ]
     return max(found, default=None)
 
 
@@ -229,20 +239,39 @@ def _holder_of(folder: Path) -> Holder:
 
 
 def _about(path: Path) -> dict[str, object] | None:
-    """What a claim says; None where it is gone, empty while it is being filled."""
+    """What a claim says; None where it is gone, empty where it says nothing."""
     try:
-        text = path.read_text("utf-8")
+        data = _content(path)
     except OSError:
         return None
     try:
-        return cast("dict[str, object]", json.loads(text))
-    except ValueError:
+        return typed(parse_json(data), dict[str, object])
+    except MalformedError:
         return {}
 
 
 def _token(path: Path) -> str | None:
     about = _about(path)
     return None if about is None else str(about.get("token", ""))
+
+
+def _is_odd(path: Path) -> bool:
+    """Whether no worker has written this, nor is about to: it keeps nobody away."""
+    try:
+        data = _content(path)
+    except OSError:
+        return False
+    # While it is being filled it is empty, or the beginning of one.
+    is_begun = not data or (len(data) < _BYTES and data.startswith(_BEGINNING))
+    return not is_begun
+
+
+def _content(path: Path) -> bytes:
+    """What could be a claim's; of what is no file, nothing that could."""
+    if path.exists() and not path.is_file():
+        return b"-"
+    with path.open("rb") as file:
+        return file.read(_BYTES)
 
 
 def _read(path: Path) -> Holder | None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
 from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig, SlideConfig
-from napari_wsol.errors import WsolError
+from napari_wsol.errors import one_of_many
 from napari_wsol.export import export_heatmap
-from napari_wsol.images.readers import open_slide
+from napari_wsol.images.readers import check_files, open_slide, reread
+from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.batch.claims import Claim
     from napari_wsol.batch.results import ResultsFolder, Row
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import Progress
@@ -58,6 +60,7 @@ class SlideSettings:
         target: class to localize; the most probable if None.
         mpp: µm a level-0 pixel, where the person knows better than the files.
         reader: which opens the files; the first that can if None.
+        pick: the channel and plane of images that have several.
         cut: how slides are cut.
         export: threshold, clean-up and formats.
         top: how many of the highest places get a picture; 0 for none.
@@ -70,6 +73,7 @@ class SlideSettings:
     target: str | None = None
     mpp: float | None = None
     reader: str | None = None
+    pick: Pick = ANY
     cut: SlideConfig = field(default_factory=SlideConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     top: int = 12
@@ -95,6 +99,12 @@ class SlideSettings:
         }
 
 
+def flat_columns(settings: SlideSettings) -> list[str]:
+    """The columns of the table of images whose files lie side by side."""
+    scores = [f"p({name})" for name in settings.model.classes]
+    return ["image", "path", "status", "target", "output", *scores, "notes"]
+
+
 def any_large(jobs: Sequence[ImageJob]) -> bool:
     """Whether one is read tile by tile; one that cannot be read is not.
 
@@ -106,13 +116,12 @@ def any_large(jobs: Sequence[ImageJob]) -> bool:
         settings = job.settings
         if settings.model.preprocessing.size is not None:
             continue
-        try:
+        # What cannot be looked at gets its turn, and with it the sentence.
+        with one_of_many(lambda _reason: None):
             slide = job.open()
             if is_large(slide, settings.model, settings.mpp):
                 return True
-        except WsolError:
-            continue  # its turn comes, and with it the sentence
-        pixels += slide.shape[0] * slide.shape[1]
+            pixels += slide.shape[0] * slide.shape[1]
         if number >= KEPT_OPEN or pixels > KEPT_PIXELS:
             job.close()
     return False
@@ -158,7 +167,10 @@ class ImageJob:
             ImageError: it cannot be read.
         """
         if self._slide is None:
-            self._slide = open_slide(self.path, reader=self.settings.reader)
+            settings = self.settings
+            self._slide = open_slide(
+                self.path, reader=settings.reader, **asdict(settings.pick)
+            )
         return self._slide
 
     def close(self) -> None:
@@ -186,19 +198,41 @@ class ImageJob:
             ClaimLostError: another worker has taken it over.
         """
         try:
-            slide = self.open()
+            slide = self._as_it_is()
             if self.is_flat:
-                result = self._at_once(slide, self._results.path, report, check)
-                return _row(self.name, result)
+                result, paths = self._at_once(slide, self._results.path, report, check)
+                records = "; ".join(path.name for path in paths)
+                return {**self._row(result), "output": records}
             return self._shared(slide, report, check)
         finally:
             self.close()
 
+    def _as_it_is(self) -> Slide:
+        """The image with the pixels that its file holds when its turn comes."""
+        slide = self.open()
+        fresh = reread(slide)
+        if fresh is not None:
+            slide.close()
+            self._slide = slide = fresh
+        return slide
+
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
         if self.is_flat:
-            return {"image": self.name, "status": reason}
+            return {"image": self.name, "path": self._source, "status": reason}
         return self._results.fail(self._source, self.name, reason)
+
+    def _row(self, result: Localization) -> Row:
+        """What a table says of an image that was localized."""
+        scores = {f"p({key})": f"{value:.6f}" for key, value in result.scores.items()}
+        return {
+            "image": self.name,
+            "path": self._source,
+            "status": OK,
+            "target": result.target,
+            **scores,
+            "notes": " ".join(result.sentences),
+        }
 
     def _shared(self, slide: Slide, report: Progress, check: Check) -> Row | None:
         """Its row, once one of the workers is done with it."""
@@ -237,19 +271,18 @@ class ImageJob:
         if is_large(slide, model, settings.mpp):
             result, tiles = self._tile_by_tile(slide, key, draft, report, both)
         else:
-            result, tiles = self._at_once(slide, draft, report, both), 1
+            result, tiles = self._at_once(slide, draft, report, both)[0], 1
         _write_top(draft, slide, settings, result, both)
         both()
         row = {
-            **_row(slide.name, result),
+            **self._row(result),
             "tiles": str(tiles),
             "seconds": f"{time.monotonic() - began:.1f}",
             "model": model.card.name if model.card is not None else model.spec.encoder,
             "methods": " ".join(settings.methods),
-            "notes": " ".join(result.notes),
         }
         folder = self._results.publish(draft, slide.name, row, key=key)
-        return {**row, "folder": folder.name}
+        return {**row, "folder": folder.name, "output": folder.name}
 
     def _at_once(
         self,
@@ -257,8 +290,8 @@ class ImageJob:
         draft: Path,
         report: Progress,
         check: Check,
-    ) -> Localization:
-        """An image that the network sees in one piece."""
+    ) -> tuple[Localization, list[Path]]:
+        """An image that the network sees in one piece; and the records of its files."""
         settings = self.settings
         result = localize(
             settings.model,
@@ -274,8 +307,8 @@ class ImageJob:
             check()
             report(done, total, text)
 
-        _export(draft, slide, settings, result, both)
-        return result
+        check_files(slide)  # what is written names the pixels that were read
+        return result, _export(draft, slide, settings, result, both)
 
     def _tile_by_tile(
         self,
@@ -309,6 +342,7 @@ class ImageJob:
             if before:
                 note = f"{before} tiles were finished by an earlier run."
                 result = replace(result, notes=(*result.notes, note))
+            check_files(slide)
             _export(
                 draft,
                 slide,
@@ -321,11 +355,6 @@ class ImageJob:
             work.close()
             work.log.close()
         return result, work.count
-
-
-def _row(name: str, result: Localization) -> Row:
-    scores = {f"p({key})": f"{value:.6f}" for key, value in result.scores.items()}
-    return {"image": name, "status": OK, "target": result.target, **scores}
 
 
 def _emptied(draft: Path) -> Path:
@@ -347,8 +376,13 @@ def _export(
     report: Progress,
     *,
     arrays: dict[str, Path] | None = None,
-) -> None:
-    """Masks, regions and their provenance; of slides, OME-Zarr where there is none."""
+) -> list[Path]:
+    """Masks, regions and their provenance; of slides, OME-Zarr where there is none.
+
+    Returns:
+        The record of each method's files.
+    """
+    records: list[Path] = []
     for name, heatmap in result.heatmaps.items():
         formats = settings.export.formats
         if arrays is not None and name in arrays:
@@ -363,7 +397,7 @@ def _export(
             mpp=settings.mpp or slide.mpp,
         )
         cut = {} if arrays is None else {"cut": asdict(settings.cut)}
-        export_heatmap(
+        paths = export_heatmap(
             draft,
             heatmap,
             slide,
@@ -372,6 +406,8 @@ def _export(
             as_coarse=arrays is not None,
             report=report,
         )
+        records.append(paths[-1])
+    return records
 
 
 def _write_top(

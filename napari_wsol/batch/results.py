@@ -8,22 +8,33 @@ tiles, the files so far, the worker's claim. No file is ever written by two work
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import hashlib
-import io
 import json
 import shutil
 import uuid
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from napari_wsol.errors import MalformedError
 from napari_wsol.export.files import stem_of
-from napari_wsol.files import free_name, numbered, time_in, unwritable, write_whole
+from napari_wsol.files import (
+    encoded,
+    free_name,
+    make_folder,
+    numbered,
+    sync_folder,
+    sync_tree,
+    time_in,
+    unwritable,
+    write_whole,
+)
+from napari_wsol.files.parsing import read_json
+from napari_wsol.files.tables import GrowingTable, append_row, columns_of, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 HIDDEN = ".localized"
 ROW = "row.json"
@@ -48,6 +59,7 @@ class ResultsFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser().absolute()
+        self._told: dict[str, Row] | None = None
 
     def key(self, name: str, facts: Mapping[str, object]) -> str:
         """What one image is called while it is worked on.
@@ -77,7 +89,7 @@ class ResultsFolder:
             row = _read(folder / ROW)
             if row is not None and row.get("key") == key:
                 is_new = since is None or (folder / ROW).stat().st_mtime >= since
-                return {**row, "folder": folder.name} if is_new else None
+                return _placed(row, folder) if is_new else None
         return None
 
     def now(self) -> float:
@@ -98,11 +110,14 @@ class ResultsFolder:
         """
         with unwritable(f"The results of “{name}” cannot be written", MAKE_ROOM):
             write_row(draft / ROW, {**row, "key": key})
-            return next(
+            sync_tree(draft)
+            found = next(
                 folder
                 for folder in self._folders(name)
                 if self._place(draft, folder, key)
             )
+            sync_folder(self.path)
+            return found
 
     @staticmethod
     def _place(draft: Path, folder: Path, key: str) -> bool:
@@ -128,7 +143,7 @@ class ResultsFolder:
             name: of the image.
             reason: a sentence.
         """
-        row = {"image": name, "status": reason}
+        row = {"image": name, "path": source, "status": reason}
         folder = self._hidden() / "failed"
         with unwritable(f"“{self.path}” cannot be written to", MAKE_ROOM):
             write_row(folder / self._failure(source), row)
@@ -151,7 +166,7 @@ class ResultsFolder:
         for path in (*self.path.glob(f"*/{ROW}"), *failed):
             row, is_done = _read(path), path.name == ROW
             if row is not None:
-                found.append({**row, "folder": path.parent.name} if is_done else row)
+                found.append(_placed(row, path.parent) if is_done else row)
         found.sort(key=lambda row: (row.get("image", ""), row.get("folder", "")))
         return found
 
@@ -163,27 +178,45 @@ class ResultsFolder:
         Raises:
             ExportError: it cannot be written.
         """
-        path = self.path / SUMMARY
-        rows = [
-            {key: value for key, value in row.items() if key != "key"}
-            for row in self.rows()
-        ]
+        path, rows = self.path / SUMMARY, self.rows()
         with unwritable(f"“{path}” cannot be written", CLOSE_IT):
-            if path.exists() and not _is_ours(path):
+            if path.exists() and "folder" not in columns_of(path):
                 path.replace(free_name(path))
-            write_whole(path, table_of(rows, FIRST))
+            write_whole(path, table_of(rows, FIRST)[1])
+        self._told = {_place_of(row): row for row in rows}
         return path
 
-    def add_summary(self, rows: list[Row]) -> Path:
-        """Writes a table of these rows alone, beside those that are there.
+    def add_to_summary(self, row: Row) -> None:
+        """Puts a row into that table at once; other workers may do so as well.
+
+        One that is new is added at the end; the table is written anew where a row
+        is another one now, or has columns of its own.
 
         Raises:
             ExportError: it cannot be written.
         """
-        path = free_name(self.path / SUMMARY)
+        path, told = self.path / SUMMARY, self._told or {}
+        if told.get(_place_of(row)) == row:
+            return
+        columns = columns_of(path)
+        is_new = not {_place_of(row), row.get("path")} & set(told)
+        if self._told is None or not is_new or not set(row) <= set(columns):
+            self.write_summary()
+            return
         with unwritable(f"“{path}” cannot be written", CLOSE_IT):
-            write_whole(path, table_of(rows))
-        return path
+            append_row(path, columns, row)
+        told[_place_of(row)] = row
+
+    def new_summary(self, columns: Sequence[str]) -> GrowingTable:
+        """A table of its own for one run, beside those that are there.
+
+        Raises:
+            ExportError: it cannot be written.
+        """
+        path = self.path / SUMMARY
+        with unwritable(f"“{path}” cannot be written", CLOSE_IT):
+            make_folder(self.path)
+            return GrowingTable(path, columns)
 
     def _hidden(self) -> Path:
         folder = self.path / HIDDEN
@@ -198,7 +231,7 @@ class ResultsFolder:
 
     @staticmethod
     def _failure(source: str) -> str:
-        return f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.json"
+        return f"{hashlib.sha256(encoded(source)).hexdigest()[:16]}.json"
 
 
 def folder_name(image: str) -> str:
@@ -206,31 +239,27 @@ def folder_name(image: str) -> str:
     return stem_of(image, "x", "x").removesuffix("_x_x")
 
 
-FIRST = ("image", "status", "target", "folder")
+FIRST = ("image", "path", "status", "target", "folder", "output")
 """The columns that the table begins with."""
 
 
-def table_of(rows: list[Row], first: tuple[str, ...] = ()) -> str:
-    """Rows as CSV, with every column that any of them has."""
-    columns = list(dict.fromkeys((*first, *(key for row in rows for key in row))))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def _placed(row: Row, folder: Path) -> Row:
+    """A row as the table has it: where its results are, without what is ours."""
+    told = {key: value for key, value in row.items() if key != "key"}
+    return {**told, "folder": folder.name, "output": folder.name}
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a table is of this kind: it names the folder of each image."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return "folder" in next(csv.reader(file), [""])
+def _place_of(row: Row) -> str:
+    """What tells the rows of a table apart."""
+    return row.get("folder") or row.get("path", "")
 
 
 def _read(path: Path) -> Row | None:
     try:
-        return cast("Row", json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError):
+        found = read_json(path, dict[str, object])
+    except (OSError, MalformedError):
         return None
+    return {key: str(value) for key, value in found.items()}
 
 
 def write_row(path: Path, row: Row) -> None:

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+import torch
 
 from napari_wsol.checkpoints import amil, pcam, pylon, torchvision, wsol
 from napari_wsol.checkpoints.draft import Answers, Draft, Source
 from napari_wsol.checkpoints.files import (
-    read_file,
+    read_metadata,
+    read_safetensors,
     read_state,
     settings_text,
-    tensors_in,
 )
+from napari_wsol.checkpoints.numbers import check_weights
 from napari_wsol.config import WEIGHT_SUFFIXES
-from napari_wsol.errors import ModelError
+from napari_wsol.errors import MalformedError, ModelError, WsolError
+from napari_wsol.files.parsing import read_json
 from napari_wsol.methods import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from napari_wsol.checkpoints.draft import State
+    from napari_wsol.methods.spec import ModelSpec
 
 __all__ = [
     "Draft",
     "build",
-    "read_file",
+    "check_weights",
+    "network_of",
+    "read_metadata",
+    "read_safetensors",
     "read_state",
     "recognise",
-    "tensors_in",
 ]
 
 FAMILIES = (wsol, pcam, pylon, amil, torchvision)
@@ -80,32 +86,70 @@ def build(draft: Draft, path: Path) -> Model:
     """The network of a draft, with its weights.
 
     Raises:
-        ModelError: an entry is missing, unknown or of another shape.
+        ModelError: an entry is missing, unknown, of another shape or holds no real
+            numbers.
     """
-    model = Model(draft.spec)
-    wanted = model.state_dict()
-    weights = dict(draft.weights)
+    return network_of(
+        draft.spec,
+        draft.weights,
+        path.name,
+        f"{path.name} looks like {draft.system} ({draft.spec.encoder}), but its "
+        "weights do not fit",
+    )
+
+
+def network_of(spec: ModelSpec, weights: State, name: str, misfit: str) -> Model:
+    """The network that a spec describes, with weights from a file.
+
+    Nothing is allocated before the weights are known to fit: a spec of some bytes may
+    describe a network of many GB.
+
+    Args:
+        spec: what to build.
+        weights: under its names.
+        name: of the file or model, for messages.
+        misfit: what to say where they do not fit; the reasons are added.
+
+    Raises:
+        ModelError: an entry is missing, unknown, of another shape or holds no real
+            numbers, or there is no such network.
+    """
+    with torch.device("meta"):
+        wanted = _built(spec, misfit).state_dict()
     # torch < 0.4.1 did not count batches; nothing reads the counts when testing.
-    for key, value in wanted.items():
-        if key.endswith("num_batches_tracked"):
-            weights.setdefault(key, value)
-    missing = sorted(set(wanted) - set(weights))
-    unknown = sorted(set(weights) - set(wanted))
-    both = [key for key in wanted if key in weights]
-    shapes = [key for key in both if wanted[key].shape != weights[key].shape]
-    if missing or unknown or shapes:
-        what = [f"{key} is missing" for key in missing[:3]]
-        what += [f"{key} is unknown" for key in unknown[:3]]
-        what += [
-            f"{key} is {tuple(weights[key].shape)}, not {tuple(wanted[key].shape)}"
-            for key in shapes[:3]
-        ]
-        raise ModelError(
-            f"{path.name} looks like {draft.system} ({draft.spec.encoder}), but its "
-            f"weights do not fit: {'; '.join(what)}."
-        )
-    model.load_state_dict(weights)
+    counts = [key for key in wanted if key.endswith("num_batches_tracked")]
+    given = {**{key: torch.tensor(0) for key in counts}, **weights}
+    problems = _problems(wanted, given)
+    if problems:
+        raise ModelError(f"{misfit}: {'; '.join(problems)}.")
+    check_weights(given, wanted, name)
+    model = _built(spec, misfit)
+    model.load_state_dict(given)
     return model.eval()
+
+
+def _built(spec: ModelSpec, misfit: str) -> Model:
+    try:
+        return Model(spec)
+    except WsolError:
+        raise
+    except Exception as error:  # a file may ask for any network; torch raises anything
+        raise ModelError(f"{misfit}: it cannot be built ({error}).") from error
+
+
+def _problems(wanted: State, given: State) -> list[str]:
+    """Why weights do not fit, the first few reasons."""
+    missing = sorted(set(wanted) - set(given))
+    unknown = sorted(set(given) - set(wanted))
+    return [
+        *(f"{key} is missing" for key in missing[:3]),
+        *(f"{key} is unknown" for key in unknown[:3]),
+        *[
+            f"{key} is {tuple(given[key].shape)}, not {tuple(wanted[key].shape)}"
+            for key in wanted
+            if key in given and wanted[key].shape != given[key].shape
+        ][:3],
+    ]
 
 
 def _find(path: Path) -> Source:
@@ -152,12 +196,10 @@ def _beside(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
     for name in ("cfg.json", "config.json"):
         if (folder / name).is_file():
             try:
-                found: object = json.loads((folder / name).read_text("utf-8"))
-            except ValueError as error:
+                return settings, read_json(folder / name, dict[str, object])
+            except (OSError, MalformedError) as error:
                 raise ModelError(
                     f"{folder / name} is damaged ({error}). Copy it again, or move it "
                     "away to be asked for what it says."
                 ) from error
-            if isinstance(found, Mapping):
-                return settings, dict(cast("Mapping[str, object]", found))
     return settings, {}

@@ -2,142 +2,74 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
+import math
 import re
-import warnings
-import zipfile
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import numpy as np
 import safetensors
-import safetensors.torch
-import torch
-from numpy._core import multiarray
-from torch.serialization import safe_globals
 
-from napari_wsol.checkpoints.pickles import as_protocol_2
+from napari_wsol.checkpoints.archives import Tensors, open_archive
+from napari_wsol.checkpoints.pickles import (
+    ForeignObjectError,
+    StoredNumbers,
+    StoredTensor,
+)
 from napari_wsol.config import WEIGHT_SUFFIXES
-from napari_wsol.errors import ModelError
+from napari_wsol.errors import MalformedError, ModelError
+from napari_wsol.files import check_file, read_whole
+from napari_wsol.files.foreign import kind_of_file
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from torch import Tensor
 
     State = dict[str, Tensor]
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 """Entries under which training scripts put the weights."""
 
-# PCAM's checkpoints hold their best scores as numpy scalars. What numpy needs to
-# rebuild plain numbers runs no code of the file.
-_NUMBERS: list[Any] = [
-    np.dtype,
-    np.ndarray,
-    *(getattr(np.dtypes, name) for name in dir(np.dtypes) if name.endswith("DType")),
-    *(
-        (getattr(multiarray, name), f"{module}.{name}")
-        for name in ("scalar", "_reconstruct")
-        for module in ("numpy._core.multiarray", "numpy.core.multiarray")
-    ),
-]
+MOST_NESTED = 4
+"""Tables in tables that are looked into: trainers of trainers use two."""
+
+HEADER_BYTES = 16 << 20
+"""Of the list of tensors in a safetensors file; 100,000 of them."""
+
+SETTINGS_BYTES = 1 << 20
+"""Of the settings beside a checkpoint, which a person wrote."""
+
+SHARED = 4
+"""How often the same numbers may be told as weights: tied ones are told twice."""
 
 
-def read_file(path: Path) -> Mapping[str, object]:
-    """What a weight file holds: a dict of tensors, numbers and more dicts.
+def read_state(path: Path) -> State:
+    """The weights of a file by name, flat, wherever they are nested in it.
+
+    Nothing that the file names is imported, called or built.
 
     Args:
         path: safetensors, or any file of ``torch.save``, however old.
 
     Raises:
-        ModelError: it cannot be read, or holds more than data; says what to do.
+        ModelError: it cannot be read, holds more than data, or no weights; says what
+            to do.
     """
-    if not path.is_file():
-        raise ModelError(f"There is no file {path}.")
     try:
+        check_file(path)
         if path.suffix == ".safetensors":
-            return cast("Mapping[str, object]", safetensors.torch.load_file(path))
-        found = _read_torch(path)
-    except ModelError:
-        raise
-    except Exception as error:  # torch, zipfile and safetensors raise many kinds
+            state = _without_module(read_safetensors(path))
+        else:
+            state = _read_torch(path)
+    except FileNotFoundError as error:
+        raise ModelError(f"There is no file {path}.") from error
+    except (OSError, MalformedError) as error:
         raise _unreadable(path, error) from error
-    if not isinstance(found, Mapping):
-        raise ModelError(
-            f"{path.name} holds {type(found).__name__}, not named weights. In its "
-            "authors' code, save model.state_dict()."
-        )
-    return cast("Mapping[str, object]", found)
-
-
-def _read_torch(path: Path) -> object:
-    with safe_globals(_NUMBERS), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about protocols, which are dealt with here
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            if "Unsupported operand" not in str(error):
-                raise
-            logger.debug("%s: rewritten as protocol 2 (%s)", path, error)
-            return torch.load(
-                as_protocol_2(path), map_location="cpu", weights_only=True
-            )
-
-
-def _unreadable(path: Path, error: Exception) -> ModelError:
-    words = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    named = re.search(r"GLOBAL ([\w.]+) was not an allowed global", words)
-    if named is not None:
-        return ModelError(
-            f"{path.name} holds a Python object ({named[1]}), not only weights. "
-            "Opening it would run code from the file, so it is not opened. Load it "
-            "where you trust it, in its authors' code, and save "
-            "torch.save(model.state_dict(), FILE): that file can be imported."
-        )
-    if path.suffix in (".yaml", ".yml"):
-        return ModelError(
-            f"{path.name} holds settings, not weights, and may hold Python objects, "
-            "which are not opened. Give the folder that it lies in."
-        )
-    if isinstance(error, zipfile.BadZipFile | EOFError) or "PytorchStream" in words:
-        return ModelError(f"{path.name} is cut off or damaged: copy it again.")
-    return ModelError(
-        f"{path.name} is no weight file that can be read: give a file of torch.save "
-        f"({', '.join(WEIGHT_SUFFIXES)}) or the folder that its authors' code wrote. "
-        f"({words.splitlines()[0][:120] if words else type(error).__name__})"
-    )
-
-
-def tensors_in(found: Mapping[str, object]) -> State:
-    """The weights in a file, wherever they are nested, without ``module.``.
-
-    Returns:
-        Name → tensor; empty if there are none.
-    """
-    for nest in NESTS:
-        inner = found.get(nest)
-        if isinstance(inner, Mapping):
-            state = tensors_in(cast("Mapping[str, object]", inner))
-            if state:
-                return state
-    state = {key: item for key, item in found.items() if isinstance(item, torch.Tensor)}
-    if state and all(key.startswith("module.") for key in state):
-        # torch.nn.DataParallel puts it before every name.
-        state = {key.removeprefix("module."): item for key, item in state.items()}
-    return state
-
-
-def read_state(path: Path) -> State:
-    """The weights of a file, flat.
-
-    Raises:
-        ModelError: it cannot be read or holds none.
-    """
-    state = tensors_in(read_file(path))
     if not state:
         raise ModelError(
             f"{path.name} holds no weights. In its authors' code, save "
@@ -146,13 +78,122 @@ def read_state(path: Path) -> State:
     return state
 
 
+def read_safetensors(path: Path) -> State:
+    """The tensors of a safetensors file.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+        MalformedError: it is damaged.
+    """
+    opened: Any  # safetensors has no types of its own
+    with _opened(path) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What is said of the tensors of a safetensors file; no number is read.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+        MalformedError: it is damaged.
+    """
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Any]:
+    size = check_file(path)
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > min(size, HEADER_BYTES):
+        raise MalformedError("it is cut off or damaged")
+    try:
+        with safetensors.safe_open(path, "pt") as opened:  # type: ignore[reportUnknownVariableType]
+            yield opened
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise MalformedError(f"it is cut off or damaged ({error})") from error
+
+
+def _read_torch(path: Path) -> State:
+    archive = open_archive(path)
+    stored = _stored_in(archive.content, MOST_NESTED)
+    told = Counter[StoredNumbers]()
+    for item in stored.values():
+        told[item.numbers] += math.prod(item.shape)
+    if any(shown > SHARED * numbers.count for numbers, shown in told.items()):
+        raise MalformedError("it tells the same numbers as many weights")
+    tensors = Tensors(archive)
+    return _without_module({key: tensors.tensor(item) for key, item in stored.items()})
+
+
+def _stored_in(found: object, depth: int) -> dict[str, StoredTensor]:
+    """The first table of tensors, in one of the nests or at the top."""
+    if not isinstance(found, Mapping):
+        return {}
+    table = cast("Mapping[str, object]", found)
+    for nest in NESTS if depth else ():
+        state = _stored_in(table.get(nest), depth - 1)
+        if state:
+            return state
+    return {key: item for key, item in table.items() if isinstance(item, StoredTensor)}
+
+
+def _without_module(state: dict[str, T]) -> dict[str, T]:
+    """Without what torch.nn.DataParallel puts before every name."""
+    if state and all(key.startswith("module.") for key in state):
+        return {key.removeprefix("module."): item for key, item in state.items()}
+    return state
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    foreign = kind_of_file(path)
+    if foreign is not None:
+        return ModelError(f"{path.name} {foreign}.")
+    if isinstance(error, ForeignObjectError):
+        return _holds_object(path, str(error))
+    if isinstance(error, OSError):
+        return ModelError(
+            f"{path.name} cannot be read ({error.strerror or error}): check that the "
+            "disk is still there and that you may read it."
+        )
+    if path.suffix in (".yaml", ".yml"):
+        return ModelError(
+            f"{path.name} holds settings, not weights, and may hold Python objects, "
+            "which are not opened. Give the folder that it lies in."
+        )
+    if "cut off" in str(error):
+        return ModelError(f"{path.name} is cut off or damaged: copy it again.")
+    return ModelError(
+        f"{path.name} is no weight file that can be read: {error}. Give a file of "
+        f"torch.save ({', '.join(WEIGHT_SUFFIXES)}), or the folder that its authors' "
+        "code wrote."
+    )
+
+
+def _holds_object(path: Path, name: str) -> ModelError:
+    if name.startswith("torch._utils._rebuild"):
+        return ModelError(
+            f"{path.name} holds weights that are sparse, quantized or of another kind "
+            f"that is not read ({name}): save them as plain real numbers."
+        )
+    return ModelError(
+        f"{path.name} holds a Python object ({name}), not only weights. "
+        "Opening it would run code from the file, so it is not opened. Load it "
+        "where you trust it, in its authors' code, and save "
+        "torch.save(model.state_dict(), FILE): that file can be imported."
+    )
+
+
 def settings_text(path: Path) -> dict[str, str]:
     """The plain ``key: value`` lines of a YAML file, read as text.
 
     Such files hold Python objects, which only an unsafe loader would build.
     """
-    if not path.is_file():
+    try:
+        text = read_whole(path, SETTINGS_BYTES).decode("utf-8", "replace")
+    except (OSError, MalformedError):
         return {}
-    lines = path.read_text("utf-8", errors="replace").splitlines()
+    lines = text.splitlines()
     found = (re.match(r"\s*(\w+):\s*([\w.+-]+)\s*$", line) for line in lines)
     return {match[1]: match[2] for match in found if match is not None}

@@ -1,166 +1,354 @@
-"""Rewrites a pickle of protocol 4 or 5 as protocol 2, without running it.
+"""Reads a pickle as plain data: nothing that it names is imported, called or built.
 
-torch's restricted loader reads protocol 2 only, and PYLON's code saves with protocol 4.
-The opcodes are taken one by one and written down again; nothing in the file is called
-or imported here, and the restricted loader still decides what it lets through.
+The opcodes are taken one by one. Dicts, lists, texts and numbers become what they are;
+a tensor becomes a :class:`StoredTensor`, which says where its numbers lie; what numpy
+and torch put beside weights becomes :data:`ASIDE`; and any other name of a Python
+object is an error. The longest pickles of published checkpoints have 300 kB.
 """
 
 from __future__ import annotations
 
-import io
 import pickletools
-import struct
-import zipfile
-from typing import TYPE_CHECKING, BinaryIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
-from napari_wsol.errors import ModelError
+from napari_wsol.errors import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
-_STRINGS = ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
-_BYTES = ("SHORT_BINBYTES", "BINBYTES", "BINBYTES8")
-_PUTS = ("BINPUT", "LONG_BINPUT", "PUT")
-_GETS = ("BINGET", "LONG_BINGET", "GET")
-_REFUSED = (
-    "ADDITEMS",
-    "BYTEARRAY8",
-    "EMPTY_SET",
-    "FROZENSET",
-    "NEWOBJ_EX",
-    "NEXT_BUFFER",
-    "READONLY_BUFFER",
-)
-_LEGACY_PICKLES = 5
-"""A torch file from before 1.6: magic, version, system, object, storage keys."""
+OPCODES = 2_000_000
+"""Of a pickle: read in some seconds; the largest published one has 60,000."""
+
+AXES = 16
+"""Of a tensor; networks have five."""
 
 
-def as_protocol_2(path: Path) -> BinaryIO:
-    """A torch file in memory, with its pickles rewritten.
+class ForeignObjectError(MalformedError):
+    """The pickle names a Python object; the message is its name."""
+
+
+class _Aside:
+    """Something beside the weights, which is passed over."""
+
+
+ASIDE = _Aside()
+"""Stands for all that is passed over: numbers of numpy, devices, sizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A Python object that is known here, by module and name."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNumbers:
+    """Numbers of a file, which several tensors may share.
+
+    Attributes:
+        kind: torch's name of their type, such as "FloatStorage".
+        key: under which the file has them.
+        count: how many.
+    """
+
+    kind: str
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor of a file.
+
+    Attributes:
+        numbers: that it shows.
+        offset: of its first one.
+        shape: along each axis.
+        strides: from one number to the next, along each axis.
+    """
+
+    numbers: StoredNumbers
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a pickle says.
+
+    Attributes:
+        plain: its value.
+        storages: the numbers that it points at, by key.
+    """
+
+    plain: Plain
+    storages: dict[str, StoredNumbers]
+
+
+Plain: TypeAlias = object
+"""What a pickle gives: dict, list, tuple, str, bytes, int, float, bool, None,
+StoredTensor or ASIDE."""
+
+_MARK = object()
+_DICTS = frozenset({"collections.OrderedDict", "collections.defaultdict"})
+_TENSORS = frozenset({
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+})  # fmt: skip
+_SAME = frozenset({"torch._utils._rebuild_parameter"})
+_ASIDE = frozenset({
+    "_codecs.encode", "builtins.bytearray", "builtins.set", "__builtin__.set",
+    "collections.Counter", "numpy._core.numeric._frombuffer",
+    "numpy.core.numeric._frombuffer", "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar", "numpy.dtype", "numpy.ndarray", "torch.Size",
+    "torch.device",
+})  # fmt: skip
+_DTYPES = frozenset({
+    "bfloat16", "bool", "complex128", "complex64", "float16", "float32", "float64",
+    "int16", "int32", "int64", "int8", "uint8",
+})  # fmt: skip
+_STORAGE = "Storage"
+
+
+def read_pickle(file: BinaryIO) -> Contents:
+    """What the pickle at the present position of a file holds.
 
     Raises:
-        ModelError: something in it has no form in protocol 2.
+        ForeignObjectError: it holds a Python object.
+        MalformedError: it is damaged, too large, or no pickle.
     """
-    if zipfile.is_zipfile(path):
-        return _rewritten_zip(path)
-    result = io.BytesIO()
-    with path.open("rb") as source:
-        for _ in range(_LEGACY_PICKLES):
-            result.write(rewrite(source))
-        result.write(source.read())
-    result.seek(0)
-    return result
+    try:
+        reader = _Reader()
+        return Contents(reader.read(file), reader.storages)
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        if isinstance(error, MalformedError):
+            raise
+        raise MalformedError(f"its table of contents is damaged ({error})") from error
 
 
-def _rewritten_zip(path: Path) -> BinaryIO:
-    result = io.BytesIO()
-    with (
-        zipfile.ZipFile(path) as source,
-        zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as target,
-    ):
-        for name in source.namelist():
-            data = source.read(name)
-            if name.endswith("/data.pkl"):
-                data = rewrite(io.BytesIO(data))
-            target.writestr(name, data)
-    result.seek(0)
-    return result
+class _Reader:
+    """A stack, a memo, and what each opcode does with them."""
+
+    def __init__(self) -> None:
+        self._stack: list[object] = []
+        self._memo: dict[int, object] = {}
+        self.storages: dict[str, StoredNumbers] = {}
+        self._actions: dict[str, Callable[[object], None]] = {
+            "DUP": lambda _: self._stack.append(self._stack[-1]),
+            "TUPLE": lambda _: self._stack.append(tuple(self._marked())),
+            "TUPLE1": lambda _: self._tuple(1),
+            "TUPLE2": lambda _: self._tuple(2),
+            "TUPLE3": lambda _: self._tuple(3),
+            "LIST": lambda _: self._stack.append(self._marked()),
+            "APPEND": lambda _: self._extend([self._pop()]),
+            "APPENDS": lambda _: self._extend(self._marked()),
+            "ADDITEMS": lambda _: self._extend(self._marked()),
+            "SETITEM": lambda _: self._update([self._stack.pop(-2), self._pop()]),
+            "SETITEMS": lambda _: self._update(self._marked()),
+            "GLOBAL": self._global,
+            "STACK_GLOBAL": self._stack_global,
+            "REDUCE": self._call,
+            "NEWOBJ": self._call,
+            "BUILD": self._build,
+            "BINPERSID": self._stored,
+        }
+
+    def read(self, file: BinaryIO) -> Plain:
+        for count, (op, arg, _) in enumerate(pickletools.genops(file)):
+            if count > OPCODES:
+                raise MalformedError(f"it has more than {OPCODES} parts")
+            if op.name == "STOP":
+                return self._pop()
+            self._step(op.name, arg)
+        raise MalformedError("it ends too early")
+
+    def _step(self, name: str, arg: object) -> None:
+        if name in _PUSHED:
+            self._stack.append(arg)
+        elif name in _MADE:
+            self._stack.append(_MADE[name]())
+        elif name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
+            at = len(self._memo) if name == "MEMOIZE" else cast("int", arg)
+            self._memo[at] = self._stack[-1]
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            self._stack.append(self._memo[cast("int", arg)])
+        elif name in self._actions:
+            self._actions[name](arg)
+        elif name not in ("PROTO", "FRAME"):
+            raise MalformedError(f"it uses {name}, which weights do not need")
+
+    def _pop(self) -> object:
+        return self._stack.pop()
+
+    def _marked(self) -> list[object]:
+        """What lies above the last mark, which goes."""
+        at = len(self._stack) - 1
+        while self._stack[at] is not _MARK:
+            at -= 1
+        found = self._stack[at + 1 :]
+        del self._stack[at:]
+        return found
+
+    def _tuple(self, count: int) -> None:
+        at = len(self._stack) - count
+        if at < 0:
+            raise MalformedError("it takes more than it has")
+        self._stack[at:] = [tuple(self._stack[at:])]
+
+    def _extend(self, items: list[object]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, list):
+            cast("list[object]", target).extend(items)
+        elif target is not ASIDE:
+            raise MalformedError("it adds to what is no list")
+
+    def _update(self, items: list[object]) -> None:
+        target = self._stack[-1]
+        if not isinstance(target, dict):
+            raise MalformedError("it adds to what is no table")
+        table = cast("dict[str, object]", target)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # Weights have names; tables by number hold the state of an optimizer.
+            if isinstance(key, str):
+                table[key] = value
+
+    def _name(self, module: str, name: str) -> None:
+        found = _Name(module, name)
+        is_known = str(found) in _DICTS | _TENSORS | _SAME | _ASIDE
+        is_torch = module in ("torch", "torch.storage")
+        if not is_known and not (is_torch and (name in _DTYPES or _is_storage(name))):
+            raise ForeignObjectError(str(found))
+        self._stack.append(found)
+
+    def _global(self, arg: object) -> None:
+        self._name(*cast("str", arg).split(" ", 1))
+
+    def _stack_global(self, _arg: object) -> None:
+        name, module = self._pop(), self._pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise MalformedError("it names an object by what is no text")
+        self._name(module, name)
+
+    def _call(self, _arg: object) -> None:
+        arguments, called = self._pop(), self._pop()
+        if not isinstance(called, _Name) or not isinstance(arguments, tuple):
+            raise MalformedError("it calls what is no function")
+        given = cast("tuple[object, ...]", arguments)
+        self._stack.append(_result(str(called), given))
+
+    def _build(self, _arg: object) -> None:
+        """Attributes beside the items of a table, such as the versions of layers."""
+        self._pop()
+        if not isinstance(self._stack[-1], dict | _Aside):
+            raise MalformedError("it changes what is no table")
+
+    def _stored(self, _arg: object) -> None:
+        found = self._pop()
+        if not isinstance(found, tuple) or len(cast("tuple[object]", found)) < 5:
+            raise MalformedError("it points at what is no storage")
+        tag, kind, key, _, count = cast("tuple[object, ...]", found)[:5]
+        is_kind = isinstance(kind, _Name) and _is_storage(kind.name)
+        is_told = isinstance(key, str) and _is_count(count)
+        if tag != "storage" or not is_kind or not is_told:
+            raise MalformedError("it points at what is no storage")
+        # The sixth entry, where there is one, says that it is a part of another.
+        if cast("tuple[object, ...]", found)[5:] not in ((), (None,)):
+            raise MalformedError("a storage in it is a part of another one")
+        numbers = StoredNumbers(
+            cast("_Name", kind).name, cast("str", key), cast("int", count)
+        )
+        if self.storages.setdefault(numbers.key, numbers) != numbers:
+            raise MalformedError("two of its tensors tell the same numbers differently")
+        self._stack.append(numbers)
 
 
-def rewrite(source: BinaryIO) -> bytes:
-    """One pickle, from the present position up to its end, as protocol 2.
-
-    Raises:
-        ModelError: it holds something that protocol 2 has not.
-    """
-    start = source.tell()
-    ops = list(pickletools.genops(source))
-    end = source.tell()
-    source.seek(start)
-    data = source.read(end - start)
-    return b"".join(_Rewriter(data, start).parts(ops))
+def _is_storage(name: str) -> bool:
+    return name.endswith(_STORAGE) and name.isidentifier()
 
 
-class _Rewriter:
-    """Goes through opcodes once; strings are written where they are used.
-
-    Protocol 4 names a global by two strings on the stack, which may come out of the
-    memo. So strings are never put into the memo, but repeated.
-    """
-
-    def __init__(self, data: bytes, start: int) -> None:
-        self._data, self._start = data, start
-        self._memo: dict[int, str | None] = {}
-        self._out: list[bytes] = []
-        self._pushed: str | None = None
-        self._texts: list[str] = []
-
-    def parts(
-        self, ops: Sequence[tuple[pickletools.OpcodeInfo, object, int | None]]
-    ) -> Iterator[bytes]:
-        ends = [pos for _, _, pos in ops[1:]] + [self._start + len(self._data)]
-        for (op, arg, pos), end in zip(ops, ends, strict=True):
-            raw = self._data[(pos or 0) - self._start : (end or 0) - self._start]
-            self._step(op.name, arg, raw)
-        yield from self._out
-
-    def _step(self, name: str, arg: object, raw: bytes) -> None:
-        if name in _REFUSED:
-            raise ModelError(f"The file uses the pickle opcode {name}.")
-        if name == "PROTO":
-            self._out.append(b"\x80\x02")
-        elif name == "FRAME":
-            pass
-        elif name in _STRINGS:
-            self._push(str(arg))
-        elif name in (*_PUTS, "MEMOIZE"):
-            self._put(len(self._memo) if name == "MEMOIZE" else int(str(arg)))
-        elif name in _GETS:
-            self._get(int(str(arg)), raw)
-        elif name == "STACK_GLOBAL":
-            self._global()
-        elif name in _BYTES and isinstance(arg, bytes):
-            self._other(_bytes(arg))
-        else:
-            self._other(raw)
-
-    def _other(self, raw: bytes) -> None:
-        self._out.append(raw)
-        self._pushed = None
-        self._texts.clear()
-
-    def _push(self, text: str) -> None:
-        self._out.append(_text(text))
-        self._pushed = text
-        self._texts.append(text)
-
-    def _put(self, index: int) -> None:
-        self._memo[index] = self._pushed
-        if self._pushed is None:
-            self._out.append(b"r" + struct.pack("<I", index))
-
-    def _get(self, index: int, raw: bytes) -> None:
-        text = self._memo.get(index)
-        if text is None:
-            self._other(raw)
-        else:
-            self._push(text)
-
-    def _global(self) -> None:
-        if len(self._texts) < 2:
-            raise ModelError("The file names a Python object in an unusual way.")
-        module, name = self._texts[-2:]
-        del self._out[-2:]
-        self._other(f"c{module}\n{name}\n".encode())
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _text(text: str) -> bytes:
-    encoded = text.encode("utf-8", "surrogatepass")
-    return b"X" + struct.pack("<I", len(encoded)) + encoded
+def _result(called: str, given: tuple[object, ...]) -> object:
+    """What stands for the result of a call that the pickle asks for."""
+    if called in _DICTS:
+        return _table(given)
+    if called in _SAME and given:
+        return given[0]
+    if called in _TENSORS:
+        return _tensor(given)
+    return ASIDE
 
 
-def _bytes(value: bytes) -> bytes:
-    """How protocol 2 writes bytes: a call of the codec that every loader allows."""
-    latin = _text(value.decode("latin1"))
-    return b"c_codecs\nencode\n" + latin + _text("latin1") + b"\x86R"
+def _table(given: tuple[object, ...]) -> dict[str, object]:
+    """An OrderedDict, empty or of pairs, as old versions of Python wrote it."""
+    first = given[0] if given else None
+    pairs = cast("list[object]", first) if isinstance(first, list) else []
+    found: dict[str, object] = {}
+    for pair in pairs:
+        key, value = cast("list[object]", pair)
+        if isinstance(key, str):
+            found[key] = value
+    return found
+
+
+def _tensor(given: tuple[object, ...]) -> StoredTensor:
+    numbers, offset, shape, strides = given[:4]
+    sizes = [shape, strides]
+    is_told = all(
+        isinstance(one, tuple) and all(map(_is_count, cast("tuple[object, ...]", one)))
+        for one in sizes
+    )
+    if not (isinstance(numbers, StoredNumbers) and _is_count(offset) and is_told):
+        raise MalformedError("a tensor in it has no place")
+    found = StoredTensor(
+        numbers,
+        cast("int", offset),
+        cast("tuple[int, ...]", shape),
+        cast("tuple[int, ...]", strides),
+    )
+    _check_place(found)
+    return found
+
+
+def _check_place(tensor: StoredTensor) -> None:
+    """A tensor shows numbers that are there, each once: no few ones as very many."""
+    shape, strides = tensor.shape, tensor.strides
+    if len(shape) != len(strides) or len(shape) > AXES:
+        raise MalformedError("a tensor in it has no shape")
+    count, last = 1, tensor.offset
+    for size, stride in zip(shape, strides, strict=True):
+        count *= size
+        last += max(0, size - 1) * stride
+    if count and (last >= tensor.numbers.count or count > tensor.numbers.count):
+        raise MalformedError("a tensor in it has more numbers than are stored")
+
+
+_PUSHED = frozenset({
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "STRING",
+    "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+    "BYTEARRAY8", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "FLOAT",
+    "BINFLOAT",
+})  # fmt: skip
+"""Opcodes that put their argument on the stack."""
+
+_MADE: dict[str, Callable[[], object]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list[object],
+    "EMPTY_TUPLE": tuple[()],
+    "EMPTY_DICT": dict[str, object],
+    "EMPTY_SET": lambda: ASIDE,
+    "MARK": lambda: _MARK,
+}
+"""Opcodes that put something new on the stack."""

@@ -6,7 +6,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from napari_wsol import __version__
 from napari_wsol.cli import (
@@ -22,16 +21,13 @@ from napari_wsol.cli import (
     train,
     viewer,
 )
-from napari_wsol.cli.console import errors
+from napari_wsol.cli.console import all_encodable, commands, errors, named, output
 from napari_wsol.errors import WsolError, in_our_words
 
-app = typer.Typer(
+app = commands(
+    "Weakly supervised localization in medical images. Research use only, not for "
+    "diagnosis.",
     name="napari-wsol",
-    help="Weakly supervised localization in medical images. Research use only, "
-    "not for diagnosis.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
 )
 app.command("demo")(viewer.demo)
 app.command("view")(viewer.view)
@@ -49,7 +45,7 @@ app.add_typer(cache.app, name="cache")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"napari-wsol {__version__}")
+        output.print(f"napari-wsol {__version__}")
         raise typer.Exit
 
 
@@ -65,9 +61,10 @@ def options(
 
 def main() -> None:
     """Entry point: a known error becomes one line and exit status 1."""
+    all_encodable()
     try:
         with in_our_words():
             app()
     except WsolError as error:
-        errors.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False)
+        errors.print(named("Error", error, "bold red"))
         sys.exit(1)

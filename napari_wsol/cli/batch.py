@@ -6,35 +6,34 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from napari_wsol.cli import options
 from napari_wsol.cli.console import output
 
 
 def batch(
-    slides: Annotated[list[Path], typer.Argument(help="Slides or images.")],
+    slides: options.Images,
     model: options.ModelName,
     out: Annotated[
-        Path, typer.Option(help="Folder for the results, which all machines see.")
+        Path,
+        typer.Option(
+            help="Folder for the results, which all machines see.",
+            callback=options.out_folder,
+        ),
     ],
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help=escape("Slides at a time [one a GPU, or one].")),
+        typer.Option(min=1, help="Slides at a time [one a GPU, or one]."),
     ] = None,
     gpus: Annotated[
         int | None,
-        typer.Option(
-            min=0, help=escape("GPUs in use at a time [all of this machine].")
-        ),
+        typer.Option(min=0, help="GPUs in use at a time [all of this machine]."),
     ] = None,
     executor: Annotated[
         str | None,
         typer.Option(
-            help=escape(
-                "Snakemake's plugin that starts the jobs, for example slurm [this "
-                "machine]."
-            )
+            help="Snakemake's plugin that starts the jobs, for example slurm [this "
+            "machine]."
         ),
     ] = None,
     profile: Annotated[
@@ -44,7 +43,7 @@ def batch(
         int | None,
         typer.Option(
             min=1,
-            help=escape("Processor cores a slide [a share of this machine; 8]."),
+            help="Processor cores a slide [a share of this machine; 8].",
         ),
     ] = None,
     memory: Annotated[
@@ -65,6 +64,9 @@ def batch(
     tissue: options.Tissue = options.SLIDE.tissue_only,
     top: Annotated[int, typer.Option(min=0, help="As of localize.")] = 12,
     reader: options.Reader = None,
+    rgb: options.Rgb = None,
+    channel: options.Channel = None,
+    plane: options.Plane = None,
 ) -> None:
     """Localize many slides with Snakemake: resumable, one slide a job.
 
@@ -72,9 +74,12 @@ def batch(
     SLURM: --executor slurm, with snakemake-executor-plugin-slurm installed. More of
     Snakemake's options go into a profile.
     """
+    from napari_wsol.batch.results import ResultsFolder
     from napari_wsol.batch.workflow import Workflow
+    from napari_wsol.worklist.files import images_given
 
     options.check_reader(reader)
+    options.picked(rgb, channel, plane)  # refused now, and not once for every slide
     cards = gpus or 0
     if gpus is None and executor in (None, "local") and profile is None:
         import torch
@@ -85,6 +90,8 @@ def batch(
         "--mpp": mpp,
         "--halo": halo,
         "--reader": reader,
+        "--channel": channel,
+        "--plane": plane,
         "--threshold": threshold,
         "--core": core,
         "--top": top,
@@ -98,8 +105,10 @@ def batch(
     words += [word for name in method or [] for word in ("--method", name)]
     words += [word for name in format or [] for word in ("--format", name)]
     words.append("--tissue" if tissue else "--no-tissue")
+    if rgb is not None:
+        words.append("--rgb" if rgb else "--no-rgb")
     workflow = Workflow(
-        slides=tuple(slides),
+        slides=tuple(images_given(slides)),
         out=out,
         model=model,
         options=tuple(words),
@@ -112,6 +121,10 @@ def batch(
         profile=profile,
     )
     status, summary = workflow.run()
-    output.print(f"Summary in {escape(str(summary))}")
+    if not workflow.is_local:  # here the jobs have told it themselves
+        for row in ResultsFolder(out).rows():
+            if row.get("notes"):
+                output.print(f"{row['image']}: {row['notes']}")
+    output.print(f"Summary in {summary}")
     if status:
         raise typer.Exit(1)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import datetime
 
-import typer
-from rich.markup import escape
 from rich.table import Table
 
-from napari_wsol.cli.console import output
+from napari_wsol.cli.console import commands, output
 
-app = typer.Typer(help="Kept features of slides.", no_args_is_help=True)
+app = commands("Kept features of slides.")
 
 
 @app.command()
@@ -24,7 +22,7 @@ def show() -> None:
     for item in slides:
         used = datetime.datetime.fromtimestamp(item.used, datetime.UTC).astimezone()
         table.add_row(
-            escape(item.name),
+            item.name,
             f"{item.nbytes / 1e6:.0f}",
             f"{used:%Y-%m-%d %H:%M}",
             "yes" if item.is_open else "",
@@ -32,7 +30,7 @@ def show() -> None:
     if slides:
         output.print(table)
     total = sum(item.nbytes for item in slides)
-    output.print(f"{total / 1e9:.2f} GB in {escape(str(disk.folder))}")
+    output.print(f"{total / 1e9:.2f} GB in {disk.folder}")
 
 
 @app.command()

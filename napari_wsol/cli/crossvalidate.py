@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, output, show_figures
-from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Resume, option
+from napari_wsol.cli.console import Failures, errors, output, show_figures
+from napari_wsol.cli.options import (
+    INFERENCE,
+    Device,
+    GroupColumn,
+    Resume,
+    option,
+    out_folder,
+)
 from napari_wsol.cli.train import View, go_on, stopping
 from napari_wsol.training.wish import Wish
 
@@ -27,14 +33,15 @@ if TYPE_CHECKING:
 def crossvalidate(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.")],
     data: Annotated[Path, option(Wish, "data", required=True)],
-    out: Annotated[Path, typer.Option(help="Folder for models, lists and figures.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for models, lists and figures.", callback=out_folder),
+    ],
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help=escape(
-                "Name of a split whose images are dealt out; repeat for several [all "
-                "that the recipe names]."
-            )
+            help="Name of a split whose images are dealt out; repeat for several [all "
+            "that the recipe names]."
         ),
     ] = None,
     groups: Annotated[
@@ -72,9 +79,13 @@ def crossvalidate(
     from napari_wsol.training.recipe import read_recipe
 
     grouping = Grouping(table=groups, column=group or "", pattern=group_pattern or "")
-    plan, view = read_recipe(recipe), FoldView()
+    plan, view, failures = read_recipe(recipe), FoldView(), Failures()
     watcher = FoldWatcher(
-        say=view.say, step=view.step, begun=view.begun, measured=view.measured
+        say=view.say,
+        step=view.step,
+        begun=view.begun,
+        measured=view.measured,
+        failed=failures.tell,
     )
     try:
         with stopping(view), view.live():
@@ -105,10 +116,11 @@ def crossvalidate(
             "--device": [device],
         }
         again = go_on("crossvalidate", recipe, options)
-        errors.print(f"Stopped. Go on with: {escape(again)}", highlight=False)
+        errors.print(f"Stopped. Go on with: {again}")
         raise typer.Exit(1) from None
     show_figures(found.pooled.model, found)
-    output.print(f"Written: {escape(str(out / 'cross_validation.json'))} and .md")
+    output.print(f"Written: {out / 'cross_validation.json'} and .md")
+    failures.leave()
 
 
 class FoldView(View):
@@ -136,7 +148,7 @@ class FoldView(View):
     def _folds(self) -> Table:
         methods = [item.title for item in self._done[0].report.methods]
         figures = [f"{title} PxAP %" for title in methods]
-        table = Table("measured", "images", "accuracy %", *map(escape, figures))
+        table = Table("measured", "images", "accuracy %", *figures)
         for fold in self._done:
             report = fold.report
             every = [report.classification.get("accuracy")]

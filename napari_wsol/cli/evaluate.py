@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from napari_wsol.cli.console import errors, output, progress_bar, show_figures
+from napari_wsol.cli.console import (
+    Failures,
+    errors,
+    output,
+    progress_bar,
+    show_figures,
+)
 from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp
 from napari_wsol.errors import ConfigError, ExportError
-from napari_wsol.files import whole_file
+from napari_wsol.files import check_folder, encoded, file_set, make_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,19 +43,15 @@ def evaluate(
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help=escape(
-                "Name of the split; repeat to measure several together [all that DATA "
-                "lists]."
-            )
+            help="Name of the split; repeat to measure several together [all that DATA "
+            "lists]."
         ),
     ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help=escape(
-                "Method, or METHOD@LAYER; repeat for several [those that the model was "
-                "made for]."
-            )
+            help="Method, or METHOD@LAYER; repeat for several [those that the model "
+            "was made for]."
         ),
     ] = None,
     threshold: Annotated[
@@ -75,10 +76,8 @@ def evaluate(
     box_frame: Annotated[
         str | None,
         typer.Option(
-            help=escape(
-                "WIDTHxHEIGHT of the images that boxes were drawn in, e.g. 1024x1024 "
-                "[that of the files]."
-            )
+            help="WIDTHxHEIGHT of the images that boxes were drawn in, e.g. 1024x1024 "
+            "[that of the files]."
         ),
     ] = None,
     prior: Annotated[
@@ -92,11 +91,9 @@ def evaluate(
     group_pattern: Annotated[
         str | None,
         typer.Option(
-            help=escape(
-                "For the prior: a regular expression that finds the group in an "
-                "image's name, e.g. “^(\\d+)_”, the patient in those of NIH "
-                "ChestX-ray14 [each image on its own]."
-            )
+            help="For the prior: a regular expression that finds the group in an "
+            "image's name, e.g. “^(\\d+)_”, the patient in those of NIH "
+            "ChestX-ray14 [each image on its own]."
         ),
     ] = None,
     groups: Annotated[
@@ -132,7 +129,10 @@ def evaluate(
         bool, typer.Option("--overwrite", help="Replace the results of an older run.")
     ] = False,
 ) -> None:
-    """Measure a model against masks, boxes or labels; write figures and a picture."""
+    """Measure a model against masks, boxes or labels; write figures and a picture.
+
+    An image that cannot be used is left out, and told; the exit status is then 1.
+    """
     from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
     from napari_wsol.zoo import load_model
 
@@ -159,23 +159,25 @@ def evaluate(
         prior=prior,
         grouping=_grouping(prior, groups, group, group_pattern),
     )
-    result, picture = _run(benchmark)
+    failures = Failures()
+    result, picture = _run(benchmark, failures)
     write_results(result, picture, paths)
     show_figures(result.model, result)
-    output.print(f"Written: {', '.join(escape(str(path)) for path in paths)}")
+    output.print(f"Written: {', '.join(str(path) for path in paths)}")
+    failures.leave()
 
 
-def _run(benchmark: Benchmark) -> tuple[ModelReport, Image.Image]:
+def _run(benchmark: Benchmark, failures: Failures) -> tuple[ModelReport, Image.Image]:
     """Figures and picture, with a bar on the way."""
     try:
         with progress_bar() as bar:
             task = bar.add_task("images", total=None)
 
             def report(done: int, total: int, text: str) -> None:
-                text = escape(text[-40:])
+                text = text[-40:]
                 bar.update(task, completed=done, total=total, description=text)
 
-            result = benchmark.run(report)
+            result = benchmark.run(report, failed=failures.tell)
             return result, benchmark.picture(result)
     except KeyboardInterrupt:
         errors.print("Stopped. Nothing was written.")
@@ -187,7 +189,11 @@ def _paths(out: Path, *, overwrite: bool) -> tuple[Path, Path, Path]:
     if out.suffix != ".json":
         raise ConfigError(f"--out must end in .json, not be “{out.name}”.")
     paths = (out, out.with_suffix(".md"), out.with_suffix(".png"))
+    check_folder(out.parent)
     there = [path for path in paths if path.exists()]
+    folders = [path for path in there if path.is_dir()]
+    if folders:
+        raise ConfigError(f"{folders[0]} is a folder. Choose another --out.")
     if there and not overwrite:
         raise ConfigError(
             f"{there[0]} exists already. Choose another --out, or add --overwrite."
@@ -226,17 +232,18 @@ def _frame(text: str | None) -> tuple[int, int] | None:
 def write_results(
     report: ModelReport, picture: Image.Image, paths: tuple[Path, Path, Path]
 ) -> None:
-    """Writes figures, table and picture; each file is whole or as it was before.
+    """Writes figures, table and picture, all of them or none; the figures last.
 
     Raises:
-        ExportError: they cannot be written.
+        ExportError: they cannot be written; those of an older run are untouched.
     """
-    figures, table, image = map(whole_file, paths)
+    figures, table, image = paths
     try:
-        paths[0].parent.mkdir(parents=True, exist_ok=True)
-        with figures as json_draft, table as table_draft, image as image_draft:
-            json_draft.write_text(report.to_json(), "utf-8", newline="\n")
-            table_draft.write_text(report.to_markdown(), "utf-8", newline="\n")
-            picture.save(image_draft, format="PNG")
+        make_folder(figures.parent)
+        with file_set(figures.parent, figures.name) as files:
+            picture.save(files.add(image.name), format="PNG")
+            files.add(table.name).write_bytes(encoded(report.to_markdown()))
+            files.add(figures.name).write_bytes(encoded(report.to_json()))
+            files.publish(replace=True)
     except OSError as error:
-        raise ExportError(f"{paths[0]} cannot be written: {error}.") from error
+        raise ExportError(f"{figures} cannot be written: {error}.") from error

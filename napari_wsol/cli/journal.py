@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.console import commands, errors, named, output
 from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
-from napari_wsol.files import unwritable, whole_file
+from napari_wsol.files import file_set, make_folder, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Strokes and rounds that were recorded.", no_args_is_help=True)
+app = commands("Strokes and rounds that were recorded.")
 
 JOURNAL_HELP = (
     "Folder of a journal, a file in it, or the first digits of the image's fingerprint."
 )
 Chosen = Annotated[str, typer.Argument(metavar="JOURNAL", help=JOURNAL_HELP)]
 Folder = Annotated[
-    Path | None, typer.Option(help=escape("Folder of all journals [the user's own]."))
+    Path | None, typer.Option(help="Folder of all journals [the user's own].")
 ]
 
 
@@ -46,19 +45,19 @@ def list_(journals: Folder = None) -> None:
     table.add_column("folder", overflow="fold")  # to be copied
     for item in found:
         table.add_row(
-            escape(item.name) or "?",
+            item.name or "?",
             str(item.strokes),
             str(item.rounds),
             item.status + (" (!)" if item.notes else ""),
             _local(item.last),
-            escape(item.folder.name),
+            item.folder.name,
         )
     if found:
         output.print(table)
     for item in found:
         _notes(item.notes, item.folder.name)
     noun = "journal" if len(found) == 1 else "journals"
-    output.print(f"{len(found)} {noun} in {escape(str(store.folder))}")
+    output.print(f"{len(found)} {noun} in {store.folder}")
 
 
 @app.command()
@@ -88,7 +87,7 @@ def show(journal: Chosen, journals: Folder = None) -> None:
     }
     for key, value in facts.items():
         if value:
-            output.print(f"[cyan]{key}:[/] {escape(value)}")
+            output.print(named(key, value))
     if work.rounds:
         output.print(_rounds(work))
 
@@ -106,7 +105,7 @@ def export(
     image, strokes = image_of(record), work_of(record).strokes
     _notes(record.notes)
     count = write_new(out, lambda path: write_strokes(path, strokes, image))
-    output.print(f"{count} strokes in {escape(str(out))}")
+    output.print(f"{count} strokes in {out}")
 
 
 def write_new(path: Path, write: Callable[[Path], T]) -> T:
@@ -125,9 +124,11 @@ def write_new(path: Path, write: Callable[[Path], T]) -> T:
         )
     to_do = ". Choose a folder that may be written to and has room."
     with unwritable(f"“{path}” cannot be written", to_do):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as draft:
-            return write(draft)
+        make_folder(path.parent)
+        with file_set(path.parent, path.name) as one:
+            done = write(one.add(path.name))
+            one.publish()
+            return done
 
 
 def find_record(journal: str, journals: Path | None = None) -> Record:
@@ -189,8 +190,8 @@ def _rounds(work: EarlierWork) -> Table:
         seconds = made.facts.get("seconds")
         table.add_row(
             f"{made.index}" + (" (shown)" if made.index == work.shown else ""),
-            escape(made.model),
-            escape(made.target),
+            made.model,
+            made.target,
             str(len(made.strokes)),
             f"{seconds:.2f}" if isinstance(seconds, int | float) else "",
             _local(made.time),
@@ -201,8 +202,8 @@ def _rounds(work: EarlierWork) -> Table:
 
 def _notes(notes: tuple[str, ...] | list[str], name: str = "") -> None:
     for note in notes:
-        prefix = f"{escape(name)}: " if name else ""
-        errors.print(f"[yellow]{prefix}{escape(note)}[/]", highlight=False)
+        prefix = f"{name}: " if name else ""
+        errors.print(f"{prefix}{note}", style="yellow")
 
 
 def _local(time: str) -> str:

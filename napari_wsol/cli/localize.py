@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from napari_wsol.cli import options
 from napari_wsol.cli.worker import Worker
@@ -15,16 +14,17 @@ from napari_wsol.config import ExportConfig, SlideConfig
 
 
 def localize(
-    images: Annotated[list[Path], typer.Argument(help="Images or slides.")],
+    images: options.Images,
     model: options.ModelName,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the results.", callback=options.out_folder),
+    ],
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help=escape(
-                "Method, or METHOD@LAYER for another layer than the last; repeat "
-                "for several [those that the model was made for]."
-            )
+            help="Method, or METHOD@LAYER for another layer than the last; repeat "
+            "for several [those that the model was made for]."
         ),
     ] = None,
     target: options.Target = None,
@@ -60,6 +60,9 @@ def localize(
     ] = False,
     device: options.Device = options.INFERENCE.device,
     reader: options.Reader = None,
+    rgb: options.Rgb = None,
+    channel: options.Channel = None,
+    plane: options.Plane = None,
     row: Annotated[Path | None, typer.Option(hidden=True)] = None,
     gpus: Annotated[int | None, typer.Option(min=0, hidden=True)] = None,
 ) -> None:
@@ -73,9 +76,11 @@ def localize(
     from napari_wsol.batch.claims import free_gpu
     from napari_wsol.batch.workflow import FOLDER
     from napari_wsol.inference.whole_image import check_methods
+    from napari_wsol.worklist.files import images_given
     from napari_wsol.zoo import load_model
 
     options.check_reader(reader)
+    pick = options.picked(rgb, channel, plane)
     export = ExportConfig(
         threshold=threshold,
         min_area=min_area,
@@ -95,6 +100,7 @@ def localize(
             target=target,
             mpp=mpp,
             reader=reader,
+            pick=pick,
             cut=SlideConfig(core=core, halo=halo, tissue_only=tissue),
             export=export,
             top=top,
@@ -107,4 +113,4 @@ def localize(
             wait=wait,
             row=row,
         )
-        worker.all(images)
+        worker.all(images_given(images))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from napari_wsol.cli.console import errors, output
-from napari_wsol.errors import ModelError, UnansweredError
+from napari_wsol.cli.console import Failures, commands, named, output
+from napari_wsol.errors import UnansweredError
 
-app = typer.Typer(help="Installed models.", no_args_is_help=True)
+app = commands("Installed models.")
 
 
 @app.command("list")
@@ -24,14 +24,14 @@ def list_() -> None:
     table = Table("name", "what it finds", "methods", "licence", "where")
     for card in list_models():
         table.add_row(
-            escape(card.name),
-            escape(card.title),
+            card.name,
+            card.title,
             ", ".join(card.methods),
-            escape(card.license),
-            "bundled" if card.bundled else escape(str(card.folder)),
+            card.license,
+            "bundled" if card.bundled else str(card.folder),
         )
     output.print(table)
-    output.print(f"Your own models belong in {escape(str(models_folder()))}")
+    output.print(f"Your own models belong in {models_folder()}")
 
 
 @app.command()
@@ -40,8 +40,8 @@ def show(name: Annotated[str, typer.Argument(help="Name or folder.")]) -> None:
     from napari_wsol.zoo import find_card
 
     card = find_card(name)
-    output.print(f"[bold]{escape(card.title)}[/] ({escape(card.name)})")
-    output.print(escape(card.summary))
+    output.print(f"{card.title} ({card.name})", style="bold")
+    output.print(card.summary)
     spec = card.spec
     size = f"{spec.mpp:g} µm a pixel" if spec.mpp else "the image's own size"
     if spec.preprocessing is not None and spec.preprocessing.size is not None:
@@ -57,26 +57,26 @@ def show(name: Annotated[str, typer.Argument(help="Name or folder.")]) -> None:
         "folder": str(card.folder),
     }
     for key, value in facts.items():
-        output.print(f"[cyan]{key}:[/] {escape(value)}")
+        output.print(named(key, value))
     _lines("limits", card.limits)
     _lines("cite", card.citations)
     for key, value in card.metrics.items():
-        output.print(f"[cyan]{escape(key)}:[/] {escape(str(value))}")
+        output.print(named(key, value))
     _lines("the same recipe again", card.reproducibility)
 
 
 def _lines(title: str, values: tuple[str, ...]) -> None:
     for value in values:
-        output.print(f"[cyan]{title}:[/] {escape(value)}")
+        output.print(named(title, value))
 
 
 @app.command("import")
 def import_(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Weight file, or the folder that holds it.")
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Weight files, or the folders that hold them.")
     ],
     name: Annotated[
-        str | None, typer.Option(help=escape("Of the new model [the file's name]."))
+        str | None, typer.Option(help="Of the new model [the file's name].")
     ] = None,
     answer: Annotated[
         list[str] | None,
@@ -86,27 +86,40 @@ def import_(
         ),
     ] = None,
 ) -> None:
-    """Make an authors' checkpoint one of your models.
+    """Make authors' checkpoints your models, one each.
 
     Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are recognised by their
     content, and torchvision's networks as a start for training. Nothing in a file is
-    run.
+    run. One that cannot be used does not stop the others; the exit status is then 1.
     """
+    if name is not None and len(checkpoints) > 1:
+        raise typer.BadParameter("Only one model can have this name.")
+    answers, failures = dict(_pair(item) for item in answer or ()), Failures()
+    for path in checkpoints:
+        alone = len(checkpoints) == 1  # then its error is that of the command
+        with nullcontext() if alone else failures.edge(path):
+            _import(path, name, answers, failures)
+    failures.leave()
+
+
+def _import(
+    path: Path, name: str | None, answers: dict[str, str], failures: Failures
+) -> None:
+    """Makes one checkpoint a model, or tells what has to be answered before."""
     from napari_wsol.zoo import import_model
 
-    answers = dict(_pair(item) for item in answer or ())
     try:
-        card = import_model(checkpoint, name=name, answers=answers)
+        card = import_model(path, name=name, answers=answers)
     except UnansweredError as error:
         asked = (
             f"  --answer {item.key}={'|'.join(item.choices) or 'TEXT'}   {item.text}"
             for item in error.questions
         )
-        errors.print(escape("\n".join((str(error), *asked))))
-        raise typer.Exit(1) from error
-    output.print(f"[green]{escape(card.name)}[/]: {escape(card.summary)}")
+        failures.tell(path, "\n".join((str(error), *asked)))
+        return
+    output.print(named(card.name, card.summary, "green"))
     output.print(f"methods: {', '.join(card.methods)}")
-    output.print(f"in {escape(str(card.folder))}")
+    output.print(f"in {card.folder}")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -118,22 +131,17 @@ def _pair(text: str) -> tuple[str, str]:
 
 @app.command()
 def verify(
-    name: Annotated[
-        str | None, typer.Argument(help=escape("Name or folder [all]."))
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="Name or folder [all].")] = None,
 ) -> None:
     """Check that weights are intact and still compute what the card says."""
-    from napari_wsol.zoo import find_card, list_models
+    from napari_wsol.zoo import find_card, installed_folders, read_card
     from napari_wsol.zoo import verify as verify_card
 
-    failed = False
-    for card in [find_card(name)] if name else list_models():
-        try:
+    folders = [find_card(name).folder] if name else installed_folders()
+    failures = Failures()
+    for folder in folders:
+        with failures.edge(folder.name) if name is None else nullcontext():
+            card = read_card(folder)
             verify_card(card)
-        except ModelError as error:
-            failed = True
-            errors.print(f"[bold red]{escape(card.name)}:[/] {escape(str(error))}")
-        else:
-            output.print(f"[green]{escape(card.name)}: ok[/]")
-    if failed:
-        raise typer.Exit(1)
+            output.print(named(card.name, "ok", "green"))
+    failures.leave()

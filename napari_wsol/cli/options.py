@@ -1,15 +1,14 @@
 """Options that several commands have, and those that are settings: said once.
 
-A default in square brackets would be markup to rich: every help text that has one is
-escaped.
+What is taken when nothing is given stands at the end, in square brackets.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
-from rich.markup import escape
 
 from napari_wsol.config import (
     ExportConfig,
@@ -17,10 +16,12 @@ from napari_wsol.config import (
     SlideConfig,
     listed_settings,
 )
-from napari_wsol.errors import choices
+from napari_wsol.errors import ConfigError, choices
+from napari_wsol.files import check_folder
 
 if TYPE_CHECKING:
     from napari_wsol.config import Setting
+    from napari_wsol.images.readers.stacks import Pick
 
 EXPORT, INFERENCE, SLIDE = ExportConfig(), InferenceConfig(), SlideConfig()
 """Where the defaults are."""
@@ -35,7 +36,7 @@ def option(config: type, name: str, *, required: bool = False) -> Any:  # noqa: 
         required: whether it must be given here, though the settings can do without.
     """
     setting = listed_settings(config)[name]
-    words = escape(help_of(setting, required=required))
+    words = help_of(setting, required=required)
     kinds = (setting.kind, *get_args(setting.kind))
     if int not in kinds and float not in kinds:
         return typer.Option(help=words)
@@ -57,9 +58,24 @@ def help_of(setting: Setting, *, required: bool = False) -> str:
     return words
 
 
+Images = Annotated[
+    list[Path], typer.Argument(help="Images or slides; of a folder, the images in it.")
+]
+
+
+def out_folder(path: Path) -> Path:
+    """Refuses a folder for results before any work is done.
+
+    Raises:
+        ExportError: it is a file, cannot be made or may not be written to.
+    """
+    check_folder(path)
+    return path
+
+
 ModelName = Annotated[str, typer.Option(help="Name or folder of a model.")]
 Target = Annotated[
-    str | None, typer.Option(help=escape("Class to localize [the most probable]."))
+    str | None, typer.Option(help="Class to localize [the most probable].")
 ]
 Formats = Annotated[list[str] | None, option(ExportConfig, "formats")]
 Threshold = Annotated[float, option(ExportConfig, "threshold")]
@@ -78,12 +94,55 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where it stopped."
 Reader = Annotated[
     str | None,
     typer.Option(
-        help=escape(
-            "Who reads the images: openslide, pillow, tifffile, wsidicom or zarr "
-            "[the first that can]."
-        )
+        help="Who reads the images: openslide, pillow, tifffile, wsidicom or zarr "
+        "[the first that can]."
     ),
 ]
+Rgb = Annotated[
+    bool | None,
+    typer.Option(
+        "--rgb/--no-rgb",
+        help="Three or four channels or planes are red, green, blue (and alpha), or "
+        "are not [what the file says].",
+        show_default=False,
+    ),
+]
+Channel = Annotated[
+    str | None,
+    typer.Option(
+        help="Channel of an image of several, from 0; or three as red, green and "
+        "blue: 2,0,1."
+    ),
+]
+Plane = Annotated[
+    str | None,
+    typer.Option(
+        help="Plane of a stack, from 0; for several axes, one number each: 3,0."
+    ),
+]
+
+
+def picked(rgb: bool | None, channel: str | None, plane: str | None) -> Pick:
+    """What ``--rgb``, ``--channel`` and ``--plane`` say together.
+
+    Raises:
+        ConfigError: not numbers.
+        ImageError: what no image has.
+    """
+    from napari_wsol.images.readers.stacks import Pick
+
+    return Pick(rgb, _numbers("--channel", channel), _numbers("--plane", plane))
+
+
+def _numbers(option: str, words: str | None) -> tuple[int, ...]:
+    if words is None:
+        return ()
+    parts = [part.strip() for part in words.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise ConfigError(
+            f"{option} takes numbers from 0, separated by commas, and not “{words}”."
+        )
+    return tuple(map(int, parts))
 
 
 def check_reader(name: str | None) -> None:

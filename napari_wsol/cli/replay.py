@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import typer
-from rich.markup import escape
 
 from napari_wsol.cli.console import errors, output
 from napari_wsol.cli.journal import (
@@ -20,8 +19,8 @@ from napari_wsol.cli.journal import (
     find_record,
     image_of,
     work_of,
-    write_new,
 )
+from napari_wsol.cli.options import out_folder
 from napari_wsol.errors import (
     ConfigError,
     ExportError,
@@ -29,6 +28,7 @@ from napari_wsol.errors import (
     NoResultError,
     NoScribblesError,
 )
+from napari_wsol.files import file_set, make_folder, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,25 +40,25 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.stroke import Stroke
 
 HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
-"""What is written."""
+"""What is written; the last one is there when all are."""
 
 
 def replay(
     journal: Chosen,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the results.", callback=out_folder)
+    ],
     image: Annotated[
         Path | None,
-        typer.Option(
-            help=escape("The image, where it is not where it was [as recorded].")
-        ),
+        typer.Option(help="The image, where it is not where it was [as recorded]."),
     ] = None,
     number: Annotated[
         int | None,
-        typer.Option("--round", min=1, help=escape("Which round [the last].")),
+        typer.Option("--round", min=1, help="Which round [the last]."),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help=escape("Name or folder of the model [as recorded].")),
+        typer.Option(help="Name or folder of the model [as recorded]."),
     ] = None,
     journals: Folder = None,
 ) -> None:
@@ -83,10 +83,10 @@ def replay(
         again.write(out, done, result)
     word = "identical" if result["identical"] else "differs"
     output.print(f"round {made.index}: {word}")
-    output.print(f"in {escape(str(out))}")
+    output.print(f"in {out}")
     if not result["identical"]:
         for reason in cast("list[str]", result["differences"]):
-            errors.print(f"[yellow]{escape(reason)}[/]", highlight=False)
+            errors.print(reason, style="yellow")
         raise typer.Exit(1)
 
 
@@ -243,9 +243,14 @@ class _Again:
             fingerprint=self.image.fingerprint,
         )
         strokes = StrokeList.empty(self.image.canvas_shape).add(*self.strokes)
-        write_new(out / HEATMAP, lambda path: write_heatmap_tiff(path, parts))
-        write_new(out / STROKES, lambda path: write_strokes(path, strokes, self.image))
-        write_new(out / REPORT, lambda path: write_record(path, result))
+        to_do = ". Choose a folder that may be written to and has room."
+        with unwritable(f"“{out}” cannot be written to", to_do):
+            make_folder(out)
+            with file_set(out, "replay") as files:
+                write_heatmap_tiff(files.add(HEATMAP), parts)
+                write_strokes(files.add(STROKES), strokes, self.image)
+                write_record(files.add(REPORT), result)
+                files.publish()
 
 
 def _last_round(session: Session) -> RoundMade:

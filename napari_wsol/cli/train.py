@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 import typer
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, on_signals, output
-from napari_wsol.cli.options import INFERENCE, Device, Resume, option
+from napari_wsol.cli.console import Failures, errors, on_signals, output
+from napari_wsol.cli.options import INFERENCE, Device, Resume, option, out_folder
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from napari_wsol.errors import Failed
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.run import Evaluation
     from napari_wsol.training.trainer import TrainStep
@@ -37,21 +37,24 @@ ROWS = 12
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.")],
     data: Annotated[Path, option(Wish, "data", required=True)],
-    out: Annotated[Path, typer.Option(help="Folder for the model and checkpoints.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the model and checkpoints.", callback=out_folder),
+    ],
     init: Annotated[Path | None, option(Wish, "init")] = None,
     resume: Resume = False,
     seeds: Annotated[
         str | None,
         typer.Option(
-            help=escape(
-                "Several seeds, e.g. 0,1,2: one model each in OUT/seed-0, …, and a "
-                "summary of their figures [the recipe's seed]."
-            )
+            help="Several seeds, e.g. 0,1,2: one model each in OUT/seed-0, …, and a "
+            "summary of their figures [the recipe's seed]."
         ),
     ] = None,
     device: Device = INFERENCE.device,
 ) -> None:
     """Train a model from image-level labels. Ctrl+C saves a checkpoint and leaves.
+
+    An image that cannot be used is left out, and told; the exit status is then 1.
 
     A recipe to start from: napari-wsol recipes list.
 
@@ -60,6 +63,7 @@ def train(
     from napari_wsol.training.recipe import read_recipe
 
     plan, numbers, view = read_recipe(recipe), parse_seeds(seeds), View()
+    failures = Failures()
     options = Options(
         init=init,
         resume=resume,
@@ -67,6 +71,7 @@ def train(
         say=view.say,
         step=view.step,
         evaluated=view.evaluated,
+        failed=failures.tell,
     )
     try:
         with stopping(view), view.live():
@@ -80,13 +85,14 @@ def train(
             "--device": [None if device == "auto" else device],
         }
         again = go_on("train", recipe, given)
-        errors.print(f"Stopped. Go on with: {escape(again)}", highlight=False)
+        errors.print(f"Stopped. Go on with: {again}")
         raise typer.Exit(1) from None
     if not _is_first():
         return
-    output.print(f"[bold]{escape(plan.name)}[/] is in {escape(str(where))}")
+    output.print(f"{plan.name} is in {where}")
     for key, value in _lines(result):
-        output.print(f"{escape(key)}: {escape(value)}")
+        output.print(f"{key}: {value}")
+    failures.leave()
 
 
 class Options(TypedDict):
@@ -98,6 +104,7 @@ class Options(TypedDict):
     say: Callable[[int, int, str], None]
     step: Callable[[TrainStep], None]
     evaluated: Callable[[Evaluation], None]
+    failed: Failed
 
 
 def _run(

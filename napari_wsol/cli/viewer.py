@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from napari_wsol.cli.console import output
-from napari_wsol.cli.options import Reader, check_reader
+from napari_wsol.cli.options import (
+    Channel,
+    Images,
+    Plane,
+    Reader,
+    Rgb,
+    check_reader,
+    picked,
+)
 from napari_wsol.errors import ConfigError
 
 
@@ -26,7 +33,7 @@ def demo(
     exports: Annotated[
         Path | None,
         typer.Option(
-            help=escape("With --screenshot: where to export to [beside the picture].")
+            help="With --screenshot: where to export to [beside the picture]."
         ),
     ] = None,
 ) -> None:
@@ -36,7 +43,7 @@ def demo(
         from napari_wsol.gui.demo.tour import run_tour
 
         files = run_tour(screenshot, pictures=pictures, exports=exports)
-        output.print(f"{escape(str(screenshot))} and {len(files)} exported files")
+        output.print(f"{screenshot} and {len(files)} exported files")
     else:
         from napari_wsol.gui.demo.viewer import launch_viewer
 
@@ -44,21 +51,26 @@ def demo(
 
 
 def view(
-    images: Annotated[list[Path], typer.Argument(help="Images or slides.")],
+    images: Images,
     model: Annotated[
         str | None, typer.Option(help="Name or folder of a model.")
     ] = None,
     reader: Reader = None,
+    rgb: Rgb = None,
+    channel: Channel = None,
+    plane: Plane = None,
 ) -> None:
     """Open images or slides in the viewer."""
     missing = [str(path) for path in images if not path.exists()]
     if missing:
         raise ConfigError(f"There is no file {', '.join(missing)}.")
     check_reader(reader)
+    pick = picked(rgb, channel, plane)
     _need_viewer()
     from napari_wsol.gui.demo.viewer import launch_viewer
+    from napari_wsol.worklist.files import images_given
 
-    launch_viewer(images, model=model, reader=reader)
+    launch_viewer(images_given(images), model=model, reader=reader, pick=pick)
 
 
 def _need_viewer() -> None:

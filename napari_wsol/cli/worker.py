@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.markup import escape
 from rich.progress import ProgressColumn
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, on_signals, output, progress_bar
-from napari_wsol.errors import ClaimLostError, WsolError, in_our_words
+from napari_wsol.cli.console import errors, named, on_signals, output, progress_bar
+from napari_wsol.errors import ClaimLostError, one_of_many
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.progress import Progress, Task, TaskID
 
-    from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings
+    from napari_wsol.batch import ImageJob, SlideSettings
     from napari_wsol.batch.results import Row
 
 POLL_SECONDS = 5.0
@@ -65,81 +66,96 @@ class Worker:
             typer.Exit: 1 where an image failed, 130 when it was interrupted.
         """
         from napari_wsol.batch import ImageJob, ResultsFolder, any_large
+        from napari_wsol.batch.job import flat_columns
 
         results = ResultsFolder(self.out)
         # Of the run, not of a pass: what others finish meanwhile is not done again.
         started = results.now() if self.settings.overwrite else None
         jobs = [ImageJob(results, path, self.settings, started) for path in images]
         if self.is_shared or any_large(jobs):
-            self._shared(jobs, results)
-        else:
-            self._flat(jobs, results)
-
-    def _flat(self, jobs: list[ImageJob], results: ResultsFolder) -> None:
-        rows: list[Row] = []
+            again = "give the same command again to go on."
+            self._do(jobs, results.add_to_summary, results.write_summary, again)
+            return
         for job in jobs:
             job.is_flat = True
-        with progress_bar(Speed()) as bar:
-            self._pass(jobs, rows, bar, bar.add_task("images", total=len(jobs)))
-        _say(jobs, rows, self.out / results.add_summary(rows).name)
+        table = results.new_summary(flat_columns(self.settings))
+        again = f"{table.path} names it. With --resume a run can go on."
+        self._do(jobs, table.add, lambda: table.path, again)
 
-    def _shared(self, jobs: list[ImageJob], results: ResultsFolder) -> None:
+    def _do(
+        self,
+        jobs: list[ImageJob],
+        add: Callable[[Row], None],
+        finish: Callable[[], Path],
+        again: str,
+    ) -> None:
+        """One image after another; each row is in the table before the next begins."""
         rows: list[Row] = []
+
+        def keep(row: Row) -> None:
+            rows.append(row)
+            add(row)
+
         try:
             # A cluster ends jobs with SIGTERM: they let go of claims as at Ctrl+C.
             with on_signals(_stop, signal.SIGTERM), progress_bar(Speed()) as bar:
                 whole = bar.add_task("images", total=len(jobs))
-                held = self._pass(jobs, rows, bar, whole)
+                held = self._pass(jobs, keep, bar, whole)
                 while held and self.wait:
                     time.sleep(POLL_SECONDS)
-                    held = self._pass(held, rows, bar, whole)
+                    held = self._pass(held, keep, bar, whole)
         except KeyboardInterrupt:
-            results.write_summary()
-            errors.print(
-                "Stopped. What is finished is kept: give the same command again to go "
-                "on."
-            )
+            finish()
+            errors.print(f"Stopped. What is finished is kept: {again}")
             raise typer.Exit(INTERRUPTED) from None
-        summary = results.write_summary()
+        summary = finish()
         for job in held:
-            output.print(f"{escape(job.name)} is left to {job.holder}.")
+            output.print(f"{job.name} is left to {job.holder}.")
         _say(jobs, rows, summary)
         if held and self.row is not None:
             raise typer.Exit(1)
 
     def _pass(
-        self, jobs: list[ImageJob], rows: list[Row], bar: Progress, whole: TaskID
+        self,
+        jobs: list[ImageJob],
+        keep: Callable[[Row], None],
+        bar: Progress,
+        whole: TaskID,
     ) -> list[ImageJob]:
         """One look at each image; those that others hold."""
         held: list[ImageJob] = []
         for job in jobs:
-            task = bar.add_task(escape(job.name), total=None)
+            task = bar.add_task(job.name, total=None)
             row = self._one(job, bar, task)
             bar.remove_task(task)
             if row is None:
                 held.append(job)
                 continue
-            rows.append(row)
+            keep(row)
             bar.advance(whole)
         return held
 
     def _one(self, job: ImageJob, bar: Progress, task: TaskID) -> Row | None:
         def report(done: int, total: int, text: str) -> None:
             title = f"{job.name}: {text}" if text else job.name
-            bar.update(
-                task, completed=done, total=total or None, description=escape(title)
-            )
+            bar.update(task, completed=done, total=total or None, description=title)
 
-        try:
-            with in_our_words():
+        row: Row | None = None
+
+        def failed(reason: str) -> None:
+            nonlocal row
+            errors.print(named(job.name, reason, "bold red"))
+            row = job.fail(reason)
+
+        with one_of_many(failed):
+            try:
                 row = job.run(report)
-        except ClaimLostError as error:
-            errors.print(f"{escape(job.name)}: {escape(str(error))}")
-            return None
-        except WsolError as error:
-            errors.print(f"[bold red]{escape(job.name)}:[/] {escape(str(error))}")
-            return job.fail(str(error))
-        if row is not None and self.row is not None:
+            except ClaimLostError as error:
+                errors.print(named(job.name, error, ""))
+                return None
+        if row is not None and row.get("notes"):
+            errors.print(named(job.name, row["notes"], ""))
+        if self.row is not None and row is not None and row["status"] == "ok":
             from napari_wsol.batch.results import write_row
 
             write_row(self.row, row)
@@ -153,8 +169,7 @@ def _stop() -> None:
 def _say(jobs: list[ImageJob], rows: list[Row], summary: Path) -> None:
     failed = sum(row["status"] != "ok" for row in rows)
     output.print(
-        f"{len(rows) - failed} of {len(jobs)} images localized; "
-        f"summary in {escape(str(summary))}"
+        f"{len(rows) - failed} of {len(jobs)} images localized; summary in {summary}"
     )
     if failed:
         raise typer.Exit(1)

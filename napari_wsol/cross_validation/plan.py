@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ConfigError, ExportError, ModelError
+from napari_wsol.errors import ConfigError, ExportError, MalformedError, ModelError
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
-from napari_wsol.files import write_whole
+from napari_wsol.files import sha256_of, write_whole
+from napari_wsol.files.parsing import read_json
 from napari_wsol.training.recipe import dump_recipe
-from napari_wsol.zoo import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def plan_of(
     return {
         "recipe": recipe.name,
         "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
-        "initial_weights_sha256": sha256(init) if init is not None else "",
+        "initial_weights_sha256": sha256_of(init) if init is not None else "",
         "data": measured.data,
         "splits": list(measured.splits),
         "grouping": {"pattern": grouping.pattern}
@@ -142,8 +142,8 @@ def prepare(out: Path, plan: dict[str, object], *, resume: bool) -> None:
 
 def _compare(stored: Path, plan: dict[str, object]) -> None:
     try:
-        before = cast("dict[str, object]", json.loads(stored.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+        before = read_json(stored, dict[str, object])
+    except (OSError, MalformedError) as error:
         raise ConfigError(
             f"There is no cross-validation in {stored.parent} to resume ({error})."
         ) from error

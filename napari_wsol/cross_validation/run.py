@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +21,11 @@ from napari_wsol.cross_validation.plan import (
 from napari_wsol.cross_validation.report import CrossValidationReport, FoldReport
 from napari_wsol.data.datasets import LabelledImages
 from napari_wsol.data.folds import split_folds
+from napari_wsol.errors import ignore_failure
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.bootstrap import Bootstrap
+from napari_wsol.files.tables import lines_of
 from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.training.run import CHECKPOINT, train
 from napari_wsol.zoo import load_model
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Fold, Grouping
+    from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark import ModelReport
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.bootstrap import Estimate
@@ -55,12 +56,14 @@ class FoldWatcher:
         step: called after every step of a training.
         begun: called with (fold, folds) before a fold.
         measured: called with a fold's figures.
+        failed: called with an image that cannot be used, and why.
     """
 
     say: Progress
     step: Callable[[TrainStep], None]
     begun: Callable[[int, int], None] = lambda _fold, _folds: None
     measured: Callable[[FoldReport], None] = lambda _report: None
+    failed: Failed = ignore_failure
 
 
 def cross_validate(
@@ -189,6 +192,8 @@ class _Folds:
             at.setdefault(name, len(at))
         counts = np.zeros((len(at), 2))  # images, and those that were told rightly
         for sample in self.measured.samples:
+            if sample.id not in predicted:
+                continue  # it could not be used
             own = classes[sample.labels.index(1)]
             counts[at[group[sample.id]]] += (1, predicted[sample.id] == own)
         draw = Bootstrap(samples=self.config.bootstrap, seed=self.config.seed)
@@ -213,13 +218,16 @@ class _Folds:
             device=self.device,
             say=self.watcher.say,
             step=self.watcher.step,
+            failed=self.watcher.failed,
         )
 
     def _measure(self, fold: Fold, folder: Path, pool: MeterSet) -> FoldReport:
         model = load_model(folder / self.recipe.name, device=self.device)
         held_out = self.measured.only(fold.held_out)
         benchmark = Benchmark(model, held_out, config=self.config)
-        report = benchmark.run(_measuring(self.watcher.say), pool=pool)
+        report = benchmark.run(
+            _measuring(self.watcher.say), pool=pool, failed=self.watcher.failed
+        )
         write_text(folder / EVALUATION, report.to_json())
         ids = [sample.id for sample in fold.held_out]
         return FoldReport(
@@ -265,14 +273,12 @@ def _table(
     samples: Sequence[Sample], data: Path, classes: Sequence[str], *, multi_label: bool
 ) -> str:
     """A table of images and labels; paths start from the data's folder."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", *(classes if multi_label else ["label"])])
+    rows: list[Sequence[object]] = [["path", *(classes if multi_label else ["label"])]]
     for sample in samples:
         path = Path(os.path.relpath(sample.path, data)).as_posix()
         hot = sample.labels
-        table.writerow([path, *(hot if multi_label else [classes[hot.index(1)]])])
-    return text.getvalue()
+        rows.append([path, *(hot if multi_label else [classes[hot.index(1)]])])
+    return lines_of(rows)
 
 
 def _measuring(say: Progress) -> Progress:

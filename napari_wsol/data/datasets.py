@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from napari_wsol.data.split_files import (
     split_folder,
 )
 from napari_wsol.errors import DatasetError
+from napari_wsol.files import is_file
+from napari_wsol.paths import path_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +30,8 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".ndpi", ".mrxs"}
 )
 """Files that a folder per class is searched for."""
+
+_CLASS_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
 
 _NO_CLASS_FOLDERS = frozenset({"mask", "masks", "annotations", "boxes"})
 REFERENCE_COLUMNS = frozenset(
@@ -99,7 +104,7 @@ def load_images(
         DatasetError: names the first line that cannot be used.
     """
     base = None if root is None else Path(root)
-    found = _find(Path(folder).expanduser(), split, base, classes)
+    found = _find(path_from(folder), split, base, classes)
     return _finish(*found, multi_label)
 
 
@@ -146,7 +151,7 @@ def _twice(where: str, name: str) -> DatasetError:
 
 def _existing(root: Path, name: str, where: str) -> Path:
     path = root / name
-    if not path.is_file():
+    if not is_file(path):
         raise DatasetError(f"{where} names “{name}”, which does not exist in “{root}”.")
     return path
 
@@ -183,7 +188,7 @@ def _from_split_folder(
 def _class_numbers(place: Path) -> dict[str, int]:
     numbers: dict[str, int] = {}
     for where, fields in read_fields(place / "class_labels.txt"):
-        if len(fields) != 2 or not fields[1].isdecimal():
+        if len(fields) != 2 or not _CLASS_NUMBER.fullmatch(fields[1]):
             raise DatasetError(
                 f"{where} is “{','.join(fields)}”, but must be an image "
                 "and the number of its class, like “images/a.png,0”."

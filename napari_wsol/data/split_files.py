@@ -5,10 +5,13 @@ Lists only: nothing here opens an image, a mask or a box file.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-from napari_wsol.errors import DatasetError
+from napari_wsol.errors import DatasetError, MalformedError
+from napari_wsol.files import is_file
+from napari_wsol.files.parsing import read_text
+from napari_wsol.files.tables import parse_table
+from napari_wsol.paths import path_from
 
 PATH_COLUMNS = ("path", "file")
 SPLIT_COLUMNS = ("split", "official_split")
@@ -23,7 +26,7 @@ def split_folder(folder: str | Path, split: str | None) -> Path:
     Raises:
         DatasetError: when the folder does not exist.
     """
-    folder = Path(folder).expanduser()
+    folder = path_from(folder)
     if split is not None and (folder / split).is_dir():
         return folder / split
     if not folder.exists():
@@ -38,19 +41,15 @@ def read_fields(path: Path) -> list[tuple[str, list[str]]]:
         DatasetError: when the file is missing or is no text.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        rows = parse_table(read_text(path))
     except FileNotFoundError as error:
         raise DatasetError(
             f"“{path.name}” is missing in “{path.parent}”. It lists the images of the "
             "split, one a line."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, MalformedError) as error:
         raise DatasetError(f"“{path}” cannot be read as text: {error}.") from error
-    return [
-        (f"Line {number} of “{path.name}”", [field.strip() for field in row])
-        for number, row in enumerate(csv.reader(text.splitlines()), start=1)
-        if any(field.strip() for field in row)
-    ]
+    return [(f"Line {line} of “{path.name}”", row) for line, row in rows]
 
 
 def check_width(where: str, fields: list[str], header: list[str]) -> None:
@@ -80,7 +79,7 @@ def find_root(folder: Path, first: str, root: Path | None) -> Path:
     folder = Path(folder).absolute()
     tried = [Path(root)] if root is not None else [folder, *folder.parents]
     for candidate in tried:
-        if (candidate / first).is_file():
+        if is_file(candidate / first):
             return candidate
     place = f"“{root}”" if root is not None else f"“{folder}” or any folder above it"
     raise DatasetError(
@@ -91,7 +90,7 @@ def find_root(folder: Path, first: str, root: Path | None) -> Path:
 
 def find_table(folder: str | Path, split: str | None) -> Path | None:
     """The CSV table of a data set: the file itself, or the one to use in a folder."""
-    folder = Path(folder).expanduser()
+    folder = path_from(folder)
     if folder.is_file():
         return folder if folder.suffix.lower() == ".csv" else None
     named = [f"{split}.csv"] if split is not None else []

@@ -17,6 +17,7 @@ from napari_wsol.data.split_files import (
     split_folder,
 )
 from napari_wsol.errors import DatasetError
+from napari_wsol.files import is_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +115,7 @@ def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
                 "a mask and perhaps an ignore map; boxes cannot be used here."
             )
         files = [root / field for field in fields if field]
-        missing = [file for file in files if not file.is_file()]
+        missing = [file for file in files if not is_file(file)]
         if missing:
             raise DatasetError(f"{where} names “{missing[0]}”, which does not exist.")
         masks.setdefault(fields[0], []).append(files[1])
@@ -150,7 +151,7 @@ def _read(path: Path) -> BoolArray:
             # A palette's numbers are labels; its colours mean nothing here.
             is_single = len(image.getbands()) == 1
             pixels = np.asarray(image if is_single else image.convert("L"))
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(
             f"The mask “{path}” cannot be read: {error}. Replace it by a PNG or TIFF."
         ) from error

@@ -102,6 +102,7 @@ class ModelReport:
         auc: ROC AUC of each class.
         methods: figures of each method.
         cases: figures of each image.
+        failed: why an image could not be used, by its id.
         notes: what a reader must know, a sentence each.
     """
 
@@ -117,6 +118,7 @@ class ModelReport:
     auc: Mapping[str, Estimate]
     methods: tuple[MethodReport, ...]
     cases: tuple[Case, ...]
+    failed: Mapping[str, str] = field(default_factory=dict[str, str])
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:

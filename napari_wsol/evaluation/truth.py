@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.split_files import Row
 
+_SIZE = re.compile(r"[1-9]\d{0,5}", re.ASCII)
 BOXES, SIZES, LABELS = "boxes.csv", "image_sizes.txt", "class_labels.txt"
 _SIDES = ("x", "y", "w", "h")
 _IMAGE_COLUMNS = ("image", *PATH_COLUMNS)
@@ -214,7 +216,7 @@ def _sizes(place: Path) -> dict[str, tuple[int, int]]:
         return {}
     sizes: dict[str, tuple[int, int]] = {}
     for where, fields in read_fields(place / SIZES):
-        if len(fields) != 3 or not all(item.isdecimal() for item in fields[1:]):
+        if len(fields) != 3 or not all(map(_SIZE.fullmatch, fields[1:])):
             raise DatasetError(
                 f"{where} is “{','.join(fields)}”, but must be an image, its width "
                 "and its height."

@@ -1,23 +1,35 @@
-"""Sets of files that appear complete or not at all, and replace nothing."""
+"""Exports: sets of files that appear complete or not at all, and replace nothing."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
+import json
 import os
 import re
 import shutil
 import unicodedata
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ExportError, WsolError
-from napari_wsol.files import numbered, sync_file, sync_folder
+from napari_wsol.files import (
+    SET,
+    file_set,
+    make_folder,
+    numbered,
+    sha256_of,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from napari_wsol.files import FileSet
+
+RECORD = "provenance"
+"""What the last file of a set is called: it names all others, and is there when they
+are."""
 
 KINDS = (
     ("mask", ".png"),
@@ -27,7 +39,7 @@ KINDS = (
     ("regions", ".geojson"),
     ("regions", ".csv"),
     ("tiles", ".csv"),
-    ("provenance", ".json"),
+    (RECORD, ".json"),
 )
 """Every (what, extension) that a set may hold; a name counts as taken if one exists."""
 
@@ -58,23 +70,20 @@ def _clean(text: str, default: str, max_bytes: int) -> str:
 
 @dataclass(slots=True)
 class StagedFiles:
-    """The files of one set while they are being written.
+    """The files of one export while they are being written.
 
-    They wait, under their final names, in a hidden folder inside the target folder:
-    the same file system, so that moving them out is atomic. Creating that folder is
-    atomic too and reserves the set's name against a second program.
+    They wait, under their final names, in a hidden folder inside the target folder.
+    Its name reserves that of the set against a second program.
     """
 
-    folder: Path
+    files: FileSet
     stem: str
     suffix: str
-    names: list[str] = field(default_factory=list[str])
-    published: list[Path] = field(default_factory=list[Path])
 
     @property
-    def hidden(self) -> Path:
-        """The folder that the files wait in."""
-        return self.folder / f".{self.stem}{self.suffix}.partial"
+    def folder(self) -> Path:
+        """Where the files belong."""
+        return self.files.folder
 
     def name(self, what: str, extension: str) -> str:
         """The final name of one file."""
@@ -82,87 +91,96 @@ class StagedFiles:
 
     def add(self, what: str, extension: str) -> Path:
         """Where to write the next file."""
-        name = self.name(what, extension)
-        self.names.append(name)
-        return self.hidden / name
+        return self.files.add(self.name(what, extension))
 
     def checksums(self) -> dict[str, str]:
         """The sha256 of every file so far, folders file by file."""
-        sums: dict[str, str] = {}
-        for name in self.names:
-            for path in _files_of(self.hidden / name):
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                sums[path.relative_to(self.hidden).as_posix()] = digest
-        return sums
+        hidden = self.files.hidden
+        return {
+            path.relative_to(hidden).as_posix(): sha256_of(path)
+            for name in self.files.names
+            for path in _files_of(hidden / name)
+        }
 
-    def reserve(self) -> bool:
-        """Take this name for the set; False when any file of it exists."""
-        try:
-            self.hidden.mkdir()
-        except FileExistsError:
-            return False
-        if any(os.path.lexists(self.folder / self.name(*kind)) for kind in KINDS):
-            self.hidden.rmdir()
-            return False
-        return True
+    @property
+    def is_taken(self) -> bool:
+        """Whether any file of a set has this name already."""
+        return any(os.path.lexists(self.folder / self.name(*kind)) for kind in KINDS)
 
     def publish(self) -> tuple[Path, ...]:
-        """Force everything to the disk, then move it to its final names."""
-        for name in self.names:
-            for path in _files_of(self.hidden / name):
-                sync_file(path)
-        for name in self.names:
-            target = self.folder / name
-            if os.path.lexists(target):
-                raise ExportError(
-                    f"“{name}” appeared in “{self.folder}” during the export. Nothing "
-                    "was replaced; export again to write under a new name."
-                )
-            # Noted first: a stop right after the move must find it.
-            self.published.append(target)
-            (self.hidden / name).replace(target)
-        self.hidden.rmdir()
-        sync_folder(self.folder)
-        return tuple(self.published)
-
-    def withdraw(self) -> None:
-        """Remove all traces of a set that failed."""
-        for path in (*self.published, self.hidden):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        """Gives the files their names; that of the provenance last, see RECORD."""
+        try:
+            return self.files.publish()
+        except FileExistsError as error:
+            raise ExportError(
+                f"“{error.filename}” appeared in “{self.folder}” during the export. "
+                "Nothing was replaced; export again to write under a new name."
+            ) from error
 
 
 @contextlib.contextmanager
 def staged(folder: Path, stem: str) -> Generator[StagedFiles]:
     """Reserve a name for a set of files; whatever fails inside leaves no trace.
 
-    The caller writes to the paths of ``add`` and ends with ``publish``.
+    The caller writes to the paths of ``add`` and ends with ``publish``. What exports
+    that were killed have left in the folder is cleared first.
 
     Raises:
         ExportError: in words, when the folder cannot be made or written to.
     """
     folder = Path(folder).expanduser().absolute()
     missing: list[Path] = []
-    files: StagedFiles | None = None
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        sets = (StagedFiles(folder, stem, suffix) for suffix in numbered(""))
-        files = next(one for one in sets if one.reserve())
-        yield files
+        make_folder(folder)
+        with _reserved(folder, stem) as files:
+            yield files
     except BaseException as error:
         # A disk that fails may refuse to tidy up too; the first error is told.
         with contextlib.suppress(OSError):
-            if files is not None:
-                files.withdraw()
             for path in missing:
                 path.rmdir()
         if isinstance(error, OSError) and not isinstance(error, WsolError):
-            raise ExportError(_in_words(error, folder)) from error
+            raise ExportError(words_of(error, folder)) from error
         raise
+
+
+@contextlib.contextmanager
+def _reserved(folder: Path, stem: str) -> Generator[StagedFiles]:
+    """The first name that no set has, and that no other program writes to."""
+    for suffix in numbered(""):
+        with contextlib.ExitStack() as stack:
+            hidden = folder / f".{stem}{suffix}{SET}"
+            try:
+                found = stack.enter_context(file_set(folder, hidden=hidden))
+            except FileExistsError:
+                continue
+            files = StagedFiles(found, stem, suffix)
+            if not files.is_taken:
+                yield files
+                return
+
+
+def exported_in(folder: Path) -> frozenset[Path]:
+    """The files of all exports in a folder that are complete.
+
+    A set without its record is none: its writer was killed, or is still at work.
+    """
+    found: set[Path] = set()
+    for record in folder.glob(f"*_{RECORD}*.json"):
+        names = _named(record)
+        if names and all(os.path.lexists(folder / name) for name in names):
+            found.update((record, *(folder / name for name in names)))
+    return frozenset(found)
+
+
+def _named(record: Path) -> set[str]:
+    """Files and folders that a record names."""
+    try:
+        told = cast("dict[str, list[dict[str, str]]]", json.loads(record.read_bytes()))
+        return {PurePosixPath(item["name"]).parts[0] for item in told["files"]}
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return set()  # whoever's file it is
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -181,23 +199,6 @@ def check_space(folder: Path, needed: int) -> None:
 
 def _size(number: int) -> str:
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
-
-
-def _in_words(error: OSError, folder: Path) -> str:
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"“{folder}” may not be written to. Choose another folder."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"The disk of “{folder}” is full. Nothing was kept of this export; free "
-            "some space or choose a folder on another disk."
-        )
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return f"“{folder}” is, or lies in, a file. Choose a folder."
-    reason = error.strerror or str(error)
-    return (
-        f"The export to “{folder}” failed: {reason}. Nothing was kept of it; try "
-        "again or choose another folder."
-    )
 
 
 def _files_of(path: Path) -> list[Path]:

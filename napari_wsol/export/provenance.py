@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from napari_wsol.export.ome import SOFTWARE
+from napari_wsol.export.regions import why_empty
+from napari_wsol.files import encoded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +62,7 @@ def make_record(
             "shape": slide.shape,
             "mpp": slide.mpp,
             "fingerprint": parts.fingerprint,
+            "notes": slide.notes,
         },
         "heatmap": parts.heatmap_geometry(),
         "mask": parts.mask_geometry(),
@@ -76,7 +79,7 @@ def make_record(
 def write_record(path: Path, record: Mapping[str, object]) -> None:
     """Write it as JSON."""
     text = json.dumps(plain(record), ensure_ascii=False, indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    path.write_bytes(encoded(text + "\n"))
 
 
 def notes_of(parts: Parts, config: ExportConfig) -> list[str]:
@@ -89,10 +92,7 @@ def notes_of(parts: Parts, config: ExportConfig) -> list[str]:
             "pixels of the image. GeoJSON and table are in pixels of the full image."
         )
     if not parts.regions:
-        notes.append(
-            f"The mask is empty: no region reaches {config.threshold:g} after the "
-            "clean-up. Lower the threshold or the smallest area to get regions."
-        )
+        notes.append(f"The mask is empty. {why_empty(parts.heatmap, config)}")
     if not parts.heatmap.is_probability:
         notes.append(
             "The heatmap is a score scaled to 0 to 1 on this image, not a probability; "

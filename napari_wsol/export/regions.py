@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from napari_wsol.images.heatmap import Heatmap
 
 
+NOTHING = 1e-6
+"""A map below this is 0: nobody sets a threshold there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
     """One connected piece of the mask.
@@ -81,6 +85,38 @@ def regions_of(
     grid = grid_for(slide_shape, max_pixels)
     mask = cut_mask(heatmap, grid, config, tick=tick)
     return find_regions(mask, grid, heatmap, mpp, tick=tick)
+
+
+def why_empty(heatmap: Heatmap, config: ExportConfig) -> str:
+    """Why a map has no regions, and what gives some.
+
+    Args:
+        heatmap: what was cut; its notes say why it is flat.
+        config: threshold and clean-up.
+    """
+    values, threshold = heatmap.values, config.threshold
+    low, high = float(values.min()), float(values.max())
+    if high < NOTHING:
+        return "The map is 0 everywhere, so no threshold gives regions."
+    if high <= low:
+        return (
+            f"The map is {high:.2g} everywhere: a threshold gives all of the image, or "
+            "nothing."
+        )
+    if high < threshold:
+        return (
+            f"No value of the map reaches {threshold:.3g}; the highest is {high:.2g}. "
+            "Lower the threshold to get regions."
+        )
+    if config.min_area > 0:
+        return (
+            f"All that reaches {threshold:.3g} is smaller than the smallest area. "
+            "Lower that, or the threshold, to get regions."
+        )
+    return (
+        f"Only points between the pixels of the mask reach {threshold:.3g}. Lower the "
+        "threshold to get regions."
+    )
 
 
 def find_regions(

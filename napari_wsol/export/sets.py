@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_wsol.export.files import check_space, staged, stem_of
+from napari_wsol.export.files import RECORD, check_space, staged, stem_of
 from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
-from napari_wsol.export.regions import find_regions
+from napari_wsol.export.regions import find_regions, why_empty
 from napari_wsol.export.writers import Parts, space_needed, writers_of
 from napari_wsol.jobs import ignore_progress
 
@@ -82,15 +82,15 @@ def export_heatmap(
                 write(files.add(what, extension), parts)
         report(total - 1, total, "Writing the provenance")
         record = make_record(parts, slide, config, provenance, files.checksums())
-        write_record(files.add("provenance", ".json"), record)
+        write_record(files.add(RECORD, ".json"), record)
         paths = files.publish()
         # Still inside: a cancel that arrives here takes the files back, too.
-        report(total, total, _summary(parts))
+        report(total, total, _summary(parts, config))
     return paths
 
 
-def _summary(parts: Parts) -> str:
+def _summary(parts: Parts, config: ExportConfig) -> str:
     count = len(parts.regions)
     if count == 0:
-        return "Exported an empty mask: no region reaches the threshold"
+        return f"Exported an empty mask. {why_empty(parts.heatmap, config)}"
     return f"Exported {count} region{'s' if count > 1 else ''}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import uuid
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from napari_wsol.export.ome import SOFTWARE, describe_levels
 from napari_wsol.export.outlines import rings_of, write_features
 from napari_wsol.export.tiles import METHOD, attention_table
+from napari_wsol.files.tables import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.export.masks import BoolMap, Grid
     from napari_wsol.export.regions import Region
+    from napari_wsol.export.tiles import TileAttention
     from napari_wsol.images.heatmap import Heatmap
 
 CLASS_COLOR = (213, 94, 0)
@@ -143,7 +144,7 @@ def write_regions_geojson(path: Path, parts: Parts) -> None:
     The form is that of QuPath's own reader: a classification needs both name and
     colour, ids are UUIDs, measurements are a flat object of finite numbers.
     """
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         write_features(file, (_feature(region, parts) for region in parts.regions))
 
 
@@ -182,11 +183,9 @@ def region_uuid(region: Region, parts: Parts) -> uuid.UUID:
 
 def write_regions_csv(path: Path, parts: Parts) -> None:
     """A row a region; positions are those of the GeoJSON file."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(REGION_COLUMNS)
-        for region in parts.regions:
-            table.writerow([cell(region, parts) for cell in REGION_COLUMNS.values()])
+    cells = REGION_COLUMNS.values()
+    rows = ([cell(region, parts) for cell in cells] for region in parts.regions)
+    write_table(path, list(REGION_COLUMNS), rows)
 
 
 REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
@@ -209,20 +208,14 @@ REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
 
 def write_tiles_csv(path: Path, parts: Parts) -> None:
     """A row a tile of attention MIL, in reading order; in level-0 pixels."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(TILE_COLUMNS)
-        for tile in attention_table(parts.heatmap):
-            place = (tile.y, tile.x, tile.height, tile.width)
-            table.writerow(
-                (
-                    tile.rank,
-                    tile.row,
-                    tile.column,
-                    *(f"{value:.10g}" for value in place),
-                    f"{tile.attention:.9g}",
-                )
-            )
+    write_table(path, TILE_COLUMNS, map(_tile_cells, attention_table(parts.heatmap)))
+
+
+def _tile_cells(tile: TileAttention) -> tuple[object, ...]:
+    place = (tile.y, tile.x, tile.height, tile.width)
+    share = f"{tile.attention:.9g}"
+    cells = (f"{value:.10g}" for value in place)
+    return tile.rank, tile.row, tile.column, *cells, share
 
 
 TILE_COLUMNS = ("rank", "row", "column", "y", "x", "height", "width", "attention")

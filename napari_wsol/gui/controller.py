@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 
-from napari_wsol.errors import UnansweredError, WsolError
+from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
 from napari_wsol.gui.correct.proposals import ProposalsController
 from napari_wsol.gui.correct.rounds_controller import RoundsController
 from napari_wsol.gui.correct.save_model import SaveModelController
 from napari_wsol.gui.correct.strokes import StrokesController
 from napari_wsol.gui.export.controller import ExportController
-from napari_wsol.gui.images.line import PixelSize, layer_read_by
+from napari_wsol.gui.images.choosing import Chooser
+from napari_wsol.gui.images.line import PixelSize, layer_read_anew
 from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
-from napari_wsol.gui.layers.marks import source_of
+from napari_wsol.gui.layers.marks import MARK, levels_of, shows_file, source_of
 from napari_wsol.gui.localize.importing import Importer
 from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
+from napari_wsol.gui.tasks import once
 from napari_wsol.gui.training.controller import TrainingController
+from napari_wsol.images.level_arrays import level_arrays
+from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -38,9 +43,15 @@ if TYPE_CHECKING:
     from napari_wsol.gui.images.list_panel import ImageList
     from napari_wsol.gui.localize.models import Catalogue
     from napari_wsol.gui.localize.panel import LocalizePanel
+    from napari_wsol.images.level_arrays import LevelArray
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
+
+
+UNUSED = 600_000
+"""Milliseconds without a job, after which a graphics card's memory is given back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +83,13 @@ class Controller(QObject):
         self._catalogue: Catalogue | None = None
         self._model: str | None = None
         self._opening: Image | None = None
+        self._opened: list[object] = []
         self._was_stopped = False
         self._is_eager = False
         self._last_state: tuple[int, str] | None = None
         self._imported: str | None = None
         self._waiting: dict[str, Future[Any]] = {}
+        self._unused = once(self, UNUSED, self._release_unused)
         self.slides = SlidesController(context, panels.localize)
         self.strokes = StrokesController(context, panels.correct, panels.earlier)
         self.rounds = RoundsController(context, panels.correct)
@@ -86,7 +99,8 @@ class Controller(QObject):
         self.compare = CompareController(context, panels.compare, self.export.config)
         self.importer = Importer(context)
         self.training = TrainingController(context)
-        self.lists = ListController(context, panels.images, panels.line)
+        self.chooser = Chooser(context)
+        self.lists = ListController(context, panels.images, panels.line, self.chooser)
         self.save_model = SaveModelController(context)
         panels.export.rows.addWidget(self.save_model.button)
         self._connect_panels()
@@ -100,6 +114,7 @@ class Controller(QObject):
         panels.line.image_chosen.connect(self._on_image)
         panels.line.sample_button.clicked.connect(self.open_sample)
         panels.line.reader_chosen.connect(self._read_with)
+        panels.line.plane_wanted.connect(self._ask_plane)
         panels.localize.localize_button.clicked.connect(self.localize)
         panels.localize.slide_box.mpp_chosen.connect(self.pixel_size.choose)
         for panel in (panels.compare, panels.export):
@@ -119,11 +134,13 @@ class Controller(QObject):
         self.pixel_size.shown.connect(panels.export.show_mpp)
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
+        self._layers.pixels_replaced.connect(self._on_pixels)
 
     def _connect_models(self) -> None:
         localize = self._panels.localize
         localize.model_chosen.connect(self.use_model)
         localize.device_chosen.connect(self._on_device)
+        localize.release_wanted.connect(self.release)
         localize.import_wanted.connect(self.importer.start)
         localize.train_wanted.connect(self.training.open)
         self.importer.imported.connect(self._on_imported)
@@ -134,10 +151,12 @@ class Controller(QObject):
     def _connect_session(self) -> None:
         events = self._context.events
         events.model_changed.connect(self._on_model)
+        events.image_replaced.connect(self._on_replaced)
         events.localized.connect(self._on_localized)
         events.heatmap_changed.connect(self.compare.show_heatmap)
         events.scribbles_changed.connect(self._on_scribbles)
         events.job_changed.connect(self._on_job)
+        events.device_full.connect(self._messages.warn)
 
     # ------------------------------------------------------------------------ verbs
 
@@ -172,6 +191,23 @@ class Controller(QObject):
             return
         self._was_stopped = True
         self._session.cancel()
+
+    def release(self) -> None:
+        """Give the memory of the graphics card back."""
+        self._context.tasks.follow(self._session.release(), self._on_released)
+
+    def _on_released(self, was_there: bool) -> None:
+        self._messages.say(
+            "The graphics card is free; the next job takes it again."
+            if was_there
+            else "No graphics card was in use: the processor does the work."
+        )
+
+    def _release_unused(self) -> None:
+        """Nothing was asked for in a while."""
+        model = self._session.model
+        if model is not None and model.device.type != "cpu":
+            self._session.release()
 
     def use_model(self, name: str) -> None:
         """Load a model of the list."""
@@ -291,7 +327,7 @@ class Controller(QObject):
             self._layers.leave_image()
         self._layers.strokes.flush()  # to the image that is left
         source, options = source_of(layer)
-        self._opening = layer
+        self._opening, self._opened = layer, levels_of(layer)
         self._context.tasks.follow(
             self._session.open(source, **options),
             self._on_opened,
@@ -306,7 +342,47 @@ class Controller(QObject):
             self.pixel_size.show()
             self.compare.drop_results()
             self._on_scribbles()
+            now = map(id, levels_of(self._opening))
+            if list(now) != list(map(id, self._opened)):  # replaced while it opened
+                self._on_pixels()
         self._update()
+
+    def _on_pixels(self) -> None:
+        """The layer was given other data; the session says whether they are others."""
+        layer = self._layers.image
+        if layer is not None and layer == self._opening:
+            source, options = source_of(layer)
+            options.pop("resume", None)
+            self._session.reread(source, **options)
+
+    def _on_replaced(self) -> None:
+        """The image has other pixels than its maps are of."""
+        layer, session = self._layers.image, self._session
+        if layer is None or layer != self._opening or session.slide is None:
+            return
+        if session.drawn_on != self._layers.strokes.fingerprint:
+            self._layers.take_up()
+            self.pixel_size.show()
+            if session.slide.path is not None and shows_file(layer):
+                self._show_file(layer, session.slide)
+        self.compare.show_results()
+        self._on_scribbles()
+        if session.is_replaced:
+            self._messages.say(
+                f"“{session.slide.name}” has changed: the maps show it as it was. "
+                "Localize again; strokes from before are kept with it."
+            )
+
+    def _show_file(self, layer: Image, slide: Slide) -> None:
+        """A file was overwritten: its layer shows what it was, or half of it."""
+        path = layer.metadata[MARK]["path"]
+
+        def question() -> tuple[Image, list[LevelArray]]:
+            return layer, level_arrays(open_slide(path, reader=slide.reader))
+
+        self._context.tasks.ask(
+            question, self._layers.show_pixels, self._messages.warn, kind="pixels"
+        )
 
     def _on_not_opened(self, error: BaseException) -> None:
         """The sentence comes with the failed job; here only the choice goes back."""
@@ -314,20 +390,44 @@ class Controller(QObject):
         self._panels.line.go_back_to(self._layers.image)
         self._update()
 
-    def _read_with(self, reader: str) -> None:
-        """Replace the chosen layer by the same file, read by another reader."""
+    def _read_with(self, reader: str | None, pick: Pick | None = None) -> None:
+        """Replace the chosen layer by the same file, read otherwise."""
         line, viewer = self._panels.line, self._context.viewer
         before = line.layer
         if before is None:
             return
         try:
-            added = layer_read_by(viewer, before, reader)
+            added = layer_read_anew(viewer, before, reader, pick)
+        except StackError as error:
+            again = partial(self._read_with, reader)
+            self.chooser.ask(before.name, error.questions, again)
+            return
         except WsolError as error:
             self._messages.warn(error)
             return
         self._layers.leave_image()
         line.choose(added)
         viewer.layers.remove(before)
+
+    def _ask_plane(self) -> None:
+        """Ask for another channel or plane of the file of the chosen layer."""
+        from napari_wsol.images.readers import stack_questions
+
+        layer = self._panels.line.layer
+        mark = {} if layer is None else layer.metadata.get(MARK, {})
+        if layer is None or "path" not in mark:
+            return
+        reader = mark.get("reader")
+        try:
+            questions = stack_questions(mark["path"], reader=reader)
+        except WsolError as error:
+            self._messages.warn(error)
+            return
+        if questions:
+            again = partial(self._read_with, reader)
+            self.chooser.ask(layer.name, questions, again)
+        else:
+            self._messages.say(f"“{layer.name}” holds one picture: nothing to choose.")
 
     # ---------------------------------------------------------------- results, strokes
 
@@ -363,6 +463,7 @@ class Controller(QObject):
         if (status.id, status.state) == self._last_state:
             return  # only its progress; many a second
         self._last_state = (status.id, status.state)
+        (self._unused.stop if status.is_active else self._unused.start)()
         # The form asks; what does not follow is told once.
         asks = isinstance(status.error, UnansweredError)
         is_told = asks or status.kind is JobKind.FOLLOW

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from app_model.types import KeyCode
+from napari.utils.key_bindings import coerce_keybinding
 
 from napari_wsol.gui.layers.marks import STROKES, role_of
 
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
     from napari.utils.key_bindings import KeymapProvider
     from napari.viewer import Viewer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,11 @@ class Key:
         return self.shown or self.key
 
 
+def is_key(name: str) -> bool:
+    """Whether there is such a key; napari binds any word, to a key that nobody has."""
+    return coerce_keybinding(name).part0.key is not KeyCode.UNKNOWN
+
+
 class Keys:
     """Binds keys to the viewer and to our strokes, and takes them away again.
 
@@ -48,11 +59,15 @@ class Keys:
         self, viewer: Viewer, keys: Iterable[Key], on_strokes: set[str]
     ) -> None:
         self._viewer = viewer
-        self._keys = tuple(keys)
+        self.known = tuple(keys)
         self._on_strokes = on_strokes
         self._bound: list[tuple[KeymapProvider, str]] = []
         self.taken: list[Key] = []
-        for key in self._keys:
+        for key in self.known:
+            if not is_key(key.key):
+                logger.warning("There is no key %s here; its button works.", key.key)
+                self.taken.append(key)
+                continue
             if key.is_ours:
                 continue
             if key.key in {str(name) for name in viewer.keymap}:
@@ -76,7 +91,7 @@ class Keys:
         rows = "".join(
             f"<tr><td><b>{key.label}</b>&nbsp;&nbsp;</td><td>{key.words}"
             f"{' (used by another plugin)' if key in self.taken else ''}</td></tr>"
-            for key in self._keys
+            for key in self.known
         )
         return f"<table>{rows}</table>"
 
@@ -85,8 +100,9 @@ class Keys:
 
     def _bind_layer(self, layer: Layer) -> None:
         if role_of(layer) == STROKES:
-            for key in self._keys:
-                if key.is_ours or key.key in self._on_strokes:
+            for key in self.known:
+                is_wanted = key.is_ours or key.key in self._on_strokes
+                if is_wanted and is_key(key.key):
                     self._bind(layer, key)
 
     def _bind(self, target: KeymapProvider, key: Key) -> None:

@@ -1,4 +1,4 @@
-"""The sha256 by which an image is recognised, whatever its name or folder."""
+"""The sha256 by which an image is recognised, and the sign that a file is another."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+FileStates = tuple[tuple[str, int, int, int], ...]
+"""Name, size, time of the last change (ns) and inode of each file."""
 
 WHOLE_BYTES = 64 << 20
 """Up to this size every byte counts; above it, samples do."""
@@ -78,3 +81,23 @@ def fingerprint_files(
         return b"".join(parts)
 
     return fingerprint_bytes(ends[-1], read, tables)
+
+
+def file_states(paths: Iterable[Path]) -> FileStates | None:
+    """What differs once one of the files was overwritten; nothing of them is read.
+
+    Returns:
+        None where one is gone: that says nothing of the pixels that it held.
+    """
+    try:
+        stats = [(str(path.absolute()), path.stat()) for path in paths]
+    except OSError:
+        return None
+    return tuple(
+        (name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in stats
+    )
+
+
+def fingerprint_part(whole: str, part: str) -> str:
+    """The sha256 (hex) of one channel or plane of a file; of the file where all is."""
+    return hashlib.sha256(f"{whole} {part}".encode()).hexdigest() if part else whole

@@ -15,6 +15,8 @@ Rgb = npt.NDArray[np.uint8]
 """(height, width, 3) uint8, red green blue."""
 
 _SMALLEST = 8
+LONGEST_SIDE = 1 << 23
+"""Of an image: eight million pixels of 0.1 µm are 84 cm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,13 @@ def check_size(shape: tuple[int, int], name: str) -> None:
     """Refuses images in which nothing can be localized.
 
     Raises:
-        ImageError: empty, or smaller than 8×8.
+        ImageError: empty, smaller than 8×8, or larger than any image is.
     """
+    if max(shape) > LONGEST_SIDE:
+        raise ImageError(
+            f"“{name}” says that it has {shape[0]}×{shape[1]} pixels, more than any "
+            "scanner makes: it is damaged. Copy or download it again."
+        )
     if 0 in shape:
         raise ImageError(f"“{name}” is empty: choose an image that has pixels.")
     if min(shape) < _SMALLEST:

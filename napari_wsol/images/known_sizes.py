@@ -9,10 +9,11 @@ from __future__ import annotations
 import datetime
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ConfigError
-from napari_wsol.files import write_whole
+from napari_wsol.errors import ConfigError, MalformedError
+from napari_wsol.files import write_kept
+from napari_wsol.files.parsing import Count, Positive, read_json
 from napari_wsol.images.pixel_size import PixelSize
 from napari_wsol.paths import known_sizes_file
 
@@ -28,9 +29,17 @@ _VERSION = 1
 class _Known:
     """What was said of one slide."""
 
-    shape: tuple[int, int]
-    mpp: float
+    shape: tuple[Count, Count]
+    mpp: Positive
     said: str
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownSizes:
+    """The file: what was said, by fingerprint."""
+
+    slides: dict[str, _Known]
+    version: int = _VERSION
 
 
 def recall(slide: Slide) -> PixelSize:
@@ -80,23 +89,11 @@ def _load() -> tuple[dict[str, _Known], tuple[str, ...]]:
     """What is kept, and a note where it could not be read."""
     path = known_sizes_file()
     try:
-        return _parse(path.read_text("utf-8")), ()
+        return read_json(path, _KnownSizes).slides, ()
     except FileNotFoundError:
         return {}, ()
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (OSError, MalformedError) as error:
         return {}, (_put_aside(path, error),)
-
-
-def _parse(text: str) -> dict[str, _Known]:
-    stored = cast("dict[str, dict[str, dict[str, object]]]", json.loads(text))
-    known: dict[str, _Known] = {}
-    for fingerprint, entry in stored["slides"].items():
-        height, width = cast("list[int]", entry["shape"])
-        mpp = float(cast("float", entry["mpp"]))
-        if not mpp > 0:
-            raise ValueError(f"{mpp} µm a pixel")
-        known[fingerprint] = _Known((height, width), mpp, str(entry["said"]))
-    return known
 
 
 def _put_aside(path: Path, error: Exception) -> str:
@@ -113,6 +110,4 @@ def _put_aside(path: Path, error: Exception) -> str:
 
 
 def _save(known: dict[str, _Known]) -> None:
-    slides = {fingerprint: asdict(one) for fingerprint, one in known.items()}
-    text = json.dumps({"version": _VERSION, "slides": slides}, indent=1)
-    write_whole(known_sizes_file(), text.encode())
+    write_kept(known_sizes_file(), json.dumps(asdict(_KnownSizes(known)), indent=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -66,10 +65,9 @@ def overview(slide: Slide, compute: Callable[[], Rgb]) -> Rgb:
 
 
 def _key(slide: Slide) -> Hashable:
-    # What only reads (a slide that is watched, say) may know of no file.
-    path = getattr(slide, "path", None)
-    if not isinstance(path, Path) or not path.exists():
+    # As the files were when it was opened: they may be others by now. What only reads
+    # (a slide that is watched, say) may know of no file.
+    files = getattr(slide, "opened_files", None)
+    if not files:
         return id(_arrays.setdefault(slide, object()))
-    stat = path.stat()
-    changed = (stat.st_size, stat.st_mtime_ns)
-    return (path.absolute(), changed, slide.reader, slide.notes[:1])
+    return (files, slide.reader, slide.notes[:1])

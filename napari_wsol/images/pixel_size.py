@@ -127,7 +127,9 @@ def from_dpi(dpi: tuple[float, float] | None) -> PixelSize:
     return judge(25_400.0 / dpi[0], 25_400.0 / dpi[1])
 
 
-def from_tiff(tif: TiffFile, page: TiffPage) -> PixelSize:
+def from_tiff(
+    tif: TiffFile, page: TiffPage, *, is_on_its_side: bool = False
+) -> PixelSize:
     """From what a TIFF says: OME, Aperio, ImageJ, then the resolution tags.
 
     Where none says it, the power of the objective gives a guess.
@@ -135,10 +137,12 @@ def from_tiff(tif: TiffFile, page: TiffPage) -> PixelSize:
     Args:
         tif: the open file.
         page: the page of level 0.
+        is_on_its_side: whether its rows are shown as columns.
     """
     sources = (_from_ome, _from_aperio, _from_imagej, _from_resolution)
     sizes = [size for size in (source(tif, page) for source in sources) if size]
-    return first_believed([judge(*size) for size in sizes], _guess(tif, page))
+    upright = [size[::-1] if is_on_its_side else size for size in sizes]
+    return first_believed([judge(*size) for size in upright], _guess(tif, page))
 
 
 def _from_ome(tif: TiffFile, _page: TiffPage) -> tuple[float, float] | None:

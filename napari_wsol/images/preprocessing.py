@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_wsol.errors import ConfigError, ImageError
+from napari_wsol.files.parsing import Finite
 from napari_wsol.images.opencv_like import (
     equalize,
     gaussian_blur,
@@ -27,6 +28,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 LARGEST = 100_000_000
 """Pixels of the largest level that is read in one piece."""
+
+LARGEST_SIDE = 16_384
+"""Of a network's input: its 800 MB of numbers are the most that one piece may take."""
 
 FITS = ("stretch", "pad")
 RESAMPLERS = ("pillow-linear", "opencv-linear", "opencv-cubic")
@@ -63,8 +67,8 @@ class Preprocessing:
         pad: "mean", "zero", or a mode of ``numpy.pad`` that is not called "mean".
     """
 
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[Finite, ...] = IMAGENET_MEAN
+    std: tuple[Finite, ...] = IMAGENET_STD
     channels: int = 3
     size: int | None = None
     fit: str = "stretch"
@@ -79,6 +83,12 @@ class Preprocessing:
             raise ConfigError(f"A network reads 1 or 3 channels, not {self.channels}.")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ConfigError("Mean and std have one value a channel.")
+        if min(self.std) <= 0:
+            raise ConfigError("A std is above 0: the input is divided by it.")
+        if self.size is not None and not 1 <= self.size <= LARGEST_SIDE:
+            raise ConfigError(
+                f"An input has 1 to {LARGEST_SIDE} pixels a side, not {self.size}."
+            )
         if self.fit not in FITS or self.resample not in RESAMPLERS:
             raise ConfigError(
                 f"An image is fitted by one of {', '.join(FITS)} and resampled by one "
@@ -90,10 +100,10 @@ class Preprocessing:
             )
         if (self.equalize or self.blur) and not self.is_grey:
             raise ConfigError("Equalising and blurring are for grey images: set grey.")
-        if self.blur < 0 or (self.blur and self.blur % 2 == 0):
+        if not 0 <= self.blur <= 99 or (self.blur and self.blur % 2 == 0):
             raise ConfigError(
-                f"The blur's kernel has an odd number of pixels, not {self.blur}; "
-                "0 for none."
+                f"The blur's kernel has an odd number of pixels to 99, "
+                f"not {self.blur}; 0 for none."
             )
         if self.pad not in CONSTANT_PADS + NUMPY_PADS:
             raise ConfigError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from napari_wsol.devices import with_room
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
@@ -19,11 +20,13 @@ from napari_wsol.methods import (
     evaluating,
     get_method,
     map_of,
+    method_title,
     own_methods,
 )
+from napari_wsol.methods.flat import flat_note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
 
@@ -52,6 +55,24 @@ class Localization:
     target: str
     heatmaps: dict[str, Heatmap]
     notes: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that a reader must know: of the image, and of each of its maps."""
+        return (*self.notes, *map_notes(self.heatmaps.values()))
+
+
+def map_notes(heatmaps: Iterable[Heatmap]) -> list[str]:
+    """The notes of maps, each once, with the methods where it is not true of all."""
+    maps = list(heatmaps)
+    titles: dict[str, list[str]] = {}
+    for heatmap in maps:
+        for note in heatmap.notes:
+            titles.setdefault(note, []).append(method_title(heatmap.method))
+    return [
+        note if len(names) == len(maps) else f"{', '.join(names)}: {note}"
+        for note, names in titles.items()
+    ]
 
 
 def make_heatmap(
@@ -95,15 +116,13 @@ def make_heatmap(
     low, high = float(array.min()), float(array.max())
     read_out = get_method(method)
     is_probability = read_out.is_probability
-    notes = (read_out.note,) if read_out.note else ()
     if not is_probability:
         floor = 0.0 if read_out.from_zero else low
         array = (
             (array - floor) / (high - floor) if high > floor else np.zeros_like(array)
         )
-    if high <= low:
-        same = "The map is the same everywhere: the model sees no difference."
-        notes = (*notes, same)
+    is_refined = round_index > 0
+    flat = flat_note(read_out, target, low, high, refined=is_refined)
     scale, translate = seen.place((stride, stride))
     return Heatmap(
         values=np.clip(array, 0.0, 1.0),
@@ -115,7 +134,7 @@ def make_heatmap(
         is_probability=is_probability,
         raw_range=(low, high),
         round=round_index,
-        notes=notes,
+        notes=tuple(filter(None, (read_out.note, flat))),
     )
 
 
@@ -151,6 +170,9 @@ def localize(
 ) -> Localization:
     """Says which class an image shows, and where the evidence for it is.
 
+    Where the model's device has too little memory for it, the processor does the work,
+    the model stays there, and a note says so.
+
     Args:
         model: from :func:`napari_wsol.load_model`.
         source: a slide, a path, or an (H, W), (H, W, 3) or (H, W, 4) array.
@@ -169,6 +191,35 @@ def localize(
         MethodUnavailableError: the model does not support a method.
     """
     slide = open_slide(source)
+    found, notes = with_room(
+        model,
+        lambda: _localized(
+            model,
+            slide,
+            methods,
+            target,
+            mpp=mpp,
+            config=config,
+            cache=cache,
+            report=report,
+            check=check,
+        ),
+    )
+    return replace(found, notes=(*found.notes, *notes))
+
+
+def _localized(
+    model: Model,
+    slide: Slide,
+    methods: Sequence[str] | None,
+    target: str | None,
+    *,
+    mpp: float | None,
+    config: InferenceConfig | None,
+    cache: FeatureCache | None,
+    report: Progress,
+    check: Callable[[], None],
+) -> Localization:
     names = check_methods(model, methods)
     chosen = None if target is None else model.class_index(target)
     picked = [get_method(name) for name in names]

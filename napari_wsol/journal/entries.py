@@ -7,12 +7,16 @@ never an entry: a round is kept by the settings and digests that give it again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, TypeAlias, get_args
 
+from typing_extensions import override
+
+from napari_wsol.files.parsing import Count, Finite, typed
+from napari_wsol.registry import Registry
 from napari_wsol.strokes.stroke import Stroke, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
 Status = Literal["untouched", "stroked", "refined", "reviewed"]
 """How far the work on an image is."""
@@ -40,11 +44,9 @@ class _Entry:
         """The inverse of :meth:`to_dict`; unknown values are passed over.
 
         Raises:
-            KeyError, TypeError, ValueError: these are not the values of such an entry.
+            MalformedError: these are not the values of such an entry.
         """
-        names = [item.name for item in fields(cls) if item.name in values]
-        read = {name: _READ.get(name, str)(values[name]) for name in names}
-        return cast("Callable[..., Self]", cls)(**read)
+        return typed(values, cls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,13 @@ class StrokeMade(_Entry):
             "time": self.time,
         }
 
+    @classmethod
+    @override
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
+        """The inverse of :meth:`to_dict`; unknown values are passed over."""
+        stroke = typed(values.get("stroke"), dict[str, object])
+        return typed({**values, "stroke": Stroke.from_dict(stroke)}, cls)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undone(_Entry):
@@ -70,7 +79,7 @@ class Undone(_Entry):
 
     kind: ClassVar[str] = "undone"
 
-    number: int
+    number: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +88,7 @@ class Redone(_Entry):
 
     kind: ClassVar[str] = "redone"
 
-    number: int
+    number: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +112,7 @@ class RoundMade(_Entry):
 
     kind: ClassVar[str] = "round"
 
-    index: int
+    index: Count
     model: str
     model_sha256: str
     target: str
@@ -111,7 +120,7 @@ class RoundMade(_Entry):
     head_sha256: str = ""
     map_sha256: str = ""
     settings: dict[str, object] = field(default_factory=dict[str, object])
-    strokes: tuple[int, ...] = ()
+    strokes: tuple[Count, ...] = ()
     others: tuple[str, ...] = ()
     facts: dict[str, object] = field(default_factory=dict[str, object])
 
@@ -122,7 +131,7 @@ class RoundShown(_Entry):
 
     kind: ClassVar[str] = "shown"
 
-    index: int
+    index: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +162,9 @@ class Dismissed(_Entry):
 
     kind: ClassVar[str] = "dismissed"
 
-    y: float
-    x: float
-    radius: float
+    y: Finite
+    x: Finite
+    radius: Finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +186,9 @@ Entry: TypeAlias = (
     | StartedAfresh
 )
 
-KINDS: dict[str, type[Entry]] = {item.kind: item for item in get_args(Entry)}
+KINDS = Registry[type[Entry]](
+    "kind of entry", {item.kind: item for item in get_args(Entry)}
+)
 """Every kind of entry by its ``type``."""
 
 
@@ -185,54 +196,7 @@ def entry_from(values: Mapping[str, object]) -> Entry:
     """An entry from plain values.
 
     Raises:
-        KeyError: a kind that this version does not know, or a value is missing.
-        TypeError, ValueError: these are not the values of such an entry.
+        UnknownNameError: a kind that this version does not know.
+        MalformedError: these are not the values of such an entry.
     """
-    return KINDS[str(values["type"])].from_dict(values)
-
-
-def _status(value: object) -> Status:
-    if value not in get_args(Status):
-        raise ValueError(f"there is no status {value}")
-    return cast("Status", value)
-
-
-def _stroke(value: object) -> Stroke:
-    return Stroke.from_dict(cast("Mapping[str, object]", value))
-
-
-def _whole(value: object) -> int:
-    return int(cast("int", value))
-
-
-def _number(value: object) -> float:
-    return float(cast("float", value))
-
-
-def _plain(value: object) -> dict[str, object]:
-    return dict(cast("Mapping[str, object]", value))
-
-
-def _numbers(value: object) -> tuple[int, ...]:
-    return tuple(map(_whole, cast("Iterable[object]", value)))
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(str, cast("Iterable[object]", value)))
-
-
-_READ: dict[str, Callable[[object], object]] = {
-    "stroke": _stroke,
-    "number": _whole,
-    "index": _whole,
-    "settings": _plain,
-    "values": _plain,
-    "facts": _plain,
-    "strokes": _numbers,
-    "others": _texts,
-    "status": _status,
-    "y": _number,
-    "x": _number,
-    "radius": _number,
-}
-"""What turns a value that was read into that of the field; all others are text."""
+    return KINDS[str(values.get("type"))].from_dict(values)

@@ -12,9 +12,9 @@ from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from napari_wsol.files import numbered
+from napari_wsol.files.locking import try_lock
 from napari_wsol.journal.heads import copy_heads
 from napari_wsol.journal.lines import entry_line, line, values_of
-from napari_wsol.journal.locking import try_lock
 from napari_wsol.journal.reading import Record, segment_paths
 from napari_wsol.journal.segments import (
     SegmentWriter,
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from napari_wsol.files.locking import Lock
     from napari_wsol.journal.entries import Entry
     from napari_wsol.journal.image import ImageFacts
-    from napari_wsol.journal.locking import Lock
 
 logger = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ def write_strokes(path: Path, strokes: StrokeList, image: ImageFacts) -> int:
     Raises:
         OSError: the file exists, or cannot be written.
     """
-    with path.open("x", encoding="utf-8") as file:
+    with path.open("x", encoding="utf-8", errors="backslashreplace") as file:
         return write_features(file, stroke_features(strokes, image))
 
 

@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ModelError
-from napari_wsol.files import sync_folder, whole_file
+from napari_wsol.files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,6 @@ def write_head(folder: Path, index: int, data: bytes) -> tuple[str, str]:
     path = folder / f"round-{index:04d}-{digest[:12]}.safetensors"
     with whole_file(path) as draft:
         draft.write_bytes(data)
-    sync_folder(folder)
     return path.name, digest
 
 

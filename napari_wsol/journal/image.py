@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from napari_wsol.errors import ConfigError
+from napari_wsol.files.parsing import Count, Finite, Positive, typed
+from napari_wsol.strokes.canvas import CANVAS_PIXELS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 STEM_LENGTH = 24
 """Hexadecimal digits of a fingerprint that name its folder."""
@@ -30,11 +35,18 @@ class ImageFacts:
     fingerprint: str
     name: str
     path: str | None
-    shape: tuple[int, int]
-    canvas_shape: tuple[int, int]
-    canvas_scale: tuple[float, float]
-    canvas_translate: tuple[float, float]
-    mpp: float | None
+    shape: tuple[Count, Count]
+    canvas_shape: tuple[Count, Count]
+    canvas_scale: tuple[Positive, Positive]
+    canvas_translate: tuple[Finite, Finite]
+    mpp: Positive | None
+
+    def __post_init__(self) -> None:
+        if not 0 < math.prod(self.canvas_shape) <= CANVAS_PIXELS:
+            rows, columns = self.canvas_shape
+            raise ConfigError(
+                f"A canvas has up to {CANVAS_PIXELS} cells, not {rows}×{columns}."
+            )
 
     @property
     def stem(self) -> str:
@@ -50,20 +62,6 @@ class ImageFacts:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: these are not an image's values.
+            MalformedError: these are not an image's values.
         """
-        path, mpp = values["path"], values["mpp"]
-        height, width = cast("Sequence[int]", values["shape"])
-        rows, columns = cast("Sequence[int]", values["canvas_shape"])
-        scale_y, scale_x = cast("Sequence[float]", values["canvas_scale"])
-        y, x = cast("Sequence[float]", values["canvas_translate"])
-        return cls(
-            fingerprint=str(values["fingerprint"]),
-            name=str(values["name"]),
-            path=None if path is None else str(path),
-            shape=(int(height), int(width)),
-            canvas_shape=(int(rows), int(columns)),
-            canvas_scale=(float(scale_y), float(scale_x)),
-            canvas_translate=(float(y), float(x)),
-            mpp=None if mpp is None else float(cast("float", mpp)),
-        )
+        return typed(values, cls)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_wsol.files.locking import Lock
     from napari_wsol.journal.entries import Entry, RoundMade
     from napari_wsol.journal.image import ImageFacts
-    from napari_wsol.journal.locking import Lock
     from napari_wsol.journal.reading import Record
 
 logger = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_wsol.files.locking import try_lock
 from napari_wsol.journal.folder import moved, new_folder
 from napari_wsol.journal.image import STEM_LENGTH
 from napari_wsol.journal.journal import Journal
-from napari_wsol.journal.locking import try_lock
 from napari_wsol.journal.reading import Record, read_record, segment_paths
 from napari_wsol.journal.replayed import Replayed
 from napari_wsol.journal.segments import is_as_read

@@ -17,11 +17,14 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
+from msgspec import Meta
 
 from napari_wsol import __version__
+from napari_wsol.errors import MalformedError
+from napari_wsol.files.parsing import parse_json, typed
 from napari_wsol.journal.entries import entry_from
 from napari_wsol.journal.image import ImageFacts
 from napari_wsol.strokes.stroke import now, packed
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 FORMAT = "napari-wsol journal"
 VERSION = 2
 
+_Cell = Annotated[int, Meta(ge=0, lt=1 << 31)]
+_Run = tuple[_Cell, _Cell, _Cell, _Cell]
 _CRC = 9
 """Bytes of the checksum and its blank."""
 
@@ -69,8 +74,8 @@ def values_of(raw: bytes) -> dict[str, object] | None:
     if raw[:_CRC] != b"%08x " % zlib.crc32(data):
         return None
     try:
-        values: object = json.loads(data)
-    except ValueError:
+        values = parse_json(data)
+    except MalformedError:
         return None
     return cast("dict[str, object]", values) if isinstance(values, dict) else None
 
@@ -99,8 +104,8 @@ def header_of(raw: bytes) -> Header | None:
     if version > VERSION:
         return Header(version, None)
     try:
-        image = ImageFacts.from_dict(cast("Mapping[str, object]", values["image"]))
-    except (KeyError, TypeError, ValueError):
+        image = ImageFacts.from_dict(typed(values.get("image"), dict[str, object]))
+    except MalformedError:
         return None
     return Header(version, image)
 
@@ -114,8 +119,8 @@ def entry_of(values: Mapping[str, object]) -> Entry:
     """The entry that a line of any version holds.
 
     Raises:
-        KeyError: a kind that this version does not know, or a value is missing.
-        TypeError, ValueError: these are not the values of such an entry.
+        UnknownNameError: a kind that this version does not know.
+        MalformedError: these are not the values of such an entry.
     """
     stroke = values.get("stroke")
     if isinstance(stroke, dict):
@@ -128,7 +133,8 @@ def _migrated(stroke: dict[str, object]) -> dict[str, object]:
     runs = stroke.get("runs")
     if not isinstance(runs, list):
         return stroke
-    rows = np.array(cast("list[list[int]]", runs), np.int32).reshape(-1, 4)
+    found = typed(cast("list[object]", runs), list[_Run])
+    rows = np.array(found, np.int32).reshape(-1, 4)
     return {"width": 0.0, "seconds": 0.0, **stroke, "runs": packed(rows)}
 
 

@@ -22,6 +22,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from napari_wsol.errors import MalformedError, UnknownNameError
+from napari_wsol.files import read_whole
+from napari_wsol.journal.entries import StrokeMade
 from napari_wsol.journal.lines import VERSION, entry_of, header_of, values_of
 
 if TYPE_CHECKING:
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
     from napari_wsol.journal.entries import Entry
     from napari_wsol.journal.image import ImageFacts
     from napari_wsol.journal.lines import Header
+
+FILE_BYTES = 128 << 20
+"""Of a file that is read: they are sealed at 4 MB, after the stroke in hand."""
+
+STROKES_BYTES = 512 << 20
+"""Of the cells of all strokes: a day's work has some MB."""
 
 _NAME = re.compile(r"journal-(\d{4,})\.jsonl")
 
@@ -74,6 +83,19 @@ class Record:
     segments: list[Segment] = field(default_factory=list[Segment])
     is_writable: bool = True
     is_newer: bool = False
+    _room: int = STROKES_BYTES
+
+    def take(self, entry: Entry) -> None:
+        """Adds an entry.
+
+        Raises:
+            MalformedError: with it, the strokes would not fit into memory.
+        """
+        if isinstance(entry, StrokeMade):
+            if entry.stroke.runs.nbytes > self._room:
+                raise MalformedError("there are more cells than a person can paint")
+            self._room -= entry.stroke.runs.nbytes
+        self.entries.append(entry)
 
     @property
     def last_time(self) -> str:
@@ -139,11 +161,12 @@ def _read_segment(
     record: Record, path: Path, seen: set[tuple[int, bytes]], *, is_last: bool
 ) -> None:
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        data = read_whole(path, FILE_BYTES)
+    except (OSError, MalformedError) as error:
         record.is_writable = False
+        why = error.strerror if isinstance(error, OSError) else error
         record.notes.append(
-            f"{path.name} cannot be read ({error.strerror}) and is left as it is. What "
+            f"{path.name} cannot be read ({why}) and is left as it is. What "
             "is new is written to another folder."
         )
         record.segments.append(Segment(path, 0, 0, 0))
@@ -225,11 +248,16 @@ def _read_lines(
         seen.add((number, raw[:8]))
         record.last_number = max(record.last_number, number)
         try:
-            record.entries.append(entry_of(values))
-        except (KeyError, TypeError, ValueError):
+            record.take(entry_of(values))
+        except UnknownNameError:
             record.notes.append(
                 f"Line {place} of {path.name} is of a kind that this program does not "
                 f"know (“{values.get('type')}”) and is left out."
+            )
+        except MalformedError as error:
+            record.notes.append(
+                f"Line {place} of {path.name} has values that cannot be ({error}) and "
+                "is left out; the lines after it count."
             )
     return good
 

@@ -50,6 +50,7 @@ class Method(ABC):
         slow: whether it takes so long that it is run only when asked for by name.
         from_zero: whether 0 of its score means "nothing": it is then divided by its
             maximum instead of min–max normalised, and a constant map stays visible.
+        rectified: whether it keeps only what speaks for a class (a ReLU at its end).
         for_all_classes: whether its map is the same for every class.
         pools_tiles: whether it weighs the tiles of an image by their vectors.
         note: what a reader of its maps must know, a sentence; empty if nothing.
@@ -62,6 +63,7 @@ class Method(ABC):
     reruns: ClassVar[bool] = False
     slow: ClassVar[bool] = False
     from_zero: ClassVar[bool] = False
+    rectified: ClassVar[bool] = False
     for_all_classes: ClassVar[bool] = False
     pools_tiles: ClassVar[bool] = False
     note: ClassVar[str] = ""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - cards are checked against it
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from napari_wsol.errors import ConfigError, ModelError
-from napari_wsol.methods.spec import ModelSpec, with_tuples
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from napari_wsol.errors import MalformedError, ModelError
+from napari_wsol.files.parsing import typed
+from napari_wsol.methods.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +109,11 @@ class Card:
                 f"The card of {folder.name} has unknown entries: "
                 f"{', '.join(unknown)}. A newer version of napari-wsol may know them."
             )
-        plain = with_tuples(values)
         try:
-            spec = ModelSpec.from_dict(plain.pop("spec"))
-            return cls(**plain, spec=spec, folder=folder, bundled=bundled)
-        except (KeyError, TypeError, ConfigError) as error:
+            spec = ModelSpec.from_dict(typed(values.get("spec"), dict[str, object]))
+            where = {"folder": folder, "bundled": bundled}
+            return typed({**values, "spec": spec, **where}, cls)
+        except MalformedError as error:
             raise ModelError(
                 f"The card of {folder.name} is incomplete or damaged ({error}). "
                 "Get the model again from where it came."

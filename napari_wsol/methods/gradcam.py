@@ -32,6 +32,7 @@ class GradCam(GradientMethod):
 
     name: ClassVar[str] = "gradcam"
     title: ClassVar[str] = "Grad-CAM"
+    rectified: ClassVar[bool] = True
 
     @override
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class GradCamPlusPlus(GradientMethod):
 
     name: ClassVar[str] = "gradcam++"
     title: ClassVar[str] = "Grad-CAM++"
+    rectified: ClassVar[bool] = True
 
     @override
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:

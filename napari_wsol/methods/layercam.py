@@ -29,6 +29,7 @@ class LayerCam(GradientMethod):
 
     name: ClassVar[str] = "layercam"
     title: ClassVar[str] = "LayerCAM"
+    rectified: ClassVar[bool] = True
 
     @override
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:

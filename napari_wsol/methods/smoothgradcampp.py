@@ -51,6 +51,7 @@ class SmoothGradCamPlusPlus(RerunMethod):
 
     name: ClassVar[str] = "smoothgradcam++"
     title: ClassVar[str] = "Smooth Grad-CAM++"
+    rectified: ClassVar[bool] = True
 
     @override
     def map_again(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.images.preprocessing import Preprocessing
+from napari_wsol.files.parsing import Finite, Positive, typed
+from napari_wsol.images.preprocessing import LARGEST_SIDE, Preprocessing
 from napari_wsol.methods.heads import list_heads
 
 if TYPE_CHECKING:
@@ -48,11 +49,11 @@ class ModelSpec:
     output_stride: int | None = None
     taps: tuple[str, ...] | None = None
     multi_label: bool = False
-    offsets: tuple[float, ...] | None = None
+    offsets: tuple[Finite, ...] | None = None
     tile: int | None = None
     preprocessing: Preprocessing | None = None
-    mpp: float | None = None
-    native_mpp: float | None = None
+    mpp: Positive | None = None
+    native_mpp: Positive | None = None
 
     def __post_init__(self) -> None:
         if not self.classes:
@@ -62,6 +63,10 @@ class ModelSpec:
             raise ConfigError(
                 f"The heads of a model are among {', '.join(known)}, "
                 f"not {', '.join(self.heads)}."
+            )
+        if self.tile is not None and not 1 <= self.tile <= LARGEST_SIDE:
+            raise ConfigError(
+                f"A tile has 1 to {LARGEST_SIDE} pixels a side, not {self.tile}."
             )
         stray = [name for name in self.options if name not in self.heads]
         if stray:
@@ -76,12 +81,13 @@ class ModelSpec:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            TypeError, ConfigError: an entry is missing, unknown or impossible.
+            MalformedError: an entry is missing, unknown or impossible.
         """
-        entries = cast("dict[str, Any]", _frozen(values))
-        if entries.get("preprocessing") is not None:
-            entries["preprocessing"] = Preprocessing(**entries["preprocessing"])
-        return cls(**entries)
+        entries = cast("dict[str, object]", _frozen(values))
+        how = entries.get("preprocessing")
+        if how is not None:
+            entries["preprocessing"] = typed(how, Preprocessing, closed=True)
+        return typed(entries, cls, closed=True)
 
 
 def plain(table: Mapping[str, object]) -> dict[str, object]:
@@ -96,14 +102,6 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in cast("list[object]", value)]
     return value
-
-
-def with_tuples(table: Mapping[str, object]) -> dict[str, Any]:
-    """A table of a TOML file with its lists as tuples; not those within them."""
-    return {
-        key: tuple(cast("list[object]", value)) if isinstance(value, list) else value
-        for key, value in table.items()
-    }
 
 
 def _frozen(value: object) -> object:

@@ -30,6 +30,7 @@ class XGradCam(GradientMethod):
 
     name: ClassVar[str] = "xgradcam"
     title: ClassVar[str] = "XGrad-CAM"
+    rectified: ClassVar[bool] = True
 
     @override
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:

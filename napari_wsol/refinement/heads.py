@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta, Struct
 
 from napari_wsol.errors import ModelError
+from napari_wsol.files.parsing import parse_json, typed
 from napari_wsol.methods.model import weight_bytes
 from napari_wsol.methods.pixelcam import PixelCam, PixelHead
 from napari_wsol.refinement.stroke_field import StrokeField
@@ -27,6 +30,14 @@ FIELD = "stroke_field."
 
 STAGE = "encoder."
 """Before the names of the weights of the encoder's last stage."""
+
+
+class _Form(Struct):
+    """How a head is built."""
+
+    channels: list[Annotated[int, Meta(ge=1, le=100_000)]]
+    form: str
+    standardize: bool
 
 
 def head_state(
@@ -62,12 +73,8 @@ def head_from(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Pixel
         ModelError: these are not the weights of such a head.
     """
     try:
-        form = cast("dict[str, object]", json.loads(metadata[FORM]))
-        head = PixelHead(
-            [int(item) for item in cast("list[int]", form["channels"])],
-            form=str(form["form"]),
-            standardize=bool(form["standardize"]),
-        )
+        form = typed(parse_json(metadata[FORM]), _Form)
+        head = PixelHead(form.channels, form=form.form, standardize=form.standardize)
         beside = (FIELD, STAGE)
         own = {k: value for k, value in state.items() if not k.startswith(beside)}
         head.load_state_dict(own)

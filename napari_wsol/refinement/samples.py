@@ -23,16 +23,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 from scipy import ndimage
 
+from napari_wsol.checkpoints import read_metadata, read_safetensors
 from napari_wsol.encoders import Features, nominal_offset, sample_points
-from napari_wsol.errors import ModelError
+from napari_wsol.errors import MalformedError, ModelError
 from napari_wsol.files import write_whole
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
 from napari_wsol.refinement.heads import own_head, reading_digest
@@ -163,14 +163,14 @@ def load_samples(path: Path) -> Samples:
     """
     try:
         told = facts_of(path)
-        tensors = safetensors.torch.load_file(path)
+        tensors = read_safetensors(path)
         found = Samples(
             fingerprint=told["fingerprint"],
             model=told["model"],
             time=told["time"],
             **tensors,
         )
-    except (OSError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise ModelError(
             f"What was learnt from an earlier image cannot be read ({path}: {error}). "
             "Open that image and refine once: it is made anew."
@@ -187,14 +187,14 @@ def facts_of(path: Path) -> dict[str, str]:
     """Fingerprint, model, time and digest of a file of samples: a cheap look.
 
     Raises:
-        OSError, KeyError, safetensors.SafetensorError: it is no such file.
+        OSError, MalformedError: it is no such file.
     """
-    # safetensors has no types of its own.
-    opened: Any = safetensors.safe_open(path, "pt")
-    with opened as file:
-        told: dict[str, str] = file.metadata() or {}
-    if (told["format"], told["version"]) != (FORMAT, VERSION):
-        raise KeyError(told["format"])
+    told = read_metadata(path)
+    needed = {"fingerprint", "model", "time", "digest"}
+    if (told.get("format"), told.get("version")) != (FORMAT, VERSION):
+        raise MalformedError(f"it is no {FORMAT} of version {VERSION}")
+    if needed - told.keys():
+        raise MalformedError("it does not say what it was made of")
     return told
 
 
@@ -204,7 +204,7 @@ def newest(folder: Path, model: str) -> Path | None:
     for path in sorted(folder.glob(f"{PREFIX}*{SUFFIX}")):
         try:
             told = facts_of(path)
-        except (OSError, KeyError, safetensors.SafetensorError):
+        except (OSError, MalformedError):
             continue  # made anew when that image is refined again
         if told["model"] == model:
             found.append((told["time"], path))

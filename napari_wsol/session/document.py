@@ -18,6 +18,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_wsol.errors import ImageError, WsolError
+from napari_wsol.images.readers import reread
 from napari_wsol.journal import (
     Dismissed,
     ImageFacts,
@@ -155,6 +156,7 @@ class Document:
         self._dismissed: tuple[Dismissed, ...] = ()
         self._learning = Learning()
         self._successor: Document | None = None
+        self._source: Callable[[], Slide] | None = None
         self._earlier: EarlierWork | None = None
         self._waiting: tuple[RoundMade, ...] = ()
         self._waiting_shown = 0
@@ -621,6 +623,32 @@ class Document:
             self._learning = learning
 
     # --------------------------------------------------------------------- the image
+
+    def read_from(self, source: Callable[[], Slide]) -> None:
+        """The pixels come from elsewhere by now; whoever reads next looks there.
+
+        Args:
+            source: opens the image.
+        """
+        self._source = source
+
+    def reread(self) -> Slide | None:
+        """The image opened anew, where it has other pixels by now; on the worker.
+
+        Raises:
+            ImageError: it has others, and they cannot be used.
+        """
+        source = self._source
+        if source is None:
+            return reread(self.slide)
+        fresh = source()
+        if fresh.fingerprint() != self.fingerprint:
+            return fresh
+        # The same pixels elsewhere. Who reads the slide from before may go on.
+        self.slide, self._owned = fresh, True
+        if self._source is source:
+            self._source = None
+        return None
 
     def set_mpp(self, mpp: float | None) -> Slide:
         """Sets µm a level-0 pixel, where the person knows better; None for the file's.

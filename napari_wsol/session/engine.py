@@ -144,6 +144,11 @@ class Engine(ABC):
         """The person looks elsewhere. On any thread."""
         return
 
+    def discard(self) -> None:
+        """Forgets what was kept of the image: some of it may be of other pixels."""
+        if self.view.cache is not None:
+            self.view.cache.clear()
+
     def close(self) -> None:
         """Lets go of files."""
         return

@@ -55,7 +55,6 @@ class SessionJobs:
     Args:
         state: what is worked on.
         make_worker: called once, on its thread, before the first job.
-        adopt: called on the worker with a document that has just become the open one.
         config: says how images go through the encoder, as it is wanted now.
 
     Signals:
@@ -72,11 +71,10 @@ class SessionJobs:
         self,
         state: State,
         make_worker: Callable[[], Worker],
-        adopt: Callable[[Document], None],
         config: Callable[[], InferenceConfig],
     ) -> None:
         self._state, self._config = state, config
-        self._make_worker, self._adopt = make_worker, adopt
+        self._make_worker = make_worker
         self._worker: Worker  # there before the first job
         self._opening: Future[Slide] | None = None
         self.latest: JobStatus | None = None
@@ -115,6 +113,8 @@ class SessionJobs:
         mpp: float | None = None,
         reader: str | None = None,
         rgb: bool | None = None,
+        channel: int | Sequence[int] | None = None,
+        plane: int | Sequence[int] | None = None,
         resume: bool = False,
     ) -> Future[Slide]:
         """Opens an image; strokes, heatmaps and rounds of the one before are dropped.
@@ -127,20 +127,71 @@ class SessionJobs:
             mpp: µm a level-0 pixel.
             reader: name of a reader to force.
             rgb: whether the last axis holds colours.
+            channel: of several that are no colours, as ``open_slide`` takes it.
+            plane: of a stack, as ``open_slide`` takes it.
             resume: whether to go on where an earlier session stopped; without, that
                 work waits as :attr:`earlier`.
         """
 
         def work(report: Report) -> Slide:
-            slide = open_slide(source, name=name, mpp=mpp, reader=reader, rgb=rgb)
+            slide = open_slide(
+                source,
+                name=name,
+                mpp=mpp,
+                reader=reader,
+                rgb=rgb,
+                channel=channel,
+                plane=plane,
+            )
             slide.fingerprint()  # Asked for by the window, which must not wait for it.
             report.check()
             owned = slide is not source  # what was handed in is its owner's to close
-            self._worker.open(slide, owned=owned, resume=resume, adopt=self._adopt)
+            self._worker.open(slide, owned=owned, resume=resume)
             return slide
 
         self._opening = opening = self._runner.submit(JobKind.OPEN, work)
         return opening
+
+    def reread(
+        self,
+        source: Source | None = None,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        reader: str | None = None,
+        rgb: bool | None = None,
+    ) -> Future[bool]:
+        """Looks whether the open image has other pixels by now, and takes them up.
+
+        Localizing, refining and exporting look by themselves. Maps stay, and are told
+        to be of the image as it was, until it is localized again; strokes stay in the
+        journal of the image that they were drawn on.
+
+        Args:
+            source: where the pixels are from now on; where they were if None.
+            name: as for :meth:`open`, of the new source.
+            mpp: likewise.
+            reader: likewise.
+            rgb: likewise.
+
+        Returns:
+            Whether they are others. It fails with ImageError where they cannot be used;
+            then the next job looks again.
+
+        Raises:
+            NoImageError: nothing is open.
+        """
+        if source is not None:
+            moved = partial(
+                open_slide, source, name=name, mpp=mpp, reader=reader, rgb=rgb
+            )
+            self._state.of_image(Document.read_from, moved)
+
+        def work(report: Report) -> bool:
+            report.check()
+            return self._worker.look()
+
+        return self._runner.submit(JobKind.REREAD, work)
 
     def use(self, model: str | Path | Model) -> Future[Model]:
         """Loads a model; heatmaps and rounds are dropped, strokes stay."""
@@ -167,6 +218,16 @@ class SessionJobs:
             keep_memory_bytes(count)
 
         return self._runner.submit(JobKind.REMEMBER_MEMORY, work)
+
+    def release(self) -> Future[bool]:
+        """Takes the model off the graphics card, whose memory others may need.
+
+        Maps, strokes and rounds stay; the next job that needs the model takes it back.
+
+        Returns:
+            Whether it was on one.
+        """
+        return self._runner.submit(JobKind.RELEASE, lambda _: self._worker.release())
 
     # ---------------------------------------------------------------- maps and rounds
 
@@ -462,6 +523,7 @@ class SessionJobs:
 
         Raises:
             NoResultError: nothing was localized yet.
+            ImageChangedError: the maps are of the image as it was.
         """
         current = self._state.current
         if current.document is None or not current.maps.heatmaps:
@@ -469,6 +531,7 @@ class SessionJobs:
                 "Localize first; then the places can be found where a stroke would "
                 "teach most."
             )
+        current.check_maps()
         from napari_wsol.session.proposals import proposed  # torch is there by now
 
         return proposed(current.document, current.maps, count, methods)

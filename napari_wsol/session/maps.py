@@ -13,11 +13,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.strokes.stroke import StrokeList
 
 REFINED = "pixelcam"
 """The method whose head learns from strokes."""
+
+
+AS_IT_WAS = (
+    "The image has changed since this map was made: it shows the image as it was. "
+    "Localize again for one of the image as it is now."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What the maps are of, where the image has other pixels by now.
+
+    Attributes:
+        slide: the image as it was; only what is known of it can be asked.
+        mpp: µm a level-0 pixel, None where it was not known.
+        result: scores and heatmaps as the model gave them.
+        shown: the round whose map is shown.
+    """
+
+    slide: Slide
+    mpp: float | None
+    result: Localization | None
+    shown: Round | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +53,8 @@ class Maps:
         heatmaps: the current one of each method, PixelCAM's after the current round.
         rounds: all refits, the unrefined model first.
         round_index: the round whose map is shown.
+        before: the image as it was when the maps were made; None where they are of the
+            image as it is. Of maps from before there is neither result nor round.
     """
 
     result: Localization | None = None
@@ -37,6 +63,7 @@ class Maps:
     )
     rounds: tuple[Round, ...] = ()
     round_index: int = 0
+    before: Before | None = None
 
     @property
     def shown(self) -> Round | None:
@@ -73,7 +100,9 @@ class Maps:
         return self.heatmaps[method]
 
     def stale(self, strokes: StrokeList) -> frozenset[str]:
-        """Methods whose map is older than the last stroke."""
+        """Methods whose map is older than the last stroke, or than the pixels."""
+        if self.before is not None:
+            return frozenset(self.heatmaps)
         if REFINED not in self.heatmaps:
             return frozenset()
         numbers = tuple(stroke.number for stroke in strokes.strokes)
@@ -108,3 +137,21 @@ class Maps:
         """With the map of a round that is not finished yet."""
         heatmaps = MappingProxyType({**self.heatmaps, REFINED: heatmap})
         return replace(self, heatmaps=heatmaps)
+
+    def left(self, slide: Slide, mpp: float | None) -> Maps:
+        """As they stay while nothing is known yet of the image as it is now.
+
+        Args:
+            slide: the image that they are of.
+            mpp: µm a level-0 pixel of it.
+        """
+        if self.before is not None or not self.heatmaps:
+            return replace(self, result=None, rounds=(), round_index=0)
+        heatmaps = {
+            name: replace(heatmap, notes=(*heatmap.notes, AS_IT_WAS))
+            for name, heatmap in self.heatmaps.items()
+        }
+        return Maps(
+            heatmaps=MappingProxyType(heatmaps),
+            before=Before(slide=slide, mpp=mpp, result=self.result, shown=self.shown),
+        )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_wsol.errors import ExportError, NoScribblesError
+from napari_wsol.images.readers import is_as_opened
 from napari_wsol.paths import lists_folder
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
 from napari_wsol.worklist.samples import SampleStore
@@ -116,9 +117,9 @@ class OtherImages:
 
     @property
     def stale(self) -> frozenset[str]:
-        """Methods whose map is older than the last stroke that it learns from."""
+        """Methods whose map is older than the last stroke, or than the pixels."""
         now = self._state.current
-        if now.document is None or self.is_aside:
+        if now.document is None or (self.is_aside and now.maps.before is None):
             return frozenset()
         return now.maps.stale(now.document.strokes)
 
@@ -259,6 +260,8 @@ class OtherImages:
             return
         if state == self._gathered or not engine.teaches_others:
             return
+        if not is_as_opened(view.slide):
+            return  # its colours are not those that the strokes were drawn on
         found = engine.samples(drawn)
         self._gathered = state
         journal, folder = document.journal, None

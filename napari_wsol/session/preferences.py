@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from napari_wsol.config import InferenceConfig
-from napari_wsol.errors import ConfigError
-from napari_wsol.files import write_whole
+from napari_wsol.errors import ConfigError, MalformedError
+from napari_wsol.files import write_kept
+from napari_wsol.files.parsing import read_json
 from napari_wsol.paths import preferences_file
 
 if TYPE_CHECKING:
@@ -59,11 +60,10 @@ def _gigabytes(text: str) -> int | None:
 
 def _read() -> Mapping[str, object]:
     try:
-        found = json.loads(preferences_file().read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_json(preferences_file(), dict[str, object])
+    except (OSError, MalformedError):
         return {}
-    return cast("Mapping[str, object]", found) if isinstance(found, dict) else {}
 
 
 def _write(values: Mapping[str, object]) -> None:
-    write_whole(preferences_file(), json.dumps(dict(values), indent=1).encode())
+    write_kept(preferences_file(), json.dumps(dict(values), indent=1))

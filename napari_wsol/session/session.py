@@ -60,6 +60,7 @@ class Session:
     """
 
     image_changed = Signal()
+    image_replaced = Signal()  # it has other pixels than its maps are of
     mpp_changed = Signal()
     tissue_changed = Signal()
     model_changed = Signal()
@@ -77,6 +78,7 @@ class Session:
     list_changed = Signal()
     scored = Signal(object)  # a Scored
     exported = Signal(object)  # paths
+    device_full = Signal(str)  # a sentence: the processor does the work now
     train_step = Signal(object)  # a TrainStep
     train_evaluated = Signal(object)  # an Evaluation
     job_changed = Signal(object)  # a JobStatus
@@ -96,7 +98,7 @@ class Session:
         others = OtherImages(
             state, None if journals is False else JournalLibrary(folder)
         )
-        jobs = SessionJobs(state, self._make_worker, self._adopt, lambda: self.config)
+        jobs = SessionJobs(state, self._make_worker, lambda: self.config)
         self._parts = Parts(state, others, jobs)
         for part in (others, jobs):
             relay(part, self)
@@ -145,7 +147,11 @@ class Session:
     heatmaps = shown(lambda maps: maps.heatmaps)
     """The current heatmap of each method, PixelCAM's after the current round."""
     stale = Reads(lambda parts: parts.others.stale)
-    """Methods whose map is older than the last stroke that it learns from."""
+    """Methods whose map is older than the last stroke, or than the pixels."""
+    is_replaced = shown(lambda maps: maps.before is not None)
+    """Whether the image has other pixels by now than its maps are of."""
+    mapped = Reads(lambda parts: parts.state.current.mapped)
+    """Fingerprint of the image that the maps are of: open, or as it was."""
     rounds = shown(lambda maps: maps.rounds)
     """All refits, the unrefined model first."""
     round_index = shown(lambda maps: maps.round_index)
@@ -197,7 +203,9 @@ class Session:
     # ----------------------------------------------------------------- verbs of parts
 
     open = of_jobs(SessionJobs.open)
+    reread = of_jobs(SessionJobs.reread)
     use = of_jobs(SessionJobs.use)
+    release = of_jobs(SessionJobs.release)
     set_mpp = of_jobs(SessionJobs.set_mpp)
     set_tissue = of_document(Document.set_tissue)
     look_at = of_jobs(SessionJobs.look_at)
@@ -313,6 +321,7 @@ class Session:
             self._parts.others,
             config=lambda: self.config,
             slide_config=lambda: self.slide_config,
+            adopt=self._adopt,
             follow=lambda: self.finetune(live=True),
         )
         relay(worker, self)

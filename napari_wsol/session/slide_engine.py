@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ from typing_extensions import override
 
 from napari_wsol.config import SlideConfig
 from napari_wsol.errors import MethodUnavailableError, NoResultError
-from napari_wsol.paths import tiles_folder
+from napari_wsol.paths import features_folder, tiles_folder
 from napari_wsol.refinement.on_slides.descriptors import SlideSpace
 from napari_wsol.refinement.on_slides.job import LOCALIZE_FIRST, SlideRounds
 from napari_wsol.session.engine import Engine, ImageEngine
@@ -123,6 +125,18 @@ class SlideEngine(Engine):
         work, seen = self._running, self.shows.document.looked_at
         if work is not None and seen is not None:
             work.run.queue.look_at(work.plan.tiles_of(*seen))
+
+    @override
+    def discard(self) -> None:
+        super().discard()
+        work, store = self.work, self._store
+        self.close()
+        if work is None or self.view.slide.path is not None:
+            return  # once a file is overwritten, no tile of it is kept
+        with suppress(OSError):
+            work.log.path.unlink()
+        if store is not None:
+            rmtree(features_folder() / store.key, ignore_errors=True)
 
     @override
     def close(self) -> None:

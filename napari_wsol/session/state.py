@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from napari_wsol.errors import NoImageError, NoModelError
+from napari_wsol.errors import ImageChangedError, NoImageError, NoModelError
 from napari_wsol.session.document import ReopenedError
 from napari_wsol.session.learning import Learning
 from napari_wsol.session.maps import Maps
@@ -50,6 +50,25 @@ class Current:
         if self.model is None:
             raise NoModelError("Choose a model first.")
         return self.document, self.model
+
+    @property
+    def mapped(self) -> str:
+        """Fingerprint of the image that the maps are of; empty while none is open."""
+        if self.maps.before is not None:
+            return self.maps.before.slide.fingerprint()
+        return "" if self.document is None else self.document.fingerprint
+
+    def check_maps(self) -> None:
+        """Makes sure that the maps are of the image as it is.
+
+        Raises:
+            ImageChangedError: they are of the image as it was.
+        """
+        if self.maps.before is not None:
+            raise ImageChangedError(
+                f"“{self.maps.before.slide.name}” has changed since it was localized: "
+                "localize again. Strokes from before stay with the image as it was."
+            )
 
 
 class State:

@@ -6,19 +6,23 @@ step at the end of a job, so a job that fails or is stopped leaves all as it was
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import ref
 
+import torch
 from psygnal import Signal
 
+from napari_wsol.devices import NO_ROOM, give_memory_back, leave_device, with_room
 from napari_wsol.errors import (
     ConfigError,
+    ImageChangedError,
     ImageError,
     NoResultError,
     UnknownNameError,
 )
+from napari_wsol.images.readers import is_as_opened
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
@@ -32,18 +36,15 @@ from napari_wsol.refinement.saved_model import save_refined
 from napari_wsol.session.document import Document
 from napari_wsol.session.engine import SMALL, Shows
 from napari_wsol.session.judging import Judgeable
-from napari_wsol.session.maps import REFINED, Maps
+from napari_wsol.session.maps import REFINED, Before, Maps
 from napari_wsol.session.provenance import provenance_of
 from napari_wsol.session.rounds import RoundHistory
-from napari_wsol.session.slide_engine import (
-    engine_for,
-    planned,
-    view_is_large,
-)
+from napari_wsol.session.slide_engine import engine_for, planned, view_is_large
+from napari_wsol.session.state import Current
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from napari_wsol.config import (
@@ -62,10 +63,12 @@ if TYPE_CHECKING:
     from napari_wsol.session.document import Drawn
     from napari_wsol.session.engine import Engine
     from napari_wsol.session.other_images import OtherImages
-    from napari_wsol.session.state import Current, State
+    from napari_wsol.session.state import State
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part
+
+T = TypeVar("T")
 
 
 class Worker:
@@ -76,6 +79,7 @@ class Worker:
         others: the other images of the list.
         config: says how images go through the encoder, as it is wanted now.
         slide_config: says how slides are cut; None for the defaults.
+        adopt: called with a document that has just become the open one.
         follow: asks for one more round from the strokes as they are.
 
     Signals:
@@ -83,6 +87,7 @@ class Worker:
     """
 
     image_changed = Signal()
+    image_replaced = Signal()
     model_changed = Signal()
     localized = Signal()
     heatmap_changed = Signal(str)
@@ -90,6 +95,7 @@ class Worker:
     slide_moved = Signal(object)
     finetune_step = Signal(object)
     exported = Signal(object)
+    device_full = Signal(str)
 
     def __init__(
         self,
@@ -98,23 +104,20 @@ class Worker:
         *,
         config: Callable[[], InferenceConfig],
         slide_config: Callable[[], SlideConfig | None],
+        adopt: Callable[[Document], None],
         follow: Callable[[], object],
     ) -> None:
         self._state, self._others = state, others
         self._config, self._slide_config = config, slide_config
-        self._follow = follow
+        self._adopt, self._follow = adopt, follow
         self._cache = FeatureCache(config().cache_bytes)
         self._opened: dict[str, ref[Document]] = {}  # by fingerprint, the last of each
+        self._released_from: torch.device | None = None
 
     # -------------------------------------------------------------- image and model
 
     def open(
-        self,
-        slide: Slide,
-        *,
-        owned: bool,
-        resume: bool,
-        adopt: Callable[[Document], None],
+        self, slide: Slide, *, owned: bool, resume: bool, maps: Maps | None = None
     ) -> None:
         """Makes an image the one that is worked on.
 
@@ -122,7 +125,7 @@ class Worker:
             slide: the image.
             owned: whether it is closed when another one is opened.
             resume: whether to go on where an earlier session stopped.
-            adopt: called with the document when it is the current one.
+            maps: that stay; none without.
         """
         fingerprint = slide.fingerprint()
         before = self._state.current.document
@@ -138,8 +141,9 @@ class Worker:
             with nullcontext() if earlier is None else earlier.lock:
                 document = Document(slide, owned=owned, journals=self._others.journals)
                 told.enter_context(document.changing())
-                adopt(document)
-                left = self._swap(replace(self._state.current, document=document))
+                self._adopt(document)
+                model = self._state.current.model
+                left = self._swap(Current(document, model, maps or Maps()))
                 after.callback(left.close)
                 if before is not None:
                     after.callback(before.close, keep_slide=before.slide is slide)
@@ -162,14 +166,74 @@ class Worker:
             model = load_model(model, device=self._config().device)
         warm_up()
         report.check()
-        self._swap(replace(self._state.current, model=model)).close()
+        self._released_from = None
+        self._swap(Current(self._state.current.document, model)).close()
         self.rounds_changed.emit()
         self.model_changed.emit()
         return model
 
+    def look(self) -> bool:
+        """Takes up the pixels that the open image has by now; whether they are others.
+
+        Raises:
+            ImageError: they are others, and cannot be used.
+        """
+        document = self._state.current.document
+        if document is None:
+            return False
+        try:
+            fresh = document.reread()
+        except ImageError:
+            self._put(self._maps_left())
+            self.image_replaced.emit()
+            raise
+        if fresh is None:
+            return False
+        self.open(fresh, owned=True, resume=False, maps=self._maps_left())
+        self.image_replaced.emit()
+        return True
+
+    def _maps_left(self) -> Maps:
+        document = self._state.document
+        return self._state.current.maps.left(document.slide, document.known_mpp)
+
+    @contextmanager
+    def _reading(self) -> Generator[None]:
+        """The pixels are those of the open image, from the beginning to the end.
+
+        Raises:
+            ImageChangedError: they changed meanwhile: nothing that was made of them is
+                kept.
+            ImageError: there are others than those of the open image, which cannot be
+                used.
+        """
+        self.look()
+        document, maps = self._state.document, self._state.current.maps
+        try:
+            yield
+        finally:
+            if not is_as_opened(document.slide):
+                self._engine().discard()
+                self._put(maps)
+                if self.look():
+                    raise ImageChangedError(
+                        f"“{document.slide.name}” changed while it was being read: "
+                        "localize it again."
+                    )
+
     def take_budget(self) -> None:
         """Images may take as much memory as they may now."""
         self._cache.budget_bytes = self._config().cache_bytes
+
+    def release(self) -> bool:
+        """Takes the model off a graphics card; says whether it was on one."""
+        model = self._state.current.model
+        if model is None or model.device.type == "cpu":
+            give_memory_back()
+            return False
+        self._released_from = model.device
+        leave_device(model)
+        return True
 
     # --------------------------------------------------------------------- localizing
 
@@ -177,7 +241,8 @@ class Worker:
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
-        result = self._engine().localize(methods, target, report)
+        with self._reading():
+            result = self._engine().localize(methods, target, report)
         self._present(result)
         self.restore(report)
         self._begin_with_others(report)
@@ -187,6 +252,7 @@ class Worker:
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Cost:
         """What localizing will cost."""
+        self.look()
         return self._engine().estimate(methods, target, report)
 
     def restore(self, report: Report) -> None:
@@ -227,7 +293,12 @@ class Worker:
 
         Returns:
             The round, and what it has learnt from.
+
+        Raises:
+            ImageChangedError: the image has other pixels than were localized.
         """
+        self.look()
+        self._state.current.check_maps()
         document = self._state.document
         if drawn is None or drawn.document is not document:
             drawn = document.drawn()
@@ -243,16 +314,15 @@ class Worker:
         if drawn.document is not document or done.settings is None:
             return done
         first = self._state.current.maps.round(0)
-        judged = self._engine().judge(
-            Judgeable(
-                done=done,
-                first=None if first is None else first.heatmap,
-                settings=done.settings,
-                strokes=drawn.strokes,
-                canvas=document.canvas,
-            ),
-            report,
+        engine = self._engine()
+        asked = Judgeable(
+            done=done,
+            first=None if first is None else first.heatmap,
+            settings=done.settings,
+            strokes=drawn.strokes,
+            canvas=document.canvas,
         )
+        judged = self._with_room(lambda: engine.judge(asked, report))
         if judged is None:
             return done
         report.check()
@@ -287,11 +357,16 @@ class Worker:
         report: Report,
     ) -> Part | None:
         """The connected place that looks alike; None where the image was left."""
+        self.look()
+        self._state.current.check_maps()
         if document is not self._state.document:
             return None
         is_localized = self._state.current.maps.result is not None
-        found = self._engine().grow(
-            point, tolerance, document, report, is_localized=is_localized
+        engine = self._engine()
+        found = self._with_room(
+            lambda: engine.grow(
+                point, tolerance, document, report, is_localized=is_localized
+            )
         )
         report.check()
         return found
@@ -301,22 +376,33 @@ class Worker:
     def export(
         self, folder: Path, settings: ExportConfig, report: Report
     ) -> tuple[Path, ...]:
-        """Writes mask, regions, table and provenance of a heatmap."""
+        """Writes mask, regions, table and provenance of a heatmap.
+
+        A map of the image as it was is written as such.
+        """
         from napari_wsol.export import export_heatmap  # half a second of imports
 
+        with suppress(ImageError):  # whoever localizes hears of it
+            self.look()
         maps, method = self._state.current.maps, settings.method
         heatmap = maps.heatmap(method)
         document, model = self._state.current.need()
-        provenance = provenance_of(
-            document.slide,
-            model,
-            maps.result,
-            method=method,
+        of = maps.before or Before(
+            slide=document.slide,
             mpp=document.known_mpp,
-            current=maps.shown if method == REFINED else None,
+            result=maps.result,
+            shown=maps.shown,
+        )
+        provenance = provenance_of(
+            of.slide,
+            model,
+            of.result,
+            method=method,
+            mpp=of.mpp,
+            current=of.shown if method == REFINED else None,
         )
         paths = export_heatmap(
-            folder, heatmap, document.slide, settings, provenance, report=report
+            folder, heatmap, of.slide, settings, provenance, report=report
         )
         self.exported.emit(paths)
         return paths
@@ -404,7 +490,7 @@ class Worker:
             others=others,
         )
         try:
-            done = engine.refine(request, maps, report, step)
+            done = self._with_room(lambda: engine.refine(request, maps, report, step))
             report.check()
         except BaseException:
             if self._state.current.maps is not maps:  # what was previewed of it goes
@@ -436,7 +522,7 @@ class Worker:
         self._state.current = replace(self._state.current, maps=maps)
 
     def _swap(self, current: Current) -> ExitStack:
-        """Another image or model: maps, rounds and the engine of the one before go.
+        """Another image or model: rounds and the engine of the one before go.
 
         Returns:
             What is to be closed, once no lock is held: it may wait for the disk.
@@ -446,7 +532,7 @@ class Worker:
             if part is not None:
                 left.callback(part.close)
         self._state.engines, self._state.history = {}, None
-        self._state.current = replace(current, maps=Maps())
+        self._state.current = current
         return left
 
     # ---------------------------------------------------------------- what there is
@@ -462,8 +548,27 @@ class Worker:
             document.slide, model, document.known_mpp, self._config(), self._cache
         )
 
+    def _with_room(self, work: Callable[[], T]) -> T:
+        """On the processor where the model's device is full; the person is told."""
+        done, notes = with_room(self._state.current.need()[1], work)
+        for note in notes:
+            self.device_full.emit(note)
+        return done
+
+    def _take_device_back(self) -> None:
+        """The model goes where it was before it was released, if there is room."""
+        device, self._released_from = self._released_from, None
+        if device is not None:
+            _, model = self._state.current.need()
+            try:
+                model.to(device)
+            except torch.OutOfMemoryError:
+                leave_device(model)
+                self.device_full.emit(NO_ROOM)
+
     def _engine(self) -> Engine:
         """Reads the open image as it is wanted now."""
+        self._take_device_back()
         shows = Shows(
             document=self._state.document,
             config=self._slide_config,

@@ -8,7 +8,6 @@ touched for long belongs to a process that is gone.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import threading
@@ -18,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_wsol.errors import MalformedError
+from napari_wsol.files.parsing import read_json
 from napari_wsol.paths import features_folder
 
 if TYPE_CHECKING:
@@ -190,8 +191,8 @@ class Hold:
 
 def _about(folder: Path) -> KeptSlide:
     name, used, is_open = "?", 0.0, False
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        name = str(json.loads((folder / ABOUT).read_text("utf-8")).get("name", "?"))
+    with contextlib.suppress(OSError, MalformedError):
+        name = str(read_json(folder / ABOUT, dict[str, object]).get("name", "?"))
     with contextlib.suppress(OSError):
         used = (folder / _USED).stat().st_mtime
     with contextlib.suppress(OSError):

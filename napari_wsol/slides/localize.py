@@ -15,6 +15,7 @@ from napari_wsol.export.files import stem_of
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.inference.whole_image import Localization, check_methods
 from napari_wsol.methods import get_method
+from napari_wsol.methods.flat import flat_note
 from napari_wsol.slides.coarse import first_look
 from napari_wsol.slides.heatmap_store import HeatmapStore
 from napari_wsol.slides.kept_cells import KeptTiles
@@ -313,6 +314,7 @@ class SlideWork:
         stride = float(live.plane.stride * live.step)
         scale, translate = self.plan.seen.place((stride, stride))
         values = np.where(np.isfinite(values), values, self._under(method))
+        flat = flat_note(read_out, self.shown, low, high) if self.is_finished else ""
         return Heatmap(
             values=np.clip(values, 0.0, 1.0).astype(np.float32),
             scale=scale,
@@ -322,7 +324,7 @@ class SlideWork:
             target=self.shown,
             is_probability=read_out.is_probability,
             raw_range=(low, high),
-            notes=(read_out.note,) if read_out.note else (),
+            notes=tuple(filter(None, (read_out.note, flat))),
         )
 
     def _under(self, method: str) -> npt.NDArray[np.float32] | float:

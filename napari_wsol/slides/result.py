@@ -10,6 +10,7 @@ from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.inference.whole_image import Localization
 from napari_wsol.methods import get_method
+from napari_wsol.methods.flat import flat_note
 from napari_wsol.slides.attention import slide_attention
 from napari_wsol.slides.readouts import CLASSIFIER, VECTORS
 from napari_wsol.slides.scores import slide_scores
@@ -81,7 +82,10 @@ def attention_heatmap(
     values = attention.attention
     in_bag = values[np.isfinite(attention.instances)]
     scale, translate = work.plan.seen.place((float(stride), float(stride)))
-    note = get_method(method).note
+    low = float(in_bag.min()) if in_bag.size else 0.0
+    high = float(in_bag.max()) if in_bag.size else 0.0
+    read_out = get_method(method)
+    flat = flat_note(read_out, target, low, high)
     return Heatmap(
         values=values,
         scale=scale,
@@ -90,8 +94,6 @@ def attention_heatmap(
         method=method,
         target=target,
         is_probability=False,
-        raw_range=(
-            (float(in_bag.min()), float(in_bag.max())) if in_bag.size else (0.0, 0.0)
-        ),
-        notes=(note,) if note else (),
+        raw_range=(low, high),
+        notes=tuple(filter(None, (read_out.note, flat))),
     )

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from napari_wsol.devices import give_memory_back, leave_device
 from napari_wsol.encoders import Features
 from napari_wsol.errors import UnreadableImageError
+from napari_wsol.images.readers import check_files
 from napari_wsol.inference.encode import interruptible, read_window, to_network
 from napari_wsol.methods import evaluating
 from napari_wsol.slides.order import TileQueue
@@ -149,6 +151,7 @@ class SlideRun:
         Raises:
             ExportError: the log cannot be written.
             UnreadableImageError: no tile at all could be read.
+            ImageChangedError: the file was overwritten; no tile of it is kept.
         """
         windows = read_ahead(
             self._slide,
@@ -207,6 +210,7 @@ class SlideRun:
         return done
 
     def _keep(self, done: list[TileDone]) -> None:
+        check_files(self._slide)  # tiles of another image would be found under its name
         for item in done:
             self._log.append(item.tile.index, item.maps.values())
 
@@ -272,15 +276,16 @@ class SlideRun:
 
     def _encode_less(self, windows: list[Rgb]) -> Features:
         self._may_grow = False
-        torch.cuda.empty_cache()
+        give_memory_back()
         if len(windows) > 1:
-            self._batch = max(1, len(windows) // 2)
+            # The batch may get smaller again in the middle of this.
+            self._batch = half = max(1, len(windows) // 2)
             parts = [
-                self._encode(windows[at : at + self._batch])
-                for at in range(0, len(windows), self._batch)
+                self._encode(windows[at : at + half])
+                for at in range(0, len(windows), half)
             ]
             return joined(parts)
-        self._model.to("cpu")
+        leave_device(self._model)
         self.notes.append(
             "The graphics card has not enough memory for one tile, so the processor "
             "did the work: slower, with the same result. A smaller core needs less."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from PIL import Image
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.files import whole_folder
+from napari_wsol.files.tables import write_table
 from napari_wsol.images.resample import read_region
 
 if TYPE_CHECKING:
@@ -195,23 +195,15 @@ def write_top_tiles(
         UnreadableImageError: the file is damaged in one of the places.
     """
     names: list[str] = []
-    with (
-        whole_folder(folder) as draft,
-        (draft / "tiles.csv").open("w", encoding="utf-8", newline="") as file,
-    ):
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
+    with whole_folder(folder) as draft:
         for tile in tiles:
             check()
             names.append(f"{tile.rank:03d}.png")
             Image.fromarray(thumbnail(slide, tile, side)).save(draft / names[-1])
-            place = (tile.y, tile.x, tile.height, tile.width)
-            table.writerow(
-                (
-                    tile.rank,
-                    f"{tile.value:.6f}",
-                    *(f"{v:.10g}" for v in place),
-                    names[-1],
-                )
-            )
+        write_table(draft / "tiles.csv", COLUMNS, map(_cells, tiles, names))
     return [folder / name for name in (*names, "tiles.csv")]
+
+
+def _cells(tile: TopTile, name: str) -> tuple[object, ...]:
+    place = (tile.y, tile.x, tile.height, tile.width)
+    return tile.rank, f"{tile.value:.6f}", *(f"{v:.10g}" for v in place), name

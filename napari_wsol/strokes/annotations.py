@@ -7,16 +7,16 @@ less.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
+from msgspec import Meta, Struct
 
-from napari_wsol.errors import ConfigError, ImageError, WsolError, choices
+from napari_wsol.errors import ConfigError, ImageError, MalformedError, choices
+from napari_wsol.files.parsing import parse_json, read_text, typed
 from napari_wsol.strokes.raster import brushed, filled
 from napari_wsol.strokes.stroke import (
     BACKGROUND,
@@ -49,6 +49,13 @@ BACKGROUND_NAMES = re.compile(
 
 SKIPPED_ENDING = "*"
 """QuPath's mark for classes that are not meant as one, “Ignore*” and “Region*”."""
+
+MOST_WIDTH = 1e6
+"""Of a line, in level-0 pixels: more than any image has."""
+
+_KINDS = frozenset({
+    "Polygon", "MultiPolygon", "LineString", "MultiLineString", "Point", "MultiPoint",
+})  # fmt: skip
 
 NOT_GEOJSON = (
     "{name} is no GeoJSON with annotations ({why}). In QuPath: File, Export objects as "
@@ -98,6 +105,7 @@ class Imported:
         counts: class → annotations.
         outside: annotations that do not touch the image.
         covered: annotations of which nothing was left beside strokes that were there.
+        damaged: objects that are no shapes, such as a polygon of two corners.
     """
 
     numbers: tuple[int, ...]
@@ -105,6 +113,7 @@ class Imported:
     counts: Mapping[str, int]
     outside: int = 0
     covered: int = 0
+    damaged: int = 0
 
     @property
     def words(self) -> str:
@@ -127,6 +136,8 @@ class Imported:
             said.append(f"{self.outside} outside the image.")
         if self.covered:
             said.append(f"{self.covered} wholly under strokes that were there before.")
+        if self.damaged:
+            said.append(f"{self.damaged} left out: damaged, or no shape at all.")
         return " ".join(said)
 
 
@@ -175,28 +186,27 @@ def read_annotations(path: Path) -> tuple[Annotation, ...]:
 
     A FeatureCollection, a list of features, one feature or one geometry. Small areas
     come after large ones, and lines and points last, so that what lies on top of
-    something is drawn on top of it.
+    something is drawn on top of it. An object that is none is left out.
 
     Raises:
         AnnotationError: it cannot be read, or holds none.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[tuple[Annotation, ...], int]:
+    """The annotations, and how many objects were too damaged to be one."""
     try:
-        content: object = json.loads(path.read_text("utf-8-sig"))
+        content = parse_json(read_text(path))
+        found, damaged = _annotations(content)
     except OSError as error:
         why = error.strerror or "it cannot be read"
         raise AnnotationError(f"{path} cannot be read: {why}.") from error
-    except (ValueError, RecursionError) as error:
-        why = "it is no JSON text"
-        raise AnnotationError(NOT_GEOJSON.format(name=path.name, why=why)) from error
-    try:
-        found = [_annotation(item) for item in _features(content)]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        why = str(error) if isinstance(error, WsolError) else "an object is incomplete"
-        raise AnnotationError(NOT_GEOJSON.format(name=path.name, why=why)) from error
-    found = [item for item in found if item.polygons or item.lines]
+    except MalformedError as error:
+        raise AnnotationError(NOT_GEOJSON.format(name=path.name, why=error)) from error
     if not found:
         raise AnnotationError(f"There are no annotations in {path.name}.")
-    return tuple(sorted(found, key=lambda item: -item.size))
+    return tuple(sorted(found, key=lambda item: -item.size)), damaged
 
 
 def drawn_on(annotation: Annotation, canvas: Canvas) -> Part:
@@ -233,45 +243,92 @@ def _polygon(rings: Sequence[Line], canvas: Canvas) -> Part:
     for ring in rings[1:]:
         hole, (row, column) = filled(ring, canvas)
         # A hole may stick out of the outer ring of a careless file.
-        whole = np.zeros(canvas.shape, bool)
-        whole[row : row + hole.shape[0], column : column + hole.shape[1]] = hole
-        inside &= ~whole[top : top + inside.shape[0], left : left + inside.shape[1]]
+        above, before = max(0, top - row), max(0, left - column)
+        row, column = max(0, row - top), max(0, column - left)
+        hole = hole[above:, before:]
+        part = inside[row : row + hole.shape[0], column : column + hole.shape[1]]
+        part &= ~hole[: part.shape[0], : part.shape[1]]
     return inside, (top, left)
 
 
-def _features(content: object) -> Iterator[Mapping[str, object]]:
-    if isinstance(content, list):
-        for item in cast("list[object]", content):
-            yield from _features(item)
-        return
-    if not isinstance(content, dict):
-        raise AnnotationError("it holds no objects")
-    found = cast("Mapping[str, object]", content)
-    if found.get("type") == "FeatureCollection":
-        yield from _features(found["features"])
-    elif found.get("type") == "Feature":
-        yield found
-    elif "coordinates" in found or "geometries" in found:
-        yield {"type": "Feature", "geometry": found}
-    else:
-        raise AnnotationError("it holds no objects")
+_Number = Annotated[float, Meta(ge=-1e9, le=1e9)]
+_Position = Annotated[list[_Number], Meta(min_length=2)]
+_Points = Annotated[list[_Position], Meta(min_length=1)]
+_Corners = Annotated[list[_Position], Meta(min_length=3)]
+_Rings = Annotated[list[_Corners], Meta(min_length=1)]
 
 
-def _annotation(feature: Mapping[str, object]) -> Annotation:
-    properties: Mapping[str, object] = {}
-    if isinstance(feature.get("properties"), dict):
-        properties = cast("Mapping[str, object]", feature["properties"])
+class _Geometry(Struct):
+    """A shape; how deep its coordinates are nested depends on its kind."""
+
+    type: str
+    coordinates: object = None
+    geometries: list[_Geometry] = []
+
+
+class _Feature(Struct):
+    """An object of a file."""
+
+    geometry: _Geometry | None = None
+    properties: dict[str, object] | None = None
+
+
+def _annotations(content: object) -> tuple[list[Annotation], int]:
+    """The annotations in a file, and how many objects are none.
+
+    Raises:
+        MalformedError: there is no object, or none that can be used.
+    """
+    found: list[Annotation] = []
+    reasons: list[MalformedError] = []
+    for item in _features(content):
+        try:
+            annotation = _annotation(typed(item, _Feature))
+        except MalformedError as error:
+            reasons.append(error)
+            continue
+        if annotation.polygons or annotation.lines:
+            found.append(annotation)
+    if reasons and not found:
+        raise MalformedError(f"no object in it is a whole shape; {reasons[0]}")
+    return found, len(reasons)
+
+
+def _features(content: object) -> Iterator[object]:
+    """Each object as a feature, wherever it is nested, in the order of the file."""
+    waiting = [content]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(reversed(cast("list[object]", item)))
+            continue
+        if not isinstance(item, dict):
+            raise MalformedError("it holds no objects")
+        table = cast("dict[str, object]", item)
+        if table.get("type") == "FeatureCollection":
+            waiting.append(typed(table.get("features"), list[object]))
+        elif table.get("type") == "Feature":
+            yield table
+        elif "coordinates" in table or "geometries" in table:
+            yield {"type": "Feature", "geometry": table}
+        else:
+            raise MalformedError("it holds no objects")
+
+
+def _annotation(feature: _Feature) -> Annotation:
+    properties = feature.properties or {}
     polygons: list[tuple[Line, ...]] = []
     lines: list[Line] = []
-    geometry = feature.get("geometry")
-    if geometry is not None:
-        _collect(cast("Mapping[str, object]", geometry), polygons, lines)
+    if feature.geometry is not None:
+        _collect(feature.geometry, polygons, lines)
     width = properties.get("width")
+    if not isinstance(width, int | float) or not 0 <= width <= MOST_WIDTH:
+        width = 0
     return Annotation(
         name=_class_name(properties.get("classification")),
         polygons=tuple(polygons),
         lines=tuple(lines),
-        width=float(width) if isinstance(width, int | float) else 0.0,
+        width=float(width),
     )
 
 
@@ -289,52 +346,33 @@ def _class_name(classification: object) -> str:
 
 
 def _collect(
-    geometry: Mapping[str, object],
-    polygons: list[tuple[Line, ...]],
-    lines: list[Line],
+    geometry: _Geometry, polygons: list[tuple[Line, ...]], lines: list[Line]
 ) -> None:
     """Sorts a geometry's parts into polygons and lines."""
-    kind = geometry["type"]
+    kind, found = geometry.type, geometry.coordinates
     if kind == "GeometryCollection":
-        for item in cast("list[Mapping[str, object]]", geometry["geometries"]):
+        for item in geometry.geometries:
             _collect(item, polygons, lines)
-        return
-    # The depth of the nested lists depends on the kind; _line checks what it finds.
-    found = cast("list[list[list[list[float]]]]", geometry["coordinates"])
-    if not found:
-        return
-    if kind == "Polygon":
-        polygons.append(_rings(found))
-    elif kind == "MultiPolygon":
-        polygons.extend(_rings(item) for item in found if item)
-    elif kind == "LineString":
-        lines.append(_line(found))
-    elif kind == "MultiLineString":
-        lines.extend(_line(item) for item in found)
-    elif kind == "Point":
-        lines.append(_line([found]))
-    elif kind == "MultiPoint":
-        lines.extend(_line([item]) for item in found)
-    else:
-        raise AnnotationError(f"there is no geometry “{kind}”")
+    elif kind not in _KINDS:
+        raise MalformedError(f"there is no geometry “{kind}”")
+    elif found:
+        # A polygon is read as a multi-polygon of one, and so on.
+        parts = found if kind.startswith("Multi") else [found]
+        if kind.endswith("Polygon"):
+            polygons.extend(map(_rings, typed(parts, list[_Rings])))
+        elif kind.endswith("LineString"):
+            lines.extend(map(_line, typed(parts, list[_Points])))
+        else:
+            lines.extend(_line([point]) for point in typed(parts, list[_Position]))
 
 
-def _rings(found: Sequence[object]) -> tuple[Line, ...]:
-    rings = tuple(map(_line, found))
-    if any(len(ring) < 3 for ring in rings):
-        raise AnnotationError("a polygon has fewer than three corners")
-    return rings
+def _rings(found: Sequence[Sequence[Sequence[float]]]) -> tuple[Line, ...]:
+    return tuple(map(_line, found))
 
 
-def _line(found: object) -> Line:
+def _line(found: Sequence[Sequence[float]]) -> Line:
     """(x, y) from the corner → (y, x) from the centre of pixel (0, 0)."""
-    line: list[tuple[float, float]] = []
-    for point in cast("Sequence[Sequence[float]]", found):
-        x, y = float(point[0]), float(point[1])
-        if not (math.isfinite(x) and math.isfinite(y)):
-            raise AnnotationError("a position is no number")
-        line.append((y - 0.5, x - 0.5))
-    return tuple(line)
+    return tuple((point[1] - 0.5, point[0] - 0.5) for point in found)
 
 
 def _area(ring: Line) -> float:
@@ -351,12 +389,14 @@ class DrawnAnnotations:
         labels: class → 0 left out, 1 background, 2 foreground.
         counts: class → annotations.
         outside: annotations that do not touch the image.
+        damaged: objects that are no shapes.
     """
 
     inside: tuple[tuple[Annotation, Part], ...]
     labels: Mapping[str, int]
     counts: Mapping[str, int]
     outside: int
+    damaged: int
 
     def strokes(self, before: StrokeList, *, keep: bool) -> tuple[Stroke, ...]:
         """One stroke an annotation that changes something, drawn one over the other.
@@ -395,6 +435,7 @@ class DrawnAnnotations:
             counts=self.counts,
             outside=self.outside,
             covered=len(self.inside) - len(made),
+            damaged=self.damaged,
         )
 
 
@@ -419,12 +460,15 @@ def draw_annotations(
     Raises:
         AnnotationError: the file cannot be read, or nothing in it lies on the image.
     """
-    found = read_annotations(path)
+    found, damaged = _read(path)
     labels = labels_for(found, chosen)
     wanted = [item for item in found if labels[item.name] != UNLABELLED]
     drawn: list[tuple[Annotation, Part]] = []
     for place, item in enumerate(wanted):
-        drawn.append((item, drawn_on(item, canvas)))
+        try:
+            drawn.append((item, drawn_on(item, canvas)))
+        except ImageError:  # an outline that no hand could draw
+            damaged += 1
         progress(place + 1, len(wanted))
     inside = tuple(pair for pair in drawn if pair[1][0].any())
     if wanted and not inside:
@@ -437,7 +481,8 @@ def draw_annotations(
         inside=inside,
         labels=labels,
         counts=counted(found),
-        outside=len(wanted) - len(inside),
+        outside=len(drawn) - len(inside),
+        damaged=damaged,
     )
 
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 MOST_PIECES = 200
 """More pieces than this are noise: they are taken as one."""
 
+MOST_CELLS = 400_000_000
+"""That a line may look at: a hand moves the brush by less than the canvas at a time."""
+
+MOST_CROSSINGS = 8_000_000
+"""Of an outline with rows of the canvas: a thousand times across the largest one."""
+
 ONLY_THREE = (
     "Strokes hold 0 (nothing), 1 (background) and 2 (foreground) only. Choose one of "
     "the brushes of the dock."
@@ -62,7 +68,7 @@ def brushed(
         canvas; (0, 0) in size where nothing of it lies there.
 
     Raises:
-        ImageError: no points, or one that is no number.
+        ImageError: no points, one that is no number, or too long a line.
     """
     points = _on_canvas(path, canvas, least=1)
     radius = max(0.5, width / 2 / canvas.scale[0])
@@ -70,12 +76,14 @@ def brushed(
     if not mask.size:
         return mask, origin
     points = points - np.array(origin)
-    ends = points[1:] if len(points) > 1 else points
-    for start, end in zip(points, ends, strict=False):
-        low = np.floor(np.minimum(start, end) - radius).astype(int).clip(0)
-        high = np.ceil(np.maximum(start, end) + radius).astype(int) + 1
-        rows = np.arange(int(low[0]), min(int(high[0]), mask.shape[0]))
-        columns = np.arange(int(low[1]), min(int(high[1]), mask.shape[1]))
+    starts, ends = (points[:-1], points[1:]) if len(points) > 1 else (points, points)
+    lows = np.floor(np.minimum(starts, ends) - radius).clip(0, mask.shape)
+    highs = (np.ceil(np.maximum(starts, ends) + radius) + 1).clip(lows, mask.shape)
+    if np.prod(highs - lows, axis=1).sum() > MOST_CELLS:
+        raise ImageError("The line is too long to be drawn: draw it in parts.")
+    for start, end, low, high in zip(starts, ends, lows, highs, strict=True):
+        rows = np.arange(int(low[0]), int(high[0]))
+        columns = np.arange(int(low[1]), int(high[1]))
         if not (rows.size and columns.size):
             continue
         near = _distance(rows[:, None], columns[None], start, end) <= radius
@@ -100,7 +108,7 @@ def filled(
         As for :func:`brushed`.
 
     Raises:
-        ImageError: fewer than three corners, or one that is no number.
+        ImageError: fewer than three corners, one that is no number, or a tangle.
     """
     points = _on_canvas(corners, canvas, least=3)
     mask, origin = _part(points, 0.0, canvas)
@@ -170,6 +178,8 @@ def _between(
         first, after = np.floor(low) + 1, np.floor(high) + 1
     first = first.clip(0, shape[0]).astype(np.intp)
     counts = (after.clip(0, shape[0]).astype(np.intp) - first).clip(0)
+    if counts.sum() > MOST_CROSSINGS:
+        raise ImageError("The outline crosses itself too often to be an area.")
     edge = np.repeat(np.arange(len(points)), counts)
     row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
     row = row + first[edge]

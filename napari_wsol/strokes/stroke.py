@@ -12,12 +12,13 @@ import base64
 import datetime
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ConfigError, MalformedError
+from napari_wsol.files.parsing import Count, Finite, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,9 @@ UNLABELLED, BACKGROUND, FOREGROUND = 0, 1, 2
 Runs = npt.NDArray[np.int32]
 """(n, 4) rows of (row, first column, column after the last, new value)."""
 
+RUNS_BYTES = 256_000_000
+"""Of the runs of one stroke: one for each cell of the largest canvas."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stroke:
@@ -53,14 +57,14 @@ class Stroke:
         seconds: how long it took.
     """
 
-    number: int
+    number: Count
     label: int
     tool: Tool
     runs: Runs
-    path: tuple[tuple[float, float], ...] = ()
-    width: float = 0.0
+    path: tuple[tuple[Finite, Finite], ...] = ()
+    width: Finite = 0.0
     time: str = ""
-    seconds: float = 0.0
+    seconds: Finite = 0.0
 
     def __post_init__(self) -> None:
         if self.label not in (UNLABELLED, BACKGROUND, FOREGROUND):
@@ -121,19 +125,12 @@ class Stroke:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            KeyError, TypeError, ValueError: these are not a stroke's values.
+            MalformedError: these are not a stroke's values.
         """
-        path = cast("Sequence[Sequence[float]]", values.get("path", ()))
-        return cls(
-            number=int(cast("int", values["number"])),
-            label=int(cast("int", values["label"])),
-            tool=cast("Tool", values["tool"]),
-            runs=unpacked(str(values["runs"])),
-            path=tuple((float(y), float(x)) for y, x in path),
-            width=float(cast("float", values.get("width", 0.0))),
-            time=str(values.get("time", "")),
-            seconds=float(cast("float", values.get("seconds", 0.0))),
-        )
+        runs = values.get("runs")
+        if not isinstance(runs, str):
+            raise MalformedError("the cells of a stroke are missing")
+        return typed({**values, "runs": unpacked(runs)}, cls)
 
 
 def packed(runs: Runs) -> str:
@@ -146,15 +143,16 @@ def unpacked(text: str) -> Runs:
     """The inverse of :func:`packed`.
 
     Raises:
-        ValueError: this is no such text.
+        MalformedError: this is no such text, or it holds more cells than any canvas.
     """
+    reader = zlib.decompressobj()
     try:
-        raw = zlib.decompress(base64.b64decode(text, validate=True))
-    except zlib.error as error:
-        raise ValueError(f"the cells of a stroke are damaged: {error}") from error
-    if len(raw) % 16:
-        raise ValueError("the cells of a stroke are damaged: rows of four are missing")
-    return np.frombuffer(raw, "<i4").reshape(-1, 4).astype(np.int32)
+        raw = reader.decompress(base64.b64decode(text, validate=True), RUNS_BYTES)
+    except (zlib.error, ValueError) as error:
+        raise MalformedError(f"the cells of a stroke are damaged: {error}") from error
+    if not reader.eof or len(raw) % 16:
+        raise MalformedError("the cells of a stroke are damaged")
+    return np.frombuffer(raw, "<i4").reshape(-1, 4).astype(np.int32, copy=False)
 
 
 def now() -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 from PIL import Image
 from typing_extensions import override
 
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ConfigError, ImageError, one_of_many
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.preprocessing import prepare, read_whole, to_grey
 from napari_wsol.images.readers import open_slide
@@ -25,6 +27,7 @@ from napari_wsol.training.crops import ImageSequence, TrainImage
 
 if TYPE_CHECKING:
     from napari_wsol.data.datasets import LabelledImages
+    from napari_wsol.errors import Failed
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.preprocessing import Preprocessing
     from napari_wsol.images.slide import Slide
@@ -96,35 +99,57 @@ class TrainingImages(ImageSequence):
         """Bytes of the decoded images that are kept now."""
         return self._cache.held_bytes
 
-    def warm(self, report: Progress) -> None:
+    def warm(self, report: Progress) -> dict[int, str]:
         """Decodes every image once, several at a time: a damaged one shows now.
 
-        Raises:
-            ImageError: an image cannot be read; names it.
+        Returns:
+            Why an image cannot be used, by its place.
         """
+        bad: dict[int, str] = {}
+
+        def touch(index: int) -> None:
+            with one_of_many(partial(bad.__setitem__, index)):
+                self.pixels(index)
+
         pool = ThreadPoolExecutor(THREADS, "decode")
         try:
-            for done, _ in enumerate(pool.map(self._touch, range(len(self)))):
+            for done, _ in enumerate(pool.map(touch, range(len(self)))):
                 report(done, len(self), "reading images")
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-    def _touch(self, index: int) -> None:
-        self.pixels(index)
+        return bad
 
 
 def load_training_images(
-    data: LabelledImages, recipe: Recipe, report: Progress
+    data: LabelledImages,
+    recipe: Recipe,
+    report: Progress,
+    failed: Failed | None = None,
 ) -> TrainingImages:
     """The images at the size that the network sees, as many in memory as may be.
 
+    Args:
+        data: the split.
+        recipe: says what the network sees.
+        report: called with (done, total, what is being done).
+        failed: called with each image that cannot be used, which is left out; without
+            it, none may be.
+
     Raises:
-        ImageError: an image cannot be read; names it.
+        ImageError: an image cannot be read and may not be left out, or none can be.
         ConfigError: the crops do not fit the model.
     """
     images = TrainingImages(data, recipe)
-    images.warm(report)
-    return images
+    bad = images.warm(report)
+    if bad and (failed is None or len(bad) == len(images)):
+        images.pixels(min(bad))  # its error is that of all
+        raise ImageError(bad[min(bad)])
+    if not bad or failed is None:
+        return images
+    for place, reason in sorted(bad.items()):
+        failed(data.samples[place].id, reason)
+    kept = (item for at, item in enumerate(data.samples) if at not in bad)
+    return TrainingImages(replace(data, samples=tuple(kept)), recipe)
 
 
 def downsample_of(slide: Slide, recipe: Recipe) -> float:

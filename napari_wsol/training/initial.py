@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_wsol.checkpoints import check_weights
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.errors import ModelError
 from napari_wsol.methods import evaluating
@@ -63,6 +64,7 @@ def load_encoder(model: Model, state: dict[str, Tensor]) -> None:
             f"These weights are not those of {model.spec.encoder}: "
             f"{(missing + wrong)[0]} is missing or has another shape."
         )
+    check_weights(found, wanted, "The file of weights")
     encoder.load_state_dict(found, strict=False)
 
 

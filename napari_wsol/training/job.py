@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from napari_wsol.errors import ConfigError, ExportError, JobCancelledError
+from napari_wsol.files import whole_folder
 from napari_wsol.paths import bundled_folder, models_folder, trainings_folder
 from napari_wsol.training.recipe import dump_recipe, read_recipe, with_seed
 from napari_wsol.training.run import LOG, train
@@ -137,16 +138,16 @@ def _plan(path: Path, how: Training) -> Recipe:
 
 
 def _install(card: Card) -> Card:
-    """Moves a finished model, with its log, to the user's own; the rest goes."""
+    """Copies a finished model, with its log, to the user's own; the rest goes."""
     work, target = trainings_folder() / card.name, models_folder() / card.name
     check_name(card.name)  # another program may have been faster
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(card.folder, target)
-        shutil.move(work / LOG, target / LOG)
+        with whole_folder(target) as draft:
+            shutil.copytree(card.folder, draft, dirs_exist_ok=True)
+            shutil.copy(work / LOG, draft / LOG)
     except OSError as error:
         raise ExportError(
-            f"The finished model is in {card.folder}, but cannot be moved to "
+            f"The finished model is in {card.folder}, but cannot be copied to "
             f"{target}: {error}."
         ) from error
     shutil.rmtree(work, ignore_errors=True)

@@ -5,12 +5,13 @@ Masks are opened here, and only those of these splits; training never sees them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_wsol.data.datasets import load_images
-from napari_wsol.errors import DatasetError
+from napari_wsol.errors import DatasetError, ignore_failure, one_of_many
 from napari_wsol.evaluation import accuracy
 from napari_wsol.evaluation.classification import roc_auc
 from napari_wsol.evaluation.pixels import PxapMeter, iou
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from napari_wsol.data.datasets import LabelledImages
+    from napari_wsol.data.datasets import LabelledImages, Sample
+    from napari_wsol.errors import Failed
     from napari_wsol.evaluation.references import Reference
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import Progress
@@ -53,7 +55,11 @@ def methods_of(model: Model, recipe: Recipe) -> tuple[str, ...]:
 
 
 def evaluate(
-    model: Model, recipe: Recipe, data: Path, say: Progress
+    model: Model,
+    recipe: Recipe,
+    data: Path,
+    say: Progress,
+    failed: Failed = ignore_failure,
 ) -> dict[str, float]:
     """What weights are selected by, in percent.
 
@@ -69,11 +75,12 @@ def evaluate(
     values: dict[str, float] = {}
     multi = recipe.model.multi_label
     if recipe.data.localization:
-        seen = _Measured(methods_of(model, recipe)[-1:], multi_label=multi)
+        last = methods_of(model, recipe)[-1:]
+        seen = _Measured(last, multi_label=multi, failed=failed)
         seen.add_split(model, recipe, data, recipe.data.localization, say)
         values["localization"] = seen.needed_pxap(recipe.data.localization)
     if recipe.data.classification:
-        seen = _Measured((), multi_label=multi)
+        seen = _Measured((), multi_label=multi, failed=failed)
         seen.add_split(model, recipe, data, recipe.data.classification, say)
         values["classification"] = _classification(seen)
         values["loss"] = mean_loss(seen.scores, seen.labels, multi_label=multi)
@@ -106,13 +113,18 @@ def mean_loss(
 
 
 def measure(
-    model: Model, recipe: Recipe, data: Path, say: Progress
+    model: Model,
+    recipe: Recipe,
+    data: Path,
+    say: Progress,
+    failed: Failed = ignore_failure,
 ) -> dict[str, object]:
     """Accuracy, and PxAP and IoU of every method on the validation masks.
 
     Maps are of the image's true class, as in the published evaluations.
     """
-    seen = _Measured(methods_of(model, recipe), multi_label=recipe.model.multi_label)
+    methods, multi = methods_of(model, recipe), recipe.model.multi_label
+    seen = _Measured(methods, multi_label=multi, failed=failed)
     for folder in recipe.data.validation:
         seen.add_split(model, recipe, data, folder, say)
     if not seen.labels:
@@ -143,8 +155,10 @@ class _Measured:
     Masks are opened only where maps of methods are compared with them.
     """
 
-    def __init__(self, methods: Sequence[str], *, multi_label: bool) -> None:
-        self.multi_label = multi_label
+    def __init__(
+        self, methods: Sequence[str], *, multi_label: bool, failed: Failed
+    ) -> None:
+        self.multi_label, self._failed = multi_label, failed
         self.meters = {name: PxapMeter() for name in methods}
         self.overlaps: dict[str, list[float]] = {name: [] for name in methods}
         self.scores: list[list[float]] = []
@@ -160,26 +174,33 @@ class _Measured:
             masks = {item.id: item for item in load_references(data / folder)}
         for done, sample in enumerate(images.samples):
             say(done, len(images.samples), f"measuring on {folder}")
-            is_single = sum(sample.labels) == 1
-            truth = model.classes[sample.labels.index(1)] if is_single else None
-            found = localize(
-                model,
-                sample.path,
-                list(self.meters) or list(methods_of(model, recipe))[:1],
-                target=truth,
-                mpp=recipe.data.mpp,
-            )
-            self.labels.append(sample.labels)
-            if found.scores:
-                self.scores.append(list(found.scores.values()))
-            if truth is not None and sample.id in masks:
-                self._add_maps(found, masks[sample.id])
+            with one_of_many(partial(self._failed, sample.id)):
+                self._add(model, recipe, sample, masks.get(sample.id))
+
+    def _add(
+        self, model: Model, recipe: Recipe, sample: Sample, reference: Reference | None
+    ) -> None:
+        is_single = sum(sample.labels) == 1
+        truth = model.classes[sample.labels.index(1)] if is_single else None
+        found = localize(
+            model,
+            sample.path,
+            list(self.meters) or list(methods_of(model, recipe))[:1],
+            target=truth,
+            mpp=recipe.data.mpp,
+        )
+        if truth is not None and reference is not None:
+            self._add_maps(found, reference)
+        # At the end: an image whose mask is damaged counts nowhere.
+        self.labels.append(sample.labels)
+        if found.scores:
+            self.scores.append(list(found.scores.values()))
 
     def _add_maps(self, found: Localization, reference: Reference) -> None:
         mask, ignored = squash(reference.mask(), GRID), reference.ignore()
         ignore = None if ignored is None else squash(ignored, GRID)
-        for name in self.meters:
-            values = found.heatmaps[name].resized(GRID)
+        maps = {name: found.heatmaps[name].resized(GRID) for name in self.meters}
+        for name, values in maps.items():
             self.meters[name].update(values, mask, ignore)
             self.overlaps[name].append(iou(values >= 0.5, mask))
 

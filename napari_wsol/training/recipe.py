@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import tomli_w
 
-from napari_wsol.errors import ConfigError, DatasetError
-from napari_wsol.methods.spec import ModelSpec, plain, with_tuples
+from napari_wsol.errors import ConfigError, DatasetError, MalformedError
+from napari_wsol.files.parsing import parse_toml, read_text, typed
+from napari_wsol.methods.spec import ModelSpec, plain
 from napari_wsol.training.config import AugmentConfig, SeedConfig, TrainConfig
 from napari_wsol.training.objectives import LossConfig, loss_of
 from napari_wsol.training.pseudo_labels import PseudoLabelConfig
@@ -199,11 +199,11 @@ def read_recipe(path: Path) -> Recipe:
         ConfigError: the file is missing, is no TOML, or has a wrong entry; says which.
     """
     try:
-        text = path.read_text("utf-8")
-        values = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+        values = parse_toml(text)
+    except OSError as error:
         raise ConfigError(f"The recipe {path} cannot be read: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except MalformedError as error:
         raise ConfigError(f"The recipe {path} is not valid TOML: {error}.") from error
     unknown = sorted(set(values) - {"name", "card", "losses", *_TABLES})
     if unknown or "name" not in values:
@@ -212,22 +212,32 @@ def read_recipe(path: Path) -> Recipe:
     built: dict[str, object] = {}
     for key, kind in _TABLES.items():
         if key in values:
-            table = dict(values[key])
-            if key == "model":
-                table.setdefault("classes", values.get("data", {}).get("classes", []))
+            table = dict(_table(values, key, path))
+            if key == "model" and "data" in built:
+                own = cast("DataConfig", built["data"])
+                table.setdefault("classes", own.classes)
             if key == "seeds" and "draw" in table:
                 where = f"{path}, [seeds.draw]"
-                table["draw"] = _build(PseudoLabelConfig, table["draw"], where)
+                draw = _table(table, "draw", path)
+                table["draw"] = _build(PseudoLabelConfig, draw, where)
             built[key] = _build(kind, table, f"{path}, [{key}]")
     missing = [key for key in ("data", "model") if key not in built]
     if missing:
         raise ConfigError(f"The recipe {path} lacks the table [{missing[0]}].")
+    losses = _table(values, "losses", path)
     built["losses"] = {
-        head: _build(LossConfig, table, f"{path}, [losses.{head}]")
-        for head, table in values.get("losses", {}).items()
+        head: _build(LossConfig, _table(losses, head, path), f"{path}, [losses.{head}]")
+        for head in losses
     }
-    card = cast("Table", values.get("card", {}))
+    card = _table(values, "card", path)
     return Recipe(name=str(values["name"]), card=card, text=text, **built)  # type: ignore[arg-type]
+
+
+def _table(values: Table, key: str, path: Path) -> Table:
+    try:
+        return typed(values.get(key, {}), dict[str, object])
+    except MalformedError as error:
+        raise ConfigError(f"{path}: [{key}] is no table of entries.") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -277,16 +287,9 @@ def with_seed(recipe: Recipe, seed: int) -> Recipe:
 
 
 def _build(kind: type[_T], values: Table, where: str) -> _T:
-    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise ConfigError(
-            f"{where}: unknown entry {', '.join(unknown)}; known are "
-            f"{', '.join(sorted(known))}."
-        )
     try:
         if kind is ModelSpec:
             return cast("_T", ModelSpec.from_dict(values))
-        return kind(**with_tuples(values))
-    except (TypeError, ConfigError) as error:
-        raise ConfigError(f"{where}: {error}") from error
+        return typed(values, kind, closed=True)
+    except MalformedError as error:
+        raise ConfigError(f"{where}: {error}.") from error

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, cast
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
+from msgspec import Struct
 
 from napari_wsol.checkpoints import read_state
 from napari_wsol.checkpoints.torchvision import modern_names
 from napari_wsol.devices import choose_device
-from napari_wsol.errors import ConfigError, ExportError
+from napari_wsol.errors import (
+    ConfigError,
+    ExportError,
+    MalformedError,
+    ignore_failure,
+)
 from napari_wsol.files import write_whole
+from napari_wsol.files.parsing import Count, parse_json, read_text, typed
 from napari_wsol.methods.card import Card
-from napari_wsol.methods.spec import with_tuples
 from napari_wsol.training.distributed import team as join_team
 from napari_wsol.training.images_cache import load_training_images
 from napari_wsol.training.measuring import (
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.data.datasets import LabelledImages
+    from napari_wsol.errors import Failed
     from napari_wsol.jobs import Progress
     from napari_wsol.training.distributed import Team
     from napari_wsol.training.recipe import Recipe
@@ -74,11 +82,13 @@ class Watcher:
         say: called with (done, total, what is being done).
         step: called after every step.
         evaluated: called after every evaluation.
+        failed: called with an image that cannot be used and is left out.
     """
 
     say: Progress
     step: Callable[[TrainStep], None]
     evaluated: Callable[[Evaluation], None] = _ignore
+    failed: Failed = ignore_failure
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -102,6 +112,7 @@ def train(
     say: Progress,
     step: Callable[[TrainStep], None],
     evaluated: Callable[[Evaluation], None] = _ignore,
+    failed: Failed = ignore_failure,
 ) -> Card:
     """Trains a model and writes its folder into ``out``.
 
@@ -121,6 +132,8 @@ def train(
         say: called with (done, total, what is being done).
         step: called after every step.
         evaluated: called after every evaluation.
+        failed: called once with each image that cannot be used, and why. It is left
+            out, and the card says so; under ``torchrun`` an error.
 
     Raises:
         ConfigError: ``out`` holds another training and ``resume`` was not asked for.
@@ -132,17 +145,29 @@ def train(
         if team.writes:
             _prepare(out, recipe, resume=resume)
         team.agree(claim=True)  # nobody goes on before the folder is there
-        watcher = Watcher(say=say, step=step, evaluated=evaluated)
+        left_out: dict[str, str] = {}
+
+        def leave_out(name: str, reason: str) -> None:
+            if name not in left_out:
+                left_out[name] = reason
+                failed(name, reason)
+
+        watcher = Watcher(say=say, step=step, evaluated=evaluated, failed=leave_out)
         images = images or split_images(recipe, data, recipe.data.train)
         trainer = _trainer(
-            recipe, images, init, device=_device(device, team), team=team, say=say
+            recipe,
+            images,
+            init,
+            device=_device(device, team),
+            team=team,
+            watcher=watcher,
         )
         if resume:
             trainer.load(out / CHECKPOINT)
         _learn(trainer, recipe, data, out, watcher)
         card = None
         if team.writes:
-            card = _finish(trainer, recipe, data, out, say)
+            card = _finish(trainer, recipe, data, out, watcher, left_out=left_out)
         team.agree(claim=True)
         return card or read_card(out / recipe.name)
 
@@ -166,12 +191,14 @@ def _trainer(
     *,
     device: torch.device,
     team: Team,
-    say: Progress,
+    watcher: Watcher,
 ) -> Trainer:
-    teacher = None
+    teacher, say = None, watcher.say
     if recipe.seeds is not None and recipe.seeds.model:
         teacher = load_model(recipe.seeds.model, device=str(device))
-    images = load_training_images(data, recipe, say)
+    # Of several processes each would have to leave out the same.
+    failed = watcher.failed if team.world == 1 else None
+    images = load_training_images(data, recipe, say, failed)
     maps = None
     if teacher is not None:
         maps = teacher_maps(teacher, images, recipe, say)
@@ -223,7 +250,8 @@ def _evaluate(
     values: dict[str, float] = {}
     best = falls = False
     if trainer.team.writes:
-        values = evaluate(trainer.present_model(), recipe, data, watcher.say)
+        model = trainer.present_model()
+        values = evaluate(model, recipe, data, watcher.say, watcher.failed)
         best = trainer.judge(score_of(values, recipe.train.select))
         falls = recipe.train.schedule == "plateau" and trainer.plateau.look(values)
     if trainer.team.agree(claim=falls):
@@ -240,27 +268,67 @@ def _log(out: Path, row: dict[str, object]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+class LogLine(Struct):
+    """A line of the log: a step, or an evaluation after one.
+
+    Attributes:
+        step: batches done.
+        losses: each part of the loss on the batch, by head; None of an evaluation.
+        accuracy: see :class:`~napari_wsol.training.trainer.TrainStep`.
+        evaluation: see :class:`Evaluation`; None of a step.
+        best: whether the evaluated weights are the best so far.
+        text: as it stands in the file.
+    """
+
+    step: Count
+    losses: dict[str, float] | None = None
+    accuracy: float | None = None
+    evaluation: dict[str, float] | None = None
+    best: bool = False
+    text: str = ""
+
+
+def read_log(path: Path) -> list[LogLine]:
+    """What a log says; none where it cannot be read.
+
+    A line that was cut off, the last of a process that was killed, is left out.
+    """
+    found: list[LogLine] = []
+    try:
+        lines = read_text(path).splitlines()
+    except (OSError, MalformedError):
+        return found
+    for text in lines:
+        with suppress(MalformedError):
+            line = typed(parse_json(text), LogLine)
+            line.text = text
+            found.append(line)
+    return found
+
+
 def _shorten(path: Path, trainer: Trainer) -> None:
     """Drops what the log says of steps that the checkpoint does not know."""
     if not path.is_file():
         return
-    kept: list[str] = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            row = cast("dict[str, int]", json.loads(line))
-        except json.JSONDecodeError:  # the last line of a process that was killed
-            continue
-        known = trainer.judged if "evaluation" in row else trainer.step
-        if row["step"] <= known:
-            kept.append(line)
-    write_whole(path, "".join(f"{line}\n" for line in kept))
+    kept = [
+        f"{line.text}\n"
+        for line in read_log(path)
+        if line.step <= (trainer.step if line.evaluation is None else trainer.judged)
+    ]
+    write_whole(path, "".join(kept))
 
 
 def _finish(
-    trainer: Trainer, recipe: Recipe, data: Path, out: Path, say: Progress
+    trainer: Trainer,
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    watcher: Watcher,
+    *,
+    left_out: Mapping[str, str],
 ) -> Card:
     model = trainer.finished_model()
-    metrics = measure(model, recipe, data, say)
+    metrics = measure(model, recipe, data, watcher.say, watcher.failed)
     if trainer.eigencam is not None:
         explained = round(trainer.eigencam.explained, 4)
         metrics["eigencam_explained_variance"] = explained
@@ -268,6 +336,10 @@ def _finish(
         metrics["selected_by"] = recipe.train.select
         metrics["selected_step"] = trainer.best.step
     card = card_of(recipe, metrics, methods_of(model, recipe))
+    if left_out:
+        listed = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        note = f"{len(left_out)} images could not be used and were left out: {listed}"
+        card = replace(card, limits=(*card.limits, note))
     return save_model(model, card, out, recipe=recipe.text)
 
 
@@ -283,6 +355,7 @@ def train_seeds(
     say: Progress,
     step: Callable[[TrainStep], None],
     evaluated: Callable[[Evaluation], None] = _ignore,
+    failed: Failed = ignore_failure,
 ) -> dict[str, object]:
     """Trains a model for each seed, in ``out/seed-0`` and so on, one after another.
 
@@ -315,6 +388,7 @@ def train_seeds(
             say=say,
             step=step,
             evaluated=evaluated,
+            failed=failed,
         )
         metrics[number] = card.metrics
     summary = summarize(metrics)
@@ -344,18 +418,20 @@ def card_of(
     recipe: Recipe, metrics: dict[str, object], methods: Sequence[str] | None = None
 ) -> Card:
     """The card: what a person wrote in the recipe, and what was measured."""
-    words = with_tuples(recipe.card)
-    words.setdefault("title", recipe.name)
-    words.setdefault("summary", "")
     names = tuple(methods or recipe.model.heads)
+    made = {
+        "name": recipe.name,
+        "spec": recipe.model,
+        "methods": names,
+        "primary": names[-1],
+        "metrics": metrics,
+    }
+    wrong = "The recipe's [card] has a wrong entry"
+    twice = sorted(made.keys() & recipe.card.keys())
+    if twice:
+        raise ConfigError(f"{wrong}: {twice[0]} is told by the training.")
+    words = {"title": recipe.name, "summary": "", **recipe.card}
     try:
-        return Card(
-            name=recipe.name,
-            spec=recipe.model,
-            methods=names,
-            primary=names[-1],
-            metrics=metrics,
-            **words,
-        )
-    except TypeError as error:
-        raise ConfigError(f"The recipe's [card] has a wrong entry: {error}.") from error
+        return typed({**words, **made}, Card, closed=True)
+    except MalformedError as error:
+        raise ConfigError(f"{wrong}: {error}.") from error

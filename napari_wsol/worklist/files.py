@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ImageError
+from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError
+from napari_wsol.export.files import exported_in
+from napari_wsol.files.parsing import read_text
+from napari_wsol.files.tables import parse_table
+from napari_wsol.images.readers import list_readers
+from napari_wsol.paths import path_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,13 +52,13 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     """The images of a folder in natural order; a file's name alone is looked at.
 
-    References beside their images (“a_mask.png” beside “a.png”) and hidden files are
-    left out.
+    References beside their images (“a_mask.png” beside “a.png”), what was exported
+    there and hidden files are left out.
 
     Raises:
         ImageError: the folder cannot be read, or holds no image.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = path_from(folder).absolute()
     try:
         found = list(_walk(folder, recursive=recursive))
     except OSError as error:
@@ -62,7 +66,7 @@ def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
             f"The folder “{folder}” cannot be read ({error.strerror or error}): check "
             "that it is there and that you may read it."
         ) from error
-    images = _without_masks(found)
+    images = _without_masks(_without_exports(found))
     if not images:
         deeper = "" if recursive else ", not even in part: try it with its subfolders"
         raise ImageError(
@@ -74,9 +78,33 @@ def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
     )
 
 
+def images_given(paths: Iterable[Path]) -> list[Path]:
+    """What a person named: images, and folders whose images are meant.
+
+    A folder that is one image (OME-Zarr, DICOM) stays, as does one with none in it:
+    whoever opens it is told.
+    """
+    return [
+        found
+        for path in paths
+        for found in (_images_inside(path) if path.is_dir() else (path,))
+    ]
+
+
+def _images_inside(folder: Path) -> list[Path]:
+    try:
+        list_readers(folder)
+    except UnreadableImageError:  # it is no image itself
+        try:
+            return images_in(folder)
+        except ImageError:
+            return [folder]
+    return [folder]
+
+
 def images_of(paths: Iterable[str | Path]) -> list[Path]:
     """Files that were chosen, in natural order of their paths, each once."""
-    found = {Path(os.path.abspath(Path(path).expanduser())) for path in paths}  # noqa: PTH100 - links stay
+    found = {Path(os.path.abspath(path_from(path))) for path in paths}  # noqa: PTH100 - links stay
     return sorted(found, key=lambda path: [natural(part) for part in path.parts])
 
 
@@ -95,19 +123,19 @@ def images_listed(table: Path) -> list[tuple[Path, bool]]:
     Raises:
         ImageError: it cannot be read, or names no image.
     """
-    table = Path(table).expanduser().absolute()
+    table = path_from(table).absolute()
     try:
-        text = table.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(table)
+        is_table = table.suffix.lower() in (".csv", ".tsv")
+        rows = list(_rows(text) if is_table else _lines(text))
+    except (OSError, MalformedError) as error:
         raise ImageError(
             f"The list “{table.name}” cannot be read ({error}): give a text file with "
             "a path a line, or a table with a column “path”."
         ) from error
-    is_table = table.suffix.lower() in (".csv", ".tsv")
-    rows = _rows(text) if is_table else _lines(text)
     found: dict[Path, bool] = {}
     for name, held_out in rows:
-        path = Path(os.path.abspath(table.parent / Path(name).expanduser()))  # noqa: PTH100
+        path = Path(os.path.abspath(table.parent / path_from(name)))  # noqa: PTH100
         found[path] = found.get(path, False) or held_out
     if not found:
         raise ImageError(
@@ -139,6 +167,12 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
             yield from _walk(inside, recursive=True)
 
 
+def _without_exports(paths: list[Path]) -> list[Path]:
+    folders = {path.parent for path in paths}
+    exported = frozenset[Path]().union(*map(exported_in, folders))
+    return [path for path in paths if path not in exported]
+
+
 def _without_masks(paths: list[Path]) -> list[Path]:
     images = {(path.parent, path.stem.casefold()) for path in paths}
 
@@ -159,12 +193,12 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 def _rows(text: str) -> Iterator[tuple[str, bool]]:
     head = text.partition("\n")[0]
     mark = max(",;\t", key=head.count)
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=mark) if any(row)]
-    names = [cell.strip().casefold() for cell in rows[0]] if rows else []
+    rows = [row for _, row in parse_table(text, mark)]
+    names = [cell.casefold() for cell in rows[0]] if rows else []
     column = next((names.index(x) for x in PATH_COLUMNS if x in names), None)
     held_out = next((names.index(x) for x in HELD_OUT_COLUMNS if x in names), None)
     for row in rows if column is None else rows[1:]:
-        cells = dict(enumerate(cell.strip() for cell in row))
+        cells = dict(enumerate(row))
         name = cells.get(column or 0, "")
         told = "" if held_out is None else cells.get(held_out, "")
         if name:

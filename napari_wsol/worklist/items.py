@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 from psygnal import Signal
 
 from napari_wsol.journal import Status
+from napari_wsol.paths import path_from
 from napari_wsol.worklist.files import images_in, images_listed, images_of
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class WorkList:
         Raises:
             ImageError: it cannot be read, or holds no image.
         """
-        root = Path(folder).expanduser().absolute()
+        root = path_from(folder).absolute()
         items = [Item(path=path) for path in images_in(root, recursive=recursive)]
         return cls(items, root=root, kind="folder", recursive=recursive, source=root)
 
@@ -112,7 +113,7 @@ class WorkList:
         Raises:
             ImageError: it cannot be read, or names no image.
         """
-        source = Path(table).expanduser().absolute()
+        source = path_from(table).absolute()
         rows = images_listed(source)
         items = [Item(path=path, set_aside=held_out) for path, held_out in rows]
         return cls(items, root=source.parent, kind="table", source=source)

@@ -11,17 +11,19 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated
 
-from napari_wsol.errors import ExportError, ImageError
-from napari_wsol.files import write_whole
+from msgspec import Meta, Struct
+
+from napari_wsol.errors import ExportError, ImageError, MalformedError
+from napari_wsol.files import encoded, write_kept
+from napari_wsol.files.parsing import read_json
+from napari_wsol.paths import path_from
 from napari_wsol.strokes.stroke import now
-from napari_wsol.worklist.items import Item, WorkList
+from napari_wsol.worklist.items import Item, Kind, WorkList
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from napari_wsol.worklist.items import Kind
 
 FORMAT, VERSION = "napari-wsol list", 1
 ALIKE = 0.9
@@ -78,7 +80,7 @@ class SavedList:
                 f"“{self.source or self.root}” is not there any more. If it was moved, "
                 "choose it where it is now: nothing that you did is lost."
             )
-        place = (root or self.root).expanduser().absolute()
+        place = path_from(root or self.root).absolute()
         if self.kind == "folder":
             worklist = WorkList.of_folder(place, recursive=self.recursive)
         elif self.kind == "table" and self.source is not None:
@@ -140,7 +142,7 @@ def saved_lists(folder: Path) -> list[SavedList]:
     for file in folder.glob("*.json") if folder.is_dir() else ():
         try:
             found.append(_read(file))
-        except (OSError, ValueError, TypeError, LookupError):
+        except (OSError, MalformedError):
             continue  # what it held was names: the folder can be chosen again
     return sorted(found, key=lambda item: item.time, reverse=True)
 
@@ -180,33 +182,45 @@ def write_json(file: Path, values: Mapping[str, object]) -> None:
     Raises:
         OSError: what was there before is untouched.
     """
-    write_whole(file, json.dumps(values, ensure_ascii=False, indent=1).encode())
+    write_kept(file, json.dumps(values, ensure_ascii=False, indent=1))
 
 
 def _file_name(worklist: WorkList) -> str:
     """The same list always goes to the same file."""
     source = worklist.source
     told = [str(source)] if source is not None else [str(x.path) for x in worklist]
-    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(encoded("\n".join(told))).hexdigest()[:12]
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", worklist.name).strip("-.")[:40]
     return f"{plain or 'list'}-{digest}.json"
 
 
+class _Stored(Struct):
+    """The file of a list."""
+
+    format: str
+    version: Annotated[int, Meta(le=VERSION)]
+    kind: Kind
+    root: str
+    source: str | None
+    recursive: bool
+    images: tuple[str, ...]
+    set_aside: frozenset[str]
+    current: str | None
+    time: str
+
+
 def _read(file: Path) -> SavedList:
-    values = cast("dict[str, object]", json.loads(file.read_text("utf-8")))
-    if values["format"] != FORMAT or cast("int", values["version"]) > VERSION:
-        raise ValueError(file)
-    source, kind = cast("str | None", values["source"]), str(values["kind"])
-    if kind not in ("folder", "files", "table"):
-        raise ValueError(kind)
+    stored = read_json(file, _Stored)
+    if stored.format != FORMAT:
+        raise MalformedError(f"it is no {FORMAT}")
     return SavedList(
         file=file,
-        kind=kind,
-        root=Path(str(values["root"])),
-        source=None if source is None else Path(source),
-        recursive=bool(values["recursive"]),
-        names=tuple(map(str, cast("list[object]", values["images"]))),
-        held_out=frozenset(map(str, cast("list[object]", values["set_aside"]))),
-        current=cast("str | None", values["current"]),
-        time=str(values["time"]),
+        kind=stored.kind,
+        root=Path(stored.root),
+        source=None if stored.source is None else Path(stored.source),
+        recursive=stored.recursive,
+        names=stored.images,
+        held_out=stored.set_aside,
+        current=stored.current,
+        time=stored.time,
     )

@@ -7,12 +7,14 @@ a thread of its own, and never while there are no journals at all.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from napari_wsol.errors import WsolError
+from msgspec import Struct
+
+from napari_wsol.errors import MalformedError, WsolError
+from napari_wsol.files.parsing import read_json
 from napari_wsol.images.fingerprint import WHOLE_BYTES, fingerprint_files
 from napari_wsol.images.readers import open_slide
 from napari_wsol.worklist.files import SEVERAL_FILES
@@ -50,7 +52,7 @@ class Fingerprints:
                 self._known = _read(file)
             except FileNotFoundError:
                 pass
-            except (OSError, ValueError, TypeError, LookupError) as error:
+            except (OSError, MalformedError) as error:
                 logger.warning("%s is made anew: %s", file, error)
 
     def of(self, path: Path) -> str:
@@ -197,12 +199,16 @@ def _stamp(path: Path) -> tuple[int, int]:
     return told.st_mtime_ns, told.st_size
 
 
+class _Stored(Struct):
+    """The file of the index."""
+
+    format: str
+    version: int
+    files: dict[str, tuple[int, int, str]]
+
+
 def _read(file: Path) -> dict[str, tuple[int, int, str]]:
-    values = cast("dict[str, object]", json.loads(file.read_text("utf-8")))
-    if (values["format"], values["version"]) != (FORMAT, VERSION):
-        raise ValueError(f"it is {values['format']} {values['version']}")
-    files = cast("dict[str, tuple[int, int, str]]", values["files"])
-    return {
-        path: (int(changed), int(size), str(fingerprint))
-        for path, (changed, size, fingerprint) in files.items()
-    }
+    stored = read_json(file, _Stored)
+    if (stored.format, stored.version) != (FORMAT, VERSION):
+        raise MalformedError(f"it is {stored.format} {stored.version}")
+    return stored.files

@@ -164,3 +164,54 @@ def test_a_claim_whose_folder_was_removed_is_lost(tmp_path):
     with pytest.raises(ClaimLostError, match="Another worker"):
         claim.check()
     claim.release()
+
+
+ODD_NAMES = ["claim.", "claim.tmp", "claim.1~", "claim.²", "claim.-1", "claim.1.5",
+             "claim.99999999999999999999", "claim.٣", "claim.0", "claims"]  # fmt: skip
+
+
+def test_files_that_are_no_claims_are_ignored(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for name in ODD_NAMES:
+        (folder / name).write_text("mine")
+    (folder / "claim.7").mkdir()
+    with take(folder) as claim:
+        assert claim.path.name == "claim.8"
+        assert isinstance(take(folder), Holder)
+        claim.check()
+    assert {path.name for path in folder.iterdir()} == {*ODD_NAMES, "claim.7"}
+
+
+ODD = [
+    "[]",
+    "null",
+    "1",
+    "{}",
+    '{"pid": 1e999}',
+    "[" * 100_000,
+    "\0" * 9,
+    "mine",
+    "\xff",
+]
+
+
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
+def test_claims_that_nobody_can_have_written_keep_nobody_away(tmp_path, text):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "claim.3").write_bytes(text.encode("latin-1"))
+    with take(folder) as claim:
+        assert isinstance(claim, Claim)
+        assert claim.path.name == "claim.4"
+        claim.check()
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"host": "other", "pi', '{"host": [], "pid": "x"}']
+)
+def test_a_claim_that_is_being_filled_is_somebodys(tmp_path, text):
+    (tmp_path / "claim.1").write_text(text)
+    found = take(tmp_path)
+    assert isinstance(found, Holder)
+    assert str(found)

@@ -100,7 +100,7 @@ def test_what_was_left_half_written_is_written_anew(job, tmp_path):
         job().run(stop.report, stop.check)
     (draft,) = (tmp_path / "out").glob(".localized/*/results")
     (draft / "slide_pcam_bright_regions.csv").write_text("half a")
-    (draft / ".slide_pcam_bright.partial").mkdir()
+    (draft / ".slide_pcam_bright.set.part").mkdir()
     (draft / "slide_pcam_all_heatmap.zarr").mkdir()
     job().run()
     job("whole").run()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 
@@ -85,3 +86,47 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="Choose another folder"):
         ResultsFolder(tmp_path / "file").fail("a", "a", "b")
+
+
+def test_rows_come_one_by_one_and_none_twice(results):
+    for name in ("b", "a"):
+        publish(results, name, name, path=f"/in/{name}")
+        row = results.finished(name, name)
+        results.add_to_summary(row)
+        results.add_to_summary(row)
+    found = table(results.path / "summary.csv")
+    assert [row["image"] for row in found] == ["b", "a"]
+    assert [row["output"] for row in found] == [row["folder"] for row in found]
+    results.add_to_summary(results.fail("/in/c", "c", "=odd"))
+    assert table(results.path / "summary.csv")[2]["status"] == "'=odd"
+    publish(results, "c", "c", path="/in/c", more="1")
+    results.clear("c", "/in/c")
+    results.add_to_summary(results.finished("c", "c"))
+    found = table(results.path / "summary.csv")
+    assert [row["image"] for row in found] == ["a", "b", "c"]
+    assert {row["status"] for row in found} == {"ok"}
+
+
+def test_two_workers_add_to_one_table(results):
+    other = ResultsFolder(results.path)
+    for worker, name in ((results, "a"), (other, "b"), (results, "c"), (other, "d")):
+        publish(worker, name, name, path=f"/in/{name}")
+        worker.add_to_summary(worker.finished(name, name))
+    found = table(results.path / "summary.csv")
+    assert sorted(row["image"] for row in found) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "{", "[" * 100_000, '{"key": 1}'])
+def test_a_row_that_is_none_is_no_result(results, text):
+    (results.path / "a").mkdir(parents=True)
+    (results.path / "a" / "row.json").write_text(text)
+    assert results.finished("a", "a") is None
+    results.write_summary()
+
+
+def test_names_that_are_no_utf8_fail_and_finish(results):
+    name = os.fsdecode(b"caf\xe9.png")
+    results.fail(f"/in/{name}", name, "odd")
+    publish(results, name, "key")
+    assert len(table(results.write_summary())) == 2
+    assert {row["image"] for row in results.rows()} == {name}

@@ -7,10 +7,15 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
+from napari_wsol import Session
+from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings
 from napari_wsol.cli import app
+from napari_wsol.errors import ImageChangedError
+from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
@@ -126,6 +131,26 @@ def test_version_and_help_are_quick_to_read():
         assert command in helped
 
 
+def test_a_channel_of_a_stack_can_be_chosen(tmp_path, tissue):
+    import tifffile
+
+    path = tmp_path / "stack.ome.tif"
+    stack = np.stack([np.moveaxis(tissue, -1, 0), np.moveaxis(tissue, -1, 0) // 2])
+    axes = {"axes": "ZCYX"}
+    tifffile.imwrite(path, stack, photometric="minisblack", metadata=axes)
+    words = ("localize", path, "--model", "small", "--out", tmp_path / "out")
+    words = (*words, "--format", "tiff")
+    result = run(*words)
+    assert result.exit_code == 1
+    assert "--plane 0" in " ".join(result.output.split())
+    for more in (("--plane", "1", "--channel", "0"), ("--plane", "0", "--rgb")):
+        result = run(*words, *more)
+        assert result.exit_code == 0, result.output
+    result = run(*words, "--channel", "0,x")
+    assert result.exit_code == 1
+    assert "numbers from 0" in str(result.exception)
+
+
 def test_the_reader_can_be_forced(tmp_path, tissue):
     import tifffile
 
@@ -142,3 +167,88 @@ def test_the_reader_can_be_forced(tmp_path, tissue):
     assert "openslide, pillow, tifffile" in str(result.exception)
     result = run("view", path, "--reader", "x")
     assert "openslide, pillow, tifffile" in str(result.exception)
+
+
+def test_a_batch_touches_nothing_but_its_own_folder(picture, tmp_path):
+    """Annotations beside the images and in the journals stay as they were."""
+    annotations = tmp_path / f"{picture.stem}.geojson"
+    annotations.write_text('{"type": "FeatureCollection", "features": []}')
+    session = Session(journals=tmp_path / "journals")
+    session.open(picture).result(60)
+    session.brush([(20, 20), (60, 60)], 2, 9)
+    session.close(wait=True)
+    assert list((tmp_path / "journals").rglob("*.jsonl"))
+
+    def contents():
+        """Of every file but those of the batch, with the time of its last change."""
+        paths = (path for path in tmp_path.rglob("*") if path.is_file())
+        return {
+            path: (path.read_bytes(), path.stat().st_mtime_ns)
+            for path in paths
+            if not path.is_relative_to(tmp_path / "results")
+        }
+
+    before = contents()
+    for out in (tmp_path / "results", tmp_path / "results" / "again"):
+        result = run(
+            "localize",
+            picture,
+            "--model",
+            "small",
+            "--out",
+            out,
+            "--method",
+            "cam",
+            "--format",
+            "geojson",
+        )
+        assert result.exit_code == 0, result.output
+        assert list(out.glob("*.geojson"))
+    assert contents() == before
+    # Into the folder of the images, nothing that is there is replaced.
+    result = run("localize", picture, "--model", "small", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    after = contents()
+    assert {path: after[path] for path in before} == before
+
+
+def test_a_file_that_is_overwritten_while_it_waits_is_read_as_it_is(
+    tmp_path, small_model, tissue
+):
+    """Images that were looked at wait open for their turn."""
+    path, out = tmp_path / "a.png", tmp_path / "out"
+    Image.fromarray(tissue).save(path)
+    settings = SlideSettings(model=small_model, methods=("cam",), top=0)
+    job = ImageJob(ResultsFolder(out), path, settings)
+    job.is_flat = True
+    before = job.open().fingerprint()
+    other = np.ascontiguousarray(tissue[::-1, ::-1])
+    Image.fromarray(other).save(path)
+    job.run()
+    (record,) = out.glob("*provenance.json")
+    told = json.loads(record.read_text("utf-8"))["image"]["fingerprint"]
+    assert told == open_slide(path).fingerprint() != before
+    (heatmap,) = out.glob("*heatmap.tiff")
+    wanted = localize(small_model, other, ["cam"]).heatmaps["cam"]
+    assert np.array_equal(tifffile.imread(heatmap), wanted.values)
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_a_file_that_is_overwritten_while_it_is_read_gives_no_files(
+    tmp_path, small_model, tissue, is_flat
+):
+    path, out = tmp_path / "a.png", tmp_path / "out"
+    Image.fromarray(tissue).save(path)
+    settings = SlideSettings(model=small_model, methods=("cam",), top=0)
+    job = ImageJob(ResultsFolder(out), path, settings)
+    job.is_flat = is_flat
+
+    def overwrite(done, total, text):
+        del done, total, text
+        Image.fromarray(tissue[::-1].copy()).save(path)
+
+    with pytest.raises(ImageChangedError, match="has changed"):
+        job.run(overwrite)
+    assert not list(out.rglob("*provenance.json"))
+    assert job.run() is not None
+    assert len(list(out.rglob("*provenance.json"))) == 1

@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
-from napari_wsol.errors import ConfigError, DatasetError
+from napari_wsol.errors import ConfigError, DatasetError, ImageError
 from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
 
@@ -136,3 +136,44 @@ def test_wrong_data_is_refused_in_words(tmp_path):
 def test_wrong_usage_is_status_2(data):
     assert run("small").exit_code == 2
     assert run("small", "--data", data, "--threshold", 2).exit_code == 2
+
+
+def test_images_that_cannot_be_used_are_left_out_and_told(data, tmp_path):
+    out, good = tmp_path / "all.json", tmp_path / "good.json"
+    arguments = ("small", "--data", data, "--method", "cam", "--bootstrap", 0)
+    lines = data.read_text().splitlines()
+    data.write_text("\n".join(lines[:3]) + "\n")
+    assert run(*arguments, "--out", good).exit_code == 0
+    data.write_text("\n".join(lines) + "\n")
+    (tmp_path / "2.png").write_bytes(b"nothing")
+    (tmp_path / "m3.png").write_bytes(b"nothing")
+    result = run(*arguments, "--out", out)
+    assert result.exit_code == 1
+    stored, wanted = json.loads(out.read_text()), json.loads(good.read_text())
+    assert list(stored["failed"]) == ["2.png", "3.png"]
+    assert all(stored["failed"].values())
+    assert "2 images could not be used: 2.png: " in stored["notes"][0]
+    # Not even half of the image whose mask is damaged counts.
+    assert stored["images"] == 2
+    for key in ("methods", "classification", "cases", "references"):
+        assert stored[key] == wanted[key]
+    assert "2.png: " in result.output
+    assert "3.png: " in result.output
+    assert "2 images could not be used" in out.with_suffix(".md").read_text("utf-8")
+
+
+def test_where_no_image_can_be_used_its_reason_is_given(data, tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(b"nothing")
+    out = tmp_path / "m.json"
+    result = run("small", "--data", data, "--method", "cam", "--out", out)
+    assert isinstance(result.exception, ImageError)
+    assert not out.exists()
+
+
+def test_a_folder_of_that_name_is_never_replaced(data, tmp_path):
+    out = tmp_path / "m.json"
+    (tmp_path / "m.md").mkdir()
+    result = run("small", "--data", data, "--out", out, "--overwrite")
+    assert result.exit_code == 1
+    assert "m.md is a folder" in str(result.exception)

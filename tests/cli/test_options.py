@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import typer.core
 import typer.main
-from rich.text import Text
 from typer.testing import CliRunner
 
+from napari_wsol.cli import console
 from napari_wsol.cli.app import app, main
 from napari_wsol.cli.options import help_of
 from napari_wsol.config import (
@@ -90,11 +92,31 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
-def test_help_shows_every_bracket(names):
+def test_help_shows_all_that_was_written(names):
     command = COMMANDS[names]
-    texts = [command.help, *(getattr(item, "help", None) for item in command.params)]
-    for text in filter(None, texts):
-        assert Text.from_markup(text).plain == text.replace("\\[", "[")
+    shown = CliRunner().invoke(app, [*names, "--help"]).output
+    words = "".join(shown.split())
+    for item in (command, *command.params):
+        text = getattr(item, "help", None)
+        if text and not getattr(item, "hidden", False):
+            assert "".join(text.split()) in words
+    for item in command.params:
+        has_default = isinstance(item.default, (int, float, str, Path))
+        is_flag = getattr(item, "is_flag", False) and not item.secondary_opts
+        if has_default and not is_flag and not item.hidden:
+            assert "[default:" in words
+            assert f"{item.default}" in words or item.default is True
+
+
+def test_no_command_is_markup():
+    """Nobody can print markup or escape it: there is none."""
+    for path in Path(console.__file__).parent.glob("*.py"):
+        text = path.read_text("utf-8")
+        assert "rich.markup" not in text
+        assert "typer.echo" not in text
+        if path.name != "console.py":
+            assert "Console(" not in text
+            assert "typer.Typer(" not in text
 
 
 def test_help_says_what_is_taken_when_nothing_is_given():

@@ -25,7 +25,7 @@ def test_names_fit_any_system(image, target, expected):
 
 def test_very_long_names_still_fit():
     stem = stem_of("組" * 300, "m" * 300, "é" * 300)
-    assert len(f".{stem}-1000.partial".encode()) <= 255
+    assert len(f".{stem}-1000.set.part".encode()) <= 255
     assert len(f"{stem}_provenance-1000.json".encode()) <= 255
 
 

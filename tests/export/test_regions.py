@@ -3,7 +3,7 @@ import pytest
 from skimage.draw import polygon as fill
 
 from napari_wsol.config import ExportConfig
-from napari_wsol.export import regions_of
+from napari_wsol.export import regions_of, why_empty
 from napari_wsol.export.masks import Grid
 from napari_wsol.export.regions import find_regions
 
@@ -125,3 +125,26 @@ def test_few_pixels_are_enough_for_a_quick_list(heatmap):
 def test_empty_mask_has_no_regions(make_heatmap):
     heatmap = make_heatmap((8, 8), np.zeros((2, 2)))
     assert regions_of(heatmap, (8, 8), ExportConfig(), None) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "words", "lowering"),
+    [
+        ([[0.0, 0.0], [0.0, 0.0]], {}, "0 everywhere, so no threshold", False),
+        ([[0.2, 0.2], [0.2, 0.2]], {}, "0.2 everywhere: a threshold gives all", False),
+        ([[0.1, 0.2], [0.1, 0.3]], {}, "the highest is 0.3. Lower the", True),
+        ([[0.1, 0.2], [0.1, 0.9]], {"min_area": 1e9}, "smaller than the", True),
+    ],
+)
+def test_why_there_are_no_regions_and_whether_a_lower_threshold_helps(
+    make_heatmap, values, settings, words, lowering
+):
+    heatmap = make_heatmap((120, 152), np.array(values))
+    config = ExportConfig(threshold=0.5, **settings)
+    assert regions_of(heatmap, (120, 152), config, None) == []
+    said = why_empty(heatmap, config)
+    assert words in said
+    assert ("Lower" in said) == lowering
+    if lowering:
+        lower = ExportConfig(threshold=0.3)
+        assert regions_of(heatmap, (120, 152), lower, None)

@@ -14,9 +14,9 @@ from napari_wsol.export.tiles import METHOD, attention_table
 
 
 class Wide:
-    """A slide of which only shape and name are asked for."""
+    """A slide of which only what is known of it is asked for."""
 
-    name, mpp = "wide", 0.25
+    name, mpp, notes = "wide", 0.25, ()
 
     def __init__(self, shape):
         self.shape = shape

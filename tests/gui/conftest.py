@@ -155,13 +155,11 @@ class Bench:
             for share in np.linspace(0, 1, 9)
         ]
         left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
-        kind = QEvent.Type
-        send = QApplication.sendEvent
-        send(canvas, _mouse(canvas, kind.MouseMove, points[0], none, none))
-        send(canvas, _mouse(canvas, kind.MouseButtonPress, points[0], left, left))
+        send_mouse(canvas, "MouseMove", points[0], none, none)
+        send_mouse(canvas, "MouseButtonPress", points[0], left, left)
         for point in points[1:]:
-            send(canvas, _mouse(canvas, kind.MouseMove, point, none, left))
-        send(canvas, _mouse(canvas, kind.MouseButtonRelease, points[-1], left, none))
+            send_mouse(canvas, "MouseMove", point, none, left)
+        send_mouse(canvas, "MouseButtonRelease", points[-1], left, none)
 
     def move_to(self, position: tuple[float, float]) -> None:
         """Rest the mouse over a world position."""
@@ -169,10 +167,7 @@ class Bench:
             self.viewer.window._qt_viewer.canvas.native,
             Qt.MouseButton.NoButton,
         )
-        point = self._on_canvas(position)
-        QApplication.sendEvent(
-            canvas, _mouse(canvas, QEvent.Type.MouseMove, point, none, none)
-        )
+        send_mouse(canvas, "MouseMove", self._on_canvas(position), none, none)
 
     def press_key(self, key: str) -> None:
         """Press a letter while the canvas has the focus."""
@@ -219,11 +214,13 @@ class Bench:
         return QPointF(width / 2 + x, height / 2 + y)
 
 
-def _mouse(widget, kind, point, button, buttons) -> QMouseEvent:
+def send_mouse(widget, kind: str, point: QPointF, button, buttons) -> None:
+    """An event of the mouse, as the system would send it."""
     where = QPointF(widget.mapToGlobal(point.toPoint()))
-    return QMouseEvent(
-        kind, point, where, button, buttons, Qt.KeyboardModifier.NoModifier
-    )
+    bare = Qt.KeyboardModifier.NoModifier
+    kind = getattr(QEvent.Type, kind)
+    event = QMouseEvent(kind, point, where, button, buttons, bare)
+    QApplication.sendEvent(widget, event)
 
 
 @pytest.fixture

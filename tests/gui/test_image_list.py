@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 from fixtures.keys import clashes
 from PIL import Image
 from qtpy.QtCore import Qt
@@ -96,6 +97,22 @@ def test_a_list_is_walked_through(hands, folder):
     assert hands.widget.layers.image.name == "3.png"  # the one before stays
     bench.press_key(NEXT)
     assert "last image" in message.text()
+
+
+def test_a_stack_in_a_list_asks_which_plane_is_shown(hands, folder):
+    bench = hands.bench
+    planes = np.stack([picture(place)[..., 0] for place in PLACES])
+    tifffile.imwrite(folder / "4.tif", planes, photometric="minisblack")
+    hands.open_folder(folder)
+    hands.click_row(3)
+    chooser = hands.widget.controller.chooser
+    bench.until(lambda: chooser.dialog is not None and chooser.dialog.isVisible())
+    (asked,) = chooser.dialog.fields.values()
+    asked.value = "2"
+    chooser.dialog.accept()
+    hands.until_open("4.tif")
+    shown = hands.session.slide.read(0, 0, 0, 128, 128)
+    assert np.array_equal(shown[..., 0], planes[2])
 
 
 def test_an_afternoon_of_strokes_and_next(hands, folder):

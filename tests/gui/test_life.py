@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
+
+from napari_wsol.gui.dock import WsolWidget
 
 pytestmark = pytest.mark.gui
 
@@ -164,8 +168,6 @@ def test_images_come_and_go_with_their_maps(bench):
 
 
 def test_opening_and_closing_five_times_leaves_nothing_behind(bench):
-    from napari_wsol.gui.dock import WsolWidget
-
     bench.open(square())
     bench.localize()
     bench.strokes()
@@ -174,9 +176,7 @@ def test_opening_and_closing_five_times_leaves_nothing_behind(bench):
     bench.widget.setParent(None)
     layers, before = len(viewer.layers), callbacks(viewer)
     for _ in range(5):
-        widget = WsolWidget(bench.proxy)
-        widget.controller.prefer_model("tiny")
-        window.add_dock_widget(widget, name="again")
+        widget = open_dock(bench)
         bench.until(lambda w=widget: w.layers.image is not None)
         bench.until(lambda w=widget: w.session.scribbles is not None)  # found again
         widget.controller.localize_when_ready()
@@ -185,6 +185,47 @@ def test_opening_and_closing_five_times_leaves_nothing_behind(bench):
         widget.setParent(None)
     assert len(viewer.layers) == layers
     assert callbacks(viewer) == before
+
+
+def ours() -> list[str]:
+    """Threads of the plugin that run."""
+    names = [thread.name for thread in threading.enumerate()]
+    return sorted(name for name in names if name.startswith("napari-wsol"))
+
+
+def open_dock(bench) -> WsolWidget:
+    widget = WsolWidget(bench.proxy)
+    widget.controller.prefer_model("tiny")
+    bench.viewer.window.add_dock_widget(widget, name="again")
+    return widget
+
+
+def test_twenty_docks_leave_no_thread_and_no_callback_behind(bench):
+    bench.open(square())
+    window = bench.viewer.window
+    window.remove_dock_widget(bench.widget)
+    bench.widget.setParent(None)
+    bench.until(lambda: not ours())
+    before = callbacks(bench.viewer)
+    for number in range(20):
+        widget = open_dock(bench)
+        if number % 2:  # the others are closed while they open the image
+            bench.until(lambda w=widget: w.layers.image is not None)
+        window.remove_dock_widget(widget)
+        widget.setParent(None)
+        widget.deleteLater()
+    bench.until(lambda: not ours())
+    assert callbacks(bench.viewer) == before
+
+
+@pytest.mark.slow
+def test_twenty_viewers_leave_no_thread_behind(make_bench):
+    for _ in range(20):
+        bench = make_bench()
+        bench.open(square())
+        bench.widget.controller.localize()
+        bench.close_viewer()
+        bench.until(lambda: not ours())
 
 
 def test_two_viewers_do_not_mix(make_bench):

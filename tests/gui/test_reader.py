@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QLabel
 
-from napari_wsol.gui.images.reader import get_reader
+from napari_wsol.errors import StackError
+from napari_wsol.gui.images.reader import get_reader, read_slides
+from napari_wsol.images.readers.stacks import Pick
 
 pytestmark = pytest.mark.gui
 
@@ -129,6 +133,74 @@ def test_the_reader_is_shown_and_another_is_taken_by_a_click(tmp_path, bench):
     assert np.array_equal(bench.session.slide.read(0, 0, 0, 512, 768), pixels)
     bench.localize()
     assert middle(bench, line.layer) <= 1
+
+
+def stack(path) -> np.ndarray:
+    """(3, 2, 64, 64) uint8: three planes of two dyes, as OME-TIFF."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (3, 2, 64, 64)).astype(np.uint8)
+    dyes = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(path, pixels, photometric="minisblack", metadata=dyes)
+    return pixels
+
+
+def test_a_stack_asks_which_plane_is_shown(tmp_path, bench):
+    path = tmp_path / "stack.ome.tif"
+    pixels = stack(path)
+
+    def answer() -> None:
+        dialog = QApplication.activeModalWidget()
+        assert "stack.ome.tif" in dialog.findChild(QLabel).text()
+        assert dialog.fields["channel"].choices == ("0 (DAPI)", "1 (GFP)")
+        dialog.fields["Z"].value = "2"
+        dialog.fields["channel"].value = "1 (GFP)"
+        dialog.accept()
+
+    QTimer.singleShot(0, answer)
+    (data, options, _) = get_reader(str(path))(str(path))[0]
+    bench.open(data, **options)
+    shown = bench.session.slide.read(0, 0, 0, 64, 64)
+    assert np.array_equal(shown[..., 0], pixels[2, 1])
+    assert "Channel 1 (GFP) of 2" in bench.widget.image_line.words.toolTip()
+
+
+@pytest.mark.usefixtures("bench")
+def test_whoever_does_not_choose_is_told_what_to_do(tmp_path):
+    path = tmp_path / "stack.ome.tif"
+    stack(path)
+    QTimer.singleShot(0, lambda: QApplication.activeModalWidget().reject())
+    with pytest.raises(StackError, match="one plane is needed"):
+        get_reader(str(path))(str(path))
+
+
+def test_another_channel_is_taken_by_a_click(tmp_path, bench):
+    path = tmp_path / "stack.ome.tif"
+    pixels = stack(path)
+    pick = Pick(channel=(0,), plane=(0,))
+    (data, options, _) = read_slides(path, pick=pick)[0]
+    bench.open(data, **options)
+    menu = bench.widget.image_line.reader_button.menu()
+    menu.aboutToShow.emit()
+    chooser = bench.widget.controller.chooser
+    menu.actions()[-1].trigger()
+    bench.until(lambda: chooser.dialog is not None and chooser.dialog.isVisible())
+    chooser.dialog.fields["Z"].value = "1"
+    chooser.dialog.accept()
+    bench.until(lambda: "Plane 1 of 3" in " ".join(bench.session.slide.notes))
+    bench.until(lambda: bench.widget.layers.image is not None)
+    assert chooser.dialog is None
+    assert bench.names[0] == "stack.ome.tif"
+    shown = bench.session.slide.read(0, 0, 0, 64, 64)
+    assert np.array_equal(shown[..., 0], pixels[1, 0])
+
+
+def test_an_image_of_one_picture_has_nothing_to_choose(tmp_path, bench):
+    path = tmp_path / "grey.tif"
+    tifffile.imwrite(path, np.full((64, 64), 7, np.uint8), photometric="minisblack")
+    (data, options, _) = read_slides(path)[0]
+    bench.open(data, **options)
+    bench.widget.image_line.plane_wanted.emit()
+    bench.until(lambda: "nothing to choose" in bench.widget.message.text())
 
 
 def test_a_reader_that_fails_is_told_and_the_image_stays(tmp_path, bench):

@@ -332,3 +332,19 @@ def test_no_control_is_wider_than_the_dock_and_each_says_what_it_does(bench):
         if isinstance(child, kinds) and not child.toolTip()
     ]
     assert not silent
+
+
+def test_release_gives_the_device_back_and_keeps_everything(bench):
+    panel = bench.widget.localize_panel
+    assert not panel.release_button.isVisible()  # there is but the processor
+    bench.open(square())
+    bench.localize()
+    bench.strokes()
+    drawn, names = np.array(bench.session.scribbles), bench.names
+    panel.show_devices([("choose by itself", "auto"), ("processor", "cpu")])
+    bench.click(panel.release_button)
+    bench.until(lambda: "No graphics card was in use" in bench.widget.message.text())
+    assert not bench.widget.message.is_warning
+    assert bench.names == names
+    assert np.array_equal(bench.session.scribbles, drawn)
+    bench.refine()

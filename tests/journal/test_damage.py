@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import resource
 import zlib
 
 import numpy as np
 import pytest
 
 from napari_wsol.journal import RoundMade, read_record, replayed
+from napari_wsol.journal.reading import STROKES_BYTES
 
 
 @pytest.fixture
@@ -185,6 +188,66 @@ def test_an_unknown_entry_is_left_out_and_named(path, library, image):
     assert numbers(journal.entries) == [1, 2, 3, 4, 5, 6]
     assert "“dance”" in " ".join(journal.notes)
     assert "Line 9" in " ".join(journal.notes)
+
+
+STRANGE = [
+    {"type": "undone", "number": -1},
+    {"type": "undone", "number": "3"},
+    {"type": "undone", "number": 10**40},
+    {"type": "undone"},
+    {"type": "status", "status": "finished"},
+    {"type": "dismissed", "y": 1.0, "x": None, "radius": 2.0},
+    {"type": "dismissed", "y": float("nan"), "x": 1.0, "radius": 2.0},
+    {"type": "stroke", "stroke": []},
+    {"type": "stroke", "stroke": {"number": 1}},
+    {"type": "settings", "values": [1]},
+    {"type": "round", "index": 1},
+    {"type": 5},
+    {"type": ["stroke"]},
+    {"time": []},
+]
+
+
+@pytest.mark.parametrize("values", STRANGE, ids=str)
+def test_a_sound_line_of_wrong_values_is_left_out_and_told(path, values):
+    with path.open("ab") as file:
+        file.write(with_crc({"n": 7, **values}))
+        file.write(with_crc({"n": 8, "type": "undone", "number": 6}))
+    record = read_record(path.parent)
+    assert len(record.entries) == 7
+    assert record.is_writable
+    (note,) = record.notes
+    assert "Line 8" in note
+    assert "left out" in note
+
+
+def test_cells_that_no_canvas_has_are_not_unpacked(path, made):
+    packed = base64.b64encode(zlib.compress(bytes(400_000_000), 9)).decode()
+    stroke = made(7).stroke.to_dict()
+    room = STROKES_BYTES // 200_000_000
+    full = base64.b64encode(zlib.compress(bytes(200_000_000), 9)).decode()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with path.open("ab") as file:
+        file.write(with_crc({"type": "stroke", "stroke": {**stroke, "runs": packed}}))
+        for _ in range(room + 3):
+            file.write(with_crc({"type": "stroke", "stroke": {**stroke, "runs": full}}))
+    record = read_record(path.parent)
+    assert len(record.entries) == 6 + room
+    assert len(record.notes) == 1 + 3
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert (after - before) / 1024 < 1024
+
+
+def test_a_canvas_that_no_image_has_makes_no_journal(path, library):
+    lines = path.read_bytes().splitlines(keepends=True)
+    header = json.loads(lines[0][9:])
+    header["image"]["canvas_shape"] = [10**6, 10**6]
+    path.write_bytes(b"".join([with_crc(header), *lines[1:]]))
+    record = read_record(path.parent)
+    assert record.image is None
+    assert not record.is_writable
+    assert "first line" in " ".join(record.notes)
+    assert len(library.summaries()) == 1
 
 
 def test_a_line_that_was_written_twice_counts_once(path, library, image):

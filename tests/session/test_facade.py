@@ -18,25 +18,26 @@ def words(text: str) -> list[str]:
 
 
 SIGNALS = words(
-    """dismissed_changed earlier_changed exported finetune_step heatmap_changed
-    image_changed job_changed list_changed localized model_changed mpp_changed
-    rounds_changed saved_changed scored scribbles_changed settings_changed slide_moved
-    status_changed tissue_changed train_evaluated train_step"""
+    """device_full dismissed_changed earlier_changed exported finetune_step
+    heatmap_changed image_changed image_replaced job_changed list_changed localized
+    model_changed mpp_changed rounds_changed saved_changed scored scribbles_changed
+    settings_changed slide_moved status_changed tissue_changed train_evaluated
+    train_step"""
 )
 
 READ = words(
     """can_redo can_undo canvas dismissed drawn_on earlier heatmaps is_aside is_busy
-    is_large job journal journals lists_folder model mpp result round_index rounds saved
-    scores scribbles slide stale status stroke_counts strokes tissue undo_steps work
-    worklist"""
+    is_large is_replaced job journal journals lists_folder mapped model mpp result
+    round_index rounds saved scores scribbles slide stale status stroke_counts
+    strokes tissue undo_steps work worklist"""
 )
 
 VERBS = words(
     """brush cancel clear close dismiss estimate export fill finetune grow heatmap
     held_out import_annotations import_model learn_beside localize look_at open others
-    plan propose put redo remember_list remembered_lists resume revert save_model
-    set_memory set_mpp set_scribbles set_status set_tissue start_afresh train undo use
-    use_list"""
+    plan propose put redo release remember_list remembered_lists reread resume revert
+    save_model set_memory set_mpp set_scribbles set_status set_tissue start_afresh
+    train undo use use_list"""
 )
 
 

@@ -164,3 +164,53 @@ def test_kept_features_need_no_encoding(job, section, tmp_path):
         )
         for name, values in one.items():
             assert np.allclose(values, other[name], atol=2e-3)
+
+
+class Small:
+    """A device's memory that suffices for so many tiles at once, and fails so often.
+
+    What torch raises is real; only the graphics card is not there.
+    """
+
+    def __init__(self, encoder, *, most: int, failures: int) -> None:
+        self.most, self.failures, self.sizes = most, failures, []
+        encoder.register_forward_pre_hook(self._on_batch)
+
+    def _on_batch(self, _module, inputs) -> None:
+        size = len(inputs[0])
+        self.sizes.append(size)
+        if size > self.most and self.failures > 0:
+            self.failures -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+
+def values_of(run):
+    return {item.tile.index: item.maps for item in run.tiles()}
+
+
+def test_where_memory_does_not_suffice_fewer_tiles_go_at_once(
+    job, section, small_model, tmp_path
+):
+    for name in ("all", "less"):
+        (tmp_path / name).mkdir()
+    expected = values_of(job(section, batch=4, folder=tmp_path / "all").run)
+    memory = Small(small_model.encoder, most=1, failures=99)
+    work = job(section, batch=4, folder=tmp_path / "less")
+    found = values_of(work.run)
+    first = memory.sizes.index(4)
+    assert memory.sizes[first:][:7] == [4, 2, 1, 1, 2, 1, 1]
+    assert set(memory.sizes[first:][7:]) == {1}
+    assert work.run.notes == []
+    assert found.keys() == expected.keys()
+    for index, maps in expected.items():
+        for name, values in maps.items():
+            np.testing.assert_allclose(values, found[index][name], atol=1e-4)
+
+
+def test_where_no_tile_has_room_the_processor_does_the_work(job, section, small_model):
+    memory = Small(small_model.encoder, most=0, failures=1)
+    work = job(section, batch=1)
+    assert len(values_of(work.run)) == len(work.plan.grid)
+    assert len(memory.sizes) == 1 + len(work.plan.grid)
+    (note,) = work.run.notes
+    assert "the processor did the work" in note

@@ -12,6 +12,7 @@ from napari_wsol.strokes.annotations import (
     AnnotationError,
     Imported,
     counted,
+    draw_annotations,
     drawn_on,
     label_of,
     labels_for,
@@ -189,11 +190,11 @@ def test_newer_qupath_names_are_lists(read):
         ("[]", "no annotations"),
         ("[1]", "no objects"),
         ("[" * 100_000, "no JSON"),
-        ({"type": "FeatureCollection"}, "incomplete"),
+        ({"type": "FeatureCollection"}, "Expected `array`"),
         (feature(None), "no annotations"),
-        (polygon([[0, 0], [1, 1]]), "three corners"),
-        (polygon([[0, 0], [1, 1], [2, "x"]]), "incomplete"),
-        ('{"type": "Point", "coordinates": [NaN, 1]}', "no number"),
+        (polygon([[0, 0], [1, 1]]), "whole shape"),
+        (polygon([[0, 0], [1, 1], [2, "x"]]), "whole shape"),
+        ('{"type": "Point", "coordinates": [NaN, 1]}', "whole shape"),
         ({"type": "Circle", "coordinates": [1, 1]}, "Circle"),
     ],
 )
@@ -244,3 +245,30 @@ def test_the_journal_s_own_annotations_come_back_cell_by_cell(tmp_path):
     assert np.array_equal(session.scribbles, canvas)
     assert done.labels == {"Foreground": 2, "Background": 1}
     session.close(wait=True)
+
+
+def test_an_object_that_is_no_shape_is_left_out_and_counted(tmp_path):
+    path = tmp_path / "some.geojson"
+    tangle = np.tile([[0.0, 0.0], [1.0, 1e9]], (1200, 1)).tolist()
+    content = [
+        feature(polygon(square(0, 0, 9, 9)), "whole"),
+        feature(polygon([[0, 0], [1, 1]]), "two corners"),
+        feature({"type": "Point", "coordinates": [1e300, 0]}, "nowhere"),
+        feature({"type": "LineString", "coordinates": [5, "x"]}, "a word"),
+        feature(polygon(tangle), "a tangle"),
+    ]
+    path.write_text(json.dumps(content))
+    tall = Canvas.over((8000, 60))
+    drawn = draw_annotations(path, tall, tall.shape, progress=lambda *_: None)
+    assert [item.name for item, _ in drawn.inside] == ["whole"]
+    assert drawn.damaged == 4
+    assert "4 left out" in drawn.imported([]).words
+
+
+def test_many_holes_cost_what_they_cover(read):
+    side = 3000
+    canvas = Canvas.over((side, side))
+    places = range(5, 300, 9)
+    holes = [square(x, y, x + 2, y + 2) for x in places for y in places]
+    (found,) = read(feature(polygon(square(0, 0, side, side), *holes)))
+    assert cells(found, canvas).sum() == side * side - 4 * len(holes)

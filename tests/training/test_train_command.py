@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from typer.testing import CliRunner
 
 from napari_wsol.cli import app
 from napari_wsol.cli.train import View, duration, parse_seeds, stopping
+from napari_wsol.errors import ImageError
 from napari_wsol.training.run import Evaluation
 from napari_wsol.training.trainer import TrainStep
+from napari_wsol.zoo import read_card
 
 
 def arguments(tmp_path, discs, *more: str) -> list[str]:
@@ -29,6 +32,34 @@ def test_a_recipe_is_trained(discs, make_recipe, tmp_path):
     assert done.exit_code == 0, done.output
     assert "accuracy_percent" in done.output
     assert (tmp_path / "out" / "toy" / "card.toml").is_file()
+
+
+def test_images_that_cannot_be_used_are_left_out_and_told(discs, make_recipe, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(discs, data)
+    for name in ("train/train1.png", "valcl/valcl2.png", "valcl/mask-valcl3.png"):
+        (data / name).write_bytes(b"nothing")
+    make_recipe(data='validation = ["valcl"]')
+    done = CliRunner().invoke(app, arguments(tmp_path, data))
+    assert done.exit_code == 1
+    assert "toy is in" in done.output
+    card = read_card(tmp_path / "out" / "toy")
+    assert card.metrics["measured_on"] == "2 images of valcl"
+    for name in ("train1.png", "valcl2.png", "valcl3.png"):
+        assert f"{name}: " in done.output
+        assert f"{name}: " in card.limits[-1]
+    assert card.limits[-1].startswith("3 images could not be used")
+
+
+def test_where_no_image_can_be_used_nothing_is_trained(discs, make_recipe, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(discs, data)
+    for path in (data / "train").glob("train*.png"):
+        path.write_bytes(b"nothing")
+    make_recipe()
+    done = CliRunner().invoke(app, arguments(tmp_path, data))
+    assert isinstance(done.exception, ImageError)
+    assert not (tmp_path / "out" / "toy").exists()
 
 
 def test_several_seeds_are_trained(discs, make_recipe, tmp_path):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import DatasetError
+from napari_wsol.errors import DatasetError, one_of_many
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.benchmark.targets import referenced, targets_of
 from napari_wsol.evaluation.prior import LocationPrior, centre_values
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Grouping
+    from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.settings import EvaluationConfig
     from napari_wsol.images.heatmap import Heatmap
@@ -86,26 +88,31 @@ class Baselines:
             "left out."
         )
 
-    def prepare(self, report: Progress, check: Callable[[], None]) -> None:
-        """Reads the references, once.
+    def prepare(
+        self,
+        report: Progress,
+        check: Callable[[], None],
+        failed: Failed,
+    ) -> None:
+        """Reads the references, once; those that cannot be used are left out.
 
         Args:
             report: called with (images done, images, what is being done).
             check: called often; raises to stop.
+            failed: called with an image's name and why it cannot be used.
 
         Raises:
-            DatasetError: a reference cannot be used, or an image has a class that no
-                other group has.
-            ImageError: an image cannot be read.
+            DatasetError: an image has a class that no other group has.
         """
         if self._is_ready:
             return
         self._prior = LocationPrior(self._side)
         groups = groups_of(self._used, self._grouping)
-        for number, sample in enumerate(self._used):
+        for number, sample in enumerate(tuple(self._used)):
             check()
-            report(number, len(self._used), f"location prior: {sample.id}")
-            self._add(sample, groups[sample.id])
+            report(number, len(groups), f"location prior: {sample.id}")
+            with one_of_many(partial(self._leave_out, sample, failed)):
+                self._add(sample, groups[sample.id])
         for sample in self._measured.samples:
             names = self._names(self._measured, sample)
             if names and self._predicted:
@@ -113,6 +120,10 @@ class Baselines:
             for name in names:
                 self._prior.require(name, self._groups[sample.id])
         self._is_ready = True
+
+    def _leave_out(self, sample: Sample, failed: Failed, reason: str) -> None:
+        self._used.remove(sample)
+        failed(sample.id, reason)
 
     def _add(self, sample: Sample, group: str) -> None:
         with closing(open_slide(sample.path)) as slide:

@@ -47,6 +47,7 @@ class MeterSet:
         labels: of the images' classes.
         cases: in the order of the images.
         notes: what must be said, and of how many images.
+        failed: why an image could not be used, by its id.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class MeterSet:
         self.labels = ClassificationMeter(classes, multi_label=multi_label)
         self.cases: list[Case] = []
         self.notes: dict[str, int] = {}
+        self.failed: dict[str, str] = {}
 
     def meter(self, method: str) -> MapMeters:
         """That of a method's maps."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from napari_wsol.errors import ConfigError, DatasetError
+from napari_wsol.errors import (
+    ConfigError,
+    DatasetError,
+    ImageError,
+    ignore_failure,
+    one_of_many,
+)
 from napari_wsol.evaluation.benchmark.baselines import TITLES, Baselines, load_source
 from napari_wsol.evaluation.benchmark.dataset import EvaluationSet, load_evaluation_set
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Grouping
+    from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.bootstrap import Estimate
     from napari_wsol.evaluation.faithfulness import Faithfulness, Pixels
@@ -121,6 +129,19 @@ class EvaluatedView:
             return found.cpu().numpy()
 
         return insertion_deletion(probability, self._input, values, steps=steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """The maps of one class of an image, and what they are compared with."""
+
+    case: Case
+    against: MapTarget
+    maps: Mapping[str, Heatmap] = field(default_factory=dict[str, "Heatmap"])
+    faithful: Mapping[str, Faithfulness] = field(
+        default_factory=dict[str, "Faithfulness"]
+    )
+    notes: tuple[str, ...] = ()
 
 
 class Benchmark:
@@ -221,70 +242,108 @@ class Benchmark:
         check: Callable[[], None] = lambda: None,
         *,
         pool: MeterSet | None = None,
+        failed: Failed = ignore_failure,
     ) -> ModelReport:
         """Measures; memory does not grow with the size of the images.
 
-        A few numbers of each image are kept, so that its cases can be listed.
+        A few numbers of each image are kept, so that its cases can be listed. An image
+        that cannot be used is left out, and the report says so.
 
         Args:
             report: called with (images done, images, what is being done).
             check: called often; raises to stop.
             pool: gets every image too, so that models of several folds are pooled.
+            failed: called with an image's name and why it cannot be used, at once.
 
         Raises:
-            WsolError: an image or mask cannot be read; names it.
+            WsolError: none of the images can be used; of the first one.
+            DatasetError: there is no location prior of a class.
         """
-        samples, multi = self._samples, self.measured.multi_label
-        own = MeterSet(self.model.classes, self.config, multi_label=multi)
+        samples, own = self._samples, self._meters()
         meter_sets = [own] if pool is None else [own, pool]
+
+        def leave_out(name: str, reason: str) -> None:
+            for meters in meter_sets:
+                meters.failed.setdefault(name, reason)
+            failed(name, reason)
+
         if self.baselines is not None:
-            self.baselines.prepare(report, check)
+            self.baselines.prepare(report, check, leave_out)
         for number, sample in enumerate(samples):
             check()
             report(number, len(samples), sample.id)
-            self._measure(sample, meter_sets, check)
+            with one_of_many(partial(leave_out, sample.id)):
+                self._measure(sample, meter_sets, check)
+        if not own.images and own.failed:
+            self._measure(samples[0], [], check)  # its error is that of all
+            raise ImageError(
+                f"None of the {len(samples)} images could be used. The first: "
+                f"{next(iter(own.failed.values()))}"
+            )
         report(len(samples), len(samples), "drawing intervals")
         return self.report(own)
+
+    def _meters(self) -> MeterSet:
+        multi = self.measured.multi_label
+        return MeterSet(self.model.classes, self.config, multi_label=multi)
 
     def _measure(
         self, sample: Sample, meter_sets: list[MeterSet], check: Callable[[], None]
     ) -> None:
-        """The figures and cases of one image, added to all meters."""
+        """The figures and cases of one image, added to all meters, or to none."""
         with closing(open_slide(sample.path)) as slide:
             view = EvaluatedView(
                 self.model, slide, self.methods, self.config.mpp, check
             )
             scores = view.scores()
-            for meters in meter_sets:
-                meters.classify(scores, sample.labels)
-            predicted = max(scores, key=scores.__getitem__, default="")
-            for against in self._targets(sample, slide):
-                target = against.target or predicted
-                case = Case(
-                    id=sample.id,
-                    target=target,
-                    predicted=predicted,
-                    probability=scores.get(target, 1.0),
-                    overlap={},
+            seen = [
+                self._compared(sample, slide, view, against, scores=scores)
+                for against in self._targets(sample, slide)
+            ]
+        # Meters of its own come first: an image that fails there counts nowhere.
+        for meters in (self._meters(), *meter_sets):
+            meters.classify(scores, sample.labels)
+            for item in seen:
+                meters.note(item.notes)
+                overlap = meters.compare(
+                    item.maps, item.against, item.case.target, item.faithful
                 )
-                steps = self.config.faithfulness_steps
-                if against.is_reference or steps:
-                    found = view.localize(target)
-                    maps, notes = found.heatmaps, self._notes_of(found, slide)
-                    faithful = {
-                        name: view.faithful(heatmap, steps)
-                        for name, heatmap in maps.items()
-                        if steps
-                    }
-                    if self.baselines is not None and against.is_reference:
-                        grid = against.grid
-                        maps = {**maps, **self.baselines.maps(sample, target, grid)}
-                    for meters in meter_sets:
-                        meters.note(notes)
-                        overlap = meters.compare(maps, against, target, faithful)
-                        case = replace(case, overlap=overlap)
-                for meters in meter_sets:
-                    meters.cases.append(case)
+                meters.cases.append(replace(item.case, overlap=overlap))
+
+    def _compared(
+        self,
+        sample: Sample,
+        slide: Slide,
+        view: EvaluatedView,
+        against: MapTarget,
+        *,
+        scores: Mapping[str, float],
+    ) -> _Compared:
+        """The maps of a class of an image; none where there is nothing to do."""
+        predicted = max(scores, key=scores.__getitem__, default="")
+        target, steps = against.target or predicted, self.config.faithfulness_steps
+        case = Case(
+            id=sample.id,
+            target=target,
+            predicted=predicted,
+            probability=scores.get(target, 1.0),
+            overlap={},
+        )
+        if not (against.is_reference or steps):
+            return _Compared(case=case, against=against)
+        found = view.localize(target)
+        maps = found.heatmaps
+        faithful = {
+            name: view.faithful(heatmap, steps)
+            for name, heatmap in maps.items()
+            if steps
+        }
+        notes = self._notes_of(found, slide)
+        if self.baselines is not None and against.is_reference:
+            maps = {**maps, **self.baselines.maps(sample, target, against.grid)}
+        return _Compared(
+            case=case, against=against, maps=maps, faithful=faithful, notes=tuple(notes)
+        )
 
     def _notes_of(self, found: Localization, slide: Slide) -> list[str]:
         """What has to be said of an image."""
@@ -332,6 +391,7 @@ class Benchmark:
                 for name, title in self._rows().items()
             ),
             cases=tuple(meters.cases),
+            failed=dict(meters.failed),
             notes=tuple(self._all_notes(meters)),
         )
 
@@ -350,6 +410,9 @@ class Benchmark:
                 f"{len(other)} of {len(boxes)} boxes are of classes that the model "
                 f"does not know and were left out: {', '.join(sorted(set(other)))}."
             )
+        if meters.failed:
+            listed = "; ".join(f"{name}: {why}" for name, why in meters.failed.items())
+            yield f"{len(meters.failed)} images could not be used: {listed}"
         if self.config.target == "predicted":
             yield "Maps are of the predicted class, right or wrong."
         if self.baselines is not None:
@@ -363,14 +426,13 @@ class Benchmark:
         Args:
             report: what ``run`` gave.
 
-        Raises:
-            WsolError: an image cannot be read any more.
         """
         samples = {sample.id: sample for sample in self._samples}
-        panels = [
-            self._panel(title, case, samples[case.id])
-            for title, case in chosen_cases(report.cases, self.primary)
-        ]
+        panels: list[Panel] = []
+        for title, case in chosen_cases(report.cases, self.primary):
+            # The figures are there: a picture less is no reason to lose them.
+            with one_of_many(lambda _reason: None):
+                panels.append(self._panel(title, case, samples[case.id]))
         title = (
             f"{report.model}: {method_title(self.primary)}, cut at "
             f"{self.config.threshold:g}"

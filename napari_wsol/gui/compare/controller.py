@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 
 from napari_wsol.errors import WsolError
-from napari_wsol.export import regions_of
+from napari_wsol.export import regions_of, why_empty
 from napari_wsol.gui.compare.gallery import COUNT
 from napari_wsol.gui.compare.gallery import SIDE as PICTURE_SIDE
 from napari_wsol.gui.compare.panel import EMPTY
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
     from napari_wsol.slides.top_tiles import TopTile
 
-    Found = tuple[Heatmap, list[Region], float | None]
+    Found = tuple[Heatmap, list[Region], str]
     Places = tuple[Slide, list[TopTile], list[npt.NDArray[np.uint8]]]
 
 LIST_CELLS = 1_000_000
@@ -87,11 +87,13 @@ class CompareController(QObject):
 
         titles = {key: method_title(key) for key in self._session.heatmaps}
         self._layers.show_results(titles)
+        self._show_notes()
 
     def show_heatmap(self, method: str) -> None:
         """One map has changed, or is there for the first time."""
         if method in self._layers.heatmaps.pairs:
             self._layers.show_heatmap(method)
+            self._show_notes()
         elif self._session.heatmaps and self._layers.image is not None:
             self.show_results()
 
@@ -100,6 +102,18 @@ class CompareController(QObject):
         if not self._session.heatmaps:
             self._layers.drop_results()
             self._panel.show_side_by_side(False)
+            self._panel.show_notes(())
+
+    def _show_notes(self) -> None:
+        """What must be known of the result and its maps, as long as they are shown."""
+        from napari_wsol.inference.whole_image import map_notes  # torch is there by now
+
+        session = self._session
+        result, slide = session.result, session.slide
+        known = slide.notes if slide is not None else ()  # they stand at the image
+        notes = () if result is None else result.notes
+        own = [note for note in notes if note not in known]
+        self._panel.show_notes([*own, *map_notes(session.heatmaps.values())])
 
     def choose_method(self, method: str) -> None:
         """List the regions of another map."""
@@ -116,13 +130,13 @@ class CompareController(QObject):
             self._timer.start(LATER_MS)
 
     def _list_regions(self) -> None:
-        panel, config, slide = self._panel, self._config(), self._session.slide
-        if config is None or slide is None:
+        panel, config = self._panel, self._config()
+        if config is None or self._session.slide is None:
             panel.regions.show_regions(())
             panel.summary.say(EMPTY)
             return
         heatmap, mpp = self._session.heatmaps[config.method], self._session.mpp
-        shape, tasks = slide.shape, self._context.tasks
+        shape, tasks = heatmap.image_shape, self._context.tasks
 
         def question() -> Found:
             """Thousands of specks take seconds to outline."""
@@ -130,7 +144,7 @@ class CompareController(QObject):
             found = regions_of(
                 heatmap, shape, config, mpp, max_pixels=cells, tick=check
             )
-            return heatmap, found, mpp
+            return heatmap, found, summary_words(found, mpp, why_empty(heatmap, config))
 
         tasks.ask(question, self._on_regions, self._on_error, kind="regions")
 
@@ -139,10 +153,10 @@ class CompareController(QObject):
             self._context.messages.warn(error)
 
     def _on_regions(self, answer: Found) -> None:
-        heatmap, regions, mpp = answer
+        heatmap, regions, words = answer
         if self._session.heatmaps.get(heatmap.method) is heatmap:
             self._panel.regions.show_regions(regions)
-            self._panel.summary.say(summary_words(regions, mpp))
+            self._panel.summary.say(words)
 
     # ------------------------------------------------------------------------- places
 

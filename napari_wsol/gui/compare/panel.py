@@ -11,7 +11,7 @@ from superqt.utils import signals_blocked
 from napari_wsol.gui.compare.gallery import Gallery
 from napari_wsol.gui.compare.probe import ProbeTable, RegionList
 from napari_wsol.gui.layers.threshold import RANGES, TITLES, Threshold
-from napari_wsol.gui.widgets.elided import Choice, Fold, MethodChoice
+from napari_wsol.gui.widgets.elided import Choice, Fold, MethodChoice, Words
 from napari_wsol.gui.widgets.panel import (
     Panel,
     check_box,
@@ -22,7 +22,7 @@ from napari_wsol.gui.widgets.panel import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 STEPS = 1000
 EMPTY = "Localize to see regions here."
@@ -109,7 +109,10 @@ class ComparePanel(Panel):
             "there. Areas are in mm² where the pixel size is known, else in pixels.",
         )
         self.gallery = Gallery()
-        put(self.rows, self.summary, content, self.gallery)
+        self.notes = Words(lines=4)
+        self.notes.setToolTip("What must be known of these maps.")
+        self.notes.hide()
+        put(self.rows, self.notes, self.summary, content, self.gallery)
         self.summary.setChecked(True)
 
     def show_threshold(self, threshold: Threshold) -> None:
@@ -131,6 +134,11 @@ class ComparePanel(Panel):
         """The methods that have a map, and a row for each in the table."""
         self.method_box.show_methods(titles)
         self.probe.show_methods(list(titles.values()))
+
+    def show_notes(self, notes: Sequence[str]) -> None:
+        """What must be known of the maps that are shown."""
+        self.notes.setText(" ".join(notes))
+        self.notes.setVisible(bool(notes))
 
     def show_side_by_side(self, on: bool) -> None:
         """Follow napari's own grid button, without telling anyone."""

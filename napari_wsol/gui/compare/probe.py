@@ -155,10 +155,18 @@ def area_words(area_px: float, area_mm2: float | None) -> str:
     return f"{area_mm2:.3g} mm²" if area_mm2 < 100 else f"{area_mm2:.0f} mm²"
 
 
-def summary_words(regions: Sequence[Region], mpp: float | None) -> str:
-    """How many and how large: “3 regions, 12.4 mm², strongest first”."""
+def summary_words(
+    regions: Sequence[Region], mpp: float | None, why_none: str = ""
+) -> str:
+    """How many and how large: “3 regions, 12.4 mm², strongest first”.
+
+    Args:
+        regions: those that are listed.
+        mpp: µm a level-0 pixel, None where it is not known.
+        why_none: what is said where there are none.
+    """
     if not regions:
-        return "Nothing is above the threshold. Lower it to see regions."
+        return why_none
     pixels = sum(region.area_px for region in regions)
     area = None if mpp is None else pixels * mpp**2 / 1e6
     count = "1 region" if len(regions) == 1 else f"{len(regions)} regions"

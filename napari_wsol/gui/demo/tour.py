@@ -15,6 +15,7 @@ from PIL import Image
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_wsol.errors import WsolError
+from napari_wsol.files import make_folder, whole_file
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.demo.viewer import open_viewer
 from napari_wsol.gui.layers.stroke_layer import BACKGROUND_LABEL, FOREGROUND_LABEL
@@ -134,9 +135,10 @@ class Tour:
             self._save(self._pictures / f"{name}.jpg")
 
     def _save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         pixels = self._viewer.screenshot(canvas_only=False, flash=False)
-        Image.fromarray(pixels[..., :3]).save(path, quality=88)
+        with whole_file(path) as draft:
+            Image.fromarray(pixels[..., :3]).save(draft, quality=88)
 
     def _stroke(self, line: Line, label: int) -> None:
         layer = self._widget.layers.strokes.layer

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from napari_wsol.images.readers.stacks import Pick
+
 DOCK_NAME = "Weakly-supervised localization"
 
 
@@ -25,6 +27,7 @@ def open_viewer(
     model: str | None = None,
     *,
     reader: str | None = None,
+    pick: Pick | None = None,
     demo: bool = False,
     show: bool = True,
     journals: Path | bool = True,
@@ -35,6 +38,7 @@ def open_viewer(
         paths: images and slides to open; one that cannot be read gives a message.
         model: name of the model to start with; the first installed one by default.
         reader: who reads them; the first that can by default.
+        pick: the channel and plane of images that have several; asked for by default.
         demo: open the sample image where no path is given, and localize at once.
         show: whether the window is shown.
         journals: folder of the journals of strokes; that of the user if True.
@@ -46,7 +50,7 @@ def open_viewer(
         widget.controller.prefer_model(model)
     for path in paths:
         try:
-            for data, options, _ in read_slides(path, reader):
+            for data, options, _ in read_slides(path, reader, pick):
                 viewer.add_image(data, **options)
         except WsolError as error:
             show_warning(str(error))
@@ -62,8 +66,9 @@ def launch_viewer(
     model: str | None = None,
     *,
     reader: str | None = None,
+    pick: Pick | None = None,
     demo: bool = False,
 ) -> None:
     """Open a viewer and stay until it is closed; arguments as ``open_viewer``."""
-    open_viewer(paths, model, reader=reader, demo=demo)
+    open_viewer(paths, model, reader=reader, pick=pick, demo=demo)
     napari.run()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QFileDialog, QInputDialog, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_wsol.errors import WsolError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
     from napari_wsol.gui.context import Context
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.slide import Slide
     from napari_wsol.worklist.saved import SavedList
 
@@ -111,6 +112,9 @@ class ReaderButton(QPushButton):
 
     reader_chosen = Signal(str)
 
+    plane_wanted = Signal()
+    """Another channel or plane of the file is to be shown."""
+
     def __init__(self) -> None:
         super().__init__()
         self._path: Path | None = None
@@ -119,7 +123,7 @@ class ReaderButton(QPushButton):
             "Who read the file. Where colours look wrong or a part is missing, another "
             "may do better; maps and strokes of this image are dropped then."
         )
-        self._menu = QMenu(self)
+        self._menu = menu_of(self)
         self._menu.aboutToShow.connect(self._list_readers)
         self.setMenu(self._menu)
         self.hide()
@@ -146,21 +150,29 @@ class ReaderButton(QPushButton):
             action = add_action(menu, name, partial(self._choose, name))
             action.setCheckable(True)
             action.setChecked(name == self._reader)
+        menu.addSeparator()
+        tip = "Of a stack or of dyes; or red, green and blue that lie apart."
+        add_action(menu, "Channel or plane…", self.plane_wanted.emit, tip)
 
     def _choose(self, name: str) -> None:
         if name != self._reader:
             self.reader_chosen.emit(name)
 
 
-def layer_read_by(viewer: napari.viewer.Viewer, layer: Image, reader: str) -> Image:
-    """A layer of the same file by another reader, beneath the one there is.
+def layer_read_anew(
+    viewer: napari.viewer.Viewer,
+    layer: Image,
+    reader: str | None,
+    pick: Pick | None,
+) -> Image:
+    """A layer of the same file, read otherwise, beneath the one there is.
 
     It takes the name of the other, which is to be removed then.
 
     Raises:
         WsolError: that reader cannot read the file.
     """
-    data, options, _ = layer_of(Path(layer.metadata[MARK]["path"]), reader)
+    data, options, _ = layer_of(Path(layer.metadata[MARK]["path"]), reader, pick)
     name = layer.name
     layer.name = f"{name} (before)"  # napari lets no two have one name.
     options["name"] = name
@@ -182,6 +194,9 @@ class ImageLine(QWidget):
     """The image layer that was chosen, or None when there is none."""
 
     mpp_chosen = Signal(float)
+    plane_wanted = Signal()
+    """Another channel or plane of the file is to be chosen."""
+
     reader_chosen = Signal(str)
     """The file of the chosen layer is to be read by this reader."""
 
@@ -222,6 +237,7 @@ class ImageLine(QWidget):
         self.mpp_button.hide()
         self.reader_button = ReaderButton()
         self.reader_button.reader_chosen.connect(self.reader_chosen)
+        self.reader_button.plane_wanted.connect(self.plane_wanted)
         self.sample_button = push_button(
             "Try the sample", "Open a real tissue image that comes along."
         )

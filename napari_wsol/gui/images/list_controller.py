@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.errors import WsolError
+from napari_wsol.errors import StackError, WsolError
 from napari_wsol.gui.compat import camera_of, cell_size
 from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.gui.layers.marks import MARK, our_layers, remove
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_wsol.gui.context import Context
+    from napari_wsol.gui.images.choosing import Chooser
     from napari_wsol.gui.images.line import ImageLine
     from napari_wsol.gui.images.list_panel import ImageList
     from napari_wsol.gui.session_events import SessionEvents
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.worklist.saved import SavedList
 
 FILLED = 0.95
@@ -43,11 +45,14 @@ class ListController(QObject):
     opened = Signal()
     """An image of the list was asked for, and is worked on now."""
 
-    def __init__(self, context: Context, panel: ImageList, line: ImageLine) -> None:
+    def __init__(
+        self, context: Context, panel: ImageList, line: ImageLine, chooser: Chooser
+    ) -> None:
         super().__init__(context.dock)
         self._viewer, self._session = context.viewer, context.session
         self._tasks, self._messages = context.tasks, context.messages
         self._layers, self._panel, self._line = context.layers, panel, line
+        self._chooser = chooser
         self._wanted: int | None = None
         self._added: dict[Path, Image] = {}
         self._prints: dict[Path, str] = {}
@@ -136,8 +141,11 @@ class ListController(QObject):
         if layer is not None and layer in self._viewer.layers:
             self._choose(layer)
             return
+        self._read(row, path)
+
+    def _read(self, row: int, path: Path, pick: Pick | None = None) -> None:
         self._tasks.ask(
-            lambda: layer_of(path),
+            lambda: layer_of(path, pick=pick),
             partial(self._on_read, row),
             partial(self._on_unreadable, row),
             kind="images",
@@ -183,6 +191,11 @@ class ListController(QObject):
 
     def _on_unreadable(self, row: int, error: BaseException) -> None:
         worklist = self._session.worklist
+        if worklist is not None and isinstance(error, StackError):
+            path = worklist[row].path
+            again = partial(self._read, row, path)
+            self._chooser.ask(path.name, error.questions, again)
+            return
         if worklist is not None and isinstance(error, WsolError):
             worklist.learn(row, note=str(error))
         self._messages.warn(error)  # N goes on behind it

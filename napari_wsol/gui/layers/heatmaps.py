@@ -32,7 +32,7 @@ from napari_wsol.gui.widgets.colours import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     import napari.viewer
     from napari.utils.events import Event
@@ -110,6 +110,9 @@ class MethodLayers:
 
 
 STALE = "older than your last stroke"
+OF_BEFORE = "of the image as it was"
+BADGES = (STALE, OF_BEFORE)
+"""Why a map is not that of what is there now."""
 
 
 class HeatmapLayers(QObject):
@@ -177,7 +180,7 @@ class HeatmapLayers(QObject):
         *,
         title: str,
         mark: dict[str, object],
-        stale: bool,
+        badge: str,
         work: SlideWork | None = None,
         is_last: bool = True,
     ) -> None:
@@ -188,7 +191,7 @@ class HeatmapLayers(QObject):
             cut: where to cut it.
             title: of its method.
             mark: what the layers' metadata say of it.
-            stale: whether it is older than the strokes.
+            badge: one of ``BADGES``, or empty where it is up to date.
             work: where a slide keeps its values at full resolution.
             is_last: False while newer values come in: hidden layers wait for the last.
         """
@@ -203,7 +206,7 @@ class HeatmapLayers(QObject):
             pair.end()
             remove(self._viewer, [pair.contour, pair.image])
             pair = None
-        name = layer_name(heatmap, title, stale=stale)
+        name = layer_name(heatmap, title, badge)
         if pair is None:
             fine = None
             if needs_levels(work, heatmap):
@@ -258,12 +261,13 @@ class HeatmapLayers(QObject):
         order = [name for name in methods if name in self.pairs]
         self.pairs = {name: self.pairs[name] for name in order}
 
-    def set_stale(self, stale: Collection[str], titles: Mapping[str, str]) -> None:
-        """Badge the maps that are older than the strokes, clear the badge of others."""
+    def set_badges(self, badges: Mapping[str, str], titles: Mapping[str, str]) -> None:
+        """Badge these maps, clear the badges of others."""
         for method, pair in self.pairs.items():
-            name = layer_name(pair.heatmap, titles[method], stale=method in stale)
-            if STALE in pair.image.name or method in stale:
-                pair.image.name = name
+            badge = badges.get(method, "")
+            has_badge = any(words in pair.image.name for words in BADGES)
+            if has_badge or badge:
+                pair.image.name = layer_name(pair.heatmap, titles[method], badge)
 
     def set_cuts(self, cuts: Mapping[str, float], *, contours: bool) -> None:
         """Move the lines, and with contours hide what is below them."""
@@ -431,11 +435,11 @@ class HeatmapLayers(QObject):
                 remove(self._viewer, [pair.image, pair.contour])
 
 
-def layer_name(heatmap: Heatmap, title: str, *, stale: bool) -> str:
+def layer_name(heatmap: Heatmap, title: str, badge: str) -> str:
     """“PixelCAM · malignant · probability”, and a badge when it is out of date."""
     kind = "probability" if heatmap.is_probability else "score, normalised per image"
     name = f"{title} · {heatmap.target} · {kind}"
-    return f"{name} ({STALE})" if stale else name
+    return f"{name} ({badge})" if badge else name
 
 
 def colours_name(method: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.gui.compat import camera_of, cell_size, collected_once
-from napari_wsol.gui.layers.heatmaps import HeatmapLayers
+from napari_wsol.gui.layers.heatmaps import OF_BEFORE, STALE, HeatmapLayers
 from napari_wsol.gui.layers.marks import map_facts, raise_in_order
 from napari_wsol.gui.layers.placement import to_pixels, to_world, world_a_pixel
 from napari_wsol.gui.layers.side_by_side import SideBySide
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_wsol.gui.layers.threshold import Bools
     from napari_wsol.gui.tasks import Tasks
     from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.images.level_arrays import LevelArray
     from napari_wsol.images.slide import Slide
     from napari_wsol.session.session import Session
 
@@ -41,6 +42,9 @@ class ImageLayers(QObject):
 
     image_changed = Signal()
     """Another image is worked on, or none."""
+
+    pixels_replaced = Signal()
+    """Somebody gave the layer of the image other data."""
 
     cursor_moved = Signal(float, float)
     """Level-0 pixel under the mouse, (y, x)."""
@@ -86,6 +90,8 @@ class ImageLayers(QObject):
         self._redraw.stop()
         self._next.stop()
         self.cells.leave(list(self.heatmaps.pairs.values()))
+        if self.image is not None:
+            self.image.events.data.disconnect(self._on_data)
         if self._on_mouse in self._viewer.mouse_move_callbacks:
             self._viewer.mouse_move_callbacks.remove(self._on_mouse)
         self.heatmaps.close()
@@ -104,6 +110,7 @@ class ImageLayers(QObject):
             return  # it was closed meanwhile
         if image != self.image:
             self.leave_image()
+            image.events.data.connect(self._on_data)
         self.image = image
         self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
@@ -113,12 +120,43 @@ class ImageLayers(QObject):
         )
         self.image_changed.emit()
 
+    def take_up(self) -> None:
+        """The image that is worked on has other pixels now.
+
+        Its maps stay, with a badge; strokes that were drawn before are put away.
+        """
+        if self.image is not None:
+            self.strokes.put_away()
+            self._work_on(self.image)
+            self._show_cells_anew()
+
+    def show_pixels(self, found: tuple[Image, list[LevelArray]]) -> None:
+        """Show what is in the image's file by now, in the layer that there is.
+
+        Args:
+            found: the layer; and the levels of the file, largest first.
+        """
+        image, levels = found
+        if image != self.image:
+            return  # another one is worked on by now
+        # napari fixes at the beginning whether a layer has levels.
+        with image.events.data.blocker(self._on_data):
+            image.data = cast("Any", levels if image.multiscale else levels[0])
+        self._show_cells_anew()
+
+    def _show_cells_anew(self) -> None:
+        if self.cells.is_on:  # each holds a copy of the image
+            self.show_cells(False)
+            self.show_cells(True)
+
     def leave_image(self) -> None:
         """No image, or another one: its heatmaps go, its strokes stay."""
         self.show_cells(False)
         self._waiting, self._listed = [], []
         self.heatmaps.place_on(None)
         self.strokes.release()
+        if self.image is not None:
+            self.image.events.data.disconnect(self._on_data)
         self.image = None
         self.cuts = {}
         self.image_changed.emit()
@@ -158,8 +196,14 @@ class ImageLayers(QObject):
         self.maps_changed.emit()
 
     def show_stale(self) -> None:
-        """Badge maps that are older than the strokes."""
-        self.heatmaps.set_stale(self._session.stale, self._titles)
+        """Badge maps that are older than the strokes, or than the pixels."""
+        badges = {method: self._badge(method) for method in self._session.stale}
+        self.heatmaps.set_badges(badges, self._titles)
+
+    def _badge(self, method: str) -> str:
+        if method not in self._session.stale:
+            return ""
+        return OF_BEFORE if self._session.is_replaced else STALE
 
     def set_threshold(self, threshold: Threshold) -> None:
         """Cut all maps elsewhere; drawn in a moment."""
@@ -224,19 +268,18 @@ class ImageLayers(QObject):
         self.cuts_changed.emit()
 
     def _show(self, heatmap: Heatmap) -> None:
-        slide = self._session.slide
-        if slide is None:
+        if self._session.slide is None:
             return
         cut = self.cuts[heatmap.method] = self.threshold.cut(heatmap, self.tissue)
         title = self._titles.get(heatmap.method, heatmap.method)
-        mark = {"fingerprint": slide.fingerprint(), **map_facts(heatmap, title)}
+        mark = {"fingerprint": self._session.mapped, **map_facts(heatmap, title)}
         added = heatmap.method not in self.heatmaps.pairs
         self.heatmaps.show(
             heatmap,
             cut,
             title=title,
             mark=mark,
-            stale=heatmap.method in self._session.stale,
+            badge=self._badge(heatmap.method),
             work=self._session.work if self._session.is_large else None,
             is_last=not self._session.is_busy,
         )
@@ -262,6 +305,9 @@ class ImageLayers(QObject):
             self.tissue = tissue
             if self.threshold.currency != "value":
                 self._redraw.start()
+
+    def _on_data(self) -> None:
+        self.pixels_replaced.emit()
 
     def _on_mouse(self, viewer: object, event: Event) -> None:
         del viewer

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 
 from napari_wsol.gui.compat import collected_once
+from napari_wsol.images.level_arrays import LevelArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,13 +82,15 @@ def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
     """What to open for an image layer, and how.
 
     Layers of our own reader name their file, so that it is read by our reader rather
-    than through the layer; any other layer gives its pixels.
+    than through the layer; any other layer gives its pixels, also one of ours that
+    somebody gave other data.
     """
     from napari_wsol.gui.layers.placement import microns_a_pixel
 
     mark = layer.metadata.get(MARK)
-    if isinstance(mark, dict) and "path" in mark:
-        options = {"name": layer.name, "reader": mark.get("reader")}
+    if isinstance(mark, dict) and "path" in mark and shows_file(layer):
+        wanted = {key: mark[key] for key in ("rgb", "channel", "plane") if key in mark}
+        options = {"name": layer.name, "reader": mark.get("reader"), **wanted}
         if mark.get("listed"):  # one of many: whoever goes from image to image goes on
             options["resume"] = True
         return mark["path"], options
@@ -96,6 +99,22 @@ def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
         data = list(data)
     options = {"name": layer.name, "rgb": bool(layer.rgb)}
     return data, {**options, "mpp": microns_a_pixel(layer)}
+
+
+def levels_of(layer: Image) -> list[Any]:
+    """The arrays that a layer shows, largest first: those themselves, no copies.
+
+    A viewer that plugins are given wraps anew, at each look, whatever has a module that
+    begins with its own name: ours too.
+    """
+    data: Any = layer.data
+    levels = list(data) if layer.multiscale else [data]
+    return [getattr(level, "__wrapped__", level) for level in levels]
+
+
+def shows_file(layer: Image) -> bool:
+    """Whether a layer still shows what our reader gave it."""
+    return isinstance(levels_of(layer)[0], LevelArray)
 
 
 def add_quietly(viewer: napari.viewer.Viewer, layers: Iterable[Layer]) -> None:

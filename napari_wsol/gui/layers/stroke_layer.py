@@ -111,6 +111,8 @@ def changed_box(before: Sequence[Stroke], after: Sequence[Stroke]) -> Box | None
     return reduce(united, boxes, None)
 
 
+NAME, NAME_AWAY = "Strokes", "Strokes (on the image as it was)"
+
 DEBOUNCE_MS = 120
 """A change without a drag gives many refreshes; the session hears of it once."""
 
@@ -225,8 +227,20 @@ class StrokeLayer(QObject):
         self._sheet = sheet
         for layer in our_layers(self._viewer, **mark):
             if isinstance(layer, Labels) and _cells(layer).shape == tuple(canvas.shape):
+                if layer.name == NAME_AWAY:  # the image is again as it was
+                    layer.name, layer.visible = NAME, True
                 self._hold(layer, sheet)
                 return
+
+    def put_away(self) -> None:
+        """The image has other pixels now: what was drawn before lies on none of them.
+
+        The layer stays, hidden; what it shows is in the journal of the image as it was.
+        """
+        layer = self.layer
+        self.release()
+        if layer is not None:
+            layer.name, layer.visible = NAME_AWAY, False
 
     def release(self) -> None:
         """Let go of the image; its strokes stay where they are."""
@@ -361,7 +375,7 @@ class StrokeLayer(QObject):
         data = np.zeros(grid.shape, np.uint8) if canvas is None else canvas.copy()
         layer = Labels(
             data,
-            name="Strokes",
+            name=NAME,
             opacity=0.85,
             colormap=stroke_colours(),
             metadata={MARK: dict(sheet.mark)},

@@ -42,6 +42,11 @@ ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
 )
+RELEASE_TIP = (
+    "Give the memory of the graphics card back to other programs. Maps and strokes "
+    "stay; the next job takes it again. After ten minutes without a job it happens by "
+    "itself."
+)
 JOBS = (
     JobKind.OPEN,
     JobKind.USE,
@@ -60,6 +65,7 @@ class LocalizePanel(Panel):
     """Path of a checkpoint or of its folder."""
 
     train_wanted = Signal()
+    release_wanted = Signal()
 
     def __init__(self) -> None:
         super().__init__("Localize", "Choose a model and see where it looks.")
@@ -86,6 +92,8 @@ class LocalizePanel(Panel):
         self.slide_box = SlideBox()
         self.device_box = Choice("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
+        self.release_button = push_button("Release", RELEASE_TIP)
+        self.release_button.clicked.connect(self.release_wanted)
         self.localize_button = push_button("Localize  ⏎", LOCALIZE_TIP)
         self.job_bar = JobBar(JOBS, self.localize_button)
         about = row(self.summary, self.card_button, stretch=0)
@@ -111,10 +119,10 @@ class LocalizePanel(Panel):
             )
         ):
             form.addWidget(label, place, 0)
-            form.addWidget(box, place, 1, 1, 1 if place == 0 else 2)
+            form.addWidget(box, place, 1, 1, 2 if box is self.class_box else 1)
         form.addWidget(self.add_button, 0, 2)
-        self._device_label.hide()
-        self.device_box.hide()
+        form.addWidget(self.release_button, 2, 2)
+        self.show_devices(())
         return form
 
     def _add_menu(self) -> QMenu:
@@ -174,7 +182,7 @@ class LocalizePanel(Panel):
     def show_devices(self, devices: Sequence[tuple[str, str]]) -> None:
         """(title, name) of each; the row hides when there is nothing to choose."""
         self.device_box.offer(devices)
-        for widget in (self._device_label, self.device_box):
+        for widget in (self._device_label, self.device_box, self.release_button):
             widget.setVisible(len(devices) > 1)
 
     def set_ready(self, ready: bool, reason: str) -> None:

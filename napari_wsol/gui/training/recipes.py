@@ -7,10 +7,9 @@ on a thread of its own.
 from __future__ import annotations
 
 import html
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ConfigError, ExportError, WsolError
 from napari_wsol.paths import trainings_folder
@@ -59,7 +58,7 @@ def look_ahead(wish: Wish) -> Outlook:
     if wish.recipe is None:
         return Outlook(wish=wish, trouble="Choose a recipe.")
     from napari_wsol.training.recipe import read_recipe
-    from napari_wsol.training.run import CHECKPOINT, LOG
+    from napari_wsol.training.run import CHECKPOINT, LOG, read_log
 
     try:
         recipe = read_recipe(wish.recipe)
@@ -68,7 +67,7 @@ def look_ahead(wish: Wish) -> Outlook:
     name = wish.name or _free_name(recipe.name, wish.out)
     folder = wish.out or trainings_folder() / name
     unfinished = (folder / CHECKPOINT).is_file()
-    rows = _rows(folder / LOG) if unfinished else []
+    log = read_log(folder / LOG) if unfinished else []
     how = recipe.train
     return Outlook(
         wish=wish,
@@ -77,9 +76,9 @@ def look_ahead(wish: Wish) -> Outlook:
         trouble=_trouble(recipe, wish, name),
         unfinished=unfinished,
         folder=folder,
-        history=tuple((x["losses"], x["accuracy"]) for x in rows if "losses" in x),
+        history=tuple((x.losses, x.accuracy) for x in log if x.losses is not None),
         evaluations=tuple(
-            (x["step"], x["evaluation"], x["best"]) for x in rows if "evaluation" in x
+            (x.step, x.evaluation, x.best) for x in log if x.evaluation is not None
         ),
         steps=0 if how.epochs else how.steps,
         evaluates=how.evaluates,
@@ -104,17 +103,6 @@ def discard(outlook: Outlook, wish: Wish) -> Outlook:
             f"The unfinished training in {outlook.folder} cannot be removed: {error}."
         ) from error
     return look_ahead(wish)
-
-
-def _rows(log: Path) -> list[dict[str, Any]]:
-    """What the log says; a line that was cut off is left out."""
-    found = []
-    for line in log.read_text("utf-8").splitlines() if log.is_file() else ():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
 
 
 def _free_name(name: str, out: Path | None) -> str:

@@ -6,20 +6,29 @@ import importlib
 import importlib.util
 import math
 import os
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.errors import ImageError, UnreadableImageError, choices
+from napari_wsol.errors import ImageError, StackError, UnreadableImageError, choices
+from napari_wsol.files import check_file
+from napari_wsol.files.foreign import HEAD_BYTES, foreign_kind
 from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
+from napari_wsol.images.readers.base import SlideBase, UndecodedError
+from napari_wsol.images.readers.guard import in_words
+from napari_wsol.images.readers.stacks import pick
 from napari_wsol.images.readers.tiff_slide import TiffSlide
 from napari_wsol.images.slide import Slide
+from napari_wsol.paths import path_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
+    from napari_wsol.errors import Question
     from napari_wsol.images.readers.dicom_slide import DicomSlide
     from napari_wsol.images.readers.openslide_slide import OpenSlideSlide
+    from napari_wsol.images.readers.stacks import Pick
 
     OwnSlide = ArraySlide | DicomSlide | OpenSlideSlide | TiffSlide
 
@@ -39,7 +48,7 @@ _EXTRAS = {"openslide": "openslide", "wsidicom": "wsidicom"}
 """Modules of readers that are not always installed."""
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup")
+_ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _OPENSLIDE_ONLY = frozenset({".mrxs", ".vms", ".vmu", ".svslide"})
 _NEEDS_CONVERSION = frozenset({".czi", ".vsi", ".ets", ".isyntax", ".lif"})
 
@@ -53,7 +62,7 @@ def list_readers(path: str | os.PathLike[str] | None = None) -> list[str]:
     """
     if path is None:
         return sorted(_READERS)
-    file = Path(path).expanduser()
+    file = path_from(path)
     return [name for name in _candidates(file, _head(file)) if _can_open(name, file)]
 
 
@@ -64,6 +73,8 @@ def open_slide(
     mpp: float | None = None,
     reader: str | None = None,
     rgb: bool | None = None,
+    channel: int | Sequence[int] | None = None,
+    plane: int | Sequence[int] | None = None,
 ) -> Slide:
     """Opens an image or slide; pixels of large files are read only when asked for.
 
@@ -76,10 +87,16 @@ def open_slide(
             the user once said of this slide is used (see ``known_sizes``).
         reader: one of :func:`list_readers`; by the file's content by default.
         rgb: True takes three or four channels as colours, False never does.
+        channel: of several channels that are no colours, the one that is shown, counted
+            from 0; or three that become red, green and blue.
+        plane: of a stack, the plane that is shown, from 0; one number for each axis
+            beside height, width and channels, in the order of the file.
 
     Raises:
         UnreadableImageError: missing, damaged or of an unsupported format.
-        ImageError: not one plane of grey or colour pixels, empty, too small, NaN.
+        StackError: several channels or planes, and it is not said which; holds the
+            questions to ask.
+        ImageError: empty, too small, NaN.
         UnknownNameError: no such reader; names the choices.
     """
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
@@ -91,14 +108,69 @@ def open_slide(
                 "give name and pixel size when opening the file or array."
             )
         return source
+    wanted = pick(rgb, channel, plane)
     slide: OwnSlide
     if isinstance(source, str | os.PathLike):
-        slide = _open_file(Path(source).expanduser(), reader, name, mpp, rgb)
+        slide = _open_file(path_from(source), reader, name, mpp, wanted)
     else:
-        slide = ArraySlide(source, name=name, mpp=mpp, rgb=rgb)
+        slide = ArraySlide(source, name=name, mpp=mpp, pick=wanted)
+    slide.open_again = partial(
+        open_slide,
+        source,
+        name=name,
+        mpp=mpp,
+        reader=reader,
+        rgb=rgb,
+        channel=channel,
+        plane=plane,
+    )
     if mpp is None:
         _use_known_size(slide)
     return slide
+
+
+def reread(slide: Slide) -> Slide | None:
+    """An image opened anew, where its source holds other pixels by now; else None.
+
+    Raises:
+        ImageError: it holds other pixels, and they cannot be used.
+    """
+    return slide.reread() if isinstance(slide, SlideBase) else None
+
+
+def is_as_opened(slide: Slide) -> bool:
+    """Whether the source of an image can only hold the pixels that were opened."""
+    return not isinstance(slide, SlideBase) or slide.is_as_opened()
+
+
+def check_files(slide: Slide) -> None:
+    """Makes sure that no file of an image was overwritten; takes microseconds.
+
+    Raises:
+        ImageChangedError: one was.
+    """
+    if isinstance(slide, SlideBase):
+        slide.check_files()
+
+
+def stack_questions(
+    path: str | os.PathLike[str], *, reader: str | None = None
+) -> tuple[Question, ...]:
+    """What of a file can be shown: its channels and planes.
+
+    Returns:
+        Questions whose answers ``readers.stacks.answered`` understands; none where the
+        file holds one grey picture.
+
+    Raises:
+        UnreadableImageError: as :func:`open_slide`.
+    """
+    for rgb in (None, False):
+        try:
+            open_slide(path, reader=reader, rgb=rgb).close()
+        except StackError as error:
+            return error.questions
+    return ()
 
 
 def _use_known_size(slide: OwnSlide) -> None:
@@ -116,26 +188,51 @@ def _open_file(
     reader: str | None,
     name: str | None,
     mpp: float | None,
-    rgb: bool | None,
+    wanted: Pick,
 ) -> OwnSlide:
     """Opens it with the reader that was asked for, or the first that can."""
     if reader is not None and reader not in _READERS:
         raise choices("reader", reader, list_readers())
     head = _head(path)
     refused: list[UnreadableImageError] = []
-    for candidate in [reader] if reader else _automatic(path, head):
+    for candidate in [reader] if reader else _candidates(path, head):
+        if not reader and not _is_tried(candidate, head, refused):
+            continue
         try:
-            slide = _reader(candidate)(path, name=name, mpp=mpp, rgb=rgb)
+            with in_words(path.name):
+                slide = _reader(candidate)(path, name=name, mpp=mpp, pick=wanted)
         except UnreadableImageError as error:
             refused.append(error)
             continue
         return slide if reader else _better(slide, path, name, mpp)
+    raise _refusal(path, refused) from refused[0]
+
+
+def _is_tried(candidate: str, head: bytes, refused: list[UnreadableImageError]) -> bool:
+    """Whether a reader is asked, unasked for.
+
+    Pillow reads half of a TIFF without a word: it is asked where no tile of one could
+    be decoded.
+    """
+    if candidate != "pillow" or not head.startswith(_TIFF_HEADS):
+        return True
+    return any(isinstance(error, UndecodedError) for error in refused)
+
+
+def _refusal(path: Path, refused: list[UnreadableImageError]) -> UnreadableImageError:
+    """What to say when no reader could."""
     if path.suffix.lower() in _NEEDS_CONVERSION:
-        raise UnreadableImageError(
+        return UnreadableImageError(
             f"{path.suffix} slides are not supported yet: convert “{path.name}” to "
             "OME-TIFF first, for instance with QuPath (File > Export images)."
-        ) from refused[0]
-    raise refused[0]
+        )
+    if sum(isinstance(error, UndecodedError) for error in refused) > 1:
+        return UnreadableImageError(
+            f"“{path.name}” is damaged: two readers know its format, and neither could "
+            f"decode it ({refused[0].__cause__ or refused[0]}). Copy or download the "
+            "file again, or export it anew."
+        )
+    return refused[0]
 
 
 def _better(
@@ -147,7 +244,8 @@ def _better(
     if not _can_open("openslide", path):
         return slide
     try:
-        joined = _reader("openslide")(path, name=name, mpp=mpp)
+        with in_words(path.name):
+            joined = _reader("openslide")(path, name=name, mpp=mpp)
     except UnreadableImageError:
         return slide
     slide.close()
@@ -193,12 +291,6 @@ def _candidates(path: Path, head: bytes) -> list[str]:
     return ["pillow", "openslide"]
 
 
-def _automatic(path: Path, head: bytes) -> list[str]:
-    """Readers that are tried unasked: Pillow reads half of a TIFF without a word."""
-    first, *others = _candidates(path, head)
-    return [first, *(name for name in others if name != "pillow")]
-
-
 def _is_zarr(folder: Path) -> bool:
     return folder.suffix == ".zarr" or any(
         (folder / entry).exists() for entry in _ZARR_FILES
@@ -211,8 +303,11 @@ def _head(path: Path) -> bytes:
         if path.is_dir():
             _check_folder(path)
             return b""
+        check_file(path)
         with path.open("rb") as file:
-            head = file.read(132)
+            head = file.read(HEAD_BYTES)
+    except UnreadableImageError:  # an OSError, too
+        raise
     except FileNotFoundError as error:
         raise UnreadableImageError(
             f"There is no file “{path}”: check the name and the folder."
@@ -226,6 +321,9 @@ def _head(path: Path) -> bytes:
         raise UnreadableImageError(
             f"“{path.name}” is an empty file: copy or download it again."
         )
+    foreign = foreign_kind(head)
+    if foreign is not None:
+        raise UnreadableImageError(f"“{path.name}” {foreign}.")
     return head
 
 
@@ -239,4 +337,13 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-__all__ = ["ArrayLike", "Source", "list_readers", "open_slide"]
+__all__ = [
+    "ArrayLike",
+    "Source",
+    "check_files",
+    "is_as_opened",
+    "list_readers",
+    "open_slide",
+    "reread",
+    "stack_questions",
+]

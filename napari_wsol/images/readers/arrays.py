@@ -13,15 +13,18 @@ from napari_wsol.images.fingerprint import WHOLE_BYTES, fingerprint_bytes
 from napari_wsol.images.geometry import check_size, paste
 from napari_wsol.images.readers.base import SlideBase
 from napari_wsol.images.readers.pixels import colour_of, plan_reading
+from napari_wsol.images.readers.stacks import ANY, Stack, choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from napari_wsol.images.geometry import Rgb
-    from napari_wsol.images.readers.pixels import Pixels
+    from napari_wsol.images.readers.stacks import Chosen, Pick
+    from napari_wsol.images.readers.values import Pixels
 
 
+_COLOURS = (1, 3, 4)
 _SURVEY_BYTES = 64 << 20
 _SURVEY_WINDOW = 512
 _SURVEY_GRID = 5
@@ -50,23 +53,47 @@ ArraySource = ArrayLike | Sequence[ArrayLike]
 """An array, or the arrays of a pyramid, largest first."""
 
 
-class ColoursLast:
-    """An array of (colours, height, width), seen as (height, width, colours).
+class PlaneView:
+    """The chosen plane of an array, seen as (height, width) or (height, width, n).
 
-    Nothing is copied: zarr and dask arrays are read where they are asked for.
+    Nothing is copied; a lazy array reads the chunks of a part when it is indexed.
     """
 
-    def __init__(self, array: ArrayLike) -> None:
+    def __init__(self, array: ArrayLike, axes: tuple[str, ...], chosen: Chosen) -> None:
         self._array = array
-        colours, height, width = array.shape
-        self.shape = (height, width, colours)
-        self.dtype = array.dtype
+        self._axes = axes
+        self._chosen = chosen
+        sizes = dict(zip(axes, array.shape, strict=True))
+        letters = {axis.lower(): axis for axis in axes}
+        self._y, self._x = letters["y"], letters["x"]
+        count = sizes.get(chosen.axis, 1)
+        depth = count if chosen.channels is None else len(chosen.channels)
+        plane = (int(sizes[self._y]), int(sizes[self._x]))
+        self.shape = (*plane, int(depth)) if chosen.axis else plane
+        self.dtype = np.dtype(array.dtype)
 
     def __getitem__(self, key: tuple[slice, ...], /) -> Pixels:
-        """(h, w, colours) of a part."""
-        rows, columns, colours = (*key, slice(None), slice(None), slice(None))[:3]
-        part = np.asarray(self._array[colours, rows, columns])
-        return np.moveaxis(part, 0, -1)
+        """(h, w) or (h, w, n) of a part."""
+        rows, columns = (*key, slice(None), slice(None))[:2]
+        channels = self._chosen.channels
+        if not self._chosen.axis or channels is None:
+            return self._part(rows, columns, slice(None))
+        parts = [self._part(rows, columns, slice(at, at + 1)) for at in channels]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def _part(self, rows: slice, columns: slice, channels: slice) -> Pixels:
+        spans = {
+            self._y: rows,
+            self._x: columns,
+            **self._chosen.planes,
+            self._chosen.axis: channels,
+        }
+        key = tuple(spans.get(axis, 0) for axis in self._axes)
+        # Of an axis that is left out one place is taken, which all arrays know.
+        part = np.asarray(self._array[cast("tuple[slice, ...]", key)])
+        wanted = [self._y, self._x, self._chosen.axis]
+        order = [axis for axis in self._axes if axis in wanted]
+        return part.transpose([order.index(axis) for axis in wanted if axis in order])
 
 
 class ArraySlide(SlideBase):
@@ -80,27 +107,32 @@ class ArraySlide(SlideBase):
         *,
         name: str | None = None,
         mpp: float | None = None,
-        rgb: bool | None = None,
+        pick: Pick = ANY,
         reader: str = "array",
         path: Path | None = None,
         notes: tuple[str, ...] = (),
         icc_profile: bytes | None = None,
+        bits: int | None = None,
+        axes: tuple[str, ...] | None = None,
     ) -> None:
         """Looks at the shape, and at values where they are not 8-bit.
 
         Args:
-            source: (H, W), (H, W, 3) or (H, W, 4) of any real dtype, or with the
-                colours first; or a list of such, largest first.
+            source: (H, W), (H, W, 3) or (H, W, 4) of any real dtype, with the colours
+                first, or a stack of such; or a list of them, largest first.
             name: shown to the user.
             mpp: µm a pixel, where known.
-            rgb: whether the last axis is colour; None tells by its length.
+            pick: what of it is shown; what is colour, the length of its axes tells.
             reader: who read the pixels.
             path: the file they came from.
             notes: sentences to keep.
             icc_profile: of the file.
+            bits: significant bits of a sample, where the file tells.
+            axes: "y", "x" and "c" in the order of the array, where they are known.
 
         Raises:
-            ImageError: a stack, empty, NaN, too small.
+            StackError: it must be said which channel or plane is shown.
+            ImageError: empty, NaN, too small.
         """
         super().__init__()
         self.name = name or (path.name if path else "array")
@@ -109,15 +141,16 @@ class ArraySlide(SlideBase):
         self.mpp = mpp
         self.icc_profile = icc_profile
         given = _as_levels(source, self.name)
-        self._arrays = [_colours_last(array, rgb=rgb) for array in given]
-        shapes = [_image_shape(array, self.name, rgb=rgb) for array in self._arrays]
+        seen = [_seen(array, self.name, pick, axes) for array in given]
+        self._arrays = [array for array, _ in seen]
+        shapes = [(int(array.shape[0]), int(array.shape[1])) for array in self._arrays]
+        for shape in shapes:
+            check_size(shape, self.name)
         _check_pyramid(self._arrays, shapes, self.name)
         self._set_levels(shapes)
         colour = colour_of(self._arrays[0].shape)
-        self._reading = plan_reading(list(self._survey()), colour)
-        moved = isinstance(self._arrays[0], ColoursLast)
-        first = ("Its first axis was read as colours.",) if moved else ()
-        self.notes = (self._reading.note, *first, *notes)
+        self._reading = plan_reading(list(self._survey()), colour, bits=bits)
+        self.notes = (self._reading.note, *seen[0][1], *notes)
 
     def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
         """(height, width, 3) uint8 of a level; white outside. Thread-safe.
@@ -212,39 +245,47 @@ def _as_levels(source: ArraySource, name: str) -> list[ArrayLike]:
     return arrays
 
 
-def _colours_last(array: ArrayLike, *, rgb: bool | None) -> ArrayLike:
-    """The array with its colours last, where they can only be first."""
-    shape = array.shape
-    first = len(shape) == 3 and shape[0] in (3, 4) and shape[2] not in (1, 3, 4)
-    return ColoursLast(array) if first and rgb is not False else array
-
-
-def _image_shape(array: ArrayLike, name: str, *, rgb: bool | None) -> tuple[int, int]:
-    """(height, width), or why the array is no image."""
+def _seen(
+    array: ArrayLike, name: str, pick: Pick, axes: tuple[str, ...] | None
+) -> tuple[ArrayLike, tuple[str, ...]]:
+    """The array as (H, W) or (H, W, 1 | 3 | 4), and how it was made so in words."""
     shape = tuple(int(size) for size in array.shape)
     if 0 in shape or not shape:
         raise ImageError(f"“{name}” is empty: choose an image that has pixels.")
-    is_colour = len(shape) == 3 and shape[2] in (1, 3, 4) and rgb is not False
-    if len(shape) != 2 and not is_colour:
-        raise ImageError(f"“{name}” {_complaint(shape)}")
-    size = (shape[0], shape[1])
-    check_size(size, name)
-    return size
-
-
-def _complaint(shape: tuple[int, ...]) -> str:
     if len(shape) == 1:
-        return (
-            f"is a list of {shape[0]} numbers: "
+        raise ImageError(
+            f"“{name}” is a list of {shape[0]} numbers: "
             "give an array of shape (height, width) or (height, width, 3)."
         )
-    if len(shape) == 3 and shape[2] == 2:
-        return f"has two channels, shape {shape}: pick one with image[..., 0]."
-    plane = ", ".join(["0"] * (len(shape) - 2))
-    return (
-        f"has {len(shape)} axes, shape {shape}, and one plane is needed: "
-        f"pick one, for instance image[{plane}]."
+    axes = axes or _axes(shape, pick.rgb)
+    are_colours = "c" in axes and shape[axes.index("c")] != 2
+    deep = ", ".join(["0"] * (len(shape) - len(axes[-3:]) + ("c" not in axes)))
+    stack = Stack(
+        name=name,
+        axes=axes,
+        shape=shape,
+        channels="c" if "c" in axes else "",
+        are_colours=are_colours,
+        example="image[..., 0]" if not deep else f"image[{deep}]",
     )
+    chosen = choose(stack, pick)
+    if axes in (("y", "x"), ("y", "x", "c")) and chosen.channels in (None, (0,)):
+        return array, chosen.notes
+    first = axes == ("c", "y", "x") and chosen.channels is None
+    moved = ("Its first axis was read as colours.",) if first else ()
+    return PlaneView(array, axes, chosen), moved + chosen.notes
+
+
+def _axes(shape: tuple[int, ...], rgb: bool | None) -> tuple[str, ...]:
+    """What the axes of an array are, told by their lengths."""
+    outer = tuple(f"axis {index}" for index in range(len(shape) - 2))
+    last, first = shape[-1], shape[0]
+    is_last = last in _COLOURS and rgb is not False
+    if len(shape) > 2 and (is_last or (len(shape) == 3 and last == 2)):
+        return (*outer[:-1], "y", "x", "c")
+    if len(shape) == 3 and first in (3, 4) and rgb is not False:
+        return ("c", "y", "x")
+    return (*outer, "y", "x")
 
 
 def _check_pyramid(

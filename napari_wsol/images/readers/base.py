@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from napari_wsol.errors import (
+    ImageChangedError,
+    ImageError,
+    UnreadableImageError,
+)
 from napari_wsol.images.cache import TileCache
+from napari_wsol.images.fingerprint import file_states, fingerprint_part
 from napari_wsol.images.geometry import build_levels, check_size
+from napari_wsol.images.readers.guard import in_words
+from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.images.readers.tiled import TiledLevel
 from napari_wsol.registry import Registry
 
@@ -17,19 +25,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from napari_wsol.images.fingerprint import FileStates
     from napari_wsol.images.geometry import Level, Rgb
     from napari_wsol.images.readers.guard import ClosingGuard
+    from napari_wsol.images.readers.stacks import Pick
+    from napari_wsol.images.readers.turned import TurnedLevel
+    from napari_wsol.images.slide import Slide
+
+
+class UndecodedError(UnreadableImageError):
+    """Pixels that a reader knows of could not be decoded; another one may."""
 
 
 class SlideBase(ABC):
-    """Sizes, pictures beside the image, and a fingerprint that is computed once."""
+    """Sizes, pictures beside the image, and a fingerprint that is computed once.
+
+    Attributes:
+        open_again: opens the same source, with the pixels that it holds then.
+        opened_files: as they were before the first byte was read; None of an array.
+    """
 
     name: str
     mpp: float | None
     levels: tuple[Level, ...]
     notes: tuple[str, ...]
     icc_profile: bytes | None = None
+    open_again: Callable[[], Slide] | None = None
     _fingerprint: str | None = None
+    opened_files: FileStates | None = None
+    _part = ""
+    """Which pixels of a file of several are shown: others have another fingerprint."""
 
     def __init__(self) -> None:
         self._pictures: Registry[Callable[[], Rgb]] = Registry("picture")
@@ -54,13 +79,75 @@ class SlideBase(ABC):
         return self._pictures[name]()
 
     def fingerprint(self) -> str:
-        """The sha256 (hex) of what was opened; see ``images.fingerprint``."""
+        """The sha256 (hex) of what was opened; see ``images.fingerprint``.
+
+        Raises:
+            ImageChangedError: the file was overwritten before it was asked for.
+        """
         if self._fingerprint is None:
-            self._fingerprint = self._compute_fingerprint()
+            with in_words(self.name):
+                found = self._compute_fingerprint()
+            self.check_files()  # or it would be that of other pixels than were opened
+            self._fingerprint = fingerprint_part(found, self._part)
         return self._fingerprint
+
+    def check_files(self) -> None:
+        """Makes sure that no file was overwritten; takes microseconds.
+
+        Files that are gone are no reason: what was opened of them can be read on, or
+        fails by itself.
+
+        Raises:
+            ImageChangedError: one was.
+        """
+        if self.opened_files is None:
+            return
+        now = file_states(self._sources())
+        if now and now != self.opened_files:
+            raise self.changed()
+
+    def is_as_opened(self) -> bool:
+        """Whether the source can only hold the pixels that were opened.
+
+        Of files sizes and times are compared, of arrays the fingerprint.
+        """
+        if self.opened_files is None:
+            return self.fingerprint() == self._compute_fingerprint()
+        try:
+            self.check_files()
+        except ImageChangedError:
+            return False
+        return True
+
+    def reread(self) -> Slide | None:
+        """The source opened anew, where it holds other pixels by now; else None.
+
+        Raises:
+            ImageError: it holds other pixels, and they cannot be used.
+        """
+        if self.is_as_opened():
+            return None
+        if self.open_again is None:
+            raise self.changed()
+        fresh = self.open_again()
+        if fresh.fingerprint() != self._fingerprint:
+            return fresh
+        fresh.close()  # it was touched, or copied over itself
+        self.opened_files = file_states(self._sources())
+        return None
+
+    def changed(self) -> ImageChangedError:
+        """The error for pixels that are not those that were opened."""
+        return ImageChangedError(
+            f"“{self.name}” has changed since it was opened: open it again."
+        )
 
     @abstractmethod
     def _compute_fingerprint(self) -> str: ...
+
+    def _sources(self) -> Sequence[Path]:
+        """The files that the pixels come from; none of an array."""
+        return ()
 
     def _set_levels(self, shapes: list[tuple[int, int]]) -> None:
         """Takes the (height, width) of each level, largest first."""
@@ -74,7 +161,8 @@ class FileSlide(SlideBase):
     A subclass opens the files in :meth:`_open` and looks at them in :meth:`_describe`.
     """
 
-    _levels: Sequence[TiledLevel]
+    reader: str
+    _levels: Sequence[TiledLevel | TurnedLevel]
 
     def __init__(
         self,
@@ -82,7 +170,7 @@ class FileSlide(SlideBase):
         *,
         name: str | None = None,
         mpp: float | None = None,
-        rgb: bool | None = None,
+        pick: Pick = ANY,
         cache: TileCache | None = None,
     ) -> None:
         """Reads the headers, and pixels only where 16 bits or more must become 8.
@@ -91,22 +179,24 @@ class FileSlide(SlideBase):
             path: a file; of DICOM, any of the slide's or their folder.
             name: shown to the user.
             mpp: µm a level-0 pixel, instead of what the file says.
-            rgb: True takes three or four channels as colours, False never does; only
-                TIFF leaves that open.
+            pick: what is shown of a file of several channels or planes; only TIFF
+                leaves that open.
             cache: keeps decoded tiles.
 
         Raises:
             UnreadableImageError: not of the reader's formats, damaged, or the reader is
                 not installed.
-            ImageError: a stack, several slides, or too small.
+            StackError: it must be said which channel or plane is shown.
+            ImageError: several slides, or too small.
         """
         super().__init__()
         self.path = path
         self.name = name or path.name
         self._cache = cache or TileCache()
+        self.opened_files = file_states(self._sources())
         self._guard = self._open()
         try:
-            self._describe(rgb=rgb)
+            self._describe(pick)
         except BaseException:
             self._guard.close()
             raise
@@ -118,8 +208,20 @@ class FileSlide(SlideBase):
         """Opens the files, and says how they are closed."""
 
     @abstractmethod
-    def _describe(self, *, rgb: bool | None) -> None:
+    def _describe(self, pick: Pick) -> None:
         """Finds out all that a slide tells, and ``mpp`` as the file has it."""
+
+    def _refuse(self, pick: Pick) -> None:
+        """For files whose reader gives finished colours.
+
+        Raises:
+            ImageError: a channel or plane was asked for.
+        """
+        if pick.key:
+            raise ImageError(
+                f"“{self.name}” is read by {self.reader}, which gives colours and no "
+                "channels or planes to choose from: leave these out."
+            )
 
     def _cut(
         self,
@@ -138,8 +240,12 @@ class FileSlide(SlideBase):
         ]
 
     @override
+    def _sources(self) -> Sequence[Path]:
+        return (self.path,)
+
+    @override
     def read_associated(self, name: str) -> Rgb:
-        with self._guard.reading():
+        with self._guard.reading(), in_words(self.name):
             return super().read_associated(name)
 
     def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
@@ -149,7 +255,7 @@ class FileSlide(SlideBase):
             UnreadableImageError: the file is damaged there, or the slide is closed.
             ImageError: the pixels there are not numbers.
         """
-        with self._guard.reading():
+        with self._guard.reading(), in_words(self.name):
             return self._levels[level].read(y, x, height, width)
 
     def close(self) -> None:

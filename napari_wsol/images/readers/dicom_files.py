@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.files import check_file
+from napari_wsol.images.readers.guard import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +33,7 @@ class _Header:
 def is_dicom(path: Path) -> bool:
     """Whether a file has the mark of DICOM."""
     try:
+        check_file(path)
         with path.open("rb") as file:
             return file.read(_MARK_AT + 4)[_MARK_AT:] == b"DICM"
     except OSError:
@@ -102,7 +105,6 @@ def colours_of_slide(files: list[Path]) -> Colours:
 
 def _headers(paths: Iterable[Path]) -> Iterable[_Header]:
     import pydicom
-    from pydicom.errors import InvalidDicomError
     from pydicom.uid import UID
 
     tags = ["SOPClassUID", "SeriesInstanceUID"]
@@ -110,8 +112,11 @@ def _headers(paths: Iterable[Path]) -> Iterable[_Header]:
         if not path.is_file() or not is_dicom(path):
             continue
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
-        except (InvalidDicomError, OSError, ValueError, LookupError, EOFError):
+            with in_words(path.name):
+                header = pydicom.dcmread(
+                    path, stop_before_pixels=True, specific_tags=tags
+                )
+        except UnreadableImageError:
             continue  # Of the file that was asked for, it is told below.
         kind = UID(str(header.get("SOPClassUID", "")))
         if not kind:

@@ -11,17 +11,18 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
+from typing_extensions import override
 
 from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images import pixel_size
-from napari_wsol.images.fingerprint import fingerprint_files
+from napari_wsol.images.fingerprint import file_states, fingerprint_files
 from napari_wsol.images.readers.base import FileSlide
 from napari_wsol.images.readers.dicom_files import colours_of_slide, files_of_slide
 from napari_wsol.images.readers.guard import ClosingGuard
 from napari_wsol.images.readers.pixels import colour_of, plan_reading, to_rgb8
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.dicom_files import Colours
-    from napari_wsol.images.readers.pixels import PixelReading, Pixels
+    from napari_wsol.images.readers.pixels import PixelReading
+    from napari_wsol.images.readers.stacks import Pick
+    from napari_wsol.images.readers.values import Pixels
 
 T = TypeVar("T")
 
@@ -43,16 +46,18 @@ class DicomSlide(FileSlide):
     """A slide of DICOM files. See :class:`~napari_wsol.images.slide.Slide`."""
 
     reader = "wsidicom"
+    _files: Sequence[Path] = ()
 
     def _open(self) -> ClosingGuard:
         self._errors = _library_errors(_library(self.name))
         self._files = files_of_slide(self.path, self.name)
+        self.opened_files = file_states(self._files)
         self._one_by_one = threading.Lock()
         self._slide = self._telling(partial(_opened, self._files))
         return ClosingGuard(self.name, self._slide.close)
 
-    def _describe(self, *, rgb: bool | None) -> None:
-        del rgb  # The file tells.
+    def _describe(self, pick: Pick) -> None:
+        self._refuse(pick)
         self._telling(self._look)
 
     def _look(self) -> None:
@@ -60,7 +65,7 @@ class DicomSlide(FileSlide):
         groups: list[Group] = slide.levels.levels
         self._set_levels([(int(g.size.height), int(g.size.width)) for g in groups])
         self._numbers = [int(group.level) for group in groups]
-        colours = colours_of_slide(self._files)
+        colours = colours_of_slide(list(self._files))
         self._reading = self._plan(groups, colours)
         tiles = [(int(g.tile_size.height), int(g.tile_size.width)) for g in groups]
         self._cut(tiles, self._load)
@@ -81,6 +86,10 @@ class DicomSlide(FileSlide):
         with self._one_by_one:
             return to_rgb8(_cube(self._telling(read)))
 
+    @override
+    def _sources(self) -> Sequence[Path]:
+        return self._files
+
     def _compute_fingerprint(self) -> str:
         return fingerprint_files(self._files)
 
@@ -95,7 +104,7 @@ class DicomSlide(FileSlide):
             for place in places
         ]
         colour = "inverted" if colours.is_inverted else colour_of(tiles[0].shape)
-        return plan_reading(tiles, colour)
+        return plan_reading(tiles, colour, bits=colours.bits)
 
     def _tile(self, number: int, row: int, column: int) -> Pixels:
         # Of two tiles that wsidicom reads at once, one may come out wrong (0.36).
@@ -123,10 +132,10 @@ class DicomSlide(FileSlide):
             ) from error
 
 
-def _opened(files: list[Path]) -> WsiDicom:
+def _opened(files: Sequence[Path]) -> WsiDicom:
     from wsidicom import WsiDicom
 
-    return WsiDicom.open(files)
+    return WsiDicom.open(list(files))
 
 
 def _library(name: str) -> ModuleType:

@@ -6,10 +6,29 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import UnreadableImageError
+from napari_wsol.errors import UnreadableImageError, WsolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+
+@contextmanager
+def in_words(name: str) -> Generator[None]:
+    """What a library raises on bytes that it did not foresee leaves as a sentence.
+
+    Raises:
+        UnreadableImageError: whatever went wrong, but for what is told in words.
+    """
+    try:
+        yield
+    except WsolError:
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}" if str(error) else repr(error)
+        raise UnreadableImageError(
+            f"“{name}” is damaged, or of a kind that is not supported ({why}): copy or "
+            "download it again, or export it anew."
+        ) from error
 
 
 class ClosingGuard:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import zarr
+from msgspec import Meta, Struct, field
 
-from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError
+from napari_wsol.files.parsing import Finite, read_json, read_text, typed
 from napari_wsol.images import pixel_size
+from napari_wsol.images.readers.zarr_store import JudgedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
@@ -20,8 +22,14 @@ if TYPE_CHECKING:
 
 Json = dict[str, object]
 
-METADATA = ("zarr.json", ".zattrs", ".zgroup")
-"""Files by which the folder of a zarr group is known."""
+METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+"""Files by which the folder of a zarr group or array is known."""
+
+_METADATA_BYTES = 1 << 20
+"""So much of the metadata of the folder above is looked at."""
+
+MOST_LEVELS = 32
+"""Of an image: each is half of the one before, so that fewer lead to one pixel."""
 
 _OLD_AXES = "tczyx"
 _RGB = ("FF0000", "00FF00", "0000FF")
@@ -39,6 +47,7 @@ class OmeImage:
         scales: size of a pixel of each level in its units, (y, x); None where not told.
         size: of a level-0 pixel.
         is_colour: whether its channels are red, green and blue; None where not told.
+        channels: their names, where they have any.
         notes: sentences on what was chosen.
     """
 
@@ -47,6 +56,7 @@ class OmeImage:
     scales: list[tuple[float, float] | None]
     size: pixel_size.PixelSize
     is_colour: bool | None
+    channels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -58,25 +68,86 @@ def open_image(path: Path) -> OmeImage:
         ImageError: it holds several, as a plate does.
     """
     try:
-        group = zarr.open_group(path, mode="r")
-        meta = _metadata(group.attrs.asdict())
+        store = JudgedStore(path)
+        if _is_array(path):
+            return _array_alone(zarr.open_array(store, mode="r"), path)
+        group = zarr.open_group(store, mode="r", use_consolidated=False)
+        meta = _metadata(group)
         notes: tuple[str, ...] = ()
         if "multiscales" not in meta:
             group, notes = _one_of_many(group, path.name, meta)
-            meta = _metadata(group.attrs.asdict())
+            meta = _metadata(group)
         return _image(group, meta, notes, path.name)
     except ImageError:
         raise
     except CHUNK_ERRORS as error:
         raise UnreadableImageError(
             f"“{path.name}” could not be read as an OME-Zarr image ({error}): a part "
-            "of it is damaged or missing. Copy or download the whole folder again."
+            "of it is damaged, missing or not supported. Copy or download the whole "
+            "folder again, or save it as OME-TIFF."
         ) from error
 
 
-def _metadata(attributes: Mapping[str, object]) -> Json:
+def _array_alone(array: Array, path: Path) -> OmeImage:
+    """An array that no group describes, as the image that it may be.
+
+    Raises:
+        UnreadableImageError: it is a level of an image, which its folder describes.
+    """
+    above = path.absolute().parent
+    if any(_describes_levels(above / name) for name in ("zarr.json", ".zattrs")):
+        raise UnreadableImageError(
+            f"“{path.name}” is one level of the OME-Zarr image “{above.name}”: choose "
+            "the folder above."
+        )
+    names = getattr(array.metadata, "dimension_names", None) or ()
+    axes = "".join(str(name).lower()[:1] for name in names)
+    if len(set(axes)) != array.ndim or not {"y", "x"} <= set(axes):
+        axes = _axes_by_shape(array.shape)
+    if not axes:
+        raise UnreadableImageError(
+            f"“{path.name}” is a zarr array of {array.ndim} axes, and an image has two "
+            "to five: choose the folder of an OME-Zarr image."
+        )
+    return OmeImage(
+        arrays=[array],
+        axes=axes,
+        scales=[None],
+        size=pixel_size.UNKNOWN,
+        is_colour=None,
+        notes=("It is a zarr array without a description of its axes.",),
+    )
+
+
+def _is_array(path: Path) -> bool:
+    try:
+        kind = read_json(path / "zarr.json", dict[str, object]).get("node_type")
+    except (OSError, MalformedError):
+        return (path / ".zarray").is_file()
+    return kind == "array"
+
+
+def _describes_levels(file: Path) -> bool:
+    try:
+        return '"multiscales"' in read_text(file)
+    except (OSError, MalformedError):
+        return False
+
+
+def _axes_by_shape(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3 and shape[-1] in (1, 2, 3, 4):
+        return "yxc"
+    if len(shape) == 3 and shape[0] in (3, 4):
+        return "cyx"
+    if len(shape) == 3:
+        return "zyx"
+    return _OLD_AXES[-len(shape) :] if 2 <= len(shape) <= len(_OLD_AXES) else ""
+
+
+def _metadata(group: zarr.Group) -> Json:
     """Version 0.5 keeps under ``ome`` what lay at the top before."""
-    return cast("Json", attributes.get("ome", attributes))
+    told = cast("Json", group.attrs.asdict())
+    return typed(told.get("ome", told), dict[str, object])
 
 
 def _one_of_many(
@@ -99,44 +170,103 @@ def _one_of_many(
     )
 
 
+class _Transformation(Struct):
+    """From array to world; anything but a scale is passed over."""
+
+    type: str = ""
+    scale: tuple[Finite, ...] | None = None
+
+
+_Transformations = list[_Transformation] | None
+
+
+class _Axis(Struct):
+    """An axis of the arrays, since version 0.4."""
+
+    name: str
+    unit: str | None = None
+
+
+class _Dataset(Struct):
+    """One level."""
+
+    path: str
+    transformations: _Transformations = field(
+        default=None, name="coordinateTransformations"
+    )
+
+
+class _Multiscale(Struct):
+    """One image."""
+
+    datasets: Annotated[list[_Dataset], Meta(min_length=1, max_length=MOST_LEVELS)]
+    axes: list[_Axis | str] | None = None
+    transformations: _Transformations = field(
+        default=None, name="coordinateTransformations"
+    )
+
+
+class _Channel(Struct):
+    """How a channel is drawn."""
+
+    color: str = ""
+    label: str = ""
+
+
+class _Omero(Struct):
+    """How the image is drawn."""
+
+    channels: list[_Channel] = []
+
+
 def _image(
     group: zarr.Group, meta: Json, notes: tuple[str, ...], name: str
 ) -> OmeImage:
-    several = cast("Sequence[Json]", meta["multiscales"])
+    several = typed(meta["multiscales"], list[_Multiscale])
+    if not several:
+        raise MalformedError("it describes no image")
     scaled = several[0]
     if len(several) > 1:
         notes += (f"The folder holds {len(several)} images; the first is shown.",)
-    datasets = cast("Sequence[Json]", scaled["datasets"])
-    arrays = [group[str(dataset["path"])] for dataset in datasets]
-    if not arrays or not all(isinstance(array, zarr.Array) for array in arrays):
+    arrays = [group[dataset.path] for dataset in scaled.datasets]
+    if not all(isinstance(array, zarr.Array) for array in arrays):
         raise UnreadableImageError(
             f"“{name}” lists levels that are not there: copy the whole folder again."
         )
     levels = cast("list[Array]", arrays)
     axes, units = _axes(scaled, levels[0].ndim)
-    outer = _scale(scaled, len(axes))
-    scales = [_pixel(_scale(dataset, len(axes)), outer, axes) for dataset in datasets]
+    if any(array.ndim != len(axes) for array in levels):
+        raise UnreadableImageError(
+            f"The levels of “{name}” have other axes than the first: export it anew."
+        )
+    outer = _scale(scaled.transformations, len(axes))
+    scales = [
+        _pixel(_scale(dataset.transformations, len(axes)), outer, axes)
+        for dataset in scaled.datasets
+    ]
     return OmeImage(
         arrays=levels,
         axes=axes,
         scales=scales,
         size=_size(scales[0], units),
         is_colour=_is_colour(meta),
+        channels=tuple(one.label for one in _channels(meta)),
         notes=notes,
     )
 
 
-def _axes(scaled: Json, ndim: int) -> tuple[str, dict[str, str]]:
+def _axes(scaled: _Multiscale, ndim: int) -> tuple[str, dict[str, str]]:
     """A letter for each axis, and the units of those that have one."""
-    described = cast("Sequence[object]", scaled.get("axes") or _OLD_AXES[-ndim:])
+    described = scaled.axes or list(_OLD_AXES[-ndim:])
     letters = ""
     units: dict[str, str] = {}
     for axis in described:
-        entry = cast("Json", axis) if isinstance(axis, dict) else {"name": str(axis)}
-        letter = str(entry["name"]).lower()[:1]
+        entry = axis if isinstance(axis, _Axis) else _Axis(axis)
+        letter = entry.name.lower()[:1]
         letters += letter
-        units[letter] = str(entry.get("unit", ""))
-    if len(letters) != ndim or not {"y", "x"} <= set(letters):
+        units[letter] = entry.unit or ""
+    is_told = {"y", "x"} <= set(letters) and len(set(letters)) == len(letters)
+    if len(letters) != ndim or not is_told:
         raise UnreadableImageError(
             f"The OME-Zarr image has {ndim} axes and describes “{letters}”: "
             "export it anew."
@@ -144,13 +274,12 @@ def _axes(scaled: Json, ndim: int) -> tuple[str, dict[str, str]]:
     return letters, units
 
 
-def _scale(entry: Json, ndim: int) -> list[float] | None:
+def _scale(found: _Transformations, ndim: int) -> list[float] | None:
     """The scale among the coordinate transformations of a level."""
-    found = cast("Sequence[Json]", entry.get("coordinateTransformations") or ())
-    for transformation in found:
-        scale = cast("Sequence[float]", transformation.get("scale") or ())
-        if transformation.get("type") == "scale" and len(scale) == ndim:
-            return [float(step) for step in scale]
+    for transformation in found or ():
+        scale = transformation.scale or ()
+        if transformation.type == "scale" and len(scale) == ndim:
+            return list(scale)
     return None
 
 
@@ -174,7 +303,12 @@ def _size(
 
 def _is_colour(meta: Json) -> bool | None:
     """Whether the channels are drawn in red, green and blue, where that is told."""
-    omero = cast("Json", meta.get("omero") or {})
-    channels = cast("Sequence[Json]", omero.get("channels") or ())
-    colours = tuple(str(channel.get("color", "")).upper()[:6] for channel in channels)
+    colours = tuple(one.color.upper()[:6] for one in _channels(meta))
     return colours[:3] == _RGB if any(colours) else None
+
+
+def _channels(meta: Json) -> list[_Channel]:
+    try:
+        return typed(meta.get("omero") or {}, _Omero).channels
+    except MalformedError:
+        return []  # it only says how to draw

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageCms
+from typing_extensions import override
 
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images import pixel_size
@@ -22,13 +23,14 @@ from napari_wsol.images.readers.guard import ClosingGuard
 from napari_wsol.images.readers.tiff_slide import tile_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
     from openslide import OpenSlide
 
     from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.readers.stacks import Pick
 
 
 SUFFIXES = frozenset(
@@ -68,14 +70,14 @@ class OpenSlideSlide(FileSlide):
         self._slide = self._opened()
         return ClosingGuard(self.name, self._close_slide)
 
-    def _describe(self, *, rgb: bool | None) -> None:
-        del rgb  # Whatever it reads becomes colour.
+    def _describe(self, pick: Pick) -> None:
+        self._refuse(pick)
         slide = self._slide
         properties = dict(slide.properties)
         self._set_levels([(height, width) for width, height in slide.level_dimensions])
         self._factors = tuple(slide.level_downsamples)
-        blocks = [_block(properties, index) for index in range(len(self.levels))]
-        self._cut(blocks, self._load)
+        self._blocks = [_block(properties, at) for at in range(len(self.levels))]
+        self._cut(self._blocks, self._load)
         size = _pixel_size(properties)
         self.mpp = size.mpp
         vendor = properties.get("openslide.vendor", "unknown")
@@ -92,6 +94,10 @@ class OpenSlideSlide(FileSlide):
             return _on_white(self._slide.associated_images[name])
         except self._library.OpenSlideError as error:
             raise self._damaged(error) from error
+
+    @override
+    def _sources(self) -> Sequence[Path]:
+        return _files(self.path)
 
     def _compute_fingerprint(self) -> str:
         return fingerprint_files(_files(self.path), tile_tables(self.path))
@@ -112,10 +118,10 @@ class OpenSlideSlide(FileSlide):
             raise self._damaged(error) from error
 
     def _load(self, index: int, row: int, column: int) -> Rgb:
-        level = self._levels[index]
-        height, width = level.tile_shape
+        level = self.levels[index]
+        height, width = self._blocks[index]
         y, x = row * height, column * width
-        size = (min(width, level.shape[1] - x), min(height, level.shape[0] - y))
+        size = (min(width, level.width - x), min(height, level.height - y))
         factor = self._factors[index]
         slide = self._slide
         try:

@@ -2,134 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_wsol.errors import ImageError
+from napari_wsol.images.readers.values import ValueRange, value_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from napari_wsol.images.geometry import Rgb
-
-Pixels = npt.NDArray[np.generic]
-
-_NOT_FINITE = (
-    "The image has pixels that are not numbers (NaN or infinite): replace them first, "
-    "for instance with numpy.nan_to_num(image)."
-)
-_DEPTHS = (10, 12, 14, 16)
-
-
-@dataclass(frozen=True)
-class ValueRange:
-    """Which stored value becomes black and which becomes white.
-
-    Attributes:
-        low: value that becomes 0.
-        high: value that becomes 255.
-        note: how values are converted, as a part of a sentence; empty where as is.
-    """
-
-    low: float
-    high: float
-    note: str = ""
-
-    @cached_property
-    def _table(self) -> Rgb:
-        values = np.arange(1 << 16, dtype=np.float64)
-        return _scaled(values, self.low, self.high)
-
-    def to_uint8(self, pixels: Pixels) -> Rgb:
-        """Pixels of any shape and real dtype as uint8.
-
-        Raises:
-            ImageError: a value is NaN or infinite.
-        """
-        if pixels.dtype == np.uint8 and (self.low, self.high) == (0, 255):
-            return pixels.astype(np.uint8, copy=False)
-        if pixels.dtype == np.uint16:
-            return self._table[pixels.astype(np.uint16, copy=False)]
-        if pixels.dtype.kind == "f" and not np.isfinite(_real(pixels)).all():
-            raise ImageError(_NOT_FINITE)
-        # float32 holds integers to 2**24 only.
-        wide = np.float64 if pixels.dtype.itemsize > 2 else np.float32
-        return _scaled(pixels.astype(wide), self.low, self.high)
-
-
-def _real(pixels: Pixels) -> npt.NDArray[np.float64]:
-    return pixels.astype(np.float64, copy=False)
-
-
-def _scaled(values: npt.NDArray[np.floating], low: float, high: float) -> Rgb:
-    if high <= low:
-        return np.zeros(values.shape, np.uint8)
-    scaled = (values - low) * (255.0 / (high - low))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-
-
-def value_range(samples: Iterable[Pixels], *, bits: int | None = None) -> ValueRange:
-    """Decides the conversion from pixels that stand for the whole image.
-
-    Args:
-        samples: arrays of one dtype; all of the image, or parts spread over it.
-        bits: significant bits where the file tells.
-
-    Raises:
-        ImageError: a value is NaN or infinite, or values are not real numbers.
-    """
-    low, high = np.inf, -np.inf
-    dtype = np.dtype(np.uint8)
-    for sample in samples:
-        dtype = sample.dtype
-        if dtype.kind not in "buif":
-            raise ImageError(
-                f"Pixels of type {dtype} cannot be shown as an image: "
-                "convert them to integers or real numbers first."
-            )
-        if dtype in (np.dtype(np.uint8), np.dtype(np.bool_)):
-            break
-        if sample.size:
-            bottom, top = _extent(sample)
-            low, high = min(low, bottom), max(high, top)
-    if dtype == np.uint8:
-        top = 255 if bits is None else (1 << bits) - 1
-        return ValueRange(0, top, "" if top == 255 else f"taken as {bits}-bit")
-    if dtype == np.bool_:
-        return ValueRange(0, 1, "true is white")
-    return _range(dtype, low, high, bits)
-
-
-def _extent(sample: Pixels) -> tuple[float, float]:
-    """Smallest and largest value; a NaN anywhere shows in both."""
-    bottom, top = float(np.min(sample)), float(np.max(sample))
-    if not (math.isfinite(bottom) and math.isfinite(top)):
-        raise ImageError(_NOT_FINITE)
-    return bottom, top
-
-
-def _range(
-    dtype: np.dtype[np.generic], low: float, high: float, bits: int | None
-) -> ValueRange:
-    is_real = dtype.kind == "f"
-    if low >= 0 and is_real and high <= 1:
-        return ValueRange(0, 1, f"{dtype} multiplied by 255")
-    if low >= 0 and not is_real and bits is not None:
-        return ValueRange(0, (1 << bits) - 1, f"{dtype} taken as {bits}-bit")
-    if low >= 0 and high <= 255:
-        return ValueRange(0, 255, f"{dtype} values kept as they are")
-    for depth in () if is_real else _DEPTHS:
-        if low >= 0 and high < 1 << depth:
-            how = "divided by 257" if depth == 16 else f"taken as {depth}-bit"
-            return ValueRange(0, (1 << depth) - 1, f"{dtype} {how}")
-    return ValueRange(
-        low, high, f"{dtype} stretched from {low:.6g} (black) to {high:.6g} (white)"
-    )
+    from napari_wsol.images.readers.values import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +67,19 @@ def _on_white(reading: PixelReading, pixels: Pixels) -> Rgb:
     return ((colour * alpha + (255 - alpha) * 255 + 127) // 255).astype(np.uint8)
 
 
+def _spread(pixels: Pixels) -> Pixels:
+    """(h, w, 2) of grey and alpha as (h, w, 4)."""
+    return pixels[..., [0, 0, 0, 1]]
+
+
+def _grey_on_white(reading: PixelReading, pixels: Pixels) -> Rgb:
+    return _on_white(reading, _spread(pixels))
+
+
+def _premultiplied_grey(reading: PixelReading, pixels: Pixels) -> Rgb:
+    return _premultiplied(reading, _spread(pixels))
+
+
 def _premultiplied(reading: PixelReading, pixels: Pixels) -> Rgb:
     colour = _rgb(reading, pixels).astype(np.uint16)
     alpha = reading.alpha.to_uint8(pixels[..., 3:4]).astype(np.uint16)
@@ -218,6 +116,8 @@ _CONVERSIONS: dict[str, Callable[[PixelReading, Pixels], Rgb]] = {
     "rgb": _rgb,
     "rgba": _on_white,
     "premultiplied": _premultiplied,
+    "grey with alpha": _grey_on_white,
+    "premultiplied grey": _premultiplied_grey,
     "ycbcr": _ycbcr,
     "cmyk": _cmyk,
     "indexed": _indexed,
@@ -228,10 +128,20 @@ _WORDS = {
     "rgb": "Y×X×RGB",
     "rgba": "Y×X×RGBA, transparent parts white",
     "premultiplied": "Y×X×RGBA, transparent parts white",
+    "grey with alpha": "Y×X grey, transparent parts white",
+    "premultiplied grey": "Y×X grey, transparent parts white",
     "ycbcr": "Y×X×YCbCr, converted to RGB",
     "cmyk": "Y×X×CMYK, converted to RGB without a colour profile",
     "indexed": "Y×X palette colours",
 }
+_ALPHA = {
+    "rgba": 3,
+    "premultiplied": 3,
+    "grey with alpha": 1,
+    "premultiplied grey": 1,
+}
+"""Which sample says how opaque a pixel is."""
+
 COLOURS = tuple(_CONVERSIONS)
 """Kinds of colour that a :class:`PixelReading` converts."""
 
@@ -256,10 +166,12 @@ def plan_reading(
     """
     if colour == "indexed":
         return PixelReading(colour=colour, values=ValueRange(0, 255), palette=palette)
-    values = value_range((sample[..., :3] for sample in samples), bits=bits)
-    if colour not in ("rgba", "premultiplied"):
+    at = _ALPHA.get(colour)
+    kept = 3 if at is None else at
+    values = value_range((sample[..., :kept] for sample in samples), bits=bits)
+    if at is None:
         return PixelReading(colour=colour, values=values)
-    alpha = value_range((sample[..., 3:4] for sample in samples), bits=bits)
+    alpha = value_range((sample[..., at : at + 1] for sample in samples), bits=bits)
     return PixelReading(colour=colour, values=values, alpha=alpha)
 
 
@@ -272,9 +184,8 @@ def colour_of(shape: tuple[int, ...]) -> str:
 def to_rgb8(pixels: Pixels) -> Rgb:
     """An image in memory as 8-bit RGB.
 
-    RGBA is laid on white, grey repeated. uint16 up to 255 is kept, and else divided by
-    the 10, 12, 14 or 16 bits that hold its maximum; real numbers up to 1 are multiplied
-    by 255, up to 255 kept, and else stretched from minimum to maximum.
+    RGBA is laid on white, grey repeated; how values of more than 8 bits are converted,
+    :func:`~napari_wsol.images.readers.values.value_range` tells.
 
     Args:
         pixels: (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of any real dtype.

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from typing_extensions import override
 
-from napari_wsol.errors import UnreadableImageError
+from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images import pixel_size
-from napari_wsol.images.fingerprint import fingerprint_bytes
+from napari_wsol.images.fingerprint import file_states, fingerprint_bytes
 from napari_wsol.images.readers.arrays import ArraySlide
+from napari_wsol.images.readers.base import UndecodedError
 from napari_wsol.images.readers.positioned import PositionedFile
+from napari_wsol.images.readers.stacks import ANY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_wsol.images.readers.pixels import Pixels
+    from napari_wsol.images.readers.stacks import Pick
+    from napari_wsol.images.readers.values import Pixels
 
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH_AT = 24
+_PIXEL_FORMATS = (
+    "PNG", "JPEG", "MPO", "TIFF", "BMP", "DIB", "GIF", "WEBP", "JPEG2000", "PPM",
+    "AVIF", "TGA", "PCX", "DCX", "SGI", "PSD", "ICO", "CUR", "ICNS", "QOI", "DDS",
+    "SUN", "XBM", "XPM", "FITS", "SPIDER", "IM", "IMT", "MSP", "FLI", "PCD", "PIXAR",
+    "BLP", "FTEX", "GBR", "MCIDAS", "XVTHUMB",
+)  # fmt: skip
+"""What Pillow reads by itself: no drawings (EPS, WMF), and no data that it leaves to
+other programs (HDF5, GRIB, BUFR, IPTC, MPEG)."""
+
 _KEPT_MODES = frozenset({"L", "RGB", "RGBA", "I", "F", "1", "I;16", "I;16B", "I;16L"})
 _DECODE_ERRORS = (OSError, ValueError, SyntaxError, RuntimeError, EOFError)
 
@@ -36,7 +51,7 @@ class PlainSlide(ArraySlide):
         *,
         name: str | None = None,
         mpp: float | None = None,
-        rgb: bool | None = None,
+        pick: Pick = ANY,
     ) -> None:
         """Decodes the whole image, turned upright as its EXIF tag says.
 
@@ -44,20 +59,29 @@ class PlainSlide(ArraySlide):
             UnreadableImageError: not an image, damaged, or too large to hold.
             ImageError: too small.
         """
-        pixels, image, notes = _decode(path)
+        opened = file_states((path,))
+        frame, chosen = pick.plane, replace(pick, plane=())
+        pixels, bits, image, notes = _decode(path, frame)
         size = pixel_size.from_dpi(_dpi(image))
         profile = image.info.get("icc_profile")
         super().__init__(
             pixels,
             name=name or path.name,
             mpp=size.mpp if mpp is None else mpp,
-            rgb=rgb,
+            pick=chosen,
             reader="pillow",
             path=path,
             notes=notes + size.notes,
             icc_profile=profile if isinstance(profile, bytes) else None,
+            bits=bits,
+            axes=("y", "x", "c")[: pixels.ndim],
         )
-        self._source = path
+        self._source, self.opened_files = path, opened
+        self._part = pick.key
+
+    @override
+    def _sources(self) -> Sequence[Path]:
+        return (self._source,)
 
     def _compute_fingerprint(self) -> str:
         """Of the file, so that any tool can compute it again."""
@@ -68,16 +92,24 @@ class PlainSlide(ArraySlide):
             file.close()
 
 
-def _decode(path: Path) -> tuple[Pixels, Image.Image, tuple[str, ...]]:
+def _formats() -> list[str]:
+    """Those that are pixels: Pillow would start Ghostscript for a drawing."""
+    Image.init()
+    return [name for name in _PIXEL_FORMATS if name in Image.OPEN]
+
+
+def _decode(
+    path: Path, frame: tuple[int, ...]
+) -> tuple[Pixels, int | None, Image.Image, tuple[str, ...]]:
     try:
         with warnings.catch_warnings():
             # Pillow warns from 90 million pixels on and refuses at twice that: only
             # the refusal matters here.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+            image = Image.open(path, formats=_formats())
         with image:
-            notes = _first_of_many(image)
-            return _pixels(path, image), image, notes
+            notes = _go_to(image, frame, path.name)
+            return *_pixels(path, image), image, notes
     except UnidentifiedImageError as error:
         raise UnreadableImageError(
             f"“{path.name}” is not an image that can be read: choose a PNG, JPEG, "
@@ -90,13 +122,14 @@ def _decode(path: Path) -> tuple[Pixels, Image.Image, tuple[str, ...]]:
             "first."
         ) from error
     except _DECODE_ERRORS as error:
-        raise UnreadableImageError(
+        raise UndecodedError(
             f"“{path.name}” is damaged or incomplete ({error}): "
             "copy or download it again."
         ) from error
 
 
-def _pixels(path: Path, image: Image.Image) -> Pixels:
+def _pixels(path: Path, image: Image.Image) -> tuple[Pixels, int | None]:
+    """Upright, and how many bits of a sample are significant where the file tells."""
     deep = _deep_png(path)
     if deep is not None:
         return deep
@@ -108,28 +141,49 @@ def _pixels(path: Path, image: Image.Image) -> Pixels:
         upright = upright.convert("RGBA" if has_alpha else "RGB")
     elif "transparency" in upright.info and upright.mode in ("L", "RGB"):
         upright = upright.convert("RGBA")
-    return np.array(upright)
+    return np.array(upright), None
 
 
-def _deep_png(path: Path) -> Pixels | None:
+def _deep_png(path: Path) -> tuple[Pixels, int | None] | None:
     """A PNG of 16 bits a sample; Pillow would keep 8 of a colour one."""
     with path.open("rb") as file:
         head = file.read(_PNG_DEPTH_AT + 1)
         if not head.startswith(_PNG) or head[_PNG_DEPTH_AT:] != b"\x10":
             return None
         file.seek(0)
-        pixels = cast("Pixels", imagecodecs.png_decode(file.read()))
+        data = file.read()
+    pixels = cast("Pixels", imagecodecs.png_decode(data))
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         grey, alpha = pixels[..., :1], pixels[..., 1:]
         pixels = np.concatenate([grey, grey, grey, alpha], axis=2)
-    return pixels
+    return pixels, _significant_bits(data)
 
 
-def _first_of_many(image: Image.Image) -> tuple[str, ...]:
-    frames = int(getattr(image, "n_frames", 1))
-    if frames == 1:
-        return ()
-    return (f"The file holds {frames} pictures; the first is shown.",)
+def _significant_bits(png: bytes) -> int | None:
+    """What the chunk sBIT tells, which comes before the pixels.
+
+    PNG wants values spread over all 16 bits whatever this says; files whose values keep
+    to the bits are those of programs that did not spread them.
+    """
+    before, is_there, behind = png.partition(b"IDAT")[0].partition(b"sBIT")
+    count = int.from_bytes(before[-4:])
+    return max(behind[:count]) if is_there and 0 < count <= len(behind) else None
+
+
+def _go_to(image: Image.Image, frame: tuple[int, ...], name: str) -> tuple[str, ...]:
+    """The picture that is wanted of several; the first by default."""
+    count = int(getattr(image, "n_frames", 1))
+    if not frame:
+        few = f"The file holds {count} pictures; the first is shown."
+        return (few,) if count > 1 else ()
+    index, *more = frame
+    if more or index >= count:
+        raise ImageError(
+            f"“{name}” has no plane {', '.join(map(str, frame))}: it holds {count} "
+            "pictures, counted from 0."
+        )
+    image.seek(index)
+    return (f"Plane {index} of {count} is shown.",)
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:

@@ -10,7 +10,10 @@ import numpy as np
 from tifffile import TIFF, TiffFileError
 
 from napari_wsol.errors import UnreadableImageError
+from napari_wsol.images.readers.base import UndecodedError
+from napari_wsol.images.readers.tiff_bounds import check_picture
 from napari_wsol.images.readers.tiled import TiledLevel
+from napari_wsol.images.readers.turned import turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,12 +23,14 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.cache import TileCache
     from napari_wsol.images.geometry import Rgb
-    from napari_wsol.images.readers.pixels import PixelReading, Pixels
+    from napari_wsol.images.readers.pixels import PixelReading
     from napari_wsol.images.readers.positioned import PositionedFile
+    from napari_wsol.images.readers.values import Pixels
 
 
 _APERIO_YCBCR = 33003
 _JPEG = frozenset({6, 7, 34892, 33007})
+_ORIENTATION = 274
 _ROWS_BYTES = 1 << 20
 _SEGMENT_BYTES = 2 << 30
 _DECODE_ERRORS = (
@@ -62,13 +67,26 @@ class TiffImage:
         grid: rows and columns of tiles.
         samples: samples a pixel.
         is_ycbcr: whether decoded pixels are YCbCr, which most codecs convert.
+        is_picked: whether only some of its samples are read.
         palette: (n, 3) uint8 colours of an indexed image, or None.
+        turn: how it comes to stand upright.
     """
 
     def __init__(
-        self, pages: Sequence[TiffPage | TiffFrame], file: PositionedFile
+        self,
+        pages: Sequence[TiffPage | TiffFrame],
+        file: PositionedFile,
+        picked: tuple[int, ...] | None = None,
+        skipped: tuple[int, ...] = (),
     ) -> None:
         """One page, or one page for each of the colours.
+
+        Args:
+            pages: where the pixels lie.
+            file: to read from.
+            picked: of the samples of a pixel, those that are read; all by default.
+            skipped: for each page, how many images of its size lie between it and the
+                pixels: ImageJ leaves out the headers of all but the first.
 
         Raises:
             UnreadableImageError: the compression or tile layout is not supported.
@@ -89,11 +107,17 @@ class TiffImage:
             -(-self.shape[0] // self.tile_shape[0]),
             -(-self.shape[1] // self.tile_shape[1]),
         )
-        self._planes = self._find_planes(pages)
-        self.samples = len(self._planes) * self._plane_samples
+        planes = self._find_planes(pages, skipped or (0,) * len(pages))
+        self.is_picked = picked is not None
+        apart = picked is not None and self._plane_samples == 1 < len(planes)
+        self._planes = [planes[at] for at in picked or ()] if apart else planes
+        self._picked = None if apart else picked
+        read = picked or range(len(planes) * self._plane_samples)
+        self.samples = len(read)
         self._decode = keyframe.decode
         self.is_ycbcr = self._is_ycbcr()
         self.palette = _palette(keyframe)
+        self.turn = turn_of(keyframe.tags.valueof(_ORIENTATION))
 
     @property
     def native_bytes(self) -> int:
@@ -134,11 +158,39 @@ class TiffImage:
         if not found:
             return None
         if len(parts) == 1:
-            return found[0]
-        blank = np.zeros_like(found[0])
-        return np.concatenate(
-            [blank if part is None else part for part in parts], axis=2
-        )
+            tile = found[0]
+        else:
+            blank = np.zeros_like(found[0])
+            joined = [blank if part is None else part for part in parts]
+            tile = np.concatenate(joined, axis=2)
+        return tile if self._picked is None else tile[..., list(self._picked)]
+
+    def check_decodes(self) -> None:
+        """Reads a tile at both ends and in the middle, until one can be decoded.
+
+        Raises:
+            UndecodedError: none can: its kind is not known, or all is damaged.
+        """
+        rows, columns = self.grid
+        count = rows * columns
+        failed: list[UndecodedError] = []
+        for at in dict.fromkeys((0, count // 2, count - 1)):
+            try:
+                tile = self.read_tile(*divmod(at, columns))
+            except UndecodedError as error:
+                failed.append(error)
+            else:
+                if tile is not None:
+                    return
+        if not failed:
+            return  # All three were left out.
+        keyframe = self.keyframe
+        raise UndecodedError(
+            f"“{self._file.path.name}” is compressed or packed in a way that is not "
+            f"supported (compression {_word(keyframe.compression)}, colours "
+            f"{_word(keyframe.photometric)}): "
+            "save it again as RGB with JPEG, LZW, deflate or zstd compression."
+        ) from failed[0]
 
     def sample_tiles(self, budget_bytes: int) -> Iterator[Pixels]:
         """Decoded tiles spread evenly over the image, all of them if they fit."""
@@ -167,6 +219,11 @@ class TiffImage:
                 f"(TIFF compression {compression}): save it again with JPEG, LZW, "
                 "deflate or zstd compression."
             )
+        if keyframe.is_subsampled and compression == 1:
+            raise UnreadableImageError(
+                f"“{name}” keeps its colours uncompressed at half size (subsampled "
+                "YCbCr), which is not supported: save it again as RGB."
+            )
         if keyframe.dtype is None or not keyframe.dataoffsets:
             raise UnreadableImageError(
                 f"“{name}” has pixels of a kind that is not supported: "
@@ -192,14 +249,22 @@ class TiffImage:
     def _row_bytes(self) -> int:
         return self.shape[1] * self._plane_samples * self._dtype.itemsize
 
-    def _find_planes(self, pages: Sequence[TiffPage | TiffFrame]) -> list[_Plane]:
+    def _find_planes(
+        self, pages: Sequence[TiffPage | TiffFrame], skipped: tuple[int, ...]
+    ) -> list[_Plane]:
         samples = int(self.keyframe.samplesperpixel) // self._plane_samples
         tiles = self.grid[0] * self.grid[1]
+        image_bytes = self.shape[0] * self._row_bytes() * samples
         planes = [
             _Plane(
-                page.dataoffsets, page.databytecounts, sample * tiles, page.jpegtables
+                [offset + images * image_bytes for offset in page.dataoffsets]
+                if images
+                else page.dataoffsets,
+                page.databytecounts,
+                sample * tiles,
+                page.jpegtables,
             )
-            for page in pages
+            for page, images in zip(pages, skipped, strict=True)
             for sample in range(samples)
         ]
         short = [
@@ -242,6 +307,8 @@ class TiffImage:
             return None
         data = self._file.read(plane.offsets[at], plane.counts[at])
         try:
+            if self.keyframe.jpegheader is None:  # else the head is not in the tile
+                check_picture(data, self.tile_shape)
             tile, _, _ = self._decode(
                 data,
                 at,
@@ -249,12 +316,21 @@ class TiffImage:
                 jpegheader=self.keyframe.jpegheader,
             )
         except _DECODE_ERRORS as error:
-            raise UnreadableImageError(
+            raise UndecodedError(
                 f"“{self._file.path.name}” is damaged: a piece of the image "
                 f"(number {at}) could not be decoded ({error}). "
                 "Copy or download the file again, or export it anew."
             ) from error
-        return None if tile is None else tile[0]
+        if tile is None:
+            return None
+        # The fax codecs give 0 and 1 as bytes, which would be two shades of black.
+        is_bits = self._dtype == np.bool_
+        return tile[0].astype(np.bool_, copy=False) if is_bits else tile[0]
+
+
+def _word(value: object) -> str:
+    """What a tag says: its name in TIFF, or a number that has none."""
+    return str(getattr(value, "name", value))
 
 
 def _is_one_piece(page: TiffPage | TiffFrame) -> bool:

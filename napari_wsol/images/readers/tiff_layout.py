@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.images.readers.stacks import Stack, choose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
+    from napari_wsol.images.readers.stacks import Chosen, Pick
     from napari_wsol.images.readers.tiff import TiffImage
 
 _BESIDE = frozenset({"label", "macro", "thumbnail", "overview", "barcode"})
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _SEPARATED, _YCBCR)
 _PREMULTIPLIED, _STRAIGHT = 1, 2
-_IMAGE_AXES = "YXS"
+_CHANNELS, _SAMPLES = "C", "S"
+_RED_GREEN_BLUE = (0xFF0000, 0x00FF00, 0x0000FF)
+_MAX_SAMPLE_VALUE = 281
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +37,29 @@ class Layout:
         levels: the pages of each level, largest level first; one page, or one page a
             colour.
         beside: pages of thumbnail, label, macro photo, by name.
+        picked: samples of a pixel that are read; None for all.
+        skipped: images without a header between each page and its pixels.
         notes: sentences on what was chosen.
     """
 
     levels: list[list[TiffPage | TiffFrame]]
     beside: dict[str, list[TiffPage | TiffFrame]]
+    picked: tuple[int, ...] | None = None
+    skipped: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def find_layout(tif: TiffFile, name: str, *, rgb: bool | None) -> Layout:
+def find_layout(tif: TiffFile, name: str, pick: Pick) -> Layout:
     """Finds the image in a TIFF.
 
     Args:
         tif: the open file.
         name: of the file, for messages.
-        rgb: True takes three or four channels of a stack as red, green, blue (alpha).
+        pick: what is shown of a stack.
 
     Raises:
         UnreadableImageError: there is no image, or it lies in other files.
-        ImageError: it is a stack.
+        StackError: it must be said which channel or plane is shown.
     """
     series = [one for one in tif.series if _is_picture(one)]
     if not series:
@@ -57,10 +68,16 @@ def find_layout(tif: TiffFile, name: str, *, rgb: bool | None) -> Layout:
         )
     mains = [one for one in series if not _is_beside(one)] or series
     main = max(mains, key=_area)
-    _refuse_stack(main, name, rgb=rgb)
-    levels = _levels(main)
+    stack = _stack(main, tif, name)
+    chosen = choose(stack, pick)
+    places = _places(main, chosen)
+    skipped = places if main.is_truncated else ()
+    levels = [
+        _pages_at(level, (0,) * len(places) if skipped else places, name)
+        for level in _levels(main)
+    ]
     _refuse_scattered(levels, tif, name)
-    notes: list[str] = []
+    notes = [*chosen.notes]
     if len(mains) > 1:
         notes.append(
             f"The file holds {len(mains)} images; the largest "
@@ -71,7 +88,15 @@ def find_layout(tif: TiffFile, name: str, *, rgb: bool | None) -> Layout:
         for one in series
         if one is not main and _is_beside(one) and len(one.pages) == 1
     }
-    return Layout(levels, beside, tuple(notes))
+    of_pixel = chosen.axis == _SAMPLES and _SAMPLES not in _outer(main)
+    is_one_of_many = of_pixel and stack.sizes.get(_SAMPLES, 1) > 1
+    return Layout(
+        levels,
+        beside,
+        picked=chosen.channels if is_one_of_many else None,
+        skipped=skipped,
+        notes=tuple(notes),
+    )
 
 
 def _is_picture(series: TiffPageSeries) -> bool:
@@ -93,14 +118,13 @@ def _pages(series: TiffPageSeries) -> list[TiffPage | TiffFrame]:
     return [page for page in series.pages if page is not None]
 
 
-def _levels(series: TiffPageSeries) -> list[list[TiffPage | TiffFrame]]:
-    """Pages of each level that gets smaller and keeps the shape and the pixels."""
+def _levels(series: TiffPageSeries) -> list[TiffPageSeries]:
+    """Levels that get smaller and keep the shape and the pixels."""
     first = series.levels[0]
-    kept = [_pages(first)]
+    kept = [first]
     for level in series.levels[1:]:
-        page, finer = level.keyframe, kept[-1][0].keyframe
-        if finer is not None and _continues(page, finer, first.keyframe):
-            kept.append(_pages(level))
+        if _continues(level.keyframe, kept[-1].keyframe, first.keyframe):
+            kept.append(level)
     return kept
 
 
@@ -115,27 +139,102 @@ def _continues(page: TiffPage, finer: TiffPage, first: TiffPage) -> bool:
     return is_smaller and same_pixels
 
 
-def _refuse_stack(series: TiffPageSeries, name: str, *, rgb: bool | None) -> None:
-    sizes = {
-        axis: size
-        for axis, size in zip(series.axes, series.shape, strict=True)
-        if axis not in _IMAGE_AXES and size > 1
-    }
-    deep = int(series.keyframe.imagedepth) > 1
-    if not sizes and not deep:
-        return
-    if rgb and not deep and list(sizes.values()) in ([3], [4]):
-        return
-    axes = ", ".join(f"{axis} = {size}" for axis, size in sizes.items()) or "depth"
-    hint = (
-        " If its channels are red, green and blue, open it with rgb=True."
-        if list(sizes.values()) in ([3], [4])
-        else ""
+def _outer(series: TiffPageSeries) -> tuple[str, ...]:
+    """Names of the axes along which its pages lie; twins get a number."""
+    inner = "YXS" if int(series.keyframe.samplesperpixel) > 1 else "YX"
+    letters = [axis for axis in series.axes if axis not in inner]
+    return tuple(
+        axis if letters.count(axis) == 1 else f"{axis}{index}"
+        for index, axis in enumerate(letters)
     )
-    raise ImageError(
-        f"“{name}” is a stack ({axes}), and one plane is needed: save the plane as "
-        f"its own file, or pass it as an array, for instance stack[0].{hint}"
+
+
+def _stack(series: TiffPageSeries, tif: TiffFile, name: str) -> Stack:
+    """What the axes of a series are, with the samples of a pixel last.
+
+    Raises:
+        ImageError: a volume whose tiles are blocks.
+    """
+    page = series.keyframe
+    if int(page.imagedepth) > 1:
+        raise ImageError(
+            f"“{name}” is a volume (depth = {page.imagedepth}) stored in blocks, and "
+            "one plane is needed: save its planes as pages, or pass one as an array, "
+            "for instance stack[0]."
+        )
+    outer = _outer(series)
+    sizes = dict(zip(outer, _outer_shape(series), strict=True))
+    samples = int(page.samplesperpixel)
+    has_dyes = sizes.get(_CHANNELS, 1) > 1
+    if samples > 1 and not has_dyes:
+        sizes[_SAMPLES] = samples
+    told = _told_channels(tif, series)
+    are_colours = (
+        has_dyes and tuple(told.values()) == _RED_GREEN_BLUE
+        if has_dyes
+        else samples <= 4 or int(page.photometric) in (_RGB, _SEPARATED, _YCBCR)
     )
+    sizes |= {"Y": int(page.imagelength), "X": int(page.imagewidth)}
+    return Stack(
+        name=name,
+        axes=tuple(sizes),
+        shape=tuple(sizes.values()),
+        channels=_CHANNELS if has_dyes else _SAMPLES,
+        are_colours=are_colours,
+        names=tuple(told),
+    )
+
+
+def _outer_shape(series: TiffPageSeries) -> tuple[int, ...]:
+    inner = "YXS" if int(series.keyframe.samplesperpixel) > 1 else "YX"
+    sizes = zip(series.axes, series.shape, strict=True)
+    return tuple(int(size) for axis, size in sizes if axis not in inner)
+
+
+def _told_channels(tif: TiffFile, series: TiffPageSeries) -> dict[str, int]:
+    """Names of the channels, and their colours as 0xRRGGBB, as OME tells."""
+    images = re.split(r"<(?:\w+:)?Pixels\s", tif.ome_metadata or "")[1:]
+    number = next(at for at, one in enumerate(tif.series) if one is series)
+    if len(images) <= number:
+        return {}
+    told: dict[str, int] = {}
+    channels = re.split(r"<(?:\w+:)?Channel\s", images[number])[1:]
+    for index, words in enumerate(channels):
+        tag = words.partition(">")[0]
+        named = re.search(r'\bName="([^"]*)"', tag)
+        colour = re.search(r'\bColor="(-?\d{1,10})"', tag)
+        name = named[1] if named else ""
+        name = name if name not in told else f"{name} {index}".strip()
+        told[name] = int(colour[1]) >> 8 & 0xFFFFFF if colour else -1
+    return told
+
+
+def _places(series: TiffPageSeries, chosen: Chosen) -> tuple[int, ...]:
+    """Numbers of the pages that are read, among all of a series."""
+    outer, shape = _outer(series), _outer_shape(series)
+    spans = [
+        chosen.channels or tuple(range(size))
+        if axis == chosen.axis
+        else (chosen.planes.get(axis, 0),)
+        for axis, size in zip(outer, shape, strict=True)
+    ]
+    return tuple(
+        sum(at * math.prod(shape[index + 1 :]) for index, at in enumerate(place))
+        for place in product(*spans)
+    )
+
+
+def _pages_at(
+    series: TiffPageSeries, places: Sequence[int], name: str
+) -> list[TiffPage | TiffFrame]:
+    found = [series.pages[at] if at < len(series.pages) else None for at in places]
+    pages = [page for page in found if page is not None]
+    if len(pages) < len(found):
+        raise UnreadableImageError(
+            f"“{name}” has not all the planes that it names: it is incomplete. "
+            "Copy or download it again, or choose another plane."
+        )
+    return pages
 
 
 def _refuse_scattered(
@@ -165,6 +264,8 @@ def colour_of_tiff(image: TiffImage, name: str) -> tuple[str, tuple[str, ...]]:
         )
     if photometric == _PALETTE:
         return "indexed", ()
+    if image.is_picked:
+        return ("rgb" if samples > 1 else "grey"), ()
     if photometric == _SEPARATED:
         if samples < 4:
             raise ImageError(
@@ -173,20 +274,49 @@ def colour_of_tiff(image: TiffImage, name: str) -> tuple[str, tuple[str, ...]]:
             )
         return "cmyk", _ignored(samples - 4)
     if samples in (1, 2):
-        colour = "inverted" if photometric == _WHITE_IS_ZERO else "grey"
-        return colour, _ignored(samples - 1)
-    if samples > 4 and photometric not in (_RGB, _YCBCR):
-        raise ImageError(
-            f"“{name}” has {samples} channels: save one of them, or three as red, "
-            "green and blue, as its own file."
-        )
+        return _kind_of_grey(image)
+    return _kind_of_rgb(image)
+
+
+def _kind_of_grey(image: TiffImage) -> tuple[str, tuple[str, ...]]:
+    if int(image.keyframe.photometric) == _WHITE_IS_ZERO:
+        return "inverted", _ignored(image.samples - 1)
+    with_alpha = {_PREMULTIPLIED: "premultiplied grey", _STRAIGHT: "grey with alpha"}
+    colour = with_alpha.get(_extra(image)) if image.samples == 2 else None
+    return (colour, ()) if colour else ("grey", _ignored(image.samples - 1))
+
+
+def _extra(image: TiffImage) -> int:
+    """What the first sample beside the colours is."""
+    extra = image.keyframe.extrasamples
+    return int(extra[0]) if extra else 0
+
+
+def _kind_of_rgb(image: TiffImage) -> tuple[str, tuple[str, ...]]:
+    samples = image.samples
     if image.is_ycbcr:
         return "ycbcr", _ignored(samples - 3)
-    extra = int(page.extrasamples[0]) if page.extrasamples else 0
-    alpha = {_PREMULTIPLIED: "premultiplied", _STRAIGHT: "rgba"}.get(extra)
+    alpha = {_PREMULTIPLIED: "premultiplied", _STRAIGHT: "rgba"}.get(_extra(image))
     if samples >= 4 and alpha is not None:
         return alpha, _ignored(samples - 4)
     return "rgb", _ignored(samples - 3)
+
+
+def told_bits(tif: TiffFile, page: TiffPage) -> int | None:
+    """Significant bits of a sample, where OME or the tag of the largest value tell."""
+    told = re.search(
+        r'<(?:\w+:)?Pixels\s[^>]*SignificantBits="(\d{1,2})"', tif.ome_metadata or ""
+    )
+    if told is not None:
+        return int(told[1]) or None
+    largest: object = page.tags.valueof(_MAX_SAMPLE_VALUE)
+    values = cast(
+        "tuple[object, ...]", largest if isinstance(largest, tuple) else (largest,)
+    )
+    numbers = [value for value in values if isinstance(value, int)]
+    top = max(numbers, default=0)
+    # Some programs put the largest value there is: only full bits tell a depth.
+    return top.bit_length() if top > 0 and top & (top + 1) == 0 else None
 
 
 def overlaps(page: TiffPage) -> bool:

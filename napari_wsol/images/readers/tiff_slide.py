@@ -18,7 +18,14 @@ from napari_wsol.images.readers.base import FileSlide
 from napari_wsol.images.readers.pixels import plan_reading
 from napari_wsol.images.readers.positioned import PositionedFile
 from napari_wsol.images.readers.tiff import TiffImage, TiffLevel
-from napari_wsol.images.readers.tiff_layout import colour_of_tiff, find_layout, overlaps
+from napari_wsol.images.readers.tiff_bounds import check_directories
+from napari_wsol.images.readers.tiff_layout import (
+    colour_of_tiff,
+    find_layout,
+    overlaps,
+    told_bits,
+)
+from napari_wsol.images.readers.turned import upright
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +35,10 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.guard import ClosingGuard
-    from napari_wsol.images.readers.pixels import PixelReading, Pixels
+    from napari_wsol.images.readers.pixels import PixelReading
+    from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.readers.tiff_layout import Layout
+    from napari_wsol.images.readers.values import Pixels
 
 
 logger = logging.getLogger(__name__)
@@ -49,6 +58,7 @@ _PARSE_ERRORS = (
     AttributeError,
     RuntimeError,
     MemoryError,
+    ArithmeticError,
     struct.error,
     OSError,
 )
@@ -67,9 +77,9 @@ class TiffSlide(FileSlide):
         self._file = PositionedFile(self.path)
         return self._file.guard
 
-    def _describe(self, *, rgb: bool | None) -> None:
+    def _describe(self, pick: Pick) -> None:
         try:
-            self._look(rgb=rgb)
+            self._look(pick)
         except WsolError:
             raise
         except _PARSE_ERRORS as error:
@@ -78,19 +88,27 @@ class TiffSlide(FileSlide):
                 "is damaged or incomplete. Copy or download it again."
             ) from error
 
-    def _look(self, *, rgb: bool | None) -> None:
+    def _look(self, pick: Pick) -> None:
+        check_directories(self._file.read, self.path.stat().st_size, self.name)
         with TiffFile(self.path) as tif:
-            layout = find_layout(tif, self.name, rgb=rgb)
-            images = [TiffImage(pages, self._file) for pages in layout.levels]
+            layout = find_layout(tif, self.name, pick)
+            images = [
+                TiffImage(pages, self._file, layout.picked, layout.skipped)
+                for pages in layout.levels
+            ]
             first = images[0].keyframe
-            size = pixel_size.from_tiff(tif, first)
+            bits = told_bits(tif, first)
+            turn = images[0].turn
+            size = pixel_size.from_tiff(tif, first, is_on_its_side=turn.swaps)
             self.icc_profile = _icc_profile(first)
             self.overlaps = overlaps(first)
             self._find_pictures(layout)
-        self._set_levels([image.shape for image in images])
-        reading, notes = _plan(images, self.name)
+        self._set_levels([turn.shape(image.shape) for image in images])
+        images[0].check_decodes()
+        reading, notes = _plan(images, self.name, bits)
         levels = [TiffLevel(image, reading, self._cache) for image in images]
-        self._levels, self.tables = levels, images[0].tables
+        self._levels = [upright(level, turn) for level in levels]
+        self.tables, self._part = images[0].tables, pick.key
         self.mpp = size.mpp
         joins = (_OVERLAPS,) if self.overlaps else ()
         self.notes = (reading.note, *notes, *layout.notes, *joins, *size.notes)
@@ -112,18 +130,19 @@ class TiffSlide(FileSlide):
 
 def _picture(image: TiffImage, name: str) -> Rgb:
     reading, _ = _plan([image], name)
-    return TiffLevel(image, reading, TileCache(0)).read(0, 0, *image.shape)
+    level = TiffLevel(image, reading, TileCache(0))
+    return upright(level, image.turn).read(0, 0, *image.turn.shape(image.shape))
 
 
 def _plan(
-    images: Sequence[TiffImage], name: str
+    images: Sequence[TiffImage], name: str, bits: int | None = None
 ) -> tuple[PixelReading, tuple[str, ...]]:
     """How pixels become RGB, decided once so that all tiles are treated alike."""
     image = images[0]
     colour, notes = colour_of_tiff(image, name)
     # Whatever its annotation says, it is a tuple where samples differ (RGB 565).
-    bits = image.keyframe.bitspersample
-    bits = bits if bits in _PACKED_BITS else None
+    packed = image.keyframe.bitspersample
+    bits = packed if packed in _PACKED_BITS else bits
     samples: list[Pixels] = []
     if bits is not None or image.keyframe.dtype != np.uint8:
         samples += image.sample_tiles(_SURVEY_BYTES)

@@ -4,76 +4,67 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from typing_extensions import override
 
-from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images.cache import TileCache
-from napari_wsol.images.fingerprint import fingerprint_bytes, fingerprint_files
+from napari_wsol.images.fingerprint import (
+    file_states,
+    fingerprint_bytes,
+    fingerprint_files,
+)
 from napari_wsol.images.geometry import Level
-from napari_wsol.images.readers.arrays import ArraySlide
+from napari_wsol.images.readers.arrays import ArraySlide, PlaneView
+from napari_wsol.images.readers.guard import in_words
 from napari_wsol.images.readers.ome_zarr import CHUNK_ERRORS, METADATA, open_image
+from napari_wsol.images.readers.stacks import ANY, Stack, choose
 from napari_wsol.images.readers.tiled import TiledLevel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.ome_zarr import Array, OmeImage
-    from napari_wsol.images.readers.pixels import Pixels
+    from napari_wsol.images.readers.stacks import Chosen, Pick
+    from napari_wsol.images.readers.values import Pixels
 
 
 _BLOCK = 512
-_CHUNK_BYTES = 2 << 30
+_MOST_CHUNKS = 4096
+"""In a block that is read at once: 8×8 pixels each."""
 
 
-class PlaneView:
-    """The one plane of a zarr array, seen as (height, width, colours).
+class ChunkedPlane(PlaneView):
+    """The one plane of a zarr array; a chunk that cannot be decoded is told in words.
 
-    Nothing is copied; zarr reads the chunks of a part when the part is indexed.
+    zarr reads the chunks of a part when the part is indexed.
     """
 
-    def __init__(self, array: Array, axes: str, name: str) -> None:
-        self._array = array
-        self._axes = axes
+    def __init__(self, array: Array, axes: str, chosen: Chosen, name: str) -> None:
+        super().__init__(array, tuple(axes), chosen)
+        self._path = array.path
         self._name = name
-        sizes = dict(zip(axes, array.shape, strict=True))
-        self.shape = (sizes["y"], sizes["x"], sizes.get("c", 1))
-        self.dtype = np.dtype(array.dtype)
-
-    @property
-    def chunk(self) -> tuple[int, int]:
+        sizes = dict(zip(axes, array.chunks, strict=True))
+        self.chunk: tuple[int, int] = (sizes["y"], sizes["x"])
         """(height, width) of what zarr decodes at once."""
-        sizes = dict(zip(self._axes, self._array.chunks, strict=True))
-        return (sizes["y"], sizes["x"])
 
-    @property
-    def chunk_bytes(self) -> int:
-        """Bytes of a decoded chunk."""
-        return int(np.prod(self._array.chunks)) * self.dtype.itemsize
-
+    @override
     def __getitem__(self, key: tuple[slice, ...], /) -> Pixels:
-        """(h, w, colours) of a part.
+        """(h, w) or (h, w, n) of a part.
 
         Raises:
             UnreadableImageError: a chunk is damaged.
         """
-        spans = dict(zip("yxc", (*key, slice(None), slice(None))[:3], strict=True))
-        whole = tuple(spans.get(axis, 0) for axis in self._axes)
         try:
-            part = np.asarray(self._array[whole])
+            return super().__getitem__(key)
         except CHUNK_ERRORS as error:
             raise UnreadableImageError(
-                f"“{self._name}” is damaged: a chunk of {self._array.path or 'it'} "
+                f"“{self._name}” is damaged: a chunk of {self._path or 'it'} "
                 f"could not be decoded ({error}). Copy or download it again."
             ) from error
-        order = [axis for axis in self._axes if axis in "yxc"]
-        if "c" not in order:
-            return part.transpose([order.index(axis) for axis in "yx"])[..., None]
-        return part.transpose([order.index(axis) for axis in "yxc"])
 
 
 class ZarrSlide(ArraySlide):
@@ -88,7 +79,7 @@ class ZarrSlide(ArraySlide):
         *,
         name: str | None = None,
         mpp: float | None = None,
-        rgb: bool | None = None,
+        pick: Pick = ANY,
         cache: TileCache | None = None,
     ) -> None:
         """Takes the folder or the metadata file in it, and what ``FileSlide`` takes.
@@ -97,36 +88,46 @@ class ZarrSlide(ArraySlide):
 
         Raises:
             UnreadableImageError: no OME-Zarr image, damaged, or its chunks too large.
-            ImageError: a stack, several channels, or too small.
+            StackError: it must be said which channel or plane is shown.
+            ImageError: too small.
         """
         folder = path.parent if path.name in METADATA else path
+        opened = file_states(_files(folder))
         image = open_image(folder)
         shown = name or folder.name
-        _refuse_stack(image, shown, rgb=rgb)
-        views = [PlaneView(array, image.axes, shown) for array in image.arrays]
+        chosen = choose(_stack(image, shown), pick)
+        views = [
+            ChunkedPlane(array, image.axes, chosen, shown) for array in image.arrays
+        ]
         _check_chunks(views, shown)
         super().__init__(
             views,
             name=shown,
             mpp=image.size.mpp if mpp is None else mpp,
-            rgb=True,
             reader="zarr",
             path=folder,
-            notes=image.notes + _guess_of_colours(image) + image.size.notes,
+            notes=(
+                *image.notes,
+                *_guess_of_colours(image, chosen),
+                *chosen.notes,
+                *image.size.notes,
+            ),
         )
+        self._folder, self.opened_files = folder, opened
+        self._part = pick.key
         self.levels = tuple(map(_with_scale, self.levels, _factors(image)))
         self._cache = cache or TileCache()
+        shapes = [(level.height, level.width) for level in self.levels]
         self._tiled = [
-            TiledLevel(
-                view.shape[:2], _block(view), partial(self._load, index), self._cache
-            )
-            for index, view in enumerate(views)
+            TiledLevel(shape, _block(view), partial(self._load, index), self._cache)
+            for index, (shape, view) in enumerate(zip(shapes, views, strict=True))
         ]
 
     @override
     def read(self, level: int, y: int, x: int, height: int, width: int) -> Rgb:
         self._check_open()
-        return self._tiled[level].read(y, x, height, width)
+        with in_words(self.name):
+            return self._tiled[level].read(y, x, height, width)
 
     @override
     def close(self) -> None:
@@ -139,14 +140,14 @@ class ZarrSlide(ArraySlide):
         columns = slice(column * width, (column + 1) * width)
         return self._reading.to_rgb8(self._stored(index, rows, columns))
 
+    @override
+    def _sources(self) -> Sequence[Path]:
+        return _files(self._folder)
+
     def _compute_fingerprint(self) -> str:
         """Of all files of the image: their names and sizes, then their bytes."""
-        folder = self.path or Path()
-        files = sorted(
-            file
-            for file in folder.rglob("*")
-            if file.is_file() and "labels" not in file.relative_to(folder).parts
-        )
+        folder = self._folder
+        files = _files(folder)
         listed = [
             [file.relative_to(folder).as_posix(), file.stat().st_size] for file in files
         ]
@@ -154,48 +155,46 @@ class ZarrSlide(ArraySlide):
         return fingerprint_bytes(len(head), lambda at, size: head[at : at + size])
 
 
-def _refuse_stack(image: OmeImage, name: str, *, rgb: bool | None) -> None:
-    sizes = dict(zip(image.axes, image.arrays[0].shape, strict=True))
-    deep = {axis: n for axis, n in sizes.items() if axis not in "yxc" and n > 1}
-    if deep:
-        axes = ", ".join(f"{axis} = {size}" for axis, size in deep.items())
-        raise ImageError(
-            f"“{name}” is a stack ({axes}), and one plane is needed: save the plane as "
-            "its own image, or pass it as an array, for instance stack[0]."
-        )
-    channels = sizes.get("c", 1)
-    is_colour = image.is_colour is not False if rgb is None else rgb
-    if channels == 1 or (channels in (3, 4) and is_colour):
-        return
-    hint = (
-        " If they are red, green and blue, open it with rgb=True."
-        if channels in (3, 4)
-        else ""
-    )
-    raise ImageError(
-        f"“{name}” has {channels} channels, and one or the three colours are needed: "
-        f"save one of them as its own image, or pass it as an array.{hint}"
+def _files(folder: Path) -> list[Path]:
+    """Of the image itself, by name; labels beside it are no pixels of it."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and "labels" not in file.relative_to(folder).parts
     )
 
 
-def _guess_of_colours(image: OmeImage) -> tuple[str, ...]:
-    channels = dict(zip(image.axes, image.arrays[0].shape, strict=True)).get("c", 1)
-    if channels == 1 or image.is_colour is not None:
+def _stack(image: OmeImage, name: str) -> Stack:
+    shape = tuple(map(int, image.arrays[0].shape))
+    count = dict(zip(image.axes, shape, strict=True)).get("c", 1)
+    return Stack(
+        name=name,
+        axes=tuple(image.axes),
+        shape=shape,
+        channels="c",
+        are_colours=image.is_colour is not False and count in (3, 4),
+        names=image.channels,
+    )
+
+
+def _guess_of_colours(image: OmeImage, chosen: Chosen) -> tuple[str, ...]:
+    if chosen.channels is not None or image.is_colour is not None:
         return ()
     return ("Its channels were read as colours.",)
 
 
-def _check_chunks(views: Sequence[PlaneView], name: str) -> None:
+def _check_chunks(views: Sequence[ChunkedPlane], name: str) -> None:
     for view in views:
-        if view.chunk_bytes > _CHUNK_BYTES:
+        height, width = view.chunk
+        if _BLOCK**2 // min(height * width, _BLOCK**2) > _MOST_CHUNKS:
             raise UnreadableImageError(
-                f"“{name}” is stored in chunks of {view.chunk[0]}×{view.chunk[1]} "
-                "pixels, too large to read one by one: save it again with chunks of "
-                "about 512×512."
+                f"“{name}” is stored in chunks of {height}×{width} pixels, too small "
+                "to read thousands of them for each look: save it again with chunks "
+                "of about 512×512."
             )
 
 
-def _block(view: PlaneView) -> tuple[int, int]:
+def _block(view: ChunkedPlane) -> tuple[int, int]:
     """(height, width) read at once: whole chunks, about 512 pixels."""
     height, width = (chunk * max(1, _BLOCK // chunk) for chunk in view.chunk)
     return (height, width)

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ConfigError, ExportError
-from napari_wsol.files import whole_file
+from napari_wsol.files import write_whole
 from napari_wsol.registry import Registry
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ def write_published(name: str, path: Path) -> None:
             f"{path} is there already and is not overwritten. Choose another file."
         )
     try:
-        with whole_file(path) as draft:
-            draft.write_text(text, "utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise ExportError(f"The recipe {path} cannot be written: {error}.") from error

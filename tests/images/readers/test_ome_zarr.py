@@ -262,6 +262,28 @@ def test_what_is_no_image_is_refused_in_words(tmp_path, picture):
         open_slide(tmp_path / "axes.zarr")
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_level_of_an_image_names_the_folder_above(tmp_path, picture, version):
+    write_zarr(tmp_path / "a.zarr", picture, version=version)
+    with pytest.raises(UnreadableImageError, match="choose the folder above"):
+        open_slide(tmp_path / "a.zarr/0")
+
+
+@pytest.mark.parametrize("kind", [2, 3])
+@pytest.mark.parametrize("form", ["grey", "colours", "colours first"])
+def test_an_array_on_its_own_is_an_image(tmp_path, picture, kind, form):
+    pixels = {
+        "grey": picture[..., 0],
+        "colours": picture,
+        "colours first": np.ascontiguousarray(np.moveaxis(picture, -1, 0)),
+    }[form]
+    zarr.save_array(tmp_path / "one", pixels, zarr_format=kind)
+    expected = np.repeat(pixels[..., None], 3, 2) if form == "grey" else picture
+    slide = open_slide(tmp_path / "one")
+    assert np.array_equal(whole(slide), expected)
+    assert "without a description" in " ".join(slide.notes)
+
+
 def test_the_fingerprint_is_of_the_image_and_not_of_its_labels(tmp_path, picture):
     path = tmp_path / "a.zarr"
     write_zarr(path, picture)

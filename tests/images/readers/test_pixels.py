@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 
 from napari_wsol.errors import ImageError
-from napari_wsol.images.readers.pixels import (
-    PixelReading,
-    ValueRange,
-    to_rgb8,
-    value_range,
-)
+from napari_wsol.images.readers.pixels import PixelReading, to_rgb8
+from napari_wsol.images.readers.values import ValueRange, value_range
 
 
 def grey(values, dtype):

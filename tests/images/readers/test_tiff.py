@@ -74,6 +74,20 @@ def test_one_bit_images_are_black_and_white(tmp_path, picture, layout):
     check_reads(open_slide(path), to_rgb8(pixels))
 
 
+@pytest.mark.parametrize("code", ["group3", "group4", "tiff_ccitt", "packbits"])
+@pytest.mark.parametrize("white", [0, 1])
+@pytest.mark.parametrize("order", [1, 2])
+def test_fax_pages_are_black_and_white(tmp_path, picture, code, white, order):
+    """White is 0 (tag 262 = 0) or 1, bits from the left or the right (tag 266)."""
+    pixels = picture[..., 0] > 120
+    path = tmp_path / "a.tif"
+    tags = {262: white, 266: order, 278: 16}
+    Image.fromarray(pixels).save(path, compression=code, tiffinfo=tags)
+    with Image.open(path) as image:
+        assert np.array_equal(np.asarray(image), pixels)
+    check_reads(open_slide(path), to_rgb8(pixels))
+
+
 @pytest.mark.parametrize("layout", ["one strip", "strips", "zstd tiles", "big-endian"])
 def test_planes_stored_apart_are_joined(tmp_path, picture, layout):
     path = tmp_path / "a.tif"

@@ -1,4 +1,4 @@
-"""One window at a time writes to a journal.
+"""Of several programs one at a time writes in a folder: to a journal, to a draft.
 
 The lock belongs to an open file: the system gives it back when the process ends,
 however it ends.

@@ -1,0 +1,88 @@
+"""Whatever must be known of an image or a map stands in the window.
+
+Of console, table and provenance: ``tests/cli/test_notes.py``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from fixtures.colours import colour_model
+from PIL import Image
+from qtpy.QtWidgets import QLabel
+
+from napari_wsol.gui.images.reader import layer_of
+from napari_wsol.methods.card import Card
+from napari_wsol.zoo import save_model
+
+pytestmark = pytest.mark.gui
+
+
+def said(bench) -> str:
+    """All that is written in the dock, and what stands in its tooltips."""
+    labels = bench.widget.findChildren(QLabel)
+    seen = [label for label in labels if not label.isHidden()]
+    return " ".join(f"{label.text()} {label.toolTip()}" for label in seen)
+
+
+def open_file(bench, path):
+    data, options, _ = layer_of(path)
+    return bench.open(data, **options)
+
+
+@pytest.fixture(autouse=True)
+def never(zoo):
+    """A model in which all that is bright speaks against the class “bright”."""
+    model = colour_model(("dark", "bright"), (-1.0, -1.0, -1.0), 90.0)
+    with torch.no_grad():
+        model.heads["pixelcam"].conv4.weight.zero_()
+        model.heads["pixelcam"].conv4.bias.copy_(torch.tensor([20.0, -20.0]))
+    methods = {"methods": ("pixelcam", "cam", "gradcam"), "primary": "pixelcam"}
+    about = {"title": "Never", "summary": "For tests.", **methods}
+    save_model(model, Card(name="never", spec=model.spec, **about), zoo / "models")
+
+
+def test_every_note_of_an_image_stands_at_the_image(bench, tmp_path):
+    frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    path = tmp_path / "a.png"
+    frames[0].save(path, dpi=(72, 72), save_all=True, append_images=frames[1:])
+    open_file(bench, path)
+    bench.until(lambda: "px" in bench.widget.image_line.words.text())
+    assert len(bench.session.slide.notes) == 3
+    assert "no microscope gives" in bench.widget.image_line.notes.text()
+    for note in bench.session.slide.notes:
+        assert note in said(bench)
+
+
+def test_every_note_of_a_map_stands_there_as_long_as_the_map_does(bench):
+    image = np.full((96, 96, 3), 200, np.uint8)
+    image[20:60, 30:70] = 250
+    bench.open(image)
+    bench.use("never")
+    bench.choose(bench.widget.localize_panel.class_box, "bright")
+    bench.localize_keys("pixelcam", "cam", "gradcam")
+    notes = bench.widget.compare_panel.notes
+    maps = bench.session.heatmaps
+    assert all(heatmap.target == "bright" for heatmap in maps.values())
+    bench.until(lambda: "PixelCAM finds “bright” nowhere" in notes.text())
+    assert "Grad-CAM: The map is 0 everywhere: every channel speaks" in notes.text()
+    for heatmap in maps.values():
+        for note in heatmap.notes:
+            assert note in said(bench)
+    for note in bench.session.result.notes:
+        assert note in said(bench)
+    box, summary = (
+        bench.widget.compare_panel.method_box,
+        bench.widget.compare_panel.summary,
+    )
+    bench.choose(box, "gradcam")
+    bench.until(lambda: "no threshold gives regions" in summary.text())
+    assert "Lower" not in summary.text()
+    bench.choose(box, "pixelcam")
+    bench.until(lambda: "no threshold gives regions" in summary.text())
+    bench.choose(box, "cam")
+    bench.until(lambda: "region" in summary.text() and "no " not in summary.text())
+    bench.use("tiny")
+    bench.until(lambda: not notes.text())
+    assert notes.isHidden()
