@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
 from napari_wsol.config import FinetuneConfig
+from napari_wsol.errors import MalformedError
+from napari_wsol.files.parsing import typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,10 +61,8 @@ def settings_of(values: Mapping[str, object]) -> FinetuneConfig:
 
     Values that are not allowed any more give the defaults.
     """
-    known = {item.name for item in fields(FinetuneConfig)}
-    chosen = cast("dict[str, Any]", {k: v for k, v in values.items() if k in known})
     try:
-        return FinetuneConfig(**chosen)
-    except (TypeError, ValueError) as error:
+        return typed(values, FinetuneConfig)
+    except MalformedError as error:
         logger.warning("Settings of the journal do not fit: %s", error)
         return FinetuneConfig()

@@ -12,12 +12,14 @@ import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal
 
 import torch
+from msgspec import Struct
 
 from napari_wsol import __version__
 from napari_wsol.errors import WsolError
+from napari_wsol.files.parsing import Count, Finite, typed
 from napari_wsol.journal import RoundMade, RoundShown
 from napari_wsol.refinement.heads import (
     field_from,
@@ -37,8 +39,6 @@ from napari_wsol.session.learning import settings_of
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from napari_wsol.methods import Model
     from napari_wsol.session.document import Document, Drawn
     from napari_wsol.session.engine import Engine
@@ -148,6 +148,7 @@ class RoundHistory:
         if journal is None or not made.head:
             return None
         try:
+            facts = typed(made.facts, _Facts)
             kept = journal.load_head(made)
             refined = Refined(
                 index=made.index,
@@ -161,7 +162,6 @@ class RoundHistory:
         except WsolError as error:
             logger.warning("Round %d stays in the journal: %s", made.index, error)
             return None
-        facts = made.facts
         self._written[made.index] = (refined.head, made.head, made.head_sha256)
         return Round(
             index=made.index,
@@ -169,22 +169,22 @@ class RoundHistory:
             head=refined.head,
             stroke_field=refined.stroke_field,
             stage=refined.stage,
-            loss=tuple(cast("list[float]", facts.get("loss", []))),
-            strokes=int(cast("int", facts.get("strokes", 0))),
-            foreground=int(cast("int", facts.get("foreground", 0))),
-            background=int(cast("int", facts.get("background", 0))),
-            seconds=float(cast("float", facts.get("seconds", 0.0))),
+            loss=tuple(map(float, facts.loss)),
+            strokes=facts.strokes,
+            foreground=facts.foreground,
+            background=facts.background,
+            seconds=facts.seconds,
             settings=refined.settings,
             left_out=tuple(
-                LeftOut(number=int(n), label=int(k), agreement=float(a))
-                for n, k, a in cast("list[list[float]]", facts.get("left_out", []))
+                LeftOut(number=number, label=label, agreement=agreement)
+                for number, label, agreement in facts.left_out
             ),
-            before=cast("Mapping[str, float]", facts.get("before", {})),
-            after=cast("Mapping[str, float]", facts.get("after", {})),
-            warning=str(facts.get("warning", "")),
+            before=facts.before,
+            after=facts.after,
+            warning=facts.warning,
             learnt_from=made.strokes,
             others=made.others,
-            strokes_sha256=str(facts.get("strokes_sha256", "")),
+            strokes_sha256=facts.strokes_sha256,
         )
 
     def _write(self, done: Round) -> None:
@@ -226,6 +226,21 @@ class RoundHistory:
 def _digest(values: bytes) -> str:
     """sha256 of an array, row by row."""
     return hashlib.sha256(values).hexdigest()
+
+
+class _Facts(Struct):
+    """What :func:`facts_of` writes, read again; a loss may be no number."""
+
+    loss: list[float | Literal["nan", "inf", "-inf"]] = []
+    strokes: Count = 0
+    foreground: Count = 0
+    background: Count = 0
+    seconds: Finite = 0.0
+    left_out: list[tuple[Count, Count, Finite]] = []
+    before: dict[str, Finite] = {}
+    after: dict[str, Finite] = {}
+    warning: str = ""
+    strokes_sha256: str = ""
 
 
 def facts_of(done: Round) -> dict[str, object]:
