@@ -248,6 +248,6 @@ def _grown(values, number):
     stroke = values.get("stroke")
     if stroke is None or stroke["number"] != number:
         return values
-    runs = unpacked(stroke["runs"])
+    runs = unpacked(stroke["runs"]).copy()
     runs[0, 2] += 1
     return {**values, "stroke": {**stroke, "runs": packed(runs)}}

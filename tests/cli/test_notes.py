@@ -340,6 +340,7 @@ localization or of its maps."""
 OF_OTHERS = {
     "checkpoints/draft:Draft",
     "cross_validation/report:CrossValidationReport",
+    "evaluation/benchmark/run:_Compared",
     "evaluation/benchmark/baselines:Baselines",
     "evaluation/benchmark/meter_set:MeterSet",
     "evaluation/report:ModelReport",
