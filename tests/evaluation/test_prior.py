@@ -248,7 +248,7 @@ def test_prior_of_the_real_films_across_patients():
         folder, [(folder, None)], classes=classes, frame=config.box_frame
     )
     rows = Baselines(measured, measured, PATIENTS, classes, config)
-    rows.prepare(lambda *_: None, lambda: None)
+    rows.prepare(lambda *_: None, lambda: None, pytest.fail)
     meters = {name: HitMeter(points_into_box) for name in ("location_prior", "centre")}
     for sample in measured.samples:
         boxes = measured.truth.boxes.get(sample.id, ())
