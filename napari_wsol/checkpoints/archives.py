@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import sys
 import zipfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
@@ -19,6 +20,7 @@ from napari_wsol.errors import MalformedError
 from napari_wsol.files.parsing import typed
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from torch import Tensor
@@ -121,6 +123,17 @@ def _as_tensor(data: bytearray, dtype: torch.dtype) -> Tensor:
     return torch.frombuffer(data, dtype=dtype)
 
 
+@contextmanager
+def _in_words() -> Generator[None]:
+    """What zipfile raises on bytes that are no zip, which may be anything."""
+    try:
+        yield
+    except (MalformedError, OSError):
+        raise
+    except Exception as error:
+        raise MalformedError(f"it is cut off or damaged ({error})") from error
+
+
 class _Zip:
     """A file of torch 1.6 and later."""
 
@@ -128,26 +141,19 @@ class _Zip:
         self._path = path
         size = path.stat().st_size
         _check_list(path, size)
-        try:
-            with zipfile.ZipFile(path) as file:
-                self._entries = {item.filename: item for item in file.infolist()}
-                self._root = self._check(size)
-                data = self._bytes(file, f"{self._root}/data.pkl", PICKLE_BYTES)
-                if f"{self._root}/byteorder" in self._entries:
-                    order = self._bytes(file, f"{self._root}/byteorder", 16)
-                    _check_order(is_little=order == b"little")
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            raise MalformedError(f"it is cut off or damaged ({error})") from error
+        with _in_words(), zipfile.ZipFile(path) as file:
+            self._entries = {item.filename: item for item in file.infolist()}
+            self._root = self._check(size)
+            data = self._bytes(file, f"{self._root}/data.pkl", PICKLE_BYTES)
+            if f"{self._root}/byteorder" in self._entries:
+                order = self._bytes(file, f"{self._root}/byteorder", 16)
+                _check_order(is_little=order == b"little")
         self.content = read_pickle(io.BytesIO(data)).plain
 
     def bytes_of(self, numbers: StoredNumbers, size: int) -> bytes:
         name = f"{self._root}/data/{numbers.key}"
-        try:
-            with zipfile.ZipFile(self._path) as file:
-                data = self._bytes(file, name, size)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-            raise MalformedError(f"it is cut off or damaged ({error})") from error
-        return data
+        with _in_words(), zipfile.ZipFile(self._path) as file:
+            return self._bytes(file, name, size)
 
     def _check(self, size: int) -> str:
         """The folder that all lies in; what is told of the entries must be so."""

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.trainer import TrainStep
 
+LEFT_OUT = "Images that could not be used were left out:"
+"""What the card of a model begins with where it says which."""
+
 CHECKPOINT, LOG, SUMMARY = "checkpoint.pt", "metrics.jsonl", "summary.json"
 
 
@@ -338,8 +341,7 @@ def _finish(
     card = card_of(recipe, metrics, methods_of(model, recipe))
     if left_out:
         listed = "; ".join(f"{name}: {why}" for name, why in left_out.items())
-        note = f"{len(left_out)} images could not be used and were left out: {listed}"
-        card = replace(card, limits=(*card.limits, note))
+        card = replace(card, limits=(*card.limits, f"{LEFT_OUT} {listed}"))
     return save_model(model, card, out, recipe=recipe.text)
 
 

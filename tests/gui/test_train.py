@@ -348,7 +348,8 @@ def test_a_name_that_is_taken_is_never_proposed(bench, dialog, recipe, data):
 
 
 def test_what_goes_wrong_in_a_training_is_said(bench, dialog, recipe, data):
-    (data / "train" / "train1.png").write_bytes(b"no image")
+    for image in (data / "train").rglob("*.png"):
+        image.write_bytes(b"no image")
     fill_in(bench, dialog, recipe, data)
     press(bench, dialog.train_button)
     bench.until(lambda: not dialog.is_running)
@@ -357,6 +358,16 @@ def test_what_goes_wrong_in_a_training_is_said(bench, dialog, recipe, data):
     bench.until(dialog.train_button.isEnabled)
     assert "train1.png" in dialog.message.text()
     assert dialog.train_button.text() == "Train"  # there is nothing to resume
+
+
+def test_an_image_that_is_left_out_is_named_at_the_end(bench, dialog, recipe, data):
+    (data / "train" / "train1.png").write_bytes(b"no image")
+    fill_in(bench, dialog, recipe, data)
+    press(bench, dialog.train_button)
+    bench.until(lambda: not dialog.is_running)
+    assert "is finished" in dialog.message.text()
+    assert dialog.message.is_warning
+    assert "left out: train1.png" in dialog.message.text()
 
 
 def test_bundled_recipes_are_offered(dialog):

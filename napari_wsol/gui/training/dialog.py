@@ -196,6 +196,8 @@ class TrainDialog(QDialog):
 
     def show_finished(self, card: Card, *, listed: bool) -> None:
         """There is a new model."""
+        from napari_wsol.training.run import LEFT_OUT
+
         self.is_running = False
         self._card, self._is_listed = card, listed
         self.use_button.setEnabled(False)  # until the list was read anew
@@ -204,7 +206,10 @@ class TrainDialog(QDialog):
             if listed
             else f"It is in {card.folder}, which is not in the list of models."
         )
-        self.message.say(f"“{card.title}” is finished. {where}{_figures(card)}")
+        told = f"“{card.title}” is finished. {where}{_figures(card)}"
+        left_out = [limit for limit in card.limits if limit.startswith(LEFT_OUT)]
+        show = self.message.warn if left_out else self.message.say
+        show(" ".join([told, *left_out]))
         self._update()
 
     # ------------------------------------------------------------------------- helpers
