@@ -29,11 +29,11 @@ HISTOLOGY = [
 ]
 PCAM = [
     "pcam_densenet121_PCAM",
-    "pcam_densenet121_AVG",
-    "pcam_densenet121_PCAM_CAM",
+    pytest.param("pcam_densenet121_AVG", marks=pytest.mark.slow),
+    pytest.param("pcam_densenet121_PCAM_CAM", marks=pytest.mark.slow),
     "pcam_densenet121_PCAM_FPA",
-    "pcam_densenet121_AVG_MAX_LSE",
-    "pcam_densenet169_PCAM",
+    pytest.param("pcam_densenet121_AVG_MAX_LSE", marks=pytest.mark.slow),
+    pytest.param("pcam_densenet169_PCAM", marks=pytest.mark.slow),
     "pcam_inception_v3_PCAM",
     "pcam_vgg19_bn_PCAM",
 ]

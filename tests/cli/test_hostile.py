@@ -83,7 +83,10 @@ HOSTILE = [
 
 
 @posix
-@pytest.mark.parametrize(("encoding", "how"), [("utf-8", ()), ("ascii", ("--resume",))])
+@pytest.mark.parametrize(
+    ("encoding", "how"),
+    [("utf-8", ()), pytest.param("ascii", ("--resume",), marks=pytest.mark.slow)],
+)
 def test_images_of_any_name_are_localized(tmp_path, encoding, how):
     paths = [save(tmp_path / "in" / name, at) for at, name in enumerate(HOSTILE)]
     bad = tmp_path / "in" / "[bad].png"

@@ -252,7 +252,7 @@ def told_in(record: dict) -> set[str]:
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_note_is_on_the_console_in_the_table_and_in_the_provenance(
     name, shared, tmp_path, monkeypatch
 ):

@@ -200,6 +200,7 @@ def open_dock(bench) -> WsolWidget:
     return widget
 
 
+@pytest.mark.slow
 def test_twenty_docks_leave_no_thread_and_no_callback_behind(bench):
     bench.open(square())
     window = bench.viewer.window

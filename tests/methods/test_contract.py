@@ -232,7 +232,9 @@ def test_every_encoder(encoders, name):
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)]
+)
 def test_every_encoder_in_half_precision(encoders, name, dtype):
     encoder = encoders(name)
     side = encoder.fixed_size or (96 if "inception" in name else 64)

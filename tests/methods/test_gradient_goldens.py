@@ -155,6 +155,7 @@ def test_smooth_gradcampp_weighs_the_last_copy_where_the_paper_weighs_the_image(
     assert difference == pytest.approx(0.0715, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_scorecam_is_the_authors(golden):
     case = Case(golden, "wsol_scorecam_resnet50", "wsol_resnet50", background=False)
     found = case.map("scorecam", 1)

@@ -48,7 +48,7 @@ def test_images_that_cannot_be_used_are_left_out_and_told(discs, make_recipe, tm
     for name in ("train1.png", "valcl2.png", "valcl3.png"):
         assert f"{name}: " in done.output
         assert f"{name}: " in card.limits[-1]
-    assert card.limits[-1].startswith("3 images could not be used")
+    assert card.limits[-1].startswith("Images that could not be used were left out:")
 
 
 def test_where_no_image_can_be_used_nothing_is_trained(discs, make_recipe, tmp_path):
