@@ -114,6 +114,11 @@ def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
                 f"{where} has {len(fields)} fields. Masks need an image, "
                 "a mask and perhaps an ignore map; boxes cannot be used here."
             )
+        if not all(fields[:2]):
+            raise DatasetError(
+                f"{where} names no {'mask' if fields[0] else 'image'}: fill it in, or "
+                "leave the line out."
+            )
         files = [root / field for field in fields if field]
         missing = [file for file in files if not is_file(file)]
         if missing:

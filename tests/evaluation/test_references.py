@@ -71,6 +71,8 @@ def test_palette_masks_are_read_by_number(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("images/a.png,", "names no mask"),
+        (",masks/a.png", "names no image"),
         ("images/a.png,masks/none.png", r"Line 2 of “localization\.txt”.*none\.png"),
         ("images/a.png,1,2,3,4", "Line 2 .* boxes cannot be used"),
         ("images/a.png", "Line 2 .* has 1 field"),
