@@ -63,6 +63,23 @@ def test_a_journal_is_no_program(writer):
     assert writer.path.stat().st_mode & 0o111 == 0
 
 
+def test_a_program_without_standard_input_writes_to_descriptor_0(writer, disk):
+    kept = os.dup(0)
+    os.close(0)
+    try:
+        assert writer.write(LINES) == (2, None)
+        assert disk[-1] == os.fstat(0).st_size == writer.size
+        assert writer.write(LINES) == (2, None)
+        assert disk[-1] == writer.path.stat().st_size
+        writer.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(0)
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+    assert writer.path.name == "journal-0001.jsonl"
+
+
 def test_the_disk_is_not_asked_where_nothing_is_new(writer, disk):
     writer.write(LINES)
     asked = len(disk)

@@ -17,6 +17,7 @@ from napari_wsol.slides.readouts import Plane
     [
         ((2000, 2000), 128, 1),  # four million
         ((2000, 2001), 128, 2),
+        ((1, 4_000_001), 128, 2),
         ((7759, 2062), 128, 4),  # 3880 × 1031 is too many
         ((10_000, 10_000), 12, 6),  # 5 does not divide a tile
         ((10_000, 10_000), 4, 4),  # no coarser than a tile
