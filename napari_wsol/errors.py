@@ -161,6 +161,29 @@ def in_our_words() -> Generator[None]:
         )() from error
 
 
+@contextmanager
+def told_as(
+    told: Callable[[Exception], WsolError],
+    *,
+    but: type[Exception] | tuple[type[Exception], ...] = WsolError,
+) -> Generator[None]:
+    """Whatever a library raises on the bytes of a file leaves as one of ours.
+
+    They raise anything on bytes that they did not foresee, so that no list of their
+    errors is whole.
+
+    Args:
+        told: says in words what went wrong.
+        but: what leaves as it is: it is in words already.
+    """
+    try:
+        yield
+    except but:
+        raise
+    except Exception as error:
+        raise told(error) from error
+
+
 Failed = Callable[[str, str], None]
 """Called with the name of one thing of many, and with why it cannot be used."""
 

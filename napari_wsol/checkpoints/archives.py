@@ -10,17 +10,16 @@ from __future__ import annotations
 import io
 import sys
 import zipfile
-from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 
 from napari_wsol.checkpoints.pickles import read_pickle
-from napari_wsol.errors import MalformedError
+from napari_wsol.errors import MalformedError, told_as
 from napari_wsol.files.parsing import typed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
     from torch import Tensor
@@ -123,15 +122,12 @@ def _as_tensor(data: bytearray, dtype: torch.dtype) -> Tensor:
     return torch.frombuffer(data, dtype=dtype)
 
 
-@contextmanager
-def _in_words() -> Generator[None]:
-    """What zipfile raises on bytes that are no zip, which may be anything."""
-    try:
-        yield
-    except (MalformedError, OSError):
-        raise
-    except Exception as error:
-        raise MalformedError(f"it is cut off or damaged ({error})") from error
+def _damaged(error: Exception) -> MalformedError:
+    return MalformedError(f"it is cut off or damaged ({error})")
+
+
+_in_words = partial(told_as, _damaged, but=(MalformedError, OSError))
+"""What zipfile raises on bytes that are no zip, in words."""
 
 
 class _Zip:

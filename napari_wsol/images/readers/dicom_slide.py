@@ -5,7 +5,7 @@ Needs the extra ``dicom``.
 
 from __future__ import annotations
 
-import struct
+import importlib.util
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import numpy as np
 from typing_extensions import override
 
-from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.errors import ImageError, UnreadableImageError, told_as
 from napari_wsol.images import pixel_size
 from napari_wsol.images.fingerprint import file_states, fingerprint_files
 from napari_wsol.images.readers.base import FileSlide
@@ -24,7 +24,6 @@ from napari_wsol.images.readers.pixels import colour_of, plan_reading, to_rgb8
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import ModuleType
 
     from wsidicom import WsiDicom
     from wsidicom.group import Level as Group
@@ -49,7 +48,7 @@ class DicomSlide(FileSlide):
     _files: Sequence[Path] = ()
 
     def _open(self) -> ClosingGuard:
-        self._errors = _library_errors(_library(self.name))
+        _check_library(self.name)
         self._files = files_of_slide(self.path, self.name)
         self.opened_files = file_states(self._files)
         self._one_by_one = threading.Lock()
@@ -120,16 +119,16 @@ class DicomSlide(FileSlide):
 
     def _telling(self, work: Callable[[], T]) -> T:
         """Does what may fail in wsidicom, and says in words how it failed."""
-        try:
-            return work()
-        except ImageError:
-            raise
-        except self._errors as error:
-            raise UnreadableImageError(
+
+        def told(error: Exception) -> UnreadableImageError:
+            return UnreadableImageError(
                 f"“{self.name}” is damaged, incomplete, or of a kind that wsidicom "
                 f"does not read ({error or type(error).__name__}). Copy or download it "
                 "again, or convert it to OME-TIFF."
-            ) from error
+            )
+
+        with told_as(told, but=ImageError):
+            return work()
 
 
 def _opened(files: Sequence[Path]) -> WsiDicom:
@@ -138,24 +137,12 @@ def _opened(files: Sequence[Path]) -> WsiDicom:
     return WsiDicom.open(list(files))
 
 
-def _library(name: str) -> ModuleType:
-    try:
-        import wsidicom
-    except ImportError as error:
+def _check_library(name: str) -> None:
+    if importlib.util.find_spec("wsidicom") is None:
         raise UnreadableImageError(
             f"“{name}” is a DICOM file, and slides in DICOM are read with wsidicom, "
             f"which is not installed: {INSTALL}, or convert it to OME-TIFF."
-        ) from error
-    return wsidicom
-
-
-def _library_errors(library: ModuleType) -> tuple[type[Exception], ...]:
-    """What wsidicom, pydicom and their codecs raise; they share no base."""
-    named = cast("dict[str, object]", vars(library.errors)).values()
-    own = [kind for kind in named if isinstance(kind, type)]
-    errors = [kind for kind in own if issubclass(kind, Exception)]
-    builtin = (OSError, ValueError, TypeError, LookupError, AttributeError)
-    return (*errors, *builtin, RuntimeError, EOFError, struct.error)
+        )
 
 
 def _cube(pixels: object) -> Pixels:

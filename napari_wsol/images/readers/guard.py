@@ -6,29 +6,28 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import UnreadableImageError, WsolError
+from napari_wsol.errors import UnreadableImageError, told_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
 
-@contextmanager
-def in_words(name: str) -> Generator[None]:
-    """What a library raises on bytes that it did not foresee leaves as a sentence.
+def in_words(name: str) -> AbstractContextManager[None]:
+    """What a library raises on a file that no reader foresaw leaves as a sentence.
 
     Raises:
         UnreadableImageError: whatever went wrong, but for what is told in words.
     """
-    try:
-        yield
-    except WsolError:
-        raise
-    except Exception as error:
+
+    def told(error: Exception) -> UnreadableImageError:
         why = f"{type(error).__name__}: {error}" if str(error) else repr(error)
-        raise UnreadableImageError(
+        return UnreadableImageError(
             f"“{name}” is damaged, or of a kind that is not supported ({why}): copy or "
             "download it again, or export it anew."
-        ) from error
+        )
+
+    return told_as(told)
 
 
 class ClosingGuard:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import zarr
 from msgspec import Meta, Struct, field
 
-from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError
+from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError, told_as
 from napari_wsol.files.parsing import Finite, read_json, read_text, typed
 from napari_wsol.images import pixel_size
 from napari_wsol.images.readers.zarr_store import JudgedStore
@@ -33,8 +33,6 @@ MOST_LEVELS = 32
 
 _OLD_AXES = "tczyx"
 _RGB = ("FF0000", "00FF00", "0000FF")
-# What zarr, numcodecs and their codecs raise on bytes that are cut or not theirs.
-CHUNK_ERRORS = (OSError, ValueError, TypeError, LookupError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,15 @@ def open_image(path: Path) -> OmeImage:
         UnreadableImageError: the folder holds no OME-Zarr image, or is damaged.
         ImageError: it holds several, as a plate does.
     """
-    try:
+
+    def told(error: Exception) -> UnreadableImageError:
+        return UnreadableImageError(
+            f"“{path.name}” could not be read as an OME-Zarr image ({error}): a part "
+            "of it is damaged, missing or not supported. Copy or download the whole "
+            "folder again, or save it as OME-TIFF."
+        )
+
+    with told_as(told, but=ImageError):
         store = JudgedStore(path)
         if _is_array(path):
             return _array_alone(zarr.open_array(store, mode="r"), path)
@@ -78,14 +84,6 @@ def open_image(path: Path) -> OmeImage:
             group, notes = _one_of_many(group, path.name, meta)
             meta = _metadata(group)
         return _image(group, meta, notes, path.name)
-    except ImageError:
-        raise
-    except CHUNK_ERRORS as error:
-        raise UnreadableImageError(
-            f"“{path.name}” could not be read as an OME-Zarr image ({error}): a part "
-            "of it is damaged, missing or not supported. Copy or download the whole "
-            "folder again, or save it as OME-TIFF."
-        ) from error
 
 
 def _array_alone(array: Array, path: Path) -> OmeImage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import imagecodecs
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from typing_extensions import override
 
-from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.errors import ImageError, UnreadableImageError, told_as
 from napari_wsol.images import pixel_size
 from napari_wsol.images.fingerprint import file_states, fingerprint_bytes
 from napari_wsol.images.readers.arrays import ArraySlide
@@ -39,7 +40,6 @@ _PIXEL_FORMATS = (
 other programs (HDF5, GRIB, BUFR, IPTC, MPEG)."""
 
 _KEPT_MODES = frozenset({"L", "RGB", "RGBA", "I", "F", "1", "I;16", "I;16B", "I;16L"})
-_DECODE_ERRORS = (OSError, ValueError, SyntaxError, RuntimeError, EOFError)
 
 
 class PlainSlide(ArraySlide):
@@ -101,7 +101,7 @@ def _formats() -> list[str]:
 def _decode(
     path: Path, frame: tuple[int, ...]
 ) -> tuple[Pixels, int | None, Image.Image, tuple[str, ...]]:
-    try:
+    with told_as(partial(_undecoded, path.name)):
         with warnings.catch_warnings():
             # Pillow warns from 90 million pixels on and refuses at twice that: only
             # the refusal matters here.
@@ -110,22 +110,23 @@ def _decode(
         with image:
             notes = _go_to(image, frame, path.name)
             return *_pixels(path, image), image, notes
-    except UnidentifiedImageError as error:
-        raise UnreadableImageError(
-            f"“{path.name}” is not an image that can be read: choose a PNG, JPEG, "
+
+
+def _undecoded(name: str, error: Exception) -> UnreadableImageError:
+    if isinstance(error, UnidentifiedImageError):
+        return UnreadableImageError(
+            f"“{name}” is not an image that can be read: choose a PNG, JPEG, "
             "TIFF, OME-TIFF, SVS or NDPI file."
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise UnreadableImageError(
-            f"“{path.name}” is too large for its format, which must be decoded in one "
+        )
+    if isinstance(error, Image.DecompressionBombError):
+        return UnreadableImageError(
+            f"“{name}” is too large for its format, which must be decoded in one "
             "piece (up to 179 million pixels): convert it to a tiled, pyramidal TIFF "
             "first."
-        ) from error
-    except _DECODE_ERRORS as error:
-        raise UndecodedError(
-            f"“{path.name}” is damaged or incomplete ({error}): "
-            "copy or download it again."
-        ) from error
+        )
+    return UndecodedError(
+        f"“{name}” is damaged or incomplete ({error}): copy or download it again."
+    )
 
 
 def _pixels(path: Path, image: Image.Image) -> tuple[Pixels, int | None]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tifffile import TIFF, TiffFileError
+from tifffile import TIFF
 
-from napari_wsol.errors import UnreadableImageError
+from napari_wsol.errors import UnreadableImageError, told_as
 from napari_wsol.images.readers.base import UndecodedError
 from napari_wsol.images.readers.tiff_bounds import check_picture
 from napari_wsol.images.readers.tiled import TiledLevel
@@ -33,15 +32,6 @@ _JPEG = frozenset({6, 7, 34892, 33007})
 _ORIENTATION = 274
 _ROWS_BYTES = 1 << 20
 _SEGMENT_BYTES = 2 << 30
-_DECODE_ERRORS = (
-    RuntimeError,  # What the codecs of imagecodecs raise.
-    ValueError,
-    TypeError,
-    LookupError,
-    OSError,
-    struct.error,
-    TiffFileError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +296,15 @@ class TiffImage:
         if plane.counts[at] == 0:
             return None
         data = self._file.read(plane.offsets[at], plane.counts[at])
-        try:
+
+        def told(error: Exception) -> UndecodedError:
+            return UndecodedError(
+                f"“{self._file.path.name}” is damaged: a piece of the image "
+                f"(number {at}) could not be decoded ({error}). "
+                "Copy or download the file again, or export it anew."
+            )
+
+        with told_as(told):
             if self.keyframe.jpegheader is None:  # else the head is not in the tile
                 check_picture(data, self.tile_shape)
             tile, _, _ = self._decode(
@@ -315,12 +313,6 @@ class TiffImage:
                 jpegtables=plane.tables,
                 jpegheader=self.keyframe.jpegheader,
             )
-        except _DECODE_ERRORS as error:
-            raise UndecodedError(
-                f"“{self._file.path.name}” is damaged: a piece of the image "
-                f"(number {at}) could not be decoded ({error}). "
-                "Copy or download the file again, or export it anew."
-            ) from error
         if tile is None:
             return None
         # The fax codecs give 0 and 1 as bytes, which would be two shades of black.

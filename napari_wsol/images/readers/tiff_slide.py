@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import struct
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tifffile import TiffFile, TiffFileError
+from tifffile import TiffFile
 
-from napari_wsol.errors import ImageError, UnreadableImageError, WsolError
+from napari_wsol.errors import ImageError, UnreadableImageError, told_as
 from napari_wsol.images import pixel_size
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_bytes
@@ -50,18 +49,6 @@ _OVERLAPS = (
     'pip install "napari-wsol[slides]", which joins them.'
 )
 _PACKED_BITS = frozenset({2, 4, 6, 10, 12, 14})
-_PARSE_ERRORS = (
-    TiffFileError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    RuntimeError,
-    MemoryError,
-    ArithmeticError,
-    struct.error,
-    OSError,
-)
 
 
 class TiffSlide(FileSlide):
@@ -78,15 +65,14 @@ class TiffSlide(FileSlide):
         return self._file.guard
 
     def _describe(self, pick: Pick) -> None:
-        try:
-            self._look(pick)
-        except WsolError:
-            raise
-        except _PARSE_ERRORS as error:
-            raise UnreadableImageError(
+        def told(error: Exception) -> UnreadableImageError:
+            return UnreadableImageError(
                 f"“{self.path.name}” could not be read as a TIFF ({error}): the file "
                 "is damaged or incomplete. Copy or download it again."
-            ) from error
+            )
+
+        with told_as(told):
+            self._look(pick)
 
     def _look(self, pick: Pick) -> None:
         check_directories(self._file.read, self.path.stat().st_size, self.name)

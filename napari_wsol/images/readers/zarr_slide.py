@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from napari_wsol.errors import UnreadableImageError
+from napari_wsol.errors import ImageError, UnreadableImageError, told_as
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import (
     file_states,
@@ -18,7 +18,7 @@ from napari_wsol.images.fingerprint import (
 from napari_wsol.images.geometry import Level
 from napari_wsol.images.readers.arrays import ArraySlide, PlaneView
 from napari_wsol.images.readers.guard import in_words
-from napari_wsol.images.readers.ome_zarr import CHUNK_ERRORS, METADATA, open_image
+from napari_wsol.images.readers.ome_zarr import METADATA, open_image
 from napari_wsol.images.readers.stacks import ANY, Stack, choose
 from napari_wsol.images.readers.tiled import TiledLevel
 
@@ -58,13 +58,15 @@ class ChunkedPlane(PlaneView):
         Raises:
             UnreadableImageError: a chunk is damaged.
         """
-        try:
-            return super().__getitem__(key)
-        except CHUNK_ERRORS as error:
-            raise UnreadableImageError(
+
+        def told(error: Exception) -> UnreadableImageError:
+            return UnreadableImageError(
                 f"“{self._name}” is damaged: a chunk of {self._path or 'it'} "
                 f"could not be decoded ({error}). Copy or download it again."
-            ) from error
+            )
+
+        with told_as(told, but=ImageError):
+            return super().__getitem__(key)
 
 
 class ZarrSlide(ArraySlide):
