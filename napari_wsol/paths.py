@@ -11,6 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
+from napari_wsol.files import path_from
+
 APPLICATION = "napari-wsol"
 HOME, JOURNALS = "NAPARI_WSOL_HOME", "NAPARI_WSOL_JOURNALS"
 
@@ -77,18 +79,6 @@ def preferences_file() -> Path:
 def known_sizes_file() -> Path:
     """Pixel sizes that a person gave."""
     return config_folder() / "known-sizes.json"
-
-
-def path_from(text: str | os.PathLike[str]) -> Path:
-    """A path as a person or a table gives it; ``~`` is the user's home.
-
-    Where there is no such home, the path stays as it is.
-    """
-    path = Path(text)
-    try:
-        return path.expanduser()
-    except RuntimeError:  # “~name” of a user who is not known here
-        return path
 
 
 def _home() -> Path | None:

@@ -13,6 +13,7 @@ from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig, SlideConfig
 from napari_wsol.errors import one_of_many
 from napari_wsol.export import export_heatmap
+from napari_wsol.files import path_from
 from napari_wsol.images.readers import check_files, open_slide, reread
 from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.inference.encode import geometry
@@ -158,7 +159,7 @@ class ImageJob:
         self._results = results
         self._slide: Slide | None = None
         self._since = started if settings.overwrite else None
-        self._source = str(path.expanduser().absolute())
+        self._source = str(path_from(path).absolute())
 
     def open(self) -> Slide:
         """The image, which stays open until it was localized or :meth:`close`.

@@ -24,6 +24,7 @@ from napari_wsol.files import (
     free_name,
     make_folder,
     numbered,
+    path_from,
     sync_folder,
     sync_tree,
     time_in,
@@ -58,7 +59,7 @@ class ResultsFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().absolute()
+        self.path = path_from(path).absolute()
         self._told: dict[str, Row] | None = None
 
     def key(self, name: str, facts: Mapping[str, object]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from napari_wsol.batch.results import ResultsFolder, folder_name
 from napari_wsol.errors import ConfigError
-from napari_wsol.files import unwritable, write_whole
+from napari_wsol.files import path_from, unwritable, write_whole
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 FOLDER = ".batch"
@@ -90,7 +90,7 @@ class Workflow:
         """The file of each job, by the job's name."""
         found: dict[str, str] = {}
         for path in self.slides:
-            file = str(path.expanduser().absolute())
+            file = str(path_from(path).absolute())
             # Other options are another job: its row is not there yet.
             text = json.dumps([file, self._model(), *self.options])
             digest = hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -172,7 +172,7 @@ class Workflow:
 
     def _model(self) -> str:
         """A folder by its whole name: jobs run elsewhere."""
-        path = Path(self.model).expanduser()
+        path = path_from(self.model)
         return str(path.absolute()) if path.exists() else self.model
 
 

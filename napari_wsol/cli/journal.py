@@ -13,7 +13,7 @@ from rich.table import Table
 
 from napari_wsol.cli.console import commands, errors, named, output
 from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
-from napari_wsol.files import file_set, make_folder, unwritable
+from napari_wsol.files import file_set, make_folder, path_from, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,7 +142,7 @@ def find_record(journal: str, journals: Path | None = None) -> Record:
     from napari_wsol.journal import JournalLibrary, read_record
     from napari_wsol.journal.reading import segment_paths
 
-    path = Path(journal).expanduser()
+    path = path_from(journal)
     folder = path.parent if path.is_file() else path
     if folder.is_dir() and segment_paths(folder):
         return read_record(folder)

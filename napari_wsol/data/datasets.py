@@ -18,8 +18,7 @@ from napari_wsol.data.split_files import (
     split_folder,
 )
 from napari_wsol.errors import DatasetError
-from napari_wsol.files import is_file
-from napari_wsol.paths import path_from
+from napari_wsol.files import is_file, path_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

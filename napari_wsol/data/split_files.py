@@ -8,10 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_wsol.errors import DatasetError, MalformedError
-from napari_wsol.files import is_file
+from napari_wsol.files import is_file, path_from
 from napari_wsol.files.parsing import read_text
 from napari_wsol.files.tables import parse_table
-from napari_wsol.paths import path_from
 
 PATH_COLUMNS = ("path", "file")
 SPLIT_COLUMNS = ("split", "official_split")

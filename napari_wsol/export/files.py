@@ -9,7 +9,7 @@ import re
 import shutil
 import unicodedata
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ExportError, WsolError
@@ -18,12 +18,14 @@ from napari_wsol.files import (
     file_set,
     make_folder,
     numbered,
+    path_from,
     sha256_of,
     words_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from napari_wsol.files import FileSet
 
@@ -128,7 +130,7 @@ def staged(folder: Path, stem: str) -> Generator[StagedFiles]:
     Raises:
         ExportError: in words, when the folder cannot be made or written to.
     """
-    folder = Path(folder).expanduser().absolute()
+    folder = path_from(folder).absolute()
     missing: list[Path] = []
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]

@@ -20,6 +20,7 @@ import stat
 import time
 from dataclasses import dataclass, field
 from itertools import count, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from uuid import uuid4
 
@@ -29,7 +30,6 @@ from napari_wsol.files.locking import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from pathlib import Path
 
     from napari_wsol.files.locking import Lock
 
@@ -410,7 +410,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         ExportError: it is a file, cannot be made, or may not be written to.
     """
-    folder = folder.expanduser().absolute()
+    folder = path_from(folder).absolute()
     missing: list[Path] = []
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -504,6 +504,18 @@ def sync_tree(path: Path) -> None:
 
 
 # ----------------------------------------------------------------------------- names
+
+
+def path_from(text: str | os.PathLike[str]) -> Path:
+    """A path as a person or a table gives it; ``~`` is the user's home.
+
+    Where there is no such home, the path stays as it is.
+    """
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # “~name” of a user who is not known here
+        return path
 
 
 def numbered(name: str) -> Iterator[str]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError
 from napari_wsol.export.files import exported_in
+from napari_wsol.files import path_from
 from napari_wsol.files.parsing import read_text
 from napari_wsol.files.tables import parse_table
 from napari_wsol.images.readers import list_readers
-from napari_wsol.paths import path_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

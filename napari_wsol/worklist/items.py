@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from psygnal import Signal
 
+from napari_wsol.files import path_from
 from napari_wsol.journal import Status
-from napari_wsol.paths import path_from
 from napari_wsol.worklist.files import images_in, images_listed, images_of
 
 if TYPE_CHECKING:

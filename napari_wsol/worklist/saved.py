@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from napari_wsol.errors import ExportError, ImageError, MalformedError
-from napari_wsol.files import encoded, write_kept
+from napari_wsol.files import encoded, path_from, write_kept
 from napari_wsol.files.parsing import read_json
-from napari_wsol.paths import path_from
 from napari_wsol.strokes.stroke import now
 from napari_wsol.worklist.items import Item, Kind, WorkList
 

@@ -311,6 +311,16 @@ def test_only_the_command_itself_is_refused_by_a_bad_out(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("command", ["localize", "evaluate", "batch"])
+def test_a_home_that_nobody_has_is_a_name_like_others(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    image = save(tmp_path / "a.png")
+    out = ("--out", "~nobody-here/out")
+    result = run(command, image, "--model", "small", *out)
+    assert "home directory" not in result.output
+    assert not isinstance(result.exception, RuntimeError)
+
+
 def test_a_folder_that_can_be_made_is_not_made_for_nothing(tmp_path):
     out = tmp_path / "new" / "out"
     result = run("localize", "a.png", "--model", "none", "--out", out)

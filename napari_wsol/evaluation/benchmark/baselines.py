@@ -14,6 +14,7 @@ from napari_wsol.evaluation.benchmark.targets import referenced, targets_of
 from napari_wsol.evaluation.prior import LocationPrior, centre_values
 from napari_wsol.evaluation.scores import spread_over
 from napari_wsol.evaluation.settings import FIELD_SIZE
+from napari_wsol.files import path_from
 from napari_wsol.images.readers import open_slide
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def load_source(
         DatasetError: names the first line that cannot be used.
     """
     place, split = Path(prior), None
-    if data is not None and not place.expanduser().exists():
+    if data is not None and not path_from(place).exists():
         place, split = data, str(prior)
     return load_evaluation_set(
         place, [(place, split)], classes=classes, frame=config.box_frame

@@ -15,6 +15,7 @@ from superqt import QElidingLabel
 
 from napari_wsol.config import listed_settings
 from napari_wsol.errors import ConfigError
+from napari_wsol.files import path_from
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.panel import SMALL
 
@@ -222,7 +223,7 @@ class PathEdit(FileEdit):
     def get_value(self) -> Path | None:
         """What is given; None for nothing."""
         text = self.line_edit.value.strip()
-        return Path(text).expanduser() if text else None
+        return path_from(text) if text else None
 
     def _choose(self) -> None:
         start = self.line_edit.value

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ImageError, StackError, UnreadableImageError, choices
-from napari_wsol.files import check_file
+from napari_wsol.files import check_file, path_from
 from napari_wsol.files.foreign import HEAD_BYTES, foreign_kind
 from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
@@ -19,7 +19,6 @@ from napari_wsol.images.readers.guard import in_words
 from napari_wsol.images.readers.stacks import pick
 from napari_wsol.images.readers.tiff_slide import TiffSlide
 from napari_wsol.images.slide import Slide
-from napari_wsol.paths import path_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
