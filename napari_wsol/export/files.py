@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
 import unicodedata
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ExportError, WsolError
+from msgspec import Struct
+
+from napari_wsol.errors import ExportError, MalformedError, WsolError
 from napari_wsol.files import (
     SET,
     file_set,
@@ -22,6 +23,7 @@ from napari_wsol.files import (
     sha256_of,
     words_of,
 )
+from napari_wsol.files.parsing import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -176,12 +178,24 @@ def exported_in(folder: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
+class _File(Struct):
+    """One of the files that a record names."""
+
+    name: str
+
+
+class _Record(Struct):
+    """What is looked at of a provenance file."""
+
+    files: list[_File]
+
+
 def _named(record: Path) -> set[str]:
     """Files and folders that a record names."""
     try:
-        told = cast("dict[str, list[dict[str, str]]]", json.loads(record.read_bytes()))
-        return {PurePosixPath(item["name"]).parts[0] for item in told["files"]}
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        told = read_json(record, _Record)
+        return {PurePosixPath(item.name).parts[0] for item in told.files}
+    except (OSError, MalformedError, LookupError):
         return set()  # whoever's file it is
 
 

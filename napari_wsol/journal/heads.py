@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ModelError
-from napari_wsol.files import whole_file
+from msgspec import Struct, field
+
+from napari_wsol.errors import ModelError, told_as
+from napari_wsol.files import read_whole, whole_file
+from napari_wsol.files.parsing import parse_json, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +24,16 @@ if TYPE_CHECKING:
 _PATTERN = "round-*.safetensors"
 _LENGTH = 8
 """Bytes that hold the length of a file's header, which is padded to as many."""
+
+
+HEAD_BYTES = 1 << 30
+"""Of a file; with the last stage of an encoder it has some 100 MB."""
+
+
+class _Header(Struct):
+    """What is looked at of the header of a file."""
+
+    metadata: dict[str, str] = field(name="__metadata__", default_factory=dict)
 
 
 def head_bytes(state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -71,20 +84,24 @@ def read_head(
     where = f"The head of round {made.index}"
     if not made.head:
         raise ModelError(f"{where} was not kept; refine again to get it.")
-    try:
-        data = (folder / made.head).read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{where} ({made.head} in “{folder}”) cannot be read ({error.strerror}); "
+
+    def told(error: Exception) -> ModelError:
+        why = error.strerror if isinstance(error, OSError) else error
+        return ModelError(
+            f"{where} ({made.head} in “{folder}”) cannot be read ({why}); "
             "refine again to get it."
-        ) from error
-    if hashlib.sha256(data).hexdigest() != made.head_sha256:
-        raise ModelError(
-            f"{where} ({made.head} in “{folder}”) is damaged; refine again to get it."
         )
-    end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
-    header = cast("dict[str, dict[str, str]]", json.loads(data[_LENGTH:end]))
-    return safetensors.torch.load(data), header.get("__metadata__", {})
+
+    with told_as(told, but=ModelError):
+        data = read_whole(folder / made.head, HEAD_BYTES)
+        if hashlib.sha256(data).hexdigest() != made.head_sha256:
+            raise ModelError(
+                f"{where} ({made.head} in “{folder}”) is damaged; refine again to get "
+                "it."
+            )
+        end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
+        header = typed(parse_json(data[_LENGTH:end]), _Header)
+        return safetensors.torch.load(data), header.metadata
 
 
 def copy_heads(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 
@@ -279,6 +280,36 @@ def test_the_head_of_a_round_comes_back(library, image):
     (journal.folder / name).write_bytes(b"damaged")
     with pytest.raises(ModelError, match="damaged"):
         journal.load_head(entry)
+
+
+HEADERS = {
+    "deep": b"[" * 100_000,
+    "no table": b"[1]",
+    "no tensors": b'{"__metadata__": {"a": 1}}',
+    "nothing": b"",
+    "a hole": b'{"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}',
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_a_head_of_any_bytes_is_told_in_words(tmp_path, image, header):
+    """Its digest may be right: whoever made the file made the journal, too."""
+    data = len(header).to_bytes(8, "little") + header
+    journal = JournalLibrary(tmp_path / "journals").open(image)
+    journal.append(StatusChanged(status="stroked"))
+    assert journal.flush()
+    (journal.folder / "round.safetensors").write_bytes(data)
+    entry = RoundMade(
+        index=1,
+        model="m",
+        model_sha256="a",
+        target="t",
+        head="round.safetensors",
+        head_sha256=hashlib.sha256(data).hexdigest(),
+    )
+    with pytest.raises(ModelError, match="head of round 1"):
+        journal.load_head(entry)
+    journal.close()
 
 
 def test_a_head_that_cannot_be_written_says_so(tmp_path, image):
