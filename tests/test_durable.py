@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fixtures.models import small_card
 
 from napari_wsol.batch.results import ResultsFolder
 from napari_wsol.config import ExportConfig
@@ -11,7 +12,6 @@ from napari_wsol.export import export_heatmap
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
 from napari_wsol.journal.heads import write_head
-from napari_wsol.methods.card import Card
 from napari_wsol.refinement.heads import own_head
 from napari_wsol.refinement.saved_model import TrainedFrom, save_refined
 from napari_wsol.training.resuming import write_checkpoint
@@ -36,14 +36,7 @@ def check(synced, folder):
 
 
 def test_models_and_their_cards(synced, small_model, tmp_path):
-    card = Card(
-        name="small",
-        title="Small",
-        summary="For tests.",
-        spec=small_model.spec,
-        methods=("cam",),
-        primary="cam",
-    )
+    card = small_card(small_model)
     check(synced, save_model(small_model, card, recipe="name = 1\n").folder)
     check(synced, save_model(small_model, card, tmp_path / "new" / "out").folder)
     assert synced(tmp_path / "new")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import tomli_w
 import torch
+from fixtures.models import small_card
 
 from napari_wsol.errors import ExportError, ModelError, UnknownNameError
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.methods.card import Card
 from napari_wsol.paths import bundled_folder, models_folder
 from napari_wsol.zoo import (
     check_logits,
@@ -27,13 +27,8 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def card(small_model):
-    return Card(
-        name="small",
-        title="Small",
-        summary="For tests.",
-        spec=small_model.spec,
-        methods=small_model.spec.heads,
-        primary="pixelcam",
+    return replace(
+        small_card(small_model, small_model.spec.heads),
         limits=("None known.",),
         metrics={"accuracy_percent": 50.0},
     )

@@ -3,7 +3,6 @@
 import io
 import os
 import pickle
-import resource
 import struct
 import zipfile
 from collections import OrderedDict
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from fixtures.memory import peak_mb
 
 from napari_wsol.checkpoints import network_of, read_state
 from napari_wsol.checkpoints.pickles import ASIDE, read_pickle
@@ -118,10 +118,6 @@ def test_the_state_of_a_dtype_is_passed_over():
     assert read_pickle(io.BytesIO(flagged)).plain == {"a": ASIDE}
 
 
-def megabytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def saved(tmp_path, content, **how):
     path = tmp_path / "bomb.pt"
     torch.save(content, path, **how)
@@ -129,7 +125,7 @@ def saved(tmp_path, content, **how):
 
 
 def test_few_numbers_do_not_become_many(tmp_path):
-    before = megabytes()
+    before = peak_mb()
     wide = torch.rand(1).expand(600_000, 2048)
     path = saved(tmp_path, {"fc.weight": wide, "fc.bias": torch.rand(2)})
     with pytest.raises(ModelError, match="more numbers than are stored"):
@@ -139,7 +135,7 @@ def test_few_numbers_do_not_become_many(tmp_path):
     path = saved(tmp_path, many | {f"x{index}": one for index in range(1000)})
     with pytest.raises(ModelError, match="same numbers as many weights"):
         read_state(path)
-    assert megabytes() - before < 200
+    assert peak_mb() - before < 200
 
 
 def test_a_compressed_zip_is_not_unpacked(tmp_path):
@@ -152,10 +148,10 @@ def test_a_compressed_zip_is_not_unpacked(tmp_path):
         for name in old.namelist():
             data = bytes(200 << 20) if name.endswith("/0") else old.read(name)
             new.writestr(name, data)
-    before = megabytes()
+    before = peak_mb()
     with pytest.raises(ModelError, match="compressed"):
         read_state(packed)
-    assert megabytes() - before < 100
+    assert peak_mb() - before < 100
 
 
 def test_a_zip_of_very_many_files_is_not_listed(tmp_path):
@@ -172,9 +168,9 @@ def test_texts_that_are_repeated_cost_what_they_are(tmp_path):
     long = "x" * 100_000
     content = {"names": [long] * 100_000, "a": torch.zeros(3)}
     path = saved(tmp_path, content, pickle_protocol=4)
-    before = megabytes()
+    before = peak_mb()
     assert list(read_state(path)) == ["a"]
-    assert megabytes() - before < 200
+    assert peak_mb() - before < 200
 
 
 @pytest.mark.parametrize("where", ["state_dict", "model", "a.b"])
@@ -213,7 +209,7 @@ def test_a_network_that_does_not_fit_is_never_built():
         encoder="mobilenet_v2",
         classes=tuple(map(str, range(300_000))),
     )
-    before = megabytes()
+    before = peak_mb()
     with pytest.raises(ModelError, match="is missing"):
         network_of(huge, {"a": torch.zeros(1)}, "It", "It does not fit")
-    assert megabytes() - before < 200
+    assert peak_mb() - before < 200

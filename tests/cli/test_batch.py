@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures.models import small_card
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -19,7 +20,6 @@ from napari_wsol.batch.claims import free_gpu
 from napari_wsol.batch.workflow import SNAKEFILE, Workflow
 from napari_wsol.cli import app
 from napari_wsol.errors import ConfigError
-from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
 
 HAS_SNAKEMAKE = importlib.util.find_spec("snakemake") is not None
@@ -33,15 +33,7 @@ needs_snakemake = pytest.mark.skipif(
 def home(tmp_path, monkeypatch, small_model):
     monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    card = Card(
-        name="small",
-        title="Small",
-        summary="For tests.",
-        spec=small_model.spec,
-        methods=("cam",),
-        primary="cam",
-    )
-    save_model(small_model, card)
+    save_model(small_model, small_card(small_model))
 
 
 @pytest.fixture

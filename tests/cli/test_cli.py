@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+from fixtures.models import small_card
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -17,22 +18,13 @@ from napari_wsol.cli import app
 from napari_wsol.errors import ImageChangedError
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.whole_image import localize
-from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch, small_model):
     monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
-    card = Card(
-        name="small",
-        title="Small",
-        summary="For tests.",
-        spec=small_model.spec,
-        methods=small_model.spec.heads,
-        primary="pixelcam",
-    )
-    save_model(small_model, card)
+    save_model(small_model, small_card(small_model, small_model.spec.heads))
 
 
 @pytest.fixture

@@ -4,27 +4,19 @@ import json
 
 import numpy as np
 import pytest
+from fixtures.models import small_card
 from PIL import Image
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
 from napari_wsol.errors import ConfigError, DatasetError, ImageError
-from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch, small_model):
     monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
-    card = Card(
-        name="small",
-        title="Small",
-        summary="For tests.",
-        spec=small_model.spec,
-        methods=small_model.spec.heads,
-        primary="pixelcam",
-    )
-    save_model(small_model, card)
+    save_model(small_model, small_card(small_model, small_model.spec.heads))
 
 
 @pytest.fixture

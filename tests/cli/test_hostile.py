@@ -16,6 +16,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from fixtures.models import small_card
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -24,7 +25,6 @@ from napari_wsol.cli.console import PlainConsole
 from napari_wsol.errors import WsolError
 from napari_wsol.files import encoded
 from napari_wsol.files.tables import unquoted
-from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
 
 posix = pytest.mark.skipif(os.name != "posix", reason="names and signals of POSIX")
@@ -33,15 +33,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="names and signals of POSI
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch, small_model):
     monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
-    card = Card(
-        name="small",
-        title="Small",
-        summary="For tests.",
-        spec=small_model.spec,
-        methods=("cam",),
-        primary="cam",
-    )
-    save_model(small_model, card)
+    save_model(small_model, small_card(small_model))
 
 
 def save(path, seed=0):

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from fixtures.models import small_card
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -14,7 +15,6 @@ from napari_wsol import Session
 from napari_wsol.cli import app
 from napari_wsol.config import FinetuneConfig, InferenceConfig
 from napari_wsol.journal import StrokeMade, read_record
-from napari_wsol.methods.card import Card
 from napari_wsol.strokes.raster import Drawing
 from napari_wsol.worklist.items import WorkList
 from napari_wsol.zoo import save_model
@@ -33,16 +33,8 @@ def home(tmp_path_factory):
 @pytest.fixture
 def work(home, small_model, tissue, strokes, tmp_path):
     """Two rounds on one image, the second of three strokes; one taken back later."""
-    card = Card(
-        name="small",
-        title="Small",
-        summary="For tests.",
-        spec=small_model.spec,
-        methods=small_model.spec.heads,
-        primary="pixelcam",
-    )
     if not (home / "models" / "small").exists():
-        save_model(small_model, card)
+        save_model(small_model, small_card(small_model, small_model.spec.heads))
     path = tmp_path / "tissue one.png"
     Image.fromarray(tissue).save(path)
     folder = tmp_path / "journals"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import shutil
 import signal
 import sys
@@ -16,6 +15,7 @@ import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fixtures.memory import peak_mb
 from fuzz.formats import FORMATS
 
 from napari_wsol.errors import WsolError
@@ -31,11 +31,6 @@ class Report:
     refused: int = 0
     bad: list[str] = field(default_factory=list)
     peak_mb: float = 0.0
-
-
-def peak_mb() -> float:
-    """The most memory that the process had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def run(folder: Path, seed: int, count: int, names: list[str]) -> dict[str, Report]:

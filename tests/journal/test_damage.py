@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import resource
 import zlib
 
 import numpy as np
 import pytest
+from fixtures.memory import peak_mb
 
 from napari_wsol.journal import RoundMade, read_record, replayed
 from napari_wsol.journal.reading import STROKES_BYTES
@@ -226,7 +226,7 @@ def test_cells_that_no_canvas_has_are_not_unpacked(path, made):
     stroke = made(7).stroke.to_dict()
     room = STROKES_BYTES // 200_000_000
     full = base64.b64encode(zlib.compress(bytes(200_000_000), 9)).decode()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()
     with path.open("ab") as file:
         file.write(with_crc({"type": "stroke", "stroke": {**stroke, "runs": packed}}))
         for _ in range(room + 3):
@@ -234,8 +234,7 @@ def test_cells_that_no_canvas_has_are_not_unpacked(path, made):
     record = read_record(path.parent)
     assert len(record.entries) == 6 + room
     assert len(record.notes) == 1 + 3
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert (after - before) / 1024 < 1024
+    assert peak_mb() - before < 1024
 
 
 def test_a_canvas_that_no_image_has_makes_no_journal(path, library):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from fixtures.models import small_card
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -31,7 +32,6 @@ from napari_wsol.journal import (
     read_record,
     replayed,
 )
-from napari_wsol.methods.card import Card
 from napari_wsol.strokes.raster import Drawing
 from napari_wsol.strokes.stroke import drawn
 from napari_wsol.zoo import save_model
@@ -294,15 +294,7 @@ def outcome(images, new_small_model, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAPARI_WSOL_HOME", str(place / "home"))
         model = new_small_model()
-        card = Card(
-            name="small",
-            title="Small",
-            summary="For tests.",
-            spec=model.spec,
-            methods=model.spec.heads,
-            primary="pixelcam",
-        )
-        save_model(model, card)
+        save_model(model, small_card(model, model.spec.heads))
         yield _worked(images, place / "journals")
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import resource
 import struct
 import zlib
 from functools import partial
@@ -12,6 +11,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from fixtures.memory import peak_mb
 from PIL import Image
 
 from napari_wsol.errors import ImageError, UnreadableImageError
@@ -53,10 +53,6 @@ def with_below(count):
     first = directory([*TAGS, (330, 4, count, 8 + size)], 0)
     places = struct.pack("<I", below) * count
     return struct.pack("<2sHI", b"II", 42, 8) + first + places + directory(TAGS, 0)
-
-
-def megabytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @pytest.mark.parametrize(
@@ -146,10 +142,10 @@ def test_tiles_that_inflate_are_refused_or_cut(tmp_path, codec):
     with path.open("ab") as file:
         file.write(bomb)
     del bomb
-    before = megabytes()
+    before = peak_mb()
     with contextlib.suppress(ImageError):
         assert not open_slide(path).read(0, 0, 0, 64, 64).any()
-    assert megabytes() - before < 200
+    assert peak_mb() - before < 200
 
 
 def test_a_pipe_is_no_image(tmp_path):

@@ -3,12 +3,12 @@
 import json
 import os
 import pickle
-import resource
 
 import numcodecs
 import numpy as np
 import pytest
 import zarr
+from fixtures.memory import peak_mb
 
 from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.images.readers import open_slide
@@ -40,10 +40,6 @@ def change(file, **values):
             inner = inner[name]
         inner[last] = value
     file.write_text(json.dumps(told))
-
-
-def megabytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 @pytest.mark.parametrize("codec", sorted(CODECS))
@@ -163,10 +159,10 @@ def test_a_chunk_holds_no_more_than_its_shape(tmp_path, version, codec):
         if chunk.is_file() and chunk != file and chunk.name[0] != ".":
             chunk.write_bytes(bomb)
     del bomb
-    before = megabytes()
+    before = peak_mb()
     with pytest.raises(UnreadableImageError, match="a chunk of 0 could not be"):
         open_slide(tmp_path / "a.zarr").read(0, 0, 0, 96, 128)
-    assert megabytes() - before < 100
+    assert peak_mb() - before < 100
 
 
 def test_a_shard_holds_no_more_than_its_shape(tmp_path):
