@@ -160,6 +160,8 @@ class SessionJobs:
         mpp: float | None = None,
         reader: str | None = None,
         rgb: bool | None = None,
+        channel: int | Sequence[int] | None = None,
+        plane: int | Sequence[int] | None = None,
     ) -> Future[bool]:
         """Looks whether the open image has other pixels by now, and takes them up.
 
@@ -173,6 +175,8 @@ class SessionJobs:
             mpp: likewise.
             reader: likewise.
             rgb: likewise.
+            channel: likewise.
+            plane: likewise.
 
         Returns:
             Whether they are others. It fails with ImageError where they cannot be used;
@@ -183,7 +187,14 @@ class SessionJobs:
         """
         if source is not None:
             moved = partial(
-                open_slide, source, name=name, mpp=mpp, reader=reader, rgb=rgb
+                open_slide,
+                source,
+                name=name,
+                mpp=mpp,
+                reader=reader,
+                rgb=rgb,
+                channel=channel,
+                plane=plane,
             )
             self._state.of_image(Document.read_from, moved)
 

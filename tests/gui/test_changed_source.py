@@ -6,11 +6,13 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.gui.layers.heatmaps import OF_BEFORE, STALE
 from napari_wsol.images.readers import open_slide
+from napari_wsol.images.readers.stacks import Pick
 
 pytestmark = pytest.mark.gui
 
@@ -162,6 +164,21 @@ def test_a_layer_of_a_file_that_is_given_other_data_is_read_through_the_layer(
     bench.localize()
     bench.until(lambda: brightest(bench.layer("PixelCAM")) == (24, 24))
     assert bench.session.slide.path is None
+
+
+def test_the_plane_of_a_stack_comes_back_with_its_file(bench, tmp_path):
+    path = tmp_path / "stack.tif"
+    planes = np.stack([square(16, 16)[..., 0], square(80, 80)[..., 0]])
+    tifffile.imwrite(path, planes, metadata={"axes": "ZYX"})
+    data, options, _ = layer_of(path, pick=Pick(plane=(1,)))
+    layer = bench.open(data, **options)
+    bench.localize()
+    layer.data = square(16, 16)
+    bench.until(lambda: bench.session.slide.path is None)
+    layer.data = data
+    bench.until(lambda: bench.session.slide.path == path)
+    bench.localize()
+    bench.until(lambda: brightest(bench.layer("PixelCAM")) == (24, 24))
 
 
 def test_the_badge_of_strokes_is_another_one(bench):
