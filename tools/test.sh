@@ -1,5 +1,6 @@
 #!/bin/sh
-# Run every test: all but the window, and beside it the window under each Qt binding.
+# Run every test: all but the window in two halves, and beside them the window under each
+# Qt binding.
 # Where displays are simulated both bindings run side by side, each on its own: windows
 # that share one take the focus from each other.
 # Arguments go to pytest. All parts run, and the result is good only if each is.
@@ -69,37 +70,42 @@ finish() {
     judge "$3" "$code"
 }
 
-first='Part 1 of 3, everything but the window'
-third='Part 3 of 3, the window under PyQt5'
+early='Part 1 of 4, everything but the window, from a to h'
+late='Part 2 of 4, everything but the window, from i to z'
+other='Part 4 of 4, the window under PyQt5'
 folder=$(mktemp -d) || exit 1
 beside=
 trap 'rm -rf "$folder"' EXIT
 # shellcheck disable=SC2086  # one word a process
 trap 'kill $beside 2>/dev/null; exit 130' INT TERM
-printf '\n=== %s: begun, shown when it is over ===\n' "$first"
-begin 1 pyqt6 -m 'not gui and not slow' "$@"
+printf '\n=== %s: begun, shown when it is over ===\n' "$early" "$late"
+# By the names of the folders of tests, about as long each.
+begin 1 pyqt6 -m 'not gui and not slow' --ignore-glob='tests/[i-z]*' "$@"
 one=$!
+begin 2 pyqt6 -m 'not gui and not slow' --ignore-glob='tests/[a-h]*' "$@"
+two=$!
 
 # Inside Qt only the thread method can end a test that hangs.
 set -- -m 'gui and not slow' --timeout-method=thread "$@"
-three=
+four=
 if has_pyqt5 && [ "${QT_QPA_PLATFORM:-}" = xcb ] && command -v xvfb-run >/dev/null; then
-    printf '\n=== %s: begun, shown when it is over ===\n' "$third"
+    printf '\n=== %s: begun, shown when it is over ===\n' "$other"
     screen=own_screen
-    begin 3 pyqt5 "$@"
-    three=$!
+    begin 4 pyqt5 "$@"
+    four=$!
     screen=
 fi
-run_part 'Part 2 of 3, the window under PyQt6' pyqt6 "$@"
-if [ -n "$three" ]; then
-    finish 3 "$three" "$third"
+run_part 'Part 3 of 4, the window under PyQt6' pyqt6 "$@"
+if [ -n "$four" ]; then
+    finish 4 "$four" "$other"
 elif has_pyqt5; then
-    run_part "$third" pyqt5 "$@"
+    run_part "$other" pyqt5 "$@"
 else
     summary="$summary
-  $third: not run, there is no PyQt5 for $(uname -s) $(uname -m)"
+  $other: not run, there is no PyQt5 for $(uname -s) $(uname -m)"
 fi
-finish 1 "$one" "$first"
+finish 1 "$one" "$early"
+finish 2 "$two" "$late"
 
 printf '\n=== Tests ===%s\n' "$summary"
 exit $status
