@@ -441,14 +441,12 @@ class Controller(QObject):
 
     def _tell_result(self) -> None:
         session = self._session
-        result, model, slide = session.result, session.model, session.slide
-        if result is None or model is None or slide is None:
+        result, model = session.result, session.model
+        if result is None or model is None:
             return
         show = self._panels.localize.show_classes
         show(model.classes, result.scores, result.target)
-        known = set(slide.notes)  # they stand at the image already
-        notes = [note for note in result.notes if note not in known]
-        self._messages.say(" ".join(notes))  # the probability stands at the class
+        self._messages.say("")  # what must be known stands at the class and the maps
 
     def _on_scribbles(self) -> None:
         self._panels.correct.show_strokes(*self._session.stroke_counts)
