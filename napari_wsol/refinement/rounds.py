@@ -77,7 +77,8 @@ class Round:
         scribbles: the canvas that it learnt from; None for round 0, and where the
             session keeps the strokes themselves.
         loss: the loss at each step.
-        strokes: connected strokes.
+        strokes: how many it learnt from: those of ``teaching``, or the connected ones
+            on ``scribbles`` where nobody numbered them.
         foreground: labelled foreground pixels.
         background: labelled background pixels.
         seconds: from the start of the work to the map.
@@ -88,8 +89,10 @@ class Round:
         after: the same, read through this round's map.
         warning: a sentence where the strokes contradict what the model says of the
             image; empty where they do not.
-        learnt_from: numbers of the strokes that it learnt from.
+        teaching: number → label of the strokes that it learnt from.
+        learnt_from: numbers of all strokes and erasures that made its canvas.
         others: digests of the samples of other images that it learnt from.
+        other_strokes: how many strokes these are.
         strokes_sha256: of the canvas that it learnt from.
     """
 
@@ -109,8 +112,10 @@ class Round:
     before: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     after: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     warning: str = ""
+    teaching: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     learnt_from: tuple[int, ...] = ()
     others: tuple[str, ...] = ()
+    other_strokes: int = 0
     strokes_sha256: str = ""
 
     @property

@@ -21,7 +21,7 @@ from napari_wsol.refinement.left_out import left_out
 from napari_wsol.refinement.refine import colour_on, refine, shown_by, surroundings
 from napari_wsol.refinement.samples import gather_samples, read_by_head
 from napari_wsol.session.judging import Judged
-from napari_wsol.strokes.stroke import now
+from napari_wsol.strokes.stroke import kinds_of, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -279,4 +279,5 @@ class ImageEngine(Engine):
             fingerprint=drawn.document.fingerprint,
             colour=colour_on(view, read_by_head(view.model, features)),
             time=now(),
+            drawn=kinds_of(drawn.teaching),
         )

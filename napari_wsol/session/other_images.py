@@ -17,7 +17,7 @@ from psygnal import Signal
 from napari_wsol.errors import ExportError, NoScribblesError
 from napari_wsol.images.readers import is_as_opened
 from napari_wsol.paths import lists_folder
-from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
+from napari_wsol.strokes.stroke import kinds_of, now
 from napari_wsol.worklist.samples import SampleStore
 from napari_wsol.worklist.saved import remember_list, saved_lists
 from napari_wsol.worklist.status import INDEX, Fingerprints, StatusSearch
@@ -281,13 +281,8 @@ class OtherImages:
         )
         others = [item for item in known if item.digest in shown.others]
         counts = [item.stroke_counts for item in others]
-        if shown.learnt_from:
-            labels = [
-                stroke.label
-                for stroke in self._state.document.strokes.strokes
-                if stroke.number in shown.learnt_from
-            ]
-            counts.append((labels.count(FOREGROUND), labels.count(BACKGROUND)))
+        if shown.teaching:
+            counts.append(kinds_of(shown.teaching))
         held_out = self.held_out() if _holds_elsewhere(shown) else []
         return TrainedFrom(
             foreground=sum(count[0] for count in counts),
