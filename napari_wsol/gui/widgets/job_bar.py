@@ -109,7 +109,7 @@ def show_progress(bar: QProgressBar, status: JobStatus, words: str) -> None:
 
 
 def describe(status: JobStatus, rate: float = 0.0) -> str:
-    """“Localizing · 412/1 030 tiles · 38 s left”, “Score-CAM 640/2048 · 00:41”.
+    """“Localizing · 412/1 030 tiles · 38 s left”, “Score-CAM 640/2048 · 41 s left”.
 
     Args:
         status: of the job.
@@ -143,10 +143,9 @@ def tile_words(status: JobStatus, rate: float) -> str:
 def method_words(status: JobStatus) -> str:
     """What a slow method has done, and the time that it still takes, short enough."""
     words = f"{status.message} {status.done}/{status.total}"
-    if status.seconds_left is None:
+    if status.seconds_left is None or status.seconds_left < 1:
         return words
-    minutes, seconds = divmod(round(status.seconds_left), 60)
-    return f"{words} · {minutes:02}:{seconds:02}"
+    return f"{words} · {duration(status.seconds_left)} left"
 
 
 def grouped(number: int) -> str:
