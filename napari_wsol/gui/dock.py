@@ -41,16 +41,49 @@ from napari_wsol.gui.images.line import ImageLine
 from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED, ImageList
 from napari_wsol.gui.keys import Key, Keys
 from napari_wsol.gui.localize.panel import LocalizePanel
-from napari_wsol.gui.messages import MessageLine
+from napari_wsol.gui.messages import LINES, MessageLine
 from napari_wsol.gui.widgets.colours import readable_on, theme_colour
+from napari_wsol.gui.widgets.elided import Words
+from napari_wsol.gui.widgets.panel import row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.viewer
+    from qtpy.QtGui import QResizeEvent
 
 
 FOOTER = "Research use only, not for diagnosis."
+
+LOW = 640
+"""Pixels of a dock's height below which messages get a line less."""
+
+
+class Footer(QFrame):
+    """What this is for, and how much is saved: one line, whatever there is to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._words = Words(FOOTER, lines=1, keeps=True)
+        self._saved = QLabel()
+        line = row(self._words, self._saved, stretch=0, spacing=6)
+        line.setContentsMargins(6, 2, 6, 4)
+        self.setLayout(line)
+
+    def text(self) -> str:
+        """All that is said."""
+        return f"{self._words.text()} {self._saved.text()}".strip()
+
+    def show_saved(self, words: str, colour: str = "") -> None:
+        """What is on the disk; a warning takes the whole line, and its colour."""
+        self._words.setText(words if colour else FOOTER)
+        self._saved.setText("" if colour else words)
+        sheet = (
+            f"Footer {{ background: {colour}; }}"
+            f" QLabel {{ background: transparent; color: {readable_on(colour)}; }}"
+        )
+        if (sheet if colour else "") != self.styleSheet():
+            self.setStyleSheet(sheet if colour else "")
 
 
 class WsolWidget(QWidget):
@@ -64,7 +97,7 @@ class WsolWidget(QWidget):
         self._ended = False
         self._warning_colour = ""
         self.message = MessageLine()
-        self.status = QLabel(FOOTER)
+        self.status = Footer()
         self.image_line = ImageLine(napari_viewer)
         self.image_list = ImageList()
         self.earlier_bar = EarlierBar()
@@ -106,7 +139,6 @@ class WsolWidget(QWidget):
         rows.setContentsMargins(6, 4, 6, 4)
         rows.setSpacing(4)
         rows.addWidget(self.image_line)
-        rows.addWidget(self.message)
         rows.addWidget(self.image_list)
         rows.addWidget(self.earlier_bar)
         panels = (
@@ -127,11 +159,11 @@ class WsolWidget(QWidget):
         inner.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         scroll.setWidget(inner)
         self.scroll_area = scroll
-        self.status.setContentsMargins(6, 2, 6, 4)
-        self.status.setWordWrap(True)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
         outer.addWidget(scroll, 1)
+        outer.addWidget(self.message)
         outer.addWidget(self.status)
         self.setMinimumWidth(300)
 
@@ -144,11 +176,7 @@ class WsolWidget(QWidget):
 
     def _show_status(self, words: str, is_warning: bool) -> None:
         """What is said beside the footer: how much is saved."""
-        self.status.setText(f"{FOOTER} {words}".strip())
-        colour = self._warning_colour if is_warning else ""
-        style = f"background: {colour}; color: {readable_on(colour)};" if colour else ""
-        if style != self.status.styleSheet():
-            self.status.setStyleSheet(style)
+        self.status.show_saved(words, self._warning_colour if is_warning else "")
 
     def _key_table(self) -> tuple[Key, ...]:
         control, tools = self.controller, self.controller.strokes.choose_tool
@@ -200,6 +228,11 @@ class WsolWidget(QWidget):
         if gone and not self._ended:
             self.end()
         return super().event(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where there is little room, most of it is for the panels."""
+        super().resizeEvent(event)
+        self.message.set_lines(LINES if self.height() >= LOW else LINES - 1)
 
     def end(self) -> None:
         """Stop all work and let go of the viewer; heatmaps and strokes stay."""
