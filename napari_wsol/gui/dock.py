@@ -39,7 +39,7 @@ from napari_wsol.gui.correct.tools import (
 from napari_wsol.gui.export.panel import ExportPanel
 from napari_wsol.gui.images.line import ImageLine
 from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED, ImageList
-from napari_wsol.gui.keys import Key, Keys
+from napari_wsol.gui.keys import DockKeys, Key, Keys
 from napari_wsol.gui.localize.panel import LocalizePanel
 from napari_wsol.gui.messages import LINES, MessageLine
 from napari_wsol.gui.widgets.colours import readable_on, theme_colour
@@ -126,7 +126,8 @@ class WsolWidget(QWidget):
         )
         self.controller.strokes.saved_told.connect(self._show_status)
         self.layers.strokes.tool_changed.connect(self._on_tool)
-        self.keys = Keys(napari_viewer, self._key_table(), {"F", "B", "E", "R"})
+        self.keys = Keys(napari_viewer, self._key_table())
+        DockKeys(self, self.keys)
         self.image_line.help_button.clicked.connect(self.show_help)
         napari_viewer.events.theme.connect(self._on_theme)
         self._context.at_parting(self._let_go)
@@ -179,17 +180,18 @@ class WsolWidget(QWidget):
         self.status.show_saved(words, self._warning_colour if is_warning else "")
 
     def _key_table(self) -> tuple[Key, ...]:
-        control, tools = self.controller, self.controller.strokes.choose_tool
+        control, strokes = self.controller, self.controller.strokes
+        pick, tools = control.choose_tool, strokes.choose_tool
         return (
-            Key("Enter", "Localize", control.localize, "⏎"),
-            Key("F", "foreground brush", lambda: control.choose_tool("foreground")),
-            Key("B", "background brush", lambda: control.choose_tool("background")),
-            Key("E", "eraser", lambda: control.choose_tool("erase")),
-            Key(OUTLINE_KEY, "area tool", lambda: tools("outline")),
-            Key(WAND_KEY, "wand", lambda: tools("wand")),
-            Key(UNDO_KEY, "take back", control.strokes.undo, UNDO_SHOWN, is_ours=True),
-            Key(REDO_KEY, "bring back", control.strokes.redo, REDO_SHOWN, is_ours=True),
-            Key("R", "Refine", control.refine),
+            Key("Enter", "Localize", control.localize, "⏎", reach="layers"),
+            Key("F", "foreground brush", partial(pick, "foreground"), reach="strokes"),
+            Key("B", "background brush", partial(pick, "background"), reach="strokes"),
+            Key("E", "eraser", partial(pick, "erase"), reach="strokes"),
+            Key(OUTLINE_KEY, "area tool", partial(tools, "outline")),
+            Key(WAND_KEY, "wand", partial(tools, "wand")),
+            Key(UNDO_KEY, "take back", strokes.undo, UNDO_SHOWN, reach="only strokes"),
+            Key(REDO_KEY, "bring back", strokes.redo, REDO_SHOWN, reach="only strokes"),
+            Key("R", "Refine", control.refine, reach="strokes"),
             Key(NEXT, "next image of the list", lambda: control.lists.step(1)),
             Key(BEFORE, "image before", lambda: control.lists.step(-1)),
             Key(UNTOUCHED, "next untouched image", control.lists.next_untouched),
@@ -217,9 +219,12 @@ class WsolWidget(QWidget):
             "<p><b>First steps.</b> Open an image, press Localize, look at the map. "
             "Where it is wrong, paint: background over what is wrong, foreground over "
             "what was missed. Refine, and export.</p>"
-            "<p><b>Keys</b>, while the mouse is over the image:</p>"
+            "<p><b>Keys</b>, over the image and in the dock. Where you type into a "
+            "field, keys are letters.</p>"
             f"{self.keys.listed()}"
-            "<p>napari's own: Space to pan while painting, [ and ] for the brush.</p>"
+            "<p>While painting, napari's own: hold Space to pan; [ and ] change the "
+            "brush. In an area set corner by corner Enter sets the last one, Esc "
+            "starts again.</p>"
         )
 
     def event(self, event: QEvent) -> bool:
