@@ -204,6 +204,7 @@ def encode(
                 image.fill(_encode_fixed(slide, model, seen))
             report(1, 1, "")
         else:
+            report(len(image.done), len(grid), "")
             for tile in grid:
                 if tile.index not in image.done:
                     check()

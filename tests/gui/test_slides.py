@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -370,6 +371,12 @@ def test_words_and_units():
     )
     assert describe(status, 3.0) == "400/1\u202f000 tiles · 3 tiles/s · 3 min left"
     assert describe(status) == "400/1\u202f000 tiles · 3 tiles/s"
+    slow = replace(
+        status, done=64, total=2048, message="Score-CAM (2 of 3)", seconds_left=6114.0
+    )
+    assert describe(slow) == "Score-CAM (2 of 3) · 1 h 42 min left · 64/2\u202f048"
+    quick = replace(slow, done=0, total=0, message="CAM (1 of 3)", seconds_left=None)
+    assert describe(quick) == "CAM (1 of 3)"
     cost = Cost(
         tiles=412, seconds=840.0, disk_bytes=60_000_000, memory_bytes=24_000_000
     )
