@@ -27,7 +27,7 @@ from napari_wsol.gui.tasks import once
 from napari_wsol.gui.training.controller import TrainingController
 from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import open_slide
-from napari_wsol.jobs import JobKind
+from napari_wsol.jobs import REFINES, JobKind
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
 
+
+SHOWS = (JobKind.LOCALIZE, JobKind.RESTORE, JobKind.REVERT, *REFINES)
+"""Jobs with whose maps layers come back that the person has deleted."""
 
 UNUSED = 600_000
 """Milliseconds without a job, after which a graphics card's memory is given back."""
@@ -135,6 +138,7 @@ class Controller(QObject):
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
         self._layers.pixels_replaced.connect(self._on_pixels)
+        self._layers.maps_changed.connect(self._update)
 
     def _connect_models(self) -> None:
         localize = self._panels.localize
@@ -170,7 +174,6 @@ class Controller(QObject):
             self._messages.warn(reason)
             return
         self._messages.say("")
-        self._layers.heatmaps.begin()
         target = self.slides.target(panel.target)
         self._waiting["localize"] = self._session.localize(methods, target)
 
@@ -212,6 +215,7 @@ class Controller(QObject):
     def use_model(self, name: str) -> None:
         """Load a model of the list."""
         self._model = name
+        self._panels.localize.forget_classes(())
         self._show_methods()
         self._session.use(name)
         self._update()
@@ -284,11 +288,9 @@ class Controller(QObject):
         self.read_catalogue()
 
     def _on_model(self) -> None:
-        model = self._session.model
-        if model is not None:
-            self._panels.localize.show_classes(model.classes, None, None)
+        if self._session.model is not None:
             self._show_methods()
-            self.compare.drop_results()
+            self._begin_anew()
             self._update()
 
     def _show_methods(self) -> None:
@@ -319,6 +321,7 @@ class Controller(QObject):
             self._context.tasks.forget("opening")
             self._layers.leave_image()
             self._panels.line.show_nothing()
+            self._context.tasks.follow(self._session.leave(), self._on_left)
             self._update()
             return
         if self._layers.image not in (None, *self._context.viewer.layers):
@@ -340,12 +343,27 @@ class Controller(QObject):
             self._messages.say("")
             self._layers.work_on(self._opening)
             self.pixel_size.show()
-            self.compare.drop_results()
+            self._begin_anew()
             self._on_scribbles()
             now = map(id, levels_of(self._opening))
             if list(now) != list(map(id, self._opened)):  # replaced while it opened
                 self._on_pixels()
         self._update()
+
+    def _on_left(self, _: None) -> None:
+        """No image is open, unless another one was meanwhile."""
+        if self._session.slide is None:
+            self._messages.say("")
+            self._begin_anew()
+            self._on_scribbles()
+
+    def _begin_anew(self) -> None:
+        """Another image or model: what was known of the one before is not shown."""
+        session = self._session
+        if session.result is None:
+            model = session.model
+            self._panels.localize.forget_classes(() if model is None else model.classes)
+        self.compare.drop_results()
 
     def _on_pixels(self) -> None:
         """The layer was given other data; the session says whether they are others."""
@@ -362,6 +380,7 @@ class Controller(QObject):
             return
         if session.drawn_on != self._layers.strokes.fingerprint:
             self._layers.take_up()
+            self._begin_anew()
             self.pixel_size.show()
             if session.slide.path is not None and shows_file(layer):
                 self._show_file(layer, session.slide)
@@ -440,12 +459,10 @@ class Controller(QObject):
         self._update()
 
     def _tell_result(self) -> None:
-        session = self._session
-        result, model = session.result, session.model
-        if result is None or model is None:
+        result = self._session.result
+        if result is None:
             return
-        show = self._panels.localize.show_classes
-        show(model.classes, result.scores, result.target)
+        self._panels.localize.show_scores(result.scores, result.target)
         self._messages.say("")  # what must be known stands at the class and the maps
 
     def _on_scribbles(self) -> None:
@@ -472,6 +489,8 @@ class Controller(QObject):
             self._messages.say(self.slides.stopped_words(status))
         elif status.state == "queued":
             self._was_stopped = False
+            if status.kind in SHOWS:
+                self._layers.heatmaps.begin()
         elif status.state == "done" and status.kind is JobKind.LOCALIZE:
             self._on_localized()
             self.compare.list_places()
@@ -502,8 +521,8 @@ class Controller(QObject):
         reason = self._why_not()
         panels.localize.set_ready(not reason, reason)
         has_image = self._layers.image is not None
-        panels.correct.set_ready(has_image, session.result is not None)
-        panels.export.set_ready(bool(session.heatmaps))
+        panels.correct.set_ready(has_image, has_image and session.result is not None)
+        panels.export.set_ready(self.export.config() is not None)
         if self._is_eager and has_image and not reason and session.model is not None:
             self._is_eager = False
             self.localize()

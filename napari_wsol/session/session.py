@@ -203,6 +203,7 @@ class Session:
     # ----------------------------------------------------------------- verbs of parts
 
     open = of_jobs(SessionJobs.open)
+    leave = of_jobs(SessionJobs.leave)
     reread = of_jobs(SessionJobs.reread)
     use = of_jobs(SessionJobs.use)
     release = of_jobs(SessionJobs.release)
