@@ -19,7 +19,13 @@ from napari_wsol.gui.images.choosing import Chooser
 from napari_wsol.gui.images.line import PixelSize, layer_read_anew
 from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
-from napari_wsol.gui.layers.marks import MARK, levels_of, shows_file, source_of
+from napari_wsol.gui.layers.marks import (
+    MARK,
+    file_of,
+    levels_of,
+    shows_file,
+    source_of,
+)
 from napari_wsol.gui.localize.importing import Importer
 from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
@@ -156,6 +162,7 @@ class Controller(QObject):
         events = self._context.events
         events.model_changed.connect(self._on_model)
         events.image_replaced.connect(self._on_replaced)
+        events.earlier_changed.connect(self._on_earlier)
         events.localized.connect(self._on_localized)
         events.heatmap_changed.connect(self.compare.show_heatmap)
         events.scribbles_changed.connect(self._on_scribbles)
@@ -413,10 +420,11 @@ class Controller(QObject):
         """Replace the chosen layer by the same file, read otherwise."""
         line, viewer = self._panels.line, self._context.viewer
         before = line.layer
-        if before is None:
+        path = None if before is None else file_of(before)
+        if before is None or path is None:
             return
         try:
-            added = layer_read_anew(viewer, before, reader, pick)
+            added = layer_read_anew(viewer, before, path, reader, pick)
         except StackError as error:
             again = partial(self._read_with, reader)
             self.chooser.ask(before.name, error.questions, again)
@@ -433,12 +441,12 @@ class Controller(QObject):
         from napari_wsol.images.readers import stack_questions
 
         layer = self._panels.line.layer
-        mark = {} if layer is None else layer.metadata.get(MARK, {})
-        if layer is None or "path" not in mark:
+        path = None if layer is None else file_of(layer)
+        if layer is None or path is None:
             return
-        reader = mark.get("reader")
+        reader = layer.metadata.get(MARK, {}).get("reader")
         try:
-            questions = stack_questions(mark["path"], reader=reader)
+            questions = stack_questions(path, reader=reader)
         except WsolError as error:
             self._messages.warn(error)
             return
@@ -464,6 +472,11 @@ class Controller(QObject):
             return
         self._panels.localize.show_scores(result.scores, result.target)
         self._messages.say("")  # what must be known stands at the class and the maps
+
+    def _on_earlier(self) -> None:
+        """Somebody goes on with an earlier work: its map and rounds come, too."""
+        if self._session.awaits_rounds and self._session.result is None:
+            self.localize_when_ready()
 
     def _on_scribbles(self) -> None:
         self._panels.correct.show_strokes(*self._session.stroke_counts)
@@ -523,6 +536,8 @@ class Controller(QObject):
         has_image = self._layers.image is not None
         panels.correct.set_ready(has_image, has_image and session.result is not None)
         panels.export.set_ready(self.export.config() is not None)
-        if self._is_eager and has_image and not reason and session.model is not None:
+        # Not while the window still shows the image before.
+        is_shown = has_image and session.drawn_on == self._layers.strokes.fingerprint
+        if self._is_eager and is_shown and not reason and session.model is not None:
             self._is_eager = False
             self.localize()

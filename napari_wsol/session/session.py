@@ -134,6 +134,8 @@ class Session:
     """Places on this image that nobody wants to see proposed again."""
     earlier = known(lambda document: document.earlier, None)
     """Work on this image from an earlier day, while nobody said what to do."""
+    awaits_rounds = known(lambda document: document.has_waiting_rounds, nothing=False)
+    """Whether rounds of an earlier work come back once it is localized."""
     journal = known(lambda document: document.journal, None)
     """The journal of the open image."""
     saved = known(lambda document: document.saved, None)

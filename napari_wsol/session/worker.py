@@ -260,6 +260,9 @@ class Worker:
     ) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
         with self._reading():
+            document, model = self._state.current.need()
+            if target is None and document.has_waiting_rounds:
+                target = document.waiting_target(weights_digest(model))
             result = self._engine().localize(methods, target, report)
         self._present(result)
         self.restore(report)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from fixtures.colours import colour_model
+from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -16,6 +18,8 @@ from qtpy.QtWidgets import (
     QTableWidget,
 )
 
+from napari_wsol.gui.images.reader import layer_of
+from napari_wsol.journal import JournalLibrary
 from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
 
@@ -174,3 +178,101 @@ def test_a_map_that_is_deleted_leaves_the_lists_and_comes_back_with_the_next(ben
     bench.until(lambda: len(bench.widget.layers.heatmaps.pairs) == 2)
     bench.until(lambda: bench.layer("PixelCAM").visible)
     assert export.export_button.isEnabled()
+
+
+def opened_by_napari(bench, path):
+    """As a file that is dropped, or opened from its menu."""
+    (layer,) = bench.viewer.open(path, plugin="napari")
+    return layer
+
+
+def opened_by_us(bench, path):
+    data, options, _ = layer_of(path)
+    return bench.viewer.add_image(data, **options)
+
+
+def opened_from_a_folder(bench, path):
+    bench.widget.image_line.list_button.folder_wanted.emit(path.parent, False)
+    bench.until(lambda: bench.widget.layers.image is not None)
+    return bench.widget.layers.image
+
+
+def test_a_file_is_the_same_work_however_it_is_opened(make_bench, tmp_path):
+    path = tmp_path / "in" / "one.png"
+    path.parent.mkdir()
+    Image.fromarray(square()).save(path)
+    bench = make_bench()
+    bench.until(lambda: bench.session.model is not None)
+    layer = opened_by_napari(bench, path)
+    bench.until(lambda: bench.widget.layers.image == layer)
+    bench.localize()
+    bench.strokes()
+    bench.refine()
+    maps = bench.session.heatmap("pixelcam").values.copy()
+    strokes, mark = bench.session.scribbles.copy(), bench.session.drawn_on
+    written = bench.session.export(tmp_path / "out").result(60)
+    record = next(x for x in written if "provenance" in x.name).read_text("utf-8")
+    assert json.loads(record)["provenance"]["image"]["file"] == "one.png"
+    assert {x.name[:8] for x in written} == {"one_pixe"}
+    bench.widget.end()
+    bench.close_viewer()
+    for way in (opened_by_us, opened_from_a_folder):  # on other days
+        bench = make_bench()
+        session, widget = bench.session, bench.widget
+        bench.until(lambda session=session: session.model is not None)
+        way(bench, path)
+        bench.until(lambda session=session: session.drawn_on == mark)
+        if way is not opened_from_a_folder:  # there one goes on silently
+            bench.until(widget.earlier_bar.isVisible)
+            bench.click(widget.earlier_bar.resume_button)
+        bench.until(lambda session=session: len(session.rounds) == 2)
+        bench.until(lambda widget=widget: len(widget.layers.maps()) == 2)
+        assert np.array_equal(session.scribbles, strokes)
+        assert np.array_equal(session.heatmap("pixelcam").values, maps)
+        assert session.slide.name == "one.png"
+        shown = bench.layer("PixelCAM")
+        bench.until(lambda shown=shown: np.array_equal(shown.data, maps))
+        bench.until(lambda session=session: not session.is_busy)
+        bench.widget.end()
+        bench.close_viewer()
+    assert len(list(JournalLibrary().folder.glob("*/"))) == 1
+
+
+def test_pixels_that_are_painted_over_are_no_longer_those_of_the_file(bench, tmp_path):
+    path = tmp_path / "one.png"
+    Image.fromarray(square()).save(path)
+    layer = opened_by_napari(bench, path)
+    bench.until(lambda: bench.widget.layers.image == layer)
+    bench.until(lambda: bench.session.model is not None)
+    assert bench.session.slide.path == path
+    layer.data[80:112, 8:40] = 250
+    bench.localize()
+    assert bench.session.slide.path is None
+    assert bench.session.heatmap("pixelcam").at(96, 24) > 0.9
+
+
+def test_going_on_asks_for_the_class_that_was_worked_on(make_bench, fair):
+    def day() -> tuple:
+        bench = make_bench()
+        bench.until(lambda: bench.session.model is not None)
+        bench.use(fair)
+        bench.open(square())
+        return bench, bench.session, bench.widget.localize_panel.class_box
+
+    bench, _, box = day()
+    bench.choose(box, "bright")
+    bench.localize()
+    bench.strokes()
+    bench.refine()
+    bench.widget.end()
+    bench.close_viewer()
+    bench, session, box = day()
+    bench.until(bench.widget.earlier_bar.isVisible)
+    bench.click(bench.widget.earlier_bar.resume_button)
+    bench.until(lambda: len(session.rounds) == 2)
+    scores = session.result.scores
+    assert session.result.target == "bright" != max(scores, key=scores.get)
+    bench.until(lambda: box.currentData() == "bright")
+    bench.localize()  # and goes on doing so
+    assert session.result.target == "bright"
+    assert len(session.rounds) == 2
