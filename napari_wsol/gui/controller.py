@@ -16,6 +16,7 @@ from napari_wsol.gui.correct.save_model import SaveModelController
 from napari_wsol.gui.correct.strokes import StrokesController
 from napari_wsol.gui.export.controller import ExportController
 from napari_wsol.gui.images.choosing import Chooser
+from napari_wsol.gui.images.dropping import SlideDrops, prefer_our_reader
 from napari_wsol.gui.images.line import PixelSize, layer_read_anew
 from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
@@ -109,12 +110,14 @@ class Controller(QObject):
         self.importer = Importer(context)
         self.training = TrainingController(context)
         self.chooser = Chooser(context)
+        self.drops = SlideDrops(context, self.chooser)
         self.lists = ListController(context, panels.images, panels.line, self.chooser)
         self.save_model = SaveModelController(context)
         panels.export.rows.addWidget(self.save_model.button)
         self._connect_panels()
         self._connect_models()
         self._connect_session()
+        prefer_our_reader()
         self.read_catalogue()
         self._update()
 

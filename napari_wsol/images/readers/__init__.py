@@ -20,7 +20,7 @@ from napari_wsol.images.readers.base import SlideBase, UndecodedError
 from napari_wsol.images.readers.guard import in_words
 from napari_wsol.images.readers.shown import Shown, shows
 from napari_wsol.images.readers.stacks import pick
-from napari_wsol.images.readers.tiff_slide import TiffSlide
+from napari_wsol.images.readers.tiff_slide import TiffSlide, is_pyramid
 from napari_wsol.images.slide import Slide
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ _EXTRAS = {"openslide": "openslide", "wsidicom": "wsidicom"}
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _OPENSLIDE_ONLY = frozenset({".mrxs", ".vms", ".vmu", ".svslide"})
+_SLIDES = frozenset({".svs", ".ndpi", ".scn", ".qptiff", ".bif"}) | _OPENSLIDE_ONLY
+"""Endings that scanners alone give."""
+
 _NEEDS_CONVERSION = frozenset({".czi", ".vsi", ".ets", ".isyntax", ".lif"})
 
 
@@ -68,6 +71,24 @@ def list_readers(path: str | os.PathLike[str] | None = None) -> list[str]:
         return sorted(_READERS)
     file = path_from(path)
     return [name for name in _candidates(file, _head(file)) if _can_open(name, file)]
+
+
+def is_slide(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a whole slide: by its ending, else by what its headers say.
+
+    Quick: no pixels are read. An image of one resolution is none.
+    """
+    file = path_from(path)
+    if file.is_dir():
+        from napari_wsol.images.readers.ome_zarr import describes_levels
+
+        return describes_levels(file)
+    if file.suffix.lower() in _SLIDES:
+        return file.is_file()
+    try:
+        return _head(file).startswith(_TIFF_HEADS) and is_pyramid(file)
+    except UnreadableImageError:
+        return False
 
 
 def open_slide(
@@ -375,6 +396,7 @@ __all__ = [
     "Source",
     "check_files",
     "is_as_opened",
+    "is_slide",
     "list_readers",
     "open_slide",
     "reread",
