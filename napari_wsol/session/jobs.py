@@ -152,6 +152,14 @@ class SessionJobs:
         self._opening = opening = self._runner.submit(JobKind.OPEN, work)
         return opening
 
+    def leave(self) -> Future[None]:
+        """Closes the image; there are no strokes, heatmaps and rounds then.
+
+        They stay in its journal, as when another image is opened.
+        """
+        self._opening = None
+        return self._runner.submit(JobKind.LEAVE, lambda _: self._worker.leave())
+
     def reread(
         self,
         source: Source | None = None,

@@ -128,9 +128,7 @@ class Worker:
             maps: that stay; none without.
         """
         fingerprint = slide.fingerprint()
-        before = self._state.current.document
-        if before is not None and self._state.current.maps.result is not None:
-            self._others.gather(self._engine())
+        before = self._leaving()
         known = self._opened.get(fingerprint)
         earlier = None if known is None else known()
         if earlier is not None and earlier.journal is not None:
@@ -159,6 +157,26 @@ class Worker:
         self._others.find(document)
         self.rounds_changed.emit()
         self.image_changed.emit()
+
+    def leave(self) -> None:
+        """No image is worked on any more."""
+        before = self._leaving()
+        if before is None:
+            return
+        # What comes next is learnt as this was.
+        self._state.learning = before.learning
+        self._swap(Current(model=self._state.current.model)).close()
+        before.close()
+        self._others.find(None)
+        self.rounds_changed.emit()
+        self.image_changed.emit()
+
+    def _leaving(self) -> Document | None:
+        """The open image, which is left now; what it teaches others is kept."""
+        current = self._state.current
+        if current.document is not None and current.maps.result is not None:
+            self._others.gather(self._engine())
+        return current.document
 
     def use(self, model: str | Path | Model, report: Report) -> Model:
         """Loads a model; heatmaps and rounds of the one before go."""
@@ -242,6 +260,9 @@ class Worker:
     ) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
         with self._reading():
+            document, model = self._state.current.need()
+            if target is None and document.has_waiting_rounds:
+                target = document.waiting_target(weights_digest(model))
             result = self._engine().localize(methods, target, report)
         self._present(result)
         self.restore(report)

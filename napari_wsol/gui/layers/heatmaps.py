@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from napari.layers import Image, Vectors
 from napari.utils import Colormap
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.gui.compat import camera_of, fill
 from napari_wsol.gui.layers.contours import LARGE_CELLS, LINE_PIXELS, contour_segments
@@ -118,6 +118,9 @@ BADGES = (STALE, OF_BEFORE)
 class HeatmapLayers(QObject):
     """Keeps one image layer and one contour layer a method, on the image, current."""
 
+    deleted = Signal()
+    """The person took a map out of the viewer."""
+
     def __init__(self, viewer: napari.viewer.Viewer, tasks: Tasks) -> None:
         super().__init__()
         self._viewer, self._tasks = viewer, tasks
@@ -199,7 +202,7 @@ class HeatmapLayers(QObject):
         if source is None:
             return
         pair = self.pairs.get(heatmap.method) or self._adopt(source, heatmap, mark)
-        visible = not self.pairs
+        visible = not any(item.image.visible for item in self.pairs.values())
         if pair is not None and not pair.fits(heatmap, work):
             visible = pair.image.visible
             self.pairs.pop(heatmap.method, None)
@@ -433,6 +436,7 @@ class HeatmapLayers(QObject):
                 pair.end()
                 self.dropped.add(method)
                 remove(self._viewer, [pair.image, pair.contour])
+                self.deleted.emit()
 
 
 def layer_name(heatmap: Heatmap, title: str, badge: str) -> str:
