@@ -13,7 +13,10 @@ from napari_wsol.config import SlideConfig
 from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.layers.fine_map import FineMap
 from napari_wsol.gui.layers.marks import MARK, our_layers
+from napari_wsol.images.tiling import TileGrid
+from napari_wsol.inference.encode import Geometry
 from napari_wsol.session.preferences import memory_bytes
+from napari_wsol.slides.plan import SlidePlan
 
 pytestmark = pytest.mark.gui
 
@@ -384,7 +387,16 @@ def test_words_and_units():
     assert [size_words(10**k) for k in (2, 5, 7, 9)] == [
         "100 bytes", "100 kB", "10 MB", "1.0 GB",
     ]  # fmt: skip
-    assert "1 tile of" in slide_words(1, 0.5)
+    assert cost_words(replace(cost, disk_bytes=0)).count("·") == 2
+    plan = SlidePlan(
+        seen=Geometry((1.0, 1.0), (64, 128)),
+        grid=TileGrid((64, 128), core=64, halo=0, stride=1),
+        wanted=np.array([[True, False]]),
+        margin=0,
+    )
+    assert "1 tile of" in slide_words(plan, 0.5)
+    plan = replace(plan, wanted=plan.wanted | True, last=plan.wanted)
+    assert "2 tiles, the 1 with tissue first" in slide_words(plan, 0.5)
 
 
 def test_the_tiles_that_are_told_are_those_that_are_done(bench):
