@@ -136,14 +136,17 @@ def test_cancel_keeps_the_tiles_and_localize_goes_on(slide_bench):
     assert bench.session.work.run.encoded == TILES - kept
 
 
-def test_the_veil_ends_where_the_image_ends(bench):
+def test_the_veil_ends_exactly_where_the_image_ends(bench):
     bench.session.slide_config = SlideConfig(core=64)
     source = bench.open(tissue(500), name="odd")
     stop_after(bench, 3)
     (veil,) = our_layers(bench.viewer, "tiles")
-    border = source._extent_data_augmented * source.scale
-    shown = veil._extent_data_augmented * veil.scale + veil.translate
-    assert np.abs(shown - border).max() <= 64 / 32  # to a part of a tile
+    assert np.abs(outline(veil) - outline(source)).max() < 1e-6
+
+
+def outline(layer) -> np.ndarray:
+    """Upper left and lower right corner of a layer in the world."""
+    return layer._extent_data_augmented * layer.scale + layer.translate
 
 
 def test_a_second_dock_finds_the_veil_and_the_finished_tiles(slide_bench):
@@ -277,6 +280,30 @@ def test_large_maps_are_shown_at_full_resolution_where_one_looks(
     # Centres of the first cells of 4 pixels, as pixel centres are integers.
     assert np.allclose(pair.image.extent.world[0], (1.5, 1.5))
     assert np.abs(pair.image.scale - 4).max() < 1e-9
+
+
+def test_fine_maps_end_exactly_where_the_slide_ends(bench, monkeypatch):
+    monkeypatch.setattr("napari_wsol.slides.live.LIVE_CELLS", 2000)
+    bench.session.slide_config = SlideConfig(core=64)
+    source = bench.open(tissue(500)[:, :471], name="odd")
+    finish(bench)
+    pair, work = bench.widget.layers.heatmaps.pairs["pixelcam"], bench.session.work
+    assert pair.image.multiscale
+    assert np.abs(outline(pair.image) - outline(source)).max() < 1e-6
+    full, level = np.asarray(work.full("pixelcam")), pair.fine.levels[0]
+    place = pair.fine.place
+
+    def fine() -> bool:
+        """Every cell has the value of the finished tile in which its centre lies."""
+        read = level[25:55, 70:105]
+        rows, columns = (
+            np.round((np.arange(*span) * place[0][k] + place[1][k] - 1.5) / 4)
+            for k, span in enumerate(((25, 55), (70, 105)))
+        )
+        wanted = full[np.ix_(rows.astype(int), columns.astype(int))]
+        return bool((np.abs(read - wanted) < 0.05).mean() > 0.9)
+
+    bench.until(fine)
 
 
 def test_contours_of_large_maps_come_from_a_thread(slide_bench, monkeypatch):
