@@ -519,6 +519,9 @@ class Controller(QObject):
         elif status.state == "done" and status.kind is JobKind.LOCALIZE:
             self._on_localized()
             self.compare.list_places()
+        was_refined = status.state == "done" and status.kind is JobKind.REFINE
+        if was_refined and self._session.is_aside:  # there is no round to tell of
+            self._messages.say(self._panels.images.score_words.text())
         self.slides.on_job(status)
         self.rounds.on_job(status)
         self._update()
