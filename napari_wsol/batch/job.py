@@ -21,7 +21,7 @@ from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import get_method
 from napari_wsol.session.provenance import provenance_of
-from napari_wsol.slides.large import is_large
+from napari_wsol.slides.large import check_slide_views, is_large
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.result import check_target, slide_result
 from napari_wsol.slides.top_tiles import top_tiles, write_top_tiles
@@ -59,6 +59,7 @@ class SlideSettings:
         model: from :func:`napari_wsol.load_model`, on its device.
         methods: names.
         target: class to localize; the most probable if None.
+        views: of how many views of an image maps and scores are the average.
         mpp: µm a level-0 pixel, where the person knows better than the files.
         reader: which opens the files; the first that can if None.
         pick: the channel and plane of images that have several.
@@ -72,6 +73,7 @@ class SlideSettings:
     model: Model
     methods: tuple[str, ...]
     target: str | None = None
+    views: int = 1
     mpp: float | None = None
     reader: str | None = None
     pick: Pick = ANY
@@ -93,6 +95,8 @@ class SlideSettings:
             "preprocessing": repr(self.model.preprocessing),
             "methods": list(self.methods),
             "target": self.target,
+            # Of one view as it was before there were more: what is finished stays so.
+            **({"views": self.views} if self.views > 1 else {}),
             "mpp": self.mpp or slide.mpp,
             "cut": cut,
             "export": {**asdict(self.export), "method": None},
@@ -299,6 +303,7 @@ class ImageJob:
             slide,
             settings.methods,
             settings.target,
+            views=settings.views,
             mpp=settings.mpp,
             report=report,
             check=check,
@@ -321,6 +326,7 @@ class ImageJob:
     ) -> tuple[Localization, int]:
         """A slide; what is finished of it stays, whatever happens."""
         settings = self.settings
+        check_slide_views(settings.views)
         work = SlideWork(
             slide,
             settings.model,

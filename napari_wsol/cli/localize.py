@@ -28,6 +28,7 @@ def localize(
         ),
     ] = None,
     target: options.Target = None,
+    views: options.Views = 1,
     format: options.Formats = None,  # noqa: A002 - the option's name
     threshold: options.Threshold = options.EXPORT.threshold,
     min_area: Annotated[
@@ -75,6 +76,7 @@ def localize(
     from napari_wsol.batch import SlideSettings
     from napari_wsol.batch.claims import free_gpu
     from napari_wsol.batch.workflow import FOLDER
+    from napari_wsol.inference.augmentation import check_views
     from napari_wsol.inference.whole_image import check_methods
     from napari_wsol.worklist.files import images_given
     from napari_wsol.zoo import load_model
@@ -94,10 +96,12 @@ def localize(
         methods = check_methods(loaded, method)
         if target is not None:
             loaded.class_index(target)  # an unknown class is no fault of the images
+        check_views(loaded, views)
         settings = SlideSettings(
             model=loaded,
             methods=tuple(methods),
             target=target,
+            views=views,
             mpp=mpp,
             reader=reader,
             pick=pick,

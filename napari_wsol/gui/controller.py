@@ -172,7 +172,9 @@ class Controller(QObject):
         self._messages.say("")
         self._layers.heatmaps.begin()
         target = self.slides.target(panel.target)
-        self._waiting["localize"] = self._session.localize(methods, target)
+        self._waiting["localize"] = self._session.localize(
+            methods, target, views=panel.views
+        )
 
     def refine(self) -> None:
         """One round with the strokes as they are now."""

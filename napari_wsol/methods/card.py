@@ -78,6 +78,18 @@ class Card:
         """µm a pixel assumed for images that do not say theirs."""
         return self.spec.native_mpp
 
+    @property
+    def cut_note(self) -> str:
+        """Where the line between two classes is drawn, a sentence; empty at 0.5."""
+        if self.spec.cut is None:
+            return ""
+        return (
+            f"An image counts as “{self.classes[-1]}” where the network gives that "
+            f"class a probability of at least {self.spec.cut:.3g}, which was chosen on "
+            "the images that the figures are of. The probabilities that are shown are "
+            "moved so that this is 0.5."
+        )
+
     def to_dict(self) -> dict[str, object]:
         """As plain values, in the order of the file."""
         result: dict[str, object] = {}

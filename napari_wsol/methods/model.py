@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -188,7 +189,13 @@ class Model(nn.Module):
         return self.to_probabilities(self.image_logits(features).float())
 
     def to_probabilities(self, logits: Tensor) -> Tensor:
-        """(N, K) probabilities of (N, K) image logits, or of one for two classes."""
+        """(N, K) probabilities of (N, K) image logits, or of one for two classes.
+
+        The model's cut lies at one half.
+        """
+        if self.spec.cut is not None:
+            moved = logits[:, -1:] - math.log(self.spec.cut / (1 - self.spec.cut))
+            logits = torch.cat([logits[:, :-1], moved], dim=1)
         if logits.shape[1] == 1 and len(self.classes) == 2:
             positive = logits.sigmoid()
             return torch.cat([1 - positive, positive], dim=1)

@@ -89,9 +89,14 @@ class Engine(ABC):
 
     @abstractmethod
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
-        """Scores, and the maps of methods, from one encoding of the image."""
+        """Scores, and the maps of methods, from one encoding of each view."""
 
     @abstractmethod
     def estimate(
@@ -161,7 +166,12 @@ class ImageEngine(Engine):
 
     @override
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
         view = self.view
         found = localize(
@@ -169,6 +179,7 @@ class ImageEngine(Engine):
             view.slide,
             methods,
             target,
+            views=views,
             mpp=view.mpp,
             config=view.config,
             cache=view.cache,

@@ -243,17 +243,25 @@ class SessionJobs:
     # ---------------------------------------------------------------- maps and rounds
 
     def localize(
-        self, methods: Sequence[str] | None = None, target: str | None = None
+        self,
+        methods: Sequence[str] | None = None,
+        target: str | None = None,
+        *,
+        views: int = 1,
     ) -> Future[Localization]:
         """Runs methods on one encoding of the image.
 
         Args:
             methods: names; those that the model was made for by default.
             target: class; the most probable by default.
+            views: of how many views of the image probabilities and maps are the
+                average: 1, 4 (its flips) or 12 (at three sizes). Strokes are learnt
+                on the image as it is. It fails with MethodUnavailableError for a
+                slide that is read tile by tile.
         """
         return self._runner.submit(
             JobKind.LOCALIZE,
-            lambda report: self._worker.localize(methods, target, report),
+            lambda report: self._worker.localize(methods, target, report, views=views),
         )
 
     def estimate(
@@ -503,6 +511,16 @@ class SessionJobs:
         if current.document is None or current.model is None:
             return False
         return self._worker.is_large(current)
+
+    @property
+    def possible_views(self) -> tuple[int, ...]:
+        """How many views of the open image the model can average; 1 of a slide."""
+        model = self._state.current.model
+        if model is None or self.is_large:
+            return (1,)
+        from napari_wsol.inference.augmentation import possible_views
+
+        return possible_views(model)
 
     def plan(self) -> SlidePlan:
         """How the open slide is cut: which tiles, and how many.

@@ -169,6 +169,8 @@ class Session:
 
     is_large = Reads(lambda parts: parts.jobs.is_large)
     """Whether image and model make it a slide, read tile by tile."""
+    possible_views = Reads(lambda parts: parts.jobs.possible_views)
+    """How many views of the open image can be averaged."""
     is_busy = Reads(lambda parts: parts.jobs.is_busy)
     """Whether a job runs or waits."""
     job = Reads(lambda parts: parts.jobs.latest)

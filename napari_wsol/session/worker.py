@@ -238,11 +238,16 @@ class Worker:
     # --------------------------------------------------------------------- localizing
 
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int = 1,
     ) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
         with self._reading():
-            result = self._engine().localize(methods, target, report)
+            result = self._engine().localize(methods, target, report, views=views)
         self._present(result)
         self.restore(report)
         self._begin_with_others(report)

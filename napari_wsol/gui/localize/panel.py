@@ -42,6 +42,15 @@ ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
 )
+VIEWS_TIP = (
+    "Average over the flips of the image, or over its flips at three sizes: outlines "
+    "follow what is there more closely. For images without an up and down, such as "
+    "tissue. Strokes are learnt on the image as it is."
+)
+ONE_VIEW = (
+    "One view: images that are read tile by tile, and those that wait for a model, "
+    "cannot be averaged over views."
+)
 RELEASE_TIP = (
     "Give the memory of the graphics card back to other programs. Maps and strokes "
     "stay; the next job takes it again. After ten minutes without a job it happens by "
@@ -89,6 +98,10 @@ class LocalizePanel(Panel):
         )
         self.class_box.addItem(MOST_PROBABLE, None)
         self.method_list = MethodList()
+        self._wanted_views = 1
+        self.views_box = Choice(VIEWS_TIP)
+        self.views_box.activated.connect(self._on_views)
+        self.offer_views((1,))
         self.slide_box = SlideBox()
         self.device_box = Choice("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
@@ -103,6 +116,7 @@ class LocalizePanel(Panel):
             self._form(),
             about,
             self.method_list,
+            row("Views", self.views_box, stretch=1, spacing=6),
             self.slide_box,
             self.job_bar,
         )
@@ -146,6 +160,22 @@ class LocalizePanel(Panel):
     def target(self) -> str | None:
         """The chosen class; None for the most probable."""
         return self.class_box.currentData()
+
+    @property
+    def views(self) -> int:
+        """Of how many views the average is wanted, where it can be taken."""
+        return self.views_box.currentData()
+
+    def offer_views(self, counts: Sequence[int]) -> None:
+        """The numbers of views that can be averaged; what was chosen comes again."""
+        items = [
+            (f"average of {count} views, {count} × slower", count)
+            for count in counts
+            if count > 1
+        ]
+        self.views_box.offer([("one", 1), *items], self._wanted_views)
+        self.views_box.setEnabled(bool(items))
+        self.views_box.setToolTip(VIEWS_TIP if items else ONE_VIEW)
 
     def show_models(self, cards: Iterable[Card], chosen: str | None = None) -> None:
         """Fill the list of models; the first one is taken unless one is named."""
@@ -207,6 +237,9 @@ class LocalizePanel(Panel):
         path = choose_path(self, title, files=files)
         if path is not None:
             self.import_wanted.emit(path)
+
+    def _on_views(self) -> None:
+        self._wanted_views = self.views
 
     def _on_device(self) -> None:
         self.device_chosen.emit(self.device_box.currentData() or "auto")
