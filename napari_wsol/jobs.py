@@ -51,6 +51,7 @@ class JobKind(Enum):
     USE = "Loading the model"
     LOCALIZE = "Localizing"
     ESTIMATE = "Estimating"
+    COMPARE = "Comparing with the training images"
     REFINE = "Refining"
     FOLLOW = "Following"
     """A refinement that follows a stroke, and that nobody asked for."""
@@ -72,7 +73,12 @@ REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 """Jobs that make a round."""
 
 _LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
-_OF_IMAGE = (*_LOCALIZES, *REFINES, JobKind.JUDGE)  # void once image or model change
+_OF_IMAGE = (  # void once image or model change
+    *_LOCALIZES,
+    *REFINES,
+    JobKind.JUDGE,
+    JobKind.COMPARE,
+)
 
 REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.OPEN: (JobKind.OPEN, *_OF_IMAGE),
@@ -80,6 +86,7 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.USE: (JobKind.USE, *_OF_IMAGE),
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),
     JobKind.ESTIMATE: _LOCALIZES,
+    JobKind.COMPARE: (JobKind.COMPARE,),
     JobKind.REFINE: (*REFINES, JobKind.JUDGE),
     JobKind.FOLLOW: (*REFINES, JobKind.JUDGE),
     JobKind.JUDGE: (JobKind.JUDGE,),

@@ -16,6 +16,7 @@ from napari_wsol.export import export_heatmap
 from napari_wsol.files import path_from
 from napari_wsol.images.readers import check_files, open_slide, reread
 from napari_wsol.images.readers.stacks import ANY
+from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
@@ -313,6 +314,7 @@ class ImageJob:
             check()
             report(done, total, text)
 
+        result = _with_hint(result, slide, settings, check)
         check_files(slide)  # what is written names the pixels that were read
         return result, _export(draft, slide, settings, result, both)
 
@@ -349,6 +351,7 @@ class ImageJob:
             if before:
                 note = f"{before} tiles were finished by an earlier run."
                 result = replace(result, notes=(*result.notes, note))
+            result = _with_hint(result, slide, settings, check)
             check_files(slide)
             _export(
                 draft,
@@ -362,6 +365,17 @@ class ImageJob:
             work.close()
             work.log.close()
         return result, work.count
+
+
+def _with_hint(
+    result: Localization, slide: Slide, settings: SlideSettings, check: Check
+) -> Localization:
+    """Says it where an image looks unlike those that the model was made from."""
+    model, mpp = settings.model, settings.mpp
+    found = likeness(model, slide, mpp=mpp, check=check)
+    if found is None or model.card is None or not found.is_unlike:
+        return result
+    return replace(result, notes=(*result.notes, found.note(model.card)))
 
 
 def _emptied(draft: Path) -> Path:

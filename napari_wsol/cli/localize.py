@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from napari_wsol.cli import options
+from napari_wsol.cli.console import output
 from napari_wsol.cli.worker import Worker
 from napari_wsol.config import ExportConfig, SlideConfig
 
@@ -97,6 +98,11 @@ def localize(
         if target is not None:
             loaded.class_index(target)  # an unknown class is no fault of the images
         check_views(loaded, views)
+        if loaded.card is None or loaded.card.appearance is None:
+            output.print(
+                "Whether images fit this model is not checked: its card does not say "
+                "how its training images look."
+            )
         settings = SlideSettings(
             model=loaded,
             methods=tuple(methods),

@@ -21,6 +21,7 @@ from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
 from napari_wsol.gui.layers.marks import MARK, levels_of, shows_file, source_of
 from napari_wsol.gui.localize.importing import Importer
+from napari_wsol.gui.localize.likeness import LikenessController
 from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
 from napari_wsol.gui.tasks import once
@@ -91,6 +92,7 @@ class Controller(QObject):
         self._waiting: dict[str, Future[Any]] = {}
         self._unused = once(self, UNUSED, self._release_unused)
         self.slides = SlidesController(context, panels.localize)
+        self.likeness = LikenessController(context, panels.localize)
         self.strokes = StrokesController(context, panels.correct, panels.earlier)
         self.rounds = RoundsController(context, panels.correct)
         self.pixel_size = PixelSize(context, panels.line)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.readers import Source
     from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.appearance import Likeness
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import JobStatus, Report
     from napari_wsol.methods import Model
@@ -276,6 +277,20 @@ class SessionJobs:
             JobKind.ESTIMATE,
             lambda report: self._worker.estimate(methods, target, report),
         )
+
+    def compare(self) -> Future[Likeness | None]:
+        """How like the images that the model was made from the open image looks.
+
+        Takes about a second on a slide, and is only a hint: nothing is refused.
+
+        Returns:
+            None where the model's card does not say how they look.
+        """
+
+        def work(report: Report) -> Likeness | None:
+            return self._worker.compare(report)
+
+        return self._runner.submit(JobKind.COMPARE, work)
 
     def finetune(
         self, config: FinetuneConfig | None = None, *, live: bool = False

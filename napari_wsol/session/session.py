@@ -214,6 +214,7 @@ class Session:
     plan = of_jobs(SessionJobs.plan)
     estimate = of_jobs(SessionJobs.estimate)
     localize = of_jobs(SessionJobs.localize)
+    compare = of_jobs(SessionJobs.compare)
     finetune = of_jobs(SessionJobs.finetune)
     revert = of_jobs(SessionJobs.revert)
     export = of_jobs(SessionJobs.export)

@@ -23,6 +23,7 @@ from napari_wsol.errors import (
     UnknownNameError,
 )
 from napari_wsol.images.readers import is_as_opened
+from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     )
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.appearance import Likeness
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.finetune import FinetuneStep
@@ -259,6 +261,13 @@ class Worker:
         """What localizing will cost."""
         self.look()
         return self._engine().estimate(methods, target, report)
+
+    def compare(self, report: Report) -> Likeness | None:
+        """How like the training images the open image looks; None if not known."""
+        view = self._view(self._state.current)
+        return self._with_room(
+            lambda: likeness(view.model, view.slide, mpp=view.mpp, check=report.check)
+        )
 
     def restore(self, report: Report) -> None:
         """Rounds of an earlier work, now that there is a result to show them on."""

@@ -128,7 +128,7 @@ class EvaluatedView:
             self._check()
             with evaluating(model), torch.no_grad():
                 features = model.encoder(torch.from_numpy(batch).to(model.device))
-                found = model.probabilities(features)[:, place]
+                found = model.probabilities(features, by_cut=False)[:, place]
             return found.cpu().numpy()
 
         return insertion_deletion(probability, self._input, values, steps=steps)

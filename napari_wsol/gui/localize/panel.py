@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel
 
 from napari_wsol.gui.localize.importing import CHECKPOINTS
+from napari_wsol.gui.localize.likeness import LikenessBox
 from napari_wsol.gui.localize.methods import MethodList
 from napari_wsol.gui.localize.models import CardDialog
 from napari_wsol.gui.localize.slide_box import SlideBox
@@ -109,6 +110,10 @@ class LocalizePanel(Panel):
         self.release_button.clicked.connect(self.release_wanted)
         self.localize_button = push_button("Localize  ⏎", LOCALIZE_TIP)
         self.job_bar = JobBar(JOBS, self.localize_button)
+        self.likeness_box = LikenessBox()
+        box = self.likeness_box
+        box.import_button.clicked.connect(self._import_file)
+        box.train_button.clicked.connect(self.train_wanted)
         about = row(self.summary, self.card_button, stretch=0)
         about.setAlignment(self.card_button, Qt.AlignmentFlag.AlignTop)
         put(
@@ -119,6 +124,7 @@ class LocalizePanel(Panel):
             row("Views", self.views_box, stretch=1, spacing=6),
             self.slide_box,
             self.job_bar,
+            self.likeness_box,
         )
 
     def _form(self) -> QGridLayout:
@@ -141,10 +147,9 @@ class LocalizePanel(Panel):
 
     def _add_menu(self) -> QMenu:
         menu = menu_of(self)
-        file = partial(self._import, "Import a checkpoint", CHECKPOINTS)
         folder = partial(self._import, "Import a folder", "")
         tip = "A folder with weights and what describes them."
-        add_action(menu, "Import a file…", file, "One checkpoint file.")
+        add_action(menu, "Import a file…", self._import_file, "One checkpoint file.")
         add_action(menu, "Import a folder…", folder, tip)
         menu.addSeparator()
         tip = "Make a model out of labelled images, in the background."
@@ -223,7 +228,7 @@ class LocalizePanel(Panel):
     def _show_summary(self) -> None:
         if self.card is not None:
             # One line here; the rest is a hover or the ⓘ button away.
-            self.summary.setText(self.card.summary.split(". ")[0].rstrip(".") + ".")
+            self.summary.setText(self.card.purpose)
             self.summary.setToolTip(self.card.summary)
             self.model_box.setToolTip(f"{self.card.title}: the model in use.")
         self.card_button.setEnabled(self.card is not None)
@@ -232,6 +237,9 @@ class LocalizePanel(Panel):
         self._show_summary()
         if self.card is not None:
             self.model_chosen.emit(self.card.name)
+
+    def _import_file(self) -> None:
+        self._import("Import a checkpoint", CHECKPOINTS)
 
     def _import(self, title: str, files: str) -> None:
         path = choose_path(self, title, files=files)
