@@ -5,7 +5,6 @@ Masks are opened here, and only those of these splits; training never sees them.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -122,9 +121,9 @@ def measure(
 ) -> dict[str, object]:
     """Accuracy, and PxAP and IoU of every method on the validation masks.
 
-    Maps are of the image's true class, as in the published evaluations. A model of two
-    classes that has no cut between them yet is given that of :func:`best_cut` on these
-    images, with which the accuracy is then told.
+    Maps are of the image's true class, as in the published evaluations. For a model of
+    two classes that has no cut between them yet "cut" is that of :func:`best_cut` on
+    these images, with which the accuracy is then told.
     """
     methods, multi = methods_of(model, recipe), recipe.model.multi_label
     seen = _Measured(methods, multi_label=multi, failed=failed)
@@ -139,7 +138,7 @@ def measure(
     if seen.scores:
         key = "auc_percent" if recipe.model.multi_label else "accuracy_percent"
         found[key] = round(_classification(seen), 1)
-        found |= _set_cut(model, seen)
+        found |= _of_cut(model, seen)
     found["pxap_percent"] = {
         name: round(meter.value(), 1)
         for name, meter in seen.meters.items()
@@ -179,8 +178,8 @@ def best_cut(scores: Sequence[float], labels: Sequence[int]) -> float | None:
     return round(float(1 / (1 + np.exp(-middle))), 9)
 
 
-def _set_cut(model: Model, seen: _Measured) -> dict[str, object]:
-    """Gives the model its cut; what is then to be said of the accuracy."""
+def _of_cut(model: Model, seen: _Measured) -> dict[str, object]:
+    """The cut for a model that has none, and the accuracy with and without it."""
     spec = model.spec
     if spec.multi_label or len(spec.classes) != 2 or spec.cut is not None:
         return {}
@@ -189,9 +188,9 @@ def _set_cut(model: Model, seen: _Measured) -> dict[str, object]:
     cut = best_cut(second, labels)
     if cut is None:
         return {}
-    model.spec = replace(spec, cut=cut)
     right = np.equal(np.array(second) >= cut, labels)
     return {
+        "cut": cut,
         "accuracy_percent": round(100 * float(right.mean()), 1),
         "accuracy_percent_at_one_half": round(_classification(seen), 1),
     }

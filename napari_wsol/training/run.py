@@ -6,7 +6,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from msgspec import Struct
@@ -337,6 +337,8 @@ def _finish(
 ) -> Card:
     model = trainer.finished_model()
     metrics = measure(model, recipe, data, watcher.say, watcher.failed)
+    if "cut" in metrics:
+        model.spec = replace(model.spec, cut=cast("float", metrics.pop("cut")))
     if trainer.eigencam is not None:
         explained = round(trainer.eigencam.explained, 4)
         metrics["eigencam_explained_variance"] = explained

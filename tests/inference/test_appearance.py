@@ -44,7 +44,7 @@ def test_others_of_the_same_kind_lie_within_the_bound(known):
     assert all(known.distance(row) > known.bound for row in strange)
 
 
-def test_the_bound_is_of_images_that_were_left_out(known):
+def test_the_bound_is_of_images_that_were_left_out():
     """Of images as few as numbers, distances to themselves bound nothing."""
     few = images(14, seed=3)
     found = Appearance.of_images(few, layer="features.3", of="14 images")

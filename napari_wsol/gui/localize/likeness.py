@@ -26,7 +26,7 @@ class LikenessBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = Words(lines=5)
+        self.words = Words()
         self.import_button = push_button(
             "Import…", "Add a model that was made for such images."
         )
