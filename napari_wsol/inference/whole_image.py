@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -287,9 +288,10 @@ class _Reading:
             features, seen = self._features(view, picked)
             if not scores:
                 seen_scores.append(self._scores_of(features, needed=False))
-            for name, method in zip(names, picked, strict=True):
+            for place, (name, method) in enumerate(zip(names, picked, strict=True), 1):
                 self._check()
-                values, stride = self._map(method, features, seen, chosen)
+                tell = self._telling(method_title(name), place, len(names))
+                values, stride = self._map(method, features, seen, chosen, tell)
                 strides.setdefault(name, stride)
                 if name in totals:
                     values = registered(
@@ -380,14 +382,33 @@ class _Reading:
             values = [float(value) for value in model.probabilities(own)[0].cpu()]
         return dict(zip(model.classes, values, strict=True))
 
+    def _telling(self, title: str, place: int, count: int) -> Progress:
+        """What a method reports, under its title: “Score-CAM (2 of 3)”."""
+        words = title if count == 1 else f"{title} ({place} of {count})"
+        views = len(self._views)
+        if views > 1:
+            words = f"{words}, view {self._step % views + 1} of {views}"
+
+        def tell(done: int, total: int, message: str) -> None:
+            del message
+            self._report(done, total, words)
+
+        if views == 1:  # else the bar goes on over all views
+            tell(0, 0, "")
+        return tell
+
     def _map(
-        self, method: Method, features: Features, seen: Geometry, chosen: int
+        self,
+        method: Method,
+        features: Features,
+        seen: Geometry,
+        chosen: int,
+        tell: Progress,
     ) -> tuple[Tensor, float]:
         """(h, w) on the CPU and the pixels of the network's input a cell."""
-        model, slide = self._model, self._slide
-        image = NetworkInput(
-            lambda: network_input(slide, model, seen), self._report, self._check
-        )
+        model = self._model
+        pixels = partial(network_input, self._slide, model, seen)
+        image = NetworkInput(pixels, tell, self._check)
         read = features.select((*model.encoder.taps, *method.taps(model)))
         with evaluating(model), torch.no_grad():
             values = map_of(method, model, read, chosen, image)[0].float().cpu()
