@@ -375,7 +375,8 @@ def _with_hint(
     found = likeness(model, slide, mpp=mpp, check=check)
     if found is None or model.card is None or not found.is_unlike:
         return result
-    return replace(result, notes=(*result.notes, found.note(model.card)))
+    note = f"{found.note(model.card)} {found.figures}"
+    return replace(result, notes=(*result.notes, note))
 
 
 def _emptied(draft: Path) -> Path:

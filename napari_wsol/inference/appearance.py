@@ -70,19 +70,27 @@ class Likeness:
         """Whether it looks like none of them."""
         return not self.distance <= self.bound
 
+    @property
+    def figures(self) -> str:
+        """The distance, a sentence."""
+        return (
+            f"Its features are {self.distance:.1f} away from theirs, which lie within "
+            f"{self.bound:.1f}."
+        )
+
     def note(self, card: Card) -> str:
-        """What a person is told, a sentence or two; empty of an image like them.
+        """What a person is told; empty of an image like the training images.
 
         Args:
             card: of the model.
         """
         if not self.is_unlike:
             return ""
-        return (
-            "This image looks different from those that the model was made from "
-            f"({self.distance:.1f} away, theirs are within {self.bound:.1f}): another "
-            f"organ, stain or kind? The model: {card.purpose}"
+        words = (
+            "This image looks different from those that the model was made from: "
+            "another organ, stain or kind?"
         )
+        return f"{words} “{card.title}”: {card.purpose}" if card.purpose else words
 
 
 def likeness(

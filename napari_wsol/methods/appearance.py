@@ -145,7 +145,9 @@ class Appearance:
             rest = made(rows[fold != number], 1.0)
             for at in np.flatnonzero(fold == number):
                 left_out[at] = rest.distance(rows[at])
-        return made(rows, round(float(np.quantile(left_out, SHARE)), 4))
+        # Of images that are all the same the distances are 0.
+        bound = max(1.0, round(float(np.quantile(left_out, SHARE)), 4))
+        return made(rows, bound)
 
 
 def _pack(rows: Floats) -> str:

@@ -97,7 +97,8 @@ class Card:
     @property
     def purpose(self) -> str:
         """What it finds, and where: the first sentence of the summary."""
-        return self.summary.split(". ")[0].rstrip(".") + "."
+        first = self.summary.split(". ")[0].rstrip(".")
+        return f"{first}." if first else ""
 
     @property
     def appearance_note(self) -> str:

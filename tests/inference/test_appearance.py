@@ -65,6 +65,8 @@ def test_a_card_keeps_it_and_one_without_is_read_as_before(
     )
     assert bare.appearance is None
     assert "not noticed" in bare.appearance_note
+    assert bare.purpose == "For tests."
+    assert replace(bare, summary="").purpose == ""
     small_model.card = bare
     assert likeness(small_model, open_slide(np.zeros((32, 32, 3), np.uint8))) is None
 

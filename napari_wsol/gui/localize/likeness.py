@@ -75,12 +75,12 @@ class LikenessBox(QWidget):
         self._buttons.hide()
         self.show()
 
-    def warn(self, sentence: str) -> None:
+    def warn(self, sentence: str, tip: str) -> None:
         """The image looks like none that the model was made from."""
         self._is_warning = True
         self._paint()
         self.words.setText(sentence)
-        self.words.setToolTip(sentence)
+        self.words.setToolTip(tip)
         self._buttons.show()
         self.show()
 
@@ -113,7 +113,7 @@ class LikenessController(QObject):
 
     def _on_answer(self, card: Card, found: Likeness | None) -> None:
         if found is not None and found.is_unlike:
-            self._box.warn(found.note(card))
+            self._box.warn(found.note(card), found.figures)
 
     def _go_on(self) -> None:
         session = self._context.session
