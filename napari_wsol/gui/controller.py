@@ -104,7 +104,7 @@ class Controller(QObject):
         self.slides = SlidesController(context, panels.localize)
         self.likeness = LikenessController(context, panels.localize)
         self.strokes = StrokesController(context, panels.correct, panels.earlier)
-        self.rounds = RoundsController(context, panels.correct)
+        self.rounds = RoundsController(context, panels.correct, self.strokes.undo)
         self.pixel_size = PixelSize(context, panels.line)
         self.proposals = ProposalsController(context, panels.correct.next_row)
         self.export = ExportController(context, panels.export)
@@ -148,6 +148,7 @@ class Controller(QObject):
         self.pixel_size.shown.connect(panels.export.show_mpp)
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
+        self.lists.aside_changed.connect(self._on_aside)
         self._layers.pixels_replaced.connect(self._on_pixels)
         self._layers.maps_changed.connect(self._update)
 
@@ -486,9 +487,17 @@ class Controller(QObject):
             self.localize_when_ready()
 
     def _on_scribbles(self) -> None:
-        self._panels.correct.show_strokes(*self._session.stroke_counts)
+        session = self._session
+        self._panels.correct.show_strokes(
+            *session.stroke_counts, aside=session.is_aside
+        )
         self._layers.show_stale()
         self._update()
+
+    def _on_aside(self) -> None:
+        """Strokes mean something else now: the map follows them again, or is scored."""
+        self._on_scribbles()
+        self.rounds.live.wait()
 
     # --------------------------------------------------------------------------- jobs
 

@@ -34,6 +34,18 @@ BRUSHES = (
     ("erase", "Erase  E", None, "Take strokes away again."),
 )
 
+REFINE = (
+    "Refine  R",
+    "Fit the PixelCAM map to your strokes: one more round. You can go on painting "
+    "meanwhile. Key: R.",
+)
+SCORE = (
+    "Score  R",
+    "See how right the map is at your strokes. This image is set aside, so nothing is "
+    "learnt from them. Key: R.",
+)
+"""Of the button: title and tip."""
+
 BY_THEMSELVES = (JobKind.FOLLOW, JobKind.GROW, JobKind.IMPORT_ANNOTATIONS)
 """Jobs that show themselves only when they take a while."""
 
@@ -45,7 +57,7 @@ class CorrectPanel(Panel):
 
     def __init__(self) -> None:
         super().__init__("Correct", "Show the model what it got wrong.")
-        self._counts = (0, 0)
+        self._counts, self._is_aside = (0, 0), False
         self.tools: dict[str, QPushButton] = {}
         for name, title, colour, tip in BRUSHES:
             more = f"Key: {title[-1]}. Press again to pan and zoom."
@@ -67,12 +79,8 @@ class CorrectPanel(Panel):
             "background: each time one more round.",
             on=True,
         )
-        self.live.toggled.connect(lambda _: self.show_strokes(*self._counts))
-        self.refine_button = push_button(
-            "Refine  R",
-            "Fit the PixelCAM map to your strokes: one more round. You can go on "
-            "painting meanwhile. Key: R.",
-        )
+        self.live.toggled.connect(lambda _: self._show_again())
+        self.refine_button = push_button(*REFINE)
         self.job_bar = JobBar(
             (JobKind.REFINE,), self.refine_button, patient=BY_THEMSELVES
         )
@@ -105,17 +113,29 @@ class CorrectPanel(Panel):
             self.brush.setValue(pixels)
         self._on_brush(pixels)
 
-    def show_strokes(self, foreground: int, background: int) -> None:
-        """Balance of the two kinds, in strokes, or an invitation to draw."""
-        self._counts = (foreground, background)
-        words = balance_words(foreground, background, live=self.live.isChecked())
+    def show_strokes(
+        self, foreground: int, background: int, *, aside: bool = False
+    ) -> None:
+        """How many strokes of both kinds there are, or an invitation to draw.
+
+        Args:
+            foreground: strokes that count.
+            background: likewise.
+            aside: whether the image is set aside: they score, and teach nothing.
+        """
+        self._counts, self._is_aside = (foreground, background), aside
+        live = self.live.isChecked()
+        words = balance_words(foreground, background, live=live, aside=aside)
         self.balance.setText(words)
+        title, tip = SCORE if aside else REFINE
+        self.refine_button.setText(title)
+        self.refine_button.setToolTip(tip)
 
     def show_live(self, on: bool) -> None:
         """Whether the map follows every stroke."""
         with signals_blocked(self.live):
             self.live.setChecked(on)
-        self.show_strokes(*self._counts)
+        self._show_again()
 
     def set_ready(self, brushes: bool, refine: bool) -> None:
         """What can be pressed now."""
@@ -124,22 +144,36 @@ class CorrectPanel(Panel):
         self.brush.setEnabled(brushes)
         self.refine_button.setEnabled(refine)
 
+    def _show_again(self) -> None:
+        self.show_strokes(*self._counts, aside=self._is_aside)
+
     def _on_brush(self, pixels: int) -> None:
         self._brush_words.setText(f"{pixels} px")
 
 
-def balance_words(foreground: int, background: int, *, live: bool = False) -> str:
-    """“6 strokes · 3 foreground, 3 background”, or what is missing."""
+def balance_words(
+    foreground: int, background: int, *, live: bool = False, aside: bool = False
+) -> str:
+    """“6 strokes · 3 foreground, 3 background”, or what to draw, and what it is for."""
     total = foreground + background
+    if not total and aside:
+        return (
+            "This image is set aside: strokes on it tell how right the map is, and "
+            "teach nothing."
+        )
     if not total:
         return (
-            "Draw a few strokes: foreground where something was missed, background "
+            "Draw a stroke: foreground where something was missed, background "
             f"where the map is wrong. {'The map follows.' if live else 'Then Refine.'}"
         )
     words = f"{counted(total, 'stroke')} · "
     words += f"{grouped(foreground)} foreground, {grouped(background)} background"
-    if not background:
-        words += ". Add a background stroke, so that the model knows what it is not."
-    if not foreground:
-        words += ". Add a foreground stroke, so that the model knows what it is."
+    if aside:
+        return f"{words}. They score the map; this image is set aside."
+    if not (foreground and background):
+        kind = "background" if foreground else "foreground"
+        words += (
+            ". The map follows around them and where it looks the same; with strokes "
+            f"of {kind} too, everywhere."
+        )
     return words
