@@ -94,7 +94,7 @@ def said(widget: QWidget) -> set[tuple[str, ...]]:
 
 
 def test_the_class_belongs_to_the_image_and_is_the_most_probable_until_picked(
-    bench, fair
+    fair, bench
 ):
     box = bench.widget.localize_panel.class_box
     dark = bench.open(square(20), name="dark")
