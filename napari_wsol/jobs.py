@@ -35,6 +35,14 @@ Progress = Callable[[int, int, str], None]
 stop."""
 
 
+def duration(seconds: float) -> str:
+    """“38 s”, “4 min”, “1 h 20 min”: as a person says it."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def ignore_progress(done: int, total: int, message: str) -> None:
     """A progress report that nobody reads."""
     del done, total, message
@@ -109,7 +117,8 @@ class JobStatus:
         done: steps finished.
         total: steps in all; 0 while that is not known.
         seconds: since it started.
-        seconds_left: estimate, None while there is nothing to go by.
+        seconds_left: estimate for the stage that runs, None while there is nothing to
+            go by.
         message: a sentence to show.
         error: what went wrong, when it failed.
     """
@@ -144,6 +153,8 @@ class Report:
         self._changed = changed
         self._started = time.perf_counter()
         self._last = 0.0
+        self._pace = (0.0, 0)
+        """Seconds and steps at which the present stage began."""
 
     def start(self) -> None:
         """Marks the job as running."""
@@ -153,12 +164,21 @@ class Report:
     def __call__(self, done: int, total: int, message: str = "") -> None:
         """Reports progress.
 
+        Where there is another total, or less done than before, another stage of the
+        job has begun, with a pace of its own: the time left is that of the stage.
+
         Raises:
             JobCancelledError: the job was stopped meanwhile.
         """
         self.check()
         seconds = time.perf_counter() - self._started
-        left = seconds / done * (total - done) if done and total else None
+        begins = total != self.status.total or done < self.status.done
+        if begins:
+            self._pace = (seconds, done)
+        began, first = self._pace
+        left = None
+        if done > first:
+            left = (seconds - began) / (done - first) * (total - done)
         self.status = replace(
             self.status,
             done=done,
@@ -167,7 +187,8 @@ class Report:
             seconds_left=left,
             message=message or self.status.message,
         )
-        if seconds - self._last >= REPORT_INTERVAL or done == total:
+        is_due = seconds - self._last >= REPORT_INTERVAL
+        if is_due or begins or done == total:
             self._last = seconds
             self._changed(self.status)
 

@@ -123,3 +123,11 @@ def fill(layer: Layer, values: np.ndarray) -> None:
 def polygon_of(layer: Labels) -> LabelsPolygonOverlay | None:
     """What is drawn of a polygon in a Labels layer's polygon mode."""
     return getattr(layer, "_overlays", {}).get("polygon")
+
+
+def is_drawing(layer: Layer) -> bool:
+    """Whether a shape is drawn on a layer corner by corner: Enter ends it in napari."""
+    if str(getattr(layer, "mode", "")) == "polygon":
+        polygon = polygon_of(cast("Labels", layer))
+        return polygon is not None and len(polygon.points) > 2
+    return bool(getattr(layer, "_is_creating", False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -235,15 +236,18 @@ def _localized(
         check=check,
     )
     features = features.to(model.device)
-    image = NetworkInput(lambda: network_input(slide, model, seen), report, check)
+    pixels = partial(network_input, slide, model, seen)
     with evaluating(model), torch.no_grad():
         own = features.select(model.encoder.taps)
         scores = _scores(model, own, needed=chosen is None)
         if chosen is None:
             chosen = int(np.argmax(list(scores.values())))
         heatmaps: dict[str, Heatmap] = {}
-        for name, method in zip(names, picked, strict=True):
+        for place, (name, method) in enumerate(zip(names, picked, strict=True), 1):
             check()
+            tell = _telling(report, method_title(name), place, len(names))
+            tell(0, 0, "")
+            image = NetworkInput(pixels, tell, check)
             read = features.select((*model.encoder.taps, *method.taps(model)))
             heatmaps[name] = make_heatmap(
                 map_of(method, model, read, chosen, image)[0],
@@ -255,6 +259,17 @@ def _localized(
             )
     notes = tuple(dict.fromkeys((*slide.notes, *((seen.note,) if seen.note else ()))))
     return Localization(scores, model.classes[chosen], heatmaps, notes)
+
+
+def _telling(report: Progress, title: str, place: int, count: int) -> Progress:
+    """What a method reports, under its title: “Score-CAM (2 of 3)”."""
+    words = title if count == 1 else f"{title} ({place} of {count})"
+
+    def tell(done: int, total: int, message: str) -> None:
+        del message
+        report(done, total, words)
+
+    return tell
 
 
 def _scores(model: Model, features: Features, *, needed: bool) -> dict[str, float]:

@@ -170,6 +170,7 @@ class Session:
     """Where lists are remembered; None where nothing is written."""
 
     is_large = Reads(lambda parts: parts.jobs.is_large)
+    is_gradual = Reads(lambda parts: parts.jobs.is_gradual)
     """Whether image and model make it a slide, read tile by tile."""
     is_busy = Reads(lambda parts: parts.jobs.is_busy)
     """Whether a job runs or waits."""

@@ -41,6 +41,7 @@ from napari_wsol.session.provenance import provenance_of
 from napari_wsol.session.rounds import RoundHistory
 from napari_wsol.session.slide_engine import engine_for, planned, view_is_large
 from napari_wsol.session.state import Current
+from napari_wsol.slides.expected import is_gradual, seconds_a_pixel
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
@@ -183,6 +184,7 @@ class Worker:
         if not isinstance(model, Model):
             model = load_model(model, device=self._config().device)
         warm_up()
+        seconds_a_pixel(model)  # here: the window asks, and must not wait for torch
         report.check()
         self._released_from = None
         self._swap(Current(self._state.current.document, model)).close()
@@ -462,10 +464,14 @@ class Worker:
         """Whether an image is read tile by tile under a model."""
         return view_is_large(self._view(current))
 
+    def is_gradual(self, current: Current) -> bool:
+        """Whether the maps of an image come in tile by tile under a model."""
+        return is_gradual(self._view(current))
+
     def plan(self, current: Current) -> SlidePlan:
-        """How a slide is cut for a model."""
+        """How a gradual image is cut for a model."""
         view = self._view(current)
-        if not view_is_large(view):
+        if not is_gradual(view):
             raise ImageError(SMALL)
         return planned(view, current.need()[0], self._slide_config())
 

@@ -161,6 +161,15 @@ class Bench:
             send_mouse(canvas, "MouseMove", point, none, left)
         send_mouse(canvas, "MouseButtonRelease", points[-1], left, none)
 
+    def press(self, position: tuple[float, float]) -> None:
+        """A click on a world position."""
+        canvas = self.viewer.window._qt_viewer.canvas.native
+        left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+        point = self._on_canvas(position)
+        send_mouse(canvas, "MouseMove", point, none, none)
+        send_mouse(canvas, "MouseButtonPress", point, left, left)
+        send_mouse(canvas, "MouseButtonRelease", point, left, none)
+
     def move_to(self, position: tuple[float, float]) -> None:
         """Rest the mouse over a world position."""
         canvas, none = (

@@ -99,6 +99,25 @@ def test_a_list_is_walked_through(hands, folder):
     assert "last image" in message.text()
 
 
+def test_the_brush_stays_in_the_hand_from_image_to_image(hands, folder):
+    bench, layer = hands.bench, hands.widget.layers.strokes
+    hands.open_folder(folder)
+    bench.press_key("b")
+    for _ in range(2):
+        bench.press_key(NEXT)  # whoever is quick
+    hands.until_open("3.png")
+    assert layer.tool == "background"
+    assert hands.widget.correct_panel.tools["background"].isChecked()
+    bench.drag((100, 10), (100, 40))
+    bench.until(lambda: hands.session.stroke_counts == (0, 1))
+    bench.click(hands.widget.correct_panel.tools["background"])
+    assert layer.tool is None
+    hands.click_row(2)  # the image that is open
+    bench.click(hands.panel.before_button)
+    hands.until_open("2.png")
+    assert layer.tool is None  # it was put away
+
+
 def test_a_stack_in_a_list_asks_which_plane_is_shown(hands, folder):
     bench = hands.bench
     planes = np.stack([picture(place)[..., 0] for place in PLACES])
