@@ -390,6 +390,7 @@ class Controller(QObject):
         """No image is open, unless another one was meanwhile."""
         if self._session.slide is None:
             self._messages.say("")
+            self._layers.leave_image()  # answers may have come since
             self._begin_anew()
             self._on_scribbles()
 
