@@ -124,7 +124,10 @@ class CompareController(QObject):
 
     def list_regions(self) -> None:
         """Count the regions anew, in a moment; less often while tiles come in."""
-        if not self._context.tiles_come_in:
+        if not self._layers.maps():
+            self._timer.stop()
+            self._list_regions()  # those of a map that is gone go with it
+        elif not self._context.tiles_come_in:
             self._timer.start(SOON_MS)
         elif not self._timer.isActive():
             self._timer.start(LATER_MS)

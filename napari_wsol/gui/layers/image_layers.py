@@ -12,7 +12,7 @@ from napari_wsol.gui.layers.heatmaps import OF_BEFORE, STALE, HeatmapLayers
 from napari_wsol.gui.layers.marks import map_facts, raise_in_order
 from napari_wsol.gui.layers.placement import to_pixels, to_world, world_a_pixel
 from napari_wsol.gui.layers.side_by_side import SideBySide
-from napari_wsol.gui.layers.stroke_layer import StrokeLayer
+from napari_wsol.gui.layers.stroke_layer import NAME_ELSEWHERE, StrokeLayer
 from napari_wsol.gui.layers.threshold import Threshold
 from napari_wsol.gui.tasks import once
 from napari_wsol.images.tissue import coarse_tissue
@@ -112,6 +112,8 @@ class ImageLayers(QObject):
         if image != self.image:
             self.leave_image()
             image.events.data.connect(self._on_data)
+        elif self.strokes.fingerprint not in ("", slide.fingerprint()):
+            self.strokes.put_away(NAME_ELSEWHERE)
         self.image = image
         self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
