@@ -55,6 +55,7 @@ class JobKind(Enum):
     """
 
     OPEN = "Opening"
+    LEAVE = "Closing the image"
     REREAD = "Reading the image again"
     USE = "Loading the model"
     LOCALIZE = "Localizing"
@@ -79,11 +80,13 @@ class JobKind(Enum):
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 """Jobs that make a round."""
 
+_OPENS = (JobKind.OPEN, JobKind.LEAVE)
 _LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
 _OF_IMAGE = (*_LOCALIZES, *REFINES, JobKind.JUDGE)  # void once image or model change
 
 REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
-    JobKind.OPEN: (JobKind.OPEN, *_OF_IMAGE),
+    JobKind.OPEN: (*_OPENS, *_OF_IMAGE),
+    JobKind.LEAVE: (*_OPENS, JobKind.REREAD, *_OF_IMAGE),
     JobKind.REREAD: (JobKind.REREAD, *_OF_IMAGE),
     JobKind.USE: (JobKind.USE, *_OF_IMAGE),
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),

@@ -16,10 +16,17 @@ from napari_wsol.gui.correct.save_model import SaveModelController
 from napari_wsol.gui.correct.strokes import StrokesController
 from napari_wsol.gui.export.controller import ExportController
 from napari_wsol.gui.images.choosing import Chooser
+from napari_wsol.gui.images.dropping import SlideDrops, prefer_our_reader
 from napari_wsol.gui.images.line import PixelSize, layer_read_anew
 from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
-from napari_wsol.gui.layers.marks import MARK, levels_of, shows_file, source_of
+from napari_wsol.gui.layers.marks import (
+    MARK,
+    file_of,
+    levels_of,
+    shows_file,
+    source_of,
+)
 from napari_wsol.gui.localize.importing import Importer
 from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
@@ -27,7 +34,7 @@ from napari_wsol.gui.tasks import once
 from napari_wsol.gui.training.controller import TrainingController
 from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import open_slide
-from napari_wsol.jobs import JobKind
+from napari_wsol.jobs import REFINES, JobKind
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -49,6 +56,9 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
 
+
+SHOWS = (JobKind.LOCALIZE, JobKind.RESTORE, JobKind.REVERT, *REFINES)
+"""Jobs with whose maps layers come back that the person has deleted."""
 
 UNUSED = 600_000
 """Milliseconds without a job, after which a graphics card's memory is given back."""
@@ -103,12 +113,14 @@ class Controller(QObject):
         self.importer = Importer(context)
         self.training = TrainingController(context)
         self.chooser = Chooser(context)
+        self.drops = SlideDrops(context, self.chooser)
         self.lists = ListController(context, panels.images, panels.line, self.chooser)
         self.save_model = SaveModelController(context)
         panels.export.rows.addWidget(self.save_model.button)
         self._connect_panels()
         self._connect_models()
         self._connect_session()
+        prefer_our_reader()
         self.read_catalogue()
         self._update()
 
@@ -136,6 +148,7 @@ class Controller(QObject):
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
         self._layers.pixels_replaced.connect(self._on_pixels)
+        self._layers.maps_changed.connect(self._update)
 
     def _connect_models(self) -> None:
         localize = self._panels.localize
@@ -153,6 +166,7 @@ class Controller(QObject):
         events = self._context.events
         events.model_changed.connect(self._on_model)
         events.image_replaced.connect(self._on_replaced)
+        events.earlier_changed.connect(self._on_earlier)
         events.localized.connect(self._on_localized)
         events.heatmap_changed.connect(self.compare.show_heatmap)
         events.scribbles_changed.connect(self._on_scribbles)
@@ -171,7 +185,6 @@ class Controller(QObject):
             self._messages.warn(reason)
             return
         self._messages.say("")
-        self._layers.heatmaps.begin()
         target = self.slides.target(panel.target)
         self._waiting["localize"] = self._session.localize(methods, target)
 
@@ -213,6 +226,7 @@ class Controller(QObject):
     def use_model(self, name: str) -> None:
         """Load a model of the list."""
         self._model = name
+        self._panels.localize.forget_classes(())
         self._show_methods()
         self._session.use(name)
         self._update()
@@ -285,11 +299,9 @@ class Controller(QObject):
         self.read_catalogue()
 
     def _on_model(self) -> None:
-        model = self._session.model
-        if model is not None:
-            self._panels.localize.show_classes(model.classes, None, None)
+        if self._session.model is not None:
             self._show_methods()
-            self.compare.drop_results()
+            self._begin_anew()
             self._update()
 
     def _show_methods(self) -> None:
@@ -320,6 +332,7 @@ class Controller(QObject):
             self._context.tasks.forget("opening")
             self._layers.leave_image()
             self._panels.line.show_nothing()
+            self._context.tasks.follow(self._session.leave(), self._on_left)
             self._update()
             return
         if self._layers.image not in (None, *self._context.viewer.layers):
@@ -341,12 +354,27 @@ class Controller(QObject):
             self._messages.say("")
             self._layers.work_on(self._opening)
             self.pixel_size.show()
-            self.compare.drop_results()
+            self._begin_anew()
             self._on_scribbles()
             now = map(id, levels_of(self._opening))
             if list(now) != list(map(id, self._opened)):  # replaced while it opened
                 self._on_pixels()
         self._update()
+
+    def _on_left(self, _: None) -> None:
+        """No image is open, unless another one was meanwhile."""
+        if self._session.slide is None:
+            self._messages.say("")
+            self._begin_anew()
+            self._on_scribbles()
+
+    def _begin_anew(self) -> None:
+        """Another image or model: what was known of the one before is not shown."""
+        session = self._session
+        if session.result is None:
+            model = session.model
+            self._panels.localize.forget_classes(() if model is None else model.classes)
+        self.compare.drop_results()
 
     def _on_pixels(self) -> None:
         """The layer was given other data; the session says whether they are others."""
@@ -363,6 +391,7 @@ class Controller(QObject):
             return
         if session.drawn_on != self._layers.strokes.fingerprint:
             self._layers.take_up()
+            self._begin_anew()
             self.pixel_size.show()
             if session.slide.path is not None and shows_file(layer):
                 self._show_file(layer, session.slide)
@@ -395,10 +424,11 @@ class Controller(QObject):
         """Replace the chosen layer by the same file, read otherwise."""
         line, viewer = self._panels.line, self._context.viewer
         before = line.layer
-        if before is None:
+        path = None if before is None else file_of(before)
+        if before is None or path is None:
             return
         try:
-            added = layer_read_anew(viewer, before, reader, pick)
+            added = layer_read_anew(viewer, before, path, reader, pick)
         except StackError as error:
             again = partial(self._read_with, reader)
             self.chooser.ask(before.name, error.questions, again)
@@ -415,12 +445,12 @@ class Controller(QObject):
         from napari_wsol.images.readers import stack_questions
 
         layer = self._panels.line.layer
-        mark = {} if layer is None else layer.metadata.get(MARK, {})
-        if layer is None or "path" not in mark:
+        path = None if layer is None else file_of(layer)
+        if layer is None or path is None:
             return
-        reader = mark.get("reader")
+        reader = layer.metadata.get(MARK, {}).get("reader")
         try:
-            questions = stack_questions(mark["path"], reader=reader)
+            questions = stack_questions(path, reader=reader)
         except WsolError as error:
             self._messages.warn(error)
             return
@@ -441,13 +471,16 @@ class Controller(QObject):
         self._update()
 
     def _tell_result(self) -> None:
-        session = self._session
-        result, model = session.result, session.model
-        if result is None or model is None:
+        result = self._session.result
+        if result is None:
             return
-        show = self._panels.localize.show_classes
-        show(model.classes, result.scores, result.target)
+        self._panels.localize.show_scores(result.scores, result.target)
         self._messages.say("")  # what must be known stands at the class and the maps
+
+    def _on_earlier(self) -> None:
+        """Somebody goes on with an earlier work: its map and rounds come, too."""
+        if self._session.awaits_rounds and self._session.result is None:
+            self.localize_when_ready()
 
     def _on_scribbles(self) -> None:
         self._panels.correct.show_strokes(*self._session.stroke_counts)
@@ -473,6 +506,8 @@ class Controller(QObject):
             self._messages.say(self.slides.stopped_words(status))
         elif status.state == "queued":
             self._was_stopped = False
+            if status.kind in SHOWS:
+                self._layers.heatmaps.begin()
         elif status.state == "done" and status.kind is JobKind.LOCALIZE:
             self._on_localized()
             self.compare.list_places()
@@ -504,8 +539,10 @@ class Controller(QObject):
         reason = self._why_not()
         panels.localize.set_ready(not reason, reason)
         has_image = self._layers.image is not None
-        panels.correct.set_ready(has_image, session.result is not None)
-        panels.export.set_ready(bool(session.heatmaps))
-        if self._is_eager and has_image and not reason and session.model is not None:
+        panels.correct.set_ready(has_image, has_image and session.result is not None)
+        panels.export.set_ready(self.export.config() is not None)
+        # Not while the window still shows the image before.
+        is_shown = has_image and session.drawn_on == self._layers.strokes.fingerprint
+        if self._is_eager and is_shown and not reason and session.model is not None:
             self._is_eager = False
             self.localize()

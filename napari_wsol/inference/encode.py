@@ -176,28 +176,13 @@ def encode(
     config = config or InferenceConfig()
     seen = geometry(slide, model, mpp)
     encoder = model.encoder
-    fingerprint = model.encoder_fingerprint()  # of the model's own taps
+    image, grid = held(slide, model, seen, config, cache=cache, layers=layers)
     with (
         encoder.also(layers),
         evaluating(model),
         torch.no_grad(),
         interruptible(encoder, check),
     ):
-        core = _core(seen.shape, config, model)
-        key = (
-            slide.fingerprint(),
-            fingerprint,
-            encoder.taps,
-            model.preprocessing,
-            tuple(round(item, 6) for item in seen.downsample),
-            core,
-        )
-        image = cache.get(key) if cache is not None else None
-        if image is None:
-            image = _empty(seen, model)
-            if cache is not None:
-                cache.put(key, image)
-        grid = TileGrid(seen.shape, core=core, halo=encoder.halo, stride=encoder.stride)
         if model.preprocessing.size is not None:
             if not image.done:
                 check()
@@ -211,6 +196,50 @@ def encode(
                     image.store(tile, _encode_tile(slide, model, tile, seen))
                 report(len(image.done), len(grid), "")
     return image.features(), seen
+
+
+def held(
+    slide: Slide,
+    model: Model,
+    seen: Geometry,
+    config: InferenceConfig,
+    *,
+    layers: Sequence[str] = (),
+    cache: FeatureCache | None = None,
+) -> tuple[EncodedImage, TileGrid]:
+    """The features of a whole image, as far as they are there, and its tiles.
+
+    Args:
+        slide: the image.
+        model: gives the encoder.
+        seen: from :func:`geometry`.
+        config: tile size.
+        layers: of the encoder, whose maps are wanted beside the model's taps.
+        cache: where they are, or begin to be kept.
+    """
+    encoder = model.encoder
+    fingerprint = model.encoder_fingerprint()  # of the model's own taps
+    with encoder.also(layers):
+        key = (
+            slide.fingerprint(),
+            fingerprint,
+            encoder.taps,
+            model.preprocessing,
+            tuple(round(item, 6) for item in seen.downsample),
+            _core(seen.shape, config, model),
+        )
+        image = cache.get(key) if cache is not None else None
+        if image is None:
+            image = _empty(seen, model)
+            if cache is not None:
+                cache.put(key, image)
+    return image, tile_grid(seen, model, config)
+
+
+def tile_grid(seen: Geometry, model: Model, config: InferenceConfig) -> TileGrid:
+    """The tiles in which an image that is held whole goes through the network."""
+    encoder, core = model.encoder, _core(seen.shape, config, model)
+    return TileGrid(seen.shape, core=core, halo=encoder.halo, stride=encoder.stride)
 
 
 def network_input(slide: Slide, model: Model, seen: Geometry) -> Tensor:
@@ -245,8 +274,8 @@ def _empty(seen: Geometry, model: Model) -> EncodedImage:
     if model.preprocessing.size is not None:
         return EncodedImage([], encoder.channels, encoder.strides, encoder.offsets)
     sizes = zip(
-        encoder.cells(_enough(seen.shape[0], encoder)),
-        encoder.cells(_enough(seen.shape[1], encoder)),
+        encoder.cells(least_side(seen.shape[0], encoder)),
+        encoder.cells(least_side(seen.shape[1], encoder)),
         strict=True,
     )
     return EncodedImage(
@@ -262,8 +291,8 @@ def _core(shape: tuple[int, int], config: InferenceConfig, model: Model) -> int:
     return round_up(config.core, stride)
 
 
-def _enough(length: int, encoder: Encoder) -> int:
-    """``length`` rounded up to whole cells, and to one cell at least.
+def least_side(length: int, encoder: Encoder) -> int:
+    """``length`` rounded up to whole cells of an encoder, and to one cell at least.
 
     Networks that do not pad need several strides of input for their first cell.
     """
@@ -309,8 +338,8 @@ def network_pixels(
     how = model.preprocessing
     pixels = pixels if pixels.ndim == 4 else pixels[None]
     height, width = pixels.shape[1:3]
-    down = _enough(height, model.encoder) - height
-    right = _enough(width, model.encoder) - width
+    down = least_side(height, model.encoder) - height
+    right = least_side(width, model.encoder) - width
     if down or right:
         pixels = np.pad(
             pixels, ((0, 0), (0, down), (0, right), (0, 0)), mode="symmetric"

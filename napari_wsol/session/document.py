@@ -544,6 +544,17 @@ class Document:
                 self._waiting = ()
             return fitting
 
+    def waiting_target(self, model: str) -> str | None:
+        """The class that an earlier work had shown last; None where nothing waits.
+
+        Args:
+            model: digest of the weights that its rounds were made with.
+        """
+        with self.lock:
+            made = [item for item in self._waiting if item.model_sha256 == model]
+            shown = [item for item in made if item.index == self._waiting_shown]
+            return next((item.target for item in (*shown, *reversed(made))), None)
+
     @property
     def waiting_shown(self) -> int:
         """The round that an earlier work had shown last."""

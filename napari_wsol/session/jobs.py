@@ -152,6 +152,14 @@ class SessionJobs:
         self._opening = opening = self._runner.submit(JobKind.OPEN, work)
         return opening
 
+    def leave(self) -> Future[None]:
+        """Closes the image; there are no strokes, heatmaps and rounds then.
+
+        They stay in its journal, as when another image is opened.
+        """
+        self._opening = None
+        return self._runner.submit(JobKind.LEAVE, lambda _: self._worker.leave())
+
     def reread(
         self,
         source: Source | None = None,
@@ -504,8 +512,20 @@ class SessionJobs:
             return False
         return self._worker.is_large(current)
 
+    @property
+    def is_gradual(self) -> bool:
+        """Whether the maps come in tile by tile: of a slide, or because it takes long.
+
+        See :mod:`napari_wsol.slides.expected`. An image that is held whole gives the
+        same maps either way.
+        """
+        current = self._state.current
+        if current.document is None or current.model is None:
+            return False
+        return self._worker.is_gradual(current)
+
     def plan(self) -> SlidePlan:
-        """How the open slide is cut: which tiles, and how many.
+        """How the open image is cut where it is gradual: which tiles, and how many.
 
         What :meth:`localize` would do now, with the tissue and the budget of this
         session. On any thread; finding the tissue of a slide takes a while.

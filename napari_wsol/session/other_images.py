@@ -136,12 +136,16 @@ class OtherImages:
                 self.find(self._state.current.document)
         self.list_changed.emit()
 
-    def find(self, document: Document) -> None:
-        """The list hears which image is open, and what its content is."""
-        worklist, path = self._worklist, document.slide.path
+    def find(self, document: Document | None) -> None:
+        """The list hears which image is open, if any, and what its content is."""
+        worklist = self._worklist
         self._gathered = ()
         if worklist is None:
             return
+        if document is None:
+            worklist.go_to(None)
+            return
+        path = document.slide.path
         row = None if path is None else worklist.row_of(path)
         worklist.go_to(row)
         if row is not None and path is not None:

@@ -35,7 +35,7 @@ from napari_wsol.refinement.rounds import (
     bytes_in_memory,
     spilled,
 )
-from napari_wsol.session.learning import settings_of
+from napari_wsol.session.learning import settings_of_round
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class RoundHistory:
                 head=head_from(*kept),
                 stroke_field=field_from(kept[0]),
                 stage=stage_from(kept[0]),
-                settings=settings_of(made.settings),
+                settings=settings_of_round(made.settings),
             )
             heatmap = engine.shown_again(refined)
         except WsolError as error:

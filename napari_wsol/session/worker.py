@@ -41,6 +41,7 @@ from napari_wsol.session.provenance import provenance_of
 from napari_wsol.session.rounds import RoundHistory
 from napari_wsol.session.slide_engine import engine_for, planned, view_is_large
 from napari_wsol.session.state import Current
+from napari_wsol.slides.expected import is_gradual, seconds_a_pixel
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
@@ -128,9 +129,7 @@ class Worker:
             maps: that stay; none without.
         """
         fingerprint = slide.fingerprint()
-        before = self._state.current.document
-        if before is not None and self._state.current.maps.result is not None:
-            self._others.gather(self._engine())
+        before = self._leaving()
         known = self._opened.get(fingerprint)
         earlier = None if known is None else known()
         if earlier is not None and earlier.journal is not None:
@@ -160,11 +159,32 @@ class Worker:
         self.rounds_changed.emit()
         self.image_changed.emit()
 
+    def leave(self) -> None:
+        """No image is worked on any more."""
+        before = self._leaving()
+        if before is None:
+            return
+        # What comes next is learnt as this was.
+        self._state.learning = before.learning
+        self._swap(Current(model=self._state.current.model)).close()
+        before.close()
+        self._others.find(None)
+        self.rounds_changed.emit()
+        self.image_changed.emit()
+
+    def _leaving(self) -> Document | None:
+        """The open image, which is left now; what it teaches others is kept."""
+        current = self._state.current
+        if current.document is not None and current.maps.result is not None:
+            self._others.gather(self._engine())
+        return current.document
+
     def use(self, model: str | Path | Model, report: Report) -> Model:
         """Loads a model; heatmaps and rounds of the one before go."""
         if not isinstance(model, Model):
             model = load_model(model, device=self._config().device)
         warm_up()
+        seconds_a_pixel(model)  # here: the window asks, and must not wait for torch
         report.check()
         self._released_from = None
         self._swap(Current(self._state.current.document, model)).close()
@@ -242,6 +262,9 @@ class Worker:
     ) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
         with self._reading():
+            document, model = self._state.current.need()
+            if target is None and document.has_waiting_rounds:
+                target = document.waiting_target(weights_digest(model))
             result = self._engine().localize(methods, target, report)
         self._present(result)
         self.restore(report)
@@ -441,10 +464,14 @@ class Worker:
         """Whether an image is read tile by tile under a model."""
         return view_is_large(self._view(current))
 
+    def is_gradual(self, current: Current) -> bool:
+        """Whether the maps of an image come in tile by tile under a model."""
+        return is_gradual(self._view(current))
+
     def plan(self, current: Current) -> SlidePlan:
-        """How a slide is cut for a model."""
+        """How a gradual image is cut for a model."""
         view = self._view(current)
-        if not view_is_large(view):
+        if not is_gradual(view):
             raise ImageError(SMALL)
         return planned(view, current.need()[0], self._slide_config())
 

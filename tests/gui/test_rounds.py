@@ -345,19 +345,23 @@ def test_the_words_say_what_a_round_is_worth(box):
 
 
 def test_large_maps_are_compared_by_blocks_in_the_right_place():
-    def large(value):
-        return np.full((900, 1201), value, np.float32)
+    shape = (4 * 900 - 1, 4 * 1201 - 3)
 
-    first, second = round_of(1), round_of(2)
-    first = replace(first, heatmap=replace(first.heatmap, values=large(0.25)))
-    second = replace(second, heatmap=replace(second.heatmap, values=large(0.75)))
-    values, (scale, translate) = change(second, first)
+    def large(index, value):
+        values = np.full((900, 1201), value, np.float32)
+        made = round_of(index)
+        heatmap = replace(made.heatmap, values=values, image_shape=shape)
+        return replace(made, heatmap=heatmap)
+
+    values, (scale, translate) = change(large(2, 0.75), large(1, 0.25))
     assert values.size <= SHOWN_CELLS
     assert np.all(values == 0.5)
-    times = scale[0] / 4
-    # The first block begins where the first cell does.
-    assert translate[0] - scale[0] / 2 == 1.5 - 4 / 2
-    assert times * values.shape[1] >= 1201
+    for axis in (0, 1):  # blocks begin and end where the image does
+        low = translate[axis] - scale[axis] / 2
+        assert low == pytest.approx(-0.5)
+        assert low + scale[axis] * values.shape[axis] == pytest.approx(
+            shape[axis] - 0.5
+        )
 
 
 def test_choices_have_words_and_small_numbers_their_digits(qtbot):

@@ -13,7 +13,10 @@ from napari_wsol.config import SlideConfig
 from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.layers.fine_map import FineMap
 from napari_wsol.gui.layers.marks import MARK, our_layers
+from napari_wsol.images.tiling import TileGrid
+from napari_wsol.inference.encode import Geometry
 from napari_wsol.session.preferences import memory_bytes
+from napari_wsol.slides.plan import SlidePlan
 
 pytestmark = pytest.mark.gui
 
@@ -133,14 +136,17 @@ def test_cancel_keeps_the_tiles_and_localize_goes_on(slide_bench):
     assert bench.session.work.run.encoded == TILES - kept
 
 
-def test_the_veil_ends_where_the_image_ends(bench):
+def test_the_veil_ends_exactly_where_the_image_ends(bench):
     bench.session.slide_config = SlideConfig(core=64)
     source = bench.open(tissue(500), name="odd")
     stop_after(bench, 3)
     (veil,) = our_layers(bench.viewer, "tiles")
-    border = source._extent_data_augmented * source.scale
-    shown = veil._extent_data_augmented * veil.scale + veil.translate
-    assert np.abs(shown - border).max() <= 64 / 32  # to a part of a tile
+    assert np.abs(outline(veil) - outline(source)).max() < 1e-6
+
+
+def outline(layer) -> np.ndarray:
+    """Upper left and lower right corner of a layer in the world."""
+    return layer._extent_data_augmented * layer.scale + layer.translate
 
 
 def test_a_second_dock_finds_the_veil_and_the_finished_tiles(slide_bench):
@@ -276,6 +282,30 @@ def test_large_maps_are_shown_at_full_resolution_where_one_looks(
     assert np.abs(pair.image.scale - 4).max() < 1e-9
 
 
+def test_fine_maps_end_exactly_where_the_slide_ends(bench, monkeypatch):
+    monkeypatch.setattr("napari_wsol.slides.live.LIVE_CELLS", 2000)
+    bench.session.slide_config = SlideConfig(core=64)
+    source = bench.open(tissue(500)[:, :471], name="odd")
+    finish(bench)
+    pair, work = bench.widget.layers.heatmaps.pairs["pixelcam"], bench.session.work
+    assert pair.image.multiscale
+    assert np.abs(outline(pair.image) - outline(source)).max() < 1e-6
+    full, level = np.asarray(work.full("pixelcam")), pair.fine.levels[0]
+    place = pair.fine.place
+
+    def fine() -> bool:
+        """Every cell has the value of the finished tile in which its centre lies."""
+        read = level[25:55, 70:105]
+        rows, columns = (
+            np.round((np.arange(*span) * place[0][k] + place[1][k] - 1.5) / 4)
+            for k, span in enumerate(((25, 55), (70, 105)))
+        )
+        wanted = full[np.ix_(rows.astype(int), columns.astype(int))]
+        return bool((np.abs(read - wanted) < 0.05).mean() > 0.9)
+
+    bench.until(fine)
+
+
 def test_contours_of_large_maps_come_from_a_thread(slide_bench, monkeypatch):
     monkeypatch.setattr("napari_wsol.gui.layers.heatmaps.LARGE_CELLS", 1000)
     monkeypatch.setattr("napari_wsol.gui.layers.contours.BAND_CELLS", 700)
@@ -384,7 +414,16 @@ def test_words_and_units():
     assert [size_words(10**k) for k in (2, 5, 7, 9)] == [
         "100 bytes", "100 kB", "10 MB", "1.0 GB",
     ]  # fmt: skip
-    assert "1 tile of" in slide_words(1, 0.5)
+    assert cost_words(replace(cost, disk_bytes=0)).count("·") == 2
+    plan = SlidePlan(
+        seen=Geometry((1.0, 1.0), (64, 128)),
+        grid=TileGrid((64, 128), core=64, halo=0, stride=1),
+        wanted=np.array([[True, False]]),
+        margin=0,
+    )
+    assert "1 tile of" in slide_words(plan, 0.5)
+    plan = replace(plan, wanted=plan.wanted | True, last=plan.wanted)
+    assert "2 tiles, the 1 with tissue first" in slide_words(plan, 0.5)
 
 
 def test_the_tiles_that_are_told_are_those_that_are_done(bench):

@@ -78,6 +78,36 @@ def test_maps_follow_a_rotated_sheared_multiscale_image(bench):
     assert np.abs(centroid(layer) - expected).max() < 1e-3 + 2 * 3
 
 
+def test_maps_are_cropped_to_their_image_to_the_pixel(bench):
+    source = bench.open(square()[:101, :94])
+    bench.localize()
+    panel, camera = bench.widget.compare_panel, bench.viewer.scene.camera
+    panel.opacity.setValue(100)
+    panel.amount_box.setValue(0.0)
+    panel.contours.setChecked(False)  # their lines are as thick outside as inside
+    pair = bench.widget.layers.heatmaps.pairs["pixelcam"]
+    bench.until(lambda: pair.cut == 0.0 and not pair.contour.visible)
+    camera.center, camera.zoom = (50, 46.5), 2
+
+    def coloured() -> np.ndarray:
+        """First and last row and column of the screen that show anything."""
+        shown = bench.viewer.screenshot(canvas_only=True, flash=False)
+        bare = np.abs(shown.astype(int) - shown[0, 0]).max(axis=2) == 0
+        rows, columns = (~bare.all(axis=1 - k) for k in (0, 1))
+        return np.array([np.flatnonzero(x)[[0, -1]] for x in (rows, columns)])
+
+    pair.image.visible = False
+    alone = coloured()
+    assert np.abs(np.ptp(alone, axis=1) - (2 * 101, 2 * 94)).max() <= 2
+    pair.image.visible = True
+    assert np.array_equal(coloured(), alone)
+    source.visible = False
+    assert np.array_equal(coloured(), alone)
+    assert np.allclose(
+        pair.image.data_to_world(np.array(pair.image.data.shape) - 0.5), (100.5, 93.5)
+    )
+
+
 def test_the_contour_follows_the_threshold(bench):
     image = np.zeros((128, 128, 3), np.uint8)
     image[...] = np.linspace(0, 255, 128)[None, :, None]

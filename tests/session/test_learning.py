@@ -11,7 +11,7 @@ from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
 from napari_wsol.refinement.rounds import Round, bytes_in_memory, odd_map_words, spilled
 from napari_wsol.session.document import Document
-from napari_wsol.session.learning import settings_of
+from napari_wsol.session.learning import settings_of, settings_of_round
 from napari_wsol.session.maps import Maps
 from napari_wsol.session.rounds import RoundHistory
 
@@ -107,6 +107,8 @@ def test_settings_are_written_down_and_taken_up_again(tmp_path):
 def test_settings_of_another_version_are_read_as_far_as_they_go():
     plain = {"steps": 7, "something_new": [1, 2]}
     assert settings_of(json.loads(json.dumps(plain))) == FinetuneConfig(steps=7)
+    assert settings_of_round(plain) == FinetuneConfig(steps=7, cautious=False)
+    assert settings_of_round({"cautious": True}) == FinetuneConfig()
     assert settings_of({"steps": -1}) == FinetuneConfig()
     assert settings_of({"steps": "many"}) == FinetuneConfig()
 

@@ -142,12 +142,10 @@ class Live(QObject):
         if session.is_busy and job is not None and job.kind not in QUICK:
             return  # its end is heard
         self.is_due = False
-        foreground, background = session.stroke_counts
-        if foreground and background:
-            if not self._is_current():
-                session.finetune(live=True)
-        elif not foreground and not background:
+        if not any(session.stroke_counts):
             self._forget()
+        elif not self._is_current():
+            session.finetune(live=True)
 
     def _is_current(self) -> bool:
         """Whether the newest round has learnt from just these strokes.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from napari.layers import Image, Vectors
 from napari.utils import Colormap
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.gui.compat import camera_of, fill
 from napari_wsol.gui.layers.contours import LARGE_CELLS, LINE_PIXELS, contour_segments
-from napari_wsol.gui.layers.fine_map import FineMap, needs_levels
+from napari_wsol.gui.layers.fine_map import SHOWN_CELLS, FineMap, needs_levels
 from napari_wsol.gui.layers.marks import (
     CONTOUR,
     HEATMAP,
@@ -51,23 +51,23 @@ class MethodLayers:
     heatmap: Heatmap
     image: Image
     contour: Vectors
+    drawn: Heatmap
+    """The heatmap on cells that end where the image ends: what the image layer shows
+    where there is no fine map."""
     cut: float = 0.5
     fine: FineMap | None = None
     """Values between the cells of the heatmap, where a slide has more of them."""
+    drawn_from: Heatmap | None = None
+    """The heatmap that was drawn last: that of another round for a moment."""
     behind: SlideWork | None = None
     """What the layers have to be filled from when they are shown again."""
 
     @property
     def place(self) -> Place:
         """Scale and translate of the image layer, in level-0 pixels."""
-        scale, translate = self.heatmap.scale, self.heatmap.translate
-        if self.fine is None:
-            return scale, translate
-        small = (scale[0] / self.fine.step, scale[1] / self.fine.step)
-        return small, (
-            translate[0] - (scale[0] - small[0]) / 2,
-            translate[1] - (scale[1] - small[1]) / 2,
-        )
+        if self.fine is not None:
+            return self.fine.place
+        return self.drawn.scale, self.drawn.translate
 
     def fits(self, heatmap: Heatmap, work: SlideWork | None) -> bool:
         """Whether these layers can show a map: napari fixes the number of levels."""
@@ -77,8 +77,10 @@ class MethodLayers:
 
     def fill(self, work: SlideWork | None) -> None:
         """Give the image layer the values of the map, in place."""
-        self.behind = None
+        self.behind, before = None, self.place
         self._fill(work, self.heatmap)
+        if self.place != before:
+            self.move()
 
     def peek(self, heatmap: Heatmap) -> bool:
         """Give the image layer other values on the same grid; false if none are seen.
@@ -94,8 +96,11 @@ class MethodLayers:
         if self.fine is not None:
             self.fine.show(work, heatmap)
             self.image.refresh(extent=False)
-        elif self.image.data is not heatmap.values:
-            fill(self.image, heatmap.values)
+            return
+        if heatmap is not self.drawn_from:
+            self.drawn, self.drawn_from = heatmap.within_image(SHOWN_CELLS), heatmap
+        if self.image.data is not self.drawn.values:
+            fill(self.image, self.drawn.values)
             self.image.contrast_limits = (0.0, 1.0)
 
     def move(self) -> None:
@@ -117,6 +122,9 @@ BADGES = (STALE, OF_BEFORE)
 
 class HeatmapLayers(QObject):
     """Keeps one image layer and one contour layer a method, on the image, current."""
+
+    deleted = Signal()
+    """The person took a map out of the viewer."""
 
     def __init__(self, viewer: napari.viewer.Viewer, tasks: Tasks) -> None:
         super().__init__()
@@ -199,7 +207,7 @@ class HeatmapLayers(QObject):
         if source is None:
             return
         pair = self.pairs.get(heatmap.method) or self._adopt(source, heatmap, mark)
-        visible = not self.pairs
+        visible = not any(item.image.visible for item in self.pairs.values())
         if pair is not None and not pair.fits(heatmap, work):
             visible = pair.image.visible
             self.pairs.pop(heatmap.method, None)
@@ -217,7 +225,6 @@ class HeatmapLayers(QObject):
             pair.image.visible = visible
         first = heatmap.method not in self.pairs
         self.pairs[heatmap.method] = pair
-        before = pair.place
         pair.heatmap, pair.cut = heatmap, cut
         if not (first or is_last or pair.image.visible):
             pair.behind = work
@@ -225,7 +232,7 @@ class HeatmapLayers(QObject):
         pair.fill(work)
         for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
             layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
-        if first or pair.place != before:
+        if first:
             pair.move()
         if pair.image.name != name:
             pair.image.name = name
@@ -302,14 +309,15 @@ class HeatmapLayers(QObject):
             remove(self._viewer, [*images, *contours])
             return None
         remove(self._viewer, [*images[1:], *contours[1:]])
-        return MethodLayers(source, heatmap, images[0], contours[0])
+        return MethodLayers(source, heatmap, images[0], contours[0], heatmap)
 
     def _add(
         self, source: Image, heatmap: Heatmap, cut: float, fine: FineMap | None
     ) -> MethodLayers:
+        drawn = heatmap.within_image(SHOWN_CELLS) if fine is None else heatmap
         place = placed_on(source, heatmap.scale, heatmap.translate)
         colours = self._colours(heatmap.method, cut)
-        data: Any = heatmap.values if fine is None else fine.levels
+        data: Any = drawn.values if fine is None else fine.levels
         image = Image(
             data,
             multiscale=fine is not None,
@@ -336,7 +344,7 @@ class HeatmapLayers(QObject):
         contour._max_vectors_thumbnail = 32  # noqa: SLF001 - its class documents it
         for layer, role in ((image, HEATMAP), (contour, CONTOUR)):
             layer.metadata = {MARK: {"role": role}}
-        pair = MethodLayers(source, heatmap, image, contour, cut, fine)
+        pair = MethodLayers(source, heatmap, image, contour, drawn, cut, fine, heatmap)
         pair.move()
         if fine is not None:
             fine.arrived = partial(image.refresh, extent=False, thumbnail=False)
@@ -433,6 +441,7 @@ class HeatmapLayers(QObject):
                 pair.end()
                 self.dropped.add(method)
                 remove(self._viewer, [pair.image, pair.contour])
+                self.deleted.emit()
 
 
 def layer_name(heatmap: Heatmap, title: str, badge: str) -> str:

@@ -72,6 +72,7 @@ class ImageLayers(QObject):
         self.cuts: dict[str, float] = {}
         """Method → the value at which its map is cut."""
         self.heatmaps = HeatmapLayers(viewer, tasks)
+        self.heatmaps.deleted.connect(self._on_deleted)
         self.strokes = StrokeLayer(viewer)
         self.cells = SideBySide(viewer)
         # A slider gives more values than can be drawn: the newest wins.
@@ -319,6 +320,13 @@ class ImageLayers(QObject):
             for heatmap in self.maps()
         }
         self.heatmaps.set_cuts(self.cuts, contours=self._contours)
+        self.cuts_changed.emit()
+
+    def _on_deleted(self) -> None:
+        """The person took a map away: nothing is said of it any more."""
+        self.cuts = {name: self.cuts[name] for name in self.heatmaps.pairs}
+        self._listed = list(self.heatmaps.pairs)
+        self.maps_changed.emit()
         self.cuts_changed.emit()
 
     def _on_tissue(self, answer: tuple[Slide, Bools]) -> None:

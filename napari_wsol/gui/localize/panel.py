@@ -162,7 +162,7 @@ class LocalizePanel(Panel):
 
     @property
     def target(self) -> str | None:
-        """The chosen class; None for the most probable."""
+        """The class that was picked for this image; None for the most probable."""
         return self.class_box.currentData()
 
     def show_models(self, cards: Iterable[Card], chosen: str | None = None) -> None:
@@ -182,20 +182,26 @@ class LocalizePanel(Panel):
             self.model_box.setCurrentIndex(self.model_box.findData(chosen))
         self._show_summary()
 
-    def show_classes(
-        self,
-        classes: Sequence[str],
-        scores: Mapping[str, float] | None,
-        target: str | None,
-    ) -> None:
-        """The classes, with probabilities once they are known, predicted first."""
-        known = scores or {}
-        items = [
-            (f"{name}  {known[name]:.2f}" if known else name, name)
-            for name in sorted(classes, key=lambda name: -known.get(name, 0.0))
-        ]
-        chosen = target if target is not None else self.target
-        self.class_box.offer([(MOST_PROBABLE, None), *items], chosen)
+    def forget_classes(self, classes: Sequence[str]) -> None:
+        """Another image or model: nothing is known or picked yet."""
+        items = [(name, name) for name in classes]
+        self.class_box.offer([(MOST_PROBABLE, None), *items])
+
+    def show_scores(self, scores: Mapping[str, float], target: str) -> None:
+        """The classes with their probabilities, the most probable first.
+
+        What the person has picked stays; maps of another class than the most probable
+        were asked for by its name.
+
+        Args:
+            scores: probability of each class for the whole image.
+            target: the class that the maps are of.
+        """
+        ranked = sorted(scores, key=lambda name: -scores[name])
+        best = f"{MOST_PROBABLE}: {ranked[0]}  {scores[ranked[0]]:.2f}"
+        items = [(f"{name}  {scores[name]:.2f}", name) for name in ranked]
+        chosen = self.target or (target if target != ranked[0] else None)
+        self.class_box.offer([(best, None), *items], chosen)
 
     def show_devices(self, devices: Sequence[tuple[str, str]]) -> None:
         """(title, name) of each; the row hides when there is nothing to choose."""
