@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
@@ -90,6 +90,9 @@ class Controller(QObject):
         panels: each gets a controller of its own; here is what joins them.
     """
 
+    localized = Signal()
+    """Localize was pressed, and is done."""
+
     def __init__(self, context: Context, panels: Panels) -> None:
         super().__init__(context.dock)
         self._context, self._panels = context, panels
@@ -142,11 +145,9 @@ class Controller(QObject):
             panel.method_box.chosen.connect(self.compare.choose_method)
             panel.method_box.chosen.connect(self.export.choose_method)
         panels.export.clean_up_changed.connect(self.compare.list_regions)
-        panels.correct.tool_wanted.connect(strokes.choose)
         panels.correct.brush.valueChanged.connect(strokes.brush.choose)
         panels.correct.refine_button.clicked.connect(self.refine)
-        strokes.tool_changed.connect(panels.correct.show_tool)
-        strokes.brush.changed.connect(panels.correct.show_brush)
+        strokes.brush.changed.connect(panels.correct.more_tools.widths.show_brush)
         self._bars = [
             panel.job_bar for panel in (panels.localize, panels.correct, panels.export)
         ]
@@ -551,6 +552,7 @@ class Controller(QObject):
         elif status.state == "done" and status.kind is JobKind.LOCALIZE:
             self._on_localized()
             self.compare.list_places()
+            self.localized.emit()
         self.slides.on_job(status)
         self.rounds.on_job(status)
         self._update()

@@ -10,7 +10,12 @@ from qtpy.QtCore import QObject, Signal
 from napari_wsol.gui.compat import camera_of, cell_size, collected_once
 from napari_wsol.gui.layers.heatmaps import OF_BEFORE, STALE, HeatmapLayers
 from napari_wsol.gui.layers.marks import map_facts, raise_in_order
-from napari_wsol.gui.layers.placement import to_pixels, to_world, world_a_pixel
+from napari_wsol.gui.layers.placement import (
+    seen_pixels,
+    to_pixels,
+    to_world,
+    world_a_pixel,
+)
 from napari_wsol.gui.layers.side_by_side import SideBySide
 from napari_wsol.gui.layers.stroke_layer import NAME_ELSEWHERE, StrokeLayer
 from napari_wsol.gui.layers.threshold import Threshold
@@ -233,6 +238,23 @@ class ImageLayers(QObject):
     def fly_to(self, region: Region) -> None:
         """Centre a region and zoom until it fills a third of the view."""
         self.fly_to_box(*region.bbox)
+
+    def reveal(self, region: Region) -> None:
+        """Bring a region into the view where none of it is seen; the zoom stays."""
+        if self.image is None:
+            return
+        y0, x0, y1, x1 = region.bbox
+        seen = seen_pixels(self._viewer, self.image)
+        if seen is not None:
+            top, left, bottom, right = seen
+            inside = top <= y0 and left <= x0 and y1 - 1 <= bottom and x1 - 1 <= right
+            larger = y1 - y0 > bottom - top or x1 - x0 > right - left
+            apart = y1 <= top or x1 <= left or bottom <= y0 or right <= x0
+            if inside or (larger and not apart):
+                return
+        centre = to_world(self.image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+        camera = camera_of(self._viewer)
+        camera.center = cast("Any", (*camera.center[:-2], *centre))
 
     def fly_to_box(self, y0: float, x0: float, y1: float, x1: float) -> None:
         """Centre a rectangle of level-0 pixels and zoom to three times its size."""

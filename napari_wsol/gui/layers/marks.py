@@ -28,6 +28,7 @@ MARK = "napari-wsol"
 
 HEATMAP, CONTOUR, STROKES, COPY = "heatmap", "contour", "strokes", "copy"
 TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
+REGION = "region"
 """Roles of our layers."""
 
 
