@@ -81,7 +81,7 @@ class CompareController(QObject):
         layers.maps_changed.connect(self._show_methods)
         layers.cuts_changed.connect(self.list_regions)
         layers.cursor_moved.connect(self._on_cursor)
-        layers.cells.left.connect(self._on_cells_left)
+        layers.cells_left.connect(self._on_cells_left)
         layers.image_changed.connect(self._forget_places)
         layers.image_changed.connect(self._on_image)
         self._context.events.model_changed.connect(self._forget_places)

@@ -315,7 +315,7 @@ class RoundBox(QWidget):
         self.difference = check_box(
             "what changed",
             "Show on the image where this round's map differs from that of the round "
-            "before: orange where it has more evidence, blue where it has less.",
+            "before: violet where it has more evidence, red where it has less.",
         )
         legend = QLabel(
             f'<span style="color: {LESS}">■</span> less &nbsp;'
