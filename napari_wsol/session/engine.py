@@ -101,9 +101,14 @@ class Engine(ABC):
 
     @abstractmethod
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
-        """Scores, and the maps of methods, from one encoding of the image."""
+        """Scores, and the maps of methods, from one encoding of each view."""
 
     @abstractmethod
     def estimate(
@@ -183,7 +188,12 @@ class ImageEngine(Engine):
 
     @override
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
         if is_gradual(self.view):
             self._encode_in_view(methods, target, report)
@@ -193,6 +203,7 @@ class ImageEngine(Engine):
             view.slide,
             methods,
             target,
+            views=views,
             mpp=view.mpp,
             config=view.config,
             cache=view.cache,

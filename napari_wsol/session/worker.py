@@ -23,6 +23,7 @@ from napari_wsol.errors import (
     UnknownNameError,
 )
 from napari_wsol.images.readers import is_as_opened
+from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     )
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.appearance import Likeness
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.finetune import FinetuneStep
@@ -258,14 +260,19 @@ class Worker:
     # --------------------------------------------------------------------- localizing
 
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int = 1,
     ) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
         with self._reading():
             document, model = self._state.current.need()
             if target is None and document.has_waiting_rounds:
                 target = document.waiting_target(weights_digest(model))
-            result = self._engine().localize(methods, target, report)
+            result = self._engine().localize(methods, target, report, views=views)
         self._present(result)
         self.restore(report)
         self._begin_with_others(report)
@@ -277,6 +284,13 @@ class Worker:
         """What localizing will cost."""
         self.look()
         return self._engine().estimate(methods, target, report)
+
+    def compare(self, report: Report) -> Likeness | None:
+        """How like the training images the open image looks; None if not known."""
+        view = self._view(self._state.current)
+        return self._with_room(
+            lambda: likeness(view.model, view.slide, mpp=view.mpp, check=report.check)
+        )
 
     def restore(self, report: Report) -> None:
         """Rounds of an earlier work, now that there is a result to show them on."""

@@ -351,7 +351,7 @@ def test_the_words_say_what_a_round_is_worth(box):
     box.show_rounds([round_of(0), good], 7)
     assert box.words.text() == (
         "round 7 of 7 · 7 strokes · 0.11 s · left-out strokes: 92 % agree · "
-        "malignant 0.93 → 0.91"
+        "whole image: malignant 0.93, now 0.91"
     )
     assert "left-out strokes: 92 % agree" in box.dots.buttons[1].toolTip()
     assert not box.warning.isVisible()
@@ -363,13 +363,16 @@ def test_the_words_say_what_a_round_is_worth(box):
     flown = []
     box.stroke_wanted.connect(flown.append)
     box.show_rounds([round_of(0), good, odd], 8)
-    assert "malignant 0.93 → 0.20, now benign 0.80" in box.words.text()
+    assert "malignant 0.93, now 0.20, most probable benign 0.80" in box.words.text()
     assert box.warning.isVisible()
     assert sentence in box.warning.text()
     assert "background stroke 5</a> (12 %)" in box.warning.text()
     assert "stroke 3" not in box.warning.text()
     box.warning.linkActivated.emit("5")
     assert flown == [5]
+    sure = MappingProxyType({"benign": 0.001, "malignant": 0.999})
+    box.show_rounds([round_of(0), replace(good, before=sure, after=sure)], 7)
+    assert "whole image: malignant 1.00, as before" in box.words.text()
     box.show_rounds([round_of(0), good, odd], 0)
     assert not box.blink_button.isEnabled()  # nothing was before
     assert not box.warning.isVisible()

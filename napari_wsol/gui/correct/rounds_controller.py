@@ -317,7 +317,7 @@ class RoundsController(QObject):
         rounds = self._compared() if self._box.difference.isChecked() else None
         if rounds is None or self._layers.image is None:
             self.difference.take_away()
-        elif self.difference.show(*rounds) and not self._layers.cells.is_on:
+        elif self.difference.show(*rounds):
             self.difference.lift(self._layers.strokes.layer)
 
     def _on_deleted(self) -> None:
