@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
@@ -29,6 +29,7 @@ from napari_wsol.gui.layers.marks import (
 )
 from napari_wsol.gui.layers.placement import plane_under
 from napari_wsol.gui.localize.importing import Importer
+from napari_wsol.gui.localize.likeness import LikenessController
 from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
 from napari_wsol.gui.tasks import once
@@ -89,6 +90,9 @@ class Controller(QObject):
         panels: each gets a controller of its own; here is what joins them.
     """
 
+    localized = Signal()
+    """Localize was pressed, and is done."""
+
     def __init__(self, context: Context, panels: Panels) -> None:
         super().__init__(context.dock)
         self._context, self._panels = context, panels
@@ -108,8 +112,9 @@ class Controller(QObject):
         self._waiting: dict[str, Future[Any]] = {}
         self._unused = once(self, UNUSED, self._release_unused)
         self.slides = SlidesController(context, panels.localize)
+        self.likeness = LikenessController(context, panels.localize)
         self.strokes = StrokesController(context, panels.correct, panels.earlier)
-        self.rounds = RoundsController(context, panels.correct)
+        self.rounds = RoundsController(context, panels.correct, self.strokes.undo)
         self.pixel_size = PixelSize(context, panels.line)
         self.proposals = ProposalsController(context, panels.correct.next_row)
         self.export = ExportController(context, panels.export)
@@ -140,11 +145,9 @@ class Controller(QObject):
             panel.method_box.chosen.connect(self.compare.choose_method)
             panel.method_box.chosen.connect(self.export.choose_method)
         panels.export.clean_up_changed.connect(self.compare.list_regions)
-        panels.correct.tool_wanted.connect(strokes.choose)
         panels.correct.brush.valueChanged.connect(strokes.brush.choose)
         panels.correct.refine_button.clicked.connect(self.refine)
-        strokes.tool_changed.connect(panels.correct.show_tool)
-        strokes.brush.changed.connect(panels.correct.show_brush)
+        strokes.brush.changed.connect(panels.correct.more_tools.widths.show_brush)
         self._bars = [
             panel.job_bar for panel in (panels.localize, panels.correct, panels.export)
         ]
@@ -153,6 +156,7 @@ class Controller(QObject):
         self.pixel_size.shown.connect(panels.export.show_mpp)
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
+        self.lists.aside_changed.connect(self._on_aside)
         self._layers.pixels_replaced.connect(self._on_pixels)
         self._layers.maps_changed.connect(self._update)
         moved = self._context.viewer.dims.events.current_step
@@ -198,7 +202,9 @@ class Controller(QObject):
             return
         self._messages.say("")
         target = self.slides.target(panel.target)
-        self._waiting["localize"] = self._session.localize(methods, target)
+        self._waiting["localize"] = self._session.localize(
+            methods, target, views=panel.views
+        )
 
     def refine(self) -> None:
         """One round with the strokes as they are now."""
@@ -516,9 +522,17 @@ class Controller(QObject):
             self.localize_when_ready()
 
     def _on_scribbles(self) -> None:
-        self._panels.correct.show_strokes(*self._session.stroke_counts)
+        session = self._session
+        self._panels.correct.show_strokes(
+            *session.stroke_counts, aside=session.is_aside
+        )
         self._layers.show_stale()
         self._update()
+
+    def _on_aside(self) -> None:
+        """Strokes mean something else now: the map follows them again, or is scored."""
+        self._on_scribbles()
+        self.rounds.live.wait()
 
     # --------------------------------------------------------------------------- jobs
 
@@ -544,6 +558,7 @@ class Controller(QObject):
         elif status.state == "done" and status.kind is JobKind.LOCALIZE:
             self._on_localized()
             self.compare.list_places()
+            self.localized.emit()
         self.slides.on_job(status)
         self.rounds.on_job(status)
         self._update()

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 MARK = "napari-wsol"
 
-HEATMAP, CONTOUR, STROKES, COPY = "heatmap", "contour", "strokes", "copy"
+HEATMAP, CONTOUR, STROKES = "heatmap", "contour", "strokes"
 TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
+REGION = "region"
 """Roles of our layers."""
 
 
