@@ -226,7 +226,8 @@ def test_blink_and_difference_show_what_a_round_has_changed(bench):
     bench.until(lambda: session.slide.shape == (96, 96))
     bench.until(lambda: bench.widget.layers.image.data.shape[0] == 96)
     assert not any(name.startswith("What changed") for name in bench.names)
-    bench.until(lambda: not box.isVisible())
+    bench.until(lambda: not box.dots.buttons)
+    assert not box.blink_button.isEnabled()
 
 
 def test_the_map_of_a_slide_follows_once_its_tiles_are_there(bench, monkeypatch):
