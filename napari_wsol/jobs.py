@@ -60,6 +60,7 @@ class JobKind(Enum):
     USE = "Loading the model"
     LOCALIZE = "Localizing"
     ESTIMATE = "Estimating"
+    COMPARE = "Comparing with the training images"
     REFINE = "Refining"
     FOLLOW = "Following"
     """A refinement that follows a stroke, and that nobody asked for."""
@@ -82,7 +83,12 @@ REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 
 _OPENS = (JobKind.OPEN, JobKind.LEAVE)
 _LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
-_OF_IMAGE = (*_LOCALIZES, *REFINES, JobKind.JUDGE)  # void once image or model change
+_OF_IMAGE = (  # void once image or model change
+    *_LOCALIZES,
+    *REFINES,
+    JobKind.JUDGE,
+    JobKind.COMPARE,
+)
 
 REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.OPEN: (*_OPENS, *_OF_IMAGE),
@@ -91,6 +97,7 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.USE: (JobKind.USE, *_OF_IMAGE),
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),
     JobKind.ESTIMATE: _LOCALIZES,
+    JobKind.COMPARE: (JobKind.COMPARE,),
     JobKind.REFINE: (*REFINES, JobKind.JUDGE),
     JobKind.FOLLOW: (*REFINES, JobKind.JUDGE),
     JobKind.JUDGE: (JobKind.JUDGE,),

@@ -263,6 +263,7 @@ class WsolWidget(QWidget):
         self._warning_colour = colour
         self.message.set_warning_colour(colour)
         self.correct_panel.rounds.set_warning_colour(colour)
+        self.localize_panel.likeness_box.set_warning_colour(colour)
 
 
 def _end(context: Context, *_: object) -> None:

@@ -172,6 +172,8 @@ class Session:
     is_large = Reads(lambda parts: parts.jobs.is_large)
     is_gradual = Reads(lambda parts: parts.jobs.is_gradual)
     """Whether image and model make it a slide, read tile by tile."""
+    possible_views = Reads(lambda parts: parts.jobs.possible_views)
+    """How many views of the open image can be averaged."""
     is_busy = Reads(lambda parts: parts.jobs.is_busy)
     """Whether a job runs or waits."""
     job = Reads(lambda parts: parts.jobs.latest)
@@ -216,6 +218,7 @@ class Session:
     plan = of_jobs(SessionJobs.plan)
     estimate = of_jobs(SessionJobs.estimate)
     localize = of_jobs(SessionJobs.localize)
+    compare = of_jobs(SessionJobs.compare)
     finetune = of_jobs(SessionJobs.finetune)
     revert = of_jobs(SessionJobs.revert)
     export = of_jobs(SessionJobs.export)

@@ -23,6 +23,7 @@ from napari_wsol.errors import (
     UnknownNameError,
 )
 from napari_wsol.images.readers import is_as_opened
+from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     )
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.appearance import Likeness
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.finetune import FinetuneStep
@@ -258,14 +260,19 @@ class Worker:
     # --------------------------------------------------------------------- localizing
 
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int = 1,
     ) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
         with self._reading():
             document, model = self._state.current.need()
             if target is None and document.has_waiting_rounds:
                 target = document.waiting_target(weights_digest(model))
-            result = self._engine().localize(methods, target, report)
+            result = self._engine().localize(methods, target, report, views=views)
         self._present(result)
         self.restore(report)
         self._begin_with_others(report)
@@ -277,6 +284,13 @@ class Worker:
         """What localizing will cost."""
         self.look()
         return self._engine().estimate(methods, target, report)
+
+    def compare(self, report: Report) -> Likeness | None:
+        """How like the training images the open image looks; None if not known."""
+        view = self._view(self._state.current)
+        return self._with_room(
+            lambda: likeness(view.model, view.slide, mpp=view.mpp, check=report.check)
+        )
 
     def restore(self, report: Report) -> None:
         """Rounds of an earlier work, now that there is a result to show them on."""
@@ -306,8 +320,10 @@ class Worker:
 
     def refine(
         self, drawn: Drawn | None, settings: FinetuneConfig | None, report: Report
-    ) -> tuple[Round, Drawn]:
+    ) -> tuple[Round, Drawn | None]:
         """One round from strokes; those of an image that is left count for nothing.
+
+        On an image that is set aside they teach nothing, and score what is shown.
 
         Args:
             drawn: the strokes, as they were when they were asked for.
@@ -315,10 +331,12 @@ class Worker:
             report: hears of the progress; may stop it.
 
         Returns:
-            The round, and what it has learnt from.
+            The round, and what it has learnt from; on an image that is set aside the
+            one that is shown, and None.
 
         Raises:
             ImageChangedError: the image has other pixels than were localized.
+            NoResultError: nothing was localized yet.
         """
         self.look()
         self._state.current.check_maps()
@@ -326,7 +344,12 @@ class Worker:
         if drawn is None or drawn.document is not document:
             drawn = document.drawn()
         settings = settings or document.learning.settings
-        self._others.check_teaches(self._engine())
+        if self._others.is_aside:
+            shown = self._state.current.maps.shown
+            if shown is None:
+                raise NoResultError(LOCALIZE_FIRST)
+            self._others.score_own(self._engine(), shown)
+            return shown, None
         others = self._others.others() if settings.others else None
         step = self.finetune_step.emit
         return self._learn(drawn, settings, others, report, step=step), drawn

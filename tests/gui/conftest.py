@@ -184,6 +184,10 @@ class Bench:
         )
         send_mouse(canvas, "MouseMove", self._on_canvas(position), none, none)
 
+    def mouse(self, widget, kind: str, point: QPointF, button, buttons) -> None:
+        """An event of the mouse at a point of a widget."""
+        send_mouse(widget, kind, point, button, buttons)
+
     def press_key(self, key: str) -> None:
         """Press a letter while the canvas has the focus."""
         canvas = self.viewer.window._qt_viewer.canvas.native

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_wsol.config import SlideConfig
+from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.layers.fine_map import FineMap
 from napari_wsol.gui.layers.marks import MARK, our_layers
@@ -456,3 +459,36 @@ def test_the_memory_budget_is_chosen_once(bench, monkeypatch):
     bench.until(lambda: memory_bytes() == 1_500_000_000)
     assert session.config.memory_bytes == 1_500_000_000
     assert session.config.tile_bytes < 100_000_000
+
+
+def test_the_average_of_views_is_taken_where_an_image_is_read_at_once(bench, tmp_path):
+    small = bench.open(tissue()[64:192, 256:384], name="small")
+    panel, session = bench.widget.localize_panel, bench.session
+    box, passes = panel.views_box, []
+    bench.until(lambda: box.isEnabled() and not session.is_busy)
+    assert box.currentText() == "one"
+    session.model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    for words in ("average of 4 views, 4 × slower", "average of 12 views, 12 × slower"):
+        bench.qtbot.keyClick(box, Qt.Key.Key_Down)
+        assert box.currentText() == words
+    finish(bench)
+    assert session.result.views == len(passes) == 12
+    bench.until(lambda: "12 views" in bench.widget.compare_panel.notes.text())
+    *_, record = session.export(tmp_path, formats=("png",)).result(60)
+    said = json.loads(record.read_text("utf-8"))
+    assert said["provenance"]["views"] == 12
+    assert any("12 views" in note for note in said["notes"])
+
+    session.slide_config = SlideConfig(core=64)
+    large = bench.viewer.add_image(tissue(), name="slide")
+    bench.choose(bench.widget.image_line.box, large)
+    bench.until(lambda: not box.isEnabled())
+    assert "read tile by tile" in box.toolTip()
+    finish(bench)
+    assert session.result.views == 1
+    refused = session.localize(views=12)
+    with pytest.raises(MethodUnavailableError, match="choose one view"):
+        refused.result(60)
+    bench.choose(bench.widget.image_line.box, small)
+    bench.until(box.isEnabled)
+    assert panel.views == 12

@@ -81,7 +81,7 @@ class CompareController(QObject):
         layers.maps_changed.connect(self._show_methods)
         layers.cuts_changed.connect(self.list_regions)
         layers.cursor_moved.connect(self._on_cursor)
-        layers.cells.left.connect(self._on_cells_left)
+        layers.cells_left.connect(self._on_cells_left)
         layers.image_changed.connect(self._forget_places)
         layers.image_changed.connect(self._on_image)
         self._context.events.model_changed.connect(self._forget_places)
@@ -129,7 +129,10 @@ class CompareController(QObject):
 
     def list_regions(self) -> None:
         """Count the regions anew, in a moment; less often while tiles come in."""
-        if not self._context.tiles_come_in:
+        if not self._layers.maps():
+            self._timer.stop()
+            self._list_regions()  # those of a map that is gone go with it
+        elif not self._context.tiles_come_in:
             self._timer.start(SOON_MS)
         elif not self._timer.isActive():
             self._timer.start(LATER_MS)

@@ -142,7 +142,7 @@ class ComparePanel(Panel):
         self.notes.setVisible(bool(notes))
 
     def show_side_by_side(self, on: bool) -> None:
-        """Follow napari's own grid button, without telling anyone."""
+        """Follow what was decided elsewhere, without telling anyone."""
         with signals_blocked(self.side_by_side):
             (self.side_by_side if on else self.overlay).setChecked(True)
 

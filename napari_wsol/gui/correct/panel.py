@@ -13,6 +13,18 @@ from napari_wsol.gui.widgets.job_bar import JobBar, counted, grouped
 from napari_wsol.gui.widgets.panel import Panel, check_box, push_button, put, row
 from napari_wsol.jobs import JobKind
 
+REFINE = (
+    "Refine  R",
+    "Fit the PixelCAM map to your strokes: one more round. You can go on painting "
+    "meanwhile. Key: R.",
+)
+SCORE = (
+    "Score  R",
+    "See how right the map is at your strokes. This image is set aside, so nothing is "
+    "learnt from them. Key: R.",
+)
+"""Of the button: title and tip."""
+
 BY_THEMSELVES = (JobKind.FOLLOW, JobKind.GROW, JobKind.IMPORT_ANNOTATIONS)
 """Jobs that show themselves only when they take a while."""
 
@@ -22,7 +34,7 @@ class CorrectPanel(Panel):
 
     def __init__(self) -> None:
         super().__init__("Correct", "Show the model what it got wrong.")
-        self._counts = (0, 0)
+        self._counts, self._is_aside = (0, 0), False
         self.more_tools = StrokeTools()
         """Brushes, area, wand, undo; the dock has a place for them."""
         self.tools = self.more_tools.brushes
@@ -34,12 +46,8 @@ class CorrectPanel(Panel):
             "background: each time one more round.",
             on=True,
         )
-        self.live.toggled.connect(lambda _: self.show_strokes(*self._counts))
-        self.refine_button = push_button(
-            "Refine  R",
-            "Fit the PixelCAM map to your strokes: one more round. You can go on "
-            "painting meanwhile. Key: R.",
-        )
+        self.live.toggled.connect(lambda _: self._show_again())
+        self.refine_button = push_button(*REFINE)
         self.job_bar = JobBar(
             (JobKind.REFINE,), self.refine_button, patient=BY_THEMSELVES
         )
@@ -61,36 +69,62 @@ class CorrectPanel(Panel):
         self.show_strokes(0, 0)
         self.set_ready(False, False)
 
-    def show_strokes(self, foreground: int, background: int) -> None:
-        """Balance of the two kinds, in strokes, or an invitation to draw."""
-        self._counts = (foreground, background)
-        words = balance_words(foreground, background, live=self.live.isChecked())
+    def show_strokes(
+        self, foreground: int, background: int, *, aside: bool = False
+    ) -> None:
+        """How many strokes of both kinds there are, or an invitation to draw.
+
+        Args:
+            foreground: strokes that count.
+            background: likewise.
+            aside: whether the image is set aside: they score, and teach nothing.
+        """
+        self._counts, self._is_aside = (foreground, background), aside
+        live = self.live.isChecked()
+        words = balance_words(foreground, background, live=live, aside=aside)
         self.balance.setText(words)
+        title, tip = SCORE if aside else REFINE
+        self.refine_button.setText(title)
+        self.refine_button.setToolTip(tip)
 
     def show_live(self, on: bool) -> None:
         """Whether the map follows every stroke."""
         with signals_blocked(self.live):
             self.live.setChecked(on)
-        self.show_strokes(*self._counts)
+        self._show_again()
 
     def set_ready(self, brushes: bool, refine: bool) -> None:
         """What can be pressed now."""
         self.more_tools.set_ready(brushes)
         self.refine_button.setEnabled(refine)
 
+    def _show_again(self) -> None:
+        self.show_strokes(*self._counts, aside=self._is_aside)
 
-def balance_words(foreground: int, background: int, *, live: bool = False) -> str:
-    """“6 strokes · 3 foreground, 3 background”, or what is missing."""
+
+def balance_words(
+    foreground: int, background: int, *, live: bool = False, aside: bool = False
+) -> str:
+    """“6 strokes · 3 foreground, 3 background”, or what to draw, and what it is for."""
     total = foreground + background
+    if not total and aside:
+        return (
+            "This image is set aside: strokes on it tell how right the map is, and "
+            "teach nothing."
+        )
     if not total:
         return (
-            "Draw strokes: foreground on what was missed, background on what is wrong. "
-            f"{'The map follows.' if live else 'Then Refine.'}"
+            "Draw a stroke: foreground on what was missed, background on what is "
+            f"wrong. {'The map follows.' if live else 'Then Refine.'}"
         )
     words = f"{counted(total, 'stroke')} · "
     words += f"{grouped(foreground)} foreground, {grouped(background)} background"
-    if not background:
-        words += ". Add a background stroke, so that the model knows what it is not."
-    if not foreground:
-        words += ". Add a foreground stroke, so that the model knows what it is."
+    if aside:
+        return f"{words}. They score the map; this image is set aside."
+    if not (foreground and background):
+        kind = "background" if foreground else "foreground"
+        words += (
+            ". The map follows around them and where it looks the same; with strokes "
+            f"of {kind} too, everywhere."
+        )
     return words

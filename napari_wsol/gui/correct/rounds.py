@@ -12,7 +12,7 @@ from superqt.utils import signals_blocked
 from napari_wsol.gui.widgets.charts import Sparkline
 from napari_wsol.gui.widgets.colours import FOREGROUND, LESS, MORE
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import counted
+from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.gui.widgets.panel import (
     check_box,
     fill_column,
@@ -41,8 +41,7 @@ def round_words(item: Round) -> str:
     """What is said of a round when the mouse rests on it, and when it is finished."""
     if item.index == 0:
         return "Round 0: the model as it was loaded, before any stroke."
-    strokes = counted(item.strokes, "stroke")
-    words = [f"Round {item.index}: {strokes}", seconds_words(item.seconds)]
+    words = [f"Round {item.index}: {strokes_words(item)}", seconds_words(item.seconds)]
     if item.loss:
         words.append(f"loss {item.loss[0]:.2f} → {item.loss[-1]:.2f}")
     words += [agreement_words(item), prediction_words(item)]
@@ -55,9 +54,21 @@ def round_line(item: Round, rounds: Sequence[Round]) -> str:
     if item.index == 0:
         words.append("the model as it was loaded")
     else:
-        words += [counted(item.strokes, "stroke"), seconds_words(item.seconds)]
+        words += [strokes_words(item), seconds_words(item.seconds)]
     words += [agreement_words(item), prediction_words(item)]
     return " · ".join(word for word in words if word)
+
+
+def strokes_words(item: Round) -> str:
+    """What taught a round: “7 strokes”, “starts from 23 strokes on 4 images”."""
+    own, count = counted(item.strokes, "stroke"), len(item.others)
+    if not count:
+        return own
+    if item.strokes:
+        there = grouped(item.other_strokes) if item.other_strokes else "those"
+        return f"{own} and {there} on {counted(count, 'other image')}"
+    there = counted(item.other_strokes, "stroke") if item.other_strokes else "strokes"
+    return f"starts from {there} on {counted(count, 'image')}"
 
 
 def seconds_words(seconds: float) -> str:
@@ -304,7 +315,7 @@ class RoundBox(QWidget):
         self.difference = check_box(
             "what changed",
             "Show on the image where this round's map differs from that of the round "
-            "before: orange where it has more evidence, blue where it has less.",
+            "before: violet where it has more evidence, red where it has less.",
         )
         legend = QLabel(
             f'<span style="color: {LESS}">■</span> less &nbsp;'

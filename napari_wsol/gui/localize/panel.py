@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel
 
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.localize.importing import CHECKPOINTS
+from napari_wsol.gui.localize.likeness import LikenessBox
 from napari_wsol.gui.localize.methods import MethodList
 from napari_wsol.gui.localize.models import CardDialog
 from napari_wsol.gui.localize.slide_box import SlideBox
@@ -42,6 +43,15 @@ LOCALIZE_TIP = (
 ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
+)
+VIEWS_TIP = (
+    "Average over the flips of the image, or over its flips at three sizes: outlines "
+    "follow what is there more closely. For images without an up and down, such as "
+    "tissue. Strokes are learnt on the image as it is."
+)
+ONE_VIEW = (
+    "One view: images that are read tile by tile, and those that wait for a model, "
+    "cannot be averaged over views."
 )
 RELEASE_TIP = (
     "Give the memory of the graphics card back to other programs. Maps and strokes "
@@ -95,11 +105,19 @@ class LocalizePanel(Panel):
         )
         self.class_box.addItem(MOST_PROBABLE, None)
         self.method_list = MethodList()
+        self._wanted_views = 1
+        self.views_box = Choice(VIEWS_TIP)
+        self.views_box.activated.connect(self._on_views)
+        self.offer_views((1,))
         self.slide_box = SlideBox()
         self.device_box = Choice("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
         self.release_button = push_button("Release", RELEASE_TIP)
         self.release_button.clicked.connect(self.release_wanted)
+        self.likeness_box = LikenessBox()
+        box = self.likeness_box
+        box.import_button.clicked.connect(self._import_file)
+        box.train_button.clicked.connect(self.train_wanted)
         about = row(self.summary, self.card_button, stretch=0)
         about.setAlignment(self.card_button, Qt.AlignmentFlag.AlignTop)
         put(
@@ -107,7 +125,9 @@ class LocalizePanel(Panel):
             self._form(),
             about,
             self.method_list,
+            row("Views", self.views_box, stretch=1, spacing=6),
             self.slide_box,
+            self.likeness_box,
         )
         for box in (self.model_box, self.class_box):
             box.currentIndexChanged.connect(self._summarize)
@@ -132,10 +152,9 @@ class LocalizePanel(Panel):
 
     def _add_menu(self) -> QMenu:
         menu = menu_of(self)
-        file = partial(self._import, "Import a checkpoint", CHECKPOINTS)
         folder = partial(self._import, "Import a folder", "")
         tip = "A folder with weights and what describes them."
-        add_action(menu, "Import a file…", file, "One checkpoint file.")
+        add_action(menu, "Import a file…", self._import_file, "One checkpoint file.")
         add_action(menu, "Import a folder…", folder, tip)
         menu.addSeparator()
         tip = "Make a model out of labelled images, in the background."
@@ -164,6 +183,22 @@ class LocalizePanel(Panel):
     def target(self) -> str | None:
         """The class that was picked for this image; None for the most probable."""
         return self.class_box.currentData()
+
+    @property
+    def views(self) -> int:
+        """Of how many views the average is wanted, where it can be taken."""
+        return self.views_box.currentData()
+
+    def offer_views(self, counts: Sequence[int]) -> None:
+        """The numbers of views that can be averaged; what was chosen comes again."""
+        items = [
+            (f"average of {count} views, {count} × slower", count)
+            for count in counts
+            if count > 1
+        ]
+        self.views_box.offer([("one", 1), *items], self._wanted_views)
+        self.views_box.setEnabled(bool(items))
+        self.views_box.setToolTip(VIEWS_TIP if items else ONE_VIEW)
 
     def show_models(self, cards: Iterable[Card], chosen: str | None = None) -> None:
         """Fill the list of models; the first one is taken unless one is named."""
@@ -217,7 +252,7 @@ class LocalizePanel(Panel):
     def _show_summary(self) -> None:
         if self.card is not None:
             # One line here; the rest is a hover or the ⓘ button away.
-            self.summary.setText(self.card.summary.split(". ")[0].rstrip(".") + ".")
+            self.summary.setText(self.card.purpose)
             self.summary.setToolTip(self.card.summary)
             self.model_box.setToolTip(f"{self.card.title}: the model in use.")
         self.card_button.setEnabled(self.card is not None)
@@ -227,10 +262,16 @@ class LocalizePanel(Panel):
         if self.card is not None:
             self.model_chosen.emit(self.card.name)
 
+    def _import_file(self) -> None:
+        self._import("Import a checkpoint", CHECKPOINTS)
+
     def _import(self, title: str, files: str) -> None:
         path = choose_path(self, title, files=files)
         if path is not None:
             self.import_wanted.emit(path)
+
+    def _on_views(self) -> None:
+        self._wanted_views = self.views
 
     def _on_device(self) -> None:
         self.device_chosen.emit(self.device_box.currentData() or "auto")

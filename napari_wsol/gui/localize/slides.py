@@ -159,6 +159,7 @@ class SlidesController(QObject):
         """Count the tiles; finding tissue takes a while."""
         session, slide = self._session, self._session.slide
         self._box.show_cost(None)
+        self._panel.offer_views(session.possible_views)
         if self._layers.image is None or slide is None or not session.is_gradual:
             self._box.hide()
             return
