@@ -13,7 +13,7 @@ from napari_wsol.gui.layers.marks import REGION, raise_in_order
 from napari_wsol.gui.layers.overlay import Overlay
 from napari_wsol.gui.layers.placement import screen_a_pixel
 from napari_wsol.gui.tasks import once
-from napari_wsol.gui.widgets.colours import GUIDE_YELLOW
+from napari_wsol.gui.widgets.colours import LINE_ON_BRIGHT, LINE_ON_DARK
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -36,8 +36,8 @@ MOST = 1500
 class RegionMark(Overlay[Points]):
     """One region at a time, above the maps; hidden where none is marked.
 
-    Beads with a dark rim are seen on light and on dark ground, and are neither the
-    contours nor the strokes nor the ring. They are as large at any zoom.
+    White beads with a black rim are seen on light and on dark ground, and are no line
+    as contours and ring are. They are as large at any zoom.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -101,8 +101,9 @@ class RegionMark(Overlay[Points]):
         # Sizes are bounded on the screen: the disc from above, beads from below.
         layer.size = np.where(is_badge, 1e6, 1e-6)
         layer.canvas_size_limits = (BEAD, BADGE)
-        layer.face_color = ["black" if first else GUIDE_YELLOW for first in is_badge]
-        layer.border_color = [GUIDE_YELLOW if first else "black" for first in is_badge]
+        light, dark = LINE_ON_DARK, LINE_ON_BRIGHT
+        layer.face_color = [dark if first else light for first in is_badge]
+        layer.border_color = [light if first else dark for first in is_badge]
         layer.border_width = np.where(is_badge, 0.08, 0.25)
         layer.name = f"{NAME} {region.id}"
         layer.selected_data = set()
