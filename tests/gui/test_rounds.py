@@ -414,8 +414,15 @@ def test_choices_have_words_and_small_numbers_their_digits(qtbot):
         assert all("_" not in box.itemText(k) for k in range(box.count()))
         box.setCurrentIndex(1)
         assert getattr(chosen[-1], name) == values[1]
-    fields["learning_rate"].native.setValue(0.000005)
+    line = fields["learning_rate"].native.lineEdit()
+    assert line.text() == "2.0 × 10⁻⁵"
+    line.selectAll()
+    qtbot.keyClicks(line, "0.5")
+    qtbot.keyClick(line, Qt.Key.Key_Return)
     assert chosen[-1].learning_rate == 0.000005
+    advanced.show_settings(replace(chosen[-1], learning_rate=3e-7))
+    assert line.text() == "0.03 × 10⁻⁵"
+    assert fields["learning_rate"].value == 3e-7
     assert chosen[-1].head == "mlp"
 
 
