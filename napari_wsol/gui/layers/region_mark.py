@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import shapely
 from napari.layers import Points
+from qtpy.QtGui import QGuiApplication
 
 from napari_wsol.gui.compat import camera_of, fill
 from napari_wsol.gui.layers.marks import REGION, raise_in_order
@@ -100,7 +101,8 @@ class RegionMark(Overlay[Points]):
         layer.features = {"number": number}
         # Sizes are bounded on the screen: the disc from above, beads from below.
         layer.size = np.where(is_badge, 1e6, 1e-6)
-        layer.canvas_size_limits = (BEAD, BADGE)
+        ratio = screen_ratio()  # napari bounds them in the screen's own pixels
+        layer.canvas_size_limits = (round(BEAD * ratio), round(BADGE * ratio))
         light, dark = LINE_ON_DARK, LINE_ON_BRIGHT
         layer.face_color = [dark if first else light for first in is_badge]
         layer.border_color = [light if first else dark for first in is_badge]
@@ -109,6 +111,11 @@ class RegionMark(Overlay[Points]):
         layer.selected_data = set()
         layer.visible = True
         raise_in_order(self._viewer, [layer])
+
+
+def screen_ratio() -> float:
+    """Pixels of the screen along one of the window's."""
+    return cast("QGuiApplication", QGuiApplication.instance()).devicePixelRatio()
 
 
 def beads(region: Region, step: float) -> npt.NDArray[np.float64]:
