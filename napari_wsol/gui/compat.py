@@ -110,6 +110,14 @@ def polygon_of(layer: Labels) -> LabelsPolygonOverlay | None:
     return getattr(layer, "_overlays", {}).get("polygon")
 
 
+def is_drawing(layer: Layer) -> bool:
+    """Whether a shape is drawn on a layer corner by corner: Enter ends it in napari."""
+    if str(getattr(layer, "mode", "")) == "polygon":
+        polygon = polygon_of(cast("Labels", layer))
+        return polygon is not None and len(polygon.points) > 2
+    return bool(getattr(layer, "_is_creating", False))
+
+
 def set_tooltip(layer: Layer, words: str) -> None:
     """What stands at a layer's name in napari's list, instead of its source."""
     anything: Any = layer

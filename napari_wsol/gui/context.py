@@ -63,11 +63,11 @@ class Context:
 
     @property
     def tiles_come_in(self) -> bool:
-        """Whether a slide is being localized."""
+        """Whether an image is being localized whose maps come in tile by tile."""
         job = self.session.job
         if job is None or not job.is_active or job.kind is not JobKind.LOCALIZE:
             return False
-        return self.session.is_large
+        return self.session.is_gradual
 
     def at_the_end(self, end: Callable[[], object]) -> None:
         """End something with the dock, however that goes; the latest ends first.

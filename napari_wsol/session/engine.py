@@ -7,24 +7,33 @@ Whatever a slide cannot do is refused by its own engine.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from typing_extensions import override
 
 from napari_wsol.errors import ImageError, NoResultError
 from napari_wsol.inference.read_through import prediction_through
-from napari_wsol.inference.whole_image import localize
+from napari_wsol.inference.whole_image import check_methods, localize
+from napari_wsol.methods import get_method
 from napari_wsol.refinement.grow import TOLERANCE, grow
 from napari_wsol.refinement.last_stage import adapted_model
 from napari_wsol.refinement.left_out import left_out
 from napari_wsol.refinement.refine import colour_on, refine, shown_by, surroundings
 from napari_wsol.refinement.samples import gather_samples, read_by_head
 from napari_wsol.session.judging import Judged
-from napari_wsol.strokes.stroke import now
+from napari_wsol.session.slide_job import SlideJob
+from napari_wsol.slides.expected import is_gradual, is_long
+from napari_wsol.slides.held_image import held_features, held_work, plan_held
+from napari_wsol.slides.readouts import tile_methods
+from napari_wsol.strokes.stroke import kinds_of, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from napari_wsol.config import SlideConfig
     from napari_wsol.images.heatmap import Heatmap
@@ -40,7 +49,9 @@ if TYPE_CHECKING:
     from napari_wsol.session.maps import Maps
     from napari_wsol.session.slide_job import SlideProgress
     from napari_wsol.slides.cost import Cost
+    from napari_wsol.slides.held_image import HeldFeatures
     from napari_wsol.slides.localize import SlideWork
+    from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part
 
 SMALL = "This image is small enough to be read at once: localize it."
@@ -86,12 +97,18 @@ class Engine(ABC):
 
     def __init__(self, view: ModelView, shows: Shows) -> None:
         self.view, self.shows = view, shows
+        self._running: SlideWork | None = None
 
     @abstractmethod
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
-        """Scores, and the maps of methods, from one encoding of the image."""
+        """Scores, and the maps of methods, from one encoding of each view."""
 
     @abstractmethod
     def estimate(
@@ -142,7 +159,14 @@ class Engine(ABC):
 
     def look_again(self) -> None:
         """The person looks elsewhere. On any thread."""
-        return
+        work, seen = self._running, self.shows.document.looked_at
+        if work is not None and seen is not None:
+            work.run.queue.look_at(work.plan.tiles_of(*seen))
+
+    def _run(self, work: SlideWork) -> None:
+        """Its tiles come in the order of what is looked at, from now on."""
+        self._running = work
+        self.look_again()
 
     def discard(self) -> None:
         """Forgets what was kept of the image: some of it may be of other pixels."""
@@ -151,24 +175,35 @@ class Engine(ABC):
 
     def close(self) -> None:
         """Lets go of files."""
-        return
+        self._running = None
 
 
 class ImageEngine(Engine):
-    """An image in one piece: encoded once, its features are kept by the cache."""
+    """An image in one piece: encoded once, its features are kept by the cache.
+
+    Where that takes long, it is shown as a slide is while its tiles come in.
+    """
 
     teaches_others = keeps_rounds = True
 
     @override
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
+        if is_gradual(self.view):
+            self._encode_in_view(methods, target, report)
         view = self.view
         found = localize(
             view.model,
             view.slide,
             methods,
             target,
+            views=views,
             mpp=view.mpp,
             config=view.config,
             cache=view.cache,
@@ -182,8 +217,66 @@ class ImageEngine(Engine):
     def estimate(
         self, methods: Sequence[str] | None, target: str | None, report: Report
     ) -> Cost:
-        del methods, target, report
-        raise ImageError(SMALL)
+        view = self.view
+        if not is_gradual(view):
+            raise ImageError(SMALL)
+        names = tile_methods(view.model, check_methods(view.model, methods))
+        plan = plan_held(view, self.shows.document.tissue)
+        features = held_features(view, plan)
+        missing = np.zeros(plan.wanted.size, np.bool_)
+        missing[[tile.index for tile in features.missing]] = True
+        plan = replace(plan, wanted=missing.reshape(plan.wanted.shape))
+        with self._job(features, plan, names or None, target) as job:
+            return replace(job.estimate(report), disk_bytes=0)
+
+    def _encode_in_view(
+        self, methods: Sequence[str] | None, target: str | None, report: Report
+    ) -> None:
+        """Puts features into the cache, those of what is looked at first.
+
+        What would not take long any more, or could not be shown, is left to
+        :func:`~napari_wsol.inference.whole_image.localize`.
+        """
+        model = self.view.model
+        names = check_methods(model, methods)
+        picked = [get_method(name) for name in names]
+        layers = [name for item in picked for name in item.taps(model)]
+        report(0, 0, "looking for tissue")
+        plan = plan_held(self.view, self.shows.document.tissue)
+        features = held_features(self.view, plan, layers)
+        shown = tile_methods(model, names)
+        if shown and is_long(features.missing, model):
+            with self._job(features, plan, shown, target, layers) as job:
+                job(report)
+
+    @contextmanager
+    def _job(
+        self,
+        features: HeldFeatures,
+        plan: SlidePlan,
+        methods: Sequence[str] | None,
+        target: str | None,
+        layers: Sequence[str] = (),
+    ) -> Generator[SlideJob]:
+        """Fills features tile by tile, and shows what there is of the maps."""
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            yield SlideJob(
+                work=lambda check: held_work(
+                    self.view,
+                    plan,
+                    features,
+                    methods,
+                    target,
+                    layers=layers,
+                    folder=Path(folder),
+                    check=check,
+                ),
+                result=lambda work, _check: work.result(),
+                started=self._run,
+                shown=self.shows.localized,
+                moved=self.shows.moved,
+            )
+            self._running = None
 
     @override
     def refine(
@@ -279,4 +372,5 @@ class ImageEngine(Engine):
             fingerprint=drawn.document.fingerprint,
             colour=colour_on(view, read_by_head(view.model, features)),
             time=now(),
+            drawn=kinds_of(drawn.teaching),
         )

@@ -20,8 +20,11 @@ from napari_wsol.session.judging import Judged
 from napari_wsol.session.maps import REFINED
 from napari_wsol.session.slide_job import SlideJob
 from napari_wsol.slides.feature_store import keep_features
-from napari_wsol.slides.large import is_large
+from napari_wsol.slides.held_image import plan_held
+from napari_wsol.slides.large import check_slide_views, is_large
+from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.plan import plan_slide
+from napari_wsol.slides.result import slide_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,9 +40,9 @@ if TYPE_CHECKING:
     from napari_wsol.session.engine import Shows
     from napari_wsol.session.judging import Judgeable
     from napari_wsol.session.maps import Maps
+    from napari_wsol.session.slide_job import Check
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.feature_store import FeatureStore
-    from napari_wsol.slides.localize import SlideWork
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part
 
@@ -56,15 +59,20 @@ class SlideEngine(Engine):
 
     def __init__(self, view: ModelView, shows: Shows) -> None:
         super().__init__(view, shows)
-        self._running: SlideWork | None = None
         self._store: FeatureStore | None = None
         self._space = SlideSpace()  # of the features in the store
         self._folder: TemporaryDirectory[str] | None = None  # of refined tiles
 
     @override
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
+        check_slide_views(views)
         return self._job(methods, target)(report)
 
     @override
@@ -121,12 +129,6 @@ class SlideEngine(Engine):
         del drawn  # the features under strokes lie in tiles, and are not gathered
 
     @override
-    def look_again(self) -> None:
-        work, seen = self._running, self.shows.document.looked_at
-        if work is not None and seen is not None:
-            work.run.queue.look_at(work.plan.tiles_of(*seen))
-
-    @override
     def discard(self) -> None:
         super().discard()
         work, store = self.work, self._store
@@ -140,25 +142,36 @@ class SlideEngine(Engine):
 
     @override
     def close(self) -> None:
-        self.work = self._running = None
+        super().close()
+        self.work = None
         self._close_store()
         folder, self._folder = self._folder, None
         if folder is not None:
             folder.cleanup()
 
     def _job(self, methods: Sequence[str] | None, target: str | None) -> SlideJob:
-        shows = self.shows
+        view, document = self.view, self.shows.document
+
+        def work(check: Check) -> SlideWork:
+            return SlideWork(
+                view.slide,
+                view.model,
+                methods,
+                target,
+                mpp=view.mpp,
+                tissue=document.tissue,
+                config=self._config(),
+                folder=tiles_folder(document.fingerprint),
+                keep=self._keep_features,
+                check=check,
+            )
+
         return SlideJob(
-            view=self.view,
-            methods=methods,
-            target=target,
-            tissue=shows.document.tissue,
-            config=self._config(),
-            folder=tiles_folder(shows.document.fingerprint),
-            keep=self._keep_features,
+            work=work,
+            result=slide_result,
             started=self._begin,
-            shown=shows.localized,
-            moved=shows.moved,
+            shown=self.shows.localized,
+            moved=self.shows.moved,
         )
 
     def _rounds(self) -> SlideRounds:
@@ -202,10 +215,6 @@ class SlideEngine(Engine):
         self.work = work
         self._run(work)
 
-    def _run(self, work: SlideWork) -> None:
-        self._running = work
-        self.look_again()
-
 
 def slide_config(view: ModelView, chosen: SlideConfig | None) -> SlideConfig:
     """How a slide is cut and read: as it was chosen, else as the budget allows."""
@@ -217,7 +226,9 @@ def slide_config(view: ModelView, chosen: SlideConfig | None) -> SlideConfig:
 def planned(
     view: ModelView, document: Document, chosen: SlideConfig | None
 ) -> SlidePlan:
-    """Which tiles of a slide are read; on any thread."""
+    """Which tiles of a gradual image are read; on any thread."""
+    if not view_is_large(view):
+        return plan_held(view, document.tissue)
     config = slide_config(view, chosen)
     return plan_slide(
         view.slide, view.model, config, mpp=view.mpp, tissue=document.tissue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,23 +12,16 @@ import numpy as np
 from napari_wsol.errors import JobCancelledError
 from napari_wsol.slides import live
 from napari_wsol.slides.cost import probe
-from napari_wsol.slides.localize import SlideWork
-from napari_wsol.slides.result import slide_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     import numpy.typing as npt
 
-    from napari_wsol.config import SlideConfig
-    from napari_wsol.inference.view import ModelView
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import Report
     from napari_wsol.slides.cost import Cost
-    from napari_wsol.slides.localize import Keep
-    from napari_wsol.slides.plan import Bools
+    from napari_wsol.slides.localize import SlideWork
 
+Check = Callable[[], None]
 
 SHARE = 20
 """Showing the maps may take one part in so many of the time."""
@@ -77,25 +71,15 @@ class SlideJob:
     """What a session asks for, and whom it tells.
 
     Attributes:
-        view: the slide as the model sees it.
-        methods: names; those that the model was made for by default.
-        target: class; the most probable by default.
-        tissue: where to look; found without.
-        config: how the slide is cut and read.
-        folder: where finished tiles are kept.
-        keep: opens what keeps the features.
+        work: gives what is to be done; hears how to be stopped.
+        result: what is shown when all tiles are there.
         started: called with the work before its first tile.
         shown: called with what there is so far, every two seconds.
         moved: called with the progress, as often.
     """
 
-    view: ModelView
-    methods: Sequence[str] | None
-    target: str | None
-    tissue: Bools | None
-    config: SlideConfig
-    folder: Path
-    keep: Keep
+    work: Callable[[Check], SlideWork]
+    result: Callable[[SlideWork, Check], Localization]
     started: Callable[[SlideWork], None]
     shown: Callable[[Localization], None]
     moved: Callable[[SlideProgress], None]
@@ -116,7 +100,7 @@ class SlideJob:
             self.started(work)
             self._run(work, report)
             report(work.done, work.count, "the slide as a whole")
-            result = slide_result(work, report.check)
+            result = self.result(work, report.check)
         except JobCancelledError:
             self._show(work, 0.0)
             raise
@@ -137,18 +121,7 @@ class SlideJob:
 
     def _begin(self, report: Report) -> SlideWork:
         report(0, 0, "looking for tissue")
-        return SlideWork(
-            self.view.slide,
-            self.view.model,
-            self.methods,
-            self.target,
-            mpp=self.view.mpp,
-            tissue=self.tissue,
-            config=self.config,
-            folder=self.folder,
-            keep=self.keep,
-            check=report.check,
-        )
+        return self.work(report.check)
 
     def _run(self, work: SlideWork, report: Report) -> None:
         start = last = time.perf_counter()

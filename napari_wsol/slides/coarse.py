@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 COARSE_PIXELS = 2_500_000
 """Of the network's input for a first look: seconds on two cores."""
+COARSE_SHARE, LEAST_PIXELS = 5, 1_000_000
+"""And one part in so many of the image's, so that it comes well before the tiles, as
+long as it is no fewer than this."""
 
 
 def first_look(
@@ -86,7 +89,9 @@ def _coarse_geometry(
 ) -> tuple[Geometry, float]:
     """How the network sees the whole slide at once, and how much coarser that is."""
     fine = geometry(slide, model, mpp)
-    times = max(1.0, math.sqrt(float(np.prod(fine.shape, dtype=float)) / COARSE_PIXELS))
+    pixels = float(np.prod(fine.shape, dtype=float))
+    most = min(COARSE_PIXELS, max(LEAST_PIXELS, pixels / COARSE_SHARE))
+    times = max(1.0, math.sqrt(pixels / most))
     step = fine.downsample[0] * times
     shape = region_shape(slide.shape, step)
     if isinstance(model.encoder, TileEncoder):

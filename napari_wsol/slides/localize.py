@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from napari_wsol.slides.kept_cells import KeptTiles
 from napari_wsol.slides.live import LiveMap, LogArray
 from napari_wsol.slides.plan import cells_on, plan_slide
 from napari_wsol.slides.readouts import CLASSIFIER, VECTORS, planes_of
-from napari_wsol.slides.run import SlideRun
+from napari_wsol.slides.run import SlideRun, Store
 from napari_wsol.slides.tile_log import TileLog
 
 if TYPE_CHECKING:
@@ -33,13 +33,21 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.slide import Slide
     from napari_wsol.methods import Model
-    from napari_wsol.slides.feature_store import FeatureStore
     from napari_wsol.slides.plan import Bools, SlidePlan
     from napari_wsol.slides.readouts import Plane
     from napari_wsol.slides.run import CoreReadout, TileDone
 
 
-Keep = Callable[["SlidePlan"], "FeatureStore | None"]
+class Kept(Store, Protocol):
+    """A store that says what went wrong."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """A sentence each."""
+        ...
+
+
+Keep = Callable[["SlidePlan"], Kept | None]
 """Opens what keeps the features of a plan's tiles."""
 
 
@@ -61,6 +69,7 @@ class SlideWork:
         plan: the tiles, where they were planned before; ``tissue`` is not asked then.
         keep: opens what keeps the features of a plan's tiles; none are kept without.
         readout: gives a method's maps in the model's place.
+        layers: of the encoder, whose maps are to be kept beside those of its taps.
         check: called often; raises to stop.
 
     Attributes:
@@ -93,6 +102,7 @@ class SlideWork:
         plan: SlidePlan | None = None,
         keep: Keep = lambda _plan: None,
         readout: CoreReadout | None = None,
+        layers: Sequence[str] = (),
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.slide, self.model, self.target = slide, model, target
@@ -121,6 +131,7 @@ class SlideWork:
             target=chosen,
             store=self._features,
             readout=readout,
+            layers=layers,
             check=check,
         )
         self.shown = target or model.classes[0]

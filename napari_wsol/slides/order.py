@@ -25,14 +25,19 @@ class TileQueue:
     Args:
         wanted: (rows, columns) bool.
         done: numbers of tiles that are finished already.
+        last: (rows, columns) bool: those that wait for all others, in view or not.
     """
 
-    def __init__(self, wanted: Bools, done: Iterable[int] = ()) -> None:
+    def __init__(
+        self, wanted: Bools, done: Iterable[int] = (), last: Bools | None = None
+    ) -> None:
         self._waiting = wanted.copy()
+        self._last = np.zeros(wanted.size, np.bool_) if last is None else last.ravel()
         numbers = np.fromiter(done, np.intp)
         self._waiting.reshape(-1)[numbers[numbers < wanted.size]] = False
         self._lock = threading.Lock()
-        self._order: npt.NDArray[np.intp] = np.flatnonzero(self._waiting)
+        left = np.flatnonzero(self._waiting)
+        self._order: npt.NDArray[np.intp] = left[np.lexsort((left, self._last[left]))]
         self._next = 0
 
     def __len__(self) -> int:
@@ -47,7 +52,10 @@ class TileQueue:
         """
         with self._lock:
             left = np.sort(self._order[self._next :])
-            if view is not None and len(left):
+            last = self._last[left]
+            if view is None:
+                left = left[np.lexsort((left, last))]
+            else:
                 rows, columns = np.divmod(left, self._waiting.shape[1])
                 top, start, bottom, end = view
                 outside = np.hypot(
@@ -57,7 +65,7 @@ class TileQueue:
                 centre = np.hypot(
                     rows + 0.5 - (top + bottom) / 2, columns + 0.5 - (start + end) / 2
                 )
-                left = left[np.lexsort((left, centre, outside))]
+                left = left[np.lexsort((left, centre, outside, last))]
             self._order, self._next = left, 0
 
     def pop(self) -> int | None:

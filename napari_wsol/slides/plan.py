@@ -41,6 +41,7 @@ class SlidePlan:
         seen: at which size the network sees it.
         grid: tiles, in pixels of the network's input; made when asked for.
         wanted: (rows, columns) bool: the tiles to encode.
+        last: (rows, columns) bool: those of them that all others come before.
         margin: network pixels around a core whose features are kept.
         tissue: (h, w) bool over the whole slide, at any resolution; None where all of
             it counts.
@@ -56,6 +57,7 @@ class SlidePlan:
     margin: int
     tissue: Bools | None = None
     section: Bools | None = None
+    last: Bools | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -92,6 +92,13 @@ def planes_of(
     return tuple(planes)
 
 
+def tile_methods(model: Model, names: Sequence[str]) -> list[str]:
+    """Those of some methods whose maps can be made tile by tile."""
+    if isinstance(model.encoder, TileEncoder):
+        return [name for name in names if get_method(name).pools_tiles]
+    return [name for name in names if get_method(name).reads_cells(model)]
+
+
 def _whole_only(name: str) -> str:
     return (
         f"{method_title(name)} looks at the whole image at once, so it cannot read a "

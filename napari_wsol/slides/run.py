@@ -110,6 +110,7 @@ class SlideRun:
         target: index of the class to localize; None for all.
         store: keeps features; none are kept without.
         readout: gives one of the planes in the model's place.
+        layers: of the encoder, whose maps the store gets beside those of its taps.
         check: called often; raises to stop.
 
     Attributes:
@@ -131,15 +132,17 @@ class SlideRun:
         target: int | None = None,
         store: Store | None = None,
         readout: CoreReadout | None = None,
+        layers: Sequence[str] = (),
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.queue = TileQueue(plan.wanted, log.done)
+        self.queue = TileQueue(plan.wanted, log.done, plan.last)
         self.notes: list[str] = []
         self.damaged = self.encoded = 0
         self._slide, self._model, self._plan = slide, model, plan
         self._planes, self._log, self._config = tuple(planes), log, config
         self._target, self._store, self._check = target, store, check
         self._readout = readout
+        self._layers = tuple(layers)
         own = readout.name if readout is not None else None
         self._of_model = tuple(item for item in planes if item.name != own)
         self._batch = config.batch or (1 if model.device.type == "cpu" else 4)
@@ -216,13 +219,17 @@ class SlideRun:
 
     def _read(self, features: Features, tiles: list[Tile]) -> list[TileDone]:
         """The maps of windows that were just encoded."""
-        values = read_planes(self._model, self._of_model, features, target=self._target)
+        values = self._planes_of(features)
         done: list[TileDone] = []
         for at, tile in enumerate(tiles):
             cores = cut_core(values, self._of_model, tile, at)
             own = self._around(features, tile, at) if self._readout else features
             done.append(TileDone(tile, self._completed(cores, own, tile)))
         return done
+
+    def _planes_of(self, features: Features) -> dict[str, torch.Tensor]:
+        own = features.select(self._model.encoder.taps)
+        return read_planes(self._model, self._of_model, own, target=self._target)
 
     def _completed(
         self, cores: dict[str, Array], around: Features, tile: Tile
@@ -250,7 +257,7 @@ class SlideRun:
             pixels = read_window(self._slide, self._plan.seen, tile)
             return self._finish([Window(tile, pixels)])[0]
         kept = kept.to(self._model.device)
-        values = read_planes(self._model, self._of_model, kept, target=self._target)
+        values = self._planes_of(kept)
         top, left, _, _ = around(tile, self._plan)
         origin = (tile.window_y + top, tile.window_x + left)
         cores = cut_core(values, self._of_model, tile, origin=origin)
@@ -265,7 +272,10 @@ class SlideRun:
             half = self._model.device.type == "cuda"
             if half:  # the layout that its 16-bit units read
                 x = x.contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            with (
+                self._model.encoder.also(self._layers),
+                torch.autocast("cuda", torch.bfloat16, enabled=half),
+            ):
                 features: Features = self._model.encoder(x)
         except torch.OutOfMemoryError:
             return self._encode_less(windows)

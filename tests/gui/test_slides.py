@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_wsol.config import SlideConfig
+from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.layers.fine_map import FineMap
 from napari_wsol.gui.layers.marks import MARK, our_layers
+from napari_wsol.images.tiling import TileGrid
+from napari_wsol.inference.encode import Geometry
 from napari_wsol.session.preferences import memory_bytes
+from napari_wsol.slides.plan import SlidePlan
 
 pytestmark = pytest.mark.gui
 
@@ -397,6 +404,12 @@ def test_words_and_units():
     )
     assert describe(status, 3.0) == "400/1\u202f000 tiles · 3 tiles/s · 3 min left"
     assert describe(status) == "400/1\u202f000 tiles · 3 tiles/s"
+    slow = replace(
+        status, done=64, total=2048, message="Score-CAM (2 of 3)", seconds_left=6114.0
+    )
+    assert describe(slow) == "Score-CAM (2 of 3) · 1 h 42 min left · 64/2\u202f048"
+    quick = replace(slow, done=0, total=0, message="CAM (1 of 3)", seconds_left=None)
+    assert describe(quick) == "CAM (1 of 3)"
     cost = Cost(
         tiles=412, seconds=840.0, disk_bytes=60_000_000, memory_bytes=24_000_000
     )
@@ -404,7 +417,16 @@ def test_words_and_units():
     assert [size_words(10**k) for k in (2, 5, 7, 9)] == [
         "100 bytes", "100 kB", "10 MB", "1.0 GB",
     ]  # fmt: skip
-    assert "1 tile of" in slide_words(1, 0.5)
+    assert cost_words(replace(cost, disk_bytes=0)).count("·") == 2
+    plan = SlidePlan(
+        seen=Geometry((1.0, 1.0), (64, 128)),
+        grid=TileGrid((64, 128), core=64, halo=0, stride=1),
+        wanted=np.array([[True, False]]),
+        margin=0,
+    )
+    assert "1 tile of" in slide_words(plan, 0.5)
+    plan = replace(plan, wanted=plan.wanted | True, last=plan.wanted)
+    assert "2 tiles, the 1 with tissue first" in slide_words(plan, 0.5)
 
 
 def test_the_tiles_that_are_told_are_those_that_are_done(bench):
@@ -437,3 +459,36 @@ def test_the_memory_budget_is_chosen_once(bench, monkeypatch):
     bench.until(lambda: memory_bytes() == 1_500_000_000)
     assert session.config.memory_bytes == 1_500_000_000
     assert session.config.tile_bytes < 100_000_000
+
+
+def test_the_average_of_views_is_taken_where_an_image_is_read_at_once(bench, tmp_path):
+    small = bench.open(tissue()[64:192, 256:384], name="small")
+    panel, session = bench.widget.localize_panel, bench.session
+    box, passes = panel.views_box, []
+    bench.until(lambda: box.isEnabled() and not session.is_busy)
+    assert box.currentText() == "one"
+    session.model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    for words in ("average of 4 views, 4 × slower", "average of 12 views, 12 × slower"):
+        bench.qtbot.keyClick(box, Qt.Key.Key_Down)
+        assert box.currentText() == words
+    finish(bench)
+    assert session.result.views == len(passes) == 12
+    bench.until(lambda: "12 views" in bench.widget.compare_panel.notes.text())
+    *_, record = session.export(tmp_path, formats=("png",)).result(60)
+    said = json.loads(record.read_text("utf-8"))
+    assert said["provenance"]["views"] == 12
+    assert any("12 views" in note for note in said["notes"])
+
+    session.slide_config = SlideConfig(core=64)
+    large = bench.viewer.add_image(tissue(), name="slide")
+    bench.choose(bench.widget.image_line.box, large)
+    bench.until(lambda: not box.isEnabled())
+    assert "read tile by tile" in box.toolTip()
+    finish(bench)
+    assert session.result.views == 1
+    refused = session.localize(views=12)
+    with pytest.raises(MethodUnavailableError, match="choose one view"):
+        refused.result(60)
+    bench.choose(bench.widget.image_line.box, small)
+    bench.until(box.isEnabled)
+    assert panel.views == 12

@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QEnterEvent, QWheelEvent
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -145,15 +145,54 @@ def test_share_of_tissue_cuts_every_method_at_equal_terms(bench):
     bench.until(lambda: all(abs(share - 0.06) < 0.02 for share in shares()))
 
 
-def test_a_click_on_a_region_flies_there(bench):
+def test_a_click_on_a_region_marks_it_and_two_fly_there(bench):
     bench.open(square())
     bench.localize()
-    regions = bench.widget.compare_panel.regions
+    panel = bench.widget.compare_panel
+    regions, camera = panel.regions, bench.viewer.scene.camera
     bench.until(lambda: regions.count() == 1)
-    assert "1 region" in bench.widget.compare_panel.summary.text()
-    regions.itemClicked.emit(regions.item(0))
-    centre = np.asarray(bench.viewer.scene.camera.center[-2:])
-    assert np.abs(centre - (47.5, 79.5)).max() <= 2
+    assert "1 region" in panel.summary.text()
+    assert regions.item(0, 1).text().endswith(" px")
+    row = regions.visualItemRect(regions.item(0, 0)).center()
+    left, before = Qt.MouseButton.LeftButton, (camera.center, camera.zoom)
+    bench.qtbot.mouseClick(regions.viewport(), left, pos=row)
+    mark = bench.layer("Region 1")
+    assert (camera.center, camera.zoom) == before
+    from_middle = np.abs(mark.data - (47.5, 79.5)).max(axis=1)
+    assert from_middle[0] < 8  # the number
+    sides = from_middle[1:]
+    assert 15 <= sides.min() <= sides.max() <= 16.1  # all around the square
+    assert list(mark.text.values) == ["1"] + [""] * (len(mark.data) - 1)
+    # Out of sight it is brought into view; the zoom stays.
+    camera.center, camera.zoom = (*camera.center[:-2], 500.0, 500.0), 4.0
+    bench.qtbot.mouseClick(regions.viewport(), left, pos=row)
+    assert np.abs(np.asarray(camera.center[-2:]) - (47.5, 79.5)).max() <= 2
+    assert camera.zoom == 4.0
+    bench.qtbot.mouseDClick(regions.viewport(), left, pos=row)
+    assert camera.zoom != 4.0
+    panel.amount_box.setValue(0.999)  # other regions: none of them is marked
+    bench.until(lambda: not mark.visible)
+
+
+def test_localize_folds_when_it_is_done_and_nothing_moves_under_the_mouse(bench):
+    bench.open(square())
+    panel, widget = bench.widget.localize_panel, bench.widget
+    send = QApplication.sendEvent
+    here = QPointF(5, 5)
+    send(widget, QEnterEvent(here, here, here))  # the mouse is over the dock
+    place = panel.localize_button.mapTo(widget, QPoint(0, 0))
+    bench.localize()
+    assert panel.isExpanded()
+    send(widget, QEvent(QEvent.Type.Leave))
+    assert not panel.isExpanded()
+    assert "bright 1.00" in panel.text()
+    assert "Tiny brightness" in panel.text()
+    assert panel.localize_button.mapTo(widget, QPoint(0, 0)) == place
+    bench.qtbot.mouseClick(panel.toggleButton(), Qt.MouseButton.LeftButton)
+    bench.press_key("\r")
+    bench.until(lambda: bench.session.is_busy)
+    bench.until(lambda: not bench.session.is_busy)
+    assert panel.isExpanded()  # whoever opens it again keeps it open
 
 
 def test_the_probe_reads_every_method_at_the_cursor(bench):
@@ -364,16 +403,23 @@ def test_the_cancel_button_stops_localizing_and_nothing_changes(bench):
     assert bench.widget.message.text().startswith("Stopped.")
 
 
-def test_a_brush_in_the_hand_brings_its_panel_into_view(bench):
+def test_all_tools_are_in_reach_on_a_low_screen_wherever_the_dock_is_scrolled(bench):
     bench.open(square())
     bench.widget.export_panel.expand(animate=False)
-    bench.widget.parent().parent().resize(1000, 600)
+    bench.widget.parent().parent().resize(960, 500)  # 1920 × 1080 at twice the scale
     bar = bench.widget.scroll_area.verticalScrollBar()
     bench.until(lambda: bar.maximum() > 0)
+    hand = bench.widget.correct_panel.more_tools
+    buttons = (*hand.brushes.values(), hand.outline, hand.wand, hand.undo, hand.redo)
+    bench.until(hand.wand.isEnabled)
+    for place in (0, bar.maximum()):
+        bar.setValue(place)
+        for button in buttons:
+            assert button.visibleRegion().boundingRect() == button.rect()
     bar.setValue(0)
     bench.press_key("f")
-    button = bench.widget.correct_panel.refine_button
-    bench.until(lambda: not button.visibleRegion().isEmpty())
+    assert hand.brushes["foreground"].isChecked()
+    assert bar.value() == 0
 
 
 def test_enter_localizes_right_after_an_image_was_opened(bench):

@@ -105,8 +105,9 @@ class ComparePanel(Panel):
         self.summary = Fold(
             EMPTY,
             content,
-            "What is above the threshold. Click to list it; a click on a region flies "
-            "there. Areas are in mm² where the pixel size is known, else in pixels.",
+            "What is above the threshold. Click to list it; a click on a region marks "
+            "it on the image. Areas are in mm² where the pixel size is known, else in "
+            "pixels.",
         )
         self.gallery = Gallery()
         self.notes = Words(lines=4)

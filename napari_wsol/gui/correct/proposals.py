@@ -30,7 +30,7 @@ class NextRow(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = Words()
+        self.words = Words(lines=2, keeps=True)
         self.go_button = push_button(
             "",
             "Fly to the place where the next stroke would teach the model most. Again: "

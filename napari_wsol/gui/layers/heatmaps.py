@@ -127,6 +127,9 @@ BADGES = (STALE, OF_BEFORE)
 class HeatmapLayers(QObject):
     """Keeps one image layer and one contour layer a method, on the image, current."""
 
+    deleted = Signal()
+    """The person took a map out of the viewer."""
+
     redrawn = Signal()
     """A map, or how maps are drawn, has changed."""
 
@@ -220,7 +223,7 @@ class HeatmapLayers(QObject):
         if source is None:
             return
         pair = self.pairs.get(method) or self._adopt(source, heatmap, mark)
-        visible = not self.pairs
+        visible = not any(item.image.visible for item in self.pairs.values())
         if pair is not None and not pair.fits(heatmap, work):
             visible = pair.image.visible
             self.pairs.pop(method, None)
@@ -506,12 +509,14 @@ class HeatmapLayers(QObject):
         if begun is not None and layer in (begun.image, begun.contour):
             self.dropped.add(begun.heatmap.method)
             self._abandon()
+            self.deleted.emit()
         for method, pair in list(self.pairs.items()):
             if layer in (pair.image, pair.contour):
                 del self.pairs[method]
                 pair.end()
                 self.dropped.add(method)
                 remove(self._viewer, [pair.image, pair.contour])
+                self.deleted.emit()
                 self.redrawn.emit()
 
 

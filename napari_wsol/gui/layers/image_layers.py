@@ -10,9 +10,14 @@ from qtpy.QtCore import QObject, Signal
 from napari_wsol.gui.compat import camera_of, cell_size, collected_once
 from napari_wsol.gui.layers.heatmaps import OF_BEFORE, STALE, HeatmapLayers
 from napari_wsol.gui.layers.marks import map_facts, raise_in_order
-from napari_wsol.gui.layers.placement import to_pixels, to_world, world_a_pixel
+from napari_wsol.gui.layers.placement import (
+    seen_pixels,
+    to_pixels,
+    to_world,
+    world_a_pixel,
+)
 from napari_wsol.gui.layers.side_by_side import SideBySide
-from napari_wsol.gui.layers.stroke_layer import StrokeLayer
+from napari_wsol.gui.layers.stroke_layer import NAME_ELSEWHERE, StrokeLayer
 from napari_wsol.gui.layers.threshold import Threshold
 from napari_wsol.gui.tasks import once
 from napari_wsol.images.tissue import coarse_tissue
@@ -78,6 +83,7 @@ class ImageLayers(QObject):
         self.cuts: dict[str, float] = {}
         """Method → the value at which its map is cut."""
         self.heatmaps = HeatmapLayers(viewer, tasks)
+        self.heatmaps.deleted.connect(self._on_deleted)
         self.strokes = StrokeLayer(viewer)
         self.cells = SideBySide(viewer, dock, tasks)
         self.cells.pointed.connect(self.cursor_moved)
@@ -129,6 +135,8 @@ class ImageLayers(QObject):
         if image != self.image:
             self.leave_image()
             image.events.data.connect(self._on_data)
+        elif self.strokes.fingerprint not in ("", slide.fingerprint()):
+            self.strokes.put_away(NAME_ELSEWHERE)
         self.image = image
         self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
@@ -268,6 +276,23 @@ class ImageLayers(QObject):
         """Centre a region and zoom until it fills a third of the view."""
         self.fly_to_box(*region.bbox)
 
+    def reveal(self, region: Region) -> None:
+        """Bring a region into the view where none of it is seen; the zoom stays."""
+        if self.image is None:
+            return
+        y0, x0, y1, x1 = region.bbox
+        seen = seen_pixels(self._viewer, self.image)
+        if seen is not None:
+            top, left, bottom, right = seen
+            inside = top <= y0 and left <= x0 and y1 - 1 <= bottom and x1 - 1 <= right
+            larger = y1 - y0 > bottom - top or x1 - x0 > right - left
+            apart = y1 <= top or x1 <= left or bottom <= y0 or right <= x0
+            if inside or (larger and not apart):
+                return
+        centre = to_world(self.image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+        camera = camera_of(self._viewer)
+        camera.center = cast("Any", (*camera.center[:-2], *centre))
+
     def fly_to_box(self, y0: float, x0: float, y1: float, x1: float) -> None:
         """Centre a rectangle of level-0 pixels and zoom to three times its size."""
         if self.image is None:
@@ -341,6 +366,13 @@ class ImageLayers(QObject):
             for heatmap in self.maps()
         }
         self.heatmaps.set_cuts(self.cuts, contours=self._contours)
+        self.cuts_changed.emit()
+
+    def _on_deleted(self) -> None:
+        """The person took a map away: nothing is said of it any more."""
+        self.cuts = {name: self.cuts[name] for name in self.heatmaps.pairs}
+        self._listed = list(self.heatmaps.pairs)
+        self.maps_changed.emit()
         self.cuts_changed.emit()
 
     def _on_tissue(self, answer: tuple[Slide, Bools]) -> None:

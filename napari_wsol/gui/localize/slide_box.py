@@ -1,22 +1,25 @@
-"""What a slide is and what it will cost, before anybody waits for hours."""
+"""How a slide, or what else takes long, is read, and what it will cost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 from superqt.utils import signals_blocked
 
 from napari_wsol.config import LEAST_MEMORY
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import counted, duration
+from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.gui.widgets.panel import fill_column, held, push_button, row
+from napari_wsol.jobs import duration
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QPushButton
 
     from napari_wsol.slides.cost import Cost
+    from napari_wsol.slides.plan import SlidePlan
 
 GIGABYTE = 1e9
 
@@ -25,7 +28,7 @@ POWERS = ((40, 0.25), (20, 0.5), (10, 1.0))
 
 
 class SlideBox(QWidget):
-    """One line on the slide, with *Estimate* and *Tissue…*; hidden for small images."""
+    """One line on the image, with *Estimate* and *Tissue…*; hidden for small ones."""
 
     mpp_chosen = Signal(float)
     memory_chosen = Signal(int)
@@ -38,13 +41,14 @@ class SlideBox(QWidget):
         self.cost.hide()
         self.estimate_button = push_button(
             "Estimate",
-            "Times three tiles and says how long the slide will take, and how much "
+            "Times three tiles and says how long the image will take, and how much "
             "disk. The three are kept.",
         )
         self.tissue_button = push_button(
             "Tissue…",
-            "Shows where the model will look, to be corrected by brush. Delete the "
-            "layer, and the tissue is found without you again.",
+            "Shows where tissue was found, to be corrected by brush. A slide is read "
+            "there only; a smaller image, there first. Delete the layer, and the "
+            "tissue is found without you again.",
         )
         self.memory = QDoubleSpinBox()
         self.memory.setRange(LEAST_MEMORY / GIGABYTE, 512.0)
@@ -105,23 +109,28 @@ class SlideBox(QWidget):
         self.tissue_button.setEnabled(ready)
 
 
-def slide_words(tiles: int, mpp: float | None) -> str:
+def slide_words(plan: SlidePlan, mpp: float | None) -> str:
     """“1 030 tiles of tissue, read at 0.5 µm a pixel”."""
-    count = counted(tiles, "tile")
-    if mpp is None:
-        return f"Slide: {count} of tissue, read as if its pixels fitted the model."
-    return f"Slide: {count} of tissue, read at {mpp:.3g} µm a pixel."
+    at = "as if its pixels fitted the model"
+    if mpp is not None:
+        at = f"at {mpp:.3g} µm a pixel"
+    if plan.last is None:
+        return f"Slide: {counted(plan.count, 'tile')} of tissue, read {at}."
+    tissue = plan.count - int(np.count_nonzero(plan.last & plan.wanted))
+    return (
+        f"Large image: {counted(plan.count, 'tile')}, the {grouped(tissue)} with "
+        f"tissue first, read {at}."
+    )
 
 
 def cost_words(cost: Cost) -> str:
     """“412 tiles left · about 14 min · 60 MB on disk · 24 MB of memory a tile”."""
     if cost.tiles == 0:
         return "All tiles are finished already: Localize shows them."
-    return (
-        f"{counted(cost.tiles, 'tile')} left · about {duration(cost.seconds)} · "
-        f"{size_words(cost.disk_bytes)} on disk · "
-        f"{size_words(cost.memory_bytes)} of memory a tile"
-    )
+    parts = [f"{counted(cost.tiles, 'tile')} left", f"about {duration(cost.seconds)}"]
+    if cost.disk_bytes:
+        parts.append(f"{size_words(cost.disk_bytes)} on disk")
+    return " · ".join([*parts, f"{size_words(cost.memory_bytes)} of memory a tile"])
 
 
 def memory_words(cost: Cost) -> str:

@@ -29,14 +29,18 @@ TISSUE_WORDS = (
     "Paint where the model should look and erase the rest; Localize reads it. Delete "
     "the layer to have tissue found again."
 )
+HELD_TISSUE_WORDS = (
+    "Paint where there is tissue and erase the rest: it is read first, and shares of "
+    "tissue count there. Delete the layer to have tissue found again."
+)
 LOOK = (
-    "This is a first look at the whole slide. It sharpens tile by tile, first where "
+    "This is a first look at the whole image. It sharpens tile by tile, first where "
     "you look."
 )
 
 
 class SlidesController(QObject):
-    """Does for a slide what small images do not need."""
+    """Does for what takes long what small images do not need."""
 
     def __init__(self, context: Context, panel: LocalizePanel) -> None:
         super().__init__(context.dock)
@@ -80,7 +84,7 @@ class SlidesController(QObject):
         Returns:
             What is wrong, a sentence; empty when nothing is.
         """
-        if self._session.is_large and self._layers.image is not None:
+        if self._session.is_gradual and self._layers.image is not None:
             try:
                 self._session.set_tissue(self.tissue.mask)
             except WsolError:
@@ -91,16 +95,16 @@ class SlidesController(QObject):
         return ""
 
     def target(self, chosen: str | None) -> str | None:
-        """The class to ask for.
+        """The class to ask for: that of the maps as it was asked for before.
 
-        The most probable one stands in the list once it is known. That it is not asked
-        for by name lets Localize go on where it was stopped.
+        Whether it was asked for by name does not matter; that it is asked for in the
+        same way lets Localize go on where it was stopped.
         """
-        session = self._session
-        asked_none = session.work is not None and session.work.target is None
-        if asked_none and session.result is not None and session.is_large:
-            return None if chosen == session.result.target else chosen
-        return chosen
+        work, result = self._session.work, self._session.result
+        if work is None or result is None:
+            return chosen
+        wanted = chosen or max(result.scores, key=lambda name: result.scores[name])
+        return work.target if wanted == result.target else chosen
 
     def stopped_words(self, status: JobStatus) -> str:
         """What is said after Cancel; of a slide, how much is kept."""
@@ -147,14 +151,16 @@ class SlidesController(QObject):
 
     def _on_tissue(self) -> None:
         if self.tissue.layer is not None:
-            self._messages.say(TISSUE_WORDS)
+            is_large = self._session.is_large
+            self._messages.say(TISSUE_WORDS if is_large else HELD_TISSUE_WORDS)
         self._describe()
 
     def _describe(self) -> None:
         """Count the tiles; finding tissue takes a while."""
         session, slide = self._session, self._session.slide
         self._box.show_cost(None)
-        if self._layers.image is None or slide is None or not session.is_large:
+        self._panel.offer_views(session.possible_views)
+        if self._layers.image is None or slide is None or not session.is_gradual:
             self._box.hide()
             return
         self.prepare()  # what is wrong with the tissue is told when it is used
@@ -174,7 +180,7 @@ class SlidesController(QObject):
         if slide is self._session.slide:
             mpp = self._session.mpp
             size = None if mpp is None else mpp * plan.seen.downsample[0]
-            words = slide_words(plan.count, size)
+            words = slide_words(plan, size)
             self._box.show_slide(words, knows_size=mpp is not None)
             self._box.set_ready(not self._session.is_busy)
 
@@ -189,7 +195,7 @@ class SlidesController(QObject):
         self._context.tasks.follow(future, self._box.show_cost, kind="cost")
 
     def _on_moved(self, progress: SlideProgress) -> None:
-        if self._layers.image is None or self._session.work is None:
+        if self._layers.image is None or not self._session.is_gradual:
             return
         if self._progress is None or not progress.rate:
             self._look.start()
@@ -200,7 +206,7 @@ class SlidesController(QObject):
         self.tiles.show(progress)
 
     def _on_camera(self) -> None:
-        if self._session.is_large:
+        if self._session.is_gradual:
             self._look.start()
 
     def _look_now(self) -> None:
