@@ -230,6 +230,27 @@ def test_drawn_tissue_is_obeyed_until_its_layer_is_deleted(slide_bench):
     assert bench.session.work.count == TILES
 
 
+def test_shares_of_tissue_and_the_estimate_follow_the_painted_tissue(slide_bench):
+    bench = slide_bench
+    box, layers = bench.widget.localize_panel.slide_box, bench.widget.layers
+    finish(bench)
+    bench.session.localize(["cam"]).result(60)  # some of it is not finished
+    bench.until(lambda: not bench.session.is_busy)
+    bench.click(box.estimate_button)
+    bench.until(box.cost.isVisible)
+    bench.until(lambda: layers.tissue is not None)
+    bench.click(box.tissue_button)
+    bench.until(lambda: len(our_layers(bench.viewer, "tissue")) == 1)
+    (layer,) = our_layers(bench.viewer, "tissue")
+    half = np.zeros(layer.data.shape, np.uint8)
+    half[:, half.shape[1] // 2 :] = 1
+    layer.data_setitem(np.nonzero(half == 0), 0)
+    bench.until(lambda: f"{TILES // 2} tiles" in box.words.text())
+    bench.until(lambda: layers.tissue is not None and layers.tissue.mean() < 0.6)
+    bench.viewer.layers.remove(layer)
+    bench.until(lambda: layers.tissue is not None and layers.tissue.mean() > 0.6)
+
+
 def test_a_click_in_the_gallery_flies_to_the_place(slide_bench):
     bench = slide_bench
     finish(bench)
