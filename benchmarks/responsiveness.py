@@ -1,12 +1,17 @@
 """How late a 10 ms timer of the window is while the worker computes.
 
-    xvfb-run -a python benchmarks/responsiveness.py [--side 2048] [--only strokes|live]
+    xvfb-run -a python benchmarks/responsiveness.py [--side 2048]
+        [--only first|strokes|live]
 
 Opens the real window and uses it the way a person does: images are chosen, buttons are
 pressed, strokes are painted. For every job it prints the lateness of the timer while
 the job runs and, apart from that, while its results appear; beside them that of the
 idle window, how soon Cancel takes effect, and the time from Refine to the refreshed
 layer. With software OpenGL the drawing counts too.
+
+First of all it prints how long a person waits after the dock was opened: until Localize
+can be pressed on an image of 775 × 522 pixels, and from there to the first map, cold
+(torch, model and shaders are loaded on the way) and warm (another image).
 
 Strokes are drawn with real mouse events on a slide of 100 000 × 100 000 pixels; of each
 event it prints how long its handlers took, at the end of a stroke with the comparison,
@@ -21,8 +26,10 @@ import os
 import statistics
 import tempfile
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
+import napari
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
@@ -31,14 +38,13 @@ from skimage import data
 
 from napari_wsol.gui.demo.tour import run_until
 from napari_wsol.gui.demo.viewer import open_viewer
+from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.layers.touch import canvas_beside
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
-    import napari
     from qtpy.QtWidgets import QWidget
 
-    from napari_wsol.gui.dock import WsolWidget
     from napari_wsol.jobs import JobStatus
 
 INTERVAL = 0.010
@@ -101,7 +107,7 @@ class Person:
         if not status.is_active:
             self.ended = time.perf_counter()
 
-    def open(self, pixels: np.ndarray) -> None:
+    def open(self, pixels: np.ndarray, settle: float = SETTLED) -> None:
         """Adds an image and chooses it; the one before stays, hidden."""
         before = self.widget.layers.image
         layer = self.viewer.add_image(pixels, name="tissue", rgb=True)
@@ -119,7 +125,7 @@ class Person:
         )
         if not run_until(ready, 120):
             raise SystemExit(f"No image: {self.widget.message.text()}")
-        pause(SETTLED)
+        pause(settle)
 
     def tick(self, *names: str) -> None:
         """Ticks these methods and no other; the model's own when none is named."""
@@ -181,10 +187,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--only", choices=("all", "strokes", "live"), default="all")
+    parser.add_argument(
+        "--only", choices=("all", "first", "strokes", "live"), default="all"
+    )
     options = parser.parse_args()
     home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     os.environ.setdefault("NAPARI_WSOL_HOME", home.name)
+    if options.only == "first":
+        first_map()
+        return
     if options.only == "strokes":
         stroking(Person(*open_viewer()))
         return
@@ -205,6 +216,39 @@ def main() -> None:
     refining(person, timer, image, options.rounds)
     following(person, timer, image[::-1, ::-1].copy(), options.rounds)
     stroking(person)
+
+
+def first_map() -> None:
+    """From the dock that opens to the first map, cold, then on four more images."""
+    image = np.tile(data.immunohistochemistry(), (2, 2, 1))[:522, :775]
+    viewer = napari.Viewer(title="napari-wsol")
+    pause(SETTLED)
+    started = time.perf_counter()
+    widget = WsolWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="napari-wsol", area="right")
+    person = Person(viewer, widget)
+    pause(0)
+    print(f"dock opened: {time.perf_counter() - started:.2f} s")
+    for shift in range(5):
+        before = set(map(id, viewer.layers))
+        started = time.perf_counter()
+        person.open(np.roll(image, shift, 1), settle=0)
+        ready = time.perf_counter() - started
+        started = time.perf_counter()
+        widget.localize_panel.localize_button.click()
+        if not run_until(partial(has_new_map, widget, before), 300):
+            raise SystemExit(f"No maps: {widget.message.text()}")
+        waited = time.perf_counter() - started
+        words = "warm" if shift else "cold"
+        print(f"{words}: ready after {ready:.2f} s, Localize -> map {waited:.2f} s")
+        run_until(lambda: not person.session.is_busy, 60)
+        pause(SETTLED)
+
+
+def has_new_map(widget: WsolWidget, before: set[int]) -> bool:
+    """Whether a map is there that was no layer before."""
+    shown = widget.layers.heatmaps.pairs.values()
+    return any(id(pair.image) not in before for pair in shown)
 
 
 def localizing(person: Person, timer: Lateness, image: np.ndarray) -> None:

@@ -292,13 +292,17 @@ class FinetuneConfig:
         balanced: where much more of one kind is marked than of the other, each place
             of the rarer kind weighs more, so that long strokes do not outvote short
             ones.
+        cautious: strokes of one kind alone, or with few of the other, correct around
+            themselves and what looks just like them; where both kinds are there, what
+            they teach holds everywhere. Without, strokes of one kind turn the whole
+            map.
         head: a linear correction is exact, and can be saved for other images. A small
             network can learn what no straight line divides, but few strokes lead it
             astray more easily; it stays with this image.
-        encoder: whether the strokes also teach the last stage of the network that reads
-            the image. It is for images that the model cannot tell apart at all, with
-            many strokes on them. A round takes seconds, on a large image a minute, and
-            other images teach nothing. Not on slides.
+        encoder: whether strokes of both kinds also teach the last stage of the network
+            that reads the image. It is for images that the model cannot tell apart at
+            all, with many strokes on them. A round takes seconds, on a large image a
+            minute, and other images teach nothing. Not on slides.
         learning_rate: how large the steps are in which the encoder's last stage learns.
             Where a round makes the map wild, take less. It matters only where the
             encoder learns.
@@ -325,6 +329,7 @@ class FinetuneConfig:
         float, Option("reach of a stroke", above=0, offered=2_000, step=10, unit="px")
     ] = 60.0
     balanced: Annotated[bool, Option("the rarer kind weighs more")] = False
+    cautious: Annotated[bool, Option("one kind alone stays near by")] = True
     head: Annotated[
         Literal["linear", "mlp"],
         Option("what is learnt", choices={"linear": "linear", "mlp": "network"}),

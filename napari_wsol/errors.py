@@ -102,10 +102,6 @@ class NoScribblesError(WsolError, ValueError):
     """Refining needs strokes, and there are none."""
 
 
-class OneClassScribblesError(NoScribblesError):
-    """Refining needs foreground and background strokes, and one kind is missing."""
-
-
 class ConfigError(WsolError, ValueError):
     """A setting has a value that cannot work."""
 

@@ -35,6 +35,14 @@ Progress = Callable[[int, int, str], None]
 stop."""
 
 
+def duration(seconds: float) -> str:
+    """“38 s”, “4 min”, “1 h 20 min”: as a person says it."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def ignore_progress(done: int, total: int, message: str) -> None:
     """A progress report that nobody reads."""
     del done, total, message
@@ -47,10 +55,12 @@ class JobKind(Enum):
     """
 
     OPEN = "Opening"
+    LEAVE = "Closing the image"
     REREAD = "Reading the image again"
     USE = "Loading the model"
     LOCALIZE = "Localizing"
     ESTIMATE = "Estimating"
+    COMPARE = "Comparing with the training images"
     REFINE = "Refining"
     FOLLOW = "Following"
     """A refinement that follows a stroke, and that nobody asked for."""
@@ -71,15 +81,23 @@ class JobKind(Enum):
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 """Jobs that make a round."""
 
+_OPENS = (JobKind.OPEN, JobKind.LEAVE)
 _LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
-_OF_IMAGE = (*_LOCALIZES, *REFINES, JobKind.JUDGE)  # void once image or model change
+_OF_IMAGE = (  # void once image or model change
+    *_LOCALIZES,
+    *REFINES,
+    JobKind.JUDGE,
+    JobKind.COMPARE,
+)
 
 REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
-    JobKind.OPEN: (JobKind.OPEN, *_OF_IMAGE),
+    JobKind.OPEN: (*_OPENS, *_OF_IMAGE),
+    JobKind.LEAVE: (*_OPENS, JobKind.REREAD, *_OF_IMAGE),
     JobKind.REREAD: (JobKind.REREAD, *_OF_IMAGE),
     JobKind.USE: (JobKind.USE, *_OF_IMAGE),
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),
     JobKind.ESTIMATE: _LOCALIZES,
+    JobKind.COMPARE: (JobKind.COMPARE,),
     JobKind.REFINE: (*REFINES, JobKind.JUDGE),
     JobKind.FOLLOW: (*REFINES, JobKind.JUDGE),
     JobKind.JUDGE: (JobKind.JUDGE,),
@@ -106,7 +124,8 @@ class JobStatus:
         done: steps finished.
         total: steps in all; 0 while that is not known.
         seconds: since it started.
-        seconds_left: estimate, None while there is nothing to go by.
+        seconds_left: estimate for the stage that runs, None while there is nothing to
+            go by.
         message: a sentence to show.
         error: what went wrong, when it failed.
     """
@@ -141,6 +160,8 @@ class Report:
         self._changed = changed
         self._started = time.perf_counter()
         self._last = 0.0
+        self._pace = (0.0, 0)
+        """Seconds and steps at which the present stage began."""
 
     def start(self) -> None:
         """Marks the job as running."""
@@ -150,12 +171,21 @@ class Report:
     def __call__(self, done: int, total: int, message: str = "") -> None:
         """Reports progress.
 
+        Where there is another total, or less done than before, another stage of the
+        job has begun, with a pace of its own: the time left is that of the stage.
+
         Raises:
             JobCancelledError: the job was stopped meanwhile.
         """
         self.check()
         seconds = time.perf_counter() - self._started
-        left = seconds / done * (total - done) if done and total else None
+        begins = total != self.status.total or done < self.status.done
+        if begins:
+            self._pace = (seconds, done)
+        began, first = self._pace
+        left = None
+        if done > first:
+            left = (seconds - began) / (done - first) * (total - done)
         self.status = replace(
             self.status,
             done=done,
@@ -164,7 +194,8 @@ class Report:
             seconds_left=left,
             message=message or self.status.message,
         )
-        if seconds - self._last >= REPORT_INTERVAL or done == total:
+        is_due = seconds - self._last >= REPORT_INTERVAL
+        if is_due or begins or done == total:
             self._last = seconds
             self._changed(self.status)
 

@@ -94,6 +94,7 @@ def test_the_settings_of_a_round_are_those_that_were_measured():
         "local": True,
         "reach": 60.0,
         "balanced": False,
+        "cautious": True,
         "head": "linear",
         "encoder": "frozen",
         "learning_rate": 2e-5,

@@ -6,7 +6,7 @@ import torch
 
 import napari_wsol.devices  # noqa: F401 - as whoever runs torch does
 from napari_wsol.errors import DeviceMemoryError, ImageError, JobCancelledError
-from napari_wsol.jobs import JobKind, JobRunner, JobStatus
+from napari_wsol.jobs import JobKind, JobRunner, JobStatus, duration
 
 
 @pytest.fixture
@@ -55,6 +55,40 @@ def test_progress_gives_done_total_and_time_left(runner, seen):
     assert any(
         item.seconds_left is not None for item in seen if item.state == "running"
     )
+
+
+def test_each_stage_of_a_job_has_its_own_pace(runner, seen):
+    """A slow method after a quick encoding takes as long as it takes."""
+
+    def work(report):
+        for done in range(101):
+            report(done, 100, "encoding")
+        report(0, 0, "Score-CAM")
+        told.append(seen[-1])
+        report(1, 4, "")
+        told.append(seen[-1])
+
+    told = []
+    runner.submit(JobKind.LOCALIZE, work).result(5)
+    counts = [(item.done, item.total) for item in told]
+    assert counts == [(0, 0), (1, 4)]  # told at once
+    assert all(item.message == "Score-CAM" for item in told)
+    # There is nothing to go by yet: the tiles were something else.
+    assert all(item.seconds_left is None for item in told)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "1 s"),
+        (42.4, "42 s"),
+        (187, "3 min"),
+        (3725, "62 min"),
+        (6114, "1 h 42 min"),
+    ],
+)
+def test_durations_are_said_as_people_do(seconds, words):
+    assert duration(seconds) == words
 
 
 def test_cancel_stops_the_running_job_and_those_that_wait(runner, seen):

@@ -16,12 +16,13 @@ from napari_wsol.export import export_heatmap
 from napari_wsol.files import path_from
 from napari_wsol.images.readers import check_files, open_slide, reread
 from napari_wsol.images.readers.stacks import ANY
+from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import get_method
 from napari_wsol.session.provenance import provenance_of
-from napari_wsol.slides.large import is_large
+from napari_wsol.slides.large import check_slide_views, is_large
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.result import check_target, slide_result
 from napari_wsol.slides.top_tiles import top_tiles, write_top_tiles
@@ -59,6 +60,7 @@ class SlideSettings:
         model: from :func:`napari_wsol.load_model`, on its device.
         methods: names.
         target: class to localize; the most probable if None.
+        views: of how many views of an image maps and scores are the average.
         mpp: µm a level-0 pixel, where the person knows better than the files.
         reader: which opens the files; the first that can if None.
         pick: the channel and plane of images that have several.
@@ -72,6 +74,7 @@ class SlideSettings:
     model: Model
     methods: tuple[str, ...]
     target: str | None = None
+    views: int = 1
     mpp: float | None = None
     reader: str | None = None
     pick: Pick = ANY
@@ -93,6 +96,8 @@ class SlideSettings:
             "preprocessing": repr(self.model.preprocessing),
             "methods": list(self.methods),
             "target": self.target,
+            # Of one view as it was before there were more: what is finished stays so.
+            **({"views": self.views} if self.views > 1 else {}),
             "mpp": self.mpp or slide.mpp,
             "cut": cut,
             "export": {**asdict(self.export), "method": None},
@@ -299,6 +304,7 @@ class ImageJob:
             slide,
             settings.methods,
             settings.target,
+            views=settings.views,
             mpp=settings.mpp,
             report=report,
             check=check,
@@ -308,6 +314,7 @@ class ImageJob:
             check()
             report(done, total, text)
 
+        result = _with_hint(result, slide, settings, check)
         check_files(slide)  # what is written names the pixels that were read
         return result, _export(draft, slide, settings, result, both)
 
@@ -321,6 +328,7 @@ class ImageJob:
     ) -> tuple[Localization, int]:
         """A slide; what is finished of it stays, whatever happens."""
         settings = self.settings
+        check_slide_views(settings.views)
         work = SlideWork(
             slide,
             settings.model,
@@ -343,6 +351,7 @@ class ImageJob:
             if before:
                 note = f"{before} tiles were finished by an earlier run."
                 result = replace(result, notes=(*result.notes, note))
+            result = _with_hint(result, slide, settings, check)
             check_files(slide)
             _export(
                 draft,
@@ -356,6 +365,18 @@ class ImageJob:
             work.close()
             work.log.close()
         return result, work.count
+
+
+def _with_hint(
+    result: Localization, slide: Slide, settings: SlideSettings, check: Check
+) -> Localization:
+    """Says it where an image looks unlike those that the model was made from."""
+    model, mpp = settings.model, settings.mpp
+    found = likeness(model, slide, mpp=mpp, check=check)
+    if found is None or model.card is None or not found.is_unlike:
+        return result
+    note = f"{found.note(model.card)} {found.figures}"
+    return replace(result, notes=(*result.notes, note))
 
 
 def _emptied(draft: Path) -> Path:

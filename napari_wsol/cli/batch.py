@@ -56,6 +56,7 @@ def batch(
         list[str] | None, typer.Option(help="As of localize; repeat for several.")
     ] = None,
     target: options.Target = None,
+    views: options.Views = 1,
     format: options.Formats = None,  # noqa: A002 - the option's name
     threshold: options.Threshold = options.EXPORT.threshold,
     mpp: Annotated[float | None, typer.Option(min=0.01, max=100)] = None,
@@ -102,6 +103,8 @@ def batch(
         if value is not None
         for part in (name, value)
     ]
+    if views != 1:
+        words += ["--views", str(views)]
     words += [word for name in method or [] for word in ("--method", name)]
     words += [word for name in format or [] for word in ("--format", name)]
     words.append("--tissue" if tissue else "--no-tissue")

@@ -14,7 +14,7 @@ from napari_wsol.cli.console import (
     progress_bar,
     show_figures,
 )
-from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp
+from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp, Views
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import check_folder, encoded, file_set, make_folder
 
@@ -65,6 +65,7 @@ def evaluate(
             "“predicted”, the most probable class."
         ),
     ] = "true",
+    views: Views = 1,
     size: Annotated[
         int,
         typer.Option(
@@ -141,6 +142,7 @@ def evaluate(
         threshold=threshold,
         mpp=mpp,
         target=target,
+        views=views,
         size=size or None,
         box_frame=_frame(box_frame),
         region_threshold=region_threshold,

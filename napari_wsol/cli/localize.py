@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from napari_wsol.cli import options
+from napari_wsol.cli.console import output
 from napari_wsol.cli.worker import Worker
 from napari_wsol.config import ExportConfig, SlideConfig
 
@@ -28,6 +29,7 @@ def localize(
         ),
     ] = None,
     target: options.Target = None,
+    views: options.Views = 1,
     format: options.Formats = None,  # noqa: A002 - the option's name
     threshold: options.Threshold = options.EXPORT.threshold,
     min_area: Annotated[
@@ -75,6 +77,7 @@ def localize(
     from napari_wsol.batch import SlideSettings
     from napari_wsol.batch.claims import free_gpu
     from napari_wsol.batch.workflow import FOLDER
+    from napari_wsol.inference.augmentation import check_views
     from napari_wsol.inference.whole_image import check_methods
     from napari_wsol.worklist.files import images_given
     from napari_wsol.zoo import load_model
@@ -94,10 +97,17 @@ def localize(
         methods = check_methods(loaded, method)
         if target is not None:
             loaded.class_index(target)  # an unknown class is no fault of the images
+        check_views(loaded, views)
+        if loaded.card is None or loaded.card.appearance is None:
+            output.print(
+                "Whether images fit this model is not checked: its card does not say "
+                "how its training images look."
+            )
         settings = SlideSettings(
             model=loaded,
             methods=tuple(methods),
             target=target,
+            views=views,
             mpp=mpp,
             reader=reader,
             pick=pick,

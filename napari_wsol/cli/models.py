@@ -58,6 +58,8 @@ def show(name: Annotated[str, typer.Argument(help="Name or folder.")]) -> None:
     }
     for key, value in facts.items():
         output.print(named(key, value))
+    _lines("cut", tuple(filter(None, (card.cut_note,))))
+    output.print(named("other images", card.appearance_note))
     _lines("limits", card.limits)
     _lines("cite", card.citations)
     for key, value in card.metrics.items():

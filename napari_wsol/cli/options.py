@@ -77,6 +77,14 @@ ModelName = Annotated[str, typer.Option(help="Name or folder of a model.")]
 Target = Annotated[
     str | None, typer.Option(help="Class to localize [the most probable].")
 ]
+Views = Annotated[
+    int,
+    typer.Option(
+        help="Average over so many views of each image: 4 are its flips, 12 the flips "
+        "at three sizes, as many times slower. For images without an up and down, "
+        "such as tissue; not for slides that are read tile by tile."
+    ),
+]
 Formats = Annotated[list[str] | None, option(ExportConfig, "formats")]
 Threshold = Annotated[float, option(ExportConfig, "threshold")]
 Mpp = Annotated[

@@ -155,7 +155,7 @@ class _Again:
     def round(self, session: Session, image: Path | None, model: str | None) -> Round:
         """Opens, localizes and learns as before."""
         from napari_wsol.refinement.heads import weights_digest
-        from napari_wsol.session.learning import settings_of
+        from napari_wsol.session.learning import settings_of_round
         from napari_wsol.session.maps import REFINED
 
         made = self.made
@@ -194,7 +194,7 @@ class _Again:
         methods = [REFINED] if REFINED in loaded.heads else None
         session.learn_beside(self._others())
         session.localize(methods, made.target).result()
-        return session.finetune(settings_of(made.settings)).result()
+        return session.finetune(settings_of_round(made.settings)).result()
 
     def _others(self) -> list[Samples]:
         """What strokes on other images taught the round, from their journals."""

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from napari_wsol.cli.console import Failures, errors, on_signals, output
 from napari_wsol.cli.options import INFERENCE, Device, Resume, option, out_folder
+from napari_wsol.jobs import duration
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
@@ -258,13 +259,3 @@ class View:
             ]
             table.add_row(str(row.step), *values, "yes" if row.best else "")
         return table
-
-
-def duration(seconds: float) -> str:
-    """As a person says it: 42 s, 3:07 min, 1:02 h."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02d} min"
-    return f"{minutes // 60}:{minutes % 60:02d} h"

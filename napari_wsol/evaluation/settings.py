@@ -23,6 +23,7 @@ class EvaluationConfig:
         mpp: µm a level-0 pixel, where you know better than the files.
         target: "true" compares the map of the class that the image has, as published;
             "predicted" that of the most probable class.
+        views: of how many views of an image maps and probabilities are the average.
         size: maps and references are compared on a square grid of this side (masks by
             nearest neighbour, maps bilinear), as published; None for the references'
             own pixels.
@@ -39,6 +40,7 @@ class EvaluationConfig:
     threshold: float = 0.5
     mpp: float | None = None
     target: str = "true"
+    views: int = 1
     size: int | None = FIELD_SIZE
     box_frame: tuple[int, int] | None = None
     tolerance: float = POINTING_TOLERANCE

@@ -32,6 +32,9 @@ Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e300)]
 """A finite number above 0."""
 
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+"""A number between 0 and 1, and neither of them."""
+
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """A whole number from 0 on, as every program that reads JSON holds it."""
 
@@ -181,6 +184,7 @@ __all__ = [
     "Count",
     "Finite",
     "Positive",
+    "Share",
     "parse_json",
     "parse_toml",
     "read_json",

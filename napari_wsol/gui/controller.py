@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
@@ -16,18 +16,27 @@ from napari_wsol.gui.correct.save_model import SaveModelController
 from napari_wsol.gui.correct.strokes import StrokesController
 from napari_wsol.gui.export.controller import ExportController
 from napari_wsol.gui.images.choosing import Chooser
+from napari_wsol.gui.images.dropping import SlideDrops, prefer_our_reader
 from napari_wsol.gui.images.line import PixelSize, layer_read_anew
 from napari_wsol.gui.images.list_controller import ListController
 from napari_wsol.gui.images.samples import add_sample
-from napari_wsol.gui.layers.marks import MARK, levels_of, shows_file, source_of
+from napari_wsol.gui.layers.marks import (
+    MARK,
+    file_of,
+    levels_of,
+    shows_file,
+    source_of,
+)
+from napari_wsol.gui.layers.placement import plane_under
 from napari_wsol.gui.localize.importing import Importer
+from napari_wsol.gui.localize.likeness import LikenessController
 from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.training.controller import TrainingController
 from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import open_slide
-from napari_wsol.jobs import JobKind
+from napari_wsol.jobs import REFINES, JobKind
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -49,6 +58,12 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import JobStatus
     from napari_wsol.methods.card import Card
 
+
+SHOWS = (JobKind.LOCALIZE, JobKind.RESTORE, JobKind.REVERT, *REFINES)
+"""Jobs with whose maps layers come back that the person has deleted."""
+
+SLIDER_MS = 300
+"""Milliseconds that napari's sliders rest before another plane is opened."""
 
 UNUSED = 600_000
 """Milliseconds without a job, after which a graphics card's memory is given back."""
@@ -75,6 +90,9 @@ class Controller(QObject):
         panels: each gets a controller of its own; here is what joins them.
     """
 
+    localized = Signal()
+    """Localize was pressed, and is done."""
+
     def __init__(self, context: Context, panels: Panels) -> None:
         super().__init__(context.dock)
         self._context, self._panels = context, panels
@@ -84,6 +102,9 @@ class Controller(QObject):
         self._model: str | None = None
         self._opening: Image | None = None
         self._opened: list[object] = []
+        self._plane: tuple[int, ...] = ()
+        # Whoever moves through a stack works on the plane where they stop.
+        self._slider = once(self, SLIDER_MS, self._on_slider)
         self._was_stopped = False
         self._is_eager = False
         self._last_state: tuple[int, str] | None = None
@@ -91,8 +112,9 @@ class Controller(QObject):
         self._waiting: dict[str, Future[Any]] = {}
         self._unused = once(self, UNUSED, self._release_unused)
         self.slides = SlidesController(context, panels.localize)
+        self.likeness = LikenessController(context, panels.localize)
         self.strokes = StrokesController(context, panels.correct, panels.earlier)
-        self.rounds = RoundsController(context, panels.correct)
+        self.rounds = RoundsController(context, panels.correct, self.strokes.undo)
         self.pixel_size = PixelSize(context, panels.line)
         self.proposals = ProposalsController(context, panels.correct.next_row)
         self.export = ExportController(context, panels.export)
@@ -100,12 +122,14 @@ class Controller(QObject):
         self.importer = Importer(context)
         self.training = TrainingController(context)
         self.chooser = Chooser(context)
+        self.drops = SlideDrops(context, self.chooser)
         self.lists = ListController(context, panels.images, panels.line, self.chooser)
         self.save_model = SaveModelController(context)
         panels.export.rows.addWidget(self.save_model.button)
         self._connect_panels()
         self._connect_models()
         self._connect_session()
+        prefer_our_reader()
         self.read_catalogue()
         self._update()
 
@@ -121,11 +145,9 @@ class Controller(QObject):
             panel.method_box.chosen.connect(self.compare.choose_method)
             panel.method_box.chosen.connect(self.export.choose_method)
         panels.export.clean_up_changed.connect(self.compare.list_regions)
-        panels.correct.tool_wanted.connect(strokes.choose)
         panels.correct.brush.valueChanged.connect(strokes.brush.choose)
         panels.correct.refine_button.clicked.connect(self.refine)
-        strokes.tool_changed.connect(panels.correct.show_tool)
-        strokes.brush.changed.connect(panels.correct.show_brush)
+        strokes.brush.changed.connect(panels.correct.more_tools.widths.show_brush)
         self._bars = [
             panel.job_bar for panel in (panels.localize, panels.correct, panels.export)
         ]
@@ -134,7 +156,12 @@ class Controller(QObject):
         self.pixel_size.shown.connect(panels.export.show_mpp)
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
+        self.lists.aside_changed.connect(self._on_aside)
         self._layers.pixels_replaced.connect(self._on_pixels)
+        self._layers.maps_changed.connect(self._update)
+        moved = self._context.viewer.dims.events.current_step
+        moved.connect(self._on_step)
+        self._context.at_parting(lambda: moved.disconnect(self._on_step))
 
     def _connect_models(self) -> None:
         localize = self._panels.localize
@@ -152,6 +179,7 @@ class Controller(QObject):
         events = self._context.events
         events.model_changed.connect(self._on_model)
         events.image_replaced.connect(self._on_replaced)
+        events.earlier_changed.connect(self._on_earlier)
         events.localized.connect(self._on_localized)
         events.heatmap_changed.connect(self.compare.show_heatmap)
         events.scribbles_changed.connect(self._on_scribbles)
@@ -161,7 +189,10 @@ class Controller(QObject):
     # ------------------------------------------------------------------------ verbs
 
     def localize(self) -> None:
-        """Run the ticked methods on the chosen image."""
+        """Run the ticked methods on the chosen image, as it is seen now."""
+        if self._slider.isActive():
+            self._slider.stop()
+            self._on_slider()
         panel = self._panels.localize
         methods = panel.method_list.keys(self._layers.heatmaps.pairs)
         untold = "" if methods else "Tick at least one method."
@@ -170,9 +201,10 @@ class Controller(QObject):
             self._messages.warn(reason)
             return
         self._messages.say("")
-        self._layers.heatmaps.begin()
         target = self.slides.target(panel.target)
-        self._waiting["localize"] = self._session.localize(methods, target)
+        self._waiting["localize"] = self._session.localize(
+            methods, target, views=panel.views
+        )
 
     def refine(self) -> None:
         """One round with the strokes as they are now."""
@@ -212,6 +244,7 @@ class Controller(QObject):
     def use_model(self, name: str) -> None:
         """Load a model of the list."""
         self._model = name
+        self._panels.localize.forget_classes(())
         self._show_methods()
         self._session.use(name)
         self._update()
@@ -284,11 +317,9 @@ class Controller(QObject):
         self.read_catalogue()
 
     def _on_model(self) -> None:
-        model = self._session.model
-        if model is not None:
-            self._panels.localize.show_classes(model.classes, None, None)
+        if self._session.model is not None:
             self._show_methods()
-            self.compare.drop_results()
+            self._begin_anew()
             self._update()
 
     def _show_methods(self) -> None:
@@ -319,6 +350,7 @@ class Controller(QObject):
             self._context.tasks.forget("opening")
             self._layers.leave_image()
             self._panels.line.show_nothing()
+            self._context.tasks.follow(self._session.leave(), self._on_left)
             self._update()
             return
         if self._layers.image not in (None, *self._context.viewer.layers):
@@ -326,7 +358,8 @@ class Controller(QObject):
             # whose image is gone, and takes them away later.
             self._layers.leave_image()
         self._layers.strokes.flush()  # to the image that is left
-        source, options = source_of(layer)
+        self._plane = plane_under(self._context.viewer, layer)
+        source, options = source_of(layer, self._plane)
         self._opening, self._opened = layer, levels_of(layer)
         self._context.tasks.follow(
             self._session.open(source, **options),
@@ -335,23 +368,52 @@ class Controller(QObject):
             kind="opening",
         )
 
+    def _on_step(self) -> None:
+        if self._panels.line.layer is not None:
+            self._slider.start()
+
+    def _on_slider(self) -> None:
+        """Another plane of a stack is seen: it is an image of its own."""
+        layer = self._panels.line.layer
+        if layer is None or layer != self._opening:
+            return
+        if plane_under(self._context.viewer, layer) != self._plane:
+            self._on_image(layer)
+
     def _on_opened(self, slide: Slide) -> None:
         if slide is self._session.slide and self._opening is not None:
             self._messages.say("")
             self._layers.work_on(self._opening)
             self.pixel_size.show()
-            self.compare.drop_results()
+            self._begin_anew()
             self._on_scribbles()
             now = map(id, levels_of(self._opening))
             if list(now) != list(map(id, self._opened)):  # replaced while it opened
                 self._on_pixels()
         self._update()
 
+    def _on_left(self, _: None) -> None:
+        """No image is open, unless another one was meanwhile."""
+        if self._session.slide is None:
+            self._messages.say("")
+            self._layers.leave_image()  # answers may have come since
+            self._begin_anew()
+            self._on_scribbles()
+
+    def _begin_anew(self) -> None:
+        """Another image or model: what was known of the one before is not shown."""
+        session = self._session
+        if session.result is None:
+            model = session.model
+            self._panels.localize.forget_classes(() if model is None else model.classes)
+        self.compare.drop_results()
+
     def _on_pixels(self) -> None:
         """The layer was given other data; the session says whether they are others."""
         layer = self._layers.image
         if layer is not None and layer == self._opening:
-            source, options = source_of(layer)
+            self._plane = plane_under(self._context.viewer, layer)
+            source, options = source_of(layer, self._plane)
             options.pop("resume", None)
             self._session.reread(source, **options)
 
@@ -362,6 +424,7 @@ class Controller(QObject):
             return
         if session.drawn_on != self._layers.strokes.fingerprint:
             self._layers.take_up()
+            self._begin_anew()
             self.pixel_size.show()
             if session.slide.path is not None and shows_file(layer):
                 self._show_file(layer, session.slide)
@@ -394,10 +457,11 @@ class Controller(QObject):
         """Replace the chosen layer by the same file, read otherwise."""
         line, viewer = self._panels.line, self._context.viewer
         before = line.layer
-        if before is None:
+        path = None if before is None else file_of(before)
+        if before is None or path is None:
             return
         try:
-            added = layer_read_anew(viewer, before, reader, pick)
+            added = layer_read_anew(viewer, before, path, reader, pick)
         except StackError as error:
             again = partial(self._read_with, reader)
             self.chooser.ask(before.name, error.questions, again)
@@ -414,12 +478,12 @@ class Controller(QObject):
         from napari_wsol.images.readers import stack_questions
 
         layer = self._panels.line.layer
-        mark = {} if layer is None else layer.metadata.get(MARK, {})
-        if layer is None or "path" not in mark:
+        path = None if layer is None else file_of(layer)
+        if layer is None or path is None:
             return
-        reader = mark.get("reader")
+        reader = layer.metadata.get(MARK, {}).get("reader")
         try:
-            questions = stack_questions(mark["path"], reader=reader)
+            questions = stack_questions(path, reader=reader)
         except WsolError as error:
             self._messages.warn(error)
             return
@@ -440,18 +504,29 @@ class Controller(QObject):
         self._update()
 
     def _tell_result(self) -> None:
-        session = self._session
-        result, model = session.result, session.model
-        if result is None or model is None:
+        result = self._session.result
+        if result is None:
             return
-        show = self._panels.localize.show_classes
-        show(model.classes, result.scores, result.target)
+        self._panels.localize.show_scores(result.scores, result.target)
         self._messages.say("")  # what must be known stands at the class and the maps
 
+    def _on_earlier(self) -> None:
+        """Somebody goes on with an earlier work: its map and rounds come, too."""
+        if self._session.awaits_rounds and self._session.result is None:
+            self.localize_when_ready()
+
     def _on_scribbles(self) -> None:
-        self._panels.correct.show_strokes(*self._session.stroke_counts)
+        session = self._session
+        self._panels.correct.show_strokes(
+            *session.stroke_counts, aside=session.is_aside
+        )
         self._layers.show_stale()
         self._update()
+
+    def _on_aside(self) -> None:
+        """Strokes mean something else now: the map follows them again, or is scored."""
+        self._on_scribbles()
+        self.rounds.live.wait()
 
     # --------------------------------------------------------------------------- jobs
 
@@ -472,9 +547,12 @@ class Controller(QObject):
             self._messages.say(self.slides.stopped_words(status))
         elif status.state == "queued":
             self._was_stopped = False
+            if status.kind in SHOWS:
+                self._layers.heatmaps.begin()
         elif status.state == "done" and status.kind is JobKind.LOCALIZE:
             self._on_localized()
             self.compare.list_places()
+            self.localized.emit()
         self.slides.on_job(status)
         self.rounds.on_job(status)
         self._update()
@@ -502,8 +580,10 @@ class Controller(QObject):
         reason = self._why_not()
         panels.localize.set_ready(not reason, reason)
         has_image = self._layers.image is not None
-        panels.correct.set_ready(has_image, session.result is not None)
-        panels.export.set_ready(bool(session.heatmaps))
-        if self._is_eager and has_image and not reason and session.model is not None:
+        panels.correct.set_ready(has_image, has_image and session.result is not None)
+        panels.export.set_ready(self.export.config() is not None)
+        # Not while the window still shows the image before.
+        is_shown = has_image and session.drawn_on == self._layers.strokes.fingerprint
+        if self._is_eager and is_shown and not reason and session.model is not None:
             self._is_eager = False
             self.localize()

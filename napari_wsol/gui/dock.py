@@ -39,18 +39,51 @@ from napari_wsol.gui.correct.tools import (
 from napari_wsol.gui.export.panel import ExportPanel
 from napari_wsol.gui.images.line import ImageLine
 from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED, ImageList
-from napari_wsol.gui.keys import Key, Keys
+from napari_wsol.gui.keys import DockKeys, Key, Keys
 from napari_wsol.gui.localize.panel import LocalizePanel
-from napari_wsol.gui.messages import MessageLine
+from napari_wsol.gui.messages import LINES, MessageLine
 from napari_wsol.gui.widgets.colours import readable_on, theme_colour
+from napari_wsol.gui.widgets.elided import Words
+from napari_wsol.gui.widgets.panel import row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.viewer
+    from qtpy.QtGui import QResizeEvent
 
 
 FOOTER = "Research use only, not for diagnosis."
+
+LOW = 640
+"""Pixels of a dock's height below which messages get a line less."""
+
+
+class Footer(QFrame):
+    """What this is for, and how much is saved: one line, whatever there is to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._words = Words(FOOTER, lines=1, keeps=True)
+        self._saved = QLabel()
+        line = row(self._words, self._saved, stretch=0, spacing=0)
+        line.setContentsMargins(2, 2, 6, 4)
+        self.setLayout(line)
+
+    def text(self) -> str:
+        """All that is said."""
+        return f"{self._words.text()} {self._saved.text()}".strip()
+
+    def show_saved(self, words: str, colour: str = "") -> None:
+        """What is on the disk; a warning takes the whole line, and its colour."""
+        self._words.setText(words if colour else FOOTER)
+        self._saved.setText("" if colour else words)
+        sheet = (
+            f"Footer {{ background: {colour}; }}"
+            f" QLabel {{ background: transparent; color: {readable_on(colour)}; }}"
+        )
+        if (sheet if colour else "") != self.styleSheet():
+            self.setStyleSheet(sheet if colour else "")
 
 
 class WsolWidget(QWidget):
@@ -61,10 +94,10 @@ class WsolWidget(QWidget):
     ) -> None:
         super().__init__()
         keep_shaders()
-        self._ended = False
+        self._ended = self._folds = False
         self._warning_colour = ""
         self.message = MessageLine()
-        self.status = QLabel(FOOTER)
+        self.status = Footer()
         self.image_line = ImageLine(napari_viewer)
         self.image_list = ImageList()
         self.earlier_bar = EarlierBar()
@@ -92,8 +125,9 @@ class WsolWidget(QWidget):
             ),
         )
         self.controller.strokes.saved_told.connect(self._show_status)
-        self.layers.strokes.tool_changed.connect(self._on_tool)
-        self.keys = Keys(napari_viewer, self._key_table(), {"F", "B", "E", "R"})
+        self.controller.localized.connect(self._on_localized)
+        self.keys = Keys(napari_viewer, self._key_table())
+        DockKeys(self, self.keys)
         self.image_line.help_button.clicked.connect(self.show_help)
         napari_viewer.events.theme.connect(self._on_theme)
         self._context.at_parting(self._let_go)
@@ -106,9 +140,7 @@ class WsolWidget(QWidget):
         rows.setContentsMargins(6, 4, 6, 4)
         rows.setSpacing(4)
         rows.addWidget(self.image_line)
-        rows.addWidget(self.message)
         rows.addWidget(self.image_list)
-        rows.addWidget(self.earlier_bar)
         panels = (
             self.localize_panel,
             self.compare_panel,
@@ -127,41 +159,46 @@ class WsolWidget(QWidget):
         inner.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         scroll.setWidget(inner)
         self.scroll_area = scroll
-        self.status.setContentsMargins(6, 2, 6, 4)
-        self.status.setWordWrap(True)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
         outer.addWidget(scroll, 1)
+        for below in (self.earlier_bar, self.correct_panel.more_tools, self.message):
+            outer.addWidget(below)
         outer.addWidget(self.status)
         self.setMinimumWidth(300)
 
-    def _on_tool(self, tool: str | None) -> None:
-        """Whoever takes a brush wants to see what else there is for it."""
-        if tool is not None:
-            if not self.correct_panel.isExpanded():
-                self.correct_panel.expand(animate=False)
-            self.scroll_area.ensureWidgetVisible(self.correct_panel, 0, 4)
+    def _on_localized(self) -> None:
+        """What was to be chosen is chosen; there are maps to be looked at now."""
+        if not self.underMouse():
+            self.localize_panel.fold()
+        else:  # nothing moves under the hand
+            self._folds = True
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """The mouse is elsewhere: what waited for that may move now."""
+        super().leaveEvent(event)
+        if self._folds:
+            self._folds = False
+            self.localize_panel.fold()
 
     def _show_status(self, words: str, is_warning: bool) -> None:
         """What is said beside the footer: how much is saved."""
-        self.status.setText(f"{FOOTER} {words}".strip())
-        colour = self._warning_colour if is_warning else ""
-        style = f"background: {colour}; color: {readable_on(colour)};" if colour else ""
-        if style != self.status.styleSheet():
-            self.status.setStyleSheet(style)
+        self.status.show_saved(words, self._warning_colour if is_warning else "")
 
     def _key_table(self) -> tuple[Key, ...]:
-        control, tools = self.controller, self.controller.strokes.choose_tool
+        control, strokes = self.controller, self.controller.strokes
+        pick, tools = control.choose_tool, strokes.choose_tool
         return (
-            Key("Enter", "Localize", control.localize, "⏎"),
-            Key("F", "foreground brush", lambda: control.choose_tool("foreground")),
-            Key("B", "background brush", lambda: control.choose_tool("background")),
-            Key("E", "eraser", lambda: control.choose_tool("erase")),
-            Key(OUTLINE_KEY, "area tool", lambda: tools("outline")),
-            Key(WAND_KEY, "wand", lambda: tools("wand")),
-            Key(UNDO_KEY, "take back", control.strokes.undo, UNDO_SHOWN, is_ours=True),
-            Key(REDO_KEY, "bring back", control.strokes.redo, REDO_SHOWN, is_ours=True),
-            Key("R", "Refine", control.refine),
+            Key("Enter", "Localize", control.localize, "⏎", reach="layers"),
+            Key("F", "foreground brush", partial(pick, "foreground"), reach="strokes"),
+            Key("B", "background brush", partial(pick, "background"), reach="strokes"),
+            Key("E", "eraser", partial(pick, "erase"), reach="strokes"),
+            Key(OUTLINE_KEY, "area tool", partial(tools, "outline")),
+            Key(WAND_KEY, "wand", partial(tools, "wand")),
+            Key(UNDO_KEY, "take back", strokes.undo, UNDO_SHOWN, reach="only strokes"),
+            Key(REDO_KEY, "bring back", strokes.redo, REDO_SHOWN, reach="only strokes"),
+            Key("R", "Refine", control.refine, reach="strokes"),
             Key(NEXT, "next image of the list", lambda: control.lists.step(1)),
             Key(BEFORE, "image before", lambda: control.lists.step(-1)),
             Key(UNTOUCHED, "next untouched image", control.lists.next_untouched),
@@ -189,9 +226,12 @@ class WsolWidget(QWidget):
             "<p><b>First steps.</b> Open an image, press Localize, look at the map. "
             "Where it is wrong, paint: background over what is wrong, foreground over "
             "what was missed. Refine, and export.</p>"
-            "<p><b>Keys</b>, while the mouse is over the image:</p>"
+            "<p><b>Keys</b>, over the image and in the dock. Where you type into a "
+            "field, keys are letters.</p>"
             f"{self.keys.listed()}"
-            "<p>napari's own: Space to pan while painting, [ and ] for the brush.</p>"
+            "<p>While painting, napari's own: hold Space to pan; [ and ] change the "
+            "brush. In an area set corner by corner Enter sets the last one, Esc "
+            "starts again.</p>"
         )
 
     def event(self, event: QEvent) -> bool:
@@ -200,6 +240,11 @@ class WsolWidget(QWidget):
         if gone and not self._ended:
             self.end()
         return super().event(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where there is little room, most of it is for the panels."""
+        super().resizeEvent(event)
+        self.message.set_lines(LINES if self.height() >= LOW else LINES - 1)
 
     def end(self) -> None:
         """Stop all work and let go of the viewer; heatmaps and strokes stay."""
@@ -218,6 +263,7 @@ class WsolWidget(QWidget):
         self._warning_colour = colour
         self.message.set_warning_colour(colour)
         self.correct_panel.rounds.set_warning_colour(colour)
+        self.localize_panel.likeness_box.set_warning_colour(colour)
 
 
 def _end(context: Context, *_: object) -> None:

@@ -1,14 +1,24 @@
-"""Keys that work while the canvas has the focus."""
+"""Keys that work while the canvas or the dock has the focus."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from app_model.types import KeyCode
+from app_model.backends.qt import qkey2modelkey, qmods2modelmods
+from app_model.types import KeyBinding, KeyCode
 from napari.utils.key_bindings import coerce_keybinding
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+)
 
+from napari_wsol.gui.compat import is_drawing
 from napari_wsol.gui.layers.marks import STROKES, role_of
 
 if TYPE_CHECKING:
@@ -18,8 +28,14 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
     from napari.utils.key_bindings import KeymapProvider
     from napari.viewer import Viewer
+    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtWidgets import QWidget
 
 logger = logging.getLogger(__name__)
+
+Reach = Literal["viewer", "strokes", "only strokes", "layers"]
+"""Where a key works on the canvas: wherever the chosen layer has no such key of its
+own; on our strokes all the same; on our strokes and nowhere else; on every layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +48,7 @@ class Key:
     shown: str = ""
     release: Callable[[], None] | None = None
     """Called when the key is let go."""
-    is_ours: bool = False
-    """Whether it is bound on our strokes only, and keeps its meaning elsewhere."""
+    reach: Reach = "viewer"
 
     @property
     def label(self) -> str:
@@ -47,30 +62,27 @@ def is_key(name: str) -> bool:
 
 
 class Keys:
-    """Binds keys to the viewer and to our strokes, and takes them away again.
+    """Binds keys to the viewer and to layers, and takes them away again.
 
     napari asks the active layer first and the viewer after it. So a key of the viewer
     never takes one away from the user's own layers: F fills in a Labels layer and moves
     a shape to the front in a Shapes layer, as always. Only on our own strokes the
-    brushes come first, where filling or protecting labels makes no sense.
+    brushes come first, where filling or protecting labels makes no sense; and Enter
+    localizes on any layer, unless a shape is being drawn that it would end.
     """
 
-    def __init__(
-        self, viewer: Viewer, keys: Iterable[Key], on_strokes: set[str]
-    ) -> None:
+    def __init__(self, viewer: Viewer, keys: Iterable[Key]) -> None:
         self._viewer = viewer
         self.known = tuple(keys)
-        self._on_strokes = on_strokes
         self._bound: list[tuple[KeymapProvider, str]] = []
         self.taken: list[Key] = []
         for key in self.known:
             if not is_key(key.key):
                 logger.warning("There is no key %s here; its button works.", key.key)
                 self.taken.append(key)
+            elif key.reach == "only strokes":
                 continue
-            if key.is_ours:
-                continue
-            if key.key in {str(name) for name in viewer.keymap}:
+            elif key.key in {str(name) for name in viewer.keymap}:
                 # Another plugin was here first; the button still works.
                 self.taken.append(key)
             else:
@@ -87,29 +99,61 @@ class Keys:
         self._bound.clear()
 
     def listed(self) -> str:
-        """The keys as rich text, for the ``?`` button."""
+        """The keys as rich text, for the ``?`` button; also what is in their way."""
         rows = "".join(
             f"<tr><td><b>{key.label}</b>&nbsp;&nbsp;</td><td>{key.words}"
-            f"{' (used by another plugin)' if key in self.taken else ''}</td></tr>"
+            f"{self._exception(key)}</td></tr>"
             for key in self.known
         )
         return f"<table>{rows}</table>"
+
+    def _exception(self, key: Key) -> str:
+        """Where a key does something else at present; empty where it does not."""
+        if not is_key(key.key):
+            return " (not on this keyboard: use the button)"
+        if key in self.taken:
+            return " (over the image another plugin has this key)"
+        active = self._viewer.layers.selection.active
+        if active is None or self._is_bound(active, key):
+            return ""
+        if key.reach == "only strokes":
+            return " (in the dock, and while the strokes are the chosen layer)"
+        if _own_call(active, key.key) is not None:
+            return f" (in the dock; over the image “{active.name}” has it now)"
+        return ""
+
+    def _is_bound(self, layer: Layer, key: Key) -> bool:
+        return any(to == layer and name == key.key for to, name in self._bound)
 
     def _on_inserted(self, event: Event) -> None:
         self._bind_layer(event.value)
 
     def _bind_layer(self, layer: Layer) -> None:
-        if role_of(layer) == STROKES:
-            for key in self.known:
-                is_wanted = key.is_ours or key.key in self._on_strokes
-                if is_wanted and is_key(key.key):
-                    self._bind(layer, key)
+        is_ours = role_of(layer) == STROKES
+        for key in self.known:
+            if not is_key(key.key):
+                continue
+            if is_ours and key.reach in {"strokes", "only strokes"}:
+                self._bind(layer, key)
+            elif key.reach == "layers" and key not in self.taken:
+                own = _own_call(layer, key.key)
+                if own is not None:
+                    self._bind(layer, key, unless_drawing=own)
 
-    def _bind(self, target: KeymapProvider, key: Key) -> None:
+    def _bind(
+        self,
+        target: KeymapProvider,
+        key: Key,
+        *,
+        unless_drawing: Callable[[Any], object] | None = None,
+    ) -> None:
         action, release = key.action, key.release
 
-        def press(_target: object) -> None:
-            action()
+        def press(target: Any) -> None:  # noqa: ANN401 - a viewer or a layer
+            if unless_drawing is not None and is_drawing(target):
+                unless_drawing(target)
+            else:
+                action()
 
         def hold(_target: object) -> Iterator[None]:
             """A generator, with which napari goes on when the key is let go."""
@@ -121,3 +165,63 @@ class Keys:
         call = press if release is None else hold
         target.bind_key(key.key, call, overwrite=True)
         self._bound.append((target, key.key))
+
+
+def _own_call(layer: Layer, name: str) -> Callable[[Any], object] | None:
+    """What napari calls when a key is pressed on layers of a kind."""
+    binding = coerce_keybinding(name)
+    for kind in layer.__class__.__mro__:  # the viewer of a plugin wraps its layers
+        call = getattr(kind, "class_keymap", {}).get(binding)
+        if call is not None and call is not Ellipsis:
+            return call
+    return None
+
+
+TYPED = (QLineEdit, QAbstractSpinBox)
+"""Fields that take every key themselves."""
+
+
+class DockKeys(QObject):
+    """Brings our keys to the dock, whichever part of it has the focus.
+
+    Buttons and sliders leave letters alone, and they come to the dock; lists of choices
+    look for an entry that begins with one, and are asked first. A field that is typed
+    in keeps every key, and lists keep Enter.
+    """
+
+    def __init__(self, dock: QWidget, keys: Keys) -> None:
+        super().__init__(dock)
+        self._dock = dock
+        self._keys = {
+            coerce_keybinding(key.key): key for key in keys.known if is_key(key.key)
+        }
+        lists = dock.findChildren(QComboBox) + dock.findChildren(QAbstractItemView)
+        for part in (dock, *lists):
+            part.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Take the events of keys that are ours."""
+        kinds = (QEvent.Type.KeyPress, QEvent.Type.KeyRelease)
+        if event.type() not in kinds:
+            return super().eventFilter(watched, event)
+        pressed: Any = event
+        key = self._key_of(pressed)
+        if key is None:
+            return False
+        focus = QApplication.focusWidget()
+        is_enter = pressed.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}
+        if isinstance(focus, TYPED):
+            return watched is self._dock  # has done with it; napari need not hear of it
+        if is_enter and isinstance(focus, QAbstractItemView):
+            return watched is self._dock
+        if not pressed.isAutoRepeat():
+            is_press = event.type() == QEvent.Type.KeyPress
+            call = key.action if is_press else key.release
+            if call is not None:
+                call()
+        return True
+
+    def _key_of(self, event: QKeyEvent) -> Key | None:
+        modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        code = qkey2modelkey(Qt.Key(event.key()))
+        return self._keys.get(KeyBinding.from_int(qmods2modelmods(modifiers) | code))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,16 @@ FloatMap = npt.NDArray[np.float32]
 CURRENCIES = ("value", "percentile", "area")
 """What a threshold may be given in: the map's own value, the percentile of its values,
 or the share of the area (of tissue) that is kept."""
+
+_FINER = 4
+"""Cells along one of a map that is read anew; then what differs cannot be seen."""
+
+_SAME = 1e-6
+"""Of a cell: what is nearer than this is the same place."""
+
+
+MARKED = 0.5
+"""Evidence or probability from which on a cell is marked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +69,45 @@ class Heatmap:
         """
         return self.crop((0, 0), self.image_shape, shape)
 
+    def cells_inside(self) -> tuple[int, int]:
+        """Rows and columns of cells of this size that cover the whole image."""
+        height, width = (
+            math.ceil(side / step - _SAME)
+            for side, step in zip(self.image_shape, self.scale, strict=True)
+        )
+        return height, width
+
+    def within_image(self, most: int = 0) -> Heatmap:
+        """The same map on a grid that begins and ends exactly where the image does.
+
+        The last cells of a map reach beyond an image whose sides are no multiples of
+        them, and some networks give cells that begin inside it. Such a map is read
+        anew, bilinear, along the axes where that is so; any other is returned as it is.
+
+        Args:
+            most: cells of the result; up to there it is made of finer ones, so that its
+                values are those of this map almost everywhere.
+        """
+        inside = self.cells_inside()
+        times = int(math.sqrt(most / max(1, math.prod(inside))))
+        times = max(1, min(_FINER, times))
+        shape = tuple(
+            size if self._fits(axis) else times * inside[axis]
+            for axis, size in enumerate(self.values.shape)
+        )
+        if shape == self.values.shape and self._fits(0) and self._fits(1):
+            return self
+        height, width = shape
+        scale, translate = covering(self.image_shape, (height, width))
+        values = self.resized((height, width))
+        return replace(self, values=values, scale=scale, translate=translate)
+
+    def _fits(self, axis: int) -> bool:
+        """Whether the cells along an axis begin and end where the image does."""
+        step, size = self.scale[axis], self.values.shape[axis]
+        low = (self.translate[axis] + 0.5) / step - 0.5
+        return max(abs(low), abs(self.image_shape[axis] / step - size)) < _SAME
+
     def crop(
         self,
         origin: tuple[float, float],
@@ -81,9 +131,8 @@ class Heatmap:
             # Centre of output cell k in level-0 pixels, whose centres are integers.
             centres = np.arange(shape[axis], dtype=np.float64) + 0.5
             at = origin[axis] + centres * step - 0.5
-            result = _interpolate(
-                result, (at - self.translate[axis]) / self.scale[axis], axis
-            )
+            at = (at - self.translate[axis]) / self.scale[axis]
+            result = interpolated(result, at, axis)
         return np.clip(result, 0.0, 1.0)
 
     def at(self, y: float, x: float) -> float | None:
@@ -136,9 +185,29 @@ def mask_on_grid(
     return mask[np.ix_(rows.astype(int), columns.astype(int))]
 
 
-def _interpolate(values: FloatMap, at: npt.NDArray[np.float64], axis: int) -> FloatMap:
-    """Linear interpolation along one axis at fractional indices, border kept."""
+def covering(
+    image_shape: tuple[int, int], shape: tuple[int, int]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Scale and translate (as of a :class:`Heatmap`) of a grid over a whole image."""
+    height, width = (image_shape[axis] / shape[axis] for axis in (0, 1))
+    return (height, width), ((height - 1) / 2, (width - 1) / 2)
+
+
+def interpolated(values: FloatMap, at: npt.NDArray[np.float64], axis: int) -> FloatMap:
+    """Linear interpolation along one axis at fractional indices, border kept.
+
+    Args:
+        values: (h, w) float32; NaN makes NaN of what lies beside it.
+        at: (n,) places along the axis.
+        axis: 0 or 1.
+
+    Returns:
+        (n, w) or (h, n) float32; ``values`` themselves where ``at`` are their indices.
+    """
     last = values.shape[axis] - 1
+    own = np.arange(last + 1, dtype=np.float64)
+    if len(at) == last + 1 and np.allclose(at, own, rtol=0, atol=_SAME):
+        return values
     at = np.clip(at, 0, last)
     low = np.floor(at).astype(np.intp)
     high = np.minimum(low + 1, last)

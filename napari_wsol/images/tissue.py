@@ -317,10 +317,11 @@ def _ink(rgb: Floats, found: Mask) -> Mask:
     marks = np.zeros(found.shape, np.int32)
     ndimage.label(marked, output=marks)
     count = int(marks.max())
-    inner = np.where(ndimage.binary_erosion(marks > 0, iterations=3), marks, 0)
+    deep = np.asarray(ndimage.binary_erosion(marks > 0, iterations=3), np.bool_)
+    inner = marks * deep
     even = _variance(rgb.mean(axis=0)) < _INK_EVEN**2
     sizes = np.bincount(inner.ravel(), minlength=count + 1)
-    evens = np.bincount(inner[even], minlength=count + 1)
+    evens = np.bincount(inner[even].ravel(), minlength=count + 1)
     is_ink = (sizes >= _MIN_CELLS) & (evens >= sizes / 3)
     is_ink[0] = False
     return _dilated(is_ink[marks], _RIM)

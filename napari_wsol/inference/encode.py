@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from napari_wsol.encoders import Features, TileEncoder, nominal_offset, preproce
 from napari_wsol.images.preprocessing import fitted_shape, prepare, read_whole, to_grey
 from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.images.tiling import TileGrid, round_up
+from napari_wsol.inference.augmentation import AS_IT_IS
 from napari_wsol.inference.cache import EncodedImage
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import evaluating
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
+    from napari_wsol.inference.augmentation import Augmentation
     from napari_wsol.inference.cache import FeatureCache
     from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
@@ -42,12 +44,17 @@ class Geometry:
         shape: rows and columns of the network's input that show the image.
         origin: network pixels left out above and to the left, (y, x).
         note: what had to be assumed, a sentence; empty if nothing.
+        padded: rows and columns of the network's input once it is filled up to whole
+            cells, or to its fixed size; (0, 0) where that is not asked.
+        mirrored: whether rows, and whether columns of that input run the other way.
     """
 
     downsample: tuple[float, float]
     shape: tuple[int, int]
     origin: tuple[int, int] = (0, 0)
     note: str = ""
+    padded: tuple[int, int] = (0, 0)
+    mirrored: tuple[bool, bool] = (False, False)
 
     def place(
         self, stride: tuple[float, float]
@@ -82,19 +89,28 @@ class Geometry:
         return (at + self.origin[axis]) * self.downsample[axis]
 
 
-def geometry(slide: Slide, model: Model, mpp: float | None = None) -> Geometry:
+def geometry(
+    slide: Slide,
+    model: Model,
+    mpp: float | None = None,
+    augmentation: Augmentation = AS_IT_IS,
+) -> Geometry:
     """At which size the network sees an image.
 
     Args:
         slide: the image.
         model: says at which size, or at which µm a pixel, it was trained.
         mpp: µm a level-0 pixel, where the person knows better than the file.
+        augmentation: the view of the image.
     """
     how = model.preprocessing
     if how.size is not None:
         shape = fitted_shape(slide.shape, how)
         downsample = (slide.shape[0] / shape[0], slide.shape[1] / shape[1])
-        return Geometry(downsample, shape)
+        padded = (how.size, how.size)
+        return Geometry(
+            downsample, shape, padded=padded, mirrored=augmentation.mirrored
+        )
     spec, note, scalar = model.spec, "", 1.0
     if spec.mpp is not None:
         known = mpp or slide.mpp
@@ -105,11 +121,21 @@ def geometry(slide: Slide, model: Model, mpp: float | None = None) -> Geometry:
                 f"{known:g} µm was assumed, as in the training images."
             )
         scalar = spec.mpp / known
-    shape = region_shape(slide.shape, scalar)
+    scalar /= augmentation.scale
+    shape, origin = region_shape(slide.shape, scalar), (0, 0)
     if isinstance(model.encoder, TileEncoder):
-        whole, origin = _whole_tiles(shape, model.encoder.side)
-        return Geometry((scalar, scalar), whole, origin, note=note)
-    return Geometry((scalar, scalar), shape, note=note)
+        shape, origin = _whole_tiles(shape, model.encoder.side)
+    return Geometry(
+        (scalar, scalar),
+        shape,
+        origin,
+        note=note,
+        padded=(
+            least_side(shape[0], model.encoder),
+            least_side(shape[1], model.encoder),
+        ),
+        mirrored=augmentation.mirrored,
+    )
 
 
 def _whole_tiles(
@@ -148,6 +174,7 @@ def encode(
     *,
     layers: Sequence[str] = (),
     mpp: float | None = None,
+    augmentation: Augmentation = AS_IT_IS,
     config: InferenceConfig | None = None,
     cache: FeatureCache | None = None,
     report: Progress = ignore_progress,
@@ -165,16 +192,18 @@ def encode(
         model: gives the encoder.
         layers: of the encoder, whose maps are wanted beside the model's taps.
         mpp: µm a level-0 pixel, where the person knows better than the file.
+        augmentation: the view of the image.
         config: tile size.
         cache: keeps features between calls.
         report: called with (tiles done, tiles, message).
         check: called often; raises to stop.
 
     Returns:
-        Features of one image, maps (1, C, h, w) on the CPU, and their geometry.
+        Features of one image, maps (1, C, h, w) on the CPU, and their geometry. Those
+        of a mirrored view are what the network made of it, mirrored as it is.
     """
     config = config or InferenceConfig()
-    seen = geometry(slide, model, mpp)
+    seen = geometry(slide, model, mpp, augmentation)
     encoder = model.encoder
     image, grid = held(slide, model, seen, config, cache=cache, layers=layers)
     with (
@@ -189,12 +218,13 @@ def encode(
                 image.fill(_encode_fixed(slide, model, seen))
             report(1, 1, "")
         else:
+            report(len(image.done), len(grid), "")
             for tile in grid:
                 if tile.index not in image.done:
                     check()
                     image.store(tile, _encode_tile(slide, model, tile, seen))
                 report(len(image.done), len(grid), "")
-    return image.features(), seen
+    return _mirrored_features(image.features(), seen), seen
 
 
 def held(
@@ -225,6 +255,7 @@ def held(
             encoder.taps,
             model.preprocessing,
             tuple(round(item, 6) for item in seen.downsample),
+            seen.mirrored,
             _core(seen.shape, config, model),
         )
         image = cache.get(key) if cache is not None else None
@@ -245,10 +276,23 @@ def network_input(slide: Slide, model: Model, seen: Geometry) -> Tensor:
     """(1, C, H, W): the whole image as the network sees it, on its device."""
     if model.preprocessing.size is not None:
         array = prepare(read_whole(slide, model.preprocessing), model.preprocessing)
-        return torch.from_numpy(array)[None].to(model.device)
+        return _mirrored(torch.from_numpy(array)[None].to(model.device), seen)
     (top, left), (height, width) = seen.origin, seen.shape
     pixels = read_region(slide, top, left, height, width, seen.downsample[0])
-    return to_network(pixels, model)
+    return _mirrored(to_network(pixels, model), seen)
+
+
+def _mirrored(x: Tensor, seen: Geometry) -> Tensor:
+    """Rows and columns of (..., H, W) the other way, where the view is so; or back."""
+    axes = [axis - 2 for axis in (0, 1) if seen.mirrored[axis]]
+    return x.flip(axes) if axes else x
+
+
+def _mirrored_features(features: Features, seen: Geometry) -> Features:
+    if not any(seen.mirrored):
+        return features
+    maps = tuple(_mirrored(item, seen) for item in features.maps)
+    return replace(features, maps=maps)
 
 
 def read_window(slide: Slide, seen: Geometry, tile: Tile) -> Rgb:
@@ -359,20 +403,27 @@ def _encode_fixed(slide: Slide, model: Model, seen: Geometry) -> Features:
     found: Features = model.encoder(x)
     strides = tuple(x.shape[-1] / item.shape[-1] for item in found.maps)
     offsets = tuple(nominal_offset(item) for item in strides)
-    maps = tuple(item.cpu() for item in found.maps)
+    # Kept the way the image lies, like tiles.
+    maps = tuple(_mirrored(item, seen).cpu() for item in found.maps)
     return Features(maps, strides, offsets, found.names)
 
 
 def _encode_tile(
     slide: Slide, model: Model, tile: Tile, seen: Geometry
 ) -> tuple[Tensor, ...]:
-    """The maps of a tile's core, each (C, h, w) on the CPU."""
-    x = to_network(read_window(slide, seen, tile), model)
-    features: Features = model.encoder(x)
+    """The maps of a tile's core, each (C, h, w) on the CPU, as the image lies."""
+    x = _mirrored(to_network(read_window(slide, seen, tile), model), seen)
+    features = _mirrored_features(model.encoder(x), seen)
     cores: list[Tensor] = []
     for values, stride in zip(features.maps, model.encoder.strides, strict=True):
         top = (tile.y - tile.window_y) // stride
         left = (tile.x - tile.window_x) // stride
-        rows, columns = -(-tile.height // stride), -(-tile.width // stride)
+        rows, columns = tile.height, tile.width
+        if any(seen.mirrored):
+            # To the end of the deepest cell: there a mirrored map begins.
+            rows, columns = (
+                round_up(side, model.encoder.stride) for side in (rows, columns)
+            )
+        rows, columns = -(-rows // stride), -(-columns // stride)
         cores.append(values[0, :, top : top + rows, left : left + columns].cpu())
     return tuple(cores)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from napari_wsol.config import InferenceConfig
 from napari_wsol.devices import with_room
 from napari_wsol.errors import MethodUnavailableError, NoResultError
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
-from napari_wsol.inference.encode import encode, network_input
+from napari_wsol.inference.augmentation import (
+    augmentations,
+    average_note,
+    check_views,
+    registered,
+)
+from napari_wsol.inference.cache import FeatureCache
+from napari_wsol.inference.encode import encode, geometry, network_input
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import (
     NetworkInput,
@@ -30,14 +39,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_wsol.config import InferenceConfig
     from napari_wsol.encoders import Features
     from napari_wsol.images.readers import Source
     from napari_wsol.images.slide import Slide
-    from napari_wsol.inference.cache import FeatureCache
+    from napari_wsol.inference.augmentation import Augmentation
     from napari_wsol.inference.encode import Geometry
     from napari_wsol.jobs import Progress
-    from napari_wsol.methods import Model
+    from napari_wsol.methods import Method, Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +57,14 @@ class Localization:
         target: the class that was localized.
         heatmaps: one a method.
         notes: what a reader must know, a sentence each.
+        views: of how many views of the image scores and heatmaps are the average.
     """
 
     scores: dict[str, float]
     target: str
     heatmaps: dict[str, Heatmap]
     notes: tuple[str, ...] = ()
+    views: int = 1
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -84,6 +94,7 @@ def make_heatmap(
     method: str,
     target: str,
     round_index: int = 0,
+    note: str = "",
 ) -> Heatmap:
     """Places a method's map on its image.
 
@@ -99,6 +110,7 @@ def make_heatmap(
         method: name of the method.
         target: name of the class.
         round_index: refinement round.
+        note: what else a reader must know, a sentence.
 
     Raises:
         NoResultError: a value is not finite.
@@ -134,7 +146,7 @@ def make_heatmap(
         is_probability=is_probability,
         raw_range=(low, high),
         round=round_index,
-        notes=tuple(filter(None, (read_out.note, flat))),
+        notes=tuple(filter(None, (read_out.note, flat, note))),
     )
 
 
@@ -162,6 +174,7 @@ def localize(
     methods: Sequence[str] | None = None,
     target: str | None = None,
     *,
+    views: int = 1,
     mpp: float | None = None,
     config: InferenceConfig | None = None,
     cache: FeatureCache | None = None,
@@ -179,6 +192,9 @@ def localize(
         methods: names; those that the model was made for by default. They share one
             encoding. “layercam@layer3” reads at another layer than the last.
         target: class to localize; the most probable by default.
+        views: of how many views of the image maps and probabilities are the average: 1
+            is the image as it is, 4 are its flips, 12 the flips at three sizes. For
+            images without an up and down, such as tissue; takes as many times as long.
         mpp: µm a level-0 pixel, where you know better than the file.
         config: tile size.
         cache: keeps features between calls.
@@ -188,82 +204,218 @@ def localize(
     Raises:
         ImageError: the image cannot be used.
         UnknownNameError: no such method or class.
-        MethodUnavailableError: the model does not support a method.
+        MethodUnavailableError: the model does not support a method, or so many views.
+        ConfigError: there is no such number of views.
     """
     slide = open_slide(source)
     found, notes = with_room(
         model,
-        lambda: _localized(
-            model,
-            slide,
-            methods,
-            target,
-            mpp=mpp,
-            config=config,
-            cache=cache,
-            report=report,
-            check=check,
-        ),
+        lambda: _Reading(
+            model, slide, views, mpp, config, cache, report, check
+        ).localize(methods, target),
     )
     return replace(found, notes=(*found.notes, *notes))
 
 
-def _localized(
+def class_scores(
     model: Model,
     slide: Slide,
-    methods: Sequence[str] | None,
-    target: str | None,
     *,
-    mpp: float | None,
-    config: InferenceConfig | None,
-    cache: FeatureCache | None,
-    report: Progress,
-    check: Callable[[], None],
-) -> Localization:
-    names = check_methods(model, methods)
-    chosen = None if target is None else model.class_index(target)
-    picked = [get_method(name) for name in names]
-    layers = [name for item in picked for name in item.taps(model)]
-    features, seen = encode(
-        slide,
-        model,
-        layers=layers,
-        mpp=mpp,
-        config=config,
-        cache=cache,
-        report=report,
-        check=check,
-    )
-    features = features.to(model.device)
-    image = NetworkInput(lambda: network_input(slide, model, seen), report, check)
-    with evaluating(model), torch.no_grad():
-        own = features.select(model.encoder.taps)
-        scores = _scores(model, own, needed=chosen is None)
+    methods: Sequence[str] = (),
+    views: int = 1,
+    mpp: float | None = None,
+    cache: FeatureCache | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Probability of each class; empty where the model does not classify.
+
+    Args:
+        model: from :func:`napari_wsol.load_model`.
+        slide: the image, open.
+        methods: that will be run on the same features, kept by ``cache``.
+        views: as for :func:`localize`.
+        mpp: µm a level-0 pixel, where you know better than the file.
+        cache: keeps features between calls.
+        check: called often; raises to stop.
+    """
+    if model.classifier is None:
+        return {}
+    reading = _Reading(model, slide, views, mpp, None, cache, ignore_progress, check)
+    return reading.scores([get_method(name) for name in methods])
+
+
+class _Reading:
+    """One image under one model, view by view."""
+
+    def __init__(  # noqa: PLR0917 - as localize was given them
+        self,
+        model: Model,
+        slide: Slide,
+        views: int,
+        mpp: float | None,
+        config: InferenceConfig | None,
+        cache: FeatureCache | None,
+        report: Progress,
+        check: Callable[[], None],
+    ) -> None:
+        check_views(model, views)
+        self._model, self._slide, self._mpp = model, slide, mpp
+        self._config = config or InferenceConfig()
+        if cache is None and views > 1:  # the class is asked for before the maps
+            cache = FeatureCache(self._config.cache_bytes)
+        self._cache, self._report, self._check = cache, report, check
+        self._views = augmentations(views)
+        self._steps, self._step = views, -1
+        self._last: tuple[Augmentation, Features, Geometry] | None = None
+
+    def localize(
+        self, methods: Sequence[str] | None, target: str | None
+    ) -> Localization:
+        model, slide, count = self._model, self._slide, len(self._views)
+        names = check_methods(model, methods)
+        chosen = None if target is None else model.class_index(target)
+        picked = [get_method(name) for name in names]
+        scores: dict[str, float] = {}
         if chosen is None:
+            self._steps = 2 * count if count > 1 else 1
+            scores = self.scores(picked, needed=True)
             chosen = int(np.argmax(list(scores.values())))
-        heatmaps: dict[str, Heatmap] = {}
-        for name, method in zip(names, picked, strict=True):
-            check()
-            read = features.select((*model.encoder.taps, *method.taps(model)))
-            heatmaps[name] = make_heatmap(
-                map_of(method, model, read, chosen, image)[0],
-                stride=method.stride(model, read),
-                seen=seen,
+        plain = geometry(slide, model, self._mpp)
+        totals: dict[str, Tensor] = {}
+        strides: dict[str, float] = {}
+        seen_scores: list[dict[str, float]] = []
+        for view in self._views:
+            features, seen = self._features(view, picked)
+            if not scores:
+                seen_scores.append(self._scores_of(features, needed=False))
+            for place, (name, method) in enumerate(zip(names, picked, strict=True), 1):
+                self._check()
+                tell = self._telling(method_title(name), place, len(names))
+                values, stride = self._map(method, features, seen, chosen, tell)
+                strides.setdefault(name, stride)
+                if name in totals:
+                    values = registered(
+                        values,
+                        stride,
+                        seen,
+                        onto=plain,
+                        onto_stride=strides[name],
+                        shape=(totals[name].shape[0], totals[name].shape[1]),
+                    )
+                    values = totals[name] + values
+                totals[name] = values
+        heatmaps = {
+            name: make_heatmap(
+                total / count if count > 1 else total,
+                stride=strides[name],
+                seen=plain,
                 slide=slide,
                 method=name,
                 target=model.classes[chosen],
+                note=average_note(count),
             )
-    notes = tuple(dict.fromkeys((*slide.notes, *((seen.note,) if seen.note else ()))))
-    return Localization(scores, model.classes[chosen], heatmaps, notes)
+            for name, total in totals.items()
+        }
+        notes = (*slide.notes, *((plain.note,) if plain.note else ()))
+        return Localization(
+            scores or _mean(seen_scores),
+            model.classes[chosen],
+            heatmaps,
+            tuple(dict.fromkeys(notes)),
+            views=count,
+        )
+
+    def scores(
+        self, methods: Sequence[Method], *, needed: bool = False
+    ) -> dict[str, float]:
+        """The mean probability of each class over all views.
+
+        The last view comes first: the first one is then at hand for the maps.
+        """
+        return _mean(
+            [
+                self._scores_of(self._features(view, methods)[0], needed=needed)
+                for view in reversed(self._views)
+            ]
+        )
+
+    def _features(
+        self, view: Augmentation, methods: Sequence[Method]
+    ) -> tuple[Features, Geometry]:
+        """Features on the model's device, with the maps that methods read."""
+        model, steps = self._model, self._steps
+        self._step += 1
+        if self._last is not None and self._last[0] == view:
+            return self._last[1:]
+        step = self._step
+
+        def report(done: int, total: int, text: str) -> None:
+            if steps > 1:
+                number = step % len(self._views) + 1
+                text = f"view {number} of {len(self._views)}"
+            self._report(step * total + done, steps * total, text)
+
+        features, seen = encode(
+            self._slide,
+            model,
+            layers=[name for item in methods for name in item.taps(model)],
+            mpp=self._mpp,
+            augmentation=view,
+            config=self._config,
+            cache=self._cache,
+            report=report,
+            check=self._check,
+        )
+        self._last = (view, features.to(model.device), seen)
+        return self._last[1:]
+
+    def _scores_of(self, features: Features, *, needed: bool) -> dict[str, float]:
+        """Probability of each class; empty where the model does not classify."""
+        model = self._model
+        if model.classifier is None:
+            if len(model.classes) == 1:
+                return dict.fromkeys(model.classes, 1.0) if needed else {}
+            if not needed:
+                return {}
+        with evaluating(model), torch.no_grad():
+            own = features.select(model.encoder.taps)
+            values = [float(value) for value in model.probabilities(own)[0].cpu()]
+        return dict(zip(model.classes, values, strict=True))
+
+    def _telling(self, title: str, place: int, count: int) -> Progress:
+        """What a method reports, under its title: “Score-CAM (2 of 3)”."""
+        words = title if count == 1 else f"{title} ({place} of {count})"
+        views = len(self._views)
+        if views > 1:
+            words = f"{words}, view {self._step % views + 1} of {views}"
+
+        def tell(done: int, total: int, message: str) -> None:
+            del message
+            self._report(done, total, words)
+
+        if views == 1:  # else the bar goes on over all views
+            tell(0, 0, "")
+        return tell
+
+    def _map(
+        self,
+        method: Method,
+        features: Features,
+        seen: Geometry,
+        chosen: int,
+        tell: Progress,
+    ) -> tuple[Tensor, float]:
+        """(h, w) on the CPU and the pixels of the network's input a cell."""
+        model = self._model
+        pixels = partial(network_input, self._slide, model, seen)
+        image = NetworkInput(pixels, tell, self._check)
+        read = features.select((*model.encoder.taps, *method.taps(model)))
+        with evaluating(model), torch.no_grad():
+            values = map_of(method, model, read, chosen, image)[0].float().cpu()
+        return values, method.stride(model, read)
 
 
-def _scores(model: Model, features: Features, *, needed: bool) -> dict[str, float]:
-    """Probability of each class; empty where the model does not classify."""
-    if model.classifier is None:
-        if len(model.classes) == 1:
-            return dict.fromkeys(model.classes, 1.0) if needed else {}
-        if not needed:
-            return {}
-    probabilities = model.probabilities(features)[0].cpu()
-    values = [float(value) for value in probabilities]
-    return dict(zip(model.classes, values, strict=True))
+def _mean(scores: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of each class's probabilities."""
+    count = len(scores)
+    return {name: sum(one[name] for one in scores) / count for name in scores[0]}

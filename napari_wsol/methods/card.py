@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - cards are checked against it
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import cast
 
 from napari_wsol.errors import MalformedError, ModelError
 from napari_wsol.files.parsing import typed
+from napari_wsol.methods.appearance import Appearance
 from napari_wsol.methods.spec import ModelSpec
 
 
@@ -35,6 +36,8 @@ class Card:
         metrics: measured figures, with what they were measured on.
         sha256: of the weight file.
         check: a probe input's seed and the logits that it must give.
+        appearance: how the training images look to the network, so that others are
+            noticed; None where that was not measured.
         folder: where it lies; not part of the file.
         bundled: whether it came with the package; not part of the file.
     """
@@ -55,6 +58,7 @@ class Card:
     metrics: Mapping[str, object] = field(default_factory=dict[str, object])
     sha256: str = ""
     check: Mapping[str, object] = field(default_factory=dict[str, object])
+    appearance: Appearance | None = None
     folder: Path = Path()
     bundled: bool = False
 
@@ -78,13 +82,47 @@ class Card:
         """µm a pixel assumed for images that do not say theirs."""
         return self.spec.native_mpp
 
+    @property
+    def cut_note(self) -> str:
+        """Where the line between two classes is drawn, a sentence; empty at 0.5."""
+        if self.spec.cut is None:
+            return ""
+        return (
+            f"An image counts as “{self.classes[-1]}” where the network gives that "
+            f"class a probability of at least {self.spec.cut:.3g}, which was chosen on "
+            "the images that the figures are of. The probabilities that are shown are "
+            "moved so that this is 0.5."
+        )
+
+    @property
+    def purpose(self) -> str:
+        """What it finds, and where: the first sentence of the summary."""
+        first = self.summary.split(". ")[0].rstrip(".")
+        return f"{first}." if first else ""
+
+    @property
+    def appearance_note(self) -> str:
+        """Whether other images than it was made for are noticed, a sentence."""
+        known = self.appearance
+        if known is None:
+            return (
+                "It is not known how its training images look, so an image of another "
+                "organ or stain is not noticed."
+            )
+        return (
+            f"An image is said to look different where it is farther than "
+            f"{known.bound:.2f} from {known.of}, by the features of “{known.layer}”."
+        )
+
     def to_dict(self) -> dict[str, object]:
         """As plain values, in the order of the file."""
         result: dict[str, object] = {}
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name in ("folder", "bundled", "spec"):
+            if item.name in ("folder", "bundled", "spec") or value is None:
                 continue
+            if isinstance(value, Appearance):
+                value = asdict(value)
             result[item.name] = (
                 list(cast("tuple[object, ...]", value))
                 if isinstance(value, tuple)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -180,15 +181,25 @@ class Model(nn.Module):
             )
         return head(features)
 
-    def probabilities(self, features: Features) -> Tensor:
+    def probabilities(self, features: Features, *, by_cut: bool = True) -> Tensor:
         """(N, K) softmax or, for several labels an image, sigmoid.
 
         One logit for two classes is that of the second.
         """
-        return self.to_probabilities(self.image_logits(features).float())
+        logits = self.image_logits(features).float()
+        return self.to_probabilities(logits, by_cut=by_cut)
 
-    def to_probabilities(self, logits: Tensor) -> Tensor:
-        """(N, K) probabilities of (N, K) image logits, or of one for two classes."""
+    def to_probabilities(self, logits: Tensor, *, by_cut: bool = True) -> Tensor:
+        """(N, K) probabilities of (N, K) image logits, or of one for two classes.
+
+        Args:
+            logits: of the image-level head.
+            by_cut: whether the model's cut lies at one half, as people are told;
+                otherwise as the network gives them, as published methods read them.
+        """
+        if by_cut and self.spec.cut is not None:
+            moved = logits[:, -1:] - math.log(self.spec.cut / (1 - self.spec.cut))
+            logits = torch.cat([logits[:, :-1], moved], dim=1)
         if logits.shape[1] == 1 and len(self.classes) == 2:
             positive = logits.sigmoid()
             return torch.cat([1 - positive, positive], dim=1)

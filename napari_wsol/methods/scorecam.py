@@ -88,4 +88,4 @@ def _probability(
     )
     found = run_again(model, pixels * shown.to(pixels), own, None)
     with torch.no_grad():
-        return model.probabilities(found)[:, target]
+        return model.probabilities(found, by_cut=False)[:, target]

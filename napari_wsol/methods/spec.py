@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.files.parsing import Finite, Positive, typed
+from napari_wsol.files.parsing import Finite, Positive, Share, typed
 from napari_wsol.images.preprocessing import LARGEST_SIDE, Preprocessing
 from napari_wsol.methods.heads import list_heads
 
@@ -38,6 +38,9 @@ class ModelSpec:
             normalisation, at any size, by default.
         mpp: µm a pixel of the network's input; None where it takes images as they are.
         native_mpp: µm a pixel assumed for images that do not say theirs.
+        cut: probability of the second of two classes, as the network gives it, from
+            which on an image is said to show it; one half by default. What the model
+            says is moved, in log odds, so that the cut lies at one half.
     """
 
     encoder: str
@@ -54,6 +57,7 @@ class ModelSpec:
     preprocessing: Preprocessing | None = None
     mpp: Positive | None = None
     native_mpp: Positive | None = None
+    cut: Share | None = None
 
     def __post_init__(self) -> None:
         if not self.classes:
@@ -63,6 +67,11 @@ class ModelSpec:
             raise ConfigError(
                 f"The heads of a model are among {', '.join(known)}, "
                 f"not {', '.join(self.heads)}."
+            )
+        if self.cut is not None and (self.multi_label or len(self.classes) != 2):
+            raise ConfigError(
+                "A cut is for two classes of which an image shows exactly one: leave "
+                "it out."
             )
         if self.tile is not None and not 1 <= self.tile <= LARGEST_SIDE:
             raise ConfigError(

@@ -20,6 +20,10 @@ Strokes on other images (:mod:`napari_wsol.refinement.samples`) give the same tw
 once more: with L₁ of the image's own strokes and L₂ of all others together, the first
 two terms become (L₁ + a L₂) / (1 + a).
 
+Strokes of one kind alone say nothing of the rest of the image
+(:mod:`napari_wsol.refinement.kernel_fit`): with them e stays 0, and λ is ten times as
+large.
+
 λ falls with the number of marked places: two strokes do not destroy what the model
 knew, and fifty decide. The problem is convex and L-BFGS solves it: the result depends
 on the strokes alone, not on the order they were drawn in or on earlier rounds.
@@ -29,6 +33,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -37,6 +42,7 @@ from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import sample_points
 from napari_wsol.methods.partial_loss import partial_cross_entropy
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND, PixelHead
+from napari_wsol.refinement.kernel_fit import ALONE
 from napari_wsol.refinement.lbfgs import STEPS_A_CALL, minimized
 from napari_wsol.refinement.marked import count_places
 from napari_wsol.refinement.stroke_field import LEAST_STD
@@ -121,7 +127,7 @@ def finetune(
             layer is corrected.
         features: of the image, maps (1, C, h, w).
         labelled: where is what.
-        config: steps, prior.
+        config: steps, prior, caution.
         others: what was marked on other images.
 
     Yields:
@@ -150,7 +156,7 @@ def fit(
         x: (n, C) what its last layer reads at the labelled pixels.
         labelled: where is what.
         spread: (C,) mean and standard deviation of what it reads.
-        config: steps, prior.
+        config: steps, prior, caution.
         others: what was marked on other images.
 
     Yields:
@@ -172,6 +178,10 @@ def fit(
         places += others.places
     share = sum(part[3] for part in parts)
     penalty = EVIDENCE * config.prior * x.shape[1] / places
+    kinds = [cast("list[int]", part[2].tolist()) for part in parts if part[3]]
+    is_alone = config.cautious and len(set(chain(*kinds))) < 2
+    if is_alone:
+        penalty /= ALONE
 
     def loss_of() -> Tensor:
         loss = penalty / 2 * delta.square().sum()
@@ -182,9 +192,8 @@ def fit(
             loss = loss + weight / share * term
         return loss
 
-    solved = minimized(
-        [delta, shift_bias], loss_of, steps=config.steps, flat=FLAT, least=1e-3
-    )
+    learnt = [delta] if is_alone else [delta, shift_bias]
+    solved = minimized(learnt, loss_of, steps=config.steps, flat=FLAT, least=1e-3)
     for call, loss in enumerate(solved, 1):
         step = min(call * STEPS_A_CALL, config.steps)
         yield FinetuneStep(step, config.steps, loss)

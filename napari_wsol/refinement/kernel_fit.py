@@ -14,6 +14,19 @@ against λ and many decide; where both kinds are to weigh the same (:func:`balan
 each term of the sum has a factor. g = K a with one number a place; the problem is
 convex, and Newton's method solves it in a handful of steps.
 
+These variances are for strokes of both kinds. People draw where the map is wrong, so
+strokes of one kind say nothing of the rest of the image, and a bias that learns from
+them turns all of it. So the first two follow how even the kinds are
+(:func:`evenness`)::
+
+    e = min(1, q / q₀), with q = places of the rarer kind / places of the other
+    K = 2 (0.1 + 0.9 e) z·z' + 2 e⁸ + 4 exp(-|z - z'|² / 2l² - |p - p'|² / 2r²)
+
+On 8 validation images of GlaS the mean IoU is 0.59 before the first stroke and 0.71
+after one of each kind. After 2, 3, 5 and 10 background strokes beside one of foreground
+it is 0.64, 0.62, 0.69 and 0.75, and with e = 1 0.62, 0.53, 0.39 and 0.20; the other way
+round 0.73, 0.73, 0.74 and 0.76, and 0.71, 0.67, 0.64 and 0.60.
+
 The constants were chosen with a simulated annotator on 20 training images of GlaS. Half
 or twice of τ, r and the variances cost about 0.02 mean IoU at most; with l = 1 it is
 0.04.
@@ -39,7 +52,13 @@ TEMPERATURE = 0.6
 """τ: what a logit of the model is worth."""
 
 LINEAR, CONSTANT, LOCAL = 2.0, 2.0, 4.0
-"""Prior variances of the three parts, in units of τ m."""
+"""Prior variances of the three parts, in units of τ m, for strokes of both kinds."""
+
+ALONE = 0.1
+"""Share of the linear one that is left where there is one kind only."""
+
+EVEN, STEEP = 0.45, 8
+"""q₀, and the exponent with which the constant one follows e: it does most harm."""
 
 LIKENESS = 0.5
 """l, where cells are apart by about 1.4."""
@@ -78,6 +97,36 @@ class MarkedPlaces:
     counts: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Variances:
+    """Of the kernels that hold everywhere; that of the local one is :data:`LOCAL`.
+
+    Attributes:
+        linear: of the linear kernel; 0 leaves it out.
+        constant: of the constant one.
+    """
+
+    linear: float = LINEAR
+    constant: float = CONSTANT
+
+    @classmethod
+    def where(cls, even: float) -> Variances:
+        """Those for places whose kinds are that even, see :func:`evenness`."""
+        return cls(LINEAR * (ALONE + (1 - ALONE) * even), CONSTANT * even**STEEP)
+
+
+def evenness(places: MarkedPlaces) -> float:
+    """e, how even both kinds are: 0 where there is one only, 1 where none is rare.
+
+    It says how much of what is learnt may hold everywhere.
+    """
+    given = places.counts
+    counts = torch.ones(len(places.labels)) if given is None else given
+    kinds = [places.labels == label for label in (BACKGROUND, FOREGROUND)]
+    rarer, other = sorted(float(counts[kind].sum()) for kind in kinds)
+    return min(1.0, rarer / other / EVEN) if other > 0 else 0.0
+
+
 def balanced(places: MarkedPlaces) -> MarkedPlaces:
     """The same places with other counts: the kind with fewer places weighs more.
 
@@ -99,7 +148,12 @@ def balanced(places: MarkedPlaces) -> MarkedPlaces:
 
 
 def fit_places(
-    places: MarkedPlaces, *, prior: float, reach: float, steps: int, linear: bool = True
+    places: MarkedPlaces,
+    *,
+    prior: float,
+    reach: float,
+    steps: int,
+    variances: Variances | None = None,
 ) -> Generator[float, None, Tensor]:
     """Newton's method with step halving.
 
@@ -108,7 +162,7 @@ def fit_places(
         prior: λ.
         reach: r in network input pixels.
         steps: at most.
-        linear: whether the first kernel takes part.
+        variances: of the kernels; those for both kinds by default.
 
     Yields:
         The loss a place after each step.
@@ -118,9 +172,10 @@ def fit_places(
     """
     looks, points = places.looks.double(), places.points.double()
     cells = torch.cat([looks / LIKENESS, points / reach], dim=1)
-    kernel = CONSTANT + LOCAL * gaussian(cells, cells)
-    if linear:
-        kernel = LINEAR * looks @ looks.T + kernel
+    variances = variances or Variances()
+    kernel = variances.constant + LOCAL * gaussian(cells, cells)
+    if variances.linear:
+        kernel = variances.linear * looks @ looks.T + kernel
     kernel = kernel / max(prior, LEAST_PRIOR)
     sign = 2.0 * places.labels.double() - 1
     given = places.counts

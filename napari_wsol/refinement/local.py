@@ -19,13 +19,13 @@ from napari_wsol.encoders import sample_points
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
 from napari_wsol.refinement.finetune import FinetuneStep, correct, finetune
 from napari_wsol.refinement.kernel_fit import (
-    CONSTANT,
     LIKENESS,
-    LINEAR,
     LOCAL,
     TEMPERATURE,
     MarkedPlaces,
+    Variances,
     balanced,
+    evenness,
     fit_places,
 )
 from napari_wsol.refinement.marked import labelled_places
@@ -90,7 +90,7 @@ def finetune_locally(
             layer is corrected.
         features: of the image, maps (1, C, h, w).
         labelled: where is what.
-        config: steps, prior, reach, balance, form of the head.
+        config: steps, prior, reach, balance, caution, form of the head.
         colour: (1, c, h, w) of the image on the finest grid that the head reads.
         space: what :func:`fit_space` gives here, where it is known already.
         superpixels: of the image; strokes spread over theirs.
@@ -163,7 +163,7 @@ def learn_locally(
     Args:
         head: changed in place, at the end.
         known: of the image.
-        config: steps, prior, reach, balance, form of the head.
+        config: steps, prior, reach, balance, caution, form of the head.
         others: what was marked on other images.
 
     Yields:
@@ -179,6 +179,10 @@ def learn_locally(
     places = MarkedPlaces(looks, known.points, offset, known.labels, known.counts)
     if others is not None:
         places = _beside_others(places, others, mean, projection, config)
+    even = evenness(places) if config.cautious else 1.0
+    variances = Variances.where(even)
+    if config.head != "linear":
+        variances = replace(variances, linear=0.0)
     if config.balanced:
         places = balanced(places)
     # Without a stroke of its own one place that says nothing carries the colour.
@@ -190,7 +194,7 @@ def learn_locally(
 
     def solve() -> Iterator[float]:
         nonlocal weights
-        weights = yield from _solved(places, field, config)
+        weights = yield from _solved(places, field, config, even, variances)
 
     held: FinetuneStep | None = None  # The last one goes out with the field.
     for loss in solve():
@@ -201,9 +205,9 @@ def learn_locally(
     if own:
         field.looks, field.points = looks, known.points
         field.weights = (LOCAL / TEMPERATURE * weights[:own]).float()
-    shift = float(CONSTANT / TEMPERATURE * weights.sum())
+    shift = float(variances.constant / TEMPERATURE * weights.sum())
     if config.head == "linear":
-        direction = places.looks.double().T @ weights * LINEAR / TEMPERATURE
+        direction = places.looks.double().T @ weights * variances.linear / TEMPERATURE
         linear = projection.double() @ direction
         field.tint[width:] = linear[width:].float()
         read = linear[:width]
@@ -216,11 +220,20 @@ def learn_locally(
 
 
 def _solved(
-    places: MarkedPlaces, field: StrokeField, config: FinetuneConfig
+    places: MarkedPlaces,
+    field: StrokeField,
+    config: FinetuneConfig,
+    even: float,
+    variances: Variances,
 ) -> Generator[float, None, Tensor]:
-    """The network first, where there is one, and :func:`fit_places` on top of it."""
-    if isinstance(field, StrokeNetwork):
-        network = yield from fit_network(places, prior=config.prior, steps=config.steps)
+    """The network first, where there is one, and :func:`fit_places` on top of it.
+
+    What the network learns holds everywhere, so from one kind it learns nothing.
+    """
+    if isinstance(field, StrokeNetwork) and even > 0:
+        network = yield from fit_network(
+            places, prior=config.prior, steps=config.steps, even=even
+        )
         field.take(network)
         if not config.local:
             return torch.zeros(len(places.looks), dtype=torch.float64)
@@ -232,7 +245,7 @@ def _solved(
             prior=config.prior,
             reach=config.reach,
             steps=config.steps,
-            linear=config.head == "linear",
+            variances=variances,
         )
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from napari_wsol.errors import NoScribblesError, OneClassScribblesError
+from napari_wsol.errors import NoScribblesError
 from napari_wsol.methods.pixelcam import BACKGROUND, FOREGROUND
 from napari_wsol.strokes import stroke
 
@@ -51,7 +51,7 @@ def labelled_pixels(
     origin: tuple[int, int] = (0, 0),
     finds: str = "the class",
     max_pixels: int = 2_000,
-    needs_both: bool = True,
+    may_be_empty: bool = False,
 ) -> Labelled:
     """Positions and labels of a scribble canvas.
 
@@ -64,11 +64,10 @@ def labelled_pixels(
         finds: what foreground is, for the message.
         max_pixels: pixels kept per class; more are thinned evenly, so that a long
             stroke counts along its whole length.
-        needs_both: whether nothing else brings a class that is missing.
+        may_be_empty: whether something else teaches where nothing is labelled.
 
     Raises:
         NoScribblesError: nothing is labelled, and it has to be.
-        OneClassScribblesError: only one class is, and both have to be.
     """
     points: list[npt.NDArray[np.float64]] = []
     labels: list[npt.NDArray[np.int64]] = []
@@ -79,8 +78,11 @@ def labelled_pixels(
             rows, columns = rows[keep], columns[keep]
         points.append(np.stack([rows, columns], axis=1).astype(np.float64))
         labels.append(np.full(len(rows), label, np.int64))
-    if needs_both:
-        _require_both(len(points[0]), len(points[1]), finds)
+    if not may_be_empty and not any(map(len, labels)):
+        raise NoScribblesError(
+            f"Nothing is marked yet. Draw a foreground stroke on {finds} that was "
+            "missed, or a background stroke where the map is wrong, then refine."
+        )
     seen = seen_points(
         np.concatenate(points),
         scale=scale,
@@ -106,23 +108,6 @@ def seen_points(
     level0 = cells * np.array(scale) + np.array(translate)
     points = (level0 + 0.5) / np.array(downsample) - 0.5 - np.array(origin)
     return torch.from_numpy(points.astype(np.float32))
-
-
-def _require_both(background: int, foreground: int, finds: str) -> None:
-    if not background and not foreground:
-        raise NoScribblesError(
-            f"Nothing is marked yet. Draw a foreground stroke on {finds} and a "
-            "background stroke beside it, then refine."
-        )
-    if not background:
-        raise OneClassScribblesError(
-            "Draw at least one background stroke too, so that the model knows what "
-            f"is not {finds}."
-        )
-    if not foreground:
-        raise OneClassScribblesError(
-            f"Draw at least one foreground stroke too, on {finds} that should be found."
-        )
 
 
 def count_places(points: Tensor) -> int:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.samples import Pooled
     from napari_wsol.strokes.canvas import Canvas, Scribbles
 
+KINDS = (BACKGROUND, FOREGROUND)
+"""Values of strokes on a canvas."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRequest:
@@ -69,6 +72,11 @@ class RoundRequest:
             return np.zeros(self.canvas.shape, np.uint8)
         return self.scribbles
 
+    @property
+    def has_both(self) -> bool:
+        """Whether there are strokes of both kinds on the canvas."""
+        return all(bool((self.strokes == kind).any()) for kind in KINDS)
+
 
 def refine(
     view: ModelView,
@@ -83,8 +91,8 @@ def refine(
     other images bring both kinds of strokes this one needs none.
 
     Where the encoder's last stage learns too, other images teach nothing: they were
-    read by the encoder as it was. Without strokes of its own an image leaves the
-    encoder as it is.
+    read by the encoder as it was. Without strokes of both kinds on it an image leaves
+    the encoder as it is.
 
     Args:
         view: the image as the model sees it.
@@ -93,13 +101,13 @@ def refine(
         step: hears of every step of the solver.
 
     Raises:
-        NoScribblesError: there are no strokes, or of one kind only.
+        NoScribblesError: there are no strokes.
         MethodUnavailableError: the encoder's last stage is to learn, and cannot.
         JobCancelledError: stopped meanwhile.
     """
     started = time.perf_counter()
     settings = request.settings
-    adapts = settings.encoder == "last_stage" and bool(request.strokes.any())
+    adapts = settings.encoder == "last_stage" and request.has_both
     if adapts:
         request = replace(request, others=None)
     seen = view.geometry()
@@ -240,8 +248,8 @@ def labelled_on(request: RoundRequest, seen: Geometry, model: Model) -> Labelled
         model: says what it finds.
 
     Raises:
-        NoScribblesError: there are no strokes, or of one kind only, and other images
-            do not bring the rest.
+        NoScribblesError: there are no strokes, and other images do not bring both
+            kinds.
     """
     return labelled_pixels(
         request.strokes,
@@ -251,7 +259,7 @@ def labelled_on(request: RoundRequest, seen: Geometry, model: Model) -> Labelled
         origin=seen.origin,
         finds=model.finds,
         max_pixels=request.settings.max_pixels,
-        needs_both=request.others is None or request.others.kinds < 2,
+        may_be_empty=request.others is not None and request.others.kinds == 2,
     )
 
 
@@ -275,11 +283,12 @@ def finished_round(
         loss=tuple(losses),
         strokes=sum(
             cast("tuple[object, int]", ndimage.label(strokes == kind, touching))[1]
-            for kind in (BACKGROUND, FOREGROUND)
+            for kind in KINDS
         ),
         foreground=int(np.count_nonzero(strokes == FOREGROUND)),
         background=int(np.count_nonzero(strokes == BACKGROUND)),
         seconds=seconds,
         settings=learnt.settings,
         others=() if request.others is None else request.others.digests,
+        other_strokes=0 if request.others is None else request.others.strokes,
     )

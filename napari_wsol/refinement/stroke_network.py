@@ -4,7 +4,12 @@ With z the reduced features and the colour of a cell, 32 hidden units learn what
 straight line divides::
 
     f(z) = v·tanh(W z + b) + c
-    L = Σ log(1 + exp(-y (τ m + f))) + ½ λ (|W - W₀|² + |b - b₀|² + 64 |v|²)
+    L = Σ log(1 + exp(-y (τ m + f)))
+        + ½ λ (|W - W₀|² + |b - b₀|² + 64 (|v|² / e + (1 / e - 1) c²))
+
+e is how even both kinds of strokes are
+(:func:`napari_wsol.refinement.kernel_fit.evenness`): few of one kind turn the map no
+farther than they should.
 
 It begins where f is 0, so that without strokes the model stays what it is. W₀ and b₀
 are drawn with a fixed seed, and the units are held where they began: drawn to 0 instead
@@ -120,7 +125,7 @@ class StrokeNetwork(StrokeField):
 
 
 def fit_network(
-    places: MarkedPlaces, *, prior: float, steps: int
+    places: MarkedPlaces, *, prior: float, steps: int, even: float = 1.0
 ) -> Generator[float, None, Weights]:
     """L-BFGS on all places at once.
 
@@ -128,6 +133,7 @@ def fit_network(
         places: what is known.
         prior: λ.
         steps: at most.
+        even: e, above 0.
 
     Yields:
         The loss a place after every few steps.
@@ -149,7 +155,8 @@ def fit_network(
         misfit = counts @ functional.softplus(-sign * (start + found(looks)))
         inner = (found.hidden - first.hidden).square().sum()
         inner = inner + (found.hidden_bias - first.hidden_bias).square().sum()
-        size = inner + OUTPUT * found.out.square().sum()
+        size = inner + OUTPUT / even * found.out.square().sum()
+        size = size + OUTPUT * (1 / even - 1) * found.out_bias.square()
         return (misfit + hold * size) / counts.sum()
 
     yield from minimized(found.all, loss_of, steps=steps, flat=FLAT)

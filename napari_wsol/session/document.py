@@ -85,13 +85,16 @@ class Drawn:
 
     Attributes:
         document: the image that they were drawn on.
-        strokes: those that count, in the order in which they were made.
+        strokes: all that were not taken back, in the order in which they were made;
+            erasures too.
         scribbles: the canvas that they give; None before the first.
+        teaching: number → label of those that still show, and count.
     """
 
     document: Document
     strokes: tuple[Stroke, ...]
     scribbles: Scribbles | None
+    teaching: Mapping[int, int]
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -243,7 +246,8 @@ class Document:
     def drawn(self) -> Drawn:
         """The strokes as they are now."""
         with self.lock:
-            return Drawn(self, self._strokes.strokes, self.scribbles)
+            now, scribbles = self._strokes, self.scribbles
+        return Drawn(self, now.strokes, scribbles, now.teaching)
 
     def set_scribbles(
         self, labels: npt.ArrayLike, drawing: Drawing | None = None
@@ -543,6 +547,17 @@ class Document:
             if fitting:
                 self._waiting = ()
             return fitting
+
+    def waiting_target(self, model: str) -> str | None:
+        """The class that an earlier work had shown last; None where nothing waits.
+
+        Args:
+            model: digest of the weights that its rounds were made with.
+        """
+        with self.lock:
+            made = [item for item in self._waiting if item.model_sha256 == model]
+            shown = [item for item in made if item.index == self._waiting_shown]
+            return next((item.target for item in (*shown, *reversed(made))), None)
 
     @property
     def waiting_shown(self) -> int:

@@ -30,7 +30,7 @@ from napari_wsol.session.slide_job import SlideJob
 from napari_wsol.slides.expected import is_gradual, is_long
 from napari_wsol.slides.held_image import held_features, held_work, plan_held
 from napari_wsol.slides.readouts import tile_methods
-from napari_wsol.strokes.stroke import now
+from napari_wsol.strokes.stroke import kinds_of, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -101,9 +101,14 @@ class Engine(ABC):
 
     @abstractmethod
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
-        """Scores, and the maps of methods, from one encoding of the image."""
+        """Scores, and the maps of methods, from one encoding of each view."""
 
     @abstractmethod
     def estimate(
@@ -183,7 +188,12 @@ class ImageEngine(Engine):
 
     @override
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
         if is_gradual(self.view):
             self._encode_in_view(methods, target, report)
@@ -193,6 +203,7 @@ class ImageEngine(Engine):
             view.slide,
             methods,
             target,
+            views=views,
             mpp=view.mpp,
             config=view.config,
             cache=view.cache,
@@ -361,4 +372,5 @@ class ImageEngine(Engine):
             fingerprint=drawn.document.fingerprint,
             colour=colour_on(view, read_by_head(view.model, features)),
             time=now(),
+            drawn=kinds_of(drawn.teaching),
         )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.readers import Source
     from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.appearance import Likeness
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import JobStatus, Report
     from napari_wsol.methods import Model
@@ -152,6 +153,14 @@ class SessionJobs:
         self._opening = opening = self._runner.submit(JobKind.OPEN, work)
         return opening
 
+    def leave(self) -> Future[None]:
+        """Closes the image; there are no strokes, heatmaps and rounds then.
+
+        They stay in its journal, as when another image is opened.
+        """
+        self._opening = None
+        return self._runner.submit(JobKind.LEAVE, lambda _: self._worker.leave())
+
     def reread(
         self,
         source: Source | None = None,
@@ -243,17 +252,25 @@ class SessionJobs:
     # ---------------------------------------------------------------- maps and rounds
 
     def localize(
-        self, methods: Sequence[str] | None = None, target: str | None = None
+        self,
+        methods: Sequence[str] | None = None,
+        target: str | None = None,
+        *,
+        views: int = 1,
     ) -> Future[Localization]:
         """Runs methods on one encoding of the image.
 
         Args:
             methods: names; those that the model was made for by default.
             target: class; the most probable by default.
+            views: of how many views of the image probabilities and maps are the
+                average: 1, 4 (its flips) or 12 (at three sizes). Strokes are learnt
+                on the image as it is. It fails with MethodUnavailableError for a
+                slide that is read tile by tile.
         """
         return self._runner.submit(
             JobKind.LOCALIZE,
-            lambda report: self._worker.localize(methods, target, report),
+            lambda report: self._worker.localize(methods, target, report, views=views),
         )
 
     def estimate(
@@ -269,13 +286,28 @@ class SessionJobs:
             lambda report: self._worker.estimate(methods, target, report),
         )
 
+    def compare(self) -> Future[Likeness | None]:
+        """How like the images that the model was made from the open image looks.
+
+        Takes about a second on a slide, and is only a hint: nothing is refused.
+
+        Returns:
+            None where the model's card does not say how they look.
+        """
+
+        def work(report: Report) -> Likeness | None:
+            return self._worker.compare(report)
+
+        return self._runner.submit(JobKind.COMPARE, work)
+
     def finetune(
         self, config: FinetuneConfig | None = None, *, live: bool = False
     ) -> Future[Round]:
         """Refits the pixel head to the strokes as they are now: one more round.
 
         A newer call stops an older one. Where another image is open by the time that
-        the job begins, that image's strokes count.
+        the job begins, that image's strokes count. On an image that is set aside
+        nothing is learnt: its strokes score the round that is shown, which is returned.
 
         Args:
             config: :attr:`settings` if None.
@@ -288,8 +320,9 @@ class SessionJobs:
 
         def work(report: Report) -> Round:
             done, seen = self._worker.refine(drawn, config, report)
-            judge = partial(self._worker.judge, done, seen)
-            self._runner.submit(JobKind.JUDGE, judge)
+            if seen is not None:
+                judge = partial(self._worker.judge, done, seen)
+                self._runner.submit(JobKind.JUDGE, judge)
             return done
 
         return self._runner.submit(JobKind.FOLLOW if live else JobKind.REFINE, work)
@@ -503,6 +536,16 @@ class SessionJobs:
         if current.document is None or current.model is None:
             return False
         return self._worker.is_large(current)
+
+    @property
+    def possible_views(self) -> tuple[int, ...]:
+        """How many views of the open image the model can average; 1 of a slide."""
+        model = self._state.current.model
+        if model is None or self.is_large:
+            return (1,)
+        from napari_wsol.inference.augmentation import possible_views
+
+        return possible_views(model)
 
     @property
     def is_gradual(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from napari_wsol.config import FinetuneConfig
@@ -54,6 +55,15 @@ class Learning:
             if isinstance(settings, dict)
             else None,
         )
+
+
+AT_FIRST: Mapping[str, object] = MappingProxyType({"cautious": False})
+"""What rounds were made with before there was such a setting."""
+
+
+def settings_of_round(values: Mapping[str, object]) -> FinetuneConfig:
+    """What a round was made with, as a journal keeps it: the same map comes again."""
+    return settings_of({**AT_FIRST, **values})
 
 
 def settings_of(values: Mapping[str, object]) -> FinetuneConfig:

@@ -25,6 +25,9 @@ def provenance_of(
 ) -> dict[str, object]:
     """Image, model, method, scores, and the strokes that had a part in the map.
 
+    ``views`` says of how many views scores and map are the average; a map that strokes
+    have taught is of the image as it is, which its ``refinement`` says.
+
     Only the file's name is recorded, never its folder: that may name a patient or a
     person. The fingerprint identifies the content.
     """
@@ -40,6 +43,7 @@ def provenance_of(
         "model": _model(model),
         "method": method,
         "target": result.target if result is not None else None,
+        "views": result.views if result is not None else 1,
         "scores": dict(result.scores) if result is not None else {},
         "notes": list(result.notes) if result is not None else [],
         "refinement": _refinement(current),
@@ -64,11 +68,14 @@ def _refinement(current: Round | None) -> Mapping[str, object] | None:
         return None
     return {
         "round": current.index,
+        "views": 1,
         "strokes": current.strokes,
         "foreground_pixels": current.foreground,
         "background_pixels": current.background,
         "strokes_sha256": current.strokes_sha256,
-        "stroke_numbers": list(current.learnt_from),
+        "stroke_numbers": list(current.teaching),
+        "other_strokes": current.other_strokes,
+        "other_images": len(current.others),
         "steps": len(current.loss),
         "final_loss": current.loss[-1] if current.loss else None,
         "seconds": round(current.seconds, 3),

@@ -134,6 +134,8 @@ class Session:
     """Places on this image that nobody wants to see proposed again."""
     earlier = known(lambda document: document.earlier, None)
     """Work on this image from an earlier day, while nobody said what to do."""
+    awaits_rounds = known(lambda document: document.has_waiting_rounds, nothing=False)
+    """Whether rounds of an earlier work come back once it is localized."""
     journal = known(lambda document: document.journal, None)
     """The journal of the open image."""
     saved = known(lambda document: document.saved, None)
@@ -170,6 +172,8 @@ class Session:
     is_large = Reads(lambda parts: parts.jobs.is_large)
     is_gradual = Reads(lambda parts: parts.jobs.is_gradual)
     """Whether image and model make it a slide, read tile by tile."""
+    possible_views = Reads(lambda parts: parts.jobs.possible_views)
+    """How many views of the open image can be averaged."""
     is_busy = Reads(lambda parts: parts.jobs.is_busy)
     """Whether a job runs or waits."""
     job = Reads(lambda parts: parts.jobs.latest)
@@ -204,6 +208,7 @@ class Session:
     # ----------------------------------------------------------------- verbs of parts
 
     open = of_jobs(SessionJobs.open)
+    leave = of_jobs(SessionJobs.leave)
     reread = of_jobs(SessionJobs.reread)
     use = of_jobs(SessionJobs.use)
     release = of_jobs(SessionJobs.release)
@@ -213,6 +218,7 @@ class Session:
     plan = of_jobs(SessionJobs.plan)
     estimate = of_jobs(SessionJobs.estimate)
     localize = of_jobs(SessionJobs.localize)
+    compare = of_jobs(SessionJobs.compare)
     finetune = of_jobs(SessionJobs.finetune)
     revert = of_jobs(SessionJobs.revert)
     export = of_jobs(SessionJobs.export)

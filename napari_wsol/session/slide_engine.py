@@ -21,7 +21,7 @@ from napari_wsol.session.maps import REFINED
 from napari_wsol.session.slide_job import SlideJob
 from napari_wsol.slides.feature_store import keep_features
 from napari_wsol.slides.held_image import plan_held
-from napari_wsol.slides.large import is_large
+from napari_wsol.slides.large import check_slide_views, is_large
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.result import slide_result
@@ -65,8 +65,14 @@ class SlideEngine(Engine):
 
     @override
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int,
     ) -> Localization:
+        check_slide_views(views)
         return self._job(methods, target)(report)
 
     @override

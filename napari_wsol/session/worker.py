@@ -23,6 +23,7 @@ from napari_wsol.errors import (
     UnknownNameError,
 )
 from napari_wsol.images.readers import is_as_opened
+from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     )
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
+    from napari_wsol.inference.appearance import Likeness
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.finetune import FinetuneStep
@@ -129,9 +131,7 @@ class Worker:
             maps: that stay; none without.
         """
         fingerprint = slide.fingerprint()
-        before = self._state.current.document
-        if before is not None and self._state.current.maps.result is not None:
-            self._others.gather(self._engine())
+        before = self._leaving()
         known = self._opened.get(fingerprint)
         earlier = None if known is None else known()
         if earlier is not None and earlier.journal is not None:
@@ -160,6 +160,26 @@ class Worker:
         self._others.find(document)
         self.rounds_changed.emit()
         self.image_changed.emit()
+
+    def leave(self) -> None:
+        """No image is worked on any more."""
+        before = self._leaving()
+        if before is None:
+            return
+        # What comes next is learnt as this was.
+        self._state.learning = before.learning
+        self._swap(Current(model=self._state.current.model)).close()
+        before.close()
+        self._others.find(None)
+        self.rounds_changed.emit()
+        self.image_changed.emit()
+
+    def _leaving(self) -> Document | None:
+        """The open image, which is left now; what it teaches others is kept."""
+        current = self._state.current
+        if current.document is not None and current.maps.result is not None:
+            self._others.gather(self._engine())
+        return current.document
 
     def use(self, model: str | Path | Model, report: Report) -> Model:
         """Loads a model; heatmaps and rounds of the one before go."""
@@ -240,11 +260,19 @@ class Worker:
     # --------------------------------------------------------------------- localizing
 
     def localize(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
+        self,
+        methods: Sequence[str] | None,
+        target: str | None,
+        report: Report,
+        *,
+        views: int = 1,
     ) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
         with self._reading():
-            result = self._engine().localize(methods, target, report)
+            document, model = self._state.current.need()
+            if target is None and document.has_waiting_rounds:
+                target = document.waiting_target(weights_digest(model))
+            result = self._engine().localize(methods, target, report, views=views)
         self._present(result)
         self.restore(report)
         self._begin_with_others(report)
@@ -256,6 +284,13 @@ class Worker:
         """What localizing will cost."""
         self.look()
         return self._engine().estimate(methods, target, report)
+
+    def compare(self, report: Report) -> Likeness | None:
+        """How like the training images the open image looks; None if not known."""
+        view = self._view(self._state.current)
+        return self._with_room(
+            lambda: likeness(view.model, view.slide, mpp=view.mpp, check=report.check)
+        )
 
     def restore(self, report: Report) -> None:
         """Rounds of an earlier work, now that there is a result to show them on."""
@@ -285,8 +320,10 @@ class Worker:
 
     def refine(
         self, drawn: Drawn | None, settings: FinetuneConfig | None, report: Report
-    ) -> tuple[Round, Drawn]:
+    ) -> tuple[Round, Drawn | None]:
         """One round from strokes; those of an image that is left count for nothing.
+
+        On an image that is set aside they teach nothing, and score what is shown.
 
         Args:
             drawn: the strokes, as they were when they were asked for.
@@ -294,10 +331,12 @@ class Worker:
             report: hears of the progress; may stop it.
 
         Returns:
-            The round, and what it has learnt from.
+            The round, and what it has learnt from; on an image that is set aside the
+            one that is shown, and None.
 
         Raises:
             ImageChangedError: the image has other pixels than were localized.
+            NoResultError: nothing was localized yet.
         """
         self.look()
         self._state.current.check_maps()
@@ -305,7 +344,12 @@ class Worker:
         if drawn is None or drawn.document is not document:
             drawn = document.drawn()
         settings = settings or document.learning.settings
-        self._others.check_teaches(self._engine())
+        if self._others.is_aside:
+            shown = self._state.current.maps.shown
+            if shown is None:
+                raise NoResultError(LOCALIZE_FIRST)
+            self._others.score_own(self._engine(), shown)
+            return shown, None
         others = self._others.others() if settings.others else None
         step = self.finetune_step.emit
         return self._learn(drawn, settings, others, report, step=step), drawn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.inference.encode import geometry
 
 if TYPE_CHECKING:
@@ -42,3 +43,16 @@ def is_large(
         if pixels * (a_pixel + BESIDE) > memory_bytes:
             return True
     return pixels > LARGE_PIXELS
+
+
+def check_slide_views(views: int) -> None:
+    """Refuses to average over views of a slide: hours would become days.
+
+    Raises:
+        MethodUnavailableError: more than one is wanted; says what to do.
+    """
+    if views != 1:
+        raise MethodUnavailableError(
+            "Averaging over views is for images that are read at once, and this one is "
+            "read tile by tile: choose one view, or crop the part that matters."
+        )

@@ -6,7 +6,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from msgspec import Struct
@@ -22,6 +22,7 @@ from napari_wsol.errors import (
 )
 from napari_wsol.files import write_whole
 from napari_wsol.files.parsing import Count, parse_json, read_text, typed
+from napari_wsol.inference.appearance import appearance_of
 from napari_wsol.methods.card import Card
 from napari_wsol.training.distributed import team as join_team
 from napari_wsol.training.images_cache import load_training_images
@@ -170,7 +171,10 @@ def train(
         _learn(trainer, recipe, data, out, watcher)
         card = None
         if team.writes:
-            card = _finish(trainer, recipe, data, out, watcher, left_out=left_out)
+            paths = [sample.path for sample in images.samples]
+            card = _finish(
+                trainer, recipe, data, out, watcher, learnt=paths, left_out=left_out
+            )
         team.agree(claim=True)
         return card or read_card(out / recipe.name)
 
@@ -328,17 +332,29 @@ def _finish(
     out: Path,
     watcher: Watcher,
     *,
+    learnt: Sequence[Path],
     left_out: Mapping[str, str],
 ) -> Card:
     model = trainer.finished_model()
     metrics = measure(model, recipe, data, watcher.say, watcher.failed)
+    if "cut" in metrics:
+        model.spec = replace(model.spec, cut=cast("float", metrics.pop("cut")))
     if trainer.eigencam is not None:
         explained = round(trainer.eigencam.explained, 4)
         metrics["eigencam_explained_variance"] = explained
     if trainer.best is not None:
         metrics["selected_by"] = recipe.train.select
         metrics["selected_step"] = trainer.best.step
+    appearance = appearance_of(
+        model,
+        learnt,
+        recipe.data.train,
+        mpp=recipe.data.mpp,
+        report=watcher.say,
+        failed=watcher.failed,
+    )
     card = card_of(recipe, metrics, methods_of(model, recipe))
+    card = replace(card, appearance=appearance)
     if left_out:
         listed = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         card = replace(card, limits=(*card.limits, f"{LEFT_OUT} {listed}"))

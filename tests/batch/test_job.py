@@ -2,14 +2,21 @@
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from fixtures.models import small_card
 from PIL import Image
 
 from napari_wsol.batch import ImageJob, ResultsFolder, SlideSettings, any_large
 from napari_wsol.config import SlideConfig
-from napari_wsol.errors import ClaimLostError, JobCancelledError
+from napari_wsol.errors import (
+    ClaimLostError,
+    JobCancelledError,
+    MethodUnavailableError,
+)
+from napari_wsol.inference.appearance import appearance_of
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +139,25 @@ def test_the_size_of_a_pixel_that_was_given_is_in_the_provenance(job, tmp_path):
     job(mpp=0.5).run()
     (path,) = (tmp_path / "out" / "slide").glob("*pcam*provenance*.json")
     assert json.loads(path.read_text("utf-8"))["provenance"]["image"]["mpp"] == 0.5
+
+
+def test_views_are_averaged_of_images_and_refused_of_slides(job, tmp_path, monkeypatch):
+    with pytest.raises(MethodUnavailableError, match="choose one view"):
+        job(views=4).run()
+    monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 1_000_000)
+    row = job("out", views=4).run()
+    assert "4 views" in row["notes"]
+    (record,) = (tmp_path / "out" / row["folder"]).glob("*pcam*provenance.json")
+    assert json.loads(record.read_text("utf-8"))["provenance"]["views"] == 4
+    one, again = job("out").run(), job("out", views=4).run()
+    assert one["folder"] != row["folder"] == again["folder"]
+
+
+def test_an_image_unlike_the_training_images_is_told(job, path, small_model):
+    appearance = appearance_of(small_model, [path] * 10, "ten of one")
+    small_model.card = replace(small_card(small_model), appearance=appearance)
+    assert "looks different" not in job("like").run()["notes"]
+    Image.fromarray(np.full((200, 260, 3), 130, np.uint8)).save(path)
+    said = job("unlike").run()["notes"]
+    assert "looks different" in said
+    assert "away from theirs" in said

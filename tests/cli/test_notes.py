@@ -27,6 +27,7 @@ import napari_wsol
 from napari_wsol.cli import app
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
+from napari_wsol.inference.appearance import appearance_of
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec, get_method, list_methods
 from napari_wsol.methods.card import Card
@@ -47,11 +48,16 @@ def home(tmp_path, monkeypatch, small_model):
     keep("never", never_model())
     keep("small", small_model)
     keep("bags", bag_model())
+    blue = Image.fromarray(np.full((32, 32, 3), (20, 40, 220), np.uint8))
+    blue.save(tmp_path / "blue.png")
+    model = colour_model(("dark", "bright"), (1.0, 1.0, 1.0), 0.0)
+    of_blue = appearance_of(model, [tmp_path / "blue.png"] * 10, "blue")
+    keep("blue", model, appearance=of_blue)
 
 
-def keep(name: str, model: Model) -> None:
+def keep(name: str, model: Model, **about) -> None:
     methods = tuple(model.spec.heads)
-    about = {"title": name, "summary": "For tests.", "primary": methods[0]}
+    about |= {"title": name, "summary": "For tests.", "primary": methods[0]}
     save_model(model, Card(name=name, spec=model.spec, methods=methods, **about))
 
 
@@ -209,6 +215,8 @@ CASES = {
     "a guess of colours": Case(channels_of_zarr, "were read as colours"),
     "an assumed pixel size": Case(picture, "0.5 µm was assumed", model="sized"),
     "what a method means": Case(picture, get_method("attention_mil").note, "bags"),
+    "another kind of image": Case(picture, "looks different", model="blue"),
+    "an average": Case(picture, "average of 4 views", options=("--views", "4")),
     "a flat score": Case(uniform, "sees no difference between places"),
     "a probability of 0": Case(
         picture, "finds “bright” nowhere", "never", ("--target", "bright")
@@ -324,6 +332,7 @@ def _notes_in(owner: ast.ClassDef) -> bool:
 
 
 OF_RESULTS = {
+    "inference/appearance:Likeness",
     "inference/encode:Geometry",
     "inference/whole_image:Localization",
     "methods/attention_mil:AttentionMil",

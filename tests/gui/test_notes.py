@@ -13,6 +13,8 @@ from PIL import Image
 from qtpy.QtWidgets import QLabel
 
 from napari_wsol.gui.images.reader import layer_of
+from napari_wsol.inference.appearance import appearance_of
+from napari_wsol.jobs import JobKind
 from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
 
@@ -86,3 +88,57 @@ def test_every_note_of_a_map_stands_there_as_long_as_the_map_does(bench):
     bench.use("tiny")
     bench.until(lambda: not notes.text())
     assert notes.isHidden()
+
+
+def test_an_image_of_another_kind_is_told_before_localize(bench, zoo, tmp_path):
+    """A hint with ways out; nothing of images alike, a line where nothing is known."""
+    rng, paths = np.random.default_rng(0), []
+    for number in range(13):
+        pink = rng.integers((190, 90, 150), (250, 150, 210), (48, 48, 3))
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pink.astype(np.uint8)).save(paths[-1])
+    *taught, alike = paths
+    model = colour_model(("dark", "bright"), (1.0, 1.0, 1.0), 20.0)
+    card = Card(
+        name="pink",
+        title="Pink",
+        summary="Finds bright things in pink images. Made for tests.",
+        spec=model.spec,
+        methods=("pixelcam", "cam"),
+        primary="pixelcam",
+        appearance=appearance_of(model, taught, "pink"),
+    )
+    save_model(model, card, zoo / "models")
+    panel, box = bench.widget.localize_panel, bench.widget.localize_panel.likeness_box
+    layer = open_file(bench, alike)
+    bench.until(lambda: box.isVisible() and "not checked" in box.words.text())
+    assert "not noticed" in box.words.toolTip()  # of “tiny”, which does not know
+    assert not box.import_button.isVisible()
+
+    bench.widget.controller.read_catalogue()
+    bench.until(lambda: panel.model_box.findData("pink") >= 0)
+    bench.use("pink")
+    bench.until(lambda: bench.session.job.kind is JobKind.COMPARE)
+    bench.until(lambda: not bench.session.is_busy)
+    assert not box.isVisible()
+
+    green = np.zeros((48, 48, 3), np.uint8) + np.array([20, 200, 40], np.uint8)
+    strange = bench.viewer.add_image(green, name="green")
+    bench.choose(bench.widget.image_line.box, strange)
+    bench.until(lambda: box.isVisible() and box.import_button.isVisible())
+    assert "looks different" in box.words.text()
+    assert "pink images" in box.words.text()
+    assert panel.localize_button.isEnabled()
+    bench.click(box.train_button)
+    bench.until(lambda: bench.widget.controller.training.dialog is not None)
+    bench.widget.controller.training.dialog.close()
+    bench.click(panel.localize_button)
+    bench.until(lambda: bench.session.result is not None)
+    assert box.isVisible()
+    bench.click(box.go_on_button)
+    assert not box.isVisible()
+    for chosen in (layer, strange):
+        bench.choose(bench.widget.image_line.box, chosen)
+        bench.until(lambda chosen=chosen: bench.widget.layers.image == chosen)
+        bench.until(lambda: not bench.session.is_busy)
+    assert not box.isVisible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import dask.array as dask
 import numpy as np
@@ -14,6 +15,8 @@ from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_wsol.errors import StackError
 from napari_wsol.gui.images.reader import get_reader, read_slides
+from napari_wsol.gui.images.samples import FILM, chest_film
+from napari_wsol.gui.layers.marks import MARK
 from napari_wsol.images.readers.stacks import Pick
 
 pytestmark = pytest.mark.gui
@@ -28,6 +31,13 @@ def test_other_files_are_none_of_our_business():
 def test_slides_of_other_formats_are_our_business():
     for name in ("a.mrxs", "A.BIF", "slide.dcm", "some/a.ome.zarr", "a.ome.zarr/"):
         assert get_reader(name) is not None
+
+
+def test_the_film_that_comes_along_is_read_like_any_other_image():
+    ((pixels, options, kind),) = chest_film()
+    assert kind == "image"
+    assert np.asarray(pixels).shape == (454, 454, 3)
+    assert Path(options["metadata"][MARK]["path"]) == FILM
 
 
 def pyramid(path, chunk: int = 128) -> np.ndarray:

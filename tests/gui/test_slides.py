@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_wsol.config import SlideConfig
+from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.layers.fine_map import FineMap
 from napari_wsol.gui.layers.marks import MARK, our_layers
@@ -136,14 +139,17 @@ def test_cancel_keeps_the_tiles_and_localize_goes_on(slide_bench):
     assert bench.session.work.run.encoded == TILES - kept
 
 
-def test_the_veil_ends_where_the_image_ends(bench):
+def test_the_veil_ends_exactly_where_the_image_ends(bench):
     bench.session.slide_config = SlideConfig(core=64)
     source = bench.open(tissue(500), name="odd")
     stop_after(bench, 3)
     (veil,) = our_layers(bench.viewer, "tiles")
-    border = source._extent_data_augmented * source.scale
-    shown = veil._extent_data_augmented * veil.scale + veil.translate
-    assert np.abs(shown - border).max() <= 64 / 32  # to a part of a tile
+    assert np.abs(outline(veil) - outline(source)).max() < 1e-6
+
+
+def outline(layer) -> np.ndarray:
+    """Upper left and lower right corner of a layer in the world."""
+    return layer._extent_data_augmented * layer.scale + layer.translate
 
 
 def test_a_second_dock_finds_the_veil_and_the_finished_tiles(slide_bench):
@@ -300,6 +306,30 @@ def test_large_maps_are_shown_at_full_resolution_where_one_looks(
     assert np.abs(pair.image.scale - 4).max() < 1e-9
 
 
+def test_fine_maps_end_exactly_where_the_slide_ends(bench, monkeypatch):
+    monkeypatch.setattr("napari_wsol.slides.live.LIVE_CELLS", 2000)
+    bench.session.slide_config = SlideConfig(core=64)
+    source = bench.open(tissue(500)[:, :471], name="odd")
+    finish(bench)
+    pair, work = bench.widget.layers.heatmaps.pairs["pixelcam"], bench.session.work
+    assert pair.image.multiscale
+    assert np.abs(outline(pair.image) - outline(source)).max() < 1e-6
+    full, level = np.asarray(work.full("pixelcam")), pair.fine.levels[0]
+    place = pair.fine.place
+
+    def fine() -> bool:
+        """Every cell has the value of the finished tile in which its centre lies."""
+        read = level[25:55, 70:105]
+        rows, columns = (
+            np.round((np.arange(*span) * place[0][k] + place[1][k] - 1.5) / 4)
+            for k, span in enumerate(((25, 55), (70, 105)))
+        )
+        wanted = full[np.ix_(rows.astype(int), columns.astype(int))]
+        return bool((np.abs(read - wanted) < 0.05).mean() > 0.9)
+
+    bench.until(fine)
+
+
 def test_contours_of_large_maps_come_from_a_thread(slide_bench, monkeypatch):
     monkeypatch.setattr("napari_wsol.gui.layers.heatmaps.LARGE_CELLS", 1000)
     monkeypatch.setattr("napari_wsol.gui.layers.contours.BAND_CELLS", 700)
@@ -395,6 +425,12 @@ def test_words_and_units():
     )
     assert describe(status, 3.0) == "400/1\u202f000 tiles · 3 tiles/s · 3 min left"
     assert describe(status) == "400/1\u202f000 tiles · 3 tiles/s"
+    slow = replace(
+        status, done=64, total=2048, message="Score-CAM (2 of 3)", seconds_left=6114.0
+    )
+    assert describe(slow) == "Score-CAM (2 of 3) · 1 h 42 min left · 64/2\u202f048"
+    quick = replace(slow, done=0, total=0, message="CAM (1 of 3)", seconds_left=None)
+    assert describe(quick) == "CAM (1 of 3)"
     cost = Cost(
         tiles=412, seconds=840.0, disk_bytes=60_000_000, memory_bytes=24_000_000
     )
@@ -444,3 +480,63 @@ def test_the_memory_budget_is_chosen_once(bench, monkeypatch):
     bench.until(lambda: memory_bytes() == 1_500_000_000)
     assert session.config.memory_bytes == 1_500_000_000
     assert session.config.tile_bytes < 100_000_000
+
+
+def test_the_average_of_views_is_taken_where_an_image_is_read_at_once(bench, tmp_path):
+    small = bench.open(tissue()[64:192, 256:384], name="small")
+    panel, session = bench.widget.localize_panel, bench.session
+    box, passes = panel.views_box, []
+    bench.until(lambda: box.isEnabled() and not session.is_busy)
+    assert box.currentText() == "one"
+    session.model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    for words in ("average of 4 views, 4 × slower", "average of 12 views, 12 × slower"):
+        bench.qtbot.keyClick(box, Qt.Key.Key_Down)
+        assert box.currentText() == words
+    finish(bench)
+    assert session.result.views == len(passes) == 12
+    bench.until(lambda: "12 views" in bench.widget.compare_panel.notes.text())
+    *_, record = session.export(tmp_path, formats=("png",)).result(60)
+    said = json.loads(record.read_text("utf-8"))
+    assert said["provenance"]["views"] == 12
+    assert any("12 views" in note for note in said["notes"])
+
+    session.slide_config = SlideConfig(core=64)
+    large = bench.viewer.add_image(tissue(), name="slide")
+    bench.choose(bench.widget.image_line.box, large)
+    bench.until(lambda: not box.isEnabled())
+    assert "read tile by tile" in box.toolTip()
+    finish(bench)
+    assert session.result.views == 1
+    refused = session.localize(views=12)
+    with pytest.raises(MethodUnavailableError, match="choose one view"):
+        refused.result(60)
+    bench.choose(bench.widget.image_line.box, small)
+    bench.until(box.isEnabled)
+    assert panel.views == 12
+
+
+def test_an_image_that_takes_long_comes_in_as_a_slide_does(bench, monkeypatch):
+    """It is held whole: only how it comes in is that of a slide."""
+    monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 12_000_000)
+    monkeypatch.setattr("napari_wsol.slides.expected.GRADUAL_SECONDS", 0.0)
+    session, box = bench.session, bench.widget.localize_panel.slide_box
+    bench.open(tissue(1536), name="long")  # nine tiles
+    bench.until(box.isVisible)
+    assert not session.is_large
+    assert "9 tiles, the 9 with tissue first" in box.words.text()
+    bench.click(box.estimate_button)
+    bench.until(box.cost.isVisible)
+    assert box.cost.text().startswith("6 tiles left · about ")
+    bench.until(lambda: not session.is_busy)
+    stop_after(bench, 4)
+    assert "Localize goes on from there" in bench.widget.message.text()
+    (veil,) = our_layers(bench.viewer, "tiles")
+    finish(bench)
+    assert veil not in bench.viewer.layers
+    assert session.work is None
+    assert np.array_equal(
+        bench.layer("PixelCAM").data, session.heatmaps["pixelcam"].values
+    )
+    bench.click(box.tissue_button)
+    bench.until(lambda: len(our_layers(bench.viewer, "tissue")) == 1)
+    bench.until(lambda: "read first" in bench.widget.message.text())

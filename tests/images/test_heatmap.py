@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,38 @@ def test_another_resolution_covers_the_same_image():
     # Two coarse pixels cover the same ground as their four fine ones, on average.
     fine = item.resized((24, 32)).reshape(12, 2, 16, 2).mean((1, 3))
     assert np.abs(half - fine).max() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(122, 131), (128, 131), (5, 400), (1000, 999)])
+def test_within_an_image_a_map_ends_where_the_image_does(shape):
+    step, rng = 16.0, np.random.default_rng(0)
+    cells = [-(-side // 16) for side in shape]
+    item = replace(heatmap(rng.random(cells), step), image_shape=shape)
+    shown = item.within_image(400_000)
+    for axis, side in enumerate(shape):
+        low = shown.translate[axis] - shown.scale[axis] / 2
+        assert low == pytest.approx(-0.5, abs=1e-9)
+        assert low + shown.scale[axis] * shown.values.shape[axis] == pytest.approx(
+            side - 0.5, abs=1e-9
+        )
+        if side % 16 == 0:  # nothing to crop: the cells of the features
+            assert shown.values.shape[axis] == cells[axis]
+    error = np.abs(shown.resized(shape) - item.resized(shape))
+    assert error.max() < 0.2  # beside cells that differ by up to 1
+    assert error.mean() < 0.01
+
+
+def test_a_map_that_fits_is_left_as_it_is():
+    item = heatmap(np.random.default_rng(0).random((6, 8)))
+    assert item.within_image(400_000) is item
+
+
+def test_a_map_that_begins_inside_its_image_reaches_the_border():
+    item = replace(heatmap(np.ones((8, 8))), translate=(5.5, 5.5))
+    shown = item.within_image()
+    assert shown.values.shape == (8, 8)
+    assert np.all(shown.values == 1)
+    assert shown.translate == (1.5, 1.5)
 
 
 def test_crops_are_parts_of_the_whole():

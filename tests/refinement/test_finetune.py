@@ -90,6 +90,21 @@ def test_few_strokes_do_not_destroy_what_the_model_knew(features, standardize):
     assert float(head.conv4.bias[0].detach()) == 3.0
 
 
+@pytest.mark.parametrize("kind", [1, 2])
+def test_strokes_of_one_kind_do_not_move_what_looks_different(features, kind):
+    head = new_head(features)
+    canvas = labels(kind)  # that kind on the right
+    canvas[canvas != kind] = 0
+    list(finetune(head, features, pixels(canvas)))
+    sign = 2 * kind - 3
+    right, left = (
+        sign * (refined_map(head, features)[:, half].mean() - 0.5)
+        for half in (slice(8, None), slice(8))
+    )
+    assert right > 0.1
+    assert left < 0.02  # no bias that all of the image follows
+
+
 def test_an_abandoned_refit_changes_nothing(features):
     head = new_head(features)
     run = finetune(head, features, pixels(labels()), FinetuneConfig(steps=1000))

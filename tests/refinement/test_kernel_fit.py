@@ -8,7 +8,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from napari_wsol.refinement.kernel_fit import MarkedPlaces, balanced, fit_places
+from napari_wsol.refinement.kernel_fit import (
+    MarkedPlaces,
+    Variances,
+    balanced,
+    evenness,
+    fit_places,
+)
 
 
 def places(count=12, foreground=3, seed=0):
@@ -90,5 +96,21 @@ def test_a_balanced_fit_is_convex_and_moves_towards_the_rarer_kind():
 
 def test_without_the_linear_kernel_only_places_nearby_are_reached():
     found = places()
-    weights, _ = solved(found, linear=False)
+    weights, _ = solved(found, variances=Variances(linear=0))
     assert not torch.allclose(weights, solved(found)[0], atol=1e-3)
+
+
+def test_what_holds_everywhere_grows_with_how_even_both_kinds_are():
+    alone = [evenness(places(foreground=count)) for count in (0, 12)]
+    assert alone == [0, 0]
+    grows = [evenness(places(count=60, foreground=count)) for count in range(1, 20)]
+    assert all(0 < a <= b for a, b in pairwise(grows))
+    assert Variances.where(grows[4]).constant < 1e-3  # one to eleven
+    assert grows[-1] == 1
+    assert evenness(places(count=60, foreground=41)) == grows[18]  # 41 to 19
+    counts = torch.ones(12)
+    counts[3:] = 1 / 3  # weights count, and not places: 3 to 3
+    assert evenness(replace(places(), counts=counts)) == 1
+    assert Variances.where(1) == Variances()
+    assert Variances.where(0) == Variances(linear=0.2, constant=0)
+    assert evenness(places(count=0, foreground=0)) == 0

@@ -7,6 +7,7 @@ import pytest
 import torch
 from fixtures.rounds import round_on_image
 from safetensors.torch import load, save
+from scipy import ndimage
 
 from napari_wsol.config import FinetuneConfig
 from napari_wsol.encoders import Features, sample_points
@@ -74,6 +75,11 @@ def refit(head, features, labelled, config=None, colour=None):
     return head, field
 
 
+def learnt_map(start, features, labelled, **settings):
+    head, field = refit(start, features, labelled, FinetuneConfig(**settings))
+    return refined_map(head, features, field)
+
+
 def test_a_stroke_corrects_one_of_two_that_look_alike(features, sure):
     before = refined_map(sure, features)
     assert before[FIRST].min() > 0.5
@@ -99,6 +105,60 @@ def test_two_strokes_leave_the_rest_as_it_was(features, sure):
     rest[FIRST] = False
     same = (before > 0.5) == (after > 0.5)
     assert same[rest].float().mean() > 0.99
+
+
+OTHER_KIND = (slice(20, 28), slice(240, 250), 2)
+BESIDE = (slice(3, 9), slice(58, 64))
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+@pytest.mark.parametrize(("stroke", "where"), [(ON_FIRST, FIRST), (OTHER_KIND, BESIDE)])
+def test_a_stroke_of_one_kind_corrects_its_place_and_not_what_looks_different(
+    features, sure, stroke, where, head
+):
+    before = refined_map(sure, features) > 0.5
+    wanted = stroke[2] == 2
+    assert bool((before[where] != wanted).all())
+    after = learnt_map(sure, features, pixels(stroke), head=head)
+    assert ((after[where] > 0.5) == wanted).float().mean() > 0.8
+    away = far_from(stroke, 150)
+    away[SECOND] = False  # looks just like the first
+    assert ((after > 0.5) == before)[away].float().mean() > 0.99
+
+
+def test_without_caution_a_stroke_of_one_kind_turns_the_map_far_away(features, sure):
+    before = refined_map(sure, features) > 0.5
+    after = learnt_map(sure, features, pixels(OTHER_KIND), cautious=False)
+    turned = ((after > 0.5) != before)[far_from(OTHER_KIND, 150)]
+    assert turned.float().mean() > 0.05
+
+
+def test_many_strokes_of_one_kind_beside_one_of_the_other_do_not_flood(features, sure):
+    before = refined_map(sure, features) > 0.5
+    many = [(slice(y, y + 8), slice(200, 240), 2) for y in range(10, 130, 12)]
+    labelled = pixels(*many, (slice(246, 250), slice(100, 104), 1))
+    after = learnt_map(sure, features, labelled)
+    far = far_from((slice(10, 130), slice(200, 240), 2), 150)
+    far[FIRST] = False
+    assert ((after > 0.5) == before)[far].float().mean() > 0.99
+
+
+def test_even_strokes_are_learnt_as_ever(features, sure):
+    """What journals hold of rounds with both kinds comes again."""
+    labelled = pixels(ON_FIRST, ON_SECOND)
+    cautious, bold = (
+        learnt_map(sure, features, labelled, cautious=cautious)
+        for cautious in (True, False)
+    )
+    assert torch.equal(cautious, bold)
+
+
+def far_from(stroke, away):
+    """(128, 128) bool: cells at least so many pixels from a stroke."""
+    canvas = np.ones((SIDE, SIDE), bool)
+    canvas[stroke[:2]] = False
+    distance = ndimage.distance_transform_edt(canvas)[2::4, 2::4]
+    return torch.from_numpy(distance > away)
 
 
 def test_a_strong_prior_keeps_the_model(features, sure):

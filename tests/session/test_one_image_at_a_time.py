@@ -9,7 +9,7 @@ import pytest
 
 from napari_wsol import Session
 from napari_wsol.config import FinetuneConfig
-from napari_wsol.errors import NoScribblesError
+from napari_wsol.errors import NoImageError, NoScribblesError
 from napari_wsol.journal import (
     Dismissed,
     RoundMade,
@@ -241,3 +241,21 @@ def test_an_image_that_is_opened_again_goes_on_with_all_its_strokes(session, tis
     assert len(written(session, StrokeMade)) == 12
     assert len(session.strokes) == 12
     assert len(list(folder.parent.iterdir())) == 1
+
+
+@pytest.mark.usefixtures("refined")
+def test_an_image_that_is_left_keeps_its_work_and_leaves_nothing_open(session, tissue):
+    session.settings = FinetuneConfig(steps=17)
+    strokes, folder = session.strokes, session.journal.folder
+    session.leave().result(WAIT)
+    assert session.slide is session.result is session.journal is None
+    assert session.strokes == session.rounds == ()
+    assert session.heatmaps == {}
+    assert session.model is not None
+    assert session.settings.steps == 17  # for what comes next
+    with pytest.raises(NoImageError):
+        session.undo()
+    session.leave().result(WAIT)  # there is nothing to do
+    assert len(read_record(folder).entries) > 0
+    session.open(tissue).result(WAIT)
+    assert [x.number for x in session.strokes] == [x.number for x in strokes]

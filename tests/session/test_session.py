@@ -16,7 +16,6 @@ from napari_wsol.errors import (
     NoModelError,
     NoResultError,
     NoScribblesError,
-    OneClassScribblesError,
     UnknownNameError,
 )
 from napari_wsol.images.readers import open_slide
@@ -142,23 +141,26 @@ def test_a_model_without_pixel_head_learns_one_from_strokes(tissue, strokes):
     session.close(wait=True)
 
 
-@pytest.mark.parametrize(
-    ("paint", "error", "words"),
-    [
-        (0, NoScribblesError, "Nothing is marked yet"),
-        (1, OneClassScribblesError, "foreground stroke too"),
-        (2, OneClassScribblesError, "background stroke too"),
-    ],
-)
-def test_missing_strokes_are_asked_for(localized, strokes, paint, error, words):
-    labels = np.where(strokes == paint, strokes, 0) if paint else 0 * strokes
-    localized.set_scribbles(labels)
+def test_missing_strokes_are_asked_for(localized, strokes):
+    localized.set_scribbles(0 * strokes)
     before = snapshot(localized)
-    with pytest.raises(error, match=words):
+    with pytest.raises(NoScribblesError, match="Nothing is marked yet"):
         localized.finetune().result(WAIT)
     assert snapshot(localized) == before
     assert localized.job.state == "failed"
-    assert words in localized.job.message
+    assert "Nothing is marked yet" in localized.job.message
+
+
+@pytest.mark.parametrize("encoder", ["frozen", "last_stage"])
+@pytest.mark.parametrize("kind", [1, 2])
+def test_strokes_of_one_kind_are_enough(localized, strokes, kind, encoder):
+    localized.set_scribbles(np.where(strokes == kind, kind, 0).astype(np.uint8))
+    done = localized.finetune(FinetuneConfig(encoder=encoder)).result(WAIT)
+    moved = done.heatmap.values - localized.rounds[0].heatmap.values
+    here = done.heatmap.resized(strokes.shape)[strokes == kind]
+    assert (here.mean() > 0.5) == (kind == 2)
+    assert (moved.mean() > 0) == (kind == 2)
+    assert done.stage is None  # one kind does not teach the encoder
 
 
 def test_strokes_must_fit(localized):

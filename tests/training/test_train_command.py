@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
-from napari_wsol.cli.train import View, duration, parse_seeds, stopping
+from napari_wsol.cli.train import View, parse_seeds, stopping
 from napari_wsol.errors import ImageError
 from napari_wsol.training.run import Evaluation
 from napari_wsol.training.trainer import TrainStep
@@ -136,10 +136,3 @@ def test_the_table_shows_steps_evaluations_and_the_time_left():
         assert words in shown
     assert "step 2/9, epoch 1" in shown
     assert "left" in shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(42.4, "42 s"), (187, "3:07 min"), (3725, "1:02 h")]
-)
-def test_durations_are_said_as_people_do(seconds, words):
-    assert duration(seconds) == words

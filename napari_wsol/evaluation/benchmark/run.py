@@ -29,11 +29,12 @@ from napari_wsol.evaluation.scores import squash
 from napari_wsol.evaluation.settings import EvaluationConfig
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
+from napari_wsol.inference.augmentation import check_views
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
-from napari_wsol.inference.whole_image import check_methods, localize
+from napari_wsol.inference.whole_image import check_methods, class_scores, localize
 from napari_wsol.jobs import ignore_progress
-from napari_wsol.methods import evaluating, get_method, method_title
+from napari_wsol.methods import evaluating, method_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +65,7 @@ class EvaluatedView:
         model: classifies and localizes.
         slide: the image, open.
         methods: names.
-        mpp: µm a level-0 pixel, where you know better than the file.
+        config: views, and µm a level-0 pixel.
         check: called often; raises to stop.
     """
 
@@ -73,25 +74,26 @@ class EvaluatedView:
         model: Model,
         slide: Slide,
         methods: list[str],
-        mpp: float | None,
+        config: EvaluationConfig,
         check: Callable[[], None],
     ) -> None:
-        self._view = ModelView(slide, model, mpp, cache=FeatureCache(FEATURE_BYTES))
-        self._methods, self._check = methods, check
+        cache = FeatureCache(FEATURE_BYTES)
+        self._view = ModelView(slide, model, config.mpp, cache=cache)
+        self._methods, self._views, self._check = methods, config.views, check
         self._input: Pixels | None = None
 
     def scores(self) -> dict[str, float]:
         """Probability of each class; empty where the model does not classify."""
-        model = self._view.model
-        if model.classifier is None:
-            return {}
-        taps = [t for name in self._methods for t in get_method(name).taps(model)]
-        features = self._view.features(taps, check=self._check)
-        own = features.to(model.device).select(model.encoder.taps)
-        with evaluating(model), torch.no_grad():
-            values = model.probabilities(own)[0].cpu()
-        numbers = [float(value) for value in values]
-        return dict(zip(model.classes, numbers, strict=True))
+        view = self._view
+        return class_scores(
+            view.model,
+            view.slide,
+            methods=self._methods,
+            views=self._views,
+            mpp=view.mpp,
+            cache=view.cache,
+            check=self._check,
+        )
 
     def localize(self, target: str) -> Localization:
         """The maps of a class."""
@@ -101,6 +103,7 @@ class EvaluatedView:
             view.slide,
             self._methods,
             target,
+            views=self._views,
             mpp=view.mpp,
             cache=view.cache,
             check=self._check,
@@ -125,7 +128,7 @@ class EvaluatedView:
             self._check()
             with evaluating(model), torch.no_grad():
                 features = model.encoder(torch.from_numpy(batch).to(model.device))
-                found = model.probabilities(features)[:, place]
+                found = model.probabilities(features, by_cut=False)[:, place]
             return found.cpu().numpy()
 
         return insertion_deletion(probability, self._input, values, steps=steps)
@@ -207,6 +210,7 @@ class Benchmark:
     def _check(self) -> None:
         """Whether model, images and settings fit together."""
         model, predicted = self.model, self.config.target == "predicted"
+        check_views(model, self.config.views)
         is_multi = self.measured.multi_label
         if is_multi and not model.spec.multi_label:
             raise DatasetError(
@@ -292,9 +296,7 @@ class Benchmark:
     ) -> None:
         """The figures and cases of one image, added to all meters, or to none."""
         with closing(open_slide(sample.path)) as slide:
-            view = EvaluatedView(
-                self.model, slide, self.methods, self.config.mpp, check
-            )
+            view = EvaluatedView(self.model, slide, self.methods, self.config, check)
             scores = view.scores()
             seen = [
                 self._compared(sample, slide, view, against, scores=scores)
@@ -447,7 +449,12 @@ class Benchmark:
                 references[0],
             )
             found = localize(
-                self.model, slide, [self.primary], case.target, mpp=self.config.mpp
+                self.model,
+                slide,
+                [self.primary],
+                case.target,
+                views=self.config.views,
+                mpp=self.config.mpp,
             )
             downsample = max(slide.shape) / PANEL_SIDE
             shape = region_shape(slide.shape, downsample)

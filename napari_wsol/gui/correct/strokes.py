@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QFileDialog
 
@@ -276,14 +275,14 @@ class StrokesController(QObject):
         self.tools.show_steps(steps, is_current and session.can_redo, shows)
 
     def _tell_saved(self) -> None:
-        """In the footer; a problem also as a notification, once."""
+        """In the footer; a problem also as a message, once."""
         now, has_image = self._session.saved, self._layers.image is not None
         problem = now.problem if now is not None and has_image else ""
         words = saved_words(now if has_image else None, time.time())
         self.saved_told.emit(words, bool(problem))
         kind = problem.partition(":")[0]  # the number of strokes grows
         if kind and kind != self._problem:
-            show_warning(problem)
+            self._messages.warn(problem)
         self._problem = kind
 
 

@@ -15,7 +15,7 @@ from superqt.utils import signals_blocked
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.compat import needed, show_scale_bar
 from napari_wsol.gui.images.reader import layer_of
-from napari_wsol.gui.layers.marks import MARK, image_layers, is_usable
+from napari_wsol.gui.layers.marks import image_layers, is_usable
 from napari_wsol.gui.layers.placement import microns_a_pixel
 from napari_wsol.gui.widgets.elided import Choice, Words
 from napari_wsol.gui.widgets.job_bar import counted, grouped
@@ -162,6 +162,7 @@ class ReaderButton(QPushButton):
 def layer_read_anew(
     viewer: napari.viewer.Viewer,
     layer: Image,
+    path: Path,
     reader: str | None,
     pick: Pick | None,
 ) -> Image:
@@ -172,7 +173,7 @@ def layer_read_anew(
     Raises:
         WsolError: that reader cannot read the file.
     """
-    data, options, _ = layer_of(Path(layer.metadata[MARK]["path"]), reader, pick)
+    data, options, _ = layer_of(path, reader, pick)
     name = layer.name
     layer.name = f"{name} (before)"  # napari lets no two have one name.
     options["name"] = name

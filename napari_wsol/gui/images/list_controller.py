@@ -45,6 +45,9 @@ class ListController(QObject):
     opened = Signal()
     """An image of the list was asked for, and is worked on now."""
 
+    aside_changed = Signal()
+    """Other images are set aside now."""
+
     def __init__(
         self, context: Context, panel: ImageList, line: ImageLine, chooser: Chooser
     ) -> None:
@@ -58,6 +61,8 @@ class ListController(QObject):
         self._prints: dict[Path, str] = {}
         self._views: dict[Path, tuple[Any, float]] = {}
         self._fits = False
+        self._tool: str | None = None
+        """What was in the hand when another image was asked for."""
         self._remember = once(self, 400, self._remember_now)
         context.at_the_end(panel.model.close)
         context.at_parting(self._remember.stop)
@@ -134,6 +139,9 @@ class ListController(QObject):
         if worklist is None or not 0 <= row < len(worklist):
             self._messages.warn(NO_LIST)
             return
+        # An image that comes into the viewer is chosen there, and the brush put away.
+        kept = self._tool if self._waits_for(self._wanted) else None
+        self._tool = self._layers.strokes.tool or kept
         self._wanted = row
         self._panel.choose(row)
         path = worklist[row].path
@@ -142,6 +150,13 @@ class ListController(QObject):
             self._choose(layer)
             return
         self._read(row, path)
+
+    def _waits_for(self, row: int | None) -> bool:
+        """Whether an image of the list was asked for and is not worked on yet."""
+        worklist = self._session.worklist
+        if worklist is None or row is None or row >= len(worklist):
+            return False
+        return self._path_of(self._layers.image) != worklist[row].path
 
     def _read(self, row: int, path: Path, pick: Pick | None = None) -> None:
         self._tasks.ask(
@@ -190,7 +205,7 @@ class ListController(QObject):
         self._choose(layer)
 
     def _on_unreadable(self, row: int, error: BaseException) -> None:
-        worklist = self._session.worklist
+        worklist, self._tool = self._session.worklist, None
         if worklist is not None and isinstance(error, StackError):
             path = worklist[row].path
             again = partial(self._read, row, path)
@@ -217,6 +232,9 @@ class ListController(QObject):
         if self._fits:
             self._fits = False
             self._fit(path)
+            tool, self._tool = self._tool, None
+            if tool is not None:
+                self._layers.strokes.choose(tool)
             self.opened.emit()
             self._remember.start()
 
@@ -271,6 +289,7 @@ class ListController(QObject):
         self._panel.show_scores(self._session.scores)
         self._layers.show_stale()
         self._remember.start()
+        self.aside_changed.emit()
 
     def _on_scored(self) -> None:
         self._panel.show_scores(self._session.scores)

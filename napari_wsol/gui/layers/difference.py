@@ -14,6 +14,7 @@ from napari_wsol.gui.layers.fine_map import SHOWN_CELLS
 from napari_wsol.gui.layers.marks import DIFFERENCE, raise_in_order
 from napari_wsol.gui.layers.overlay import Overlay
 from napari_wsol.gui.widgets.colours import change_colours
+from napari_wsol.images.heatmap import covering
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -78,21 +79,18 @@ def change(shown: Round, earlier: Round) -> tuple[np.ndarray, Place]:
     """How one map differs from another on the same grid.
 
     Returns:
-        (h, w) float32 in [-1, 1] with its place; of maps that are too large to be drawn
-        at once, means over blocks of cells.
+        (h, w) float32 in [-1, 1] with its place, on cells that end where the image
+        ends; of maps that are too large to be drawn at once, means over blocks of them.
     """
-    heatmap = shown.heatmap
-    values = np.subtract(heatmap.values, earlier.heatmap.values, dtype=np.float32)
-    times = math.ceil(math.sqrt(values.size / SHOWN_CELLS))
+    times = math.ceil(math.sqrt(shown.heatmap.values.size / SHOWN_CELLS))
     if times <= 1:
-        return values, (heatmap.scale, heatmap.translate)
-    height, width = (-(-side // times) for side in values.shape)
-    missing = (height * times - values.shape[0], width * times - values.shape[1])
-    padded = np.pad(values, ((0, missing[0]), (0, missing[1])), mode="edge")
-    means = padded.reshape(height, times, width, times).mean(axis=(1, 3))
-    scale = (heatmap.scale[0] * times, heatmap.scale[1] * times)
-    translate = (
-        heatmap.translate[0] + heatmap.scale[0] * (times - 1) / 2,
-        heatmap.translate[1] + heatmap.scale[1] * (times - 1) / 2,
+        new, old = (x.heatmap.within_image(SHOWN_CELLS) for x in (shown, earlier))
+        values = np.subtract(new.values, old.values, dtype=np.float32)
+        return values, (new.scale, new.translate)
+    height, width = (-(-side // times) for side in shown.heatmap.cells_inside())
+    new, old = (
+        x.heatmap.resized((height * times, width * times)) for x in (shown, earlier)
     )
-    return means.astype(np.float32), (scale, translate)
+    blocks = (new - old).reshape(height, times, width, times)
+    place = covering(shown.heatmap.image_shape, (height, width))
+    return blocks.mean(axis=(1, 3), dtype=np.float32), place

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_wsol.images.heatmap import covering, interpolated
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_wsol.gui.layers.overlay import Place as OnImage
     from napari_wsol.gui.tasks import Tasks
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.slides.localize import Detail, SlideWork
@@ -50,7 +53,8 @@ class FineMap:
     """One map at several resolutions, changed in place.
 
     ``levels`` are, largest first: the finished tiles, read lazily, where they are finer
-    than the map; the map; and a smaller one where that is too large to be drawn.
+    than the map; the map; and a smaller one where that is too large to be drawn. All
+    of them begin and end exactly where the image does.
 
     Args:
         tasks: which read the tiles.
@@ -67,12 +71,14 @@ class FineMap:
         self.arrived: Callable[[], object] = lambda: None
         """Called when more fine values are there."""
         self._inside = heatmap.values.shape
+        self._grid = heatmap
         self._times = math.ceil(math.sqrt(heatmap.values.size / SHOWN_CELLS))
-        small = [-(-side // self._times) for side in self._inside]
+        small = [-(-side // self._times) for side in heatmap.cells_inside()]
         # Levels of exactly one ratio lie exactly over each other.
         self._map = np.zeros([side * self._times for side in small], np.float32)
         self._small = np.zeros(small, np.float32)
-        self.shape = tuple(side * self.step for side in self._map.shape)
+        height, width = (side * self.step for side in self._map.shape)
+        self.shape = (height, width)
         self._detail: Detail | None = None
         self._tiles: Tiles = OrderedDict()
         self._asked: set[Place] = set()
@@ -82,6 +88,11 @@ class FineMap:
             self.levels.append(self._small)
         self.show(work, heatmap)
 
+    @property
+    def place(self) -> OnImage:
+        """Where the cells of the largest level lie."""
+        return covering(self._grid.image_shape, self.shape)
+
     def fits(self, work: SlideWork | None, heatmap: Heatmap) -> bool:
         """Whether this can show a map: napari fixes the number of levels."""
         return heatmap.values.shape == self._inside and (
@@ -90,8 +101,8 @@ class FineMap:
 
     def show(self, work: SlideWork | None, heatmap: Heatmap) -> None:
         """Newer values; without detail (a refined map) the map is the finest."""
-        rows, columns = self._inside
-        self._map[:rows, :columns] = heatmap.values
+        height, width = self._map.shape
+        self._grid, self._map[...] = heatmap, heatmap.resized((height, width))
         if self._times > 1:
             height, width = self._small.shape
             blocks = self._map.reshape(height, self._times, width, self._times)
@@ -111,12 +122,39 @@ class FineMap:
 
         Where fine values are not in memory, those of the map; they are asked for.
         """
-        step, cells, detail = self.step, self._cells, self._detail
+        step, detail = self.step, self._detail
         rows, columns = np.arange(top, bottom) // step, np.arange(left, right) // step
         result = self._map[np.ix_(rows, columns)]
-        if detail is None:
+        if detail is None or not result.size:
             return result
-        raw = np.full(result.shape, np.nan, np.float32)
+        # The tiles lie on the grid of the features, which ends beyond the image.
+        at = [self._on_tiles(0, top, bottom), self._on_tiles(1, left, right)]
+        first = [int(places[0]) for places in at]
+        last = [math.ceil(places[-1]) + 1 for places in at]
+        raw = self._tiles_within(detail, first[0], last[0], first[1], last[1])
+        for axis in (0, 1):
+            raw = interpolated(raw, at[axis] - first[axis], axis)
+        fine = detail.scaled(raw)
+        np.copyto(result, fine, where=np.isfinite(fine))
+        return result
+
+    def _on_tiles(self, axis: int, low: int, high: int) -> npt.NDArray[np.float64]:
+        """Where cells of the largest level lie among those of the tiles."""
+        scale, translate = (place[axis] for place in self.place)
+        coarse = self._grid.scale[axis]
+        fine = coarse / self.step
+        start = self._grid.translate[axis] - (coarse - fine) / 2
+        at = (np.arange(low, high) * scale + translate - start) / fine
+        whole = np.round(at)
+        at = np.where(np.abs(at - whole) < 1e-6, whole, at)
+        return np.clip(at, 0, self._inside[axis] * self.step - 1)
+
+    def _tiles_within(
+        self, detail: Detail, top: int, bottom: int, left: int, right: int
+    ) -> Floats:
+        """Raw values of the tiles, NaN where they are not in memory: asked for."""
+        cells = self._cells
+        raw = np.full((bottom - top, right - left), np.nan, np.float32)
         missing: list[Place] = []
         for row in range(top // cells, -(-bottom // cells)):
             for column in range(left // cells, -(-right // cells)):
@@ -127,9 +165,7 @@ class FineMap:
                     missing.append((row, column))
         if missing:
             self._ask(detail, missing)
-        fine = detail.scaled(raw)
-        np.copyto(result, fine, where=np.isfinite(fine))
-        return result
+        return raw
 
     def _ask(self, detail: Detail, places: list[Place]) -> None:
         tiles, asked = self._tiles, self._asked

@@ -6,12 +6,15 @@ the user's: it is never changed, renamed, moved or deleted.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
 from napari_wsol.gui.compat import collected_once
 from napari_wsol.images.level_arrays import LevelArray
+from napari_wsol.images.readers import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
 
 MARK = "napari-wsol"
 
-HEATMAP, CONTOUR, STROKES, COPY = "heatmap", "contour", "strokes", "copy"
+HEATMAP, CONTOUR, STROKES = "heatmap", "contour", "strokes"
 TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
+REGION = "region"
 """Roles of our layers."""
 
 
@@ -55,8 +59,8 @@ def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
 
 
 def is_usable(layer: Image) -> bool:
-    """True for a single 2-D image (grey or RGB, one or many resolutions)."""
-    return layer.ndim == 2 and min(layer.level_shapes[0][:2]) >= 1
+    """True for an image (grey or RGB, one or many resolutions), or a stack of such."""
+    return layer.ndim >= 2 and min(layer.level_shapes[0][: layer.ndim]) >= 1
 
 
 def map_facts(heatmap: Heatmap, title: str) -> dict[str, object]:
@@ -78,27 +82,52 @@ def map_facts(heatmap: Heatmap, title: str) -> dict[str, object]:
     }
 
 
-def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
+def file_of(layer: Image) -> Path | None:
+    """The file that a layer was read from, by whichever reader; None where none was."""
+    mark = layer.metadata.get(MARK)
+    named = mark.get("path") if isinstance(mark, dict) else None
+    path = named or layer.source.path
+    if path is None or "://" in str(path):
+        return None
+    return Path(path).absolute()
+
+
+def source_of(layer: Image, plane: tuple[int, ...] = ()) -> tuple[Any, dict[str, Any]]:
     """What to open for an image layer, and how.
 
     Layers of our own reader name their file, so that it is read by our reader rather
-    than through the layer; any other layer gives its pixels, also one of ours that
-    somebody gave other data.
+    than through the layer. Any other layer gives its pixels, also one of ours that
+    somebody gave other data; and its file, if it has one, by which it is known where
+    it holds these pixels.
+
+    Args:
+        layer: the layer.
+        plane: of a stack, the one that is seen.
     """
     from napari_wsol.gui.layers.placement import microns_a_pixel
 
-    mark = layer.metadata.get(MARK)
+    path, mark = file_of(layer), layer.metadata.get(MARK)
     if isinstance(mark, dict) and "path" in mark and shows_file(layer):
         wanted = {key: mark[key] for key in ("rgb", "channel", "plane") if key in mark}
         options = {"name": layer.name, "reader": mark.get("reader"), **wanted}
         if mark.get("listed"):  # one of many: whoever goes from image to image goes on
             options["resume"] = True
-        return mark["path"], options
+        return path, options
     data: Any = layer.data
     if layer.multiscale:
-        data = list(data)
-    options = {"name": layer.name, "rgb": bool(layer.rgb)}
-    return data, {**options, "mpp": microns_a_pixel(layer)}
+        deep = [shape[: layer.ndim - 2] for shape in layer.level_shapes]
+        # Where coarser levels have fewer planes, too, the first has them all.
+        is_flat = all(tuple(one) == tuple(deep[0]) for one in deep)
+        data = list(data) if is_flat else data[0]
+    options: dict[str, Any] = {"rgb": bool(layer.rgb), "mpp": microns_a_pixel(layer)}
+    if plane:
+        options["plane"] = plane
+    if path is None or not path.exists():
+        return data, {"name": layer.name, **options}
+    # napari names a layer after its file, without the ending; a person may rename it.
+    is_renamed = re.fullmatch(rf"{re.escape(path.stem)}( \[\d+\])?", layer.name) is None
+    name = layer.name if is_renamed else None
+    return Shown(path, data), {"name": name, **options}
 
 
 def levels_of(layer: Image) -> list[Any]:

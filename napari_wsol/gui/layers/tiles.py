@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_wsol.gui.compat import fill
 from napari_wsol.gui.layers.marks import TILES
 from napari_wsol.gui.layers.overlay import Overlay
 from napari_wsol.gui.widgets.colours import WAITING
+from napari_wsol.images.heatmap import covering
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -72,23 +74,29 @@ class TileLayer(Overlay[Image]):
 
 
 def _within(image: Image, progress: SlideProgress) -> tuple[np.ndarray, Place]:
-    """The state on cells that end where the image ends.
+    """The state on cells that end exactly where the image ends.
 
-    The last tiles reach beyond it; cells are parts of tiles where that is so.
+    The last tiles reach beyond it: then cells are parts of tiles, each of the tile in
+    which its centre lies.
     """
     state, scale = progress.state, progress.scale
-    sides = image.level_shapes[0][:2]
+    height, width = image.level_shapes[0][:2]
+    sides = (int(height), int(width))
     low = [t - s / 2 + 0.5 for t, s in zip(progress.translate, scale, strict=True)]
-    inside = [(n - at) / s for n, at, s in zip(sides, low, scale, strict=True)]
-    if all(abs(part - round(part)) < 1e-6 for part in inside):
+    parts = max(1, min(PARTS, int((MOST_CELLS / state.size) ** 0.5)))
+    if low == [0, 0] and all(n % s == 0 for n, s in zip(sides, scale, strict=True)):
         parts = 1
-    else:
-        parts = max(1, min(PARTS, int((MOST_CELLS / state.size) ** 0.5)))
-    rows, columns = (max(1, round(part * parts)) for part in inside)
-    fine = state.repeat(parts, 0).repeat(parts, 1)[:rows, :columns]
-    small = (scale[0] / parts, scale[1] / parts)
-    start = (low[0] + small[0] / 2 - 0.5, low[1] + small[1] / 2 - 0.5)
-    return np.ascontiguousarray(fine), (small, start)
+    rows, columns = (
+        max(1, math.ceil(parts * n / s)) for n, s in zip(sides, scale, strict=True)
+    )
+    place = covering(sides, (rows, columns))
+    at = [
+        np.clip(((np.arange(n) + 0.5) * step - first) / s, 0, most - 1).astype(int)
+        for n, step, first, s, most in zip(
+            (rows, columns), place[0], low, scale, state.shape, strict=True
+        )
+    ]
+    return state[np.ix_(*at)], place
 
 
 def _colours() -> Colormap:

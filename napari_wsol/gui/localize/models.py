@@ -89,6 +89,8 @@ def card_html(card: Card) -> str:
         _paragraph("Started from", card.origin),
         _paragraph("Licence", card.license),
         _figures(card.metrics),
+        _paragraph("Cut", card.cut_note),
+        _paragraph("Other images", card.appearance_note),
         _list("The same recipe again", card.reproducibility),
         _paragraph("Classes", ", ".join(card.classes)),
         _paragraph("Network", f"{card.encoder}, input at {size}"),

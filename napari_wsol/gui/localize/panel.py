@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel
 
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.localize.importing import CHECKPOINTS
+from napari_wsol.gui.localize.likeness import LikenessBox
 from napari_wsol.gui.localize.methods import MethodList
 from napari_wsol.gui.localize.models import CardDialog
 from napari_wsol.gui.localize.slide_box import SlideBox
@@ -42,6 +44,15 @@ ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
 )
+VIEWS_TIP = (
+    "Average over the flips of the image, or over its flips at three sizes: outlines "
+    "follow what is there more closely. For images without an up and down, such as "
+    "tissue. Strokes are learnt on the image as it is."
+)
+ONE_VIEW = (
+    "One view: images that are read tile by tile, and those that wait for a model, "
+    "cannot be averaged over views."
+)
 RELEASE_TIP = (
     "Give the memory of the graphics card back to other programs. Maps and strokes "
     "stay; the next job takes it again. After ten minutes without a job it happens by "
@@ -68,7 +79,12 @@ class LocalizePanel(Panel):
     release_wanted = Signal()
 
     def __init__(self) -> None:
-        super().__init__("Localize", "Choose a model and see where it looks.")
+        self.localize_button = push_button("Localize  ⏎", LOCALIZE_TIP)
+        self.job_bar = JobBar(JOBS, self.localize_button)
+        tip = "Choose a model and see where it looks."
+        super().__init__("Localize", tip, stays=self.job_bar)
+        self._is_kept = False
+        needed(self.toggleButton()).clicked.connect(self._on_hand)
         self._cards: dict[str, Card] = {}
         self.model_box = Choice("The model that reads the image.")
         self.model_box.activated.connect(self._on_model)
@@ -82,20 +98,26 @@ class LocalizePanel(Panel):
         self.add_button.setStyleSheet(
             "QPushButton::menu-indicator { image: none; width: 0; }"
         )
-        self.summary = Words(lines=2)
+        self.summary = Words(lines=2, keeps=True)
         self.class_box = Choice(
             "The class to look for. Once localized, each shows its probability for "
             "the whole image, the most probable first."
         )
         self.class_box.addItem(MOST_PROBABLE, None)
         self.method_list = MethodList()
+        self._wanted_views = 1
+        self.views_box = Choice(VIEWS_TIP)
+        self.views_box.activated.connect(self._on_views)
+        self.offer_views((1,))
         self.slide_box = SlideBox()
         self.device_box = Choice("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
         self.release_button = push_button("Release", RELEASE_TIP)
         self.release_button.clicked.connect(self.release_wanted)
-        self.localize_button = push_button("Localize  ⏎", LOCALIZE_TIP)
-        self.job_bar = JobBar(JOBS, self.localize_button)
+        self.likeness_box = LikenessBox()
+        box = self.likeness_box
+        box.import_button.clicked.connect(self._import_file)
+        box.train_button.clicked.connect(self.train_wanted)
         about = row(self.summary, self.card_button, stretch=0)
         about.setAlignment(self.card_button, Qt.AlignmentFlag.AlignTop)
         put(
@@ -103,9 +125,12 @@ class LocalizePanel(Panel):
             self._form(),
             about,
             self.method_list,
+            row("Views", self.views_box, stretch=1, spacing=6),
             self.slide_box,
-            self.job_bar,
+            self.likeness_box,
         )
+        for box in (self.model_box, self.class_box):
+            box.currentIndexChanged.connect(self._summarize)
 
     def _form(self) -> QGridLayout:
         form = QGridLayout()
@@ -127,15 +152,27 @@ class LocalizePanel(Panel):
 
     def _add_menu(self) -> QMenu:
         menu = menu_of(self)
-        file = partial(self._import, "Import a checkpoint", CHECKPOINTS)
         folder = partial(self._import, "Import a folder", "")
         tip = "A folder with weights and what describes them."
-        add_action(menu, "Import a file…", file, "One checkpoint file.")
+        add_action(menu, "Import a file…", self._import_file, "One checkpoint file.")
         add_action(menu, "Import a folder…", folder, tip)
         menu.addSeparator()
         tip = "Make a model out of labelled images, in the background."
         add_action(menu, "Train…", self.train_wanted.emit, tip)
         return menu
+
+    def fold(self) -> None:
+        """It is done; whoever has opened the panel again by hand keeps it open."""
+        if not self._is_kept:
+            self.collapse(animate=False)
+
+    def _on_hand(self) -> None:
+        self._is_kept = self.isExpanded()
+
+    def _summarize(self) -> None:
+        """What is chosen, beside the title."""
+        chosen = (self.class_box.currentText(), self.model_box.currentText())
+        self.summarize(" · ".join(" ".join(words.split()) for words in chosen if words))
 
     @property
     def card(self) -> Card | None:
@@ -144,8 +181,24 @@ class LocalizePanel(Panel):
 
     @property
     def target(self) -> str | None:
-        """The chosen class; None for the most probable."""
+        """The class that was picked for this image; None for the most probable."""
         return self.class_box.currentData()
+
+    @property
+    def views(self) -> int:
+        """Of how many views the average is wanted, where it can be taken."""
+        return self.views_box.currentData()
+
+    def offer_views(self, counts: Sequence[int]) -> None:
+        """The numbers of views that can be averaged; what was chosen comes again."""
+        items = [
+            (f"average of {count} views, {count} × slower", count)
+            for count in counts
+            if count > 1
+        ]
+        self.views_box.offer([("one", 1), *items], self._wanted_views)
+        self.views_box.setEnabled(bool(items))
+        self.views_box.setToolTip(VIEWS_TIP if items else ONE_VIEW)
 
     def show_models(self, cards: Iterable[Card], chosen: str | None = None) -> None:
         """Fill the list of models; the first one is taken unless one is named."""
@@ -164,20 +217,26 @@ class LocalizePanel(Panel):
             self.model_box.setCurrentIndex(self.model_box.findData(chosen))
         self._show_summary()
 
-    def show_classes(
-        self,
-        classes: Sequence[str],
-        scores: Mapping[str, float] | None,
-        target: str | None,
-    ) -> None:
-        """The classes, with probabilities once they are known, predicted first."""
-        known = scores or {}
-        items = [
-            (f"{name}  {known[name]:.2f}" if known else name, name)
-            for name in sorted(classes, key=lambda name: -known.get(name, 0.0))
-        ]
-        chosen = target if target is not None else self.target
-        self.class_box.offer([(MOST_PROBABLE, None), *items], chosen)
+    def forget_classes(self, classes: Sequence[str]) -> None:
+        """Another image or model: nothing is known or picked yet."""
+        items = [(name, name) for name in classes]
+        self.class_box.offer([(MOST_PROBABLE, None), *items])
+
+    def show_scores(self, scores: Mapping[str, float], target: str) -> None:
+        """The classes with their probabilities, the most probable first.
+
+        What the person has picked stays; maps of another class than the most probable
+        were asked for by its name.
+
+        Args:
+            scores: probability of each class for the whole image.
+            target: the class that the maps are of.
+        """
+        ranked = sorted(scores, key=lambda name: -scores[name])
+        best = f"{MOST_PROBABLE}: {ranked[0]}  {scores[ranked[0]]:.2f}"
+        items = [(f"{name}  {scores[name]:.2f}", name) for name in ranked]
+        chosen = self.target or (target if target != ranked[0] else None)
+        self.class_box.offer([(best, None), *items], chosen)
 
     def show_devices(self, devices: Sequence[tuple[str, str]]) -> None:
         """(title, name) of each; the row hides when there is nothing to choose."""
@@ -193,7 +252,7 @@ class LocalizePanel(Panel):
     def _show_summary(self) -> None:
         if self.card is not None:
             # One line here; the rest is a hover or the ⓘ button away.
-            self.summary.setText(self.card.summary.split(". ")[0].rstrip(".") + ".")
+            self.summary.setText(self.card.purpose)
             self.summary.setToolTip(self.card.summary)
             self.model_box.setToolTip(f"{self.card.title}: the model in use.")
         self.card_button.setEnabled(self.card is not None)
@@ -203,10 +262,16 @@ class LocalizePanel(Panel):
         if self.card is not None:
             self.model_chosen.emit(self.card.name)
 
+    def _import_file(self) -> None:
+        self._import("Import a checkpoint", CHECKPOINTS)
+
     def _import(self, title: str, files: str) -> None:
         path = choose_path(self, title, files=files)
         if path is not None:
             self.import_wanted.emit(path)
+
+    def _on_views(self) -> None:
+        self._wanted_views = self.views
 
     def _on_device(self) -> None:
         self.device_chosen.emit(self.device_box.currentData() or "auto")

@@ -11,8 +11,9 @@ from superqt.utils import signals_blocked
 
 from napari_wsol.config import LEAST_MEMORY
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import counted, duration, grouped
+from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.gui.widgets.panel import fill_column, held, push_button, row
+from napari_wsol.jobs import duration
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QPushButton

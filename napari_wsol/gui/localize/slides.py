@@ -99,16 +99,16 @@ class SlidesController(QObject):
         return ""
 
     def target(self, chosen: str | None) -> str | None:
-        """The class to ask for.
+        """The class to ask for: that of the maps as it was asked for before.
 
-        The most probable one stands in the list once it is known. That it is not asked
-        for by name lets Localize go on where it was stopped.
+        Whether it was asked for by name does not matter; that it is asked for in the
+        same way lets Localize go on where it was stopped.
         """
-        session = self._session
-        asked_none = session.work is not None and session.work.target is None
-        if asked_none and session.result is not None and session.is_large:
-            return None if chosen == session.result.target else chosen
-        return chosen
+        work, result = self._session.work, self._session.result
+        if work is None or result is None:
+            return chosen
+        wanted = chosen or max(result.scores, key=lambda name: result.scores[name])
+        return work.target if wanted == result.target else chosen
 
     def stopped_words(self, status: JobStatus) -> str:
         """What is said after Cancel; of a slide, how much is kept."""
@@ -171,6 +171,7 @@ class SlidesController(QObject):
     def _describe(self) -> None:
         """Count the tiles; finding tissue takes a while."""
         session, slide = self._session, self._session.slide
+        self._panel.offer_views(session.possible_views)
         if self._layers.image is None or slide is None or not session.is_gradual:
             self._box.hide()
             return

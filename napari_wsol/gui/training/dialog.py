@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
@@ -12,8 +11,9 @@ from napari_wsol.gui.messages import MessageLine
 from napari_wsol.gui.training.curves import TrainCurves
 from napari_wsol.gui.training.form import TrainForm
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import duration, grouped, show_progress
+from napari_wsol.gui.widgets.job_bar import grouped, show_progress
 from napari_wsol.gui.widgets.panel import push_button, put, row, wrapped
+from napari_wsol.jobs import duration
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -65,7 +65,6 @@ class TrainDialog(QDialog):
         self._card: Card | None = None
         self._is_listed = self._asks = False
         self._end = ("", False)
-        self._first: tuple[float, int] | None = None
         self.form = TrainForm()
         self.form.copied.connect(self._on_copied)
         self.form.failed.connect(self._on_failed)
@@ -158,15 +157,12 @@ class TrainDialog(QDialog):
         elif status.total:
             unit = " steps" if status.message == "training" else ""
             words.append(f"{grouped(status.done)}/{grouped(status.total)}{unit}")
-        left = self._seconds_left(status)
-        if left is not None:
-            words.append(f"{duration(left)} left")
+        if status.seconds_left is not None:
+            words.append(f"{duration(status.seconds_left)} left")
         show_progress(self.bar, status, " · ".join(words))
 
     def add_step(self, step: TrainStep) -> None:
         """One step further."""
-        if self._first is None:
-            self._first = (time.monotonic(), step.step)
         self.curves.add_step(step)
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
@@ -176,7 +172,7 @@ class TrainDialog(QDialog):
 
     def show_started(self) -> None:
         """It runs, or waits for its turn."""
-        self.is_running, self._card, self._first = True, None, None
+        self.is_running, self._card = True, None
         self._end = ("", False)
         self.message.say("")
         self.cancel_button.setEnabled(True)
@@ -216,15 +212,6 @@ class TrainDialog(QDialog):
 
     def _say(self, sentence: str, *, warning: bool) -> None:
         (self.message.warn if warning else self.message.say)(sentence)
-
-    def _seconds_left(self, status: JobStatus) -> float | None:
-        """Going by the steps since it began; reading images went at another pace."""
-        if status.message != "training":
-            return status.seconds_left
-        if self._first is None or status.done <= self._first[1]:
-            return None
-        passed = time.monotonic() - self._first[0]
-        return passed / (status.done - self._first[1]) * (status.total - status.done)
 
     def _update(self) -> None:
         """Show what can be pressed, and no more."""

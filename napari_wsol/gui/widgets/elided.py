@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -37,17 +37,22 @@ class Words(QLabel):
     Args:
         text: the words.
         lines: how many lines are shown; what does not fit is in the tooltip. 0 for all.
+        keeps: whether the room of those lines is kept where there are fewer words, so
+            that nothing below moves when others come.
     """
 
-    def __init__(self, text: str = "", *, lines: int = 0) -> None:
+    def __init__(self, text: str = "", *, lines: int = 0, keeps: bool = False) -> None:
         super().__init__(text)
-        self._words = text
-        self._lines = lines
+        self._words, self._tip = text, ""
+        self._lines, self._keeps = lines, keeps
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
+        if keeps:
+            self.setAlignment(Qt.AlignmentFlag.AlignVCenter)
+            self._keep()
 
     def text(self) -> str:
         """All the words, whether they fit or not."""
@@ -59,6 +64,26 @@ class Words(QLabel):
             self._words = text
             super().setText(text)
             self._shorten()
+
+    def setToolTip(self, tip: str) -> None:
+        """What is said beside the words that do not fit."""
+        self._tip = tip
+        self._shorten()
+
+    def set_lines(self, lines: int) -> None:
+        """Show another number of lines."""
+        if lines != self._lines:
+            self._lines = lines
+            self._keep()
+            self._shorten()
+
+    def height_of(self, lines: int) -> int:
+        """Pixels that so many lines take."""
+        shown = super().text()
+        super().setText("\n".join("x" * lines))
+        height = self.heightForWidth(10_000)
+        super().setText(shown)
+        return height
 
     def sizeHint(self) -> QSize:
         """As wide as it is now."""
@@ -75,18 +100,31 @@ class Words(QLabel):
             self._shorten()
             self.updateGeometry()
 
+    def changeEvent(self, event: QEvent) -> None:
+        """Another font has other lines."""
+        super().changeEvent(event)
+        if event.type() in {QEvent.Type.FontChange, QEvent.Type.StyleChange}:
+            self._keep()
+            self._shorten()
+
+    def _keep(self) -> None:
+        if self._keeps and self._lines:
+            self.setFixedHeight(self.height_of(self._lines))
+
     def _shorten(self) -> None:
         """Leave out words at the end until the rest fits into the lines."""
         if not self._lines:
+            super().setToolTip(self._tip)
             return
-        super().setText("\n".join("x" * self._lines))
-        highest = self.heightForWidth(10_000)
+        highest = self.height_of(self._lines)
         super().setText(self._words)
         words = self._words.split(" ")
         while len(words) > 1 and self.heightForWidth(self.width()) > highest:
             words.pop()
             super().setText(" ".join(words) + " …")
-        self.setToolTip(self._words if len(words) < self._words.count(" ") + 1 else "")
+        is_whole = len(words) == self._words.count(" ") + 1
+        hidden = "" if is_whole or self._words in self._tip else self._words
+        super().setToolTip("\n".join(filter(None, (hidden, self._tip))))
 
 
 class Choice(QComboBox):
@@ -194,8 +232,8 @@ class Fold(QPushButton):
         self.setCheckable(True)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setStyleSheet(
-            "QPushButton, QPushButton:checked { text-align: left; padding: 3px 0;"
-            " background: transparent; }"
+            "QPushButton, QPushButton:checked, QPushButton:disabled { text-align: left;"
+            " padding: 3px 0; background: transparent; border: none; }"
         )
         self.toggled.connect(self._on_toggled)
         self._on_toggled(False)

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QProgressBar, QStackedWidget
 
 from napari_wsol.gui.widgets.panel import held, push_button, row
-from napari_wsol.jobs import JobKind
+from napari_wsol.jobs import JobKind, duration
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QPushButton
@@ -109,7 +109,7 @@ def show_progress(bar: QProgressBar, status: JobStatus, words: str) -> None:
 
 
 def describe(status: JobStatus, rate: float = 0.0) -> str:
-    """“Localizing · 412/1 030 tiles · 38 s left”, “Score-CAM 640/2048 · 00:41”.
+    """“Localizing · 412/1 030 tiles · 38 s left”, “Score-CAM (2 of 3) · 41 s left”.
 
     Args:
         status: of the job.
@@ -121,15 +121,17 @@ def describe(status: JobStatus, rate: float = 0.0) -> str:
         return tile_words(status, rate)
     if status.message in STEPS or status.kind is JobKind.ESTIMATE:
         return f"{status.message or status.name}…".capitalize()
-    if status.kind is JobKind.LOCALIZE and status.message:
-        return method_words(status)
-    words = [status.name if not status.message else status.message]
+    words, count, left = [status.message or status.name], "", ""
     if status.total:
-        unit = UNITS.get(status.kind, "")
-        words.append(f"{grouped(status.done)}/{grouped(status.total)} {unit}".strip())
+        count = f"{grouped(status.done)}/{grouped(status.total)}"
     if status.seconds_left is not None and status.seconds_left >= 1:
-        words.append(f"{duration(status.seconds_left)} left")
-    return " · ".join(words)
+        left = f"{duration(status.seconds_left)} left"
+    if status.kind is JobKind.LOCALIZE and status.message:
+        words += [left, count]  # of a method with a long name the count may not fit
+    else:
+        unit = UNITS.get(status.kind, "") if count else ""
+        words += [f"{count} {unit}".strip(), left]
+    return " · ".join(filter(None, words))
 
 
 def tile_words(status: JobStatus, rate: float) -> str:
@@ -140,15 +142,6 @@ def tile_words(status: JobStatus, rate: float) -> str:
     return f"{words} · {duration((status.total - status.done) / rate)} left"
 
 
-def method_words(status: JobStatus) -> str:
-    """What a slow method has done, and the time that it still takes, short enough."""
-    words = f"{status.message} {status.done}/{status.total}"
-    if status.seconds_left is None:
-        return words
-    minutes, seconds = divmod(round(status.seconds_left), 60)
-    return f"{words} · {minutes:02}:{seconds:02}"
-
-
 def grouped(number: int) -> str:
     """Thousands apart by a thin space that does not break: 40 320."""
     return f"{number:,}".replace(",", "\u202f")
@@ -157,11 +150,3 @@ def grouped(number: int) -> str:
 def counted(number: int, noun: str) -> str:
     """“1 tile”, “40 320 tiles”."""
     return f"{grouped(number)} {noun}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """“38 s”, “4 min”, “1 h 20 min”."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import math
 import os
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -16,8 +18,9 @@ from napari_wsol.images import known_sizes, pixel_size
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
 from napari_wsol.images.readers.base import SlideBase, UndecodedError
 from napari_wsol.images.readers.guard import in_words
+from napari_wsol.images.readers.shown import Shown, shows
 from napari_wsol.images.readers.stacks import pick
-from napari_wsol.images.readers.tiff_slide import TiffSlide
+from napari_wsol.images.readers.tiff_slide import TiffSlide, is_pyramid
 from napari_wsol.images.slide import Slide
 
 if TYPE_CHECKING:
@@ -31,8 +34,10 @@ if TYPE_CHECKING:
 
     OwnSlide = ArraySlide | DicomSlide | OpenSlideSlide | TiffSlide
 
-Source = str | os.PathLike[str] | ArraySource | Slide
+Source = str | os.PathLike[str] | ArraySource | Shown | Slide
 
+
+logger = logging.getLogger(__name__)
 
 _READERS: dict[str, tuple[str, str]] = {
     "openslide": ("napari_wsol.images.readers.openslide_slide", "OpenSlideSlide"),
@@ -49,6 +54,9 @@ _EXTRAS = {"openslide": "openslide", "wsidicom": "wsidicom"}
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _OPENSLIDE_ONLY = frozenset({".mrxs", ".vms", ".vmu", ".svslide"})
+_SLIDES = frozenset({".svs", ".ndpi", ".scn", ".qptiff", ".bif"}) | _OPENSLIDE_ONLY
+"""Endings that scanners alone give."""
+
 _NEEDS_CONVERSION = frozenset({".czi", ".vsi", ".ets", ".isyntax", ".lif"})
 
 
@@ -63,6 +71,24 @@ def list_readers(path: str | os.PathLike[str] | None = None) -> list[str]:
         return sorted(_READERS)
     file = path_from(path)
     return [name for name in _candidates(file, _head(file)) if _can_open(name, file)]
+
+
+def is_slide(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a whole slide: by its ending, else by what its headers say.
+
+    Quick: no pixels are read. An image of one resolution is none.
+    """
+    file = path_from(path)
+    if file.is_dir():
+        from napari_wsol.images.readers.ome_zarr import describes_levels
+
+        return describes_levels(file)
+    if file.suffix.lower() in _SLIDES:
+        return file.is_file()
+    try:
+        return _head(file).startswith(_TIFF_HEADS) and is_pyramid(file)
+    except UnreadableImageError:
+        return False
 
 
 def open_slide(
@@ -80,7 +106,8 @@ def open_slide(
     Args:
         source: a path of a file, an OME-Zarr folder or a folder of DICOM files; an
             array (H, W), (H, W, 3) or (H, W, 4) of numpy, dask or zarr; a list of
-            such arrays, largest first; or a slide, which is given back.
+            such arrays, largest first; such arrays with the file that they were read
+            from; or a slide, which is given back.
         name: shown to the user; the file name by default.
         mpp: µm a level-0 pixel, used instead of what the file says. Without it, what
             the user once said of this slide is used (see ``known_sizes``).
@@ -111,6 +138,8 @@ def open_slide(
     slide: OwnSlide
     if isinstance(source, str | os.PathLike):
         slide = _open_file(path_from(source), reader, name, mpp, wanted)
+    elif isinstance(source, Shown):
+        slide = _open_shown(source, reader, name, mpp, wanted)
     else:
         slide = ArraySlide(source, name=name, mpp=mpp, pick=wanted)
     slide.open_again = partial(
@@ -205,6 +234,31 @@ def _open_file(
             continue
         return slide if reader else _better(slide, path, name, mpp)
     raise _refusal(path, refused) from refused[0]
+
+
+def _open_shown(
+    source: Shown, reader: str | None, name: str | None, mpp: float | None, wanted: Pick
+) -> OwnSlide:
+    """The file, where it holds the pixels that are shown; else these pixels.
+
+    However a file was opened, it is one image.
+    """
+    title = name or source.path.name
+    seen = ArraySlide(source.pixels, name=title, mpp=mpp, pick=wanted)
+    seen.fingerprint()  # as they are now
+    try:
+        # What is colour, the file knows.
+        wanted = replace(wanted, rgb=None)
+        slide = _open_file(path_from(source.path), reader, name, mpp, wanted)
+        is_same = shows(slide, seen)
+    except ImageError as error:
+        logger.info("“%s” is read as it is shown: %s", title, error)
+        return seen
+    if not is_same:
+        slide.close()
+        return seen
+    slide.shown = seen
+    return slide
 
 
 def _is_tried(candidate: str, head: bytes, refused: list[UnreadableImageError]) -> bool:
@@ -338,9 +392,11 @@ def _check_folder(folder: Path) -> None:
 
 __all__ = [
     "ArrayLike",
+    "Shown",
     "Source",
     "check_files",
     "is_as_opened",
+    "is_slide",
     "list_readers",
     "open_slide",
     "reread",

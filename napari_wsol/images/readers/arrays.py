@@ -168,6 +168,20 @@ class ArraySlide(SlideBase):
             paste(result, (y, x), self._reading.to_rgb8(stored), (y0, x0))
         return result
 
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Of the values, before they became 8-bit colours."""
+        return np.dtype(self._arrays[0].dtype)
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the array is not in memory: nobody paints into it."""
+        return not isinstance(self._arrays[0], np.ndarray)
+
+    def stored(self, rows: slice, columns: slice) -> Pixels:
+        """(h, w, samples) of level 0, as they are stored."""
+        return self._stored(0, rows, columns)
+
     def close(self) -> None:
         """Lets the array go."""
         self._is_closed = True

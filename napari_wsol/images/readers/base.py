@@ -43,6 +43,8 @@ class SlideBase(ABC):
     Attributes:
         open_again: opens the same source, with the pixels that it holds then.
         opened_files: as they were before the first byte was read; None of an array.
+        shown: the same image as somebody shows it: what is painted into that changes
+            the image. None where nobody does.
     """
 
     name: str
@@ -53,6 +55,7 @@ class SlideBase(ABC):
     open_again: Callable[[], Slide] | None = None
     _fingerprint: str | None = None
     opened_files: FileStates | None = None
+    shown: SlideBase | None = None
     _part = ""
     """Which pixels of a file of several are shown: others have another fingerprint."""
 
@@ -111,6 +114,8 @@ class SlideBase(ABC):
 
         Of files sizes and times are compared, of arrays the fingerprint.
         """
+        if self.shown is not None and not self.shown.is_as_opened():
+            return False
         if self.opened_files is None:
             return self.fingerprint() == self._compute_fingerprint()
         try:

@@ -93,7 +93,7 @@ def _array_alone(array: Array, path: Path) -> OmeImage:
         UnreadableImageError: it is a level of an image, which its folder describes.
     """
     above = path.absolute().parent
-    if any(_describes_levels(above / name) for name in ("zarr.json", ".zattrs")):
+    if describes_levels(above):
         raise UnreadableImageError(
             f"“{path.name}” is one level of the OME-Zarr image “{above.name}”: choose "
             "the folder above."
@@ -125,7 +125,12 @@ def _is_array(path: Path) -> bool:
     return kind == "array"
 
 
-def _describes_levels(file: Path) -> bool:
+def describes_levels(folder: Path) -> bool:
+    """Whether a folder is that of an image, by its metadata."""
+    return any(_names_levels(folder / name) for name in ("zarr.json", ".zattrs"))
+
+
+def _names_levels(file: Path) -> bool:
     try:
         return '"multiscales"' in read_text(file)
     except (OSError, MalformedError):

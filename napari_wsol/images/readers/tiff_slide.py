@@ -16,6 +16,7 @@ from napari_wsol.images.fingerprint import fingerprint_bytes
 from napari_wsol.images.readers.base import FileSlide
 from napari_wsol.images.readers.pixels import plan_reading
 from napari_wsol.images.readers.positioned import PositionedFile
+from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.images.readers.tiff import TiffImage, TiffLevel
 from napari_wsol.images.readers.tiff_bounds import check_directories
 from napari_wsol.images.readers.tiff_layout import (
@@ -65,13 +66,7 @@ class TiffSlide(FileSlide):
         return self._file.guard
 
     def _describe(self, pick: Pick) -> None:
-        def told(error: Exception) -> UnreadableImageError:
-            return UnreadableImageError(
-                f"“{self.path.name}” could not be read as a TIFF ({error}): the file "
-                "is damaged or incomplete. Copy or download it again."
-            )
-
-        with told_as(told):
+        with told_as(partial(_no_tiff, self.path)):
             self._look(pick)
 
     def _look(self, pick: Pick) -> None:
@@ -147,6 +142,33 @@ def _plan(
 def _icc_profile(page: TiffPage) -> bytes | None:
     tag = page.tags.get(_ICC_TAG)
     return bytes(tag.value) if tag is not None else None
+
+
+def is_pyramid(path: Path) -> bool:
+    """Whether a file is one picture at several resolutions; reads no pixels.
+
+    Several channels or planes of which one must be chosen are none.
+    """
+    try:
+        file = PositionedFile(path)
+    except OSError:
+        return False
+    try:
+        with told_as(partial(_no_tiff, path)):
+            check_directories(file.read, path.stat().st_size, path.name)
+            with TiffFile(path) as tif:
+                return len(find_layout(tif, path.name, ANY).levels) > 1
+    except ImageError:
+        return False
+    finally:
+        file.close()
+
+
+def _no_tiff(path: Path, error: Exception) -> UnreadableImageError:
+    return UnreadableImageError(
+        f"“{path.name}” could not be read as a TIFF ({error}): the file is damaged or "
+        "incomplete. Copy or download it again."
+    )
 
 
 def tile_tables(path: Path) -> tuple[tuple[int, ...], ...]:

@@ -74,7 +74,7 @@ class SlideRounds:
             step: hears of every step of the solver.
 
         Raises:
-            NoScribblesError: there are no strokes, or of one kind only.
+            NoScribblesError: there are no strokes.
             NoResultError: no tile is finished yet.
             JobCancelledError: stopped; the round before stays.
         """

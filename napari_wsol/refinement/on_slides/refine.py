@@ -59,7 +59,7 @@ class SlideRefinement:
         loss: at each step.
 
     Raises:
-        NoScribblesError: there are no strokes, or of one kind only.
+        NoScribblesError: there are no strokes.
         MethodUnavailableError: the encoder is to learn too.
     """
 

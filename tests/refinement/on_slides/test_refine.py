@@ -11,7 +11,6 @@ from fixtures.rounds import first_round, round_on_image
 from napari_wsol.config import FinetuneConfig, SlideConfig
 from napari_wsol.errors import (
     NoResultError,
-    OneClassScribblesError,
     UnreadableImageError,
 )
 from napari_wsol.images.readers import open_slide
@@ -254,6 +253,14 @@ def test_strokes_where_the_slide_is_damaged_do_not_count(
     slide.store.close()
 
 
-def test_strokes_of_one_kind_are_refused(on_slide, strokes_on):
-    with pytest.raises(OneClassScribblesError):
-        on_slide.round(np.where(strokes_on == 2, 2, 0).astype(np.uint8))
+@pytest.mark.parametrize("kind", [1, 2])
+def test_strokes_of_one_kind_teach_what_they_teach_on_an_image(
+    on_slide, strokes_on, section, kind
+):
+    on_slide.encode_all()
+    one = np.where(strokes_on == kind, kind, 0).astype(np.uint8)
+    found = on_slide.whole(on_slide.tiles(on_slide.learnt(one)))
+    expected = round_on_image(section, on_slide.model, one, SETTINGS)
+    assert np.abs(found - expected.heatmap.values).max() < 1e-3
+    own = on_slide.whole(on_slide.tiles(on_slide.learnt(strokes_on)))
+    assert np.abs(found - own).max() > 0.1

@@ -1,0 +1,140 @@
+"""Slides that are dropped on the window: opened lazily, and nobody is asked how."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.plugins.utils import get_preferred_reader
+from napari.settings import get_settings
+from npe2 import PluginManager
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QWidget
+
+from napari_wsol.errors import StackError
+from napari_wsol.gui.compat import needed
+from napari_wsol.gui.images.reader import layer_of
+from napari_wsol.gui.layers.touch import canvas_beside
+from napari_wsol.images.readers import is_slide
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QDropEvent
+
+    from napari_wsol.gui.context import Context
+    from napari_wsol.gui.images.choosing import Chooser
+    from napari_wsol.images.readers.stacks import Pick
+
+OURS, NAPARIS = "napari-wsol", "napari"
+"""Names of plugins that read files."""
+
+ENDINGS = ("svs", "ndpi", "scn", "qptiff", "mrxs", "bif", "vms", "vmu", "svslide")
+"""Of slides; whatever else is a slide, its content tells where it is dropped."""
+
+
+class SlideDrops(QObject):
+    """Opens slides that are dropped beside a dock; all other files are napari's.
+
+    napari would ask which reader is to be taken, or read all of a pyramid at once.
+    """
+
+    def __init__(self, context: Context, chooser: Chooser) -> None:
+        super().__init__(context.dock)
+        self._context, self._chooser = context, chooser
+        self._places: list[QWidget] = []
+        context.dock.installEventFilter(self)
+        context.at_parting(self.close)
+
+    def close(self) -> None:
+        """Leave all files to napari again."""
+        self._context.dock.removeEventFilter(self)
+        for place in self._places:
+            place.removeEventFilter(self)
+        self._places = []
+
+    def eventFilter(self, watched: QObject, event: Any) -> bool:  # noqa: ANN401 - one of many
+        """Take the slides of a drop; whether they were taken."""
+        kind = event.type()
+        if watched is self._context.dock:
+            if kind == QEvent.Type.Show and not self._places:
+                self._listen()
+        elif kind == QEvent.Type.Drop and (paths := slides_of(event)):
+            event.acceptProposedAction()
+            for path in paths:
+                self.open(path)
+            return True
+        return False
+
+    def open(self, path: Path, pick: Pick | None = None) -> None:
+        """Put a slide into the viewer."""
+        self._context.messages.say(f"Opening “{path.name}” …")
+        self._context.tasks.ask(
+            lambda: layer_of(path, pick=pick),
+            self._on_read,
+            partial(self._on_unreadable, path),
+            kind="dropped",
+            about=path,
+        )
+
+    def _listen(self) -> None:
+        """The dock is in its window: files are dropped on the canvas and around it."""
+        canvas = canvas_beside(self._context.dock)
+        found = [] if canvas is None else [canvas, *canvas.findChildren(QWidget)]
+        parent = None if canvas is None else canvas.parentWidget()
+        while parent is not None and not parent.isWindow():
+            found.append(parent)
+            parent = parent.parentWidget()
+        self._places = [widget for widget in found if widget.acceptDrops()]
+        for place in self._places:
+            place.installEventFilter(self)
+
+    def _on_read(self, found: tuple[Any, dict[str, Any], str]) -> None:
+        data, options, _ = found
+        self._context.messages.say("")
+        self._context.viewer.add_image(data, **options)
+
+    def _on_unreadable(self, path: Path, error: BaseException) -> None:
+        self._context.messages.say("")
+        if isinstance(error, StackError):
+            again = partial(self.open, path)
+            self._chooser.ask(path.name, error.questions, again)
+        else:
+            self._context.messages.warn(error)
+
+
+def slides_of(event: QDropEvent) -> list[Path]:
+    """The slides that are dropped; none where something else is, or is wanted.
+
+    With Alt napari asks for a reader, with Shift it makes a stack; and whoever has told
+    napari to take another reader for such files gets that one.
+    """
+    held = Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.ShiftModifier
+    if QGuiApplication.keyboardModifiers() & held:
+        return []
+    urls = needed(event.mimeData()).urls()
+    paths = [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
+    are_ours = bool(paths) and len(paths) == len(urls) and all(map(_is_ours, paths))
+    return paths if are_ours else []
+
+
+def _is_ours(path: Path) -> bool:
+    return get_preferred_reader(path) in (None, OURS) and is_slide(path)
+
+
+def prefer_our_reader() -> None:
+    """Tell napari to take our reader for slides, where it would have to ask.
+
+    napari's own reader claims them too, and reads the largest level as a whole. What a
+    person has chosen stays, and where another plugin reads slides nothing is chosen.
+    The choice stands in napari's preferences, under *Plugins*.
+    """
+    manager, plugins = PluginManager.instance(), get_settings().plugins
+    wanted = {}
+    for ending in ENDINGS:
+        name = f"slide.{ending}"
+        readers = {item.plugin_name for item in manager.iter_compatible_readers(name)}
+        if readers == {OURS, NAPARIS} and get_preferred_reader(name) is None:
+            wanted[f"*.{ending}"] = OURS
+    if wanted:
+        plugins.extension2reader = {**plugins.extension2reader, **wanted}
