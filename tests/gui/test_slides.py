@@ -239,11 +239,10 @@ def test_drawn_tissue_is_obeyed_until_its_layer_is_deleted(slide_bench):
 def test_shares_of_tissue_and_the_estimate_follow_the_painted_tissue(slide_bench):
     bench = slide_bench
     box, layers = bench.widget.localize_panel.slide_box, bench.widget.layers
-    finish(bench)
-    bench.session.localize(["cam"]).result(60)  # some of it is not finished
-    bench.until(lambda: not bench.session.is_busy)
+    bench.until(box.estimate_button.isEnabled)
     bench.click(box.estimate_button)
     bench.until(box.cost.isVisible)
+    assert box.cost.text().startswith(f"{TILES - 3} tiles left")
     bench.until(lambda: layers.tissue is not None)
     bench.click(box.tissue_button)
     bench.until(lambda: len(our_layers(bench.viewer, "tissue")) == 1)
@@ -252,6 +251,8 @@ def test_shares_of_tissue_and_the_estimate_follow_the_painted_tissue(slide_bench
     half[:, half.shape[1] // 2 :] = 1
     layer.data_setitem(np.nonzero(half == 0), 0)
     bench.until(lambda: f"{TILES // 2} tiles" in box.words.text())
+    left = f"{TILES // 2 - 3} tiles left"
+    bench.until(lambda: box.cost.isVisible() and box.cost.text().startswith(left))
     bench.until(lambda: layers.tissue is not None and layers.tissue.mean() < 0.6)
     bench.viewer.layers.remove(layer)
     bench.until(lambda: layers.tissue is not None and layers.tissue.mean() > 0.6)
@@ -529,7 +530,7 @@ def test_an_image_that_takes_long_comes_in_as_a_slide_does(bench, monkeypatch):
     assert box.cost.text().startswith("6 tiles left · about ")
     bench.until(lambda: not session.is_busy)
     stop_after(bench, 4)
-    assert "Localize goes on from there" in bench.widget.message.text()
+    bench.until(lambda: "goes on from there" in bench.widget.message.text())
     (veil,) = our_layers(bench.viewer, "tiles")
     finish(bench)
     assert veil not in bench.viewer.layers
