@@ -13,18 +13,11 @@ if TYPE_CHECKING:
     import napari.viewer
     import numpy as np
     from napari.components import Camera
-    from napari.components.grid import GridCanvas
     from napari.components.overlays import LabelsPolygonOverlay
     from napari.layers import Labels, Layer
     from vispy.gloo.glir import GlirProgram
 
 T = TypeVar("T")
-
-
-def grid_of(viewer: napari.viewer.Viewer) -> GridCanvas:
-    """The grid model: ``viewer.canvas.grid`` since 0.9, ``viewer.grid`` before."""
-    owner: Any = getattr(viewer, "canvas", viewer)
-    return owner.grid
 
 
 def camera_of(viewer: napari.viewer.Viewer) -> Camera:
@@ -41,16 +34,8 @@ def show_scale_bar(viewer: napari.viewer.Viewer, shown: bool) -> None:
         bar.visible = shown
 
 
-def show_name_in_cell(layer: Layer, shown: bool) -> None:
-    """Write a layer's name into its grid cell, where napari can (0.7 and later)."""
-    overlay = getattr(layer, "name_overlay", None)
-    if overlay is not None:
-        overlay.font_size = 8
-        overlay.visible = shown
-
-
 def cell_size(viewer: napari.viewer.Viewer) -> tuple[float, float] | None:
-    """Height and width of a grid cell (or the whole canvas) in screen pixels.
+    """Height and width of the canvas (or a cell of napari's grid) in screen pixels.
 
     None before 0.9, where nothing public tells it.
     """
@@ -131,3 +116,9 @@ def is_drawing(layer: Layer) -> bool:
         polygon = polygon_of(cast("Labels", layer))
         return polygon is not None and len(polygon.points) > 2
     return bool(getattr(layer, "_is_creating", False))
+
+
+def set_tooltip(layer: Layer, words: str) -> None:
+    """What stands at a layer's name in napari's list, instead of its source."""
+    anything: Any = layer
+    anything.get_source_str = lambda: words

@@ -55,7 +55,7 @@ class Context:
         self.events = SessionEvents(self.session)
         self.tasks = Tasks()
         self.messages = Messages(line)
-        self.layers = ImageLayers(viewer, self.session, self.tasks)
+        self.layers = ImageLayers(viewer, dock, self.session, self.tasks)
         self.at_the_end(self.tasks.close)
         self.at_the_end(self.events.close)
         self.at_the_end(self.session.close)

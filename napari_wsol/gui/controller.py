@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
@@ -27,6 +27,7 @@ from napari_wsol.gui.layers.marks import (
     shows_file,
     source_of,
 )
+from napari_wsol.gui.layers.placement import plane_under
 from napari_wsol.gui.localize.importing import Importer
 from napari_wsol.gui.localize.likeness import LikenessController
 from napari_wsol.gui.localize.models import read_catalogue
@@ -61,6 +62,9 @@ if TYPE_CHECKING:
 SHOWS = (JobKind.LOCALIZE, JobKind.RESTORE, JobKind.REVERT, *REFINES)
 """Jobs with whose maps layers come back that the person has deleted."""
 
+SLIDER_MS = 300
+"""Milliseconds that napari's sliders rest before another plane is opened."""
+
 UNUSED = 600_000
 """Milliseconds without a job, after which a graphics card's memory is given back."""
 
@@ -86,6 +90,9 @@ class Controller(QObject):
         panels: each gets a controller of its own; here is what joins them.
     """
 
+    localized = Signal()
+    """Localize was pressed, and is done."""
+
     def __init__(self, context: Context, panels: Panels) -> None:
         super().__init__(context.dock)
         self._context, self._panels = context, panels
@@ -95,6 +102,9 @@ class Controller(QObject):
         self._model: str | None = None
         self._opening: Image | None = None
         self._opened: list[object] = []
+        self._plane: tuple[int, ...] = ()
+        # Whoever moves through a stack works on the plane where they stop.
+        self._slider = once(self, SLIDER_MS, self._on_slider)
         self._was_stopped = False
         self._is_eager = False
         self._last_state: tuple[int, str] | None = None
@@ -104,7 +114,7 @@ class Controller(QObject):
         self.slides = SlidesController(context, panels.localize)
         self.likeness = LikenessController(context, panels.localize)
         self.strokes = StrokesController(context, panels.correct, panels.earlier)
-        self.rounds = RoundsController(context, panels.correct)
+        self.rounds = RoundsController(context, panels.correct, self.strokes.undo)
         self.pixel_size = PixelSize(context, panels.line)
         self.proposals = ProposalsController(context, panels.correct.next_row)
         self.export = ExportController(context, panels.export)
@@ -135,11 +145,9 @@ class Controller(QObject):
             panel.method_box.chosen.connect(self.compare.choose_method)
             panel.method_box.chosen.connect(self.export.choose_method)
         panels.export.clean_up_changed.connect(self.compare.list_regions)
-        panels.correct.tool_wanted.connect(strokes.choose)
         panels.correct.brush.valueChanged.connect(strokes.brush.choose)
         panels.correct.refine_button.clicked.connect(self.refine)
-        strokes.tool_changed.connect(panels.correct.show_tool)
-        strokes.brush.changed.connect(panels.correct.show_brush)
+        strokes.brush.changed.connect(panels.correct.more_tools.widths.show_brush)
         self._bars = [
             panel.job_bar for panel in (panels.localize, panels.correct, panels.export)
         ]
@@ -148,8 +156,12 @@ class Controller(QObject):
         self.pixel_size.shown.connect(panels.export.show_mpp)
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
+        self.lists.aside_changed.connect(self._on_aside)
         self._layers.pixels_replaced.connect(self._on_pixels)
         self._layers.maps_changed.connect(self._update)
+        moved = self._context.viewer.dims.events.current_step
+        moved.connect(self._on_step)
+        self._context.at_parting(lambda: moved.disconnect(self._on_step))
 
     def _connect_models(self) -> None:
         localize = self._panels.localize
@@ -177,7 +189,10 @@ class Controller(QObject):
     # ------------------------------------------------------------------------ verbs
 
     def localize(self) -> None:
-        """Run the ticked methods on the chosen image."""
+        """Run the ticked methods on the chosen image, as it is seen now."""
+        if self._slider.isActive():
+            self._slider.stop()
+            self._on_slider()
         panel = self._panels.localize
         methods = panel.method_list.keys(self._layers.heatmaps.pairs)
         untold = "" if methods else "Tick at least one method."
@@ -343,7 +358,8 @@ class Controller(QObject):
             # whose image is gone, and takes them away later.
             self._layers.leave_image()
         self._layers.strokes.flush()  # to the image that is left
-        source, options = source_of(layer)
+        self._plane = plane_under(self._context.viewer, layer)
+        source, options = source_of(layer, self._plane)
         self._opening, self._opened = layer, levels_of(layer)
         self._context.tasks.follow(
             self._session.open(source, **options),
@@ -351,6 +367,18 @@ class Controller(QObject):
             self._on_not_opened,
             kind="opening",
         )
+
+    def _on_step(self) -> None:
+        if self._panels.line.layer is not None:
+            self._slider.start()
+
+    def _on_slider(self) -> None:
+        """Another plane of a stack is seen: it is an image of its own."""
+        layer = self._panels.line.layer
+        if layer is None or layer != self._opening:
+            return
+        if plane_under(self._context.viewer, layer) != self._plane:
+            self._on_image(layer)
 
     def _on_opened(self, slide: Slide) -> None:
         if slide is self._session.slide and self._opening is not None:
@@ -368,6 +396,7 @@ class Controller(QObject):
         """No image is open, unless another one was meanwhile."""
         if self._session.slide is None:
             self._messages.say("")
+            self._layers.leave_image()  # answers may have come since
             self._begin_anew()
             self._on_scribbles()
 
@@ -383,7 +412,8 @@ class Controller(QObject):
         """The layer was given other data; the session says whether they are others."""
         layer = self._layers.image
         if layer is not None and layer == self._opening:
-            source, options = source_of(layer)
+            self._plane = plane_under(self._context.viewer, layer)
+            source, options = source_of(layer, self._plane)
             options.pop("resume", None)
             self._session.reread(source, **options)
 
@@ -486,9 +516,17 @@ class Controller(QObject):
             self.localize_when_ready()
 
     def _on_scribbles(self) -> None:
-        self._panels.correct.show_strokes(*self._session.stroke_counts)
+        session = self._session
+        self._panels.correct.show_strokes(
+            *session.stroke_counts, aside=session.is_aside
+        )
         self._layers.show_stale()
         self._update()
+
+    def _on_aside(self) -> None:
+        """Strokes mean something else now: the map follows them again, or is scored."""
+        self._on_scribbles()
+        self.rounds.live.wait()
 
     # --------------------------------------------------------------------------- jobs
 
@@ -514,6 +552,7 @@ class Controller(QObject):
         elif status.state == "done" and status.kind is JobKind.LOCALIZE:
             self._on_localized()
             self.compare.list_places()
+            self.localized.emit()
         self.slides.on_job(status)
         self.rounds.on_job(status)
         self._update()

@@ -66,8 +66,8 @@ class Footer(QFrame):
         super().__init__()
         self._words = Words(FOOTER, lines=1, keeps=True)
         self._saved = QLabel()
-        line = row(self._words, self._saved, stretch=0, spacing=6)
-        line.setContentsMargins(6, 2, 6, 4)
+        line = row(self._words, self._saved, stretch=0, spacing=0)
+        line.setContentsMargins(2, 2, 6, 4)
         self.setLayout(line)
 
     def text(self) -> str:
@@ -94,7 +94,7 @@ class WsolWidget(QWidget):
     ) -> None:
         super().__init__()
         keep_shaders()
-        self._ended = False
+        self._ended = self._folds = False
         self._warning_colour = ""
         self.message = MessageLine()
         self.status = Footer()
@@ -125,7 +125,7 @@ class WsolWidget(QWidget):
             ),
         )
         self.controller.strokes.saved_told.connect(self._show_status)
-        self.layers.strokes.tool_changed.connect(self._on_tool)
+        self.controller.localized.connect(self._on_localized)
         self.keys = Keys(napari_viewer, self._key_table())
         DockKeys(self, self.keys)
         self.image_line.help_button.clicked.connect(self.show_help)
@@ -141,7 +141,6 @@ class WsolWidget(QWidget):
         rows.setSpacing(4)
         rows.addWidget(self.image_line)
         rows.addWidget(self.image_list)
-        rows.addWidget(self.earlier_bar)
         panels = (
             self.localize_panel,
             self.compare_panel,
@@ -164,16 +163,24 @@ class WsolWidget(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(0)
         outer.addWidget(scroll, 1)
-        outer.addWidget(self.message)
+        for below in (self.earlier_bar, self.correct_panel.more_tools, self.message):
+            outer.addWidget(below)
         outer.addWidget(self.status)
         self.setMinimumWidth(300)
 
-    def _on_tool(self, tool: str | None) -> None:
-        """Whoever takes a brush wants to see what else there is for it."""
-        if tool is not None:
-            if not self.correct_panel.isExpanded():
-                self.correct_panel.expand(animate=False)
-            self.scroll_area.ensureWidgetVisible(self.correct_panel, 0, 4)
+    def _on_localized(self) -> None:
+        """What was to be chosen is chosen; there are maps to be looked at now."""
+        if not self.underMouse():
+            self.localize_panel.fold()
+        else:  # nothing moves under the hand
+            self._folds = True
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """The mouse is elsewhere: what waited for that may move now."""
+        super().leaveEvent(event)
+        if self._folds:
+            self._folds = False
+            self.localize_panel.fold()
 
     def _show_status(self, words: str, is_warning: bool) -> None:
         """What is said beside the footer: how much is saved."""

@@ -69,7 +69,7 @@ class MessageLine(QFrame):
         self.is_warning = False
         self._warning_colour = "#e3b617"
         self._action: Action | None = None
-        self._words = Words(lines=LINES)
+        self._words = Words(lines=LINES, keeps=True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)
         self.button = push_button("")
         self.button.clicked.connect(self._on_button)
@@ -82,9 +82,7 @@ class MessageLine(QFrame):
     def set_lines(self, lines: int) -> None:
         """How many lines of words have room."""
         self._words.set_lines(lines)
-        words = self._words.height_of(lines)
-        button = self.button.sizeHint().height()
-        self.setFixedHeight(max(words, button) + 2 * PADDING)
+        self.button.setMaximumHeight(self._words.height_of(lines))
 
     def text(self) -> str:
         """All of the sentence, whether it fits or not."""

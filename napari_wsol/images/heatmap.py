@@ -21,6 +21,10 @@ _SAME = 1e-6
 """Of a cell: what is nearer than this is the same place."""
 
 
+MARKED = 0.5
+"""Evidence or probability from which on a cell is marked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heatmap:
     """Where a method sees evidence for a class.

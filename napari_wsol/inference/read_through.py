@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_wsol.images.heatmap import MARKED
 from napari_wsol.methods import evaluating
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.inference.encode import Geometry
     from napari_wsol.methods import Model
-
-MARKED = 0.5
-"""From this probability on a cell is marked."""
 
 SURE = 0.6
 """From this probability on a prediction is worth a warning."""

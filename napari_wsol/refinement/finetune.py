@@ -20,8 +20,9 @@ Strokes on other images (:mod:`napari_wsol.refinement.samples`) give the same tw
 once more: with L₁ of the image's own strokes and L₂ of all others together, the first
 two terms become (L₁ + a L₂) / (1 + a).
 
-Strokes of one kind alone say nothing of the rest of the image: then e is 0, and λ ten
-times what it is (:mod:`napari_wsol.refinement.kernel_fit` says why).
+Strokes of one kind alone say nothing of the rest of the image
+(:mod:`napari_wsol.refinement.kernel_fit`): with them e stays 0, and λ is ten times as
+large.
 
 λ falls with the number of marked places: two strokes do not destroy what the model
 knew, and fifty decide. The problem is convex and L-BFGS solves it: the result depends
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -176,8 +178,8 @@ def fit(
         places += others.places
     share = sum(part[3] for part in parts)
     penalty = EVIDENCE * config.prior * x.shape[1] / places
-    kinds = {int(label) for part in parts if part[3] for label in part[2].unique()}
-    is_alone = config.cautious and len(kinds) < 2
+    kinds = [cast("list[int]", part[2].tolist()) for part in parts if part[3]]
+    is_alone = config.cautious and len(set(chain(*kinds))) < 2
     if is_alone:
         penalty /= ALONE
 

@@ -290,4 +290,5 @@ def finished_round(
         seconds=seconds,
         settings=learnt.settings,
         others=() if request.others is None else request.others.digests,
+        other_strokes=0 if request.others is None else request.others.strokes,
     )

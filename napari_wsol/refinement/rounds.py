@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.config import FinetuneConfig
+from napari_wsol.images.heatmap import MARKED
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Round:
         scribbles: the canvas that it learnt from; None for round 0, and where the
             session keeps the strokes themselves.
         loss: the loss at each step.
-        strokes: connected strokes.
+        strokes: how many it learnt from: those of ``teaching``, or the connected ones
+            on ``scribbles`` where nobody numbered them.
         foreground: labelled foreground pixels.
         background: labelled background pixels.
         seconds: from the start of the work to the map.
@@ -88,8 +90,10 @@ class Round:
         after: the same, read through this round's map.
         warning: a sentence where the strokes contradict what the model says of the
             image; empty where they do not.
-        learnt_from: numbers of the strokes that it learnt from.
+        teaching: number → label of the strokes that it learnt from.
+        learnt_from: numbers of all strokes and erasures that made its canvas.
         others: digests of the samples of other images that it learnt from.
+        other_strokes: how many strokes these are.
         strokes_sha256: of the canvas that it learnt from.
     """
 
@@ -109,8 +113,10 @@ class Round:
     before: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     after: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     warning: str = ""
+    teaching: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     learnt_from: tuple[int, ...] = ()
     others: tuple[str, ...] = ()
+    other_strokes: int = 0
     strokes_sha256: str = ""
 
     @property
@@ -205,17 +211,43 @@ def odd_map_words(item: Round) -> str:
         )
     if high - low < SAME:
         return (
-            f"The map says {high:.2f} everywhere. The strokes of both kinds probably "
-            "lie on what looks alike to the model: draw them where it differs."
+            f"The map says {high:.2f} everywhere. The strokes probably lie on what "
+            "looks alike to the model: draw them where it differs."
         )
-    if high < 0.5:
+    if high < MARKED:
         return (
             "Nothing is above 0.5 any more. The background strokes probably outweigh "
             "the rest: add foreground on what should be found."
         )
-    if low >= 0.5:
+    if low >= MARKED:
         return (
             "Everything is above 0.5. The foreground strokes probably outweigh the "
             "rest: add background on what should not be found."
         )
     return ""
+
+
+JUMP = 1 / 3
+"""Of the marked area: a stroke that moves it by more is told."""
+
+LEAST_JUMP = 0.01
+"""Of the image: less than this is a speck, and no jump."""
+
+
+def jump_words(before: Round, after: Round) -> str:
+    """That new strokes moved the marked area by more than a third; empty if not.
+
+    Args:
+        before: the round before.
+        after: what strokes have made of it; where none is new, nothing is told.
+    """
+    if not set(after.learnt_from) > set(before.learnt_from):
+        return ""
+    was, now = (
+        float(np.mean(item.heatmap.values >= MARKED)) for item in (before, after)
+    )
+    if abs(now - was) <= max(JUMP * was, LEAST_JUMP):
+        return ""
+    moved = "grown" if now > was else "shrunk"
+    shares = [f"{share:.0%}".replace("%", "\u00a0%") for share in (was, now)]
+    return f"The marked area has {moved} from {shares[0]} to {shares[1]} of the image."

@@ -44,7 +44,7 @@ from napari_wsol.refinement.marked import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from napari_wsol.methods.pixelcam import PixelHead
 
 FORMAT, VERSION = "napari-wsol samples", "1"
+COUNTS = ("foreground", "background")
+"""Where a file says how many strokes a person has drawn."""
+
 PREFIX, SUFFIX = "samples-", ".safetensors"
 
 MOST_CELLS = 400
@@ -87,6 +90,8 @@ class Samples:
         fingerprint: of the image.
         model: digest of the model that read it, see :func:`reading_digest`.
         time: of the strokes, UTC, ISO 8601; not part of the digest.
+        drawn: how many strokes of foreground and of background a person sees there;
+            None where nobody said. Not part of the digest.
         digest: sha256 of all that.
     """
 
@@ -99,6 +104,7 @@ class Samples:
     fingerprint: str
     model: str
     time: str = ""
+    drawn: tuple[int, int] | None = None
     digest: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -119,12 +125,20 @@ class Samples:
 
     @property
     def stroke_counts(self) -> tuple[int, int]:
-        """Strokes of foreground and background."""
+        """Strokes of foreground and background; connected ones if nobody counted."""
+        if self.drawn is not None:
+            return self.drawn
         counts = [
             len(np.unique(self.strokes[self.labels == label].numpy()))
             for label in (FOREGROUND, BACKGROUND)
         ]
         return counts[0], counts[1]
+
+    @property
+    def _told(self) -> dict[str, str]:
+        if self.drawn is None:
+            return {}
+        return dict(zip(COUNTS, map(str, self.drawn), strict=True))
 
     def save(self, folder: Path) -> Path:
         """Writes it into a folder, all or nothing; what is there already stays.
@@ -144,6 +158,7 @@ class Samples:
                 "model": self.model,
                 "time": self.time,
                 "digest": self.digest,
+                **self._told,
             },
         )
         write_whole(target, data)
@@ -168,6 +183,7 @@ def load_samples(path: Path) -> Samples:
             fingerprint=told["fingerprint"],
             model=told["model"],
             time=told["time"],
+            drawn=_counts(told),
             **tensors,
         )
     except (OSError, TypeError, ValueError) as error:
@@ -181,6 +197,18 @@ def load_samples(path: Path) -> Samples:
             "Open that image and refine once: it is made anew."
         )
     return found
+
+
+def _counts(told: Mapping[str, str]) -> tuple[int, int] | None:
+    """What a file says of its strokes.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    if not all(name in told for name in COUNTS):
+        return None  # as it was at first
+    foreground, background = (int(told[name]) for name in COUNTS)
+    return foreground, background
 
 
 def facts_of(path: Path) -> dict[str, str]:
@@ -274,6 +302,7 @@ def gather_samples(
     fingerprint: str,
     colour: Tensor | None = None,
     time: str = "",
+    drawn: tuple[int, int] | None = None,
 ) -> Samples | None:
     """What the strokes of an image teach; None where there are none.
 
@@ -289,6 +318,7 @@ def gather_samples(
         fingerprint: of the image.
         colour: (1, c, h, w) of the image on the finest grid that the head reads.
         time: of the strokes.
+        drawn: how many of foreground and of background a person sees.
     """
     cells, labels, owners = stroke_cells(scribbles)
     if not len(cells):
@@ -320,6 +350,7 @@ def gather_samples(
         fingerprint=fingerprint,
         model=reading_digest(model),
         time=time,
+        drawn=drawn,
     )
 
 
@@ -335,6 +366,7 @@ class Pooled:
         points: (n, 2) float32 positions (y, x) in network input pixels.
         images: (n,) int64 which image each lies on, counted from 0.
         places: different places that were marked, the sum over the images.
+        strokes: how many, on all images together.
         digests: of the samples, in the order in which they count.
     """
 
@@ -345,6 +377,7 @@ class Pooled:
     points: Tensor
     images: Tensor
     places: int
+    strokes: int
     digests: tuple[str, ...]
 
     @property
@@ -380,6 +413,7 @@ def pooled(samples: Iterable[Samples], most: int = MOST_POOLED) -> Pooled | None
         points=torch.cat([item.points[pick] for item, pick in both]),
         images=torch.repeat_interleave(torch.tensor([len(pick) for pick in picks])),
         places=sum(count_places(item.points) for item in ordered),
+        strokes=sum(sum(item.stroke_counts) for item in ordered),
         digests=tuple(item.digest for item in ordered),
     )
 

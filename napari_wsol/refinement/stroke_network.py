@@ -5,7 +5,7 @@ straight line divides::
 
     f(z) = v·tanh(W z + b) + c
     L = Σ log(1 + exp(-y (τ m + f)))
-        + ½ λ (|W - W₀|² + |b - b₀|² + 64 |v|² / e + (1 / e - 1) c²)
+        + ½ λ (|W - W₀|² + |b - b₀|² + 64 (|v|² / e + (1 / e - 1) c²))
 
 e is how even both kinds of strokes are
 (:func:`napari_wsol.refinement.kernel_fit.evenness`): few of one kind turn the map no
@@ -156,7 +156,7 @@ def fit_network(
         inner = (found.hidden - first.hidden).square().sum()
         inner = inner + (found.hidden_bias - first.hidden_bias).square().sum()
         size = inner + OUTPUT / even * found.out.square().sum()
-        size = size + (1 / even - 1) * found.out_bias.square()
+        size = size + OUTPUT * (1 / even - 1) * found.out_bias.square()
         return (misfit + hold * size) / counts.sum()
 
     yield from minimized(found.all, loss_of, steps=steps, flat=FLAT)

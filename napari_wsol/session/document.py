@@ -85,13 +85,16 @@ class Drawn:
 
     Attributes:
         document: the image that they were drawn on.
-        strokes: those that count, in the order in which they were made.
+        strokes: all that were not taken back, in the order in which they were made;
+            erasures too.
         scribbles: the canvas that they give; None before the first.
+        teaching: number → label of those that still show, and count.
     """
 
     document: Document
     strokes: tuple[Stroke, ...]
     scribbles: Scribbles | None
+    teaching: Mapping[int, int]
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -243,7 +246,8 @@ class Document:
     def drawn(self) -> Drawn:
         """The strokes as they are now."""
         with self.lock:
-            return Drawn(self, self._strokes.strokes, self.scribbles)
+            now, scribbles = self._strokes, self.scribbles
+        return Drawn(self, now.strokes, scribbles, now.teaching)
 
     def set_scribbles(
         self, labels: npt.ArrayLike, drawing: Drawing | None = None

@@ -30,7 +30,7 @@ from napari_wsol.session.slide_job import SlideJob
 from napari_wsol.slides.expected import is_gradual, is_long
 from napari_wsol.slides.held_image import held_features, held_work, plan_held
 from napari_wsol.slides.readouts import tile_methods
-from napari_wsol.strokes.stroke import now
+from napari_wsol.strokes.stroke import kinds_of, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -372,4 +372,5 @@ class ImageEngine(Engine):
             fingerprint=drawn.document.fingerprint,
             colour=colour_on(view, read_by_head(view.model, features)),
             time=now(),
+            drawn=kinds_of(drawn.teaching),
         )

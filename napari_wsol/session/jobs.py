@@ -306,7 +306,8 @@ class SessionJobs:
         """Refits the pixel head to the strokes as they are now: one more round.
 
         A newer call stops an older one. Where another image is open by the time that
-        the job begins, that image's strokes count.
+        the job begins, that image's strokes count. On an image that is set aside
+        nothing is learnt: its strokes score the round that is shown, which is returned.
 
         Args:
             config: :attr:`settings` if None.
@@ -319,8 +320,9 @@ class SessionJobs:
 
         def work(report: Report) -> Round:
             done, seen = self._worker.refine(drawn, config, report)
-            judge = partial(self._worker.judge, done, seen)
-            self._runner.submit(JobKind.JUDGE, judge)
+            if seen is not None:
+                judge = partial(self._worker.judge, done, seen)
+                self._runner.submit(JobKind.JUDGE, judge)
             return done
 
         return self._runner.submit(JobKind.FOLLOW if live else JobKind.REFINE, work)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_wsol.errors import ExportError, NoScribblesError
+from napari_wsol.errors import ExportError
 from napari_wsol.images.readers import is_as_opened
 from napari_wsol.paths import lists_folder
-from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
+from napari_wsol.strokes.stroke import kinds_of, now
 from napari_wsol.worklist.samples import SampleStore
 from napari_wsol.worklist.saved import remember_list, saved_lists
 from napari_wsol.worklist.status import INDEX, Fingerprints, StatusSearch
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from napari_wsol.session.state import State
     from napari_wsol.worklist.items import WorkList
     from napari_wsol.worklist.saved import SavedList
-
-SET_ASIDE = (
-    "This image is set aside: its strokes score what the others teach, and teach "
-    "nothing themselves. Take the mark off in the list of images to learn from them."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,19 +227,10 @@ class OtherImages:
         held_out = (item.fingerprint for item in worklist.held_out if item.fingerprint)
         return self._samples_of(held_out, model)
 
-    def check_teaches(self, engine: Engine) -> None:
-        """Refuses a refit on an image that is set aside; its strokes are kept.
-
-        Raises:
-            NoScribblesError: it is.
-        """
-        if not self.is_aside:
-            return
+    def score_own(self, engine: Engine, shown: Round) -> None:
+        """The strokes of an image that is set aside judge the round that is shown."""
         self.gather(engine)
-        shown = self._state.current.maps.shown
-        if shown is not None:
-            self._score(shown)
-        raise NoScribblesError(SET_ASIDE)
+        self._score(shown)
 
     def learnt(self, engine: Engine, done: Round) -> None:
         """A round is shown: its strokes are kept for others, and it is scored."""
@@ -285,13 +271,8 @@ class OtherImages:
         )
         others = [item for item in known if item.digest in shown.others]
         counts = [item.stroke_counts for item in others]
-        if shown.learnt_from:
-            labels = [
-                stroke.label
-                for stroke in self._state.document.strokes.strokes
-                if stroke.number in shown.learnt_from
-            ]
-            counts.append((labels.count(FOREGROUND), labels.count(BACKGROUND)))
+        if shown.teaching:
+            counts.append(kinds_of(shown.teaching))
         held_out = self.held_out() if _holds_elsewhere(shown) else []
         return TrainedFrom(
             foreground=sum(count[0] for count in counts),
@@ -306,19 +287,27 @@ class OtherImages:
         return self._samples.of_all(fingerprints, reading_digest(model))
 
     def _score(self, done: Round) -> None:
+        from napari_wsol.refinement.finetune import copied
+        from napari_wsol.refinement.heads import own_head
         from napari_wsol.refinement.samples import score
 
-        samples = self.held_out()
-        if done.head is None or not samples or not _holds_elsewhere(done):
+        samples, head = self.held_out(), done.head
+        if head is None:  # nothing was learnt yet: the model as it was loaded
+            own = own_head(self._state.current.need()[1])
+            head = None if own is None else copied(own)
+        if head is None or not samples or not _holds_elsewhere(done):
             return
-        found = Scored(
-            time=now(),
-            image=self._state.document.fingerprint,
-            round=done.index,
-            score=score(done.head, samples),
-        )
-        self._scores = (*self._scores, found)
-        self.scored.emit(found)
+        image, found = self._state.document.fingerprint, score(head, samples)
+        last = self._scores[-1] if self._scores else None
+        if last is not None and (last.image, last.round, last.score) == (
+            image,
+            done.index,
+            found,
+        ):
+            return
+        scored = Scored(time=now(), image=image, round=done.index, score=found)
+        self._scores = (*self._scores, scored)
+        self.scored.emit(scored)
 
 
 def _holds_elsewhere(done: Round) -> bool:

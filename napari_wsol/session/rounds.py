@@ -12,6 +12,7 @@ import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -36,7 +37,7 @@ from napari_wsol.refinement.rounds import (
     spilled,
 )
 from napari_wsol.session.learning import settings_of_round
-from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, now
+from napari_wsol.strokes.stroke import now
 
 if TYPE_CHECKING:
     from napari_wsol.methods import Model
@@ -117,12 +118,11 @@ class RoundHistory:
         """
         if not drawn.strokes:
             return replace(done, scribbles=None)
-        labels = [stroke.label for stroke in drawn.strokes]
-        counted = [label for label in labels if label in (BACKGROUND, FOREGROUND)]
         canvas = done.scribbles
         done = replace(
             done,
-            strokes=len(counted) or done.strokes,
+            strokes=len(drawn.teaching),
+            teaching=drawn.teaching,
             learnt_from=drawn.numbers,
             strokes_sha256=_digest(canvas.tobytes()) if canvas is not None else "",
             scribbles=None,  # The strokes give it again; a hundred would fill memory.
@@ -182,10 +182,21 @@ class RoundHistory:
             before=facts.before,
             after=facts.after,
             warning=facts.warning,
+            teaching=MappingProxyType(self._teaching(made, facts)),
             learnt_from=made.strokes,
             others=made.others,
+            other_strokes=facts.other_strokes,
             strokes_sha256=facts.strokes_sha256,
         )
+
+    def _teaching(self, made: RoundMade, facts: _Facts) -> dict[int, int]:
+        """Number → label of the strokes that taught a round."""
+        if facts.teaching is not None:
+            return dict(facts.teaching)
+        # At first erasures were not told from what they had left.
+        strokes = self._document.strokes.strokes
+        known = {stroke.number: stroke.label for stroke in strokes if stroke.label}
+        return {number: known[number] for number in made.strokes if number in known}
 
     def _write(self, done: Round) -> None:
         journal = self._document.journal
@@ -241,6 +252,8 @@ class _Facts(Struct):
     after: dict[str, Finite] = {}
     warning: str = ""
     strokes_sha256: str = ""
+    teaching: list[tuple[Count, Count]] | None = None
+    other_strokes: Count = 0
 
 
 def facts_of(done: Round) -> dict[str, object]:
@@ -259,6 +272,8 @@ def facts_of(done: Round) -> dict[str, object]:
         "before": dict(done.before),
         "after": dict(done.after),
         "warning": done.warning,
+        "teaching": [[number, label] for number, label in done.teaching.items()],
+        "other_strokes": done.other_strokes,
         "threads": torch.get_num_threads(),
         "versions": {"napari-wsol": __version__, "torch": torch.__version__},
     }

@@ -320,8 +320,10 @@ class Worker:
 
     def refine(
         self, drawn: Drawn | None, settings: FinetuneConfig | None, report: Report
-    ) -> tuple[Round, Drawn]:
+    ) -> tuple[Round, Drawn | None]:
         """One round from strokes; those of an image that is left count for nothing.
+
+        On an image that is set aside they teach nothing, and score what is shown.
 
         Args:
             drawn: the strokes, as they were when they were asked for.
@@ -329,10 +331,12 @@ class Worker:
             report: hears of the progress; may stop it.
 
         Returns:
-            The round, and what it has learnt from.
+            The round, and what it has learnt from; on an image that is set aside the
+            one that is shown, and None.
 
         Raises:
             ImageChangedError: the image has other pixels than were localized.
+            NoResultError: nothing was localized yet.
         """
         self.look()
         self._state.current.check_maps()
@@ -340,7 +344,12 @@ class Worker:
         if drawn is None or drawn.document is not document:
             drawn = document.drawn()
         settings = settings or document.learning.settings
-        self._others.check_teaches(self._engine())
+        if self._others.is_aside:
+            shown = self._state.current.maps.shown
+            if shown is None:
+                raise NoResultError(LOCALIZE_FIRST)
+            self._others.score_own(self._engine(), shown)
+            return shown, None
         others = self._others.others() if settings.others else None
         step = self.finetune_step.emit
         return self._learn(drawn, settings, others, report, step=step), drawn

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_wsol.errors import NoResultError
-from napari_wsol.inference.read_through import MARKED
+from napari_wsol.images.heatmap import MARKED
 from napari_wsol.methods.map_pooling import pool_pieces
 from napari_wsol.slides.readouts import CLASSIFIER, classifier_offset
 

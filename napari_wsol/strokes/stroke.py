@@ -12,6 +12,8 @@ import base64
 import datetime
 import zlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -101,6 +103,19 @@ class Stroke:
             and values.min() >= UNLABELLED
             and values.max() <= FOREGROUND
         )
+
+    def places(self, columns: int) -> npt.NDArray[np.intp]:
+        """(n,) the cells that it changed, as places in a flat canvas.
+
+        Args:
+            columns: of the canvas.
+        """
+        runs = self.runs.astype(np.intp)
+        lengths = runs[:, 2] - runs[:, 1]
+        begins = runs[:, 0] * columns + runs[:, 1]
+        before = np.cumsum(lengths) - lengths
+        offsets = np.arange(int(lengths.sum()), dtype=np.intp)
+        return (np.repeat(begins - before, lengths) + offsets).astype(np.intp)
 
     def draw(self, canvas: Scribbles) -> None:
         """Puts its values on a canvas, in place."""
@@ -196,7 +211,7 @@ def changed_runs(
     ).astype(np.int32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StrokeList:
     """All strokes of one image that count now, and what can be taken back.
 
@@ -233,19 +248,29 @@ class StrokeList:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Strokes of foreground and background that still show on the canvas."""
-        labels = [stroke.label for stroke in self.strokes if self.shows(stroke)]
-        return labels.count(FOREGROUND), labels.count(BACKGROUND)
+        """Strokes of foreground and background that teach."""
+        return kinds_of(self.teaching)
 
-    def shows(self, stroke: Stroke) -> bool:
-        """Whether some cell still has the label that this stroke gave it."""
-        if stroke.label == UNLABELLED:
-            return False
-        return any(
-            (self.canvas[row, first:after] == stroke.label).any()
-            for row, first, after, value in stroke.runs
-            if value == stroke.label
-        )
+    @cached_property
+    def teaching(self) -> Mapping[int, int]:
+        """Number → label, 1 or 2, of the strokes that own a cell of the canvas.
+
+        The others were erased, cleared or painted over: nothing is learnt from them.
+        """
+        free = (self.canvas != UNLABELLED).reshape(-1)
+        found: dict[int, int] = {}
+        left = int(np.count_nonzero(free))
+        for stroke in reversed(self.strokes):  # a cell is of the last that painted it
+            if not left:
+                break
+            cells = stroke.places(self.canvas.shape[1])
+            own = cells[free[cells]]
+            free[own] = False
+            left -= len(own)
+            if len(own):
+                labels = np.bincount(self.canvas.reshape(-1)[own], minlength=3)
+                found[stroke.number] = int(labels[1:].argmax()) + 1
+        return MappingProxyType(dict(reversed(found.items())))
 
     @property
     def steps(self) -> int:
@@ -349,6 +374,16 @@ class StrokeList:
             time=now(),
             seconds=seconds,
         )
+
+
+def kinds_of(teaching: Mapping[int, int]) -> tuple[int, int]:
+    """How many of the strokes are foreground, and how many background.
+
+    Args:
+        teaching: number → label.
+    """
+    labels = list(teaching.values())
+    return labels.count(FOREGROUND), labels.count(BACKGROUND)
 
 
 def _together(first: Stroke, second: Stroke) -> bool:

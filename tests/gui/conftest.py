@@ -20,6 +20,7 @@ from torch import nn
 
 from napari_wsol.encoders import Encoder, list_encoders, register_encoder
 from napari_wsol.gui.dock import WsolWidget
+from napari_wsol.gui.widgets.panel import Panel
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.card import Card
 from napari_wsol.zoo import save_model
@@ -123,6 +124,11 @@ class Bench:
         self.qtbot.waitUntil(condition, timeout=WAIT)
 
     def click(self, button) -> None:
+        """Press a button, in a panel that is opened where it is folded."""
+        for panel in self.widget.findChildren(Panel):
+            if panel.content().isAncestorOf(button) and not panel.isExpanded():
+                self.click(panel.toggleButton())
+
         def can_be_seen() -> bool:
             self.widget.scroll_area.ensureWidgetVisible(button)
             return button.visibleRegion().contains(button.rect().center())
@@ -177,6 +183,10 @@ class Bench:
             Qt.MouseButton.NoButton,
         )
         send_mouse(canvas, "MouseMove", self._on_canvas(position), none, none)
+
+    def mouse(self, widget, kind: str, point: QPointF, button, buttons) -> None:
+        """An event of the mouse at a point of a widget."""
+        send_mouse(widget, kind, point, button, buttons)
 
     def press_key(self, key: str) -> None:
         """Press a letter while the canvas has the focus."""

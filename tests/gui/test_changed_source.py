@@ -126,8 +126,8 @@ def test_data_of_another_shape_are_taken_up(bench):
 def test_data_that_cannot_be_used_are_told_and_never_passed_over(bench):
     layer = bench.open(square(16, 16), rgb=True)
     bench.localize()
-    layer.data = np.zeros((4, 64, 64, 3), np.uint8)
-    bench.until(lambda: "stack" in message(bench))
+    layer.data = np.full((64, 64, 3), np.nan)
+    bench.until(lambda: "not numbers" in message(bench))
     bench.until(lambda: has_badges(bench))
     bench.click(bench.widget.localize_panel.localize_button)
     bench.until(lambda: not bench.session.is_busy)

@@ -93,8 +93,17 @@ def said(widget: QWidget) -> set[tuple[str, ...]]:
     return found | {("items", str(item.count())) for item in lists}
 
 
+def until_said(bench, wanted: set) -> None:
+    """Wait for what the dock shall say; what it says instead is told."""
+
+    def is_said() -> None:
+        assert said(bench.widget) == wanted
+
+    bench.until(is_said)
+
+
 def test_the_class_belongs_to_the_image_and_is_the_most_probable_until_picked(
-    bench, fair
+    fair, bench
 ):
     box = bench.widget.localize_panel.class_box
     dark = bench.open(square(20), name="dark")
@@ -147,7 +156,7 @@ def test_an_image_that_is_left_leaves_nothing_behind_in_the_dock(bench):
 
     work_on_it()
     go_to(bench, other)
-    bench.until(lambda: said(widget) == fresh)
+    until_said(bench, fresh)
     work_on_it()
     session_was = session.drawn_on
     bench.viewer.layers.remove(other)
@@ -155,7 +164,7 @@ def test_an_image_that_is_left_leaves_nothing_behind_in_the_dock(bench):
     bench.until(lambda: session.slide is None)
     assert session.heatmaps == {}
     assert session.rounds == session.strokes == ()
-    bench.until(lambda: said(widget) == empty)
+    until_said(bench, empty)
     assert session.drawn_on != session_was
     bench.open(square(), name="work")  # nothing is lost
     bench.until(lambda: len(session.strokes) == 2)

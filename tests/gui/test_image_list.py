@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from fixtures.keys import clashes
+from napari.utils.notifications import notification_manager
 from PIL import Image
 from qtpy.QtCore import Qt
 
@@ -197,6 +198,46 @@ def test_marks_and_untouched(hands, folder):
     assert panel.reviewed_button.isChecked()
     bench.until(lambda: len(session.remembered_lists()) == 1)
     bench.until(lambda: session.remembered_lists()[0].held_out == {"2.png"})
+
+
+def test_strokes_on_an_image_set_aside_score_without_a_warning(hands, folder):
+    bench, session, panel = hands.bench, hands.session, hands.panel
+    correct, message = hands.widget.correct_panel, hands.widget.message
+    hands.open_folder(folder)
+    bench.click(correct.live)
+    bench.strokes()
+    bench.until(lambda: len(session.rounds) == 2)
+    bench.press_key(NEXT)
+    hands.until_open("2.png")
+    bench.until(
+        lambda: "starts from 2 strokes on 1 image" in correct.rounds.words.text()
+    )
+    told = len(notification_manager.records)
+    assert "Draw a stroke" in correct.balance.text()
+    bench.click(panel.aside_button)
+    bench.until(
+        lambda: "strokes on it tell how right the map is" in correct.balance.text()
+    )
+    bench.strokes()
+    bench.until(
+        lambda: "(1 foreground, 1 background on 0" not in panel.score_words.text()
+    )
+    bench.until(lambda: "too few strokes to tell" in panel.score_words.text())
+    assert "They score the map" in correct.balance.text()
+    bench.until(lambda: not session.is_busy)
+    assert correct.refine_button.text() == "Score  R"
+    bench.press_key("r")
+    bench.until(lambda: "too few strokes to tell" in message.text())
+    assert not message.is_warning
+    assert len(notification_manager.records) == told
+    assert [item.learnt_from for item in session.rounds] == [(), ()]
+    assert session.stale == frozenset()
+    bench.click(panel.aside_button)  # now they teach, and the map follows
+    bench.until(lambda: len(session.rounds) == 3)
+    assert correct.refine_button.text() == "Refine  R"
+    bench.until(
+        lambda: "2 strokes and 2 on 1 other image" in correct.rounds.words.text()
+    )
 
 
 def test_tomorrow_the_dock_offers_to_go_on(make_bench, folder):

@@ -32,27 +32,30 @@ def callbacks(viewer) -> int:
 
 
 def test_foreign_layers_are_left_alone(bench):
+    source = bench.open(square())
     stack = bench.viewer.add_image(np.zeros((2, 3, 4, 32, 32), np.uint8), name="5-D")
     labels = bench.viewer.add_labels(np.zeros((64, 64), np.int32))
     points = bench.viewer.add_points([(3, 3)])
-    assert bench.widget.image_line.layer is None
-    bench.open(square())
     bench.localize()
+    bench.viewer.dims.set_current_step((0, 1), (1, 2))
+    bench.strokes()
+    assert bench.widget.image_line.layer == source
     assert {stack, labels, points} <= set(bench.viewer.layers)
     assert stack.name == "5-D"
 
 
-def test_a_stack_that_is_chosen_is_refused_in_words(bench):
+def test_an_image_that_is_chosen_and_cannot_be_used_is_refused_in_words(bench):
     source = bench.open(square())
     bench.localize()
     names = bench.names
-    stack = bench.viewer.add_image(np.zeros((2, 3, 4, 32, 32), np.uint8), name="5-D")
+    pixels = np.full((3, 64, 64), np.nan, np.float32)
+    odd = bench.viewer.add_image(pixels, name="odd", contrast_limits=(0, 255))
     box = bench.widget.image_line.box
-    box.setCurrentIndex(box.findText("5-D"))
+    box.setCurrentIndex(box.findText("odd"))
     box.activated.emit(box.currentIndex())
     bench.until(lambda: bench.widget.message.is_warning)
     bench.until(lambda: bench.widget.image_line.layer == source)
-    bench.viewer.layers.remove(stack)
+    bench.viewer.layers.remove(odd)
     assert bench.names == names
     bench.strokes()  # the image that was open before is still worked on
     bench.refine()

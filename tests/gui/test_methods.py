@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 pytestmark = pytest.mark.gui
@@ -98,8 +99,12 @@ def test_two_layers_of_one_method_stand_side_by_side(bench, methods):
     assert layer.data.shape == (64, 64)
     assert layer.metadata["napari-wsol"]["layer"] == "fine"
     bench.click(bench.widget.compare_panel.side_by_side)
-    cells = [name for name in bench.names if name.startswith("image under LayerCAM")]
-    assert sorted(cells) == ["image under LayerCAM", "image under LayerCAM at fine"]
+    captions = bench.widget.layers.cells.wall.captions
+    assert [words.split(" · ")[0] for words in captions] == [
+        "CAM",
+        "LayerCAM",
+        "LayerCAM at fine",
+    ]
     table = bench.widget.compare_panel.probe
     assert table.item(2, 0).text() == "LayerCAM at fine"
 
@@ -136,11 +141,18 @@ def test_score_cam_shows_how_far_it_is_and_can_be_stopped(bench):
 
 
 @pytest.mark.usefixtures("methods")
-def test_layers_say_method_class_and_kind_of_value(bench):
+def test_layers_say_method_and_class_and_the_rest_in_their_tooltip(bench):
     bench.localize()
     names = [name for name in bench.names if "bright" in name]
-    assert "PixelCAM · bright · probability" in names
-    assert "CAM · bright · score, normalised per image" in names
+    assert {"PixelCAM · bright", "CAM · bright"} <= set(names)
+    listed = bench.viewer.window._qt_viewer.layers.model()
+    tips = [
+        listed.data(listed.index(row, 0), Qt.ItemDataRole.ToolTipRole)
+        for row in range(listed.rowCount())
+    ]
+    told = [tip for tip in tips if tip and "CAM · bright" in tip]
+    assert any("PixelCAM · bright\nprobability" in tip for tip in told)
+    assert any("\nscore, normalised per image" in tip for tip in told)
     known = bench.layer("CAM · bright").metadata["napari-wsol"]
     assert known["method"] == "cam"
     assert known["title"] == "CAM"

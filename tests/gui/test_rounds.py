@@ -106,22 +106,56 @@ def test_the_map_follows_strokes_without_a_button(bench):
     assert not bench.widget.message.is_warning
 
 
-def test_one_kind_and_live_off_change_nothing_and_failures_are_told_once(bench):
+def test_one_stroke_corrects_and_its_jump_can_be_taken_back(bench):
     session, panel = bench.session, bench.widget.correct_panel
     message = bench.widget.message
     bench.open(square())
     bench.localize()
     bench.click(panel.live)
-    bench.until(lambda: session.live)
-    jobs = names_of_jobs(bench)
-    session.brush([(100, 10), (100, 40)], FOREGROUND, 8)
-    bench.until(lambda: "Add a background stroke" in panel.balance.text())
-    bench.until(lambda: not bench.widget.controller.rounds.live.is_due)
+    own = session.heatmaps["pixelcam"].values
+    bench.press_key("b")
+    bench.drag((48, 70), (48, 90))
+    settled(bench, 2)
+    after = session.heatmaps["pixelcam"].resized((128, 128))
+    assert after[48, 70:90].max() < 0.5 < own.max()
+    assert after[100:, :40].max() < 0.5  # and nowhere else anything
+    assert panel.balance.text().startswith("1 stroke · 0 foreground, 1 background.")
+    assert "with strokes of foreground too, everywhere" in panel.balance.text()
+    bench.until(lambda: "1 stroke" in panel.rounds.words.text())
+    # All that was marked looks like the stroke: that is told, and can be taken back.
+    bench.until(lambda: "has shrunk from" in message.text())
     assert not message.is_warning
-    assert not jobs
+    assert message.button.text() == "Undo"
+    bench.click(message.button)
+    bench.until(lambda: not session.strokes)
+    bench.until(lambda: session.round_index == 0)
+    assert np.array_equal(session.heatmaps["pixelcam"].values, own)
+    assert message.text() == ""
 
-    bench.click(panel.live)
+    # Erased, painted over and cleared strokes count nowhere.
+    bench.press_key("f")
+    for row in (8, 24, 100):
+        bench.drag((row, 10), (row, 40))
+    panel.brush.setValue(60)  # over all of them
+    bench.press_key("e")
+    bench.drag((8, 5), (8, 45))
+    bench.press_key("b")
+    bench.drag((24, 5), (24, 45))
+    settled(bench, 3)
+    bench.until(lambda: session.rounds[-1].strokes == 2)
+    assert "2 strokes · 1 foreground, 1 background" in panel.balance.text()
+    bench.until(lambda: "2 strokes" in panel.rounds.words.text())
+    assert sum(session.stroke_counts) == 2
+
+
+def test_live_off_changes_nothing_and_failures_are_told_once(bench):
+    session, panel = bench.session, bench.widget.correct_panel
+    message = bench.widget.message
+    bench.open(square())
+    bench.localize()
+    jobs = names_of_jobs(bench)
     assert not session.live
+    session.brush([(100, 10), (100, 40)], FOREGROUND, 8)
     session.brush([(45, 70), (45, 90)], BACKGROUND, 8)
     bench.until(lambda: any(STALE in name for name in bench.names))
     bench.qtbot.wait(400)
@@ -317,7 +351,7 @@ def test_the_words_say_what_a_round_is_worth(box):
     box.show_rounds([round_of(0), good], 7)
     assert box.words.text() == (
         "round 7 of 7 · 7 strokes · 0.11 s · left-out strokes: 92 % agree · "
-        "malignant 0.93 → 0.91"
+        "whole image: malignant 0.93, now 0.91"
     )
     assert "left-out strokes: 92 % agree" in box.dots.buttons[1].toolTip()
     assert not box.warning.isVisible()
@@ -329,13 +363,16 @@ def test_the_words_say_what_a_round_is_worth(box):
     flown = []
     box.stroke_wanted.connect(flown.append)
     box.show_rounds([round_of(0), good, odd], 8)
-    assert "malignant 0.93 → 0.20, now benign 0.80" in box.words.text()
+    assert "malignant 0.93, now 0.20, most probable benign 0.80" in box.words.text()
     assert box.warning.isVisible()
     assert sentence in box.warning.text()
     assert "background stroke 5</a> (12 %)" in box.warning.text()
     assert "stroke 3" not in box.warning.text()
     box.warning.linkActivated.emit("5")
     assert flown == [5]
+    sure = MappingProxyType({"benign": 0.001, "malignant": 0.999})
+    box.show_rounds([round_of(0), replace(good, before=sure, after=sure)], 7)
+    assert "whole image: malignant 1.00, as before" in box.words.text()
     box.show_rounds([round_of(0), good, odd], 0)
     assert not box.blink_button.isEnabled()  # nothing was before
     assert not box.warning.isVisible()

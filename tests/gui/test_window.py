@@ -7,7 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QEnterEvent, QWheelEvent
 from qtpy.QtWidgets import (
+    QApplication,
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
@@ -59,7 +62,7 @@ def test_maps_lie_on_their_image_to_half_a_cell(bench, scale, translate):
     source = bench.open(square(), scale=scale, translate=translate)
     bench.localize()
     expected = np.asarray(source.data_to_world((47.5, 79.5)))
-    for start in ("PixelCAM · bright · probability", "CAM · bright · score"):
+    for start in ("PixelCAM · bright", "CAM · bright"):
         layer = bench.layer(start)
         assert layer.data.shape == (32, 32)  # feature resolution, never upsampled
         assert tuple(layer.contrast_limits) == (0, 1)
@@ -142,15 +145,54 @@ def test_share_of_tissue_cuts_every_method_at_equal_terms(bench):
     bench.until(lambda: all(abs(share - 0.06) < 0.02 for share in shares()))
 
 
-def test_a_click_on_a_region_flies_there(bench):
+def test_a_click_on_a_region_marks_it_and_two_fly_there(bench):
     bench.open(square())
     bench.localize()
-    regions = bench.widget.compare_panel.regions
+    panel = bench.widget.compare_panel
+    regions, camera = panel.regions, bench.viewer.scene.camera
     bench.until(lambda: regions.count() == 1)
-    assert "1 region" in bench.widget.compare_panel.summary.text()
-    regions.itemClicked.emit(regions.item(0))
-    centre = np.asarray(bench.viewer.scene.camera.center[-2:])
-    assert np.abs(centre - (47.5, 79.5)).max() <= 2
+    assert "1 region" in panel.summary.text()
+    assert regions.item(0, 1).text().endswith(" px")
+    row = regions.visualItemRect(regions.item(0, 0)).center()
+    left, before = Qt.MouseButton.LeftButton, (camera.center, camera.zoom)
+    bench.qtbot.mouseClick(regions.viewport(), left, pos=row)
+    mark = bench.layer("Region 1")
+    assert (camera.center, camera.zoom) == before
+    from_middle = np.abs(mark.data - (47.5, 79.5)).max(axis=1)
+    assert from_middle[0] < 8  # the number
+    sides = from_middle[1:]
+    assert 15 <= sides.min() <= sides.max() <= 16.1  # all around the square
+    assert list(mark.text.values) == ["1"] + [""] * (len(mark.data) - 1)
+    # Out of sight it is brought into view; the zoom stays.
+    camera.center, camera.zoom = (*camera.center[:-2], 500.0, 500.0), 4.0
+    bench.qtbot.mouseClick(regions.viewport(), left, pos=row)
+    assert np.abs(np.asarray(camera.center[-2:]) - (47.5, 79.5)).max() <= 2
+    assert camera.zoom == 4.0
+    bench.qtbot.mouseDClick(regions.viewport(), left, pos=row)
+    assert camera.zoom != 4.0
+    panel.amount_box.setValue(0.999)  # other regions: none of them is marked
+    bench.until(lambda: not mark.visible)
+
+
+def test_localize_folds_when_it_is_done_and_nothing_moves_under_the_mouse(bench):
+    bench.open(square())
+    panel, widget = bench.widget.localize_panel, bench.widget
+    send = QApplication.sendEvent
+    here = QPointF(5, 5)
+    send(widget, QEnterEvent(here, here, here))  # the mouse is over the dock
+    place = panel.localize_button.mapTo(widget, QPoint(0, 0))
+    bench.localize()
+    assert panel.isExpanded()
+    send(widget, QEvent(QEvent.Type.Leave))
+    assert not panel.isExpanded()
+    assert "bright 1.00" in panel.text()
+    assert "Tiny brightness" in panel.text()
+    assert panel.localize_button.mapTo(widget, QPoint(0, 0)) == place
+    bench.qtbot.mouseClick(panel.toggleButton(), Qt.MouseButton.LeftButton)
+    bench.press_key("\r")
+    bench.until(lambda: bench.session.is_busy)
+    bench.until(lambda: not bench.session.is_busy)
+    assert panel.isExpanded()  # whoever opens it again keeps it open
 
 
 def test_the_probe_reads_every_method_at_the_cursor(bench):
@@ -171,35 +213,113 @@ def test_the_probe_reads_every_method_at_the_cursor(bench):
     assert float(table.item(0, 1).text()) < 0.1
 
 
-def test_side_by_side_gives_every_method_its_image_and_goes_away_cleanly(bench):
-    source = bench.open(square())
-    bench.localize()
-    before, grid = list(bench.viewer.layers), bench.viewer.canvas.grid
-    stride = grid.stride
-    bench.click(bench.widget.compare_panel.side_by_side)
-    assert grid.enabled
-    copies = [x for x in bench.viewer.layers if x not in before]
-    assert len(copies) == 2
-    assert all(copy.data is source.data for copy in copies)
-    cells = {
-        x.name: grid.position(k, bench.viewer.layers)
-        for k, x in enumerate(bench.viewer.layers)
-    }
-    assert cells["image under PixelCAM"] == cells["PixelCAM · contour"] == (0, 0)
-    assert cells["image under CAM"] == cells["CAM · contour"] == (0, 1)
-    bench.click(bench.widget.compare_panel.overlay)
-    assert not grid.enabled
-    assert grid.stride == stride
-    assert set(bench.viewer.layers) == set(before)
+def turn_wheel(widget, at: QPointF, by: int) -> None:
+    """An event of the mouse wheel, as the system would send it."""
+    event = QWheelEvent(
+        at,
+        QPointF(widget.mapToGlobal(at.toPoint())),
+        QPoint(),
+        QPoint(0, by),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(widget, event)
 
 
-def test_napari_s_own_grid_button_leaves_side_by_side(bench):
+def pixel(wall, index: int, world) -> np.ndarray:
+    """What a person sees in a cell at a place of the image: RGB."""
+    centre = np.asarray(wall._viewer.scene.camera.center[-2:])
+    rect = wall.rect_of(index)
+    y, x = (np.asarray(world) - centre) * wall._zoom + (
+        rect.height() / 2,
+        rect.width() / 2,
+    )
+    shown = wall.grab().toImage()
+    dots = shown.devicePixelRatio()
+    colour = shown.pixelColor(
+        int((rect.left() + x) * dots), int((rect.top() + y) * dots)
+    )
+    return np.array(colour.getRgb()[:3])
+
+
+@pytest.fixture
+def wall(bench):
+    """Two methods side by side."""
     bench.open(square())
     bench.localize()
+    before = list(bench.viewer.layers)
     bench.click(bench.widget.compare_panel.side_by_side)
-    bench.viewer.canvas.grid.enabled = False
+    shown = bench.widget.layers.cells.wall
+    bench.until(lambda: shown.is_settled)
+    assert list(bench.viewer.layers) == before  # no copies
+    return shown
+
+
+def test_side_by_side_shows_every_method_over_the_one_image(bench, wall):
+    assert wall.captions == ["PixelCAM · bright · 1.00", "CAM · bright · 1.00"]
+    assert wall.geometry() == wall._canvas.geometry()
+
+    def shows(index: int) -> bool:
+        """The bare image, and light added over it where the map is."""
+        bare = np.abs(pixel(wall, index, (100, 20)) - 40).max() <= 3
+        return bare and pixel(wall, index, (47, 79)).min() > 250
+
+    bench.until(lambda: wall.is_settled and shows(0) and shows(1))
+    for index in (0, 1):  # all of the image, as large as its cell allows
+        rect = wall.rect_of(index)
+        assert wall.rect().contains(rect)
+        side = 128 * wall._zoom
+        assert 0.9 * min(rect.width(), rect.height()) <= side <= rect.height()
+    assert not wall.rect_of(0).intersects(wall.rect_of(1))
+    panel = bench.widget.compare_panel
+    panel.opacity.setValue(0)
+    bench.until(lambda: np.abs(pixel(wall, 1, (47, 79)) - 220).max() <= 3)
+    bench.click(panel.overlay)
+    assert not bench.widget.layers.cells.is_on
+    assert bench.layer("PixelCAM · bright").visible
+    assert not bench.layer("CAM · bright").visible
+
+
+def test_the_mouse_moves_all_cells_and_marks_one_place_in_each(bench, wall):
+    none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
+    table, camera = bench.widget.compare_panel.probe, bench.viewer.scene.camera
+    rect = wall.rect_of(1)
+    middle = QPointF(rect.center())
+    bench.mouse(wall, "MouseMove", middle, none, none)
+    assert np.abs(np.subtract(wall.cross, camera.center[-2:])).max() < 2 / wall._zoom
+    bench.until(lambda: table.item(0, 1).text() != "–")
+    cross = wall.grab().toImage()
+    dots = cross.devicePixelRatio()
+    for index in (0, 1):  # white at the same place of both
+        at = wall.rect_of(index).center()
+        column = [
+            cross.pixelColor(
+                int((at.x() + dx) * dots), int((at.y() + 8) * dots)
+            ).lightness()
+            for dx in (-1, 0, 1)
+        ]
+        assert max(column) > 240
+    before = np.array(camera.center[-2:])
+    bench.mouse(wall, "MouseButtonPress", middle, left, left)
+    bench.mouse(wall, "MouseMove", middle + QPointF(20, -10), none, left)
+    bench.mouse(wall, "MouseButtonRelease", middle + QPointF(20, -10), left, none)
+    moved = (np.array(camera.center[-2:]) - before) * wall._zoom
+    assert np.allclose(moved, (10, -20), atol=0.01)
+    zoom, under = camera.zoom, np.array(wall._world(middle))
+    turn_wheel(wall, middle, 240)
+    assert camera.zoom > 1.15 * zoom
+    assert np.allclose(wall._world(middle), under, atol=0.01)
+
+
+def test_a_brush_leaves_side_by_side_and_a_deleted_map_leaves_its_cell(bench, wall):
+    bench.viewer.layers.remove(bench.layer("CAM · bright"))
+    bench.until(lambda: len(wall.captions) == 1)
+    bench.press_key("f")
+    bench.until(lambda: not bench.widget.layers.cells.is_on)
     assert bench.widget.compare_panel.overlay.isChecked()
-    assert not [name for name in bench.names if name.startswith("image under")]
+    assert bench.widget.layers.strokes.tool == "foreground"
 
 
 def test_strokes_refine_the_map_and_revert_brings_it_back(bench):
@@ -280,16 +400,23 @@ def test_the_cancel_button_stops_localizing_and_nothing_changes(bench):
     assert bench.widget.message.text().startswith("Stopped.")
 
 
-def test_a_brush_in_the_hand_brings_its_panel_into_view(bench):
+def test_all_tools_are_in_reach_on_a_low_screen_wherever_the_dock_is_scrolled(bench):
     bench.open(square())
     bench.widget.export_panel.expand(animate=False)
-    bench.widget.parent().parent().resize(1000, 600)
+    bench.widget.parent().parent().resize(960, 500)  # 1920 × 1080 at twice the scale
     bar = bench.widget.scroll_area.verticalScrollBar()
     bench.until(lambda: bar.maximum() > 0)
+    hand = bench.widget.correct_panel.more_tools
+    buttons = (*hand.brushes.values(), hand.outline, hand.wand, hand.undo, hand.redo)
+    bench.until(hand.wand.isEnabled)
+    for place in (0, bar.maximum()):
+        bar.setValue(place)
+        for button in buttons:
+            assert button.visibleRegion().boundingRect() == button.rect()
     bar.setValue(0)
     bench.press_key("f")
-    button = bench.widget.correct_panel.refine_button
-    bench.until(lambda: not button.visibleRegion().isEmpty())
+    assert hand.brushes["foreground"].isChecked()
+    assert bar.value() == 0
 
 
 def test_enter_localizes_right_after_an_image_was_opened(bench):

@@ -9,7 +9,13 @@ from napari_wsol import Session
 from napari_wsol.config import FinetuneConfig, InferenceConfig
 from napari_wsol.images.heatmap import Heatmap
 from napari_wsol.images.readers import open_slide
-from napari_wsol.refinement.rounds import Round, bytes_in_memory, odd_map_words, spilled
+from napari_wsol.refinement.rounds import (
+    Round,
+    bytes_in_memory,
+    jump_words,
+    odd_map_words,
+    spilled,
+)
 from napari_wsol.session.document import Document
 from napari_wsol.session.learning import settings_of, settings_of_round
 from napari_wsol.session.maps import Maps
@@ -130,3 +136,27 @@ def test_odd_maps_are_told_with_their_likely_cause(values, words):
     assert not odd_map_words(
         round_of(values, index=0)
     )  # the model's own map has own notes
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "words"),
+    [
+        (0.30, 0.45, "grown from 30\u00a0% to 45\u00a0% of the image"),
+        (0.30, 0.15, "shrunk from 30\u00a0% to 15\u00a0%"),
+        (0.0, 0.02, "grown from 0\u00a0% to 2\u00a0%"),
+        (0.30, 0.38, ""),
+        (0.01, 0.019, ""),
+    ],
+)
+def test_a_stroke_that_moves_much_of_the_map_is_told(was, now, words):
+    def marked(share, learnt_from):
+        values = np.zeros((1, 1000), np.float32)
+        values[0, : round(1000 * share)] = 0.9
+        return round_of(values, len(learnt_from), learnt_from=learnt_from)
+
+    before, after = marked(was, (1, 2)), marked(now, (1, 2, 3))
+    said = jump_words(before, after)
+    assert words in said
+    assert bool(words) == bool(said)
+    assert not jump_words(after, before)  # a stroke was taken back
+    assert not jump_words(before, marked(now, (1, 2)))  # other settings

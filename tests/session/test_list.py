@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from napari_wsol import Session
-from napari_wsol.errors import ConfigError, ExportError, NoResultError, NoScribblesError
+from napari_wsol.errors import ConfigError, ExportError, NoResultError
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.methods.card import Card
@@ -134,8 +134,8 @@ def test_an_untouched_image_starts_from_what_others_taught(session, folder):
     shown = work_on(session, folder, "b")
     values, square = shown.heatmap.resized(SHAPE), inside(SQUARES["b"])
     assert shown.index == 1
-    assert shown.learnt_from == ()
-    assert len(shown.others) == 1
+    assert (shown.learnt_from, shown.strokes) == ((), 0)
+    assert (len(shown.others), shown.other_strokes) == (1, 2)
     assert values[square].mean() > 0.5 > values[~square].mean()
     first = session.rounds[0].heatmap.resized(SHAPE)
     assert values[square].mean() - values[~square].mean() > 0.2 + (
@@ -225,11 +225,16 @@ def test_images_set_aside_teach_nothing_and_score(session, folder):
     work_on(session, folder, "d")
     session.set_scribbles(strokes(SQUARES["d"], 3)).result(WAIT)
     assert session.is_aside
-    with pytest.raises(NoScribblesError, match="set aside"):
-        session.finetune().result(WAIT)
+    shown = session.finetune().result(WAIT)  # nothing is learnt, and nothing wrong
+    assert shown is session.rounds[0]
     assert len(session.rounds) == 1
     assert session.stale == frozenset()
-    shown = work_on(session, folder, "a", strokes(SQUARES["a"]))
+    (own,) = told  # the model as it was loaded
+    assert (own.round, own.score.images) == (0, 1)
+    assert (own.score.foreground, own.score.background) == (3, 3)
+    assert session.finetune().result(WAIT) is shown
+    assert len(told) == 1  # the same score again says nothing new
+    shown = work_on(session, folder, "a", strokes(SQUARES["a"], 3))
     assert shown.others == ()
     assert told == list(session.scores)
     score = told[-1].score

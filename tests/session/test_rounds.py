@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from napari_wsol.inference.encode import encode
 from napari_wsol.inference.read_through import prediction_through
 from napari_wsol.journal import RoundMade, StatusChanged
 from napari_wsol.strokes.raster import Drawing
+from napari_wsol.strokes.stroke import kinds_of
 
 WAIT = 60
 
@@ -70,6 +73,48 @@ def test_tomorrow_strokes_and_rounds_are_there_again(begin, strokes):
     assert found.settings == done.settings
     assert np.allclose(found.loss, done.loss, atol=1e-5)
     assert again.finetune().result(WAIT).index == 3
+
+
+def test_everybody_counts_the_strokes_that_teach(begin, strokes, tmp_path):
+    """The dock, the round and the export say one number, whatever was wiped off."""
+    session = begin()
+    session.localize(["pixelcam"]).result(WAIT)
+
+    def told() -> tuple[int, ...]:
+        done = session.finetune().result(WAIT)
+        paths = session.export(tmp_path / str(done.index), ("csv",)).result(WAIT)
+        (record,) = (path for path in paths if path.suffix == ".json")
+        refinement = json.loads(record.read_text())["provenance"]["refinement"]
+        assert refinement["strokes"] == len(refinement["stroke_numbers"])
+        assert sum(session.stroke_counts) == done.strokes == refinement["strokes"]
+        assert session.stroke_counts == kinds_of(done.teaching)
+        assert session.stale == frozenset()
+        return tuple(refinement["stroke_numbers"])
+
+    paint(session, strokes)  # one of each kind
+    session.clear()
+    for row in (10, 30, 50):
+        session.brush([(row, 10), (row, 40)], 2, 4)
+    session.brush([(70, 10), (70, 40)], 1, 4)
+    assert told() == (4, 5, 6, 7)
+    session.brush([(10, 5), (10, 45)], 0, 8)  # the first is erased
+    assert told() == (5, 6, 7)
+    session.brush([(30, 5), (30, 45)], 1, 8)  # the second is painted over
+    assert told() == (6, 7, 9)
+    session.undo()
+    session.undo()
+    assert told() == (4, 5, 6, 7)
+    session.redo()
+    last = told()
+    session.close(wait=True)
+
+    again = begin()
+    again.resume()
+    again.localize(["pixelcam"]).result(WAIT)
+    found = again.rounds[-1]
+    assert (tuple(found.teaching), found.strokes) == (last, 3)
+    assert found.learnt_from == (1, 2, 3, 4, 5, 6, 7, 8)  # what its canvas is made of
+    assert sum(again.stroke_counts) == 3
 
 
 def test_going_on_after_localizing_brings_the_rounds_too(begin, strokes):

@@ -169,4 +169,33 @@ def test_every_labelled_cell_belongs_to_the_stroke_that_gave_it():
     assert owner[1].tolist() == [0, 0, 1, 1, 0, 0]
     assert owner[2].tolist() == [-1] * 6
     assert strokes.counts == (1, 1)
-    assert not strokes.shows(strokes.strokes[2])
+    assert dict(strokes.teaching) == {1: 2, 2: 1}
+
+
+def test_only_strokes_that_own_a_cell_teach():
+    strokes = StrokeList.empty((6, 8))
+
+    def paint(rows, value):
+        nonlocal strokes
+        labels = strokes.canvas.copy()
+        labels[rows] = value
+        strokes = painted(strokes, labels, label=value)
+
+    paint(0, 2)
+    paint(1, 2)
+    paint(2, 1)
+    assert strokes.counts == (2, 1)
+    paint(1, 0)  # erased
+    assert dict(strokes.teaching) == {1: 2, 3: 1}
+    paint(1, 2)  # the same cells by another stroke: the erased one stays erased
+    assert dict(strokes.teaching) == {1: 2, 3: 1, 5: 2}
+    paint(2, 2)  # painted over by the other kind
+    assert dict(strokes.teaching) == {1: 2, 5: 2, 6: 2}
+    everything = strokes
+    paint(slice(None), 0)
+    assert dict(strokes.teaching) == {}
+    assert strokes.counts == (0, 0)
+    assert strokes.undo().teaching == everything.teaching
+    owner = owners(everything.strokes, everything.canvas)
+    numbers = {everything.strokes[place].number for place in owner[owner >= 0]}
+    assert numbers == set(everything.teaching)

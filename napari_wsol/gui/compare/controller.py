@@ -13,6 +13,7 @@ from napari_wsol.gui.compare.gallery import COUNT
 from napari_wsol.gui.compare.gallery import SIDE as PICTURE_SIDE
 from napari_wsol.gui.compare.panel import EMPTY
 from napari_wsol.gui.compare.probe import summary_words
+from napari_wsol.gui.layers.region_mark import RegionMark
 from napari_wsol.gui.tasks import once
 from napari_wsol.images.heatmap import mask_on_grid
 
@@ -61,6 +62,8 @@ class CompareController(QObject):
         self._context, self._panel, self._config = context, panel, config
         self._session, self._layers = context.session, context.layers
         self._timer = once(self, SOON_MS, self._list_regions)
+        self.mark = RegionMark(context.viewer)
+        context.at_parting(self.mark.close)
         context.at_parting(self._timer.stop)
         self._connect()
 
@@ -72,13 +75,15 @@ class CompareController(QObject):
         panel.contours.toggled.connect(layers.set_contours)
         panel.opacity_changed.connect(layers.heatmaps.set_opacity)
         panel.method_box.chosen.connect(self.list_places)
+        panel.regions.chosen.connect(self._on_region)
         panel.regions.wanted.connect(layers.fly_to)
         panel.gallery.wanted.connect(self._on_place)
         layers.maps_changed.connect(self._show_methods)
         layers.cuts_changed.connect(self.list_regions)
         layers.cursor_moved.connect(self._on_cursor)
-        layers.cells.left.connect(self._on_cells_left)
+        layers.cells_left.connect(self._on_cells_left)
         layers.image_changed.connect(self._forget_places)
+        layers.image_changed.connect(self._on_image)
         self._context.events.model_changed.connect(self._forget_places)
 
     def show_results(self) -> None:
@@ -124,7 +129,10 @@ class CompareController(QObject):
 
     def list_regions(self) -> None:
         """Count the regions anew, in a moment; less often while tiles come in."""
-        if not self._context.tiles_come_in:
+        if not self._layers.maps():
+            self._timer.stop()
+            self._list_regions()  # those of a map that is gone go with it
+        elif not self._context.tiles_come_in:
             self._timer.start(SOON_MS)
         elif not self._timer.isActive():
             self._timer.start(LATER_MS)
@@ -157,6 +165,19 @@ class CompareController(QObject):
         if self._session.heatmaps.get(heatmap.method) is heatmap:
             self._panel.regions.show_regions(regions)
             self._panel.summary.say(words)
+
+    def _on_region(self, region: Region | None) -> None:
+        """Mark a region of the list; the view stays where some of it is seen."""
+        if region is not None:
+            self._layers.reveal(region)
+        # One more layer would move the cells.
+        self.mark.show(None if self._layers.cells.is_on else region)
+
+    def _on_image(self) -> None:
+        self.mark.take_away()
+        self._panel.regions.show_regions(())
+        self.mark.place_on(self._layers.image, self._session.slide)
+        self.mark.take_away()  # that of an earlier dock
 
     # ------------------------------------------------------------------------- places
 
@@ -213,6 +234,7 @@ class CompareController(QObject):
                 "Localize first; then the methods stand side by side."
             )
             return
+        self.mark.show(None)
         self._layers.show_cells(on)
 
     def _on_cells_left(self) -> None:

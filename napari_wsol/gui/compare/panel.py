@@ -105,8 +105,9 @@ class ComparePanel(Panel):
         self.summary = Fold(
             EMPTY,
             content,
-            "What is above the threshold. Click to list it; a click on a region flies "
-            "there. Areas are in mm² where the pixel size is known, else in pixels.",
+            "What is above the threshold. Click to list it; a click on a region marks "
+            "it on the image. Areas are in mm² where the pixel size is known, else in "
+            "pixels.",
         )
         self.gallery = Gallery()
         self.notes = Words(lines=4)
@@ -141,7 +142,7 @@ class ComparePanel(Panel):
         self.notes.setVisible(bool(notes))
 
     def show_side_by_side(self, on: bool) -> None:
-        """Follow napari's own grid button, without telling anyone."""
+        """Follow what was decided elsewhere, without telling anyone."""
         with signals_blocked(self.side_by_side):
             (self.side_by_side if on else self.overlay).setChecked(True)
 

@@ -8,11 +8,10 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
-    QListWidget,
-    QListWidgetItem,
     QTableWidget,
     QTableWidgetItem,
 )
+from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.tasks import once
@@ -111,39 +110,88 @@ class ProbeTable(QTableWidget):
         self.setVisible(self.rowCount() > 0)
 
 
-class RegionList(QListWidget):
-    """Regions, strongest first; a click flies there."""
+class RegionList(QTableWidget):
+    """Regions, strongest first: a click marks one on the image, two fly there."""
+
+    COLUMNS = ("no.", "area", "up to")
+
+    chosen = Signal(object)
+    """The :class:`Region` that is to be marked; None for none."""
 
     wanted = Signal(object)
-    """The :class:`Region` that was clicked."""
+    """The :class:`Region` that is to be flown to."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setToolTip("Click a region to go there.")
-        self.setMaximumHeight(64)
+        super().__init__(0, len(self.COLUMNS))
         self._regions: list[Region] = []
-        self.itemClicked.connect(self._on_clicked)
-        self.itemActivated.connect(self._on_clicked)
-        self.hide()
+        self.setHorizontalHeaderLabels(self.COLUMNS)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setTabKeyNavigation(False)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        beside, header = needed(self.verticalHeader()), needed(self.horizontalHeader())
+        beside.hide()
+        high = self.fontMetrics().height() + 5
+        beside.setMinimumSectionSize(16)
+        beside.setDefaultSectionSize(high)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setHighlightSections(False)
+        header.setFixedHeight(high)
+        # So many rows, whole, whether there are more of them or fewer.
+        self.setFixedHeight(high * (ROWS + 1) + 2 * self.frameWidth())
+        self.setToolTip(
+            "Click a region to see its outline and number on the image; double-click "
+            "to go there."
+        )
+        self.cellClicked.connect(lambda row, _: self.chosen.emit(self._regions[row]))
+        self.currentCellChanged.connect(self._on_current)
+        self.cellActivated.connect(lambda row, _: self.wanted.emit(self._regions[row]))
+        self.cellDoubleClicked.connect(
+            lambda row, _: self.wanted.emit(self._regions[row])
+        )
+
+    def count(self) -> int:
+        """How many are listed."""
+        return len(self._regions)
 
     def show_regions(self, regions: Sequence[Region]) -> None:
-        """List them, by number, size and strength."""
-        self._regions = list(regions[:MAX_LISTED])
-        self.clear()
-        for region in self._regions:
-            size = area_words(region.area_px, region.area_mm2)
-            item = QListWidgetItem(
-                f"{region.id}   {size}   up to {region.max_score:.2f}"
-            )
-            self.addItem(item)
-        self.setVisible(bool(self._regions))
-        # Before it is first shown the list does not know how high a row is.
-        row = max(self.sizeHintForRow(0), self.fontMetrics().height())
-        self.setFixedHeight(row * min(ROWS, len(self._regions)) + 8)
+        """List them, by number, size and strength; the same ones stay as they are."""
+        listed = list(regions[:MAX_LISTED])
+        if [_facts(item) for item in listed] == [_facts(x) for x in self._regions]:
+            self._regions = listed
+            return
+        is_marked = self.currentRow() >= 0
+        self._regions = listed
+        with signals_blocked(self):
+            self.clearSelection()
+            self.setCurrentItem(None)
+            self.setRowCount(len(listed))
+            for row, region in enumerate(listed):
+                size = area_words(region.area_px, region.area_mm2)
+                cells = (str(region.id), size, f"{region.max_score:.2f}")
+                for column, words in enumerate(cells):
+                    item = QTableWidgetItem(words)
+                    item.setTextAlignment(
+                        Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+                    )
+                    self.setItem(row, column, item)
+            self.scrollToTop()
+        if is_marked:
+            self.chosen.emit(None)
 
-    def _on_clicked(self, item: QListWidgetItem) -> None:
-        self.wanted.emit(self._regions[self.row(item)])
+    def _on_current(self, row: int, *_: int) -> None:
+        if 0 <= row < len(self._regions):
+            self.chosen.emit(self._regions[row])
+
+
+def _facts(region: Region) -> tuple[object, ...]:
+    """What tells a region from another one in the list and on the image."""
+    return region.id, region.bbox, region.area_px, region.area_mm2, region.max_score
 
 
 def area_words(area_px: float, area_mm2: float | None) -> str:

@@ -30,7 +30,7 @@ class NextRow(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = Words()
+        self.words = Words(lines=2, keeps=True)
         self.go_button = push_button(
             "",
             "Fly to the place where the next stroke would teach the model most. Again: "
@@ -165,10 +165,7 @@ class ProposalsController(QObject):
         self._turn = (self._turn + 1) % len(self.places)
         self._here, self._labels_here = place, self._labels_in(place)
         self._layers.fly_to_box(*place.box)
-        if self._layers.cells.is_on:
-            self.ring.take_away()  # one more layer would move the cells
-        else:
-            self.ring.show(place.y, place.x, place.radius)
+        self.ring.show(place.y, place.x, place.radius)
         self._messages.say(place.reason)
         self._show()
 

@@ -12,7 +12,7 @@ from superqt.utils import signals_blocked
 from napari_wsol.gui.widgets.charts import Sparkline
 from napari_wsol.gui.widgets.colours import FOREGROUND, LESS, MORE
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import counted
+from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.gui.widgets.panel import (
     check_box,
     fill_column,
@@ -41,8 +41,7 @@ def round_words(item: Round) -> str:
     """What is said of a round when the mouse rests on it, and when it is finished."""
     if item.index == 0:
         return "Round 0: the model as it was loaded, before any stroke."
-    strokes = counted(item.strokes, "stroke")
-    words = [f"Round {item.index}: {strokes}", seconds_words(item.seconds)]
+    words = [f"Round {item.index}: {strokes_words(item)}", seconds_words(item.seconds)]
     if item.loss:
         words.append(f"loss {item.loss[0]:.2f} → {item.loss[-1]:.2f}")
     words += [agreement_words(item), prediction_words(item)]
@@ -55,9 +54,21 @@ def round_line(item: Round, rounds: Sequence[Round]) -> str:
     if item.index == 0:
         words.append("the model as it was loaded")
     else:
-        words += [counted(item.strokes, "stroke"), seconds_words(item.seconds)]
+        words += [strokes_words(item), seconds_words(item.seconds)]
     words += [agreement_words(item), prediction_words(item)]
     return " · ".join(word for word in words if word)
+
+
+def strokes_words(item: Round) -> str:
+    """What taught a round: “7 strokes”, “starts from 23 strokes on 4 images”."""
+    own, count = counted(item.strokes, "stroke"), len(item.others)
+    if not count:
+        return own
+    if item.strokes:
+        there = grouped(item.other_strokes) if item.other_strokes else "those"
+        return f"{own} and {there} on {counted(count, 'other image')}"
+    there = counted(item.other_strokes, "stroke") if item.other_strokes else "strokes"
+    return f"starts from {there} on {counted(count, 'image')}"
 
 
 def seconds_words(seconds: float) -> str:
@@ -74,14 +85,21 @@ def agreement_words(item: Round) -> str:
 
 
 def prediction_words(item: Round) -> str:
-    """“malignant 0.93 → 0.91”, and the class that is the most probable one instead."""
+    """What the model says of the image as a whole, before the strokes and now.
+
+    “whole image: malignant 0.93, now 0.91”, and the class that is the most probable one
+    instead.
+    """
     name, before, after = item.heatmap.target, item.before, item.after
     if name not in before or name not in after:
         return ""
-    words = f"{name} {before[name]:.2f} → {after[name]:.2f}"
-    first, now = max(before, key=before.__getitem__), max(after, key=after.__getitem__)
-    if now not in (first, name):
-        words += f", now {now} {after[now]:.2f}"
+    then, now = f"{before[name]:.2f}", f"{after[name]:.2f}"
+    words = (
+        f"whole image: {name} {then}, {'as before' if now == then else f'now {now}'}"
+    )
+    first, last = max(before, key=before.__getitem__), max(after, key=after.__getitem__)
+    if last not in (first, name):
+        words += f", most probable {last} {after[last]:.2f}"
     return words
 
 
@@ -262,8 +280,14 @@ class RoundRow(QWidget):
 BLINK_KEY = "H"
 
 
+NONE_YET = "Each refinement is a round; a click on its dot goes back to it."
+
+
 class RoundBox(QWidget):
-    """Everything about rounds; there is nothing to see before the first refit."""
+    """Everything about rounds.
+
+    :attr:`warning` comes and goes: it is laid out where nothing below it may move.
+    """
 
     stroke_wanted = Signal(int)
     """Number of a stroke to fly to."""
@@ -278,7 +302,12 @@ class RoundBox(QWidget):
         )
         # The canvas keeps the focus, and with it the brush keys.
         self.blink_button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.words = Words()
+        self.words = Words(lines=2, keeps=True)
+        self.words.setToolTip(
+            "Strokes that the round has learnt from, how long it took, how many strokes"
+            " agree with a fit without them, and the probability of the class for the "
+            "whole image without any stroke and with this round."
+        )
         self.warning = WarningWords()
         self.warning.linkActivated.connect(
             lambda number: self.stroke_wanted.emit(int(number))
@@ -286,27 +315,26 @@ class RoundBox(QWidget):
         self.difference = check_box(
             "what changed",
             "Show on the image where this round's map differs from that of the round "
-            "before: orange where it has more evidence, blue where it has less.",
+            "before: violet where it has more evidence, red where it has less.",
         )
         legend = QLabel(
             f'<span style="color: {LESS}">■</span> less &nbsp;'
             f'<span style="color: {MORE}">■</span> more'
         )
-        legend.hide()
-        self.difference.toggled.connect(legend.setVisible)
+        legend.setEnabled(False)
+        self.difference.toggled.connect(legend.setEnabled)
         self.curve = Sparkline(
             "How far the map is from your strokes while it learns: down is better.",
             FOREGROUND,
             empty="The loss is drawn here while it refines.",
         )
-        self._loss = held(row("loss", self.curve, stretch=1, spacing=6))
+        self.loss = held(row("loss", self.curve, stretch=1, spacing=6))
+        """To be laid out among what few people look at."""
         fill_column(
             self,
             row("rounds", self.dots, self.blink_button, stretch=1, spacing=6),
             self.words,
-            self.warning,
             row(self.difference, None, legend),
-            self._loss,
             spacing=3,
             margins=(0, 2, 0, 0),
         )
@@ -322,24 +350,23 @@ class RoundBox(QWidget):
             current: index of the one that is shown.
             held: the earlier one that is looked at for a moment.
         """
-        self.setVisible(len(rounds) > 1)
+        has_several = len(rounds) > 1
         if not rounds:
             self.curve.show_values(())
         shown = next((item for item in rounds if item.index == current), None)
         self.dots.show_rounds(rounds, current)
-        if shown is None:
-            self.words.setText("")
-            self.warning.show_words("")
-            return
-        earlier = shown is not rounds[0]
+        earlier = shown is not None and shown is not rounds[0]
         self.blink_button.setEnabled(earlier)
         self.difference.setEnabled(earlier)
+        if shown is None or not has_several:
+            self.words.setText(NONE_YET)
+            self.warning.show_words("")
+            return
         seen = held or shown
         line = round_line(seen, rounds)
         self.words.setText(line if held is None else f"now seen: {line}")
         self.warning.show_words(warning_words(seen))
         self.curve.show_values(shown.loss)
-        self._loss.setVisible(len(shown.loss) > 1)
 
     def set_warning_colour(self, colour: str) -> None:
         """The theme's colour for warnings."""

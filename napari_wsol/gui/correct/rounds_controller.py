@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import QObject, Signal
@@ -9,13 +10,17 @@ from qtpy.QtWidgets import QApplication
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.correct.rounds import round_words
+from napari_wsol.gui.images.list_panel import score_words
 from napari_wsol.gui.layers.difference import DifferenceLayer
+from napari_wsol.gui.messages import Action
 from napari_wsol.gui.tasks import once
 from napari_wsol.jobs import REFINES, JobKind
-from napari_wsol.refinement.rounds import odd_map_words
+from napari_wsol.refinement.rounds import jump_words, odd_map_words
 from napari_wsol.session.maps import REFINED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_wsol.config import FinetuneConfig
     from napari_wsol.gui.context import Context
     from napari_wsol.gui.correct.panel import CorrectPanel
@@ -106,9 +111,9 @@ class Live(QObject):
         self._told = ""
         self._timer = once(self, DEBOUNCE_MS, self._follow)
         events = context.events
-        events.scribbles_changed.connect(self._wait)
-        events.settings_changed.connect(self._wait)
-        events.localized.connect(self._wait)
+        events.scribbles_changed.connect(self.wait)
+        events.settings_changed.connect(self.wait)
+        events.localized.connect(self.wait)
         events.image_changed.connect(self.settle)
         events.job_changed.connect(self._on_job)
         context.at_parting(self.settle)
@@ -118,7 +123,8 @@ class Live(QObject):
         self._timer.stop()
         self.is_due = False
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """A refit is owed, once nothing more changes."""
         self.is_due = True
         self._timer.start()
 
@@ -144,7 +150,7 @@ class Live(QObject):
         self.is_due = False
         if not any(session.stroke_counts):
             self._forget()
-        elif not self._is_current():
+        elif session.is_aside or not self._is_current():
             session.finetune(live=True)
 
     def _is_current(self) -> bool:
@@ -173,11 +179,19 @@ SOON_MS = 30
 
 
 class RoundsController(QObject):
-    """Keeps what is seen of the rounds up to date."""
+    """Keeps what is seen of the rounds up to date.
 
-    def __init__(self, context: Context, panel: CorrectPanel) -> None:
+    Args:
+        context: of the dock.
+        panel: shows the rounds.
+        undo: takes the last stroke back.
+    """
+
+    def __init__(
+        self, context: Context, panel: CorrectPanel, undo: Callable[[], None]
+    ) -> None:
         super().__init__(context.dock)
-        self._told = ""
+        self._told, self._undo = "", undo
         self._session, self._layers = context.session, context.layers
         self._messages = context.messages
         self._panel, self._box = panel, panel.rounds
@@ -218,20 +232,56 @@ class RoundsController(QObject):
         self._box.curve.show_values(())
 
     def on_job(self, status: JobStatus) -> None:
-        """A round that was asked for is over: what is odd about it is told."""
+        """A round is over: what is odd about it is told, of one that was asked for all.
+
+        On an image that is set aside there is none; the score tells of its strokes.
+        """
         newest = self._session.rounds[-1:]
-        if status.state != "done":
+        if status.state != "done" or status.kind not in REFINES:
             return
-        if status.kind is JobKind.REFINE and newest:
-            odd = odd_map_words(newest[0])
-            if odd:
-                self._messages.warn(odd)
-            else:
-                self._told = round_words(newest[0])
-                self._messages.say(self._told)
-        elif status.kind is JobKind.FOLLOW and self._told:
+        if self._told:
             self._messages.take_back(self._told)  # that round is not the newest now
             self._told = ""
+        was_asked = status.kind is JobKind.REFINE
+        if self._session.is_aside:
+            if was_asked:
+                self._told = self._score_told()
+                self._messages.say(self._told)
+            return
+        if not newest:
+            return
+        odd = odd_map_words(newest[0]) if was_asked else ""
+        if odd:
+            self._messages.warn(odd)
+        elif not self._tell_jump(newest[0]) and was_asked:
+            self._told = round_words(newest[0])
+            self._messages.say(self._told)
+
+    def _score_told(self) -> str:
+        worklist, scores = self._session.worklist, self._session.scores
+        aside = 0 if worklist is None else len(worklist.held_out)
+        return score_words(scores[-1].score if scores else None, aside)
+
+    def _tell_jump(self, newest: Round) -> bool:
+        """Whether the last stroke moved much of the map; it can be taken back there."""
+        session = self._session
+        before = round_before(session.rounds, newest.index)
+        numbers = tuple(stroke.number for stroke in session.strokes)
+        if before is None or newest.learnt_from != numbers:
+            return False  # more strokes were drawn: the next round tells
+        words = jump_words(before, newest)
+        if words:
+            self._told = f"{words} Undo takes the last stroke back."
+            undo = partial(self._take_back, before.index)
+            tip = "Take the last stroke back, and see the map as it was before."
+            self._messages.say(self._told, Action("Undo", undo, tip))
+        return bool(words)
+
+    def _take_back(self, index: int) -> None:
+        """The last stroke goes; where nothing follows, the map before it is shown."""
+        self._undo()
+        if not self._session.live:
+            self._session.revert(index)
 
     def fly_to_stroke(self, number: int) -> None:
         """Show where a stroke lies."""
@@ -278,7 +328,7 @@ class RoundsController(QObject):
         rounds = self._compared() if self._box.difference.isChecked() else None
         if rounds is None or self._layers.image is None:
             self.difference.take_away()
-        elif self.difference.show(*rounds) and not self._layers.cells.is_on:
+        elif self.difference.show(*rounds):
             self.difference.lift(self._layers.strokes.layer)
 
     def _on_deleted(self) -> None:

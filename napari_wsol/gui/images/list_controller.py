@@ -45,6 +45,9 @@ class ListController(QObject):
     opened = Signal()
     """An image of the list was asked for, and is worked on now."""
 
+    aside_changed = Signal()
+    """Other images are set aside now."""
+
     def __init__(
         self, context: Context, panel: ImageList, line: ImageLine, chooser: Chooser
     ) -> None:
@@ -286,6 +289,7 @@ class ListController(QObject):
         self._panel.show_scores(self._session.scores)
         self._layers.show_stale()
         self._remember.start()
+        self.aside_changed.emit()
 
     def _on_scored(self) -> None:
         self._panel.show_scores(self._session.scores)

@@ -41,10 +41,10 @@ class ImageList(Panel):
     def __init__(self) -> None:
         super().__init__("Images", "The images of a folder, one after the other.")
         self.model = ImageListModel()
-        self.summary = Words()
+        self.summary = Words(lines=2, keeps=True)
         self._build_table()
         self._build_buttons()
-        self.score_words = Words()
+        self.score_words = Words(lines=2, keeps=True)
         self.score_words.setToolTip(
             "Strokes on images that are set aside teach nothing: they tell how right "
             "the model is on images that it has not learnt from. Balanced accuracy "
@@ -54,6 +54,7 @@ class ImageList(Panel):
             "The score on images that are set aside after each round, between the "
             "line of chance (0.5) and 1.",
             "#009e73",
+            empty="The score of each round is drawn here.",
             chance=0.5,
         )
         put(
@@ -158,7 +159,7 @@ class ImageList(Panel):
         self.score_words.setVisible(bool(aside))
         values = [x.score.value for x in scores if x.score.value is not None]
         self.score_curve.show_values(values)
-        self.score_curve.setVisible(bool(aside) and len(values) > 1)
+        self.score_curve.setVisible(bool(aside))
 
     def _on_changed(self) -> None:
         if self.model.worklist is not None:

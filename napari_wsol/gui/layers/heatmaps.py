@@ -11,7 +11,7 @@ from napari.layers import Image, Vectors
 from napari.utils import Colormap
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.gui.compat import camera_of, fill
+from napari_wsol.gui.compat import camera_of, fill, set_tooltip
 from napari_wsol.gui.layers.contours import LARGE_CELLS, LINE_PIXELS, contour_segments
 from napari_wsol.gui.layers.fine_map import SHOWN_CELLS, FineMap, needs_levels
 from napari_wsol.gui.layers.marks import (
@@ -23,10 +23,11 @@ from napari_wsol.gui.layers.marks import (
     remove,
 )
 from napari_wsol.gui.layers.placement import TRANSFORMS, fit_width, move_onto, placed_on
+from napari_wsol.gui.layers.wall import Cell
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import (
     EVIDENCE,
-    FOREGROUND,
+    contour_colour,
     evidence_colours,
     is_bright,
 )
@@ -58,7 +59,9 @@ class MethodLayers:
     fine: FineMap | None = None
     """Values between the cells of the heatmap, where a slide has more of them."""
     drawn_from: Heatmap | None = None
-    """The heatmap that was drawn last: that of another round for a moment."""
+    """What ``drawn`` was made from."""
+    peeked: Heatmap | None = None
+    """What is shown for a moment instead."""
     behind: SlideWork | None = None
     """What the layers have to be filled from when they are shown again."""
 
@@ -77,7 +80,7 @@ class MethodLayers:
 
     def fill(self, work: SlideWork | None) -> None:
         """Give the image layer the values of the map, in place."""
-        self.behind, before = None, self.place
+        self.behind, self.peeked, before = None, None, self.place
         self._fill(work, self.heatmap)
         if self.place != before:
             self.move()
@@ -90,6 +93,7 @@ class MethodLayers:
         if not self.image.visible or heatmap.values.shape != self.heatmap.values.shape:
             return False
         self._fill(None, heatmap)
+        self.peeked = None if heatmap is self.heatmap else heatmap
         return True
 
     def _fill(self, work: SlideWork | None, heatmap: Heatmap) -> None:
@@ -125,6 +129,9 @@ class HeatmapLayers(QObject):
 
     deleted = Signal()
     """The person took a map out of the viewer."""
+
+    redrawn = Signal()
+    """A map, or how maps are drawn, has changed."""
 
     def __init__(self, viewer: napari.viewer.Viewer, tasks: Tasks) -> None:
         super().__init__()
@@ -170,12 +177,14 @@ class HeatmapLayers(QObject):
         self.pairs = {}
         remove(self._viewer, layers)
         self.dropped.clear()
+        self.redrawn.emit()
 
     def forget(self, method: str) -> None:
         """Take one method's layers out of the viewer."""
         pair = self.pairs.pop(method)
         pair.end()
         remove(self._viewer, [pair.contour, pair.image])
+        self.redrawn.emit()
 
     def begin(self) -> None:
         """New maps are wanted: also those that were deleted before."""
@@ -228,10 +237,12 @@ class HeatmapLayers(QObject):
         pair.heatmap, pair.cut = heatmap, cut
         if not (first or is_last or pair.image.visible):
             pair.behind = work
+            self.redrawn.emit()
             return
         pair.fill(work)
         for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
             layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
+            set_tooltip(layer, layer_words(heatmap, title, badge))
         if first:
             pair.move()
         if pair.image.name != name:
@@ -254,6 +265,7 @@ class HeatmapLayers(QObject):
             return False
         if pair.contour.visible and heatmap.values.size <= LARGE_CELLS:
             fill(pair.contour, contour_segments(heatmap, pair.cut))
+        self.redrawn.emit()
         return True
 
     def end_peek(self, method: str) -> None:
@@ -267,6 +279,7 @@ class HeatmapLayers(QObject):
         """Rows and cells in this order; the layer list stays as the person has it."""
         order = [name for name in methods if name in self.pairs]
         self.pairs = {name: self.pairs[name] for name in order}
+        self.redrawn.emit()
 
     def set_badges(self, badges: Mapping[str, str], titles: Mapping[str, str]) -> None:
         """Badge these maps, clear the badges of others."""
@@ -274,7 +287,9 @@ class HeatmapLayers(QObject):
             badge = badges.get(method, "")
             has_badge = any(words in pair.image.name for words in BADGES)
             if has_badge or badge:
-                pair.image.name = layer_name(pair.heatmap, titles[method], badge)
+                title = titles[method]
+                pair.image.name = layer_name(pair.heatmap, title, badge)
+                set_tooltip(pair.image, layer_words(pair.heatmap, title, badge))
 
     def set_cuts(self, cuts: Mapping[str, float], *, contours: bool) -> None:
         """Move the lines, and with contours hide what is below them."""
@@ -291,11 +306,33 @@ class HeatmapLayers(QObject):
         self._opacity = opacity
         for pair in self.pairs.values():
             pair.image.opacity = opacity
+        self.redrawn.emit()
 
     def show_only(self, method: str | None) -> None:
-        """One map over the image; None shows all (each in its own cell)."""
+        """One map over the image, or none."""
         for name, pair in self.pairs.items():
-            pair.image.visible = method in (None, name)
+            pair.image.visible = method == name
+
+    def cells(self, captions: Mapping[str, str]) -> list[Cell]:
+        """What is drawn over the image where every method has its own cell.
+
+        Args:
+            captions: method → what stands in its cell.
+        """
+        line = contour_colour(bright=self._bright) if self._contours else None
+        shares = np.linspace(0, 1, 256)
+        return [
+            Cell(
+                heatmap=pair.peeked or pair.heatmap,
+                cut=pair.cut,
+                colours=np.asarray(pair.image.colormap.map(shares)),
+                opacity=float(pair.image.opacity),
+                line=line,
+                is_added=str(pair.image.blending) == "additive",
+                caption=captions.get(method, method),
+            )
+            for method, pair in self.pairs.items()
+        ]
 
     def _adopt(
         self, source: Image, heatmap: Heatmap, mark: dict[str, object]
@@ -333,7 +370,7 @@ class HeatmapLayers(QObject):
         contour = Vectors(
             np.zeros((0, 2, 2), np.float32),
             ndim=2,
-            edge_color=FOREGROUND,
+            edge_color=contour_colour(bright=self._bright),
             vector_style="line",
             blending="translucent",
             visible=False,
@@ -353,6 +390,7 @@ class HeatmapLayers(QObject):
     def _draw(self, pair: MethodLayers) -> None:
         """Contour and colours of one method for its present cut."""
         self._recolour(pair)
+        self.redrawn.emit()
         visible = self._contours and pair.image.visible
         if visible and pair.heatmap.values.size > LARGE_CELLS:
             # Longer than a frame; of each method the newest counts.
@@ -382,12 +420,12 @@ class HeatmapLayers(QObject):
     def _recolour(self, pair: MethodLayers) -> None:
         """Nothing below the cut; colours that the user has chosen stay."""
         method, shown = pair.heatmap.method, pair.image.colormap.name
-        if shown not in (EVIDENCE, colours_name(method)):
+        if shown != colours_name(method):
             return
         ours = self._colormaps.get(method)
         before = [] if ours is None else np.array(ours.colors)
         ours = self._colours(method, pair.cut)
-        if shown == EVIDENCE or not np.array_equal(ours.colors, before):
+        if not np.array_equal(ours.colors, before):
             pair.image.colormap = ours
 
     def _colours(self, method: str, cut: float) -> Colormap:
@@ -395,7 +433,7 @@ class HeatmapLayers(QObject):
 
         napari keeps every new colormap in its list.
         """
-        colours = evidence_colours(cut, cut=self._contours, bright=self._bright)
+        colours = evidence_colours(cut, cut=self._contours)
         if method not in self._colormaps:
             name = colours_name(method)
             self._colormaps[method] = Colormap(colours, name=name, display_name=name)
@@ -442,13 +480,22 @@ class HeatmapLayers(QObject):
                 self.dropped.add(method)
                 remove(self._viewer, [pair.image, pair.contour])
                 self.deleted.emit()
+                self.redrawn.emit()
 
 
 def layer_name(heatmap: Heatmap, title: str, badge: str) -> str:
-    """“PixelCAM · malignant · probability”, and a badge when it is out of date."""
-    kind = "probability" if heatmap.is_probability else "score, normalised per image"
-    name = f"{title} · {heatmap.target} · {kind}"
+    """“PixelCAM · malignant”, and a badge when it is out of date."""
+    name = f"{title} · {heatmap.target}"
     return f"{name} ({badge})" if badge else name
+
+
+def layer_words(heatmap: Heatmap, title: str, badge: str) -> str:
+    """All that a name has no room for, a line each."""
+    kind = "probability" if heatmap.is_probability else "score, normalised per image"
+    lines = [layer_name(heatmap, title, badge), kind]
+    if heatmap.round:
+        lines.append(f"round {heatmap.round}")
+    return "\n".join((*lines, *heatmap.notes))
 
 
 def colours_name(method: str) -> str:

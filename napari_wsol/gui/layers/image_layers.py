@@ -10,9 +10,14 @@ from qtpy.QtCore import QObject, Signal
 from napari_wsol.gui.compat import camera_of, cell_size, collected_once
 from napari_wsol.gui.layers.heatmaps import OF_BEFORE, STALE, HeatmapLayers
 from napari_wsol.gui.layers.marks import map_facts, raise_in_order
-from napari_wsol.gui.layers.placement import to_pixels, to_world, world_a_pixel
+from napari_wsol.gui.layers.placement import (
+    seen_pixels,
+    to_pixels,
+    to_world,
+    world_a_pixel,
+)
 from napari_wsol.gui.layers.side_by_side import SideBySide
-from napari_wsol.gui.layers.stroke_layer import StrokeLayer
+from napari_wsol.gui.layers.stroke_layer import NAME_ELSEWHERE, StrokeLayer
 from napari_wsol.gui.layers.threshold import Threshold
 from napari_wsol.gui.tasks import once
 from napari_wsol.images.tissue import coarse_tissue
@@ -21,9 +26,11 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
     from napari.utils.events import Event
+    from qtpy.QtWidgets import QWidget
 
     from napari_wsol.export import Region
     from napari_wsol.gui.layers.threshold import Bools
+    from napari_wsol.gui.layers.wall import Cell
     from napari_wsol.gui.tasks import Tasks
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.level_arrays import LevelArray
@@ -49,8 +56,15 @@ class ImageLayers(QObject):
     cursor_moved = Signal(float, float)
     """Level-0 pixel under the mouse, (y, x)."""
 
+    cells_left = Signal()
+    """A brush was taken: strokes are drawn on one picture."""
+
     def __init__(
-        self, viewer: napari.viewer.Viewer, session: Session, tasks: Tasks
+        self,
+        viewer: napari.viewer.Viewer,
+        dock: QWidget,
+        session: Session,
+        tasks: Tasks,
     ) -> None:
         super().__init__()
         self._viewer = viewer
@@ -69,7 +83,12 @@ class ImageLayers(QObject):
         self.heatmaps = HeatmapLayers(viewer, tasks)
         self.heatmaps.deleted.connect(self._on_deleted)
         self.strokes = StrokeLayer(viewer)
-        self.cells = SideBySide(viewer)
+        self.cells = SideBySide(viewer, dock, tasks)
+        self.cells.pointed.connect(self.cursor_moved)
+        # Many maps change in one turn of the event loop.
+        self._renew_cells = once(self, 0, self._show_in_cells)
+        self.heatmaps.redrawn.connect(self._on_redrawn)
+        self.strokes.tool_changed.connect(self._on_tool)
         # A slider gives more values than can be drawn: the newest wins.
         self._redraw = once(self, 15, self._cut)
         # Layers take napari a while to add: one method a turn of the event loop, the
@@ -90,7 +109,8 @@ class ImageLayers(QObject):
         """Let go of the viewer; heatmaps and strokes stay in it."""
         self._redraw.stop()
         self._next.stop()
-        self.cells.leave(list(self.heatmaps.pairs.values()))
+        self._renew_cells.stop()
+        self.cells.leave()
         if self.image is not None:
             self.image.events.data.disconnect(self._on_data)
         if self._on_mouse in self._viewer.mouse_move_callbacks:
@@ -112,6 +132,8 @@ class ImageLayers(QObject):
         if image != self.image:
             self.leave_image()
             image.events.data.connect(self._on_data)
+        elif self.strokes.fingerprint not in ("", slide.fingerprint()):
+            self.strokes.put_away(NAME_ELSEWHERE)
         self.image = image
         self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
@@ -129,7 +151,6 @@ class ImageLayers(QObject):
         if self.image is not None:
             self.strokes.put_away()
             self._work_on(self.image)
-            self._show_cells_anew()
 
     def show_pixels(self, found: tuple[Image, list[LevelArray]]) -> None:
         """Show what is in the image's file by now, in the layer that there is.
@@ -143,12 +164,6 @@ class ImageLayers(QObject):
         # napari fixes at the beginning whether a layer has levels.
         with image.events.data.blocker(self._on_data):
             image.data = cast("Any", levels if image.multiscale else levels[0])
-        self._show_cells_anew()
-
-    def _show_cells_anew(self) -> None:
-        if self.cells.is_on:  # each holds a copy of the image
-            self.show_cells(False)
-            self.show_cells(True)
 
     def leave_image(self) -> None:
         """No image, or another one: its heatmaps go, its strokes stay."""
@@ -218,19 +233,61 @@ class ImageLayers(QObject):
 
     def show_cells(self, on: bool) -> None:
         """Side by side, or over each other."""
-        pairs = list(self.heatmaps.pairs.values())
-        if on and pairs and self.image is not None:
-            self.heatmaps.show_only(None)
-            self.cells.enter(self.image, pairs)
-        elif self.cells.is_on:
-            self.cells.leave(pairs)
-            if pairs:
-                self.heatmaps.show_only(next(iter(self.heatmaps.pairs)))
-            self._raise_strokes()
+        if on and self.heatmaps.pairs and self.image is not None:
+            self.strokes.choose(None)
+            self.cells.enter(self.image, self._cells())
+        else:
+            self.cells.leave()
+
+    def _cells(self) -> list[Cell]:
+        result = self._session.result
+        captions = {}
+        for method, pair in self.heatmaps.pairs.items():
+            words = [self._titles.get(method, method), pair.heatmap.target]
+            score = None if result is None else result.scores.get(pair.heatmap.target)
+            if score is not None:
+                words.append(f"{score:.2f}")
+            if badge := self._badge(method):
+                words.append(badge)
+            captions[method] = " · ".join(words)
+        return self.heatmaps.cells(captions)
+
+    def _show_in_cells(self) -> None:
+        if not self.cells.is_on:
+            return
+        if self.heatmaps.pairs:
+            self.cells.show(self._cells())
+        else:
+            self.cells_left.emit()
+
+    def _on_redrawn(self) -> None:
+        if self.cells.is_on:
+            self._renew_cells.start()
+
+    def _on_tool(self, tool: str | None) -> None:
+        if tool is not None and self.cells.is_on:
+            self.cells_left.emit()
 
     def fly_to(self, region: Region) -> None:
         """Centre a region and zoom until it fills a third of the view."""
         self.fly_to_box(*region.bbox)
+
+    def reveal(self, region: Region) -> None:
+        """Bring a region into the view where none of it is seen; the zoom stays."""
+        if self.image is None:
+            return
+        y0, x0, y1, x1 = region.bbox
+        seen = seen_pixels(self._viewer, self.image)
+        if seen is not None:
+            top, left, bottom, right = seen
+            inside = top <= y0 and left <= x0 and y1 - 1 <= bottom and x1 - 1 <= right
+            larger = y1 - y0 > bottom - top or x1 - x0 > right - left
+            apart = y1 <= top or x1 <= left or bottom <= y0 or right <= x0
+            if inside or (larger and not apart):
+                return
+        centre = to_world(self.image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+        camera = camera_of(self._viewer)
+        camera.center = cast("Any", (*camera.center[:-2], *centre))
 
     def fly_to_box(self, y0: float, x0: float, y1: float, x1: float) -> None:
         """Centre a rectangle of level-0 pixels and zoom to three times its size."""
@@ -261,9 +318,7 @@ class ImageLayers(QObject):
         self.heatmaps.put_in_order(self._session.heatmaps)
         if list(self.heatmaps.pairs) != self._listed:  # not only newer values
             self._listed = list(self.heatmaps.pairs)
-            if self.cells.is_on:
-                self.show_cells(True)
-            elif self._is_first:
+            if self._is_first:
                 self.heatmaps.show_only(next(iter(self.heatmaps.pairs), None))
             self.maps_changed.emit()
         self.cuts_changed.emit()
@@ -288,7 +343,7 @@ class ImageLayers(QObject):
             self._raise_strokes()
 
     def _raise_strokes(self) -> None:
-        if self.strokes.layer is not None and not self.cells.is_on:
+        if self.strokes.layer is not None:
             raise_in_order(self._viewer, [self.strokes.layer])
 
     def _cut(self) -> None:

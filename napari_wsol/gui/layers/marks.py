@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 MARK = "napari-wsol"
 
-HEATMAP, CONTOUR, STROKES, COPY = "heatmap", "contour", "strokes", "copy"
+HEATMAP, CONTOUR, STROKES = "heatmap", "contour", "strokes"
 TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
+REGION = "region"
 """Roles of our layers."""
 
 
@@ -58,8 +59,8 @@ def image_layers(viewer: napari.viewer.Viewer) -> list[Image]:
 
 
 def is_usable(layer: Image) -> bool:
-    """True for a single 2-D image (grey or RGB, one or many resolutions)."""
-    return layer.ndim == 2 and min(layer.level_shapes[0][:2]) >= 1
+    """True for an image (grey or RGB, one or many resolutions), or a stack of such."""
+    return layer.ndim >= 2 and min(layer.level_shapes[0][: layer.ndim]) >= 1
 
 
 def map_facts(heatmap: Heatmap, title: str) -> dict[str, object]:
@@ -91,13 +92,17 @@ def file_of(layer: Image) -> Path | None:
     return Path(path).absolute()
 
 
-def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
+def source_of(layer: Image, plane: tuple[int, ...] = ()) -> tuple[Any, dict[str, Any]]:
     """What to open for an image layer, and how.
 
     Layers of our own reader name their file, so that it is read by our reader rather
     than through the layer. Any other layer gives its pixels, also one of ours that
     somebody gave other data; and its file, if it has one, by which it is known where
     it holds these pixels.
+
+    Args:
+        layer: the layer.
+        plane: of a stack, the one that is seen.
     """
     from napari_wsol.gui.layers.placement import microns_a_pixel
 
@@ -110,8 +115,13 @@ def source_of(layer: Image) -> tuple[Any, dict[str, Any]]:
         return path, options
     data: Any = layer.data
     if layer.multiscale:
-        data = list(data)
-    options = {"rgb": bool(layer.rgb), "mpp": microns_a_pixel(layer)}
+        deep = [shape[: layer.ndim - 2] for shape in layer.level_shapes]
+        # Where coarser levels have fewer planes, too, the first has them all.
+        is_flat = all(tuple(one) == tuple(deep[0]) for one in deep)
+        data = list(data) if is_flat else data[0]
+    options: dict[str, Any] = {"rgb": bool(layer.rgb), "mpp": microns_a_pixel(layer)}
+    if plane:
+        options["plane"] = plane
     if path is None or not path.exists():
         return data, {"name": layer.name, **options}
     # napari names a layer after its file, without the ending; a person may rename it.

@@ -10,7 +10,7 @@ from napari_wsol.gui.compat import camera_of, cell_size
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.layers import Layer, Vectors
+    from napari.layers import Image, Layer, Vectors
 
 TRANSFORMS = ("scale", "translate", "rotate", "shear", "affine")
 
@@ -23,23 +23,24 @@ def placed_on(
     A cell (i, j) of the grid is centred on level-0 pixel ``scale * (i, j) +
     translate``. napari maps data to the world by scale, then shear and rotation, then
     translation, then ``affine``; so the grid's own offset has to go through the
-    image's linear part.
+    image's linear part. Of a stack the last two axes count.
 
     Args:
-        image: the (2-D) image layer.
+        image: the image layer.
         scale: level-0 pixels a cell, (y, x).
         translate: level-0 position of the centre of cell (0, 0), (y, x).
     """
-    step = np.asarray(image.scale, float)
-    offset = image.rotate @ _shear_matrix(image) @ (step * np.asarray(translate, float))
+    step = np.asarray(image.scale, float)[-2:]
+    turn, shear = np.asarray(image.rotate, float)[-2:, -2:], _shear_matrix(image)
+    offset = turn @ shear @ (step * np.asarray(translate, float))
     return {
         "scale": step * np.asarray(scale, float),
-        "translate": np.asarray(image.translate, float) + offset,
-        "rotate": image.rotate,
-        "shear": image.shear,
-        "affine": image.affine.affine_matrix,
-        "units": image.units,
-        "axis_labels": image.axis_labels,
+        "translate": np.asarray(image.translate, float)[-2:] + offset,
+        "rotate": turn,
+        "shear": image.shear if image.ndim == 2 else shear,
+        "affine": image.affine.affine_matrix[-3:, -3:],
+        "units": image.units[-2:],
+        "axis_labels": image.axis_labels[-2:],
     }
 
 
@@ -57,6 +58,23 @@ def move_onto(
     for name in ("units", "axis_labels"):
         if getattr(layer, name) != wanted[name]:
             setattr(layer, name, wanted[name])
+
+
+def plane_under(viewer: napari.viewer.Viewer, layer: Image) -> tuple[int, ...]:
+    """The plane of a stack that napari's sliders stand at.
+
+    Returns:
+        The place on each axis before height and width that is longer than 1, from 0.
+    """
+    at = layer.world_to_data(viewer.dims.point)
+    sizes = layer.level_shapes[0][: layer.ndim - 2]
+    # What lies beyond its ends shows nothing: the nearest plane is meant.
+    places = zip(at, sizes, strict=False)
+    return tuple(
+        int(np.clip(round(float(place)), 0, size - 1))
+        for place, size in places
+        if size > 1
+    )
 
 
 def to_world(image: Layer, y: float, x: float) -> tuple[float, float]:
@@ -124,9 +142,9 @@ def _shear_matrix(layer: Layer) -> np.ndarray:
     """The (2, 2) shear as napari applies it: upper triangular, ones on the diagonal."""
     shear = np.asarray(layer.shear, float)
     if shear.ndim == 2:
-        return shear
+        return shear[-2:, -2:]
     matrix = np.eye(2)
-    matrix[0, 1] = shear[0] if shear.size else 0.0
+    matrix[0, 1] = shear[-1] if shear.size else 0.0
     return matrix
 
 

@@ -12,7 +12,7 @@ from napari_wsol.gui.layers.marks import GUIDE, raise_in_order
 from napari_wsol.gui.layers.overlay import Overlay
 from napari_wsol.gui.layers.placement import fit_width
 from napari_wsol.gui.tasks import once
-from napari_wsol.gui.widgets.colours import GUIDE_YELLOW
+from napari_wsol.gui.widgets.colours import GUIDE_BLUE
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -52,7 +52,7 @@ class Ring(Overlay[Vectors]):
                 dashes,
                 name=NAME,
                 ndim=2,
-                edge_color=GUIDE_YELLOW,
+                edge_color=GUIDE_BLUE,
                 vector_style="line",
                 blending="translucent_no_depth",
                 **how,

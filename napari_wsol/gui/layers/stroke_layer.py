@@ -112,6 +112,7 @@ def changed_box(before: Sequence[Stroke], after: Sequence[Stroke]) -> Box | None
 
 
 NAME, NAME_AWAY = "Strokes", "Strokes (on the image as it was)"
+NAME_ELSEWHERE = "Strokes (on another plane)"
 
 DEBOUNCE_MS = 120
 """A change without a drag gives many refreshes; the session hears of it once."""
@@ -227,20 +228,23 @@ class StrokeLayer(QObject):
         self._sheet = sheet
         for layer in our_layers(self._viewer, **mark):
             if isinstance(layer, Labels) and _cells(layer).shape == tuple(canvas.shape):
-                if layer.name == NAME_AWAY:  # the image is again as it was
+                if layer.name.startswith((NAME_AWAY, NAME_ELSEWHERE)):  # seen again
                     layer.name, layer.visible = NAME, True
                 self._hold(layer, sheet)
                 return
 
-    def put_away(self) -> None:
-        """The image has other pixels now: what was drawn before lies on none of them.
+    def put_away(self, name: str = NAME_AWAY) -> None:
+        """The layer shows other pixels now: what was drawn before lies on none of them.
 
-        The layer stays, hidden; what it shows is in the journal of the image as it was.
+        The strokes stay, hidden; they are in the journal of the image as it was.
+
+        Args:
+            name: that says where they belong.
         """
         layer = self.layer
         self.release()
         if layer is not None:
-            layer.name, layer.visible = NAME_AWAY, False
+            layer.name, layer.visible = name, False
 
     def release(self) -> None:
         """Let go of the image; its strokes stay where they are."""

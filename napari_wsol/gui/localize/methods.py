@@ -50,8 +50,10 @@ class MethodList(QWidget):
         fill_column(
             self, self._own, self.more_fold, more, self.why_fold, why, spacing=2
         )
-        for fold in (self.more_fold, self.why_fold):
-            fold.hide()
+        # Their room is there from the beginning: the model comes in a moment.
+        self._own.setRowMinimumHeight(0, Tick("").sizeHint().height())
+        self._offer(self.more_fold, False)
+        self._offer(self.why_fold, False)
         self.show_layers(())
 
     # ------------------------------------------------------------------ what is chosen
@@ -109,10 +111,9 @@ class MethodList(QWidget):
         self._tick({item.name for item in first})
         self._explain(reasons)
         has_layers = any(item.reads_layers for item in able)
-        self.more_fold.setVisible(bool(rest) or has_layers)
-        if self.more_fold.isHidden():
-            self.more_fold.setChecked(False)
-        elif any(self.boxes[item.name].isChecked() for item in rest) or not first:
+        self._offer(self.more_fold, bool(rest) or has_layers)
+        ticked = any(self.boxes[item.name].isChecked() for item in rest)
+        if self.more_fold.isEnabled() and (ticked or not first):
             self.more_fold.setChecked(True)
         self._update()
 
@@ -180,16 +181,22 @@ class MethodList(QWidget):
             words.setToolTip(why)
             self._reasons.addWidget(words)
         self.why_fold.say(f"Not for this model ({len(items)})")
-        self.why_fold.setVisible(bool(items))
-        if not items:
-            self.why_fold.setChecked(False)
+        self._offer(self.why_fold, bool(items))
+
+    def _offer(self, fold: Fold, has_some: bool) -> None:
+        """A fold with nothing in it stays where it is, closed."""
+        fold.setEnabled(has_some)
+        if not has_some:
+            fold.setChecked(False)
 
     def _update(self) -> None:
         """Count what is ticked behind the fold, and open or close the layers."""
         more = [name for k in range(self._more.count()) if (name := self._name_at(k))]
         ticked = sum(self.boxes[name].isChecked() for name in more)
         count = f" · {ticked} ticked" if ticked else ""
-        self.more_fold.say(f"More methods ({len(more)}){count}" if more else "Layer")
+        self.more_fold.say(
+            f"More methods ({len(more)}){count}" if more else "More methods"
+        )
         reading = [name for name in self.ticked if self._methods[name].reads_layers]
         reason = ""
         if self.layer_box.count() < 2:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel
 
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.localize.importing import CHECKPOINTS
 from napari_wsol.gui.localize.likeness import LikenessBox
 from napari_wsol.gui.localize.methods import MethodList
@@ -78,7 +79,12 @@ class LocalizePanel(Panel):
     release_wanted = Signal()
 
     def __init__(self) -> None:
-        super().__init__("Localize", "Choose a model and see where it looks.")
+        self.localize_button = push_button("Localize  ⏎", LOCALIZE_TIP)
+        self.job_bar = JobBar(JOBS, self.localize_button)
+        tip = "Choose a model and see where it looks."
+        super().__init__("Localize", tip, stays=self.job_bar)
+        self._is_kept = False
+        needed(self.toggleButton()).clicked.connect(self._on_hand)
         self._cards: dict[str, Card] = {}
         self.model_box = Choice("The model that reads the image.")
         self.model_box.activated.connect(self._on_model)
@@ -92,7 +98,7 @@ class LocalizePanel(Panel):
         self.add_button.setStyleSheet(
             "QPushButton::menu-indicator { image: none; width: 0; }"
         )
-        self.summary = Words(lines=2)
+        self.summary = Words(lines=2, keeps=True)
         self.class_box = Choice(
             "The class to look for. Once localized, each shows its probability for "
             "the whole image, the most probable first."
@@ -108,8 +114,6 @@ class LocalizePanel(Panel):
         self.device_box.activated.connect(self._on_device)
         self.release_button = push_button("Release", RELEASE_TIP)
         self.release_button.clicked.connect(self.release_wanted)
-        self.localize_button = push_button("Localize  ⏎", LOCALIZE_TIP)
-        self.job_bar = JobBar(JOBS, self.localize_button)
         self.likeness_box = LikenessBox()
         box = self.likeness_box
         box.import_button.clicked.connect(self._import_file)
@@ -123,9 +127,10 @@ class LocalizePanel(Panel):
             self.method_list,
             row("Views", self.views_box, stretch=1, spacing=6),
             self.slide_box,
-            self.job_bar,
             self.likeness_box,
         )
+        for box in (self.model_box, self.class_box):
+            box.currentIndexChanged.connect(self._summarize)
 
     def _form(self) -> QGridLayout:
         form = QGridLayout()
@@ -155,6 +160,19 @@ class LocalizePanel(Panel):
         tip = "Make a model out of labelled images, in the background."
         add_action(menu, "Train…", self.train_wanted.emit, tip)
         return menu
+
+    def fold(self) -> None:
+        """It is done; whoever has opened the panel again by hand keeps it open."""
+        if not self._is_kept:
+            self.collapse(animate=False)
+
+    def _on_hand(self) -> None:
+        self._is_kept = self.isExpanded()
+
+    def _summarize(self) -> None:
+        """What is chosen, beside the title."""
+        chosen = (self.class_box.currentText(), self.model_box.currentText())
+        self.summarize(" · ".join(" ".join(words.split()) for words in chosen if words))
 
     @property
     def card(self) -> Card | None:

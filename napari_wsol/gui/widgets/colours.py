@@ -1,13 +1,17 @@
-"""The colours of the window: one pair for strokes, one map for evidence."""
+"""The colours of the window: a pair for strokes, a pair for changes, one for evidence.
+
+All that is drawn over an image can be told from all else that is, on light and dark
+images and by colour-blind people.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.utils.colormaps import ensure_colormap
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
+from skimage.color import lab2rgb, rgb2lab
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,23 +23,28 @@ FOREGROUND = "#e69f00"
 BACKGROUND = "#0072b2"
 """Blue of the same set: “this is not”."""
 
-LESS, MORE = "#56b4e9", FOREGROUND
-"""Blue and orange of the same set: where a round has less or more evidence than the one
-before. The blue is the lighter one, which is also seen over dark tissue."""
+LESS, MORE = "#df410c", "#d05cff"
+"""Red and violet: where a round has less or more evidence than the one before."""
 
 SERIES = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
 """Colours of the same set for curves in one chart, told apart on dark and light."""
 
-EVIDENCE = "magma"
-"""Perceptually uniform, dark where there is no evidence; unlike inferno it never takes
-the orange of the strokes and contours."""
+EVIDENCE = "evidence"
+"""What our colormaps are called, with the method behind it."""
 
+GREENS = ("#0b6b57", "#3fa564", "#5ff07a")
+"""From little evidence to much; between them in CIE Lab. Green stands out from pink and
+violet stains, from brown and from white glass, and is none of the other colours here:
+``tests/gui/test_colours.py`` measures it, also as colour-blind people see them."""
+
+LINE_ON_BRIGHT, LINE_ON_DARK = "#000000", "#ffffff"
+"""Contours on stained tissue, and on fluorescence or film."""
 
 WAITING = (0.45, 0.47, 0.5, 0.32)
 """A grey veil (RGBA) over the part of a slide that is not computed yet."""
 
-GUIDE_YELLOW = "#f0e442"
-"""Yellow of the Okabe-Ito set: where a stroke would teach most."""
+GUIDE_BLUE = "#9ecfff"
+"""Light blue: where a stroke would teach most."""
 
 TISSUE_GREEN = "#009e73"
 """Green of the Okabe-Ito set: where a slide is looked at."""
@@ -61,26 +70,40 @@ def is_bright(image: Image) -> bool:
     return bool(shown.size) and float(shown[:, :3].mean()) > 90
 
 
-def evidence_colours(
-    threshold: float, *, cut: bool, bright: bool
-) -> npt.NDArray[np.float32]:
+def contour_colour(*, bright: bool) -> str:
+    """The colour of contours over an image, light or dark on average."""
+    return LINE_ON_BRIGHT if bright else LINE_ON_DARK
+
+
+def greens(shares: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """(n, 3) RGB of evidence from 0, little, to 1, much."""
+    anchors = np.array([QColor(name).getRgbF()[:3] for name in GREENS])
+    lab = np.asarray(rgb2lab(anchors[None]))[0]
+    at = np.linspace(0, 1, len(lab))
+    between = [np.interp(shares, at, lab[:, channel]) for channel in range(3)]
+    rgb = lab2rgb(np.stack(between, axis=1)[None])[0]
+    return np.clip(rgb, 0, 1).astype(np.float32)
+
+
+def evidence_colours(threshold: float, *, cut: bool) -> npt.NDArray[np.float32]:
     """The colormap of a heatmap: (256, 4) RGBA for values from 0 to 1.
 
-    Added to a bright-field slide every colour ends in white, and the tissue is gone.
-    So over bright images evidence is laid as a veil, the denser the stronger it is;
-    over dark ones (fluorescence) it is added.
+    With a cut nothing is shown below it, and all colours are spread over what lies
+    above: most of a sure model's values there are close to each other. Without one
+    evidence is a veil, the denser the stronger it is.
 
     Args:
         threshold: value of the cut.
         cut: whether nothing is shown below it.
-        bright: which kind of image it lies on.
     """
-    colours = np.array(ensure_colormap(EVIDENCE).colors, np.float32)
-    values = np.linspace(0, 1, len(colours))
-    if bright:
-        colours[:, 3] = 1.0 if cut else np.minimum(1.0, 1.4 * values)
+    values = np.linspace(0, 1, 256)
+    low = min(threshold, 1 - 1e-6) if cut else 0.0
+    colours = np.ones((len(values), 4), np.float32)
+    colours[:, :3] = greens(np.clip((values - low) / (1 - low), 0, 1))
     if cut:
-        colours[values < threshold] = (0, 0, 0, 0)
+        colours[values < threshold] = 0.0
+    else:
+        colours[:, 3] = np.minimum(1.0, 1.4 * values)
     return colours
 
 

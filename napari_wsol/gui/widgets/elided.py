@@ -51,7 +51,7 @@ class Words(QLabel):
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
         if keeps:
-            self.setAlignment(Qt.AlignmentFlag.AlignTop)
+            self.setAlignment(Qt.AlignmentFlag.AlignVCenter)
             self._keep()
 
     def text(self) -> str:
@@ -232,8 +232,8 @@ class Fold(QPushButton):
         self.setCheckable(True)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setStyleSheet(
-            "QPushButton, QPushButton:checked { text-align: left; padding: 3px 0;"
-            " background: transparent; }"
+            "QPushButton, QPushButton:checked, QPushButton:disabled { text-align: left;"
+            " padding: 3px 0; background: transparent; border: none; }"
         )
         self.toggled.connect(self._on_toggled)
         self._on_toggled(False)

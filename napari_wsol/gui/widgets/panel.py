@@ -24,7 +24,7 @@ from napari_wsol.gui.compat import needed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from qtpy.QtGui import QAction
+    from qtpy.QtGui import QAction, QResizeEvent
     from qtpy.QtWidgets import QDialog, QLayout
 
 _UNLIMITED = 16_777_215
@@ -34,11 +34,17 @@ SMALL = 28
 
 
 class Panel(QCollapsible):
-    """One job of the person: a title to open and close, and rows below it."""
+    """One job of the person: a title to open and close, and rows below it.
 
-    def __init__(self, title: str, tip: str) -> None:
+    Args:
+        title: of the job.
+        tip: what it is for.
+        stays: what is seen under the title also while the panel is closed.
+    """
+
+    def __init__(self, title: str, tip: str, stays: QWidget | None = None) -> None:
         super().__init__("", expandedIcon=QIcon(), collapsedIcon=QIcon())
-        self._title = title
+        self._title, self._summary = title, ""
         self.setDuration(0)
         button = self.toggleButton()
         button.setToolTip(tip)
@@ -47,9 +53,11 @@ class Panel(QCollapsible):
             " padding: 3px 2px; background: transparent; border-radius: 0;"
             " border-bottom: 1px solid rgba(128, 128, 128, 110); }"
         )
-        whole = needed(self.layout())
+        whole = cast("QVBoxLayout", self.layout())
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(0)
+        if stays is not None:
+            whole.insertLayout(1, framed(stays))
         self.rows = QVBoxLayout()
         self.rows.setContentsMargins(2, 6, 2, 4)
         self.rows.setSpacing(4)
@@ -59,10 +67,38 @@ class Panel(QCollapsible):
         self.toggled.connect(self._on_toggled)
         self._on_toggled(False)
 
+    def summarize(self, words: str) -> None:
+        """Say beside the title of the closed panel what is chosen in it."""
+        self._summary = words
+        self._show_title()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """More or less of the summary fits."""
+        super().resizeEvent(event)
+        self._show_title()
+
     def _on_toggled(self, opened: bool) -> None:
         # superqt fixes the height at a guess that cuts off wrapped text.
         self.content().setMaximumHeight(_UNLIMITED if opened else 0)
-        self.setText(("▾ " if opened else "▸ ") + self._title)
+        self._show_title()
+
+    def _show_title(self) -> None:
+        opened, button = self.isExpanded(), self.toggleButton()
+        words = ("▾ " if opened else "▸ ") + self._title
+        if self._summary and not opened:
+            words += f" · {self._summary}"
+        end = Qt.TextElideMode.ElideRight
+        words = button.fontMetrics().elidedText(words, end, max(80, self.width() - 8))
+        if words != self.text():
+            self.setText(words)
+
+
+def framed(widget: QWidget) -> QVBoxLayout:
+    """A widget with the room around it that rows of a panel have."""
+    column = QVBoxLayout()
+    column.setContentsMargins(2, 6, 2, 0)
+    column.addWidget(widget)
+    return column
 
 
 def row(

@@ -1,0 +1,133 @@
+"""The region that was clicked in the list: beads along its outline, and its number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from napari.layers import Points
+
+from napari_wsol.gui.compat import camera_of, fill
+from napari_wsol.gui.layers.marks import REGION, raise_in_order
+from napari_wsol.gui.layers.overlay import Overlay
+from napari_wsol.gui.layers.placement import screen_a_pixel
+from napari_wsol.gui.tasks import once
+from napari_wsol.gui.widgets.colours import GUIDE_YELLOW
+
+if TYPE_CHECKING:
+    import napari.viewer
+    import numpy.typing as npt
+
+    from napari_wsol.export import Region
+
+NAME = "Region"
+
+BEAD, BADGE = 6, 26
+"""Pixels on the screen across a bead, and across the disc under the number."""
+
+SPACING = 9.0
+"""Pixels on the screen from bead to bead."""
+
+MOST = 1500
+"""Beads of one region."""
+
+
+class RegionMark(Overlay[Points]):
+    """One region at a time, above the maps; hidden where none is marked.
+
+    Beads with a dark rim are seen on light and on dark ground, and are neither the
+    contours nor the strokes nor the ring. They are as large at any zoom.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer, REGION)
+        self._region: Region | None = None
+        self._timer = once(self, 120, self._draw)
+        camera_of(viewer).events.zoom.connect(self._on_zoom)
+
+    def close(self) -> None:
+        """Take the mark away, and let go of the viewer."""
+        self._timer.stop()
+        camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
+        self.take_away()
+        super().close()
+
+    def show(self, region: Region | None) -> None:
+        """Mark a region, or none."""
+        self._region = region
+        if region is not None:
+            self._draw()
+        elif self.find() is not None and self.layer is not None:
+            self.layer.visible = False
+
+    def _on_zoom(self) -> None:
+        if self._region is not None:
+            self._timer.start()
+
+    def _draw(self) -> None:
+        region, image = self._region, self._image
+        if region is None or image is None:
+            return
+        step = SPACING / screen_a_pixel(self._viewer, image)
+        points = np.concatenate([middle_of(region), beads(region, step)])
+        number = np.array([str(region.id)] + [""] * (len(points) - 1), object)
+        layer = self.find()
+        if layer is not None:
+            fill(layer, points)
+        layer = self.hold(
+            points.shape,
+            ((1.0, 1.0), (0.0, 0.0)),
+            lambda how: Points(
+                points,
+                name=NAME,
+                ndim=2,
+                features={"number": number},
+                text={
+                    "string": "{number}",
+                    "size": 11,
+                    "color": "white",
+                    "anchor": "center",
+                },
+                blending="translucent_no_depth",
+                border_width=0.25,
+                **how,
+            ),
+        )
+        if layer is None:
+            return
+        is_badge = np.arange(len(points)) == 0
+        layer.features = {"number": number}
+        # Sizes are bounded on the screen: the disc from above, beads from below.
+        layer.size = np.where(is_badge, 1e6, 1e-6)
+        layer.canvas_size_limits = (BEAD, BADGE)
+        layer.face_color = ["black" if first else GUIDE_YELLOW for first in is_badge]
+        layer.border_color = [GUIDE_YELLOW if first else "black" for first in is_badge]
+        layer.border_width = np.where(is_badge, 0.08, 0.25)
+        layer.name = f"{NAME} {region.id}"
+        layer.selected_data = set()
+        layer.visible = True
+        raise_in_order(self._viewer, [layer])
+
+
+def beads(region: Region, step: float) -> npt.NDArray[np.float64]:
+    """Points along the outlines of a region: (N, 2) y and x, integers at centres.
+
+    Args:
+        region: with its outline and holes.
+        step: level-0 pixels from one to the next; more where there were too many.
+    """
+    polygon = region.polygon
+    length = polygon.length
+    step = max(step, length / MOST)
+    found = []
+    for line in (polygon.exterior, *polygon.interiors):
+        count = max(3, round(line.length / step))
+        places = np.arange(count) * (line.length / count)
+        found.append(shapely.line_interpolate_point(line, places))
+    return shapely.get_coordinates(np.concatenate(found))[:, ::-1] - 0.5
+
+
+def middle_of(region: Region) -> npt.NDArray[np.float64]:
+    """A place well inside a region: (1, 2) y and x, integers at centres."""
+    return shapely.get_coordinates(region.polygon.representative_point())[:, ::-1] - 0.5

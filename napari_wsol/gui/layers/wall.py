@@ -1,0 +1,668 @@
+"""The cells of methods side by side: one picture of the image, and the maps over it.
+
+napari's grid keeps a copy of the image for every cell, and arranges all layers anew
+whenever one of them changes: with twelve methods that took it many seconds. Here the
+pixels are read once for all cells, and drawn by Qt with the map of each over them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from qtpy.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QPainter, QPen, QTransform
+from qtpy.QtWidgets import QWidget
+from typing_extensions import override
+
+from napari_wsol.gui.compat import camera_of, cell_size
+from napari_wsol.gui.layers.marks import levels_of
+from napari_wsol.gui.layers.placement import TRANSFORMS, seen_pixels, to_world
+from napari_wsol.gui.tasks import once
+from napari_wsol.gui.widgets.colours import readable_on, theme_colour
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import napari.viewer
+    import numpy.typing as npt
+    from napari.layers import Image
+    from qtpy.QtCore import QObject
+
+    from napari_wsol.gui.tasks import Tasks
+    from napari_wsol.images.heatmap import Heatmap
+
+Box = tuple[float, float, float, float]
+"""Top, left, bottom, right in level-0 pixels, where pixel 0 covers [0, 1]."""
+
+GAP = 4
+"""Between cells, in pixels of the screen."""
+
+MARGIN = 0.96
+"""Of a cell, that the image fills where all of it is seen."""
+
+FRAME_SECONDS = 0.03
+"""Of drawing, after which the window may go on; the rest follows."""
+
+OVERSAMPLED = 2
+"""Pixels of the image a pixel of the screen, at least, where it is made smaller."""
+
+STEP = 1.1
+"""Zoom a notch of the wheel, as of napari."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What is drawn over the image in one cell.
+
+    Attributes:
+        heatmap: the map.
+        cut: value of its contour.
+        colours: (256, 4) float RGBA of values from 0 to 1.
+        opacity: of the map.
+        line: colour of the contour; None for no contour.
+        is_added: whether light is added, as over dark images.
+        caption: stands in the corner.
+    """
+
+    heatmap: Heatmap
+    cut: float
+    colours: npt.NDArray[np.floating]
+    opacity: float
+    line: str | None
+    is_added: bool
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Pixels of the image, and where they lie on it."""
+
+    pixels: npt.NDArray[np.uint8]
+    box: Box
+
+
+class Wall(QWidget):
+    """Cells over napari's canvas, which show what its camera looks at.
+
+    Args:
+        viewer: whose camera all cells share.
+        canvas: what is covered.
+        image: the layer of the image.
+        tasks: which read its pixels.
+    """
+
+    pointed = Signal(float, float)
+    """Level-0 pixel (y, x) under the mouse."""
+
+    def __init__(
+        self, viewer: napari.viewer.Viewer, canvas: QWidget, image: Image, tasks: Tasks
+    ) -> None:
+        super().__init__(canvas.parentWidget())
+        self._viewer, self._canvas, self._image = viewer, canvas, image
+        self._tasks = tasks
+        self._cells: list[Cell] = []
+        self._dirty: list[int] = []
+        self._part: Part | None = None
+        self._backdrop: QImage | None = None
+        self._sheet = QImage()
+        self._factor = 1.0
+        self._columns = 1
+        self._side = 0.0
+        """The shorter side of a cell."""
+        self._whole: object = None
+        """Centre and zoom of the camera at which all of the image is seen."""
+        self._grip: QPointF | None = None
+        self.cross: tuple[float, float] | None = None
+        """World position of the mouse, marked in every cell."""
+        self._next = once(self, 0, self._draw_next)
+        self._reading = once(self, 30, self._read)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys are the canvas's
+        self.setMouseTracking(True)
+        self.setCursor(Qt.CursorShape.CrossCursor)
+        self.setGeometry(canvas.geometry())
+        self._listen(connect=True)
+        canvas.installEventFilter(self)
+        canvas.setUpdatesEnabled(False)  # nobody sees what it would draw
+
+    def close_wall(self) -> None:
+        """Uncover the canvas, and go."""
+        self._listen(connect=False)
+        self._next.stop()
+        self._reading.stop()
+        self._canvas.removeEventFilter(self)
+        self._canvas.setUpdatesEnabled(True)
+        self.hide()
+        self.deleteLater()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all cells show what they shall."""
+        busy = bool(self._dirty) or self._reading.isActive()
+        return not busy and self._part is not None
+
+    @property
+    def captions(self) -> list[str]:
+        """What stands in the cells, in their order."""
+        return [cell.caption for cell in self._cells]
+
+    def show_cells(self, cells: Sequence[Cell]) -> None:
+        """Show these cells; those that stay as they are are not drawn again."""
+        before, self._cells = self._cells, list(cells)
+        if len(before) != len(cells):
+            self._arrange()
+            return
+        changed = [k for k, cell in enumerate(cells) if not _same(cell, before[k])]
+        self._dirty += [k for k in changed if k not in self._dirty]
+        self._next.start()
+
+    def show_image_anew(self) -> None:
+        """The image has other pixels, or lies elsewhere."""
+        self._reading.start()
+
+    def fit(self) -> None:
+        """Show what the canvas shows; all of the image as large as a cell allows."""
+        height, width = self._shape
+        seen = seen_pixels(self._viewer, self._image)
+        within = seen is not None and (
+            max(seen[:2]) > 0 or seen[2] < height - 1 or seen[3] < width - 1
+        )
+        view = cell_size(self._viewer)
+        if not within or view is None:
+            self._show_all()
+            return
+        size = self._size()
+        self._factor = min(size[0] / view[0], size[1] / view[1])
+        self._move()
+
+    def _show_all(self) -> None:
+        """All of the image, as large as a cell allows."""
+        height, width = self._shape
+        corners = [
+            to_world(self._image, y, x)
+            for y in (-0.5, height - 0.5)
+            for x in (-0.5, width - 0.5)
+        ]
+        low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+        sizes = np.array(self._size()) / np.maximum(high - low, 1e-12)
+        camera = camera_of(self._viewer)
+        camera.center = cast("Any", (*camera.center[:-2], *((low + high) / 2)))
+        self._factor = MARGIN * float(sizes.min()) / camera.zoom
+        self._whole = (tuple(camera.center), camera.zoom)
+        self._move()
+
+    def cell_at(self, place: QPointF) -> QRect | None:
+        """The cell under a point of the wall."""
+        return next(
+            (
+                rect
+                for rect in map(self.rect_of, range(len(self._cells)))
+                if rect.contains(place.toPoint())
+            ),
+            None,
+        )
+
+    def rect_of(self, index: int) -> QRect:
+        """Where a cell lies on the wall."""
+        row, column = divmod(index, self._columns)
+        height, width = self._size()
+        return QRect(
+            round(column * (width + GAP)),
+            round(row * (height + GAP)),
+            int(width),
+            int(height),
+        )
+
+    # ------------------------------------------------------------------------- layout
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        height, width = self._image.level_shapes[0][:2]
+        return int(height), int(width)
+
+    def _arrange(self) -> None:
+        """Rows and columns in which the image is seen largest."""
+        height, width = self._shape
+        count = max(1, len(self._cells))
+
+        def size(columns: int) -> float:
+            rows = -(-count // columns)
+            return min(
+                (self.width() - GAP * (columns - 1)) / columns / width,
+                (self.height() - GAP * (rows - 1)) / rows / height,
+            )
+
+        self._columns = max(range(1, count + 1), key=size)
+        self._side = min(self._size())
+        dots = self.devicePixelRatioF()
+        side = self.size() * dots
+        self._sheet = QImage(side, QImage.Format.Format_RGB32)
+        self._sheet.setDevicePixelRatio(dots)
+        self._sheet.fill(self._paper)
+        self._move()
+
+    def _size(self) -> tuple[float, float]:
+        """Height and width of a cell."""
+        rows = -(-max(1, len(self._cells)) // self._columns)
+        return (
+            max(8.0, (self.height() - GAP * (rows - 1)) / rows),
+            max(8.0, (self.width() - GAP * (self._columns - 1)) / self._columns),
+        )
+
+    @property
+    def _paper(self) -> QColor:
+        return QColor(theme_colour(self._viewer.theme, "canvas"))
+
+    @property
+    def _zoom(self) -> float:
+        return camera_of(self._viewer).zoom * self._factor
+
+    def _to_cell(self) -> QTransform:
+        """From level-0 pixels (x, y), where pixel 0 covers [0, 1], into a cell."""
+        corner = np.array(to_world(self._image, -0.5, -0.5))
+        down = np.array(to_world(self._image, 0.5, -0.5)) - corner
+        right = np.array(to_world(self._image, -0.5, 0.5)) - corner
+        centre = np.array(camera_of(self._viewer).center[-2:], float)
+        zoom, middle = self._zoom, np.array(self._size()) / 2
+        start = (corner - centre) * zoom + middle
+        return QTransform(
+            right[1] * zoom,
+            right[0] * zoom,
+            down[1] * zoom,
+            down[0] * zoom,
+            start[1],
+            start[0],
+        )
+
+    def _seen(self) -> Box | None:
+        """The part of the image that a cell shows."""
+        back, possible = self._to_cell().inverted()
+        if not possible:
+            return None
+        height, width = self._size()
+        shown = back.mapRect(QRectF(0, 0, width, height))
+        rows, columns = self._shape
+        top, left = max(0.0, shown.top()), max(0.0, shown.left())
+        bottom, right = min(rows, shown.bottom()), min(columns, shown.right())
+        return (top, left, bottom, right) if bottom > top and right > left else None
+
+    def _dots_a_pixel(self) -> tuple[float, float]:
+        """Dots of the screen along a level-0 pixel, downwards and to the right."""
+        into, dots = self._to_cell(), self.devicePixelRatioF()
+        down = math.hypot(into.m21(), into.m22()) * dots
+        return down, math.hypot(into.m11(), into.m12()) * dots
+
+    # ------------------------------------------------------------------------ drawing
+
+    def _move(self) -> None:
+        """Something else is looked at: everything is drawn again."""
+        self._backdrop = None
+        count = len(self._cells)
+        first = self._dirty[0] if self._dirty else 0
+        self._dirty = [(first + k) % count for k in range(count)]
+        self._reading.start()
+        self._next.start()
+
+    def _draw_next(self) -> None:
+        """As many cells as a frame has time for."""
+        ended = time.perf_counter() + FRAME_SECONDS
+        while self._dirty:
+            self._draw(self._dirty.pop(0))
+            if time.perf_counter() > ended:
+                break
+        if self._dirty:
+            self._next.start()
+        self.update()
+
+    def _draw(self, index: int) -> None:
+        if index >= len(self._cells):
+            return
+        cell, rect = self._cells[index], self.rect_of(index)
+        pen = QPainter(self._sheet)
+        pen.setClipRect(rect)
+        pen.translate(rect.topLeft())
+        if self._backdrop is None:
+            self._backdrop = self._picture()
+        pen.drawImage(0, 0, self._backdrop)
+        box = self._seen()
+        if box is not None:
+            drawn, line = self._map(cell, box)
+            pen.save()
+            pen.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            pen.setTransform(self._to_cell() * pen.transform())
+            target = QRectF(box[1], box[0], box[3] - box[1], box[2] - box[0])
+            if cell.is_added:
+                pen.setCompositionMode(QPainter.CompositionMode.CompositionMode_Plus)
+            pen.drawImage(target, drawn)
+            pen.setCompositionMode(QPainter.CompositionMode.CompositionMode_SourceOver)
+            if line is not None:
+                pen.drawImage(target, line)
+            pen.restore()
+        self._write(pen, cell.caption)
+        pen.end()
+
+    def _picture(self) -> QImage:
+        """The image as every cell shows it."""
+        height, width = self._size()
+        dots = self.devicePixelRatioF()
+        picture = QImage(
+            math.ceil(width * dots),
+            math.ceil(height * dots),
+            QImage.Format.Format_RGB32,
+        )
+        picture.setDevicePixelRatio(dots)
+        picture.fill(self._paper)
+        if self._part is None:
+            return picture
+        top, left, bottom, right = self._part.box
+        pixels = self._part.pixels
+        image = _qimage(pixels)
+        pen = QPainter(picture)
+        into = self._to_cell()
+        if into.m12() == into.m21() == 0 and into.m11() > 0 and into.m22() > 0:
+            # Qt's painter takes the nearest pixels where it makes a picture smaller.
+            shown = into.mapRect(QRectF(left, top, right - left, bottom - top))
+            side = (shown.size() * dots).toSize()
+            if side.width() < image.width() and not side.isEmpty():
+                image = image.scaled(
+                    side,
+                    Qt.AspectRatioMode.IgnoreAspectRatio,
+                    Qt.TransformationMode.SmoothTransformation,
+                )
+        pen.setRenderHint(
+            QPainter.RenderHint.SmoothPixmapTransform, min(self._dots_a_pixel()) < 1
+        )
+        pen.setTransform(into)
+        pen.drawImage(QRectF(left, top, right - left, bottom - top), image)
+        pen.end()
+        return picture
+
+    def _map(self, cell: Cell, box: Box) -> tuple[QImage, QImage | None]:
+        """A map, and its contour, at the resolution of the screen."""
+        top, left, bottom, right = box
+        dots = self._dots_a_pixel()
+        shape = (
+            max(1, round((bottom - top) * dots[0])),
+            max(1, round((right - left) * dots[1])),
+        )
+        values = cell.heatmap.crop((top, left), (bottom - top, right - left), shape)
+        shown = np.clip(cell.colours, 0, 1) * (1, 1, 1, cell.opacity)
+        table = np.round(255 * shown).astype(np.uint8)
+        places = np.round(values * 255).astype(np.uint8)
+        inside = values >= cell.cut
+        colours = table[places]
+        if not cell.colours[int(255 * cell.cut) - 1, 3]:  # nothing is shown below it
+            colours[inside] = table[
+                np.maximum(places[inside], math.ceil(255 * cell.cut))
+            ]
+            colours[~inside] = 0
+        drawn = _qimage(colours)
+        if cell.line is None:
+            return drawn, None
+        width = max(1, round(2 * self.devicePixelRatioF()))
+        lines = np.zeros((*shape, 4), np.uint8)
+        lines[_outline(inside, width)] = QColor(cell.line).getRgb()
+        return drawn, _qimage(lines)
+
+    def _write(self, pen: QPainter, caption: str) -> None:
+        """The caption, in a strip along the top."""
+        metrics, width = self.fontMetrics(), int(self._size()[1])
+        words = metrics.elidedText(caption, Qt.TextElideMode.ElideMiddle, width - 12)
+        strip = QRect(0, 0, metrics.horizontalAdvance(words) + 12, metrics.height() + 4)
+        paper = self._paper
+        paper.setAlpha(210)
+        pen.fillRect(strip, paper)
+        pen.setPen(QColor(readable_on(self._paper.name())))
+        pen.drawText(strip, int(Qt.AlignmentFlag.AlignCenter), words)
+
+    # ------------------------------------------------------------------------- pixels
+
+    def _read(self) -> None:
+        """Read what is seen, in a thread; the newest question counts."""
+        box, image = self._seen(), self._image
+        if box is None or not self.isVisible():
+            return
+        dots = max(self._dots_a_pixel())
+        levels = levels_of(image)
+        steps = [1.0] * len(levels)
+        if image.multiscale:
+            steps = [float(x[-2:].max()) for x in np.asarray(image.downsample_factors)]
+        look = (
+            None if image.rgb else (image.contrast_limits, image.gamma, image.colormap)
+        )
+        height, width = self._shape
+
+        def question() -> Part:
+            return read_part(
+                levels, steps, (height, width), box=box, dots=dots, look=look
+            )
+
+        self._tasks.ask(question, self._on_part, kind="side by side")
+
+    def _on_part(self, part: Part) -> None:
+        self._part, self._backdrop = part, None
+        self._dirty = list(range(len(self._cells)))
+        self._next.start()
+
+    # ------------------------------------------------------------------------- events
+
+    def _listen(self, *, connect: bool) -> None:
+        camera, image = camera_of(self._viewer), self._image
+        emitters = [camera.events.center, camera.events.zoom]
+        emitters += [getattr(image.events, name) for name in TRANSFORMS]
+        looks = ("contrast_limits", "gamma", "colormap", "data")
+        for emitter in (*emitters, *(getattr(image.events, name) for name in looks)):
+            (emitter.connect if connect else emitter.disconnect)(self._on_moved)
+
+    def _on_moved(self) -> None:
+        self._move()
+
+    @override
+    def eventFilter(self, watched: QObject | None, event: Any) -> bool:
+        if watched == self._canvas and event.type() in (
+            QEvent.Type.Resize,
+            QEvent.Type.Move,
+        ):
+            self.setGeometry(self._canvas.geometry())
+        return super().eventFilter(watched, event)
+
+    @override
+    def resizeEvent(self, event: Any) -> None:
+        del event
+        before, camera = self._side, camera_of(self._viewer)
+        self._arrange()
+        if self._whole == (tuple(camera.center), camera.zoom):
+            self._show_all()
+        elif before:
+            self._factor *= self._side / before
+
+    @override
+    def paintEvent(self, event: Any) -> None:
+        del event
+        pen = QPainter(self)
+        pen.fillRect(self.rect(), self._paper)
+        pen.drawImage(0, 0, self._sheet)
+        if self.cross is not None:
+            self._paint_cross(pen, self.cross)
+        pen.end()
+
+    def _paint_cross(self, pen: QPainter, world: tuple[float, float]) -> None:
+        """The same place in all cells: white with a dark edge, seen on everything."""
+        centre = camera_of(self._viewer).center[-2:]
+        height, width = self._size()
+        y = (world[0] - centre[0]) * self._zoom + height / 2
+        x = (world[1] - centre[1]) * self._zoom + width / 2
+        for index in range(len(self._cells)):
+            rect = self.rect_of(index)
+            pen.setClipRect(rect)
+            at = QPointF(rect.left() + x, rect.top() + y)
+            for colour, thick in (("#000000", 3), ("#ffffff", 1)):
+                pen.setPen(QPen(QColor(colour), thick))
+                for dy, dx in ((0, 10), (10, 0)):
+                    step = QPointF(dx, dy)
+                    pen.drawLine(at - step, at - step * 0.3)
+                    pen.drawLine(at + step * 0.3, at + step)
+
+    def _world(self, place: QPointF) -> tuple[float, float] | None:
+        rect = self.cell_at(place)
+        if rect is None:
+            return None
+        centre = camera_of(self._viewer).center[-2:]
+        height, width = self._size()
+        return (
+            float(centre[0] + (place.y() - rect.top() - height / 2) / self._zoom),
+            float(centre[1] + (place.x() - rect.left() - width / 2) / self._zoom),
+        )
+
+    @override
+    def mousePressEvent(self, event: Any) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._grip = _place(event)
+
+    @override
+    def mouseReleaseEvent(self, event: Any) -> None:
+        del event
+        self._grip = None
+
+    @override
+    def mouseMoveEvent(self, event: Any) -> None:
+        place = _place(event)
+        if self._grip is not None:
+            by, self._grip = (place - self._grip) / self._zoom, place
+            self._look_from(by.y(), by.x())
+        self.cross = self._world(place)
+        if self.cross is not None:
+            y, x = self._image.world_to_data(self.cross)[-2:]
+            self.pointed.emit(float(y), float(x))
+        self.update()
+
+    @override
+    def leaveEvent(self, event: Any) -> None:
+        del event
+        self.cross = None
+        self.update()
+
+    @override
+    def wheelEvent(self, event: Any) -> None:
+        place = event.position() if hasattr(event, "position") else event.posF()
+        at = self._world(place)
+        turned = event.angleDelta().y() / 120
+        if at is None or not turned:
+            return
+        camera = camera_of(self._viewer)
+        centre = np.array(camera.center[-2:], float)
+        times = STEP**turned
+        camera.center = cast(
+            "Any", (*camera.center[:-2], *(at + (centre - at) / times))
+        )
+        camera.zoom *= times
+        event.accept()
+
+    def _look_from(self, y: float, x: float) -> None:
+        """Move what is seen by world units."""
+        camera = camera_of(self._viewer)
+        centre = camera.center
+        camera.center = cast("Any", (*centre[:-2], centre[-2] - y, centre[-1] - x))
+
+
+def read_part(
+    levels: Sequence[Any],
+    steps: Sequence[float],
+    shape: tuple[int, int],
+    *,
+    box: Box,
+    dots: float,
+    look: tuple[Any, float, Any] | None,
+) -> Part:
+    """Pixels of a part of an image, about as fine as the screen shows them.
+
+    Args:
+        levels: arrays, (H, W) or (H, W, 3 or 4), largest first.
+        steps: level-0 pixels a pixel of each.
+        shape: (H, W) of the largest.
+        box: what is wanted.
+        dots: of the screen, along a level-0 pixel.
+        look: contrast limits, gamma and colormap of a grey image.
+    """
+    wanted = 1 / max(dots * OVERSAMPLED, 1e-12)  # level-0 pixels a pixel that is read
+    level = max(
+        (k for k, step in enumerate(steps) if step <= max(wanted, 1.0)),
+        key=lambda k: steps[k],
+        default=0,
+    )
+    data = levels[level]
+    ratios = [shape[k] / data.shape[k] for k in (0, 1)]
+    stride = max(1, int(wanted / max(ratios)))
+    low = [max(0, math.floor(box[k] / ratios[k])) for k in (0, 1)]
+    high = [min(data.shape[k], math.ceil(box[k + 2] / ratios[k])) for k in (0, 1)]
+    part = np.asarray(data[low[0] : high[0] : stride, low[1] : high[1] : stride])
+    rows, columns = part.shape[:2]
+    covered = (
+        low[0] * ratios[0],
+        low[1] * ratios[1],
+        (low[0] + rows * stride) * ratios[0],
+        (low[1] + columns * stride) * ratios[1],
+    )
+    return Part(np.ascontiguousarray(_rgb(part, look)), covered)
+
+
+def _rgb(
+    pixels: npt.NDArray[Any], look: tuple[Any, float, Any] | None
+) -> npt.NDArray[np.uint8]:
+    """(h, w, 3) uint8 as napari shows them."""
+    if look is not None:
+        (low, high), gamma, colours = look
+        share = (pixels.astype(np.float32) - low) / max(high - low, 1e-12)
+        share = np.clip(share, 0, 1) ** gamma
+        table = np.asarray(colours.map(np.linspace(0, 1, 256)))[:, :3]
+        return np.round(255 * table).astype(np.uint8)[(255 * share).astype(np.uint8)]
+    pixels = pixels[..., :3]
+    if pixels.dtype == np.uint8:
+        return pixels
+    most = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
+    return (255 * np.clip(pixels.astype(np.float32) / most, 0, 1)).astype(np.uint8)
+
+
+def _outline(inside: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]:
+    """The border of an area, within it; also where it touches the image's."""
+    core = np.pad(inside, 1)
+    for _ in range(width):
+        shrunk = core.copy()
+        shrunk[1:] &= core[:-1]
+        shrunk[:-1] &= core[1:]
+        shrunk[:, 1:] &= core[:, :-1]
+        shrunk[:, :-1] &= core[:, 1:]
+        core = shrunk
+    return inside & ~core[1:-1, 1:-1]
+
+
+def _qimage(pixels: npt.NDArray[np.uint8]) -> QImage:
+    """(h, w, 3 or 4) uint8 RGB or RGBA as a picture of its own, ready to be drawn."""
+    height, width, channels = pixels.shape
+    kinds = {3: QImage.Format.Format_RGB888, 4: QImage.Format.Format_RGBA8888}
+    wanted = {
+        3: QImage.Format.Format_RGB32,
+        4: QImage.Format.Format_ARGB32_Premultiplied,
+    }
+    raw: Any = np.ascontiguousarray(pixels).data
+    image = QImage(raw, width, height, channels * width, kinds[channels])
+    # Qt does not keep the array alive; what is converted is a copy.
+    return image.convertToFormat(wanted[channels])
+
+
+def _place(event: Any) -> QPointF:  # noqa: ANN401 - a mouse event of Qt 5 or 6
+    return event.position() if hasattr(event, "position") else QPointF(event.pos())
+
+
+def _same(one: Cell, other: Cell) -> bool:
+    """Whether two cells look the same."""
+    return (
+        one.heatmap is other.heatmap
+        and np.array_equal(one.colours, other.colours)
+        and (one.cut, one.opacity, one.line, one.is_added, one.caption)
+        == (other.cut, other.opacity, other.line, other.is_added, other.caption)
+    )
