@@ -13,7 +13,7 @@ from napari_wsol.gui.layers.marks import REGION, raise_in_order
 from napari_wsol.gui.layers.overlay import Overlay
 from napari_wsol.gui.layers.placement import screen_a_pixel
 from napari_wsol.gui.tasks import once
-from napari_wsol.gui.widgets.colours import GUIDE_YELLOW
+from napari_wsol.gui.widgets.colours import GUIDE_BLUE
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -101,8 +101,8 @@ class RegionMark(Overlay[Points]):
         # Sizes are bounded on the screen: the disc from above, beads from below.
         layer.size = np.where(is_badge, 1e6, 1e-6)
         layer.canvas_size_limits = (BEAD, BADGE)
-        layer.face_color = ["black" if first else GUIDE_YELLOW for first in is_badge]
-        layer.border_color = [GUIDE_YELLOW if first else "black" for first in is_badge]
+        layer.face_color = ["black" if first else GUIDE_BLUE for first in is_badge]
+        layer.border_color = [GUIDE_BLUE if first else "black" for first in is_badge]
         layer.border_width = np.where(is_badge, 0.08, 0.25)
         layer.name = f"{NAME} {region.id}"
         layer.selected_data = set()
