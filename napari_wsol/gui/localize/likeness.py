@@ -113,7 +113,7 @@ class LikenessController(QObject):
 
     def _on_answer(self, card: Card, found: Likeness | None) -> None:
         if found is not None and found.is_unlike:
-            self._box.warn(found.note(card), found.figures)
+            self._box.warn(found.words, found.note(card))
 
     def _go_on(self) -> None:
         session = self._context.session

@@ -124,10 +124,10 @@ class LocalizePanel(Panel):
             self.rows,
             self._form(),
             about,
+            self.likeness_box,
             self.method_list,
             row("Views", self.views_box, stretch=1, spacing=6),
             self.slide_box,
-            self.likeness_box,
         )
         for box in (self.model_box, self.class_box):
             box.currentIndexChanged.connect(self._summarize)
