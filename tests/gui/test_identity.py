@@ -182,12 +182,12 @@ def test_a_map_that_is_deleted_leaves_the_lists_and_comes_back_with_the_next(ben
     assert panel.probe.rowCount() == 1
     bench.viewer.layers.remove(bench.layer("CAM"))
     bench.until(lambda: panel.regions.count() == 0)
-    assert not export.export_button.isEnabled()
+    bench.until(lambda: not export.export_button.isEnabled())
     bench.strokes()
     bench.refine()
     bench.until(lambda: len(bench.widget.layers.heatmaps.pairs) == 2)
     bench.until(lambda: bench.layer("PixelCAM").visible)
-    assert export.export_button.isEnabled()
+    bench.until(export.export_button.isEnabled)
 
 
 def opened_by_napari(bench, path):
