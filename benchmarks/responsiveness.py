@@ -26,6 +26,7 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -188,13 +189,16 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument(
-        "--only", choices=("all", "first", "strokes", "live"), default="all"
+        "--only", choices=("all", "first", "cells", "strokes", "live"), default="all"
     )
     options = parser.parse_args()
     home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     os.environ.setdefault("NAPARI_WSOL_HOME", home.name)
     if options.only == "first":
         first_map()
+        return
+    if options.only == "cells":
+        side_by_side()
         return
     if options.only == "strokes":
         stroking(Person(*open_viewer()))
@@ -243,6 +247,38 @@ def first_map() -> None:
         print(f"{words}: ready after {ready:.2f} s, Localize -> map {waited:.2f} s")
         run_until(lambda: not person.session.is_busy, 60)
         pause(SETTLED)
+
+
+def side_by_side(methods: int = 12) -> None:
+    """Entering and leaving side by side, with the map of a model for all methods."""
+    image = np.tile(data.immunohistochemistry(), (2, 2, 1))[:522, :775].copy()
+    person, timer = Person(*open_viewer()), Lateness()
+    person.open(image)
+    person.tick("pixelcam")
+    person.localize()
+    layers, (heatmap,) = person.widget.layers, person.session.heatmaps.values()
+    for number in range(1, methods):
+        named = replace(heatmap, method=f"method {number}")
+        mark = {"method": named.method}
+        for _ in layers.heatmaps.show(
+            named, 0.5, title=named.method, mark=mark, badge=""
+        ):
+            pause(0)
+    pause(SETTLED)
+    for _ in range(3):
+        with timer:
+            started = time.perf_counter()
+            layers.show_cells(True)
+            run_until(lambda: layers.cells.wall.is_settled, 60)
+            entered = time.perf_counter() - started
+            pause(SETTLED)
+            started = time.perf_counter()
+            layers.show_cells(False)
+            left = time.perf_counter() - started
+            pause(SETTLED)
+        say(f"side by side, {methods} methods", timer.split(time.perf_counter())[0])
+        print(f"entered in {entered:.2f} s, left in {left:.2f} s")
+    person.viewer.close()
 
 
 def has_new_map(widget: WsolWidget, before: set[int]) -> bool:

@@ -135,12 +135,13 @@ def test_the_class_belongs_to_the_image_and_is_the_most_probable_until_picked(
 def test_an_image_that_is_left_leaves_nothing_behind_in_the_dock(bench):
     widget, session = bench.widget, bench.session
     bench.until(lambda: session.model is not None)
+    panel = widget.localize_panel  # it hears of the model a little later
+    bench.until(lambda: bool(panel.method_list.boxes) and panel.class_box.count() == 3)
     widget.compare_panel.summary.setChecked(True)
     empty = said(widget)
     other = bench.open(square(60, top=70), name="other")
     bench.until(lambda: not session.is_busy)
     work = bench.viewer.add_image(square(), name="work")
-    bench.qtbot.wait(300)  # places are looked for
     fresh = said(widget)
 
     def work_on_it() -> None:

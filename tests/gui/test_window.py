@@ -316,6 +316,9 @@ def test_the_mouse_moves_all_cells_and_marks_one_place_in_each(bench, wall):
 def test_a_brush_leaves_side_by_side_and_a_deleted_map_leaves_its_cell(bench, wall):
     bench.viewer.layers.remove(bench.layer("CAM · bright"))
     bench.until(lambda: len(wall.captions) == 1)
+    rect = wall.rect_of(0)  # all of the wall, and the image still as large as fits
+    assert rect.size() == wall.size()
+    assert 128 * wall._zoom > 0.9 * min(rect.width(), rect.height())
     bench.press_key("f")
     bench.until(lambda: not bench.widget.layers.cells.is_on)
     assert bench.widget.compare_panel.overlay.isChecked()

@@ -33,7 +33,7 @@ from napari_wsol.gui.widgets.colours import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import napari.viewer
     from napari.utils.events import Event
@@ -139,6 +139,8 @@ class HeatmapLayers(QObject):
         self._source: Image | None = None
         self.pairs: dict[str, MethodLayers] = {}
         """Method → its layers, in the order in which they were added."""
+        self._begun: MethodLayers | None = None
+        """Layers of which not both are in the viewer yet."""
         self._colormaps: dict[str, Colormap] = {}
         self._contours = True
         self._opacity = 0.6
@@ -155,6 +157,7 @@ class HeatmapLayers(QObject):
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
         self._follow(None)
+        self._abandon()
         for pair in self.pairs.values():
             pair.end()
             pair.image.events.visible.disconnect(self._on_visible)
@@ -171,6 +174,7 @@ class HeatmapLayers(QObject):
 
     def clear(self) -> None:
         """Take all heatmaps and contours out of the viewer."""
+        self._abandon()
         layers = [x for p in self.pairs.values() for x in (p.contour, p.image)]
         for pair in self.pairs.values():
             pair.end()
@@ -200,8 +204,11 @@ class HeatmapLayers(QObject):
         badge: str,
         work: SlideWork | None = None,
         is_last: bool = True,
-    ) -> None:
+    ) -> Iterator[None]:
         """Add a heatmap, or bring the layers of its method up to date in place.
+
+        In steps: each layer that napari has to add takes it a while, and the window
+        lives on between them. Where nothing is added there is but one.
 
         Args:
             heatmap: the map.
@@ -212,14 +219,14 @@ class HeatmapLayers(QObject):
             work: where a slide keeps its values at full resolution.
             is_last: False while newer values come in: hidden layers wait for the last.
         """
-        source = self._source
+        source, method = self._source, heatmap.method
         if source is None:
             return
-        pair = self.pairs.get(heatmap.method) or self._adopt(source, heatmap, mark)
+        pair = self.pairs.get(method) or self._adopt(source, heatmap, mark)
         visible = not any(item.image.visible for item in self.pairs.values())
         if pair is not None and not pair.fits(heatmap, work):
             visible = pair.image.visible
-            self.pairs.pop(heatmap.method, None)
+            self.pairs.pop(method, None)
             pair.end()
             remove(self._viewer, [pair.contour, pair.image])
             pair = None
@@ -230,26 +237,52 @@ class HeatmapLayers(QObject):
                 fine = FineMap(self._tasks, work, heatmap)
             pair = self._add(source, heatmap, cut, fine)
             pair.image.name, pair.contour.name = name, f"{title} · contour"
-            add_quietly(self._viewer, (pair.image, pair.contour))
+            yield from self._put_in(pair)
+            if self._begun is not pair:
+                return  # its image was left meanwhile, or a layer was deleted
+            self._begun = None
             pair.image.visible = visible
-        first = heatmap.method not in self.pairs
-        self.pairs[heatmap.method] = pair
+        first = method not in self.pairs
+        self.pairs[method] = pair
         pair.heatmap, pair.cut = heatmap, cut
         if not (first or is_last or pair.image.visible):
             pair.behind = work
             self.redrawn.emit()
             return
         pair.fill(work)
-        for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
-            layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
-            set_tooltip(layer, layer_words(heatmap, title, badge))
+        self._name(pair, name, layer_words(heatmap, title, badge), mark)
         if first:
             pair.move()
+            pair.image.events.visible.connect(self._on_visible)
+            yield
+        if self.pairs.get(method) is pair:
+            self._draw(pair)
+
+    def _name(
+        self, pair: MethodLayers, name: str, words: str, mark: dict[str, object]
+    ) -> None:
+        """Say on both layers what they show."""
+        for layer, role in ((pair.image, HEATMAP), (pair.contour, CONTOUR)):
+            layer.metadata = {**layer.metadata, MARK: {**mark, "role": role}}
+            set_tooltip(layer, words)
         if pair.image.name != name:
             pair.image.name = name
-        if first:
-            pair.image.events.visible.connect(self._on_visible)
-        self._draw(pair)
+
+    def _put_in(self, pair: MethodLayers) -> Iterator[None]:
+        """Put both layers into the viewer, hidden, in a turn of the event loop each."""
+        self._abandon()
+        self._begun = pair
+        for layer in (pair.image, pair.contour):
+            if self._begun is pair:
+                add_quietly(self._viewer, [layer])
+                yield
+
+    def _abandon(self) -> None:
+        """Layers that are being added are not wanted any more."""
+        pair, self._begun = self._begun, None
+        if pair is not None:
+            pair.end()
+            remove(self._viewer, [pair.contour, pair.image])
 
     def peek(self, heatmap: Heatmap) -> bool:
         """Show other values of a method for a moment; everything else stays.
@@ -472,7 +505,11 @@ class HeatmapLayers(QObject):
 
     def _on_removed(self, event: Event) -> None:
         """One of our layers was deleted by the user: its partner goes with it."""
-        layer = event.value
+        layer, begun = event.value, self._begun
+        if begun is not None and layer in (begun.image, begun.contour):
+            self.dropped.add(begun.heatmap.method)
+            self._abandon()
+            self.deleted.emit()
         for method, pair in list(self.pairs.items()):
             if layer in (pair.image, pair.contour):
                 del self.pairs[method]

@@ -23,6 +23,8 @@ from napari_wsol.gui.tasks import once
 from napari_wsol.images.tissue import coarse_tissue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import napari.viewer
     from napari.layers import Image
     from napari.utils.events import Event
@@ -91,9 +93,10 @@ class ImageLayers(QObject):
         self.strokes.tool_changed.connect(self._on_tool)
         # A slider gives more values than can be drawn: the newest wins.
         self._redraw = once(self, 15, self._cut)
-        # Layers take napari a while to add: one method a turn of the event loop, the
-        # one that is seen first, so that the window goes on living.
+        # Layers take napari a while to add: one a turn of the event loop, those that
+        # are seen first, so that the window goes on living.
         self._waiting: list[str] = []
+        self._steps: Iterator[None] = iter(())
         self._is_first = True
         self._listed: list[str] = []
         self._next = once(self, 0, self._show_next)
@@ -138,10 +141,21 @@ class ImageLayers(QObject):
         self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
         self.tissue = None
+        self.find_tissue()
+        self.image_changed.emit()
+
+    def find_tissue(self) -> None:
+        """Shares of tissue count on what a person drew, else on what is found."""
+        slide, drawn = self._session.slide, self._session.tissue
+        if slide is None or self.image is None:
+            return
+        if drawn is not None:
+            self._tasks.forget("tissue")
+            self._on_tissue((slide, drawn))
+            return
         self._tasks.ask(
             lambda: (slide, coarse_tissue(slide)), self._on_tissue, kind="tissue"
         )
-        self.image_changed.emit()
 
     def take_up(self) -> None:
         """The image that is worked on has other pixels now.
@@ -168,7 +182,7 @@ class ImageLayers(QObject):
     def leave_image(self) -> None:
         """No image, or another one: its heatmaps go, its strokes stay."""
         self.show_cells(False)
-        self._waiting, self._listed = [], []
+        self._forget_waiting()
         self.heatmaps.place_on(None)
         self.strokes.release()
         if self.image is not None:
@@ -200,13 +214,14 @@ class ImageLayers(QObject):
         """Bring one method's layers up to date."""
         heatmap = self._session.heatmaps.get(method)
         if heatmap is not None and method in self.heatmaps.pairs:
-            self._show(heatmap)
+            for _ in self._show(heatmap):
+                pass
             self.cuts_changed.emit()
 
     def drop_results(self) -> None:
         """The session has no heatmaps any more."""
         self.show_cells(False)
-        self._waiting, self._listed = [], []
+        self._forget_waiting()
         self.heatmaps.clear()
         self._cut()
         self.maps_changed.emit()
@@ -306,13 +321,14 @@ class ImageLayers(QObject):
         return [pair.heatmap for pair in self.heatmaps.pairs.values()]
 
     def _show_next(self) -> None:
-        """Show the next map that waits; after the last one, cells and lists."""
-        while self._waiting:
+        """The next step of a map that waits; after the last one, cells and lists."""
+        is_more = self._step()
+        if not is_more and self._waiting:
             heatmap = self._session.heatmaps.get(self._waiting.pop(0))
             if heatmap is not None:
-                self._show(heatmap)
-                break
-        if self._waiting:
+                self._steps = self._show(heatmap)
+                is_more = self._step()
+        if is_more or self._waiting:
             self._next.start()
             return
         self.heatmaps.put_in_order(self._session.heatmaps)
@@ -323,14 +339,22 @@ class ImageLayers(QObject):
             self.maps_changed.emit()
         self.cuts_changed.emit()
 
-    def _show(self, heatmap: Heatmap) -> None:
+    def _step(self) -> bool:
+        """Go on with the map that is being shown; whether more is to be done."""
+        done = object()
+        return next(self._steps, done) is not done
+
+    def _forget_waiting(self) -> None:
+        self._waiting, self._listed, self._steps = [], [], iter(())
+
+    def _show(self, heatmap: Heatmap) -> Iterator[None]:
         if self._session.slide is None:
             return
         cut = self.cuts[heatmap.method] = self.threshold.cut(heatmap, self.tissue)
         title = self._titles.get(heatmap.method, heatmap.method)
         mark = {"fingerprint": self._session.mapped, **map_facts(heatmap, title)}
         added = heatmap.method not in self.heatmaps.pairs
-        self.heatmaps.show(
+        yield from self.heatmaps.show(
             heatmap,
             cut,
             title=title,
@@ -364,7 +388,7 @@ class ImageLayers(QObject):
 
     def _on_tissue(self, answer: tuple[Slide, Bools]) -> None:
         slide, tissue = answer
-        if slide is self._session.slide:
+        if slide is self._session.slide and tissue is not self.tissue:
             self.tissue = tissue
             if self.threshold.currency != "value":
                 self._redraw.start()

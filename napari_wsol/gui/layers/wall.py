@@ -237,12 +237,17 @@ class Wall(QWidget):
             )
 
         self._columns = max(range(1, count + 1), key=size)
-        self._side = min(self._size())
+        before, self._side = self._side, min(self._size())
         dots = self.devicePixelRatioF()
         side = self.size() * dots
         self._sheet = QImage(side, QImage.Format.Format_RGB32)
         self._sheet.setDevicePixelRatio(dots)
         self._sheet.fill(self._paper)
+        camera = camera_of(self._viewer)
+        if self._whole == (tuple(camera.center), camera.zoom):
+            self._show_all()
+        elif before:
+            self._factor *= self._side / before
         self._move()
 
     def _size(self) -> tuple[float, float]:
@@ -473,12 +478,7 @@ class Wall(QWidget):
     @override
     def resizeEvent(self, event: Any) -> None:
         del event
-        before, camera = self._side, camera_of(self._viewer)
         self._arrange()
-        if self._whole == (tuple(camera.center), camera.zoom):
-            self._show_all()
-        elif before:
-            self._factor *= self._side / before
 
     @override
     def paintEvent(self, event: Any) -> None:

@@ -171,8 +171,9 @@ class LocalizePanel(Panel):
 
     def _summarize(self) -> None:
         """What is chosen, beside the title."""
-        chosen = (self.class_box.currentText(), self.model_box.currentText())
-        self.summarize(" · ".join(" ".join(words.split()) for words in chosen if words))
+        target = self.class_box.currentText().rpartition(": ")[2]
+        chosen = (" ".join(target.split()), self.model_box.currentText())
+        self.summarize(" · ".join(filter(None, chosen)))
 
     @property
     def card(self) -> Card | None:
