@@ -1,13 +1,16 @@
 """How late a 10 ms timer of the window is while the worker computes.
 
     xvfb-run -a python benchmarks/responsiveness.py [--side 2048]
-        [--only first|strokes|live]
+        [--only first|cells|strokes|live]
 
 Opens the real window and uses it the way a person does: images are chosen, buttons are
 pressed, strokes are painted. For every job it prints the lateness of the timer while
 the job runs and, apart from that, while its results appear; beside them that of the
 idle window, how soon Cancel takes effect, and the time from Refine to the refreshed
 layer. With software OpenGL the drawing counts too.
+
+With ``cells`` it prints how long side by side takes to come and go with twelve methods,
+and how late the timer is meanwhile.
 
 First of all it prints how long a person waits after the dock was opened: until Localize
 can be pressed on an image of 775 × 522 pixels, and from there to the first map, cold

@@ -106,6 +106,7 @@ def test_two_layers_of_one_method_stand_side_by_side(bench, methods):
         "LayerCAM at fine",
     ]
     table = bench.widget.compare_panel.probe
+    bench.until(lambda: table.rowCount() == 3)
     assert table.item(2, 0).text() == "LayerCAM at fine"
 
 
