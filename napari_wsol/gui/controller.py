@@ -112,7 +112,7 @@ class Controller(QObject):
         self._waiting: dict[str, Future[Any]] = {}
         self._unused = once(self, UNUSED, self._release_unused)
         self.slides = SlidesController(context, panels.localize)
-        self.likeness = LikenessController(context, panels.localize)
+        self.likeness = LikenessController(context, panels.localize.likeness_box)
         self.strokes = StrokesController(context, panels.correct, panels.earlier)
         self.rounds = RoundsController(context, panels.correct, self.strokes.undo)
         self.pixel_size = PixelSize(context, panels.line)

@@ -14,7 +14,6 @@ from napari_wsol.gui.widgets.panel import fill_column, push_button, row
 
 if TYPE_CHECKING:
     from napari_wsol.gui.context import Context
-    from napari_wsol.gui.localize.panel import LocalizePanel
     from napari_wsol.inference.appearance import Likeness
     from napari_wsol.methods.card import Card
 
@@ -88,9 +87,9 @@ class LikenessBox(QWidget):
 class LikenessController(QObject):
     """Asks the session whenever another image or model is worked with."""
 
-    def __init__(self, context: Context, panel: LocalizePanel) -> None:
+    def __init__(self, context: Context, box: LikenessBox) -> None:
         super().__init__(context.dock)
-        self._context, self._box = context, panel.likeness_box
+        self._context, self._box = context, box
         self._accepted: set[tuple[str, str]] = set()
         context.layers.image_changed.connect(self._look)
         context.events.model_changed.connect(self._look)
