@@ -1,6 +1,6 @@
 """Maps, rounds, exports, journals and files are those of commit ed73da8.
 
-But for the class probabilities of the bundled gland model, which have a cut since.
+But for what ``SINCE`` names: it was made anew, on another machine.
 
 The cases of ``fixtures/unchanged.py`` run in a process of their own, as they did there.
 Where this machine computes like the one that the golden file was made on, everything
@@ -24,6 +24,15 @@ MAPS, FIGURES = 3e-4, 1e-3
 """What other arithmetic may change: of block means, of losses and probabilities."""
 AGREEMENT = 0.02
 """Of the share of a stroke's pixels on one side of 0.5."""
+
+SINCE = {
+    "glands-mobilenetv2 scores": "the model has a cut",
+    "slide glands-mobilenetv2 pixelcam": "tissue is told by the slide's own glass",
+    "slide round head alone": "likewise",
+    "slide round linear": "likewise",
+    "slide round network": "likewise",
+}
+"""Cases that are other than at that commit, and why: equal but for the arithmetic."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +64,7 @@ def differing(one: dict, other: dict) -> dict:
     return {
         name: (one.get(name, "missing"), other.get(name, "missing"))
         for name in one.keys() | other.keys()
-        if one.get(name, "missing") != other.get(name, "missing")
+        if name not in SINCE and one.get(name, "missing") != other.get(name, "missing")
     }
 
 
@@ -66,7 +75,6 @@ def test_what_does_not_depend_on_arithmetic_is_the_same(found, golden):
 def test_maps_are_the_same(found, golden, is_same_arithmetic):
     if is_same_arithmetic:
         assert differing(found["maps"], golden["maps"]) == {}
-        return
     assert found["maps"].keys() == golden["maps"].keys()
     worst = {}
     for name, one in found["maps"].items():
@@ -80,7 +88,6 @@ def test_maps_are_the_same(found, golden, is_same_arithmetic):
 def test_figures_are_the_same(found, golden, is_same_arithmetic):
     if is_same_arithmetic:
         assert differing(found["figures"], golden["figures"]) == {}
-        return
     for name, expected in golden["figures"].items():
         figures = found["figures"][name]
         assert figures.keys() == expected.keys(), name
