@@ -52,6 +52,7 @@ class Option:
         offered: as far as a form goes, where a number has no highest value.
         step: from one number to the next in a form.
         decimals: digits after the point in a form.
+        power: a form shows the number as so many times ten to this power.
         unit: of a number.
         empty: what None means, or an empty text; of a number that is never None, what
             its lowest value means.
@@ -67,6 +68,7 @@ class Option:
     offered: float = 1_000_000
     step: float = 1
     decimals: int = 0
+    power: int = 0
     unit: str = ""
     empty: str = ""
     choices: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -339,7 +341,10 @@ class FinetuneConfig:
         Option("encoder", choices={"frozen": "frozen", "last_stage": "last stage"}),
     ] = "frozen"
     learning_rate: Annotated[
-        float, Option("its learning rate", above=0, highest=1, step=1e-5, decimals=6)
+        float,
+        Option(
+            "its learning rate", above=0, highest=1, step=1e-5, decimals=6, power=-5
+        ),
     ] = 2e-5
     edges: Annotated[
         Literal["none", "guided"],

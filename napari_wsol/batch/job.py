@@ -375,8 +375,7 @@ def _with_hint(
     found = likeness(model, slide, mpp=mpp, check=check)
     if found is None or model.card is None or not found.is_unlike:
         return result
-    note = f"{found.note(model.card)} {found.figures}"
-    return replace(result, notes=(*result.notes, note))
+    return replace(result, notes=(*result.notes, found.note(model.card)))
 
 
 def _emptied(draft: Path) -> Path:

@@ -112,7 +112,7 @@ class Controller(QObject):
         self._waiting: dict[str, Future[Any]] = {}
         self._unused = once(self, UNUSED, self._release_unused)
         self.slides = SlidesController(context, panels.localize)
-        self.likeness = LikenessController(context, panels.localize)
+        self.likeness = LikenessController(context, panels.localize.likeness_box)
         self.strokes = StrokesController(context, panels.correct, panels.earlier)
         self.rounds = RoundsController(context, panels.correct, self.strokes.undo)
         self.pixel_size = PixelSize(context, panels.line)
@@ -350,7 +350,7 @@ class Controller(QObject):
             self._context.tasks.forget("opening")
             self._layers.leave_image()
             self._panels.line.show_nothing()
-            self._context.tasks.follow(self._session.leave(), self._on_left)
+            self._leave()
             self._update()
             return
         if self._layers.image not in (None, *self._context.viewer.layers):
@@ -391,6 +391,10 @@ class Controller(QObject):
             if list(now) != list(map(id, self._opened)):  # replaced while it opened
                 self._on_pixels()
         self._update()
+
+    def _leave(self) -> None:
+        """The window shows no image: the session has none open."""
+        self._context.tasks.follow(self._session.leave(), self._on_left)
 
     def _on_left(self, _: None) -> None:
         """No image is open, unless another one was meanwhile."""
@@ -451,6 +455,8 @@ class Controller(QObject):
         """The sentence comes with the failed job; here only the choice goes back."""
         del error
         self._panels.line.go_back_to(self._layers.image)
+        if self._layers.image is None:
+            self._leave()
         self._update()
 
     def _read_with(self, reader: str | None, pick: Pick | None = None) -> None:
@@ -553,6 +559,9 @@ class Controller(QObject):
             self._on_localized()
             self.compare.list_places()
             self.localized.emit()
+        was_refined = status.state == "done" and status.kind is JobKind.REFINE
+        if was_refined and self._session.is_aside:  # there is no round to tell of
+            self._messages.say(self._panels.images.score_words.text())
         self.slides.on_job(status)
         self.rounds.on_job(status)
         self._update()

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_wsol.gui.compare.panel import ComparePanel
-from napari_wsol.gui.compat import keep_shaders
+from napari_wsol.gui.compat import keep_shaders, needed
 from napari_wsol.gui.context import Context
 from napari_wsol.gui.controller import Controller, Panels
 from napari_wsol.gui.correct.earlier import EarlierBar
@@ -245,6 +245,11 @@ class WsolWidget(QWidget):
         """Where there is little room, most of it is for the panels."""
         super().resizeEvent(event)
         self.message.set_lines(LINES if self.height() >= LOW else LINES - 1)
+        # napari's controls of Labels make the window higher than a low screen: what is
+        # pinned below stays above its edge.
+        screen, bottom = self.screen(), self.mapToGlobal(self.rect().bottomLeft()).y()
+        beyond = bottom - screen.availableGeometry().bottom() if screen else 0
+        needed(self.layout()).setContentsMargins(0, 0, 0, max(0, beyond))
 
     def end(self) -> None:
         """Stop all work and let go of the viewer; heatmaps and strokes stay."""

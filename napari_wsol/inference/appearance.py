@@ -71,26 +71,29 @@ class Likeness:
         return not self.distance <= self.bound
 
     @property
-    def figures(self) -> str:
-        """The distance, a sentence."""
+    def words(self) -> str:
+        """What a person is told; empty of an image like the training images."""
+        if not self.is_unlike:
+            return ""
         return (
-            f"Its features are {self.distance:.1f} away from theirs, which lie within "
-            f"{self.bound:.1f}."
+            "This image looks different from those that the model was made from: "
+            "another organ, stain or kind?"
         )
 
     def note(self, card: Card) -> str:
-        """What a person is told; empty of an image like the training images.
+        """The same with what the model is for, and the distance.
 
         Args:
             card: of the model.
         """
         if not self.is_unlike:
             return ""
-        words = (
-            "This image looks different from those that the model was made from: "
-            "another organ, stain or kind?"
+        figures = (
+            f"Its features are {self.distance:.1f} away from theirs, which lie within "
+            f"{self.bound:.1f}."
         )
-        return f"{words} “{card.title}”: {card.purpose}" if card.purpose else words
+        made_for = f"“{card.title}”: {card.purpose}" if card.purpose else ""
+        return " ".join(filter(None, (self.words, made_for, figures)))
 
 
 def likeness(

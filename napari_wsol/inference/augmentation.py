@@ -1,14 +1,9 @@
 """Test-time augmentation: the views of one image whose maps are averaged.
 
 A view is the image mirrored, or shown to the network at another size. Each is read out
-by itself; its map is then brought back to where it belongs on the image, and the mean
-over all views is the result. What a network sees by chance of where a cell begins goes,
-and outlines follow what is there more closely.
-
-Registration is exact. What is mirrored is the network's input, after it was filled up
-to whole cells: where every layer pads, the cells of a mirrored map fall on those of the
-plain one, whatever the size of the image. Everywhere else (other sizes, networks that
-do not pad) the place of a cell's centre is computed and the map is read between cells.
+by itself; its map is then brought back to where it belongs on the image
+(``registration.py``), and the mean over all views is the result. What a network sees by
+chance of where a cell begins goes, and outlines follow what is there more closely.
 """
 
 from __future__ import annotations
@@ -16,15 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from napari_wsol.encoders.features import interpolate_axis
 from napari_wsol.errors import ConfigError, MethodUnavailableError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from napari_wsol.inference.encode import Geometry
     from napari_wsol.methods import Model
 
 VIEWS = (1, 4, 12)
@@ -98,49 +87,3 @@ def average_note(views: int) -> str:
         4: "The average of 4 views of the image, which are its flips.",
         12: "The average of 12 views of the image: 4 flips at 3 sizes.",
     }.get(views, "")
-
-
-def registered(
-    values: Tensor,
-    stride: float,
-    seen: Geometry,
-    *,
-    onto: Geometry,
-    onto_stride: float,
-    shape: tuple[int, int],
-) -> Tensor:
-    """The map of a view, on the grid of the map of the image as it is.
-
-    Args:
-        values: (h, w) on the nominal grid of the view: cell 0 is centred on pixel
-            (stride - 1) / 2 of its input, mirrored or not.
-        stride: pixels of the view's input a cell.
-        seen: how the network saw the view.
-        onto: how it sees the image as it is.
-        onto_stride: pixels of that input a cell.
-        shape: rows and columns wanted.
-
-    Returns:
-        (rows, columns).
-    """
-    for axis in (0, 1):
-        count, shift = int(values.shape[axis]), 0.0
-        if seen.mirrored[axis]:
-            # The mirrored input ends with its last pixel, not with the last cell.
-            shift = seen.padded[axis] - count * stride
-            values = values.flip(axis)
-        step, first = _line(seen, stride, axis)
-        onto_step, onto_first = _line(onto, onto_stride, axis)
-        first += shift * seen.downsample[axis]
-        if (step, first, count) == (onto_step, onto_first, shape[axis]):
-            continue  # cell by cell
-        centres = torch.arange(shape[axis], dtype=torch.float64) * onto_step
-        at = (centres + (onto_first - first)) / step
-        values = interpolate_axis(values, at.float().to(values.device), axis)
-    return values
-
-
-def _line(seen: Geometry, stride: float, axis: int) -> tuple[float, float]:
-    """Level-0 pixels a cell, and where the centre of cell 0 is."""
-    scale, translate = seen.place((stride, stride))
-    return scale[axis], translate[axis]

@@ -19,10 +19,10 @@ from napari_wsol.inference.augmentation import (
     augmentations,
     average_note,
     check_views,
-    registered,
 )
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.encode import encode, geometry, network_input
+from napari_wsol.inference.registration import registered
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import (
     NetworkInput,

@@ -33,7 +33,9 @@ HEAD_BYTES = 1 << 30
 class _Header(Struct):
     """What is looked at of the header of a file."""
 
-    metadata: dict[str, str] = field(name="__metadata__", default_factory=dict)
+    metadata: dict[str, str] = field(
+        name="__metadata__", default_factory=dict[str, str]
+    )
 
 
 def head_bytes(state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:

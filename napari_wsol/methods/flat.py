@@ -34,8 +34,8 @@ def flat_note(
         return ""
     if refined:
         return (
-            f"The map is the same everywhere, {high:.2f}: what the strokes of both "
-            "kinds lie on looks alike to the model. Draw them where it differs."
+            f"The map is the same everywhere, {high:.2f}: what the strokes lie on "
+            "looks alike to the model. Draw them where it differs."
             if high <= low
             else f"After these strokes {title} finds “{target}” nowhere (at most "
             f"{high:.1g}). Draw foreground on what should be found."

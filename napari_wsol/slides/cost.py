@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +29,18 @@ class Cost:
     seconds: float
     disk_bytes: int
     memory_bytes: int
+
+    def of(self, tiles: int) -> Cost:
+        """The same for another number of tiles."""
+        if tiles == self.tiles or not self.tiles:
+            return self
+        times = tiles / self.tiles
+        return replace(
+            self,
+            tiles=tiles,
+            seconds=self.seconds * times,
+            disk_bytes=round(self.disk_bytes * times),
+        )
 
 
 def probe(work: SlideWork) -> Cost:

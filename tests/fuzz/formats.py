@@ -269,15 +269,18 @@ def _read_recipe(path: Path) -> None:
 
 
 def _make_model(folder: Path) -> tuple[Path, Path]:
+    import numpy as np
     import torch
 
     from napari_wsol.methods import Model
+    from napari_wsol.methods.appearance import Appearance
     from napari_wsol.methods.card import Card
     from napari_wsol.methods.spec import ModelSpec
     from napari_wsol.zoo import save_model
 
     torch.manual_seed(0)
-    spec = ModelSpec(encoder="mobilenet_v2", classes=("a", "b"), heads=("cam", "pcam"))
+    heads, numbers = ("cam", "pcam"), np.random.default_rng(0).normal(size=(20, 8))
+    spec = ModelSpec(encoder="mobilenet_v2", classes=("a", "b"), heads=heads, cut=0.3)
     card = Card(
         name="small",
         title="Small",
@@ -286,6 +289,7 @@ def _make_model(folder: Path) -> tuple[Path, Path]:
         methods=("cam",),
         primary="cam",
         metrics={"pxap": 0.5},
+        appearance=Appearance.of_images(numbers, layer="features.0", of="noise"),
     )
     saved = save_model(Model(spec), card, folder)
     return saved.folder / "card.toml", saved.folder
@@ -297,6 +301,9 @@ def _read_card(folder: Path) -> None:
     card = read_card(folder)
     assert card.classes
     card.to_dict()
+    if card.appearance is not None:
+        card.appearance.distance(range(2 * card.appearance.channels))
+    assert card.cut_note or card.spec.cut is None
 
 
 def _read_model(folder: Path) -> None:

@@ -46,7 +46,9 @@ from qtpy.QtWidgets import (
     QScrollBar,
 )
 
+from napari_wsol.gui.correct.panel import balance_words
 from napari_wsol.gui.dock import WsolWidget
+from napari_wsol.gui.layers.marks import file_of
 from napari_wsol.paths import models_folder
 from napari_wsol.slides import large
 from napari_wsol.zoo import save_model
@@ -265,7 +267,7 @@ class Monkey:
             self.change_pixels: 2,
             self.change_view: 2,
             self.close_dock: 2,
-            self.rest: 5,
+            self.rest: 12,
         }
 
     def warm_up(self) -> None:
@@ -558,9 +560,50 @@ class Monkey:
         return words
 
     def rest(self) -> str:
-        """Let the window work for a while."""
+        """Let the window work for a while; then it and the session say the same."""
         QTest.qWait(self.rng.choice((200, 600)))
+        end = time.monotonic() + HANG * busy()
+        while self.dock is not None and not self.dock.session.is_busy:
+            told = [words for words, agrees in self.sayings().items() if not agrees]
+            if not told:
+                break
+            if time.monotonic() > end:
+                raise FaultError(f"window and session do not agree on {told}")
+            QTest.qWait(50)  # what was told is on its way
         return "rest"
+
+    def sayings(self) -> dict[str, bool]:
+        """What the window says of its image, and whether the session says so, too."""
+        dock, session, layers = self.dock, self.dock.session, self.dock.layers
+        maps, result, strokes = session.heatmaps, session.result, layers.strokes
+        if layers.image is None:
+            return {"no image": session.slide is None and not maps}
+        box, panel = dock.localize_panel.class_box, dock.correct_panel
+        known = {box.itemData(place) for place in range(box.count())}
+        shown = {} if result is None else result.scores
+        best = max(shown, key=shown.get, default=None)
+        shown_as = box.itemText(0)
+        canvas, layer = session.scribbles, strokes.layer
+        painted = canvas is not None and bool(canvas.any())
+        return {
+            "the image": session.drawn_on == strokes.fingerprint,
+            "the class": all(
+                session.is_replaced or one.target == result.target
+                for one in maps.values()
+            ),
+            "the classes": known <= {None, *session.model.classes},
+            "the most probable": best is None or f": {best}" in shown_as,
+            "probabilities": (best is None) == (":" not in shown_as),
+            "maps": set(layers.heatmaps.pairs) <= set(maps),
+            "rows": dock.compare_panel.probe.rowCount() == len(layers.heatmaps.pairs),
+            "strokes": np.array_equal(layer.data, canvas)
+            if layer is not None and canvas is not None
+            else not painted,
+            "counts": panel.balance.text()
+            == balance_words(*session.stroke_counts, live=panel.live.isChecked()),
+            "rounds": len(panel.rounds.dots.buttons) in (0, len(session.rounds)),
+            "file": session.slide.path in (None, file_of(layers.image)),
+        }
 
     # ------------------------------------------------------------- menus and dialogs
 

@@ -86,8 +86,9 @@ def test_a_form_shows_what_the_settings_say(form):
         assert labels[option.label].buddy() is field.native
         if setting.kind in (int, float):
             most = option.offered if option.highest is None else option.highest
-            assert field.native.minimum() == option.least
-            assert field.native.maximum() == most
+            times = 10.0**option.power
+            assert field.native.minimum() * times == pytest.approx(option.least)
+            assert field.native.maximum() * times == pytest.approx(most)
 
 
 @pytest.mark.parametrize(("name", "typed"), [("steps", "0"), ("reach", "0")])

@@ -135,12 +135,13 @@ def test_the_class_belongs_to_the_image_and_is_the_most_probable_until_picked(
 def test_an_image_that_is_left_leaves_nothing_behind_in_the_dock(bench):
     widget, session = bench.widget, bench.session
     bench.until(lambda: session.model is not None)
+    panel = widget.localize_panel  # it hears of the model a little later
+    bench.until(lambda: bool(panel.method_list.boxes) and panel.class_box.count() == 3)
     widget.compare_panel.summary.setChecked(True)
     empty = said(widget)
     other = bench.open(square(60, top=70), name="other")
     bench.until(lambda: not session.is_busy)
     work = bench.viewer.add_image(square(), name="work")
-    bench.qtbot.wait(300)  # places are looked for
     fresh = said(widget)
 
     def work_on_it() -> None:
@@ -181,12 +182,12 @@ def test_a_map_that_is_deleted_leaves_the_lists_and_comes_back_with_the_next(ben
     assert panel.probe.rowCount() == 1
     bench.viewer.layers.remove(bench.layer("CAM"))
     bench.until(lambda: panel.regions.count() == 0)
-    assert not export.export_button.isEnabled()
+    bench.until(lambda: not export.export_button.isEnabled())
     bench.strokes()
     bench.refine()
     bench.until(lambda: len(bench.widget.layers.heatmaps.pairs) == 2)
     bench.until(lambda: bench.layer("PixelCAM").visible)
-    assert export.export_button.isEnabled()
+    bench.until(export.export_button.isEnabled)
 
 
 def opened_by_napari(bench, path):

@@ -127,7 +127,7 @@ def test_an_image_of_another_kind_is_told_before_localize(bench, zoo, tmp_path):
     bench.choose(bench.widget.image_line.box, strange)
     bench.until(lambda: box.isVisible() and box.import_button.isVisible())
     assert "looks different" in box.words.text()
-    assert "pink images" in box.words.text()
+    assert "pink images" in box.words.toolTip()
     assert panel.localize_button.isEnabled()
     bench.click(box.train_button)
     bench.until(lambda: bench.widget.controller.training.dialog is not None)

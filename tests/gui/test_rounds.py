@@ -260,7 +260,8 @@ def test_blink_and_difference_show_what_a_round_has_changed(bench):
     bench.until(lambda: session.slide.shape == (96, 96))
     bench.until(lambda: bench.widget.layers.image.data.shape[0] == 96)
     assert not any(name.startswith("What changed") for name in bench.names)
-    bench.until(lambda: not box.isVisible())
+    bench.until(lambda: not box.dots.buttons)
+    assert not box.blink_button.isEnabled()
 
 
 def test_the_map_of_a_slide_follows_once_its_tiles_are_there(bench, monkeypatch):
@@ -413,8 +414,15 @@ def test_choices_have_words_and_small_numbers_their_digits(qtbot):
         assert all("_" not in box.itemText(k) for k in range(box.count()))
         box.setCurrentIndex(1)
         assert getattr(chosen[-1], name) == values[1]
-    fields["learning_rate"].native.setValue(0.000005)
+    line = fields["learning_rate"].native.lineEdit()
+    assert line.text() == "2.0 × 10⁻⁵"
+    line.selectAll()
+    qtbot.keyClicks(line, "0.5")
+    qtbot.keyClick(line, Qt.Key.Key_Return)
     assert chosen[-1].learning_rate == 0.000005
+    advanced.show_settings(replace(chosen[-1], learning_rate=3e-7))
+    assert line.text() == "0.03 × 10⁻⁵"
+    assert fields["learning_rate"].value == 3e-7
     assert chosen[-1].head == "mlp"
 
 

@@ -236,6 +236,28 @@ def test_drawn_tissue_is_obeyed_until_its_layer_is_deleted(slide_bench):
     assert bench.session.work.count == TILES
 
 
+def test_shares_of_tissue_and_the_estimate_follow_the_painted_tissue(slide_bench):
+    bench = slide_bench
+    box, layers = bench.widget.localize_panel.slide_box, bench.widget.layers
+    bench.until(box.estimate_button.isEnabled)
+    bench.click(box.estimate_button)
+    bench.until(box.cost.isVisible)
+    assert box.cost.text().startswith(f"{TILES - 3} tiles left")
+    bench.until(lambda: layers.tissue is not None)
+    bench.click(box.tissue_button)
+    bench.until(lambda: len(our_layers(bench.viewer, "tissue")) == 1)
+    (layer,) = our_layers(bench.viewer, "tissue")
+    half = np.zeros(layer.data.shape, np.uint8)
+    half[:, half.shape[1] // 2 :] = 1
+    layer.data_setitem(np.nonzero(half == 0), 0)
+    bench.until(lambda: f"{TILES // 2} tiles" in box.words.text())
+    left = f"{TILES // 2 - 3} tiles left"
+    bench.until(lambda: box.cost.isVisible() and box.cost.text().startswith(left))
+    bench.until(lambda: layers.tissue is not None and layers.tissue.mean() < 0.6)
+    bench.viewer.layers.remove(layer)
+    bench.until(lambda: layers.tissue is not None and layers.tissue.mean() > 0.6)
+
+
 def test_a_click_in_the_gallery_flies_to_the_place(slide_bench):
     bench = slide_bench
     finish(bench)
@@ -492,3 +514,30 @@ def test_the_average_of_views_is_taken_where_an_image_is_read_at_once(bench, tmp
     bench.choose(bench.widget.image_line.box, small)
     bench.until(box.isEnabled)
     assert panel.views == 12
+
+
+def test_an_image_that_takes_long_comes_in_as_a_slide_does(bench, monkeypatch):
+    """It is held whole: only how it comes in is that of a slide."""
+    monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 12_000_000)
+    monkeypatch.setattr("napari_wsol.slides.expected.GRADUAL_SECONDS", 0.0)
+    session, box = bench.session, bench.widget.localize_panel.slide_box
+    bench.open(tissue(1536), name="long")  # nine tiles
+    bench.until(box.isVisible)
+    assert not session.is_large
+    assert "9 tiles, the 9 with tissue first" in box.words.text()
+    bench.click(box.estimate_button)
+    bench.until(box.cost.isVisible)
+    assert box.cost.text().startswith("6 tiles left · about ")
+    bench.until(lambda: not session.is_busy)
+    stop_after(bench, 4)
+    bench.until(lambda: "goes on from there" in bench.widget.message.text())
+    (veil,) = our_layers(bench.viewer, "tiles")
+    finish(bench)
+    assert veil not in bench.viewer.layers
+    assert session.work is None
+    assert np.array_equal(
+        bench.layer("PixelCAM").data, session.heatmaps["pixelcam"].values
+    )
+    bench.click(box.tissue_button)
+    bench.until(lambda: len(our_layers(bench.viewer, "tissue")) == 1)
+    bench.until(lambda: "read first" in bench.widget.message.text())

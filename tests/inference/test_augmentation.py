@@ -12,10 +12,10 @@ from napari_wsol.inference.augmentation import (
     AS_IT_IS,
     Augmentation,
     augmentations,
-    registered,
 )
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.encode import Geometry, encode
+from napari_wsol.inference.registration import registered
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
 

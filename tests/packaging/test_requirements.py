@@ -20,6 +20,7 @@ TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 PRIVATE = {
     ("compat.py", "_overlays"): "nothing public tells what a polygon looks like so far",
+    ("compat.py", "_is_creating"): "nothing public tells that a shape is being drawn",
     ("layers/heatmaps.py", "_max_vectors_thumbnail"): "the class of Vectors names it",
     ("layers/touch.py", "vispy.app.backends._qt"): "no public name tells the canvas",
 }

@@ -17,13 +17,13 @@ class Advanced(QWidget):
     """A line that opens a form; every change is told as new settings.
 
     Args:
-        result: what came of the settings, below the form.
+        results: what came of the settings, below the form.
     """
 
     changed = Signal(object)
     """A :class:`FinetuneConfig`."""
 
-    def __init__(self, result: QWidget) -> None:
+    def __init__(self, *results: QWidget) -> None:
         super().__init__()
         self.form = Form(FinetuneConfig())
         self.form.changed.connect(self._on_changed)
@@ -32,7 +32,7 @@ class Advanced(QWidget):
         )
         self.defaults_button.clicked.connect(self._on_defaults)
         content, tip = QWidget(), "How strokes are learnt, in every round from now on."
-        rows = (self.form, self.defaults_button, result)
+        rows = (self.form, self.defaults_button, *results)
         fill_column(content, *rows, margins=(12, 2, 0, 4))
         self.fold = Fold(FOLD, content, tip)
         fill_column(self, self.fold, content, spacing=2)

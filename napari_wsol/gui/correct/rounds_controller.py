@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QApplication
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.correct.rounds import round_words
-from napari_wsol.gui.images.list_panel import score_words
 from napari_wsol.gui.layers.difference import DifferenceLayer
 from napari_wsol.gui.messages import Action
 from napari_wsol.gui.tasks import once
@@ -242,25 +241,15 @@ class RoundsController(QObject):
         if self._told:
             self._messages.take_back(self._told)  # that round is not the newest now
             self._told = ""
+        if not newest or self._session.is_aside:
+            return
         was_asked = status.kind is JobKind.REFINE
-        if self._session.is_aside:
-            if was_asked:
-                self._told = self._score_told()
-                self._messages.say(self._told)
-            return
-        if not newest:
-            return
         odd = odd_map_words(newest[0]) if was_asked else ""
         if odd:
             self._messages.warn(odd)
         elif not self._tell_jump(newest[0]) and was_asked:
             self._told = round_words(newest[0])
             self._messages.say(self._told)
-
-    def _score_told(self) -> str:
-        worklist, scores = self._session.worklist, self._session.scores
-        aside = 0 if worklist is None else len(worklist.held_out)
-        return score_words(scores[-1].score if scores else None, aside)
 
     def _tell_jump(self, newest: Round) -> bool:
         """Whether the last stroke moved much of the map; it can be taken back there."""

@@ -141,10 +141,21 @@ class ImageLayers(QObject):
         self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
         self.tissue = None
+        self.find_tissue()
+        self.image_changed.emit()
+
+    def find_tissue(self) -> None:
+        """Shares of tissue count on what a person drew, else on what is found."""
+        slide, drawn = self._session.slide, self._session.tissue
+        if slide is None or self.image is None:
+            return
+        if drawn is not None:
+            self._tasks.forget("tissue")
+            self._on_tissue((slide, drawn))
+            return
         self._tasks.ask(
             lambda: (slide, coarse_tissue(slide)), self._on_tissue, kind="tissue"
         )
-        self.image_changed.emit()
 
     def take_up(self) -> None:
         """The image that is worked on has other pixels now.
@@ -377,7 +388,7 @@ class ImageLayers(QObject):
 
     def _on_tissue(self, answer: tuple[Slide, Bools]) -> None:
         slide, tissue = answer
-        if slide is self._session.slide:
+        if slide is self._session.slide and tissue is not self.tissue:
             self.tissue = tissue
             if self.threshold.currency != "value":
                 self._redraw.start()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import shapely
 from napari.layers import Points
+from qtpy.QtGui import QGuiApplication
 
 from napari_wsol.gui.compat import camera_of, fill
 from napari_wsol.gui.layers.marks import REGION, raise_in_order
 from napari_wsol.gui.layers.overlay import Overlay
 from napari_wsol.gui.layers.placement import screen_a_pixel
 from napari_wsol.gui.tasks import once
-from napari_wsol.gui.widgets.colours import GUIDE_BLUE
+from napari_wsol.gui.widgets.colours import LINE_ON_BRIGHT, LINE_ON_DARK
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -36,8 +37,8 @@ MOST = 1500
 class RegionMark(Overlay[Points]):
     """One region at a time, above the maps; hidden where none is marked.
 
-    Beads with a dark rim are seen on light and on dark ground, and are neither the
-    contours nor the strokes nor the ring. They are as large at any zoom.
+    White beads with a black rim are seen on light and on dark ground, and are no line
+    as contours and ring are. They are as large at any zoom.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -100,14 +101,21 @@ class RegionMark(Overlay[Points]):
         layer.features = {"number": number}
         # Sizes are bounded on the screen: the disc from above, beads from below.
         layer.size = np.where(is_badge, 1e6, 1e-6)
-        layer.canvas_size_limits = (BEAD, BADGE)
-        layer.face_color = ["black" if first else GUIDE_BLUE for first in is_badge]
-        layer.border_color = [GUIDE_BLUE if first else "black" for first in is_badge]
+        ratio = screen_ratio()  # napari bounds them in the screen's own pixels
+        layer.canvas_size_limits = (round(BEAD * ratio), round(BADGE * ratio))
+        light, dark = LINE_ON_DARK, LINE_ON_BRIGHT
+        layer.face_color = [dark if first else light for first in is_badge]
+        layer.border_color = [light if first else dark for first in is_badge]
         layer.border_width = np.where(is_badge, 0.08, 0.25)
         layer.name = f"{NAME} {region.id}"
         layer.selected_data = set()
         layer.visible = True
         raise_in_order(self._viewer, [layer])
+
+
+def screen_ratio() -> float:
+    """Pixels of the screen along one of the window's."""
+    return cast("QGuiApplication", QGuiApplication.instance()).devicePixelRatio()
 
 
 def beads(region: Region, step: float) -> npt.NDArray[np.float64]:

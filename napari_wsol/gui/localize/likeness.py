@@ -14,7 +14,6 @@ from napari_wsol.gui.widgets.panel import fill_column, push_button, row
 
 if TYPE_CHECKING:
     from napari_wsol.gui.context import Context
-    from napari_wsol.gui.localize.panel import LocalizePanel
     from napari_wsol.inference.appearance import Likeness
     from napari_wsol.methods.card import Card
 
@@ -88,9 +87,9 @@ class LikenessBox(QWidget):
 class LikenessController(QObject):
     """Asks the session whenever another image or model is worked with."""
 
-    def __init__(self, context: Context, panel: LocalizePanel) -> None:
+    def __init__(self, context: Context, box: LikenessBox) -> None:
         super().__init__(context.dock)
-        self._context, self._box = context, panel.likeness_box
+        self._context, self._box = context, box
         self._accepted: set[tuple[str, str]] = set()
         context.layers.image_changed.connect(self._look)
         context.events.model_changed.connect(self._look)
@@ -113,7 +112,7 @@ class LikenessController(QObject):
 
     def _on_answer(self, card: Card, found: Likeness | None) -> None:
         if found is not None and found.is_unlike:
-            self._box.warn(found.note(card), found.figures)
+            self._box.warn(found.words, found.note(card))
 
     def _go_on(self) -> None:
         session = self._context.session

@@ -124,10 +124,10 @@ class LocalizePanel(Panel):
             self.rows,
             self._form(),
             about,
+            self.likeness_box,
             self.method_list,
             row("Views", self.views_box, stretch=1, spacing=6),
             self.slide_box,
-            self.likeness_box,
         )
         for box in (self.model_box, self.class_box):
             box.currentIndexChanged.connect(self._summarize)
@@ -171,8 +171,9 @@ class LocalizePanel(Panel):
 
     def _summarize(self) -> None:
         """What is chosen, beside the title."""
-        chosen = (self.class_box.currentText(), self.model_box.currentText())
-        self.summarize(" · ".join(" ".join(words.split()) for words in chosen if words))
+        target = self.class_box.currentText().rpartition(": ")[2]
+        chosen = (" ".join(target.split()), self.model_box.currentText())
+        self.summarize(" · ".join(filter(None, chosen)))
 
     @property
     def card(self) -> Card | None:

@@ -31,7 +31,7 @@ class SlideBox(QWidget):
     """One line on the image, with *Estimate* and *Tissue…*; hidden for small ones."""
 
     mpp_chosen = Signal(float)
-    memory_chosen = Signal(int)
+    memory_chosen = Signal(object)
     """Bytes that images may take."""
 
     def __init__(self) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
     from napari_wsol.session.slide_job import SlideProgress
+    from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
 
 TISSUE_WORDS = (
@@ -48,6 +49,8 @@ class SlidesController(QObject):
         self._session, self._layers = context.session, context.layers
         self._messages, self._box = context.messages, panel.slide_box
         self._progress: SlideProgress | None = None
+        self._count = 0  # tiles that are wanted now
+        self._estimated: tuple[Cost, int] | None = None  # when so many were wanted
         self.tiles = TileLayer(context.viewer)
         self.tissue = TissueLayer(context.viewer, context.tasks, context.messages)
         # A drag of the view gives many events; the queue is sorted when it rests.
@@ -62,7 +65,8 @@ class SlidesController(QObject):
         events, box = self._context.events, self._box
         self._layers.image_changed.connect(self._on_image)
         events.model_changed.connect(self._on_model)
-        events.mpp_changed.connect(self._describe)
+        events.mpp_changed.connect(self._describe_anew)
+        events.tissue_changed.connect(self._layers.find_tissue)
         events.slide_moved.connect(self._on_moved)
         box.show_memory(self._session.config.memory_bytes)
         box.memory_chosen.connect(self._on_memory)
@@ -120,14 +124,14 @@ class SlidesController(QObject):
         """A job was begun or is over."""
         self._box.set_ready(not self._session.is_busy)
         if status.kind is JobKind.LOCALIZE and status.state == "running":
-            self._box.show_cost(None)
+            self._forget_cost()
 
     # ------------------------------------------------------------------------ answers
 
     def _on_image(self) -> None:
         image, slide = self._layers.image, self._session.slide
         self._progress = None
-        self._box.show_cost(None)
+        self._forget_cost()
         if image is None or slide is None:
             self.tiles.take_away()
             self.tiles.release()
@@ -142,12 +146,12 @@ class SlidesController(QObject):
         if self._progress is not None:  # else it is of an earlier dock
             self.tiles.take_away()
         self._progress = None
-        self._describe()
+        self._describe_anew()
 
     def _on_memory(self, count: int) -> None:
         """The slide is cut into other tiles where there is less room for each."""
         self._session.set_memory(count)
-        self._describe()
+        self._describe_anew()
 
     def _on_tissue(self) -> None:
         if self.tissue.layer is not None:
@@ -155,10 +159,18 @@ class SlidesController(QObject):
             self._messages.say(TISSUE_WORDS if is_large else HELD_TISSUE_WORDS)
         self._describe()
 
+    def _forget_cost(self) -> None:
+        self._estimated = None
+        self._box.show_cost(None)
+
+    def _describe_anew(self) -> None:
+        """The tiles are others, and cost something else each."""
+        self._forget_cost()
+        self._describe()
+
     def _describe(self) -> None:
         """Count the tiles; finding tissue takes a while."""
         session, slide = self._session, self._session.slide
-        self._box.show_cost(None)
         self._panel.offer_views(session.possible_views)
         if self._layers.image is None or slide is None or not session.is_gradual:
             self._box.hide()
@@ -182,6 +194,11 @@ class SlidesController(QObject):
             size = None if mpp is None else mpp * plan.seen.downsample[0]
             words = slide_words(plan, size)
             self._box.show_slide(words, knows_size=mpp is not None)
+            self._count = plan.count
+            if self._estimated is not None:  # the tissue was corrected
+                cost, count = self._estimated
+                left = max(0, cost.tiles + plan.count - count)
+                self._box.show_cost(cost.of(left))
             self._box.set_ready(not self._session.is_busy)
 
     def _estimate(self) -> None:
@@ -192,7 +209,11 @@ class SlidesController(QObject):
             self._messages.warn(problem or "Tick at least one method.")
             return
         future = self._session.estimate(methods, self.target(panel.target))
-        self._context.tasks.follow(future, self._box.show_cost, kind="cost")
+        self._context.tasks.follow(future, self._on_cost, kind="cost")
+
+    def _on_cost(self, cost: Cost) -> None:
+        self._estimated = (cost, self._count)
+        self._box.show_cost(cost)
 
     def _on_moved(self, progress: SlideProgress) -> None:
         if self._layers.image is None or not self._session.is_gradual:

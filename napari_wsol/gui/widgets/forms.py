@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     Field: TypeAlias = "CheckBox | ComboBox | LineEdit | Number | PathEdit | Ticks"
 
 NARROW = 126
-"""Width of a number or a choice in the dock: room for “0.000020” between its signs."""
+"""Width of a number or a choice in the dock: room for “20.5 × 10⁻⁵” and two signs."""
+
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Fields(QWidget):
@@ -169,13 +172,16 @@ class Number(FloatSpinBox):
         option = self._option = setting.option
         self._kind = float if float in (setting.kind, *get_args(setting.kind)) else int
         self._is_optional = setting.may_be_none
-        self._least = option.least or 0
-        self._most = option.offered if option.highest is None else option.highest
-        super().__init__(step=option.step, tooltip=setting.tip)
+        self._least = self._shown(option.least or 0)
+        most = option.offered if option.highest is None else option.highest
+        self._most = self._shown(most)
+        super().__init__(step=self._shown(option.step), tooltip=setting.tip)
         box = self.native
         self._fit(self._least)
         box.setSpecialValueText(option.empty)
-        box.setSuffix(f" {option.unit}" if option.unit else "")
+        power = f"× 10{str(option.power).translate(RAISED)}" if option.power else ""
+        unit = f"{power} {option.unit}".strip()
+        box.setSuffix(f" {unit}" if unit else "")
         box.setKeyboardTracking(False)
         box.setMinimumWidth(80)
         _leave_wheel(box)
@@ -185,17 +191,24 @@ class Number(FloatSpinBox):
         shown = self.native.value()
         if self._is_optional and shown < self._least:
             return None
-        return self._kind(shown)
+        # In decimal digits: 3 × 1e-5 is not the float 3e-5.
+        return self._kind(Decimal(repr(shown)).scaleb(self._option.power))
 
     def set_value(self, value: float | None) -> None:
         """Show a number as it is, with all its digits and beyond what is offered."""
-        self._fit(self._least if value is None else value)
-        self.native.setValue(self.native.minimum() if value is None else value)
+        shown = None if value is None else self._shown(value)
+        self._fit(self._least if shown is None else shown)
+        self.native.setValue(self.native.minimum() if shown is None else shown)
+
+    def _shown(self, value: float) -> float:
+        """A value as it is shown, in times ten to the power of the option."""
+        return float(Decimal(repr(float(value))).scaleb(-self._option.power))
 
     def _fit(self, value: float) -> None:
-        """Make room for a number."""
+        """Make room for a number, as it is shown."""
         digits = len(f"{value:.10f}".rstrip("0").partition(".")[2])
-        self.native.setDecimals(max(self._option.decimals, digits))
+        least = max(0, self._option.decimals + self._option.power)
+        self.native.setDecimals(max(least, digits))
         lowest = min(self._least, value) - self._is_optional
         self.native.setRange(lowest, max(self._most, value))
 

@@ -124,6 +124,28 @@ def test_maps_of_the_predicted_class_on_request(split, images, small_model):
     assert "predicted class" in found.notes[0]
 
 
+def test_maps_and_classes_are_those_of_the_average_on_request(
+    split, images, small_model
+):
+    config = EvaluationConfig(bootstrap=0, size=None, views=4)
+    found = evaluate_model(small_model, split, "valpx", ["cam"], config=config)
+    names = [case.target for case in found.cases]
+    each = [
+        localize(small_model, images[k][0], ["cam"], names[k], views=4)
+        for k in range(4)
+    ]
+    wanted = pxap(
+        [one.heatmaps["cam"] for one in each], [images[k][1] for k in range(4)]
+    )
+    assert found.methods[0].figures["pxap"].value == pytest.approx(wanted)
+    for case, one in zip(found.cases[:4], each, strict=True):
+        assert case.probability == pytest.approx(one.scores[case.target], abs=1e-6)
+    assert found.settings["views"] == 4
+    assert any("4 views" in note for note in found.notes)
+    with pytest.raises(ConfigError, match="4 or of 12"):
+        evaluate_model(small_model, split, "valpx", config=EvaluationConfig(views=2))
+
+
 def test_several_splits_are_measured_together(split, small_model):
     both = evaluate_model(small_model, split, ["valpx", "valcl"], ["cam"], config=QUICK)
     assert both.images == 6
