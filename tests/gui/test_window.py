@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QEnterEvent, QWheelEvent
 from qtpy.QtWidgets import (
     QApplication,
@@ -209,6 +209,24 @@ def test_the_probe_reads_every_method_at_the_cursor(bench):
     assert float(table.item(0, 1).text()) > 0.9
     bench.until(lambda: above((110, 20)) == "○")
     assert float(table.item(0, 1).text()) < 0.1
+
+
+def test_leaving_an_image_while_its_maps_are_added_leaves_none(bench):
+    source = bench.open(square())
+
+    def on_inserted() -> None:
+        QTimer.singleShot(0, leave)
+
+    def leave() -> None:
+        if source in bench.viewer.layers:
+            bench.viewer.layers.remove(source)
+
+    bench.viewer.layers.events.inserted.connect(on_inserted)
+    bench.click(bench.widget.localize_panel.localize_button)
+    bench.until(lambda: source not in bench.viewer.layers)
+    bench.until(lambda: not bench.session.is_busy)
+    bench.until(lambda: len(bench.viewer.layers) == 0)
+    assert not bench.widget.layers.maps()
 
 
 def turn_wheel(widget, at: QPointF, by: int) -> None:
