@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import json
 import os
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["fixtures.killing", "fixtures.slides", "fixtures.training"]
 
 GOLDEN = Path(__file__).parent / "golden"
-
-
-def pytest_collection_finish():
-    """What was imported stays: napari's viewers collect the garbage at every test."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -338,6 +338,8 @@ OF_RESULTS = {
     "methods/attention_mil:AttentionMil",
     "methods/base:Method",
     "slides/feature_store:FeatureStore",
+    "slides/held_image:HeldFeatures",
+    "slides/localize:Kept",
     "slides/localize:SlideWork",
     "slides/plan:SlidePlan",
     "slides/run:SlideRun",

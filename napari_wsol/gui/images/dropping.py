@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from napari.plugins.utils import get_preferred_reader
 from napari.settings import get_settings
@@ -42,7 +43,8 @@ class SlideDrops(QObject):
     def __init__(self, context: Context, chooser: Chooser) -> None:
         super().__init__(context.dock)
         self._context, self._chooser = context, chooser
-        self._places: list[QWidget] = []
+        # A viewer that is closed shall be gone, though the dock may not be yet.
+        self._places: WeakSet[QWidget] = WeakSet()
         context.dock.installEventFilter(self)
         context.at_parting(self.close)
 
@@ -51,7 +53,7 @@ class SlideDrops(QObject):
         self._context.dock.removeEventFilter(self)
         for place in self._places:
             place.removeEventFilter(self)
-        self._places = []
+        self._places = WeakSet()
 
     def eventFilter(self, watched: QObject, event: Any) -> bool:  # noqa: ANN401 - one of many
         """Take the slides of a drop; whether they were taken."""
@@ -85,7 +87,7 @@ class SlideDrops(QObject):
         while parent is not None and not parent.isWindow():
             found.append(parent)
             parent = parent.parentWidget()
-        self._places = [widget for widget in found if widget.acceptDrops()]
+        self._places = WeakSet(widget for widget in found if widget.acceptDrops())
         for place in self._places:
             place.installEventFilter(self)
 

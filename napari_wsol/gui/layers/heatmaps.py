@@ -309,8 +309,12 @@ class HeatmapLayers(QObject):
             self._draw(pair)
 
     def put_in_order(self, methods: Iterable[str]) -> None:
-        """Rows and cells in this order; the layer list stays as the person has it."""
-        order = [name for name in methods if name in self.pairs]
+        """Rows and cells in this order; the layer list stays as the person has it.
+
+        What is not named stays last: the session may have gone on to another image,
+        which the window hears of a turn later.
+        """
+        order = dict.fromkeys([*(x for x in methods if x in self.pairs), *self.pairs])
         self.pairs = {name: self.pairs[name] for name in order}
         self.redrawn.emit()
 

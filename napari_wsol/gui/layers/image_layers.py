@@ -112,6 +112,7 @@ class ImageLayers(QObject):
         """Let go of the viewer; heatmaps and strokes stay in it."""
         self._redraw.stop()
         self._next.stop()
+        self._forget_waiting()
         self._renew_cells.stop()
         self.cells.leave()
         if self.image is not None:
