@@ -57,7 +57,7 @@ LINEAR, CONSTANT, LOCAL = 2.0, 2.0, 4.0
 ALONE = 0.1
 """Share of the linear one that is left where there is one kind only."""
 
-EVEN, STEEP = 0.45, 8
+EVEN, STEEP = 1 / 3, 8
 """q₀, and the exponent with which the constant one follows e: it does most harm."""
 
 LIKENESS = 0.5

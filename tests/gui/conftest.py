@@ -152,6 +152,7 @@ class Bench:
         self.click(self.widget.localize_panel.localize_button)
         self.until(lambda: len(self.widget.layers.maps()) == 2)
         self.until(lambda: not self.session.is_busy)
+        self.until(lambda: not self.widget.layers.is_adding)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Paint from one world position to another with the left mouse button."""
@@ -211,6 +212,7 @@ class Bench:
         self.click(self.widget.localize_panel.localize_button)
         self.until(lambda: set(self.widget.layers.heatmaps.pairs) == set(keys))
         self.until(lambda: not self.session.is_busy)
+        self.until(lambda: not self.widget.layers.is_adding)
 
     def strokes(self) -> None:
         """A foreground stroke on the dark left and a background one in the square."""

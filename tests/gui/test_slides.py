@@ -64,6 +64,7 @@ def is_shown(bench) -> bool:
     shown, maps = bench.widget.layers.heatmaps.pairs, bench.session.heatmaps
     return (
         set(shown) == set(maps)
+        and not bench.widget.layers.is_adding
         and all(pair.heatmap is maps[name] for name, pair in shown.items())
         and not our_layers(bench.viewer, "tiles")
     )
@@ -273,6 +274,7 @@ def test_a_click_in_the_gallery_flies_to_the_place(slide_bench):
 def test_a_map_that_was_deleted_stays_away_until_localize(slide_bench):
     bench = slide_bench
     stop_after(bench, 5)
+    bench.until(lambda: len(bench.widget.layers.heatmaps.pairs) == 2)
     bench.viewer.layers.remove(bench.layer("CAM · bright"))
     bench.session.localized.emit()
     bench.qtbot.wait(200)
@@ -386,9 +388,8 @@ def test_closing_the_viewer_while_tiles_come_in_is_clean(slide_bench):
     session, stopper = slide_bench.session, Stopper(slide_bench.session, 4)
     slide_bench.widget.controller.localize()
     slide_bench.until(stopper.reached.is_set)
-    # psygnal lets nobody go while it emits, so closing waits for this.
-    threading.Timer(0.5, stopper.pressed.set).start()
     slide_bench.close_viewer()
+    stopper.pressed.set()
     slide_bench.until(lambda: not session.is_busy)
     assert session.job.state == "cancelled"
     assert session.work.done < TILES

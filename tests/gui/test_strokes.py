@@ -127,7 +127,8 @@ def test_a_stroke_is_told_when_the_mouse_is_lifted_with_its_path(bench, hand):
 
 
 def test_every_step_can_be_taken_back_whatever_made_it(bench, hand):
-    bench.open(square())
+    image = square()
+    bench.open(image)
     ctrl, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
     hand.key("b")
     hand.draw((100, 20), (100, 40))
@@ -164,7 +165,9 @@ def test_every_step_can_be_taken_back_whatever_made_it(bench, hand):
     assert hand.layer.layer in bench.viewer.layers
     assert hand.shows_what_counts()
     bench.viewer.layers.clear()  # not what deleting one layer means
-    bench.qtbot.wait(50)
+    bench.until(lambda: hand.session.slide is None)
+    bench.open(image)
+    bench.until(lambda: len(hand.session.strokes) == 3)
     assert hand.session.scribbles.any()
 
 

@@ -333,7 +333,7 @@ def test_what_stands_in_the_way_is_said_before_the_start(
     said("no file")
     form.fields["init"].line_edit.native.setText("")
     bench.until(dialog.train_button.isEnabled)
-    assert not dialog.message.isVisible()
+    bench.until(lambda: not dialog.message.text())
 
 
 def test_a_name_that_is_taken_is_never_proposed(bench, dialog, recipe, data):

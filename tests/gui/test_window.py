@@ -378,21 +378,6 @@ def test_undo_reaches_the_session(bench):
     bench.until(lambda: np.array_equal(bench.session.scribbles, painted))
 
 
-def test_one_kind_of_strokes_gives_words_and_changes_nothing(bench):
-    bench.open(square())
-    bench.localize()
-    layer = bench.layer("PixelCAM · bright")
-    before = np.array(layer.data)
-    bench.click(bench.widget.correct_panel.tools["foreground"])
-    bench.drag((100, 10), (100, 40))
-    bench.until(lambda: bench.session.scribbles is not None)
-    bench.click(bench.widget.correct_panel.refine_button)
-    bench.until(lambda: bench.widget.message.is_warning)
-    assert "background" in bench.widget.message.text()
-    assert np.array_equal(layer.data, before)
-    assert len(bench.session.rounds) == 1
-
-
 def test_cancel_leaves_everything_as_it_was(bench):
     bench.open(square())
     bench.localize()

@@ -321,6 +321,11 @@ class ImageLayers(QObject):
         """The maps that are shown, in the order of the rows of the probe."""
         return [pair.heatmap for pair in self.heatmaps.pairs.values()]
 
+    @property
+    def is_adding(self) -> bool:
+        """Whether layers of maps are still to be put into the viewer."""
+        return self._next.isActive()
+
     def _show_next(self) -> None:
         """The next step of a map that waits; after the last one, cells and lists."""
         is_more = self._step()
