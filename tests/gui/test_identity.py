@@ -137,7 +137,7 @@ def test_an_image_that_is_left_leaves_nothing_behind_in_the_dock(bench):
     bench.until(lambda: session.model is not None)
     panel = widget.localize_panel  # it hears of the model a little later
     bench.until(lambda: bool(panel.method_list.boxes) and panel.class_box.count() == 3)
-    bench.until(lambda: panel.method_list.boxes["pixelcam"].isVisible())
+    bench.until(panel.method_list.boxes["pixelcam"].isVisible)
     widget.compare_panel.summary.setChecked(True)
     empty = said(widget)
     other = bench.open(square(60, top=70), name="other")
