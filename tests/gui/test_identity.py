@@ -93,6 +93,14 @@ def said(widget: QWidget) -> set[tuple[str, ...]]:
     return found | {("items", str(item.count())) for item in lists}
 
 
+def settled(bench) -> set[tuple[str, ...]]:
+    """All that the dock says once no more answers come in."""
+    seen: set[tuple[str, ...]] = set()
+    while seen != (seen := said(bench.widget)) or bench.session.is_busy:
+        bench.qtbot.wait(300)
+    return seen
+
+
 def until_said(bench, wanted: set) -> None:
     """Wait for what the dock shall say; what it says instead is told."""
 
@@ -139,11 +147,11 @@ def test_an_image_that_is_left_leaves_nothing_behind_in_the_dock(bench):
     bench.until(lambda: bool(panel.method_list.boxes) and panel.class_box.count() == 3)
     bench.until(panel.method_list.boxes["pixelcam"].isVisible)
     widget.compare_panel.summary.setChecked(True)
-    empty = said(widget)
+    empty = settled(bench)
     other = bench.open(square(60, top=70), name="other")
     bench.until(lambda: not session.is_busy)
     work = bench.viewer.add_image(square(), name="work")
-    fresh = said(widget)
+    fresh = settled(bench)
 
     def work_on_it() -> None:
         go_to(bench, work)
