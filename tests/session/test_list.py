@@ -234,7 +234,7 @@ def test_images_set_aside_teach_nothing_and_score(session, folder):
     assert (own.score.foreground, own.score.background) == (3, 3)
     assert session.finetune().result(WAIT) is shown
     assert len(told) == 1  # the same score again says nothing new
-    shown = work_on(session, folder, "a", strokes(SQUARES["a"], 3))
+    shown = work_on(session, folder, "a", strokes(SQUARES["a"]))
     assert shown.others == ()
     assert told == list(session.scores)
     score = told[-1].score
