@@ -98,6 +98,22 @@ class MarkedPlaces:
     labels: Tensor
     counts: Tensor | None = None
 
+    @property
+    def weights(self) -> Tensor:
+        """(n,) how often each counts, whether that was said or not."""
+        return torch.ones(len(self.labels)) if self.counts is None else self.counts
+
+    @property
+    def kinds(self) -> tuple[Tensor, Tensor]:
+        """(n,) bool, which are background, and which foreground."""
+        return self.labels == BACKGROUND, self.labels == FOREGROUND
+
+    @property
+    def sums(self) -> tuple[float, float]:
+        """How much the places of background count together, and those of foreground."""
+        weights, (background, foreground) = self.weights, self.kinds
+        return float(weights[background].sum()), float(weights[foreground].sum())
+
 
 @dataclass(frozen=True, slots=True)
 class Variances:
@@ -122,10 +138,7 @@ def evenness(places: MarkedPlaces) -> float:
 
     It says how much of what is learnt may hold everywhere.
     """
-    given = places.counts
-    counts = torch.ones(len(places.labels)) if given is None else given
-    kinds = [places.labels == label for label in (BACKGROUND, FOREGROUND)]
-    rarer, other = sorted(float(counts[kind].sum()) for kind in kinds)
+    rarer, other = sorted(places.sums)
     return min(1.0, rarer / other / EVEN) if other > 0 else 0.0
 
 
@@ -136,16 +149,13 @@ def balanced(places: MarkedPlaces) -> MarkedPlaces:
     together weigh what they did, so that the prior means the same. Where there is one
     kind only, nothing changes.
     """
-    given = places.counts
-    counts = torch.ones(len(places.labels)) if given is None else given
-    kinds = [places.labels == label for label in (BACKGROUND, FOREGROUND)]
-    sums = [float(counts[kind].sum()) for kind in kinds]
+    sums = places.sums
     if min(sums) <= 0:
         return places
-    factors = torch.zeros(len(counts))
-    for kind, own in zip(kinds, sums, strict=True):
+    factors = torch.zeros(len(places.labels))
+    for kind, own in zip(places.kinds, sums, strict=True):
         factors[kind] = (sum(sums) / 2 / own) ** BALANCE
-    counts = counts * factors
+    counts = places.weights * factors
     return replace(places, counts=counts * (sum(sums) / float(counts.sum())))
 
 
@@ -180,8 +190,7 @@ def fit_places(
         kernel = variances.linear * looks @ looks.T + kernel
     kernel = kernel / max(prior, LEAST_PRIOR)
     sign = 2.0 * places.labels.double() - 1
-    given = places.counts
-    counts = torch.ones_like(sign) if given is None else given.double()
+    counts = places.weights.double()
     start = TEMPERATURE * places.offset.double()
     count = len(sign)
     identity = torch.eye(count, dtype=torch.float64)

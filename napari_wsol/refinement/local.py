@@ -268,14 +268,13 @@ def _beside_others(
     looks = (torch.cat([others.x, away], dim=1) - mean) @ projection
     # On the other side of 0: places of a slide may lie a hundred thousand pixels away.
     apart = FAR * config.reach * (1 + others.images).double()
-    counts = torch.ones(len(own.looks)) if own.counts is None else own.counts
     points = others.points - others.points.amax(0) - apart[:, None]
     return MarkedPlaces(
         torch.cat([own.looks, looks]),
         torch.cat([own.points, points]),
         torch.cat([own.offset, others.offset]),
         torch.cat([own.labels, others.labels]),
-        torch.cat([counts, config.others * torch.ones(len(looks))]),
+        torch.cat([own.weights, config.others * torch.ones(len(looks))]),
     )
 
 
