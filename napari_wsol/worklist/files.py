@@ -12,16 +12,13 @@ from napari_wsol.export.files import exported_in
 from napari_wsol.files import path_from
 from napari_wsol.files.parsing import read_text
 from napari_wsol.files.tables import parse_table
-from napari_wsol.images.readers import list_readers
+from napari_wsol.images.readers import SCANNED, list_readers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PLAIN = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
-SLIDES = frozenset({
-    ".tif", ".tiff", ".svs", ".ndpi", ".scn", ".qptiff", ".tf8", ".btf", ".mrxs",
-    ".bif", ".vms", ".vmu", ".svslide",
-})  # fmt: skip
+SLIDES = SCANNED | {".tif", ".tiff", ".tf8", ".btf"}
 DICOM = frozenset({".dcm", ".dicom"})
 SUFFIXES = PLAIN | SLIDES
 """Endings of files that are taken for images; a folder of DICOM files or with the

@@ -18,7 +18,7 @@ from napari_wsol.errors import StackError
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.gui.layers.touch import canvas_beside
-from napari_wsol.images.readers import is_slide
+from napari_wsol.images.readers import SCANNED, is_slide
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QDropEvent
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 OURS, NAPARIS = "napari-wsol", "napari"
 """Names of plugins that read files."""
-
-ENDINGS = ("svs", "ndpi", "scn", "qptiff", "mrxs", "bif", "vms", "vmu", "svslide")
-"""Of slides; whatever else is a slide, its content tells where it is dropped."""
 
 
 class SlideDrops(QObject):
@@ -133,10 +130,10 @@ def prefer_our_reader() -> None:
     """
     manager, plugins = PluginManager.instance(), get_settings().plugins
     wanted = {}
-    for ending in ENDINGS:
-        name = f"slide.{ending}"
+    for ending in sorted(SCANNED):  # whatever else is a slide, its content tells
+        name = f"slide{ending}"
         readers = {item.plugin_name for item in manager.iter_compatible_readers(name)}
         if readers == {OURS, NAPARIS} and get_preferred_reader(name) is None:
-            wanted[f"*.{ending}"] = OURS
+            wanted[f"*{ending}"] = OURS
     if wanted:
         plugins.extension2reader = {**plugins.extension2reader, **wanted}

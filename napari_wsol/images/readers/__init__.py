@@ -54,7 +54,7 @@ _EXTRAS = {"openslide": "openslide", "wsidicom": "wsidicom"}
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _OPENSLIDE_ONLY = frozenset({".mrxs", ".vms", ".vmu", ".svslide"})
-_SLIDES = frozenset({".svs", ".ndpi", ".scn", ".qptiff", ".bif"}) | _OPENSLIDE_ONLY
+SCANNED = frozenset({".svs", ".ndpi", ".scn", ".qptiff", ".bif"}) | _OPENSLIDE_ONLY
 """Endings that scanners alone give."""
 
 _NEEDS_CONVERSION = frozenset({".czi", ".vsi", ".ets", ".isyntax", ".lif"})
@@ -83,7 +83,7 @@ def is_slide(path: str | os.PathLike[str]) -> bool:
         from napari_wsol.images.readers.ome_zarr import describes_levels
 
         return describes_levels(file)
-    if file.suffix.lower() in _SLIDES:
+    if file.suffix.lower() in SCANNED:
         return file.is_file()
     try:
         return _head(file).startswith(_TIFF_HEADS) and is_pyramid(file)
@@ -391,6 +391,7 @@ def _check_folder(folder: Path) -> None:
 
 
 __all__ = [
+    "SCANNED",
     "ArrayLike",
     "Shown",
     "Source",
