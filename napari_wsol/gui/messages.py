@@ -13,7 +13,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame
 
-from napari_wsol.gui.widgets.colours import readable_on
+from napari_wsol.gui.widgets.colours import WARNING, readable_on
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.panel import push_button, row
 from napari_wsol.jobs import JobKind
@@ -67,7 +67,7 @@ class MessageLine(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.is_warning = False
-        self._warning_colour = "#e3b617"
+        self._warning_colour = WARNING
         self._action: Action | None = None
         self._words = Words(lines=LINES, keeps=True)
         self._words.setTextFormat(Qt.TextFormat.PlainText)

@@ -171,7 +171,7 @@ class CompareController(QObject):
         """Mark a region of the list; the view stays where some of it is seen."""
         if region is not None:
             self._layers.reveal(region)
-        # One more layer would move the cells.
+        # The cells lie over the picture: the mark would not be seen.
         self.mark.show(None if self._layers.cells.is_on else region)
 
     def _on_image(self) -> None:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QAbstractButton, QHBoxLayout, QLabel, QSizePolicy, QW
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.widgets.charts import Sparkline
-from napari_wsol.gui.widgets.colours import FOREGROUND, LESS, MORE
+from napari_wsol.gui.widgets.colours import FOREGROUND, LESS, MORE, WARNING
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.gui.widgets.panel import (
@@ -140,7 +140,7 @@ class Dot(QAbstractButton):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.index = 0
         self.is_current = self.is_first = self.is_last = self.warns = False
-        self.warning_colour = QColor("#e3b617")
+        self.warning_colour = QColor(WARNING)
 
     def show_round(self, item: Round, current: int, rounds: Sequence[Round]) -> None:
         """Stand for a round."""
@@ -201,7 +201,7 @@ class RoundRow(QWidget):
         super().__init__()
         self._rounds: tuple[Round, ...] = ()
         self._current = 0
-        self._warning_colour = QColor("#e3b617")
+        self._warning_colour = QColor(WARNING)
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._row = QHBoxLayout(self)
@@ -379,7 +379,7 @@ class WarningWords(Words):
 
     def __init__(self) -> None:
         super().__init__()
-        self._colour = "#e3b617"
+        self._colour = WARNING
         self._rich = ""
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)

@@ -8,8 +8,10 @@ import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import QObject, Signal
 
+from napari_wsol.gui.compat import camera_of
 from napari_wsol.gui.layers.marks import MARK, add_quietly, our_layers, remove
 from napari_wsol.gui.layers.placement import TRANSFORMS, move_onto, placed_on
+from napari_wsol.gui.tasks import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,3 +121,32 @@ class Overlay(QObject, Generic[L]):
         if self.layer is not None and event.value == self.layer:
             self.layer = None
             self.deleted.emit()
+
+
+class ZoomedOverlay(Overlay[L]):
+    """An overlay with parts that are as large at any zoom; it goes with its owner.
+
+    Args:
+        viewer: where it is shown.
+        role: of the layer.
+        rest: milliseconds that the zoom rests before it is fitted.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, role: str, rest: int) -> None:
+        super().__init__(viewer, role)
+        self._timer = once(self, rest, self._fit)
+        camera_of(viewer).events.zoom.connect(self._on_zoom)
+
+    def close(self) -> None:
+        """Take the layer away, and let go of the viewer."""
+        self._timer.stop()
+        camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
+        self.take_away()
+        super().close()
+
+    def _fit(self) -> None:
+        """What depends on the zoom is drawn anew."""
+
+    def _on_zoom(self) -> None:
+        if self.layer is not None:
+            self._timer.start()

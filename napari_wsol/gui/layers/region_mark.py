@@ -9,11 +9,10 @@ import shapely
 from napari.layers import Points
 from qtpy.QtGui import QGuiApplication
 
-from napari_wsol.gui.compat import camera_of, fill
+from napari_wsol.gui.compat import fill
 from napari_wsol.gui.layers.marks import REGION, raise_in_order
-from napari_wsol.gui.layers.overlay import Overlay
+from napari_wsol.gui.layers.overlay import ZoomedOverlay
 from napari_wsol.gui.layers.placement import screen_a_pixel
-from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import LINE_ON_BRIGHT, LINE_ON_DARK
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ MOST = 1500
 """Beads of one region."""
 
 
-class RegionMark(Overlay[Points]):
+class RegionMark(ZoomedOverlay[Points]):
     """One region at a time, above the maps; hidden where none is marked.
 
     White beads with a black rim are seen on light and on dark ground, and are no line
@@ -42,31 +41,18 @@ class RegionMark(Overlay[Points]):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer, REGION)
+        super().__init__(viewer, REGION, 120)
         self._region: Region | None = None
-        self._timer = once(self, 120, self._draw)
-        camera_of(viewer).events.zoom.connect(self._on_zoom)
-
-    def close(self) -> None:
-        """Take the mark away, and let go of the viewer."""
-        self._timer.stop()
-        camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
-        self.take_away()
-        super().close()
 
     def show(self, region: Region | None) -> None:
         """Mark a region, or none."""
         self._region = region
         if region is not None:
-            self._draw()
+            self._fit()
         elif self.find() is not None and self.layer is not None:
             self.layer.visible = False
 
-    def _on_zoom(self) -> None:
-        if self._region is not None:
-            self._timer.start()
-
-    def _draw(self) -> None:
+    def _fit(self) -> None:
         region, image = self._region, self._image
         if region is None or image is None:
             return

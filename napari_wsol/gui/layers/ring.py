@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Vectors
 
-from napari_wsol.gui.compat import camera_of, fill
+from napari_wsol.gui.compat import fill
 from napari_wsol.gui.layers.marks import GUIDE, raise_in_order
-from napari_wsol.gui.layers.overlay import Overlay
+from napari_wsol.gui.layers.overlay import ZoomedOverlay
 from napari_wsol.gui.layers.placement import fit_width
-from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import GUIDE_BLUE
 
 if TYPE_CHECKING:
@@ -27,20 +26,11 @@ DASHES, PIECES = 24, 3
 NAME = "Where next?"
 
 
-class Ring(Overlay[Vectors]):
+class Ring(ZoomedOverlay[Vectors]):
     """One ring at a time, above all other layers; never painted on."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer, GUIDE)
-        self._timer = once(self, 60, self._fit)
-        camera_of(viewer).events.zoom.connect(self._on_zoom)
-
-    def close(self) -> None:
-        """Take the ring away, and let go of the viewer."""
-        self._timer.stop()
-        camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
-        self.take_away()
-        super().close()
+        super().__init__(viewer, GUIDE, 60)
 
     def show(self, y: float, x: float, radius: float) -> None:
         """Draw it around a place, in level-0 pixels; the one before goes."""
@@ -64,10 +54,6 @@ class Ring(Overlay[Vectors]):
         layer.visible = True
         self._fit()
         raise_in_order(self._viewer, [layer])
-
-    def _on_zoom(self) -> None:
-        if self.layer is not None:
-            self._timer.start()
 
     def _fit(self) -> None:
         if self.layer is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QWidget
 
-from napari_wsol.gui.widgets.colours import readable_on
+from napari_wsol.gui.widgets.colours import WARNING, readable_on
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.panel import fill_column, push_button, row
 
@@ -35,7 +35,7 @@ class LikenessBox(QWidget):
         self.go_on_button = push_button(
             "Go on all the same", "Say no more of it, for this image and this model."
         )
-        self._colour = "#e3b617"
+        self._colour = WARNING
         self._buttons = QWidget()
         fill_column(
             self._buttons,

@@ -40,6 +40,9 @@ violet stains, from brown and from white glass, and is none of the other colours
 LINE_ON_BRIGHT, LINE_ON_DARK = "#000000", "#ffffff"
 """Contours on stained tissue, and on fluorescence or film."""
 
+WARNING = "#e3b617"
+"""Amber: of what is odd, until the theme says its own."""
+
 WAITING = (0.45, 0.47, 0.5, 0.32)
 """A grey veil (RGBA) over the part of a slide that is not computed yet."""
 
