@@ -1,9 +1,9 @@
 """The map of a view, brought back to where it belongs on the image.
 
-Exactly: what is mirrored is the network's input, after it was filled up
-to whole cells: where every layer pads, the cells of a mirrored map fall on those of the
-plain one, whatever the size of the image. Everywhere else (other sizes, networks that
-do not pad) the place of a cell's centre is computed and the map is read between cells.
+It is exact. What is mirrored is the network's input, after it was filled up to whole
+cells: where every layer pads, the cells of a mirrored map fall on those of the plain
+one, whatever the size of the image. Everywhere else (other sizes, networks that do not
+pad) the place of a cell's centre is computed and the map is read between cells.
 """
 
 from __future__ import annotations

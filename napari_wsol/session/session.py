@@ -170,8 +170,9 @@ class Session:
     """Where lists are remembered; None where nothing is written."""
 
     is_large = Reads(lambda parts: parts.jobs.is_large)
-    is_gradual = Reads(lambda parts: parts.jobs.is_gradual)
     """Whether image and model make it a slide, read tile by tile."""
+    is_gradual = Reads(lambda parts: parts.jobs.is_gradual)
+    """Whether its maps come in tile by tile: of a slide, or because it takes long."""
     possible_views = Reads(lambda parts: parts.jobs.possible_views)
     """How many views of the open image can be averaged."""
     is_busy = Reads(lambda parts: parts.jobs.is_busy)
