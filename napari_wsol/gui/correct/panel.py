@@ -114,8 +114,8 @@ def balance_words(
         )
     if not total:
         return (
-            "Draw a stroke: foreground on what was missed, background on what is "
-            f"wrong. {'The map follows.' if live else 'Then Refine.'}"
+            "Draw a stroke on what was missed (foreground) or wrong (background). "
+            f"{'The map follows.' if live else 'Then Refine.'}"
         )
     words = f"{counted(total, 'stroke')} · "
     words += f"{grouped(foreground)} foreground, {grouped(background)} background"
