@@ -9,6 +9,10 @@ the job runs and, apart from that, while its results appear; beside them that of
 idle window, how soon Cancel takes effect, and the time from Refine to the refreshed
 layer. With software OpenGL the drawing counts too.
 
+With ``live`` a stroke is drawn every second and the map follows each. Beside it stands
+what napari needs by itself for the same window, strokes and layers: software OpenGL
+alone draws a frame in 40 ms.
+
 With ``cells`` it prints how long side by side takes to come and go with twelve methods,
 and how late the timer is meanwhile.
 
@@ -47,6 +51,7 @@ from napari_wsol.gui.layers.touch import canvas_beside
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
+    from qtpy.QtCore import QSize
     from qtpy.QtWidgets import QWidget
 
     from napari_wsol.jobs import JobStatus
@@ -212,7 +217,9 @@ def main() -> None:
     person, timer = Person(*open_viewer()), Lateness()
     if options.only == "live":
         following(person, timer, image, options.rounds)
+        canvas = canvas_beside(person.widget).size()
         person.viewer.close()
+        by_itself(timer, image, options.rounds, canvas)
         return
     person.open(image)
     with timer:
@@ -376,6 +383,49 @@ def following(person: Person, timer: Lateness, image: np.ndarray, rounds: int) -
         f"{max(seconds):.2f} s at most"
     )
     session.live = False
+
+
+def by_itself(
+    timer: Lateness, image: np.ndarray, rounds: int, canvas_size: QSize
+) -> None:
+    """The same strokes and layers in napari without this plugin, refit or worker.
+
+    A quarter of a second after each stroke an image of 128 × 128 cells and 2,000 lines
+    get other values, as a heatmap and its contour do.
+    """
+    viewer = napari.Viewer(title="napari")
+    viewer.add_image(image, rgb=True)
+    scale = (image.shape[0] / 128, image.shape[1] / 128)
+    rng = np.random.default_rng(1)
+    heatmap = viewer.add_image(
+        rng.random((128, 128), np.float32), scale=scale, opacity=0.5, colormap="magma"
+    )
+    lines = viewer.add_vectors(lines_of(rng), scale=scale, vector_style="line")
+    strokes = viewer.add_labels(np.zeros(image.shape[:2], np.uint8))
+    strokes.mode, strokes.brush_size = "paint", 12
+    canvas = canvas_beside(viewer.window._qt_viewer)  # noqa: SLF001 - napari's own
+    canvas.setFixedSize(canvas_size)
+    pause(SETTLED)
+    size = np.array([canvas.width(), canvas.height()])
+    mouse, strokes_at = Mouse(canvas), np.random.default_rng(0)
+    with timer:
+        for number in range(2 * rounds):
+            strokes.selected_label = 1 + number % 2
+            pause(0.2)
+            draw(mouse, strokes_at.uniform(0.4, 0.6, 2) * size, strokes_at)
+            pause(0.25)
+            heatmap.data = rng.random((128, 128), np.float32)
+            lines.data = lines_of(rng)
+            pause(0.35)
+    words = f"napari by itself, {2 * rounds} strokes"
+    say(words, timer.split(time.perf_counter())[0])
+    viewer.close()
+
+
+def lines_of(rng: np.random.Generator) -> np.ndarray:
+    """2,000 short lines on 128 × 128 cells."""
+    ends = rng.uniform(0, 128, (2000, 1, 2))
+    return np.concatenate([ends, rng.uniform(-1, 1, ends.shape)], 1).astype(np.float32)
 
 
 class Mouse:

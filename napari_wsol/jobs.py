@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -108,6 +109,10 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
 
 REPORT_INTERVAL = 0.05
 """Seconds between two progress reports; more would only load the event loop."""
+
+IDLE_SECONDS = 1.0
+"""Without a job after which the worker looks what it can do beforehand: the window has
+shown what the job before has given by then."""
 
 CLOSE_SECONDS = 5.0
 """That are waited at most for the running job to stop."""
@@ -264,15 +269,18 @@ class JobRunner:
         changed: called with every new status, on the worker thread (and on the
             caller's for a job that is queued).
         prepare: called once on the worker thread before the first job.
+        idle: called there whenever nothing was asked for :data:`IDLE_SECONDS` after a
+            job: what would be waited for later can be done then.
     """
 
     def __init__(
         self,
         changed: Callable[[JobStatus], None],
         prepare: Callable[[], None] | None = None,
+        idle: Callable[[], None] | None = None,
     ) -> None:
         self._changed = changed
-        self._prepare = prepare
+        self._prepare, self._idle = prepare, idle
         self._queue: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
         self._ids = itertools.count(1)
         self._open: set[_Job[object]] = set()
@@ -336,8 +344,17 @@ class JobRunner:
     def _loop(self) -> None:
         if self._prepare is not None:
             self._prepare()
-        while (job := self._queue.get()) is not None:
+        job = self._queue.get()
+        while job is not None:
             job.run(partial(self._settle, job))
+            job = self._next()
+
+    def _next(self) -> _Job[object] | None:
+        if self._idle is not None:
+            with suppress(queue.Empty):
+                return self._queue.get(timeout=IDLE_SECONDS)
+            self._idle()
+        return self._queue.get()
 
     def _settle(self, job: _Job[object]) -> None:
         with self._lock:

@@ -202,8 +202,10 @@ class PcamHead(Head):
         width = channels * kind.widening
         for index in range(classes):
             conv = nn.Conv2d(width, 1, 1)
-            # The authors start at N(0, 0.01) so that the first maps are flat.
-            nn.init.normal_(conv.weight, std=0.01)
+            # The authors start at N(0, 0.01) so that the first maps are flat. Where
+            # nothing is allocated torch would load sympy to do nothing: 1.5 s.
+            if not conv.weight.is_meta:
+                nn.init.normal_(conv.weight, std=0.01)
             nn.init.constant_(cast("Tensor", conv.bias), 0.0)
             self.add_module(f"fc_{index}", conv)
             if fc_bn:

@@ -82,10 +82,13 @@ class SessionJobs:
 
     def start(self) -> None:
         """Begins to work; whoever wants to hear of it is connected by now."""
-        self._runner = JobRunner(self._on_job, self._prepare)
+        self._runner = JobRunner(self._on_job, self._prepare, idle=self._look_ahead)
 
     def _prepare(self) -> None:
         self._worker = self._make_worker()
+
+    def _look_ahead(self) -> None:
+        self._worker.warm_up()
 
     def _on_job(self, status: JobStatus) -> None:
         self.latest = status

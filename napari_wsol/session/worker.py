@@ -116,6 +116,7 @@ class Worker:
         self._cache = FeatureCache(config().cache_bytes)
         self._opened: dict[str, ref[Document]] = {}  # by fingerprint, the last of each
         self._released_from: torch.device | None = None
+        self._is_warm = False
 
     # -------------------------------------------------------------- image and model
 
@@ -185,7 +186,6 @@ class Worker:
         """Loads a model; heatmaps and rounds of the one before go."""
         if not isinstance(model, Model):
             model = load_model(model, device=self._config().device)
-        warm_up()
         seconds_a_pixel(model)  # here: the window asks, and must not wait for torch
         report.check()
         self._released_from = None
@@ -284,6 +284,12 @@ class Worker:
         """What localizing will cost."""
         self.look()
         return self._engine().estimate(methods, target, report)
+
+    def warm_up(self) -> None:
+        """What the first round would wait a second for, once a map is there."""
+        if not self._is_warm and self._state.current.maps.result is not None:
+            warm_up()
+            self._is_warm = True
 
     def compare(self, report: Report) -> Likeness | None:
         """How like the training images the open image looks; None if not known."""

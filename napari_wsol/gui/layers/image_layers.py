@@ -387,7 +387,8 @@ class ImageLayers(QObject):
 
     def _on_deleted(self) -> None:
         """The person took a map away: nothing is said of it any more."""
-        self.cuts = {name: self.cuts[name] for name in self.heatmaps.pairs}
+        pairs = self.heatmaps.pairs
+        self.cuts = {name: cut for name, cut in self.cuts.items() if name in pairs}
         self._listed = list(self.heatmaps.pairs)
         self.maps_changed.emit()
         self.cuts_changed.emit()
