@@ -156,6 +156,7 @@ class Controller(QObject):
         self.pixel_size.shown.connect(panels.export.show_mpp)
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
+        self.drops.folder_wanted.connect(self.lists.open_folder)
         self.lists.aside_changed.connect(self._on_aside)
         self._layers.pixels_replaced.connect(self._on_pixels)
         self._layers.maps_changed.connect(self._update)

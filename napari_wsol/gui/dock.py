@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QResizeEvent
 
 
-FOOTER = "Research use only, not for diagnosis."
+FOOTER, FOOTER_TIP = "Research use only.", "Not for diagnosis."
 
 LOW = 640
 """Pixels of a dock's height below which messages get a line less."""
@@ -65,6 +65,7 @@ class Footer(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self._words = Words(FOOTER, lines=1, keeps=True)
+        self._words.setToolTip(FOOTER_TIP)
         self._saved = QLabel()
         line = row(self._words, self._saved, stretch=0, spacing=0)
         line.setContentsMargins(2, 2, 6, 4)

@@ -90,6 +90,13 @@ def test_slides_are_lazy_layers_at_once_and_other_images_are_napari_s(bench, tmp
     drop(canvas, broken)
     bench.until(lambda: bench.widget.message.is_warning)
     assert "broken.svs" in bench.widget.message.text()
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for name in ("1.tif", "2.tif"):
+        tifffile.imwrite(folder / name, np.full((64, 64, 3), 90, np.uint8))
+    drop(canvas, folder)
+    bench.until(lambda: bench.session.worklist is not None)
+    assert [item.path.name for item in bench.session.worklist] == ["1.tif", "2.tif"]
 
 
 def test_napari_takes_our_reader_for_slides_where_nobody_said_otherwise(

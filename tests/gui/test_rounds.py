@@ -119,8 +119,8 @@ def test_one_stroke_corrects_and_its_jump_can_be_taken_back(bench):
     after = session.heatmaps["pixelcam"].resized((128, 128))
     assert after[48, 70:90].max() < 0.5 < own.max()
     assert after[100:, :40].max() < 0.5  # and nowhere else anything
-    assert panel.balance.text().startswith("1 stroke · 0 foreground, 1 background.")
-    assert "with strokes of foreground too, everywhere" in panel.balance.text()
+    assert panel.balance.text().startswith("1 stroke · all background.")
+    assert "with foreground too, everywhere" in panel.balance.text()
     bench.until(lambda: "1 stroke" in panel.rounds.words.text())
     # All that was marked looks like the stroke: that is told, and can be taken back.
     bench.until(lambda: "has shrunk from" in message.text())

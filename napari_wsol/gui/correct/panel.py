@@ -114,17 +114,17 @@ def balance_words(
         )
     if not total:
         return (
-            "Draw a stroke on what was missed (foreground) or wrong (background). "
-            f"{'The map follows.' if live else 'Then Refine.'}"
+            "Draw on what was missed (foreground) or is wrong (background)"
+            f"{': the map follows.' if live else ', then Refine.'}"
         )
     words = f"{counted(total, 'stroke')} · "
+    if not aside and not (foreground and background):
+        kind, other = ("foreground", "background")[:: 1 if foreground else -1]
+        return (
+            f"{words}all {kind}. The map follows near them; with {other} too, "
+            "everywhere."
+        )
     words += f"{grouped(foreground)} foreground, {grouped(background)} background"
     if aside:
         return f"{words}. They score the map; this image is set aside."
-    if not (foreground and background):
-        kind = "background" if foreground else "foreground"
-        words += (
-            ". The map follows around them and where it looks the same; with strokes "
-            f"of {kind} too, everywhere."
-        )
     return words

@@ -1,4 +1,4 @@
-"""Slides that are dropped on the window: opened lazily, and nobody is asked how."""
+"""Slides and folders that are dropped on the window: nobody is asked who reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weakref import WeakSet
 from napari.plugins.utils import get_preferred_reader
 from napari.settings import get_settings
 from npe2 import PluginManager
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QWidget
 
@@ -30,12 +30,18 @@ if TYPE_CHECKING:
 OURS, NAPARIS = "napari-wsol", "napari"
 """Names of plugins that read files."""
 
+ZARR = (".zattrs", ".zgroup", ".zarray", "zarr.json")
+"""What makes a folder an image."""
+
 
 class SlideDrops(QObject):
-    """Opens slides that are dropped beside a dock; all other files are napari's.
+    """Opens slides that are dropped beside a dock, and lists a folder of images.
 
-    napari would ask which reader is to be taken, or read all of a pyramid at once.
+    All other files are napari's. Of these it would ask which reader is to be taken, or
+    read all of a pyramid, or of a folder, at once.
     """
+
+    folder_wanted = Signal(Path)
 
     def __init__(self, context: Context, chooser: Chooser) -> None:
         super().__init__(context.dock)
@@ -58,11 +64,16 @@ class SlideDrops(QObject):
         if watched is self._context.dock:
             if kind == QEvent.Type.Show and not self._places:
                 self._listen()
-        elif kind == QEvent.Type.Drop and (paths := slides_of(event)):
-            event.acceptProposedAction()
-            for path in paths:
-                self.open(path)
-            return True
+        elif kind == QEvent.Type.Drop and (paths := dropped(event)):
+            if all(map(_is_ours, paths)):
+                event.acceptProposedAction()
+                for path in paths:
+                    self.open(path)
+                return True
+            if len(paths) == 1 and _is_list(paths[0]):
+                event.acceptProposedAction()
+                self.folder_wanted.emit(paths[0])
+                return True
         return False
 
     def open(self, path: Path, pick: Pick | None = None) -> None:
@@ -102,8 +113,8 @@ class SlideDrops(QObject):
             self._context.messages.warn(error)
 
 
-def slides_of(event: QDropEvent) -> list[Path]:
-    """The slides that are dropped; none where something else is, or is wanted.
+def dropped(event: QDropEvent) -> list[Path]:
+    """The files that are dropped; none where something else is, or is wanted.
 
     With Alt napari asks for a reader, with Shift it makes a stack; and whoever has told
     napari to take another reader for such files gets that one.
@@ -113,12 +124,18 @@ def slides_of(event: QDropEvent) -> list[Path]:
         return []
     urls = needed(event.mimeData()).urls()
     paths = [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
-    are_ours = bool(paths) and len(paths) == len(urls) and all(map(_is_ours, paths))
-    return paths if are_ours else []
+    return paths if len(paths) == len(urls) else []
 
 
 def _is_ours(path: Path) -> bool:
     return get_preferred_reader(path) in (None, OURS) and is_slide(path)
+
+
+def _is_list(path: Path) -> bool:
+    """Whether it is a folder of files, and no image that is a folder itself."""
+    if not path.is_dir() or get_preferred_reader(path) not in (None, OURS):
+        return False
+    return not any((path / name).exists() for name in ZARR)
 
 
 def prefer_our_reader() -> None:
