@@ -455,9 +455,17 @@ class Controller(QObject):
     def _on_not_opened(self, error: BaseException) -> None:
         """The sentence comes with the failed job; here only the choice goes back."""
         del error
-        self._panels.line.go_back_to(self._layers.image)
-        if self._layers.image is None:
+        shown = self._layers.image
+        self._panels.line.go_back_to(shown)
+        if shown is None:
             self._leave()
+        elif self._session.drawn_on != self._layers.strokes.fingerprint:
+            # An image between the two was opened, and never shown: back from it.
+            if shown != self._opening:
+                self._on_image(shown)
+            else:
+                self._layers.leave_image()
+                self._leave()
         self._update()
 
     def _read_with(self, reader: str | None, pick: Pick | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -178,6 +179,25 @@ def test_an_image_that_is_left_leaves_nothing_behind_in_the_dock(bench):
     assert session.drawn_on != session_was
     bench.open(square(), name="work")  # nothing is lost
     bench.until(lambda: len(session.strokes) == 2)
+
+
+def test_an_image_between_two_that_was_never_shown_is_left_again(bench):
+    first = bench.open(square(), name="first")
+    second = bench.viewer.add_image(square(90), name="second")
+    nothing = np.full((64, 64), np.nan, np.float32)
+    bench.viewer.add_image(nothing, name="nothing", contrast_limits=(0, 1))
+    bench.until(lambda: not bench.session.is_busy)
+    shown, box = bench.session.drawn_on, bench.widget.image_line.box
+    for name in (second.name, "nothing"):
+        box.setCurrentIndex(box.findText(name))
+        box.activated.emit(box.currentIndex())
+        # Opened before the window hears of it, as where it has more to do.
+        while bench.session.is_busy:
+            time.sleep(0.01)
+    bench.until(lambda: "not numbers" in bench.widget.message.text())
+    bench.until(lambda: bench.session.drawn_on == shown)
+    assert bench.widget.layers.image == first
+    assert bench.widget.image_line.layer == first
 
 
 def test_a_map_that_is_deleted_leaves_the_lists_and_comes_back_with_the_next(bench):
