@@ -1,6 +1,8 @@
 #!/bin/sh
-# Run every test: all but the window in two halves, and beside them the window under each
-# Qt binding.
+# Run every test: all but the window in two halves, and beside them the window under
+# PyQt6, and once more under PyQt5 what the Qt binding may change (keys, mouse, layout,
+# lives of widgets, threads). All of the window under PyQt5:
+#   QT_API=pyqt5 PYTEST_QT_API=pyqt5 xvfb-run -a .venv/bin/python -m pytest -m gui
 # Where displays are simulated both bindings run side by side, each on its own: windows
 # that share one take the focus from each other.
 # Arguments go to pytest. All parts run, and the result is good only if each is.
@@ -72,7 +74,8 @@ finish() {
 
 early='Part 1 of 4, everything but the window, from a to h'
 late='Part 2 of 4, everything but the window, from i to z'
-other='Part 4 of 4, the window under PyQt5'
+other='Part 4 of 4, the window under PyQt5, where the binding may matter'
+often='gui and binding and not slow'
 folder=$(mktemp -d) || exit 1
 beside=
 trap 'rm -rf "$folder"' EXIT
@@ -87,20 +90,20 @@ two=$!
 
 # Inside Qt only the thread method can end a test that hangs. The other folders are not
 # even imported.
-set -- -m 'gui and not slow' --timeout-method=thread --ignore-glob='tests/[!g]*' "$@"
+set -- --timeout-method=thread --ignore-glob='tests/[!g]*' "$@"
 four=
 if has_pyqt5 && [ "${QT_QPA_PLATFORM:-}" = xcb ] && command -v xvfb-run >/dev/null; then
     printf '\n=== %s: begun, shown when it is over ===\n' "$other"
     screen=own_screen
-    begin 4 pyqt5 "$@"
+    begin 4 pyqt5 -m "$often" "$@"
     four=$!
     screen=
 fi
-run_part 'Part 3 of 4, the window under PyQt6' pyqt6 "$@"
+run_part 'Part 3 of 4, the window under PyQt6' pyqt6 -m 'gui and not slow' "$@"
 if [ -n "$four" ]; then
     finish 4 "$four" "$other"
 elif has_pyqt5; then
-    run_part "$other" pyqt5 "$@"
+    run_part "$other" pyqt5 -m "$often" "$@"
 else
     summary="$summary
   $other: not run, there is no PyQt5 for $(uname -s) $(uname -m)"

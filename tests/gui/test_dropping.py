@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 import napari_wsol
 from napari_wsol.gui.images.dropping import prefer_our_reader
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.binding]
 
 MANIFEST = Path(napari_wsol.__file__).with_name("napari.yaml")
 

@@ -21,7 +21,7 @@ from napari_wsol.config import (
 from napari_wsol.gui.widgets.forms import Fields, Form
 from napari_wsol.training.wish import Wish
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.binding]
 
 OTHERS = [
     FinetuneConfig(

@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 
 from napari_wsol.gui.keys import Key, Keys, is_key
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.binding]
 
 SYSTEMS = (System.MACOS, System.LINUX, System.WINDOWS)
 OF_THE_SYSTEM = {

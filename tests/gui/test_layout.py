@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QAbstractButton
 
 from napari_wsol.gui.messages import Action
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.binding]
 
 
 def places(widget) -> dict[QAbstractButton, QPoint]:

@@ -9,7 +9,7 @@ import pytest
 
 from napari_wsol.gui.dock import WsolWidget
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.binding]
 
 
 def square(size: int = 128) -> np.ndarray:

@@ -17,7 +17,7 @@ from napari_wsol.gui.correct.tools import OUTLINE_KEY, WAND_KEY
 from napari_wsol.gui.demo.viewer import open_viewer
 from napari_wsol.journal import JournalLibrary
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.binding]
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 PLAIN = Qt.KeyboardModifier.NoModifier

@@ -11,7 +11,11 @@ from qtpy.QtCore import QObject
 from napari_wsol.errors import JobCancelledError, UnknownNameError
 from napari_wsol.gui.tasks import Tasks
 
-pytestmark = [pytest.mark.gui, pytest.mark.usefixtures("qapp")]
+pytestmark = [
+    pytest.mark.gui,
+    pytest.mark.binding,
+    pytest.mark.usefixtures("qapp"),
+]
 
 
 @pytest.fixture
