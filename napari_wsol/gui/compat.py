@@ -105,6 +105,11 @@ def fill(layer: Layer, values: np.ndarray) -> None:
     layer.data = cast("Any", values)
 
 
+def draws_lines(viewer: napari.viewer.Viewer) -> bool:
+    """Whether flat Vectors can be shown: in 3-D napari 0.9 fails at every frame."""
+    return viewer.dims.ndisplay == 2
+
+
 def polygon_of(layer: Labels) -> LabelsPolygonOverlay | None:
     """What is drawn of a polygon in a Labels layer's polygon mode."""
     return getattr(layer, "_overlays", {}).get("polygon")

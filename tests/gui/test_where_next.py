@@ -133,3 +133,20 @@ def test_its_keys_are_free_in_napari():
     from napari_wsol.gui.correct.proposals import DISMISS_KEY, GO_KEY
 
     assert clashes([GO_KEY, DISMISS_KEY]) == {}
+
+
+def test_lines_are_left_out_in_3_d_where_napari_cannot_draw_them(bench):
+    image = np.full((128, 128, 3), 40, np.uint8)
+    image[32:64, 64:96] = 220
+    bench.open(image)
+    bench.localize()
+    bench.until(lambda: bench.layer("PixelCAM · contour").visible)
+    ring = bench.widget.controller.proposals.ring
+    ring.show(64, 64, 20)
+    bench.viewer.dims.ndisplay = 3
+    bench.qtbot.wait(300)  # frames are drawn, or raise
+    assert not ring.layer.visible
+    assert not bench.layer("PixelCAM · contour").visible
+    assert bench.layer("PixelCAM").visible
+    bench.viewer.dims.ndisplay = 2
+    assert bench.layer("PixelCAM · contour").visible

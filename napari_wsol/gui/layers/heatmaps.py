@@ -11,7 +11,7 @@ from napari.layers import Image, Vectors
 from napari.utils import Colormap
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.gui.compat import camera_of, fill, set_tooltip
+from napari_wsol.gui.compat import camera_of, draws_lines, fill, set_tooltip
 from napari_wsol.gui.layers.contours import LARGE_CELLS, LINE_PIXELS, contour_segments
 from napari_wsol.gui.layers.fine_map import SHOWN_CELLS, FineMap, needs_levels
 from napari_wsol.gui.layers.marks import (
@@ -150,12 +150,14 @@ class HeatmapLayers(QObject):
         self._width_timer = once(self, 60, self._fit_width)
         viewer.layers.events.removed.connect(self._on_removed)
         camera_of(viewer).events.zoom.connect(self._on_zoom)
+        viewer.dims.events.ndisplay.connect(self._on_visible)
 
     def close(self) -> None:
         """Stop listening; the layers stay as they are."""
         self._width_timer.stop()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         camera_of(self._viewer).events.zoom.disconnect(self._on_zoom)
+        self._viewer.dims.events.ndisplay.disconnect(self._on_visible)
         self._follow(None)
         self._abandon()
         for pair in self.pairs.values():
@@ -428,7 +430,7 @@ class HeatmapLayers(QObject):
         """Contour and colours of one method for its present cut."""
         self._recolour(pair)
         self.redrawn.emit()
-        visible = self._contours and pair.image.visible
+        visible = self._has_lines(pair)
         if visible and pair.heatmap.values.size > LARGE_CELLS:
             # Longer than a frame; of each method the newest counts.
             heatmap, cut = pair.heatmap, pair.cut
@@ -445,9 +447,12 @@ class HeatmapLayers(QObject):
         if pair.contour.visible != visible:
             pair.contour.visible = visible
 
+    def _has_lines(self, pair: MethodLayers) -> bool:
+        return self._contours and pair.image.visible and draws_lines(self._viewer)
+
     def _on_lines(self, method: str, segments: np.ndarray) -> None:
         pair = self.pairs.get(method)
-        if pair is None or not (self._contours and pair.image.visible):
+        if pair is None or not self._has_lines(pair):
             return
         fit_width(self._viewer, pair.contour, LINE_PIXELS)
         fill(pair.contour, segments)
@@ -504,7 +509,7 @@ class HeatmapLayers(QObject):
         for pair in self.pairs.values():
             if pair.image.visible and pair.behind is not None:
                 pair.fill(pair.behind)
-            if pair.contour.visible != (self._contours and pair.image.visible):
+            if pair.contour.visible != self._has_lines(pair):
                 self._draw(pair)
 
     def _on_removed(self, event: Event) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Vectors
 
-from napari_wsol.gui.compat import fill
+from napari_wsol.gui.compat import draws_lines, fill
 from napari_wsol.gui.layers.marks import GUIDE, raise_in_order
 from napari_wsol.gui.layers.overlay import ZoomedOverlay
 from napari_wsol.gui.layers.placement import fit_width
@@ -31,6 +31,12 @@ class Ring(ZoomedOverlay[Vectors]):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, GUIDE, 60)
+        viewer.dims.events.ndisplay.connect(self._on_display)
+
+    def close(self) -> None:
+        """Let go of the viewer; the layer stays in it."""
+        super().close()
+        self._viewer.dims.events.ndisplay.disconnect(self._on_display)
 
     def show(self, y: float, x: float, radius: float) -> None:
         """Draw it around a place, in level-0 pixels; the one before goes."""
@@ -51,9 +57,13 @@ class Ring(ZoomedOverlay[Vectors]):
         if layer is None:
             return
         fill(layer, dashes)
-        layer.visible = True
+        layer.visible = draws_lines(self._viewer)
         self._fit()
         raise_in_order(self._viewer, [layer])
+
+    def _on_display(self) -> None:
+        if self.layer is not None and not draws_lines(self._viewer):
+            self.layer.visible = False
 
     def _fit(self) -> None:
         if self.layer is not None:
