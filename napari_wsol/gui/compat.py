@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from napari.utils.interactions import mouse_release_callbacks
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -103,6 +107,20 @@ def needed(found: T | None) -> T:
 def fill(layer: Layer, values: np.ndarray) -> None:
     """Give a layer other values; napari's types take arrays for something else."""
     layer.data = cast("Any", values)
+
+
+def end_drag(layer: Layer) -> None:
+    """End what is dragged on a layer, as letting go of the mouse does.
+
+    napari tells only the active layer of the mouse: where another one becomes it in
+    between, the drag would never end.
+    """
+    anything: Any = layer
+    for event in tuple(anything._persisted_mouse_event.values()):  # noqa: SLF001
+        released = copy(inspect.unwrap(event))
+        released._type = "mouse_release"  # noqa: SLF001 - vispy gives no other way
+        mouse_release_callbacks(layer, released)
+        return  # that ends all that follow the mouse on this layer
 
 
 def draws_lines(viewer: napari.viewer.Viewer) -> bool:

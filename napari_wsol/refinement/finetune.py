@@ -179,9 +179,10 @@ def fit(
     share = sum(part[3] for part in parts)
     penalty = EVIDENCE * config.prior * x.shape[1] / places
     kinds = [cast("list[int]", part[2].tolist()) for part in parts if part[3]]
-    is_alone = config.cautious and len(set(chain(*kinds))) < 2
+    drawn = set(chain(*kinds))
+    is_alone = config.cautious and len(drawn) < 2
     if is_alone:
-        penalty /= ALONE
+        penalty /= min((ALONE[kind] for kind in drawn), default=1.0)
 
     def loss_of() -> Tensor:
         loss = penalty / 2 * delta.square().sum()

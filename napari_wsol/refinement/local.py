@@ -180,7 +180,7 @@ def learn_locally(
     if others is not None:
         places = _beside_others(places, others, mean, projection, config)
     even = evenness(places) if config.cautious else 1.0
-    variances = Variances.where(even)
+    variances = Variances.of(places) if config.cautious else Variances()
     if config.head != "linear":
         variances = replace(variances, linear=0.0)
     if config.balanced:

@@ -124,6 +124,14 @@ def test_a_stroke_is_told_when_the_mouse_is_lifted_with_its_path(bench, hand):
     assert "0 (nothing), 1 (background)" in bench.widget.message.text()
     assert hand.shows_what_counts()
     assert hand.on_disk() == 4
+    hand.key("b")
+    hand.press(way[0])
+    hand.move(way[1])
+    bench.viewer.layers.selection.active = source  # with the mouse still held
+    assert hand.session.strokes[-1].tool == "brush"
+    assert hand.shows_what_counts()
+    hand.release(way[1])
+    assert len(hand.session.strokes) == hand.on_disk() == 5
 
 
 def test_every_step_can_be_taken_back_whatever_made_it(bench, hand):

@@ -105,12 +105,15 @@ def test_what_holds_everywhere_grows_with_how_even_both_kinds_are():
     assert alone == [0, 0]
     grows = [evenness(places(count=60, foreground=count)) for count in range(1, 20)]
     assert all(0 < a <= b for a, b in pairwise(grows))
-    assert Variances.where(grows[4]).constant < 1e-3  # one to eleven
+    few = Variances.of(places(count=60, foreground=5))
+    assert few.constant < 1e-6  # one to eleven
+    assert 0.3 < few.linear < 0.31
     assert grows[-1] == 1
     assert evenness(places(count=60, foreground=41)) == grows[18]  # 41 to 19
     counts = torch.ones(12)
     counts[3:] = 1 / 3  # weights count, and not places: 3 to 3
     assert evenness(replace(places(), counts=counts)) == 1
-    assert Variances.where(1) == Variances()
-    assert Variances.where(0) == Variances(linear=0.2, constant=0)
+    assert Variances.of(places(count=60, foreground=25)) == Variances()
+    assert Variances.of(places(foreground=12)) == Variances(linear=0.2, constant=0)
+    assert Variances.of(places(foreground=0)) == Variances(linear=0.3, constant=0)
     assert evenness(places(count=0, foreground=0)) == 0

@@ -17,7 +17,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.gui.compat import fill
+from napari_wsol.gui.compat import end_drag, fill
 from napari_wsol.gui.layers.brush import BrushSize
 from napari_wsol.gui.layers.marks import MARK, STROKES, add_quietly, our_layers
 from napari_wsol.gui.layers.pen import Painted, Pen
@@ -179,7 +179,7 @@ class StrokeLayer(QObject):
         # Whether only the layer was deleted is known when all deleting is done.
         self._gone = once(self, 0, self._tell_removed)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.layers.selection.events.active.connect(self._on_tool)
+        viewer.layers.selection.events.active.connect(self._on_active)
 
     @property
     def layer(self) -> Labels | None:
@@ -217,7 +217,7 @@ class StrokeLayer(QObject):
         """Stop listening; the strokes stay in the viewer."""
         self.release()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        self._viewer.layers.selection.events.active.disconnect(self._on_tool)
+        self._viewer.layers.selection.events.active.disconnect(self._on_active)
         self.brush.close()
 
     def place_on(self, image: Image, canvas: Canvas, fingerprint: str) -> None:
@@ -321,6 +321,12 @@ class StrokeLayer(QObject):
         if self._has_wand:
             layer.cursor = "cross"
         self.brush.fit()
+        self._on_tool()
+
+    def _on_active(self) -> None:
+        layer, active = self.layer, self._viewer.layers.selection.active
+        if layer is not None and layer != active and self._is_drawing:
+            end_drag(layer)
         self._on_tool()
 
     def flush(self) -> None:
