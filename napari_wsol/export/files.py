@@ -38,11 +38,13 @@ are."""
 KINDS = (
     ("mask", ".png"),
     ("mask", ".tiff"),
-    ("heatmap", ".tiff"),
+    ("heatmap", ".ome.tiff"),
     ("heatmap", ".zarr"),
     ("regions", ".geojson"),
     ("regions", ".csv"),
     ("tiles", ".csv"),
+    ("tiles", ".geojson"),
+    ("tiles", ".geojson.gz"),
     (RECORD, ".json"),
 )
 """Every (what, extension) that a set may hold; a name counts as taken if one exists."""

@@ -2,23 +2,99 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_wsol.export.files import RECORD, check_space, staged, stem_of
+from napari_wsol.export.labels import (
+    CLASS_COLOR,
+    STROKES,
+    TISSUE_COLOR,
+    Label,
+    add_labels,
+)
 from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
-from napari_wsol.export.regions import find_regions, why_empty
+from napari_wsol.export.regions import FEATURES, find_regions, why_empty
 from napari_wsol.export.writers import Parts, space_needed, writers_of
+from napari_wsol.images.heatmap import covering
 from napari_wsol.jobs import ignore_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from napari_wsol.config import ExportConfig
+    from napari_wsol.export.masks import BoolMap, Grid
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Progress
+    from napari_wsol.strokes.canvas import Canvas, Scribbles
+
+
+def _no_tissue() -> BoolMap | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What is known of an image beside the map that is exported.
+
+    Attributes:
+        heatmaps: of all methods, by name: measurements of tiles.
+        tissue: gives (h, w) bool over the whole image, None where it is not known;
+            asked where a format holds it.
+        scribbles: the strokes, None where there are none.
+        canvas: where they lie.
+        store: an OME-Zarr of this map that is there: it gets the labels.
+    """
+
+    heatmaps: Mapping[str, Heatmap] = field(default_factory=dict[str, "Heatmap"])
+    tissue: Callable[[], BoolMap | None] = _no_tissue
+    scribbles: Scribbles | None = None
+    canvas: Canvas | None = None
+    store: Path | None = None
+
+    def labels(
+        self, mask: BoolMap, grid: Grid, target: str, tissue: BoolMap | None
+    ) -> list[Label]:
+        """Mask, tissue and strokes, as far as there are any."""
+        found = [
+            Label(
+                name="mask",
+                values=mask,
+                scale=(grid.downsample, grid.downsample),
+                translate=grid.translate,
+                classes={1: (target, CLASS_COLOR)},
+            )
+        ]
+        if tissue is not None:
+            scale, translate = covering(grid.image_shape, tissue.shape)
+            found.append(
+                Label(
+                    name="tissue",
+                    values=tissue,
+                    scale=scale,
+                    translate=translate,
+                    classes={1: ("Tissue", TISSUE_COLOR)},
+                )
+            )
+        if self.scribbles is not None and self.canvas is not None:
+            found.append(
+                Label(
+                    name="strokes",
+                    values=self.scribbles,
+                    scale=self.canvas.scale,
+                    translate=self.canvas.translate,
+                    classes=STROKES,
+                )
+            )
+        return found
+
+
+HOLD_TISSUE = frozenset({"zarr", "tiles", "tiles-gz"})
+"""Formats that say where there is tissue."""
 
 
 def export_heatmap(
@@ -28,6 +104,7 @@ def export_heatmap(
     config: ExportConfig,
     provenance: Mapping[str, object],
     *,
+    beside: Beside | None = None,
     as_coarse: bool = False,
     report: Progress = ignore_progress,
 ) -> tuple[Path, ...]:
@@ -42,6 +119,7 @@ def export_heatmap(
         slide: the image it belongs to.
         config: threshold, clean-up and formats.
         provenance: what else the record shall say (model, strokes, rounds, …).
+        beside: what else is known of the image.
         as_coarse: whether the mask of an image of more than 64 megapixels is about as
             coarse as the heatmap, which holds all there is, not as fine as it can be.
         report: progress; may raise ``JobCancelledError``, and nothing stays behind.
@@ -54,6 +132,7 @@ def export_heatmap(
     """
     formats = tuple(dict.fromkeys(config.formats))  # each once, in the order asked for
     total = len(formats) + 3
+    beside = beside or Beside()
 
     def cutting() -> None:
         report(0, total, "Cutting out the mask")
@@ -67,19 +146,30 @@ def export_heatmap(
         cutting()
         mask = cut_mask(heatmap, grid, config, tick=cutting)
         outlining()
+        is_told = beside.store is not None or not HOLD_TISSUE.isdisjoint(formats)
+        tissue = beside.tissue() if is_told else None
         parts = Parts(
             mask=mask,
             grid=grid,
-            regions=find_regions(mask, grid, heatmap, slide.mpp, tick=outlining),
+            regions=find_regions(
+                mask, grid, heatmap, slide.mpp, features=FEATURES, tick=outlining
+            ),
             heatmap=heatmap,
             mpp=slide.mpp,
             fingerprint=slide.fingerprint(),
+            threshold=config.threshold,
+            heatmaps=beside.heatmaps,
+            tissue=tissue,
+            labels=beside.labels(mask, grid, heatmap.target, tissue),
         )
         check_space(files.folder, space_needed(parts))
         for done, name in enumerate(formats, start=2):
             for what, extension, write in writers_of(name, heatmap):
-                report(done, total, f"Writing the {what} as {extension[1:]}")
-                write(files.add(what, extension), parts)
+                tick = partial(report, done, total, f"Writing {what}{extension}")
+                tick()
+                write(files.add(what, extension), replace(parts, tick=tick))
+        if beside.store is not None:
+            add_labels(beside.store, parts.labels, slide.mpp)
         report(total - 1, total, "Writing the provenance")
         record = make_record(parts, slide, config, provenance, files.checksums())
         write_record(files.add(RECORD, ".json"), record)

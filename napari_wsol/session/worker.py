@@ -432,7 +432,10 @@ class Worker:
 
         A map of the image as it was is written as such.
         """
-        from napari_wsol.export import export_heatmap  # half a second of imports
+        from napari_wsol.export import (
+            Beside,
+            export_heatmap,
+        )  # half a second of imports
 
         with suppress(ImageError):  # whoever localizes hears of it
             self.look()
@@ -453,8 +456,22 @@ class Worker:
             mpp=of.mpp,
             current=of.shown if method == REFINED else None,
         )
+        beside = Beside(heatmaps=maps.heatmaps)
+        if maps.before is None:  # the others are of the image as it is
+            beside = replace(
+                beside,
+                tissue=document.seen_tissue,
+                scribbles=document.scribbles,
+                canvas=document.canvas,
+            )
         paths = export_heatmap(
-            folder, heatmap, of.slide, settings, provenance, report=report
+            folder,
+            heatmap,
+            of.slide,
+            settings,
+            provenance,
+            beside=beside,
+            report=report,
         )
         self.exported.emit(paths)
         return paths

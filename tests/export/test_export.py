@@ -3,6 +3,7 @@ import hashlib
 import json
 import uuid
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from napari_wsol.errors import ExportError, JobCancelledError
 from napari_wsol.export import export_heatmap
 from napari_wsol.export.masks import Grid
 from napari_wsol.export.provenance import notes_of, plain
+from napari_wsol.export.regions import FEATURES
 from napari_wsol.export.writers import Parts
 
+OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 ALL = ExportConfig(threshold=0.4, formats=tuple(FORMATS))
 
 
@@ -40,10 +43,12 @@ def test_every_format_is_written_and_nothing_else(exported, tmp_path):
     assert list(exported) == [
         "mask.png",
         "mask.tiff",
-        "heatmap.tiff",
+        "heatmap.ome.tiff",
         "regions.geojson",
         "regions.csv",
         "heatmap.zarr",
+        "tiles.geojson",
+        "tiles.geojson.gz",
         "provenance.json",
     ]
     assert sorted(tmp_path.iterdir()) == sorted(exported.values())
@@ -72,10 +77,11 @@ def test_tiff_is_the_mask_tiled_and_with_its_resolution(exported, heatmap):
 
 
 def test_heatmap_tiff_has_the_values_and_their_place(exported, heatmap):
-    with tifffile.TiffFile(exported["heatmap.tiff"]) as tiff:
+    with tifffile.TiffFile(exported["heatmap.ome.tiff"]) as tiff:
         np.testing.assert_array_equal(tiff.asarray(), heatmap.values)
         assert tiff.asarray().dtype == np.float32
-        said = json.loads(tiff.pages[0].description)
+        (image,) = ElementTree.fromstring(tiff.ome_metadata).iter(f"{OME}Image")
+        said = json.loads(image.find(f"{OME}Description").text)
     assert tuple(said["scale"]) == heatmap.scale
     assert tuple(said["translate"]) == heatmap.translate
     assert said["image_shape"] == [120, 152]
@@ -150,6 +156,10 @@ def test_table_and_geojson_name_the_same_regions(exported):
         assert float(row["centroid_x"]) == pytest.approx(outline.centroid.x, abs=1e-3)
         assert float(row["bbox_y"]) == outline.bounds[1]
         assert 0.4 <= float(row["mean_score"]) <= float(row["max_score"]) <= 1
+        measured = feature["properties"]["measurements"]
+        for name in FEATURES:
+            told = measured[name.replace("_", " ").capitalize()]
+            assert float(row[name]) == pytest.approx(told, rel=1e-4)
 
 
 def test_provenance_says_what_was_written_and_from_what(exported, slide, tmp_path):
