@@ -363,10 +363,11 @@ class FinetuneConfig:
 
 FORMATS = {
     "png": "PNG mask",
-    "tiff": "TIFF",
+    "tiff": "TIFF mask",
     "geojson": "GeoJSON",
     "csv": "CSV table",
     "zarr": "OME-Zarr",
+    "ome-tiff": "OME-TIFF map",
     "tiles": "QuPath tiles",
     "tiles-gz": "QuPath tiles, gz",
 }
@@ -374,11 +375,12 @@ FORMATS = {
 
 FORMAT_TIPS = {
     "png": "The mask as a picture: 255 inside, 0 outside.",
-    "tiff": "The mask as tiled TIFF, for large images; the map as OME-TIFF, with "
-    "levels and the image's physical size.",
+    "tiff": "The mask and the map as tiled TIFF, for large images.",
     "geojson": "Outlines of the regions; QuPath opens them by drag and drop.",
     "csv": "A row a region: area, position, shape, score.",
     "zarr": "The map as OME-Zarr 0.5 in its place; mask, tissue and strokes as labels.",
+    "ome-tiff": "The map as OME-TIFF: levels, and the image's physical size, so that "
+    "QuPath and OMERO show it over the image.",
     "tiles": "The maps as tiles with a measurement a method; QuPath colours them under "
     "Measure > Show measurement maps.",
     "tiles-gz": "The same, packed: a tenth of the size; QuPath opens it too.",

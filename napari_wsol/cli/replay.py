@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from napari_wsol.session.session import Session
     from napari_wsol.strokes.stroke import Stroke
 
-HEATMAP, STROKES, REPORT = "heatmap.ome.tiff", "strokes.geojson", "replay.json"
+HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
 """What is written; the last one is there when all are."""
 
 

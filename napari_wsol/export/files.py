@@ -38,6 +38,7 @@ are."""
 KINDS = (
     ("mask", ".png"),
     ("mask", ".tiff"),
+    ("heatmap", ".tiff"),
     ("heatmap", ".ome.tiff"),
     ("heatmap", ".zarr"),
     ("regions", ".geojson"),

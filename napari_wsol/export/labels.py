@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import zarr
 
 from napari_wsol.export.ome import describe, write_levels
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
+    import zarr
 
     from napari_wsol.export.ome import Pair
 
@@ -32,7 +31,7 @@ STROKES = {
 """Name and colour of each kind of stroke: its orange and blue, as in the window."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Label:
     """One image of labels.
 
@@ -51,12 +50,6 @@ class Label:
     classes: Mapping[int, tuple[str, tuple[int, int, int]]]
 
 
-def add_labels(path: Path, labels: Sequence[Label], mpp: float | None) -> None:
-    """Adds labels to an OME-Zarr image of ours that has none yet."""
-    group = zarr.open_group(path, mode="r+", zarr_format=3)
-    write_labels(group, labels, len(list(group.array_keys())), mpp)
-
-
 def write_labels(
     group: zarr.Group, labels: Sequence[Label], levels: int, mpp: float | None
 ) -> None:
@@ -71,27 +64,22 @@ def write_labels(
     above = group.create_group("labels")
     describe(above, {"labels": [label.name for label in labels]})
     for label in labels:
-        values, classes = label.values.astype(np.uint8), label.classes.items()
-        # A thin stroke shows at any level: some label beats none.
+        colors = [
+            {"label-value": value, "rgba": [*color, 255]}
+            for value, (_, color) in label.classes.items()
+        ]
+        names = [
+            {"label-value": value, "class": name}
+            for value, (name, _) in label.classes.items()
+        ]
+        told = {"colors": colors, "properties": names, "source": {"image": "../../"}}
         write_levels(
             above.create_group(label.name),
             label.name,
-            values,
+            label.values.astype(np.uint8),
             (label.scale, label.translate),
             levels=levels,
-            reduce=np.max,
+            reduce=np.max,  # a thin stroke shows at any level: some label beats none
             mpp=mpp,
-            more={
-                "image-label": {
-                    "colors": [
-                        {"label-value": value, "rgba": [*color, 255]}
-                        for value, (_, color) in classes
-                    ],
-                    "properties": [
-                        {"label-value": value, "class": name}
-                        for value, (name, _) in classes
-                    ],
-                    "source": {"image": "../../"},
-                }
-            },
+            more={"image-label": told},
         )

@@ -68,11 +68,12 @@ def classification(name: str, color: Sequence[int]) -> dict[str, object]:
 def write_features(file: TextIO, features: Iterable[Mapping[str, object]]) -> int:
     """Writes a GeoJSON FeatureCollection, a feature a line; how many there are."""
     count = 0
+    # Not json.dump: that is five times slower.
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     file.write('{"type":"FeatureCollection","features":[')
     for feature in features:
         file.write(",\n" if count else "\n")
-        # Not json.dump: that is five times slower.
-        file.write(json.dumps(feature, ensure_ascii=False, separators=(",", ":")))
+        file.write(encode(feature))
         count += 1
     file.write("\n]}\n")
     return count

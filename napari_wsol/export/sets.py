@@ -6,18 +6,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import zarr
+
 from napari_wsol.export.files import RECORD, check_space, staged, stem_of
 from napari_wsol.export.labels import (
     CLASS_COLOR,
     STROKES,
     TISSUE_COLOR,
     Label,
-    add_labels,
+    write_labels,
 )
 from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
 from napari_wsol.export.regions import FEATURES, find_regions, why_empty
-from napari_wsol.export.writers import Parts, space_needed, writers_of
+from napari_wsol.export.writers import HOLD_TISSUE, Parts, space_needed, writers_of
 from napari_wsol.images.heatmap import covering
 from napari_wsol.jobs import ignore_progress
 
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.canvas import Canvas, Scribbles
 
 
-def _no_tissue() -> BoolMap | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
     """What is known of an image beside the map that is exported.
@@ -45,56 +43,14 @@ class Beside:
         heatmaps: of all methods, by name: measurements of tiles.
         tissue: gives (h, w) bool over the whole image, None where it is not known;
             asked where a format holds it.
-        scribbles: the strokes, None where there are none.
-        canvas: where they lie.
+        strokes: and the canvas that they are on; None where there are none.
         store: an OME-Zarr of this map that is there: it gets the labels.
     """
 
     heatmaps: Mapping[str, Heatmap] = field(default_factory=dict[str, "Heatmap"])
-    tissue: Callable[[], BoolMap | None] = _no_tissue
-    scribbles: Scribbles | None = None
-    canvas: Canvas | None = None
+    tissue: Callable[[], BoolMap | None] = lambda: None
+    strokes: tuple[Scribbles, Canvas] | None = None
     store: Path | None = None
-
-    def labels(
-        self, mask: BoolMap, grid: Grid, target: str, tissue: BoolMap | None
-    ) -> list[Label]:
-        """Mask, tissue and strokes, as far as there are any."""
-        found = [
-            Label(
-                name="mask",
-                values=mask,
-                scale=(grid.downsample, grid.downsample),
-                translate=grid.translate,
-                classes={1: (target, CLASS_COLOR)},
-            )
-        ]
-        if tissue is not None:
-            scale, translate = covering(grid.image_shape, tissue.shape)
-            found.append(
-                Label(
-                    name="tissue",
-                    values=tissue,
-                    scale=scale,
-                    translate=translate,
-                    classes={1: ("Tissue", TISSUE_COLOR)},
-                )
-            )
-        if self.scribbles is not None and self.canvas is not None:
-            found.append(
-                Label(
-                    name="strokes",
-                    values=self.scribbles,
-                    scale=self.canvas.scale,
-                    translate=self.canvas.translate,
-                    classes=STROKES,
-                )
-            )
-        return found
-
-
-HOLD_TISSUE = frozenset({"zarr", "tiles", "tiles-gz"})
-"""Formats that say where there is tissue."""
 
 
 def export_heatmap(
@@ -146,8 +102,8 @@ def export_heatmap(
         cutting()
         mask = cut_mask(heatmap, grid, config, tick=cutting)
         outlining()
-        is_told = beside.store is not None or not HOLD_TISSUE.isdisjoint(formats)
-        tissue = beside.tissue() if is_told else None
+        is_held = beside.store or HOLD_TISSUE.intersection(formats)
+        tissue = beside.tissue() if is_held else None
         parts = Parts(
             mask=mask,
             grid=grid,
@@ -160,7 +116,7 @@ def export_heatmap(
             threshold=config.threshold,
             heatmaps=beside.heatmaps,
             tissue=tissue,
-            labels=beside.labels(mask, grid, heatmap.target, tissue),
+            labels=_labels(mask, grid, heatmap.target, tissue, beside),
         )
         check_space(files.folder, space_needed(parts))
         for done, name in enumerate(formats, start=2):
@@ -169,7 +125,9 @@ def export_heatmap(
                 tick()
                 write(files.add(what, extension), replace(parts, tick=tick))
         if beside.store is not None:
-            add_labels(beside.store, parts.labels, slide.mpp)
+            group = zarr.open_group(beside.store, mode="r+", zarr_format=3)
+            levels = len(list(group.array_keys()))
+            write_labels(group, parts.labels, levels, slide.mpp)
         report(total - 1, total, "Writing the provenance")
         record = make_record(parts, slide, config, provenance, files.checksums())
         write_record(files.add(RECORD, ".json"), record)
@@ -177,6 +135,22 @@ def export_heatmap(
         # Still inside: a cancel that arrives here takes the files back, too.
         report(total, total, _summary(parts, config))
     return paths
+
+
+def _labels(
+    mask: BoolMap, grid: Grid, target: str, tissue: BoolMap | None, beside: Beside
+) -> list[Label]:
+    """Mask, tissue and strokes, as far as there are any."""
+    d, shape = grid.downsample, grid.image_shape
+    found = [Label("mask", mask, (d, d), grid.translate, {1: (target, CLASS_COLOR)})]
+    if tissue is not None:
+        place = covering(shape, tissue.shape)
+        found.append(Label("tissue", tissue, *place, {1: ("Tissue", TISSUE_COLOR)}))
+    if beside.strokes is not None:
+        strokes, canvas = beside.strokes
+        place = canvas.scale, canvas.translate
+        found.append(Label("strokes", strokes, *place, STROKES))
+    return found
 
 
 def _summary(parts: Parts, config: ExportConfig) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_wsol.images.heatmap import mask_on_grid
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -66,18 +67,17 @@ def attention_table(heatmap: Heatmap) -> Iterator[TileAttention]:
     order = np.argsort(-weights, axis=None, kind="stable")
     ranks = np.empty(weights.size, np.intp)
     ranks[order] = np.arange(1, weights.size + 1)
-    tops, heights = _spans(heatmap, 0)
-    lefts, widths = _spans(heatmap, 1)
+    y_edges, x_edges = _edges(heatmap, 0), _edges(heatmap, 1)
     for number in range(weights.size):
-        row, column = divmod(number, len(lefts))
+        row, column = divmod(number, weights.shape[1])
         yield TileAttention(
             rank=int(ranks[number]),
             row=row,
             column=column,
-            y=tops[row],
-            x=lefts[column],
-            height=heights[row],
-            width=widths[column],
+            y=y_edges[row],
+            x=x_edges[column],
+            height=y_edges[row + 1] - y_edges[row],
+            width=x_edges[column + 1] - x_edges[column],
             attention=float(weights[row, column]),
         )
 
@@ -91,7 +91,8 @@ class MapTile:
     """A square of cells.
 
     Attributes:
-        box: (x0, y0, x1, y1) in level-0 pixels from the image's upper left corner.
+        box: (x0, y0, x1, y1) in level-0 pixels from the image's upper left corner; as
+            whole numbers where they are.
         values: the mean of each map there, by method; in [0, 1].
     """
 
@@ -105,6 +106,7 @@ def map_tiles(
     tissue: BoolMap | None = None,
     *,
     most: int = MOST_TILES,
+    tick: Callable[[], None] = lambda: None,
 ) -> Iterator[MapTile]:
     """What all maps say in each cell of one, row by row; no more than a row is held.
 
@@ -116,24 +118,25 @@ def map_tiles(
         tissue: (h, w) bool over the whole image: where there is none and all maps are
             0, there is no tile.
         most: tiles, at most.
+        tick: called for each row; may raise to stop.
     """
     rows, columns = heatmap.values.shape
     step = 1
     while -(-rows // step) * -(-columns // step) > most:
         step += 1
     lefts = list(range(0, columns, step))
+    everywhere = np.ones((rows, columns), np.bool_)
+    seen = everywhere if tissue is None else mask_on_grid(tissue, everywhere.shape)
     y_edges, x_edges = _edges(heatmap, 0, step), _edges(heatmap, 1, step)
     for top, (y0, y1) in zip(range(0, rows, step), pairwise(y_edges), strict=True):
+        tick()
         part = slice(top, min(top + step, rows))
         means = {
             name: _means(_row(one, heatmap, part), lefts)
             for name, one in heatmaps.items()
         }
-        keep = np.any(list(means.values()), axis=0)
-        if tissue is not None:
-            keep |= _touched(tissue, heatmap.image_shape, (y0, y1), x_edges)
-        else:
-            keep[:] = True
+        keep = np.logical_or.reduceat(seen[part].any(axis=0), lefts)
+        keep |= np.any(list(means.values()), axis=0)
         for place in np.nonzero(keep)[0].tolist():
             x0, x1 = x_edges[place], x_edges[place + 1]
             if x1 > x0 and y1 > y0:  # cells may lie beyond the image
@@ -161,29 +164,6 @@ def _means(cells: FloatMap, starts: list[int]) -> npt.NDArray[np.float64]:
     return sums / (len(cells) * np.diff([*starts, cells.shape[1]]))
 
 
-def _touched(
-    mask: BoolMap,
-    image_shape: tuple[int, int],
-    span: tuple[float, float],
-    x_edges: list[float],
-) -> BoolMap:
-    """Which tiles of a row hold a part of a mask over the whole image."""
-    step, across = (
-        side / size for side, size in zip(mask.shape, image_shape, strict=True)
-    )
-    strip = mask[math.floor(span[0] * step) : math.ceil(span[1] * step)].any(axis=0)
-    before = np.concatenate([[0], np.cumsum(strip)])
-    at = np.array(x_edges) * across
-    first, last = np.floor(at[:-1]).astype(int), np.ceil(at[1:]).astype(int)
-    return before[last] > before[first]
-
-
-def _spans(heatmap: Heatmap, axis: int) -> tuple[list[float], list[float]]:
-    """Starts and lengths, within the image, of the cells along an axis."""
-    edges = _edges(heatmap, axis)
-    return edges[:-1], [stop - start for start, stop in pairwise(edges)]
-
-
 def _edges(heatmap: Heatmap, axis: int, step: int = 1) -> list[float]:
     """Borders of every ``step`` cells along an axis, within the image."""
     scale, size = heatmap.scale[axis], heatmap.image_shape[axis]
@@ -191,4 +171,5 @@ def _edges(heatmap: Heatmap, axis: int, step: int = 1) -> list[float]:
     first = heatmap.translate[axis] + 0.5 - scale / 2
     count = heatmap.values.shape[axis]
     places = [*range(0, count, step), count]
-    return [min(max(first + scale * at, 0.0), size) for at in places]
+    edges = (min(max(first + scale * at, 0.0), size) for at in places)
+    return [int(edge) if edge == int(edge) else edge for edge in edges]

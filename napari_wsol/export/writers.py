@@ -7,6 +7,7 @@ import json
 import uuid
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,7 +16,6 @@ import tifffile
 import zarr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from shapely.geometry import box
 
 from napari_wsol.export.labels import CLASS_COLOR, write_labels
 from napari_wsol.export.ome import SOFTWARE, halved, levels_for, write_levels
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.export.labels import Label
     from napari_wsol.export.masks import BoolMap, Grid
+    from napari_wsol.export.ome import Values
     from napari_wsol.export.regions import Region
     from napari_wsol.export.tiles import TileAttention
     from napari_wsol.images.heatmap import Heatmap
@@ -114,23 +115,42 @@ def write_mask_png(path: Path, parts: Parts) -> None:
 
 def write_mask_tiff(path: Path, parts: Parts) -> None:
     """Tiled, deflated 8-bit mask, 0 and 255; geometry as JSON in its description."""
-    tifffile.imwrite(
-        path,
-        _to_bytes(parts.mask),
-        description=json.dumps(parts.mask_geometry()),
-        metadata=None,
-        software=SOFTWARE,
-        **_tags(parts.mpp, (parts.grid.downsample, parts.grid.downsample)),
+    step = float(parts.grid.downsample)
+    _write_tiff(
+        path, _to_bytes(parts.mask), parts.mask_geometry(), parts.mpp, (step, step)
     )
 
 
 def write_heatmap_tiff(path: Path, parts: Parts) -> None:
-    """The heatmap as pyramidal OME-TIFF, float32 from 0 to 1; its size is the image's.
+    """The heatmap at its own resolution as float32; geometry in its description."""
+    values = np.asarray(parts.heatmap.values, np.float32)
+    _write_tiff(path, values, parts.heatmap_geometry(), parts.mpp, parts.heatmap.scale)
 
-    The first level is the map's own cells, so many µm or level-0 pixels each that all
-    of them are as large as the image. A map that reaches beyond the image or ends
-    inside it is interpolated on finer ones. Levels are SubIFDs of half the size; facts
-    are JSON in OME's description of the image.
+
+def _write_tiff(
+    path: Path,
+    pixels: Values,
+    description: Mapping[str, object],
+    mpp: float | None,
+    scale: tuple[float, float],
+) -> None:
+    tifffile.imwrite(
+        path,
+        pixels,
+        description=json.dumps(description),
+        metadata=None,
+        software=SOFTWARE,
+        **_tags(mpp, scale),
+    )
+
+
+def write_heatmap_ome_tiff(path: Path, parts: Parts) -> None:
+    """The heatmap as pyramidal OME-TIFF, float32 from 0 to 1, as large as the image.
+
+    Its pixels are the map's own cells, so many µm or level-0 pixels each that all of
+    them are as large as the image. A map that reaches beyond the image or ends inside
+    it is interpolated on finer ones. Levels are SubIFDs of half the size; facts are
+    JSON in OME's description of the image.
     """
     heatmap = parts.heatmap.within_image(_READ_ANEW)
     values = np.asarray(heatmap.values, np.float32)
@@ -255,18 +275,18 @@ def _tile_features(parts: Parts) -> Iterator[dict[str, object]]:
     heatmap = parts.heatmap
     heatmaps = {**parts.heatmaps, heatmap.method: heatmap}
     marked = classification(heatmap.target, CLASS_COLOR)
-    for tile in map_tiles(heatmap, heatmaps, parts.tissue):
-        parts.tick()
+    for tile in map_tiles(heatmap, heatmaps, parts.tissue, tick=parts.tick):
         properties: dict[str, object] = {"objectType": "tile"}
         if tile.values[heatmap.method] >= parts.threshold:
             properties["classification"] = marked
         properties["measurements"] = {
             name: round(value, 6) for name, value in tile.values.items()
         }
+        x0, y0, x1, y1 = tile.box
+        ring = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
         yield {
             "type": "Feature",
-            "id": str(_uuid(parts, f"tile {tile.box}")),
-            "geometry": {"type": "Polygon", "coordinates": rings_of(box(*tile.box))},
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
             "properties": properties,
         }
 
@@ -278,9 +298,8 @@ def write_regions_csv(path: Path, parts: Parts) -> None:
     write_table(path, list(REGION_COLUMNS), rows)
 
 
-def feature_cell(name: str) -> Callable[[Region, Parts], object]:
-    """The column of a feature."""
-    return lambda region, _: f"{region.features[name]:.6g}"
+def _feature_cell(name: str, region: Region, _parts: Parts) -> str:
+    return f"{region.features[name]:.6g}"
 
 
 REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
@@ -298,7 +317,7 @@ REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
     "mean_score": lambda region, _: f"{region.mean_score:.6f}",
     "max_score": lambda region, _: f"{region.max_score:.6f}",
     "geojson_id": region_uuid,
-    **{name: feature_cell(name) for name in FEATURES},
+    **{name: partial(_feature_cell, name) for name in FEATURES},
 }
 
 
@@ -344,15 +363,19 @@ WRITERS: Mapping[str, tuple[tuple[str, str, Callable[[Path, Parts], None]], ...]
     "png": (("mask", ".png", write_mask_png),),
     "tiff": (
         ("mask", ".tiff", write_mask_tiff),
-        ("heatmap", ".ome.tiff", write_heatmap_tiff),
+        ("heatmap", ".tiff", write_heatmap_tiff),
     ),
     "geojson": (("regions", ".geojson", write_regions_geojson),),
     "csv": (("regions", ".csv", write_regions_csv),),
     "zarr": (("heatmap", ".zarr", write_heatmap_zarr),),
+    "ome-tiff": (("heatmap", ".ome.tiff", write_heatmap_ome_tiff),),
     "tiles": (("tiles", ".geojson", write_tiles_geojson),),
     "tiles-gz": (("tiles", ".geojson.gz", write_tiles_geojson),),
 }
 """The files of each format: what they hold, extension, writer."""
+
+HOLD_TISSUE = frozenset({"zarr", "tiles", "tiles-gz"})
+"""Formats that say where there is tissue."""
 
 
 def writers_of(

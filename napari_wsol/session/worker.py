@@ -457,12 +457,12 @@ class Worker:
             current=of.shown if method == REFINED else None,
         )
         beside = Beside(heatmaps=maps.heatmaps)
-        if maps.before is None:  # the others are of the image as it is
+        if maps.before is None:  # tissue and strokes are of the image as it is
+            drawn = document.scribbles
             beside = replace(
                 beside,
                 tissue=document.seen_tissue,
-                scribbles=document.scribbles,
-                canvas=document.canvas,
+                strokes=None if drawn is None else (drawn, document.canvas),
             )
         paths = export_heatmap(
             folder,

@@ -54,7 +54,7 @@ def test_localize_writes_every_method_and_a_summary(
     import tifffile
 
     for name, heatmap in expected.heatmaps.items():
-        (path,) = out.glob(f"*_{name}_*heatmap.ome.tiff")
+        (path,) = out.glob(f"*_{name}_*heatmap.tiff")
         assert np.array_equal(tifffile.imread(path), heatmap.values)
         (record,) = out.glob(f"*_{name}_*provenance.json")
         assert json.loads(record.read_text("utf-8"))
@@ -220,7 +220,7 @@ def test_a_file_that_is_overwritten_while_it_waits_is_read_as_it_is(
     (record,) = out.glob("*provenance.json")
     told = json.loads(record.read_text("utf-8"))["image"]["fingerprint"]
     assert told == open_slide(path).fingerprint() != before
-    (heatmap,) = out.glob("*heatmap.ome.tiff")
+    (heatmap,) = out.glob("*heatmap.tiff")
     wanted = localize(small_model, other, ["cam"]).heatmaps["cam"]
     assert np.array_equal(tifffile.imread(heatmap), wanted.values)
 

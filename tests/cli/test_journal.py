@@ -132,9 +132,7 @@ def test_a_round_that_learnt_from_other_images_is_replayed(
     result = run("replay", journal.folder, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert f"round {done.index}: identical" in result.output
-    assert np.array_equal(
-        tifffile.imread(tmp_path / "out" / "heatmap.ome.tiff"), values
-    )
+    assert np.array_equal(tifffile.imread(tmp_path / "out" / "heatmap.tiff"), values)
     for samples in folder.glob("*/samples-*"):
         samples.unlink()
     gone = run("replay", journal.folder, "--out", tmp_path / "again")
@@ -149,7 +147,7 @@ def test_a_round_is_replayed_bit_for_bit(work, tmp_path):
     result = run("replay", folder, "--out", out)
     assert result.exit_code == 0, result.output
     assert "round 2: identical" in result.output
-    heatmap = tifffile.imread(out / "heatmap.ome.tiff")
+    heatmap = tifffile.imread(out / "heatmap.tiff")
     assert heatmap.dtype == np.float32
     assert np.array_equal(heatmap, values)
     told = json.loads((out / "replay.json").read_text("utf-8"))
@@ -191,7 +189,7 @@ def test_a_map_that_differs_is_told(work, tmp_path):
     assert "strokes_sha256" in result.output
     told = json.loads((tmp_path / "out" / "replay.json").read_text("utf-8"))
     assert not told["identical"]
-    assert (tmp_path / "out" / "heatmap.ome.tiff").exists()
+    assert (tmp_path / "out" / "heatmap.tiff").exists()
 
 
 def test_another_image_or_model_is_refused(work, tmp_path, tissue):

@@ -72,7 +72,8 @@ def test_what_the_settings_refuse_cannot_be_given(command, name, config, field):
 
 def test_formats_are_named():
     assert (
-        "png, tiff, geojson, csv, zarr, tiles" in parameter("localize", "format").help
+        "png, tiff, geojson, csv, zarr, ome-tiff"
+        in parameter("localize", "format").help
     )
 
 

@@ -3,7 +3,6 @@ import hashlib
 import json
 import uuid
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ from napari_wsol.export.provenance import notes_of, plain
 from napari_wsol.export.regions import FEATURES
 from napari_wsol.export.writers import Parts
 
-OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 ALL = ExportConfig(threshold=0.4, formats=tuple(FORMATS))
 
 
@@ -43,10 +41,11 @@ def test_every_format_is_written_and_nothing_else(exported, tmp_path):
     assert list(exported) == [
         "mask.png",
         "mask.tiff",
-        "heatmap.ome.tiff",
+        "heatmap.tiff",
         "regions.geojson",
         "regions.csv",
         "heatmap.zarr",
+        "heatmap.ome.tiff",
         "tiles.geojson",
         "tiles.geojson.gz",
         "provenance.json",
@@ -77,11 +76,10 @@ def test_tiff_is_the_mask_tiled_and_with_its_resolution(exported, heatmap):
 
 
 def test_heatmap_tiff_has_the_values_and_their_place(exported, heatmap):
-    with tifffile.TiffFile(exported["heatmap.ome.tiff"]) as tiff:
+    with tifffile.TiffFile(exported["heatmap.tiff"]) as tiff:
         np.testing.assert_array_equal(tiff.asarray(), heatmap.values)
         assert tiff.asarray().dtype == np.float32
-        (image,) = ElementTree.fromstring(tiff.ome_metadata).iter(f"{OME}Image")
-        said = json.loads(image.find(f"{OME}Description").text)
+        said = json.loads(tiff.pages[0].description)
     assert tuple(said["scale"]) == heatmap.scale
     assert tuple(said["translate"]) == heatmap.translate
     assert said["image_shape"] == [120, 152]

@@ -10,7 +10,6 @@ import csv
 import gzip
 import json
 import tracemalloc
-import uuid
 from dataclasses import replace
 
 import numpy as np
@@ -40,11 +39,9 @@ def as_qupath_reads(text):
 
     told = json.loads(text, object_pairs_hook=once, parse_constant=never)
     assert told["type"] == "FeatureCollection"
-    found, names = [], set()
+    found = []
     for feature in told["features"]:
         assert feature["type"] == "Feature"
-        uuid.UUID(feature["id"])
-        names.add(feature["id"])
         said = feature["properties"]
         assert said["objectType"] == "tile"
         kind = said.get("classification")
@@ -56,7 +53,6 @@ def as_qupath_reads(text):
         geometry = as_shape(feature["geometry"])
         assert geometry.is_valid
         found.append((geometry, kind and kind["name"], said["measurements"]))
-    assert len(names) == len(found)
     return found
 
 
@@ -118,7 +114,7 @@ def test_glass_has_no_tiles_and_evidence_always_has(make_heatmap):
     values = np.zeros((4, 4))
     values[0, 0] = 0.5
     tissue = np.zeros((8, 8), bool)
-    tissue[5, 6] = True
+    tissue[4:6, 6:] = True
     heatmap = make_heatmap((400, 400), values)
     found = [tile.box for tile in map_tiles(heatmap, {"a": heatmap}, tissue)]
     assert found == [(0, 0, 100, 100), (300, 200, 400, 300)]
@@ -136,31 +132,32 @@ def parts_of(heatmap, **changes):
     )
 
 
-def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path, make_heatmap):
-    """100,000 tiles with two methods, written in the memory of 1,000."""
-    peaks, counts = [], []
-    for rows, columns in ((10, 100), (1000, 100)):
-        values = np.random.default_rng(0).random((rows, columns)).astype(np.float32)
-        heatmap = make_heatmap((rows * 32, columns * 32), values)
+@pytest.mark.parametrize("rows", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_memory_does_not_grow_with_the_number_of_tiles(tmp_path, make_heatmap, rows):
+    """Up to 100,000 tiles with two methods, written in the memory of 500."""
+    peaks = []
+    for count in (5, rows):
+        values = np.random.default_rng(0).random((count, 100)).astype(np.float32)
+        heatmap = make_heatmap((count * 32, 3200), values)
         other = replace(heatmap, values=1 - values, method="cam")
         parts = parts_of(heatmap, heatmaps={"cam": other})
-        path = tmp_path / f"{rows}.geojson.gz"
+        path = tmp_path / f"{count}.geojson.gz"
         tracemalloc.start()
         write_tiles_geojson(path, parts)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert path.stat().st_size < 60e6
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            counts.append(sum('"objectType":"tile"' in line for line in file))
-    assert counts == [1000, MOST_TILES]
-    assert peaks[1] < peaks[0] + 1e6
+            assert sum('"objectType":"tile"' in line for line in file) == count * 100
+    assert count * 100 <= MOST_TILES
+    assert peaks[1] < peaks[0] + 200_000  # what holds 100 of them would be more
+    assert path.stat().st_size < 6e6
 
 
 def test_a_cancel_while_tiles_are_written_leaves_nothing(
     tmp_path, make_heatmap, make_slide
 ):
     heatmap = make_heatmap((400, 400), np.ones((40, 40)))
-    left = [700]
+    left = [40]
 
     def report(*_):
         left[0] -= 1
