@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
@@ -320,15 +321,8 @@ class ImageJob:
 
         result = _with_hint(result, slide, settings, check)
         check_files(slide)  # what is written names the pixels that were read
-        paths = _export(
-            draft,
-            slide,
-            settings,
-            result,
-            both,
-            tissue=lambda: coarse_tissue(slide),
-        )
-        return result, paths
+        tissue = partial(coarse_tissue, slide)
+        return result, _export(draft, slide, settings, result, both, tissue=tissue)
 
     def _tile_by_tile(
         self,
@@ -415,13 +409,15 @@ def _export(
     """Masks, regions and their provenance; of slides, OME-Zarr where there is none.
 
     Returns:
-        The record of each method's files.
+        The record of each method's files; of one method where only tiles are wanted.
     """
     records: list[Path] = []
     for name, heatmap in result.heatmaps.items():
         formats = settings.export.formats
         if records:  # all maps are in the tiles of the first
             formats = tuple(item for item in formats if not item.startswith("tiles"))
+            if not formats and arrays is None:
+                break
         if arrays is not None and name in arrays:
             formats = tuple(item for item in formats if item != "zarr")
         elif arrays is not None:

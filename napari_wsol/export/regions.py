@@ -164,6 +164,7 @@ def find_regions(
         ),
     )
     columns = {name: cast("list[Any]", told.tolist()) for name, told in table.items()}
+    y_edges, x_edges = grid.edges(0), grid.edges(1)
     regions: list[Region] = []
     for row in zip(*columns.values(), strict=True):
         tick()
@@ -171,8 +172,8 @@ def find_regions(
         top, left, bottom, right = (told[f"bbox-{side}"] for side in range(4))
         polygon = outline(
             labels[top:bottom, left:right] == told["label"],
-            grid.edges(0)[top : bottom + 1],
-            grid.edges(1)[left : right + 1],
+            y_edges[top : bottom + 1],
+            x_edges[left : right + 1],
         )
         x0, y0, x1, y1 = map(int, polygon.bounds)
         # Not those of the table, whose last pixels do not end where the image does.

@@ -102,13 +102,14 @@ def export_heatmap(
         cutting()
         mask = cut_mask(heatmap, grid, config, tick=cutting)
         outlining()
+        features = FEATURES if {"csv", "geojson"}.intersection(formats) else ()
         is_held = beside.store or HOLD_TISSUE.intersection(formats)
         tissue = beside.tissue() if is_held else None
         parts = Parts(
             mask=mask,
             grid=grid,
             regions=find_regions(
-                mask, grid, heatmap, slide.mpp, features=FEATURES, tick=outlining
+                mask, grid, heatmap, slide.mpp, features=features, tick=outlining
             ),
             heatmap=heatmap,
             mpp=slide.mpp,

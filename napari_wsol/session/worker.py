@@ -432,10 +432,8 @@ class Worker:
 
         A map of the image as it was is written as such.
         """
-        from napari_wsol.export import (
-            Beside,
-            export_heatmap,
-        )  # half a second of imports
+        # Half a second of imports.
+        from napari_wsol.export import Beside, export_heatmap
 
         with suppress(ImageError):  # whoever localizes hears of it
             self.look()
