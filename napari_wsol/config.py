@@ -367,6 +367,9 @@ FORMATS = {
     "geojson": "GeoJSON",
     "csv": "CSV table",
     "zarr": "OME-Zarr",
+    "ome-tiff": "OME-TIFF map",
+    "tiles": "QuPath tiles",
+    "tiles-gz": "QuPath tiles, gz",
 }
 """File kinds of an export; the provenance record is always written beside them."""
 
@@ -374,8 +377,13 @@ FORMAT_TIPS = {
     "png": "The mask as a picture: 255 inside, 0 outside.",
     "tiff": "The mask and the map as tiled TIFF, for large images.",
     "geojson": "Outlines of the regions; QuPath opens them by drag and drop.",
-    "csv": "A row a region: area, position, score.",
-    "zarr": "The map as OME-Zarr, with its place on the image.",
+    "csv": "A row a region: area, position, shape, score.",
+    "zarr": "The map as OME-Zarr 0.5 in its place; mask, tissue and strokes as labels.",
+    "ome-tiff": "The map as OME-TIFF: levels, and the image's physical size, so that "
+    "QuPath and OMERO show it over the image.",
+    "tiles": "The maps as tiles with a measurement a method; QuPath colours them under "
+    "Measure > Show measurement maps.",
+    "tiles-gz": "The same, packed: a tenth of the size; QuPath opens it too.",
 }
 
 

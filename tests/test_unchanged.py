@@ -31,6 +31,10 @@ SINCE = {
     "slide round head alone": "likewise",
     "slide round linear": "likewise",
     "slide round network": "likewise",
+    "export refined": "more formats, and more is told of regions",
+    "export pcam": "more is told of regions",
+    "cli glands-mobilenetv2": "likewise",
+    "cli malignancy-mobilenetv2": "likewise",
 }
 """Cases that are other than at that commit, and why: equal but for the arithmetic."""
 

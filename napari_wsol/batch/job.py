@@ -6,16 +6,18 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
 from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig, SlideConfig
 from napari_wsol.errors import one_of_many
-from napari_wsol.export import export_heatmap
+from napari_wsol.export import Beside, export_heatmap
 from napari_wsol.files import path_from
 from napari_wsol.images.readers import check_files, open_slide, reread
 from napari_wsol.images.readers.stacks import ANY
+from napari_wsol.images.tissue import coarse_tissue
 from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
@@ -30,6 +32,9 @@ from napari_wsol.slides.top_tiles import top_tiles, write_top_tiles
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
 
     from napari_wsol.batch.claims import Claim
     from napari_wsol.batch.results import ResultsFolder, Row
@@ -316,7 +321,8 @@ class ImageJob:
 
         result = _with_hint(result, slide, settings, check)
         check_files(slide)  # what is written names the pixels that were read
-        return result, _export(draft, slide, settings, result, both)
+        tissue = partial(coarse_tissue, slide)
+        return result, _export(draft, slide, settings, result, both, tissue=tissue)
 
     def _tile_by_tile(
         self,
@@ -360,6 +366,7 @@ class ImageJob:
                 result,
                 lambda _done, _total, _text: check(),
                 arrays=arrays,
+                tissue=lambda: work.plan.tissue,
             )
         finally:
             work.close()
@@ -397,15 +404,20 @@ def _export(
     report: Progress,
     *,
     arrays: dict[str, Path] | None = None,
+    tissue: Callable[[], npt.NDArray[np.bool_] | None],
 ) -> list[Path]:
     """Masks, regions and their provenance; of slides, OME-Zarr where there is none.
 
     Returns:
-        The record of each method's files.
+        The record of each method's files; of one method where only tiles are wanted.
     """
     records: list[Path] = []
     for name, heatmap in result.heatmaps.items():
         formats = settings.export.formats
+        if records:  # all maps are in the tiles of the first
+            formats = tuple(item for item in formats if not item.startswith("tiles"))
+            if not formats and arrays is None:
+                break
         if arrays is not None and name in arrays:
             formats = tuple(item for item in formats if item != "zarr")
         elif arrays is not None:
@@ -424,6 +436,11 @@ def _export(
             slide,
             replace(settings.export, method=name, formats=formats or ("geojson",)),
             {**provenance, **cut},
+            beside=Beside(
+                heatmaps=result.heatmaps,
+                tissue=tissue,
+                store=None if arrays is None else arrays.get(name),
+            ),
             as_coarse=arrays is not None,
             report=report,
         )

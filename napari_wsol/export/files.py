@@ -39,10 +39,13 @@ KINDS = (
     ("mask", ".png"),
     ("mask", ".tiff"),
     ("heatmap", ".tiff"),
+    ("heatmap", ".ome.tiff"),
     ("heatmap", ".zarr"),
     ("regions", ".geojson"),
     ("regions", ".csv"),
     ("tiles", ".csv"),
+    ("tiles", ".geojson"),
+    ("tiles", ".geojson.gz"),
     (RECORD, ".json"),
 )
 """Every (what, extension) that a set may hold; a name counts as taken if one exists."""

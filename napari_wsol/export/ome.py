@@ -1,8 +1,14 @@
-"""What an OME-Zarr 0.5 group says of the arrays in it."""
+"""OME-Zarr 0.5: levels of an image, and what its group says of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from skimage import measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,7 +19,12 @@ if TYPE_CHECKING:
 SOFTWARE = "napari-wsol"
 """Of files that we write, and the key of our own facts in them."""
 
+CHUNK = 512
+
 Pair = tuple[float, float]
+Values = npt.NDArray[np.float32 | np.uint8]
+Reduce = Callable[..., npt.NDArray[Any]]
+"""``numpy.mean``, ``numpy.max`` and the like."""
 
 
 def describe_levels(
@@ -22,8 +33,9 @@ def describe_levels(
     places: Sequence[tuple[Pair, Pair]],
     *,
     mpp: float | None,
-    facts: Mapping[str, object],
+    facts: Mapping[str, object] | None = None,
     channels: bool = False,
+    more: Mapping[str, object] | None = None,
 ) -> None:
     """Says where the arrays "0", "1", … of a group lie.
 
@@ -36,6 +48,7 @@ def describe_levels(
         mpp: µm a level-0 pixel.
         facts: our own, for people and programs that read them.
         channels: whether the arrays have an axis of channels first.
+        more: what else OME knows of the image.
     """
     unit = 1.0 if mpp is None else mpp
     axes: list[dict[str, str]] = [{"name": n, "type": "space"} for n in ("y", "x")]
@@ -57,5 +70,70 @@ def describe_levels(
         ]
         datasets.append({"path": str(level), "coordinateTransformations": place})
     multiscale = {"name": name, "axes": axes, "datasets": datasets}
-    group.attrs["ome"] = cast("JSON", {"version": "0.5", "multiscales": [multiscale]})
-    group.attrs[SOFTWARE] = cast("JSON", dict(facts))
+    describe(group, {"multiscales": [multiscale], **(more or {})})
+    if facts is not None:
+        group.attrs[SOFTWARE] = cast("JSON", dict(facts))
+
+
+def describe(group: zarr.Group, told: Mapping[str, object]) -> None:
+    """Says what a group is, in OME's words."""
+    group.attrs["ome"] = cast("JSON", {"version": "0.5", **told})
+
+
+def levels_for(*shapes: tuple[int, ...]) -> int:
+    """Levels after which the largest of some images is no larger than a chunk."""
+    halves = max(max(shape) for shape in shapes) / CHUNK
+    return 1 + max(0, math.ceil(math.log2(halves)))
+
+
+def write_levels(
+    group: zarr.Group,
+    name: str,
+    values: Values,
+    place: tuple[Pair, Pair],
+    *,
+    levels: int,
+    reduce: Reduce,
+    mpp: float | None,
+    facts: Mapping[str, object] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """Writes an image as arrays "0", "1", …, each half of the one before.
+
+    Args:
+        group: to write to.
+        name: of the image.
+        values: (h, w).
+        place: its scale and translate, as those of :func:`describe_levels`.
+        levels: how many.
+        reduce: makes one value of four.
+        mpp: µm a level-0 pixel.
+        facts: our own.
+        more: what else OME knows of it.
+    """
+    (height, width), (top, left) = place
+    places: list[tuple[Pair, Pair]] = []
+    for level in range(levels):
+        values = halved(values, reduce) if level else values
+        group.create_array(
+            str(level),
+            data=values,
+            chunks=(min(CHUNK, values.shape[0]), min(CHUNK, values.shape[1])),
+            dimension_names=["y", "x"],
+        )
+        step = 2**level
+        shift = (step - 1) / 2  # to the centre of so many pixels
+        places.append(
+            (
+                (height * step, width * step),
+                (top + height * shift, left + width * shift),
+            )
+        )
+    describe_levels(group, name, places, mpp=mpp, facts=facts, more=more)
+
+
+def halved(values: Values, reduce: Reduce) -> Values:
+    """(h, w) to half of it: one value for each 2 × 2; the last ones count twice."""
+    even = np.pad(values, [(0, side % 2) for side in values.shape], "edge")
+    found = cast("Values", measure.block_reduce(even, 2, reduce))
+    return found.astype(values.dtype)

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from skimage import measure
 
-from napari_wsol.export.masks import (
-    MAX_PIXELS,
-    boxes_of,
-    connected,
-    cut_mask,
-    grid_for,
-)
+from napari_wsol.export.masks import MAX_PIXELS, connected, cut_mask, grid_for
 from napari_wsol.export.outlines import outline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
+    import numpy.typing as npt
     from shapely.geometry import Polygon
 
     from napari_wsol.config import ExportConfig
     from napari_wsol.export.masks import BoolMap, Grid
-    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.images.heatmap import FloatMap, Heatmap
 
 
 NOTHING = 1e-6
 """A map below this is 0: nobody sets a threshold there."""
+
+SCORES = ("intensity_mean", "intensity_max")
+
+FEATURES = (
+    "perimeter",
+    "axis_major_length",
+    "axis_minor_length",
+    "eccentricity",
+    "orientation",
+    "solidity",
+    "extent",
+    "intensity_min",
+    "intensity_std",
+)
+"""What the files say of a region beside size, place and score, as scikit-image names
+and defines it; lengths in level-0 pixels, the orientation in radians."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +59,7 @@ class Region:
         mean_score: mean of the heatmap inside, in [0, 1].
         max_score: largest value of the heatmap inside, in [0, 1].
         polygon: outline with holes; vertices are (x, y).
+        features: by name, those of ``FEATURES`` that were asked for.
     """
 
     id: int
@@ -57,6 +70,7 @@ class Region:
     mean_score: float
     max_score: float
     polygon: Polygon
+    features: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 def regions_of(
@@ -125,69 +139,68 @@ def find_regions(
     heatmap: Heatmap,
     mpp: float | None,
     *,
+    features: Sequence[str] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> list[Region]:
-    """The 4-connected regions of a mask on ``grid``, strongest first."""
+    """The 4-connected regions of a mask on ``grid``, strongest first.
+
+    Args:
+        mask: bool on ``grid``.
+        grid: where its pixels lie.
+        heatmap: of the scores.
+        mpp: µm a level-0 pixel, None where it is not known.
+        features: more properties of :func:`skimage.measure.regionprops_table`.
+        tick: called between pieces of work; may raise to stop.
+    """
     tick()
     labels = connected(mask)
+    table = cast(
+        "dict[str, npt.NDArray[np.generic]]",
+        measure.regionprops_table(
+            labels,
+            _scores(grid, heatmap, tick),
+            properties=("label", "bbox", *SCORES, *features),
+            spacing=(grid.downsample, grid.downsample),
+        ),
+    )
+    columns = {name: cast("list[Any]", told.tolist()) for name, told in table.items()}
+    y_edges, x_edges = grid.edges(0), grid.edges(1)
     regions: list[Region] = []
-    for number, place in enumerate(boxes_of(labels), start=1):
+    for row in zip(*columns.values(), strict=True):
         tick()
-        cells = labels[place] == number
-        regions.append(_measure(cells, place, grid, heatmap, mpp=mpp, tick=tick))
+        told = dict(zip(columns, row, strict=True))
+        top, left, bottom, right = (told[f"bbox-{side}"] for side in range(4))
+        polygon = outline(
+            labels[top:bottom, left:right] == told["label"],
+            y_edges[top : bottom + 1],
+            x_edges[left : right + 1],
+        )
+        x0, y0, x1, y1 = map(int, polygon.bounds)
+        # Not those of the table, whose last pixels do not end where the image does.
+        area, centre = polygon.area, polygon.centroid
+        regions.append(
+            Region(
+                id=0,
+                area_px=area,
+                area_mm2=None if mpp is None else area * mpp**2 / 1e6,
+                centroid=(centre.y, centre.x),
+                bbox=(y0, x0, y1, x1),
+                mean_score=told["intensity_mean"],
+                max_score=told["intensity_max"],
+                polygon=polygon,
+                features={name: told[name] for name in features},
+            )
+        )
     # Place breaks ties, so that the numbering never depends on the labelling's order.
     regions.sort(key=lambda r: (-r.max_score, -r.mean_score, -r.area_px, r.bbox))
     return [replace(region, id=place) for place, region in enumerate(regions, 1)]
 
 
-def _measure(
-    cells: BoolMap,
-    place: tuple[slice, slice],
-    grid: Grid,
-    heatmap: Heatmap,
-    *,
-    mpp: float | None,
-    tick: Callable[[], None],
-) -> Region:
-    rows, columns = place
-    y_edges = grid.edges(0)[rows.start : rows.stop + 1]
-    x_edges = grid.edges(1)[columns.start : columns.stop + 1]
-    heights, widths = np.diff(y_edges), np.diff(x_edges)
-    # Level-0 pixels in each row and column of the region.
-    by_row = (cells @ widths) * heights
-    by_column = (heights @ cells) * widths
-    area = float(by_row.sum())
-    mean, largest = _scores(cells, place, grid, heatmap, tick)
-    return Region(
-        id=0,
-        area_px=area,
-        area_mm2=None if mpp is None else area * mpp**2 / 1e6,
-        centroid=(
-            float(by_row @ (y_edges[1:] + y_edges[:-1]) / 2 / area),
-            float(by_column @ (x_edges[1:] + x_edges[:-1]) / 2 / area),
-        ),
-        bbox=(int(y_edges[0]), int(x_edges[0]), int(y_edges[-1]), int(x_edges[-1])),
-        mean_score=mean,
-        max_score=largest,
-        polygon=outline(cells, y_edges, x_edges),
-    )
-
-
-def _scores(
-    cells: BoolMap,
-    place: tuple[slice, slice],
-    grid: Grid,
-    heatmap: Heatmap,
-    tick: Callable[[], None],
-) -> tuple[float, float]:
-    """Mean and largest heatmap value over a region's pixels."""
-    rows, columns = place
-    total, count, largest = 0.0, 0, 0.0
-    for start, stop in grid.bands(rows.start, rows.stop, cells.shape[1]):
+def _scores(grid: Grid, heatmap: Heatmap, tick: Callable[[], None]) -> FloatMap:
+    """The heatmap at the centres of all pixels of a grid."""
+    height, width = grid.shape
+    values = np.empty(grid.shape, np.float32)
+    for start, stop in grid.bands(0, height, width):
         tick()
-        values = grid.values(heatmap, slice(start, stop), columns)
-        inside = values[cells[start - rows.start : stop - rows.start]]
-        total += float(inside.sum(dtype=np.float64))
-        count += inside.size
-        largest = max(largest, float(inside.max(initial=0.0)))
-    return total / count, largest
+        values[start:stop] = grid.values(heatmap, slice(start, stop), slice(0, width))
+    return values

@@ -1,4 +1,4 @@
-"""The tiles that an attention MIL model looked at, one by one."""
+"""A map tile by tile: those that attention MIL looked at, and those for QuPath."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from napari_wsol.images.heatmap import mask_on_grid
 
-    from napari_wsol.images.heatmap import Heatmap
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy.typing as npt
+
+    from napari_wsol.export.masks import BoolMap
+    from napari_wsol.images.heatmap import FloatMap, Heatmap
 
 METHOD = "attention_mil"
 """The method whose cells are tiles: only its heatmaps have such a table."""
@@ -62,27 +67,109 @@ def attention_table(heatmap: Heatmap) -> Iterator[TileAttention]:
     order = np.argsort(-weights, axis=None, kind="stable")
     ranks = np.empty(weights.size, np.intp)
     ranks[order] = np.arange(1, weights.size + 1)
-    tops, heights = _spans(heatmap, 0)
-    lefts, widths = _spans(heatmap, 1)
+    y_edges, x_edges = _edges(heatmap, 0), _edges(heatmap, 1)
     for number in range(weights.size):
-        row, column = divmod(number, len(lefts))
+        row, column = divmod(number, weights.shape[1])
         yield TileAttention(
             rank=int(ranks[number]),
             row=row,
             column=column,
-            y=tops[row],
-            x=lefts[column],
-            height=heights[row],
-            width=widths[column],
+            y=y_edges[row],
+            x=x_edges[column],
+            height=y_edges[row + 1] - y_edges[row],
+            width=x_edges[column + 1] - x_edges[column],
             attention=float(weights[row, column]),
         )
 
 
-def _spans(heatmap: Heatmap, axis: int) -> tuple[list[float], list[float]]:
-    """Starts and lengths, within the image, of the cells along an axis."""
+MOST_TILES = 100_000
+"""Of a map for QuPath, which holds so many objects with ease."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapTile:
+    """A square of cells.
+
+    Attributes:
+        box: (x0, y0, x1, y1) in level-0 pixels from the image's upper left corner; as
+            whole numbers where they are.
+        values: the mean of each map there, by method; in [0, 1].
+    """
+
+    box: tuple[float, float, float, float]
+    values: Mapping[str, float]
+
+
+def map_tiles(
+    heatmap: Heatmap,
+    heatmaps: Mapping[str, Heatmap],
+    tissue: BoolMap | None = None,
+    *,
+    most: int = MOST_TILES,
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[MapTile]:
+    """What all maps say in each cell of one, row by row; no more than a row is held.
+
+    Where these are more than ``most``, squares of cells are taken together.
+
+    Args:
+        heatmap: whose cells are the tiles.
+        heatmaps: by method, of the same image; on another grid they are interpolated.
+        tissue: (h, w) bool over the whole image: where there is none and all maps are
+            0, there is no tile.
+        most: tiles, at most.
+        tick: called for each row; may raise to stop.
+    """
+    rows, columns = heatmap.values.shape
+    step = 1
+    while -(-rows // step) * -(-columns // step) > most:
+        step += 1
+    lefts = list(range(0, columns, step))
+    everywhere = np.ones((rows, columns), np.bool_)
+    seen = everywhere if tissue is None else mask_on_grid(tissue, everywhere.shape)
+    y_edges, x_edges = _edges(heatmap, 0, step), _edges(heatmap, 1, step)
+    for top, (y0, y1) in zip(range(0, rows, step), pairwise(y_edges), strict=True):
+        tick()
+        part = slice(top, min(top + step, rows))
+        means = {
+            name: _means(_row(one, heatmap, part), lefts)
+            for name, one in heatmaps.items()
+        }
+        keep = np.logical_or.reduceat(seen[part].any(axis=0), lefts)
+        keep |= np.any(list(means.values()), axis=0)
+        for place in np.nonzero(keep)[0].tolist():
+            x0, x1 = x_edges[place], x_edges[place + 1]
+            if x1 > x0 and y1 > y0:  # cells may lie beyond the image
+                values = {name: float(mean[place]) for name, mean in means.items()}
+                yield MapTile(box=(x0, y0, x1, y1), values=values)
+
+
+def _row(one: Heatmap, of: Heatmap, rows: slice) -> FloatMap:
+    """A map on some rows of another's cells."""
+    grids = [(item.scale, item.translate, item.values.shape) for item in (one, of)]
+    if grids[0] == grids[1]:
+        return one.values[rows]
+    count, columns = rows.stop - rows.start, of.values.shape[1]
+    height, width = of.scale
+    origin = (
+        of.translate[0] + 0.5 + (rows.start - 0.5) * height,
+        of.translate[1] + 0.5 - 0.5 * width,
+    )
+    return one.crop(origin, (count * height, columns * width), (count, columns))
+
+
+def _means(cells: FloatMap, starts: list[int]) -> npt.NDArray[np.float64]:
+    """Of all rows, between the columns ``starts``."""
+    sums = np.add.reduceat(cells.sum(axis=0, dtype=np.float64), starts)
+    return sums / (len(cells) * np.diff([*starts, cells.shape[1]]))
+
+
+def _edges(heatmap: Heatmap, axis: int, step: int = 1) -> list[float]:
+    """Borders of every ``step`` cells along an axis, within the image."""
     scale, size = heatmap.scale[axis], heatmap.image_shape[axis]
     # Half a pixel more: the heatmap counts pixel centres, the table borders.
     first = heatmap.translate[axis] + 0.5 - scale / 2
     count = heatmap.values.shape[axis]
-    edges = [min(max(first + scale * at, 0.0), size) for at in range(count + 1)]
-    return edges[:-1], [stop - start for start, stop in pairwise(edges)]
+    places = [*range(0, count, step), count]
+    edges = (min(max(first + scale * at, 0.0), size) for at in places)
+    return [int(edge) if edge == int(edge) else edge for edge in edges]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import tifffile
@@ -13,26 +17,27 @@ import zarr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from napari_wsol.export.ome import SOFTWARE, describe_levels
-from napari_wsol.export.outlines import rings_of, write_features
-from napari_wsol.export.tiles import METHOD, attention_table
+from napari_wsol.export.labels import CLASS_COLOR, write_labels
+from napari_wsol.export.ome import SOFTWARE, halved, levels_for, write_levels
+from napari_wsol.export.outlines import classification, rings_of, write_features
+from napari_wsol.export.regions import FEATURES
+from napari_wsol.export.tiles import METHOD, MOST_TILES, attention_table, map_tiles
 from napari_wsol.files.tables import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from napari_wsol.export.labels import Label
     from napari_wsol.export.masks import BoolMap, Grid
+    from napari_wsol.export.ome import Values
     from napari_wsol.export.regions import Region
     from napari_wsol.export.tiles import TileAttention
     from napari_wsol.images.heatmap import Heatmap
 
-CLASS_COLOR = (213, 94, 0)
-"""Vermilion of the colour-blind-safe Okabe-Ito palette."""
-
-
 _TILE = 512
-_CHUNK = 512
+_READ_ANEW = 4_000_000
+"""Cells at most of a map that does not end where its image does, in a TIFF."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,11 @@ class Parts:
         heatmap: what the mask was cut from.
         mpp: µm a level-0 pixel, None where it is not known.
         fingerprint: sha256 of the image; makes the ids of its regions.
+        threshold: what the mask was cut at.
+        heatmaps: of all methods, by name.
+        tissue: (h, w) bool over the whole image, None where it was not looked for.
+        labels: mask, tissue and strokes, for files that hold them.
+        tick: called often while a long file is written; may raise to stop.
     """
 
     mask: BoolMap
@@ -54,6 +64,11 @@ class Parts:
     heatmap: Heatmap
     mpp: float | None
     fingerprint: str
+    threshold: float = 0.5
+    heatmaps: Mapping[str, Heatmap] = field(default_factory=dict[str, "Heatmap"])
+    tissue: BoolMap | None = None
+    labels: Sequence[Label] = ()
+    tick: Callable[[], None] = lambda: None
 
     def mask_geometry(self) -> dict[str, object]:
         """Where the mask lies, for the file's own metadata."""
@@ -100,42 +115,101 @@ def write_mask_png(path: Path, parts: Parts) -> None:
 
 def write_mask_tiff(path: Path, parts: Parts) -> None:
     """Tiled, deflated 8-bit mask, 0 and 255; geometry as JSON in its description."""
-    step = None if parts.mpp is None else parts.mpp * parts.grid.downsample
-    _write_tiff(path, _to_bytes(parts.mask), parts.mask_geometry(), step)
+    step = float(parts.grid.downsample)
+    _write_tiff(
+        path, _to_bytes(parts.mask), parts.mask_geometry(), parts.mpp, (step, step)
+    )
 
 
 def write_heatmap_tiff(path: Path, parts: Parts) -> None:
     """The heatmap at its own resolution as float32; geometry in its description."""
     values = np.asarray(parts.heatmap.values, np.float32)
-    mpp, scale = parts.mpp, parts.heatmap.scale
-    # The tags know one pixel size a direction, (x, y); both are the same here.
-    step = None if mpp is None else mpp * scale[1]
-    _write_tiff(path, values, parts.heatmap_geometry(), step)
+    _write_tiff(path, values, parts.heatmap_geometry(), parts.mpp, parts.heatmap.scale)
 
 
 def _write_tiff(
     path: Path,
-    pixels: np.ndarray[tuple[int, int], np.dtype[np.uint8 | np.float32]],
+    pixels: Values,
     description: Mapping[str, object],
-    um_per_pixel: float | None,
+    mpp: float | None,
+    scale: tuple[float, float],
 ) -> None:
-    per_cm = None if um_per_pixel is None else (1e4 / um_per_pixel, 1e4 / um_per_pixel)
     tifffile.imwrite(
         path,
         pixels,
-        photometric="minisblack",
-        tile=(_TILE, _TILE),
-        compression="zlib",
         description=json.dumps(description),
         metadata=None,
         software=SOFTWARE,
-        resolution=per_cm,
-        resolutionunit=None if per_cm is None else "CENTIMETER",
+        **_tags(mpp, scale),
     )
+
+
+def write_heatmap_ome_tiff(path: Path, parts: Parts) -> None:
+    """The heatmap as pyramidal OME-TIFF, float32 from 0 to 1, as large as the image.
+
+    Its pixels are the map's own cells, so many µm or level-0 pixels each that all of
+    them are as large as the image. A map that reaches beyond the image or ends inside
+    it is interpolated on finer ones. Levels are SubIFDs of half the size; facts are
+    JSON in OME's description of the image.
+    """
+    heatmap = parts.heatmap.within_image(_READ_ANEW)
+    values = np.asarray(heatmap.values, np.float32)
+    name = f"{heatmap.method} {heatmap.target}"
+    facts = replace(parts, heatmap=heatmap).heatmap_geometry()
+    told: dict[str, object] = {
+        "axes": "YX",
+        "Name": name,
+        "Channel": {"Name": [name]},
+        "Description": json.dumps(facts | {"range": [0, 1]}),
+        "UUID": str(_uuid(parts, "map")),
+    }
+    if parts.mpp is not None:
+        for axis, step in zip("YX", heatmap.scale, strict=True):
+            told[f"PhysicalSize{axis}"] = parts.mpp * step
+            told[f"PhysicalSize{axis}Unit"] = "µm"
+    levels = levels_for(values.shape)
+    with tifffile.TiffWriter(path, ome=True, bigtiff=values.nbytes > 2**31) as file:
+        for level in range(levels):
+            parts.tick()
+            values = halved(values, np.mean) if level else values
+            step = 2.0**level
+            kind = {"subfiletype": 1} if level else {"subifds": levels - 1}
+            file.write(
+                values,
+                metadata=None if level else told,
+                software=SOFTWARE,
+                **kind,
+                **_tags(parts.mpp, (heatmap.scale[0] * step, heatmap.scale[1] * step)),
+            )
+
+
+def _tags(mpp: float | None, scale: tuple[float, float]) -> dict[str, Any]:
+    """How pixels of (y, x) ``scale`` level-0 pixels are stored, and their size."""
+    tags: dict[str, Any] = {
+        "photometric": "minisblack",
+        "tile": (_TILE, _TILE),
+        "compression": "zlib",
+    }
+    if mpp is not None:
+        tags["resolution"] = (1e4 / (mpp * scale[1]), 1e4 / (mpp * scale[0]))
+        tags["resolutionunit"] = "CENTIMETER"
+    return tags
 
 
 def _to_bytes(mask: BoolMap) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     return mask.view(np.uint8) * np.uint8(255)
+
+
+@contextmanager
+def _text(path: Path) -> Generator[TextIO]:
+    """A new text file; what is called .gz is packed, always to the same bytes."""
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("wb"))
+        if path.suffix == ".gz":
+            packed = gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)
+            file = stack.enter_context(packed)
+        text = TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="\n")
+        yield stack.enter_context(text)
 
 
 def write_regions_geojson(path: Path, parts: Parts) -> None:
@@ -144,7 +218,7 @@ def write_regions_geojson(path: Path, parts: Parts) -> None:
     The form is that of QuPath's own reader: a classification needs both name and
     colour, ids are UUIDs, measurements are a flat object of finite numbers.
     """
-    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    with _text(path) as file:
         write_features(file, (_feature(region, parts) for region in parts.regions))
 
 
@@ -155,6 +229,8 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
         measurements["Area um^2"] = region.area_mm2 * 1e6
     measurements[f"Mean {heatmap.method}"] = region.mean_score
     measurements[f"Max {heatmap.method}"] = region.max_score
+    for name, value in region.features.items():
+        measurements[name.replace("_", " ").capitalize()] = value
     return {
         "type": "Feature",
         "id": str(region_uuid(region, parts)),
@@ -162,7 +238,7 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
         "properties": {
             "objectType": "annotation",
             "name": f"{heatmap.target} {region.id}",
-            "classification": {"name": heatmap.target, "color": list(CLASS_COLOR)},
+            "classification": classification(heatmap.target, CLASS_COLOR),
             "isLocked": True,
             "measurements": measurements,
             "metadata": {
@@ -176,9 +252,43 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
 
 def region_uuid(region: Region, parts: Parts) -> uuid.UUID:
     """The same id whenever the same region is cut out of the same image again."""
+    return _uuid(parts, region.polygon.wkt)
+
+
+def _uuid(parts: Parts, thing: str) -> uuid.UUID:
     heatmap = parts.heatmap
-    content = f"{parts.fingerprint}/{heatmap.method}/{heatmap.target}/"
-    return uuid.uuid5(uuid.NAMESPACE_OID, content + region.polygon.wkt)
+    content = f"{parts.fingerprint}/{heatmap.method}/{heatmap.target}/{thing}"
+    return uuid.uuid5(uuid.NAMESPACE_OID, content)
+
+
+def write_tiles_geojson(path: Path, parts: Parts) -> None:
+    """The maps as QuPath tiles, in level-0 pixels; no more than a row is in memory.
+
+    Each has a measurement a method, the map's mean there, for QuPath's measurement
+    maps; those at or above the threshold have the class.
+    """
+    with _text(path) as file:
+        write_features(file, _tile_features(parts))
+
+
+def _tile_features(parts: Parts) -> Iterator[dict[str, object]]:
+    heatmap = parts.heatmap
+    heatmaps = {**parts.heatmaps, heatmap.method: heatmap}
+    marked = classification(heatmap.target, CLASS_COLOR)
+    for tile in map_tiles(heatmap, heatmaps, parts.tissue, tick=parts.tick):
+        properties: dict[str, object] = {"objectType": "tile"}
+        if tile.values[heatmap.method] >= parts.threshold:
+            properties["classification"] = marked
+        properties["measurements"] = {
+            name: round(value, 6) for name, value in tile.values.items()
+        }
+        x0, y0, x1, y1 = tile.box
+        ring = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
+        yield {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": properties,
+        }
 
 
 def write_regions_csv(path: Path, parts: Parts) -> None:
@@ -186,6 +296,10 @@ def write_regions_csv(path: Path, parts: Parts) -> None:
     cells = REGION_COLUMNS.values()
     rows = ([cell(region, parts) for cell in cells] for region in parts.regions)
     write_table(path, list(REGION_COLUMNS), rows)
+
+
+def _feature_cell(name: str, region: Region, _parts: Parts) -> str:
+    return f"{region.features[name]:.6g}"
 
 
 REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
@@ -203,6 +317,7 @@ REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
     "mean_score": lambda region, _: f"{region.mean_score:.6f}",
     "max_score": lambda region, _: f"{region.max_score:.6f}",
     "geojson_id": region_uuid,
+    **{name: partial(_feature_cell, name) for name in FEATURES},
 }
 
 
@@ -222,28 +337,26 @@ TILE_COLUMNS = ("rank", "row", "column", "y", "x", "height", "width", "attention
 
 
 def write_heatmap_zarr(path: Path, parts: Parts) -> None:
-    """OME-Zarr 0.5 image of the heatmap as float32, placed on the image.
+    """OME-Zarr 0.5 image of the heatmap as float32, placed on the image, with labels.
 
     Positions are in µm where the pixel size is known, else in level-0 pixels.
     """
-    heatmap = parts.heatmap
+    heatmap, labels = parts.heatmap, parts.labels
     group = zarr.open_group(path, mode="w", zarr_format=3)
-    describe_levels(
+    values = np.asarray(heatmap.values, np.float32)
+    # The levels of labels must be as many as those of their image.
+    levels = levels_for(values.shape, *(label.values.shape for label in labels))
+    write_levels(
         group,
         f"{heatmap.method} {heatmap.target}",
-        [(heatmap.scale, heatmap.translate)],
+        values,
+        (heatmap.scale, heatmap.translate),
+        levels=levels,
+        reduce=np.mean,
         mpp=parts.mpp,
         facts=parts.heatmap_geometry(),
     )
-    values = np.asarray(heatmap.values, np.float32)
-    array = group.create_array(
-        "0",
-        shape=values.shape,
-        chunks=(min(_CHUNK, values.shape[0]), min(_CHUNK, values.shape[1])),
-        dtype="float32",
-        dimension_names=["y", "x"],
-    )
-    array[...] = values
+    write_labels(group, labels, levels, parts.mpp)
 
 
 WRITERS: Mapping[str, tuple[tuple[str, str, Callable[[Path, Parts], None]], ...]] = {
@@ -255,8 +368,14 @@ WRITERS: Mapping[str, tuple[tuple[str, str, Callable[[Path, Parts], None]], ...]
     "geojson": (("regions", ".geojson", write_regions_geojson),),
     "csv": (("regions", ".csv", write_regions_csv),),
     "zarr": (("heatmap", ".zarr", write_heatmap_zarr),),
+    "ome-tiff": (("heatmap", ".ome.tiff", write_heatmap_ome_tiff),),
+    "tiles": (("tiles", ".geojson", write_tiles_geojson),),
+    "tiles-gz": (("tiles", ".geojson.gz", write_tiles_geojson),),
 }
 """The files of each format: what they hold, extension, writer."""
+
+HOLD_TISSUE = frozenset({"zarr", "tiles", "tiles-gz"})
+"""Formats that say where there is tissue."""
 
 
 def writers_of(
@@ -273,7 +392,9 @@ def space_needed(parts: Parts) -> int:
     vertices = sum(len(ring) for r in parts.regions for ring in rings_of(r.polygon))
     return (
         2 * parts.mask.nbytes
-        + 2 * parts.heatmap.values.nbytes
+        + 6 * parts.heatmap.values.nbytes
+        + 2 * sum(label.values.size for label in parts.labels)
+        + min(parts.heatmap.values.size, MOST_TILES) * (500 + 80 * len(parts.heatmaps))
         + 32 * vertices
         + 2_000 * len(parts.regions)
         + (200 * parts.heatmap.values.size if parts.heatmap.method == METHOD else 0)

@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from shapely.geometry import MultiPolygon, Polygon
 
+from napari_wsol.export.labels import STROKES
 from napari_wsol.export.masks import boxes_of, connected
-from napari_wsol.export.outlines import outline, rings_of, write_features
-from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, owners
+from napari_wsol.export.outlines import (
+    classification,
+    outline,
+    rings_of,
+    write_features,
+)
+from napari_wsol.strokes.stroke import owners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +29,6 @@ if TYPE_CHECKING:
     from napari_wsol.export.masks import BoolMap, FloatLine
     from napari_wsol.journal.image import ImageFacts
     from napari_wsol.strokes.stroke import Stroke, StrokeList
-
-CLASSES = {
-    FOREGROUND: {"name": "Foreground", "color": [230, 159, 0]},
-    BACKGROUND: {"name": "Background", "color": [0, 114, 178]},
-}
-"""Orange and blue of the colour-blind-safe Okabe-Ito palette, as in the window."""
 
 
 def write_strokes(path: Path, strokes: StrokeList, image: ImageFacts) -> int:
@@ -63,7 +63,7 @@ def stroke_features(
         top, left, bottom, right = stroke.box
         here = (slice(top, bottom), slice(left, right))
         ours = owner[here] == place
-        for label in CLASSES:
+        for label in STROKES:
             cells = ours & (canvas[here] == label)
             if cells.any():
                 shape = _polygons(
@@ -122,7 +122,7 @@ def _feature(
         "properties": {
             "objectType": "annotation",
             "name": f"Stroke {stroke.number}",
-            "classification": CLASSES[label],
+            "classification": classification(*STROKES[label]),
             "isLocked": False,
             "measurements": {"Area px^2": shape.area},
             # Shown by QuPath, which takes text only.

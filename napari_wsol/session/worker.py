@@ -432,7 +432,8 @@ class Worker:
 
         A map of the image as it was is written as such.
         """
-        from napari_wsol.export import export_heatmap  # half a second of imports
+        # Half a second of imports.
+        from napari_wsol.export import Beside, export_heatmap
 
         with suppress(ImageError):  # whoever localizes hears of it
             self.look()
@@ -453,8 +454,22 @@ class Worker:
             mpp=of.mpp,
             current=of.shown if method == REFINED else None,
         )
+        beside = Beside(heatmaps=maps.heatmaps)
+        if maps.before is None:  # tissue and strokes are of the image as it is
+            drawn = document.scribbles
+            beside = replace(
+                beside,
+                tissue=document.seen_tissue,
+                strokes=None if drawn is None else (drawn, document.canvas),
+            )
         paths = export_heatmap(
-            folder, heatmap, of.slide, settings, provenance, report=report
+            folder,
+            heatmap,
+            of.slide,
+            settings,
+            provenance,
+            beside=beside,
+            report=report,
         )
         self.exported.emit(paths)
         return paths

@@ -60,6 +60,17 @@ def test_localize_writes_every_method_and_a_summary(
         assert json.loads(record.read_text("utf-8"))
 
 
+def test_tiles_of_all_methods_are_one_file(picture, tmp_path):
+    out = tmp_path / "out"
+    how = ("--method", "pcam", "--method", "cam", "--format", "tiles")
+    result = run("localize", picture, "--model", "small", "--out", out, *how)
+    assert result.exit_code == 0, result.output
+    (tiles,) = out.glob("*_tiles.geojson")
+    assert len(list(out.glob("*.json"))) == 1
+    (first, *_) = json.loads(tiles.read_text("utf-8"))["features"]
+    assert list(first["properties"]["measurements"]) == ["pcam", "cam"]
+
+
 def test_one_bad_image_does_not_stop_the_rest(picture, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"nothing")

@@ -71,7 +71,10 @@ def test_what_the_settings_refuse_cannot_be_given(command, name, config, field):
 
 
 def test_formats_are_named():
-    assert "png, tiff, geojson, csv, zarr" in parameter("localize", "format").help
+    assert (
+        "png, tiff, geojson, csv, zarr, ome-tiff"
+        in parameter("localize", "format").help
+    )
 
 
 def test_what_must_be_given_says_nothing_of_leaving_it_out():

@@ -1,6 +1,7 @@
 """``localize`` on slides: resumable, shared, and never the same work twice."""
 
 import csv
+import gzip
 import json
 import os
 import signal
@@ -9,9 +10,11 @@ import sys
 import time
 
 import numpy as np
+import ome_zarr_models
 import pytest
 import torch
 import zarr
+from ome_zarr_models.v05.image_label import ImageLabel
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -89,6 +92,7 @@ def test_a_slide_gets_a_folder_with_all_that_was_found(tmp_path, slide, small_mo
     done = run(
         *("localize", path, "--model", "small", "--out", out, "--core", 64),
         *("--no-tissue", "--top", 3, "--format", "geojson", "--format", "tiff"),
+        *("--format", "tiles-gz"),
     )
     assert done.exit_code == 0, done.output
     expected = localize(small_model, path, ["pcam", "cam"])
@@ -103,7 +107,18 @@ def test_a_slide_gets_a_folder_with_all_that_was_found(tmp_path, slide, small_mo
     channel = small_model.class_index(expected.target)
     values = np.asarray(group["0"][channel], np.float32)
     assert np.abs(values - expected.heatmaps["pcam"].values).max() < 1e-3
+    image = ome_zarr_models.open_ome_zarr(group)
+    assert image.labels.attributes.ome.labels == ["mask"]
+    levels = len(image.attributes.ome.multiscales[0].datasets)
+    label = ImageLabel.from_zarr(group["labels/mask"])
+    assert len(label.attributes.ome.multiscales[0].datasets) == levels
     assert json.loads(next(folder.glob("*_pcam_*.geojson")).read_text())["features"]
+    (packed,) = folder.glob("*_tiles.geojson.gz")  # one, with all maps
+    with gzip.open(packed, "rt", encoding="utf-8") as file:
+        tiles = json.load(file)["features"]
+    assert len(tiles) == 75 * 105  # the cells of the first
+    measured = tiles[0]["properties"]["measurements"]
+    assert list(measured) == ["pixelcam", "pcam", "cam"]
     record = json.loads(next(folder.glob("*_pcam_*provenance.json")).read_text("utf-8"))
     assert record["provenance"]["cut"]["core"] == 64
     with (folder / "pcam_top" / "tiles.csv").open(newline="") as file:

@@ -17,6 +17,7 @@ from napari_wsol.errors import ExportError, JobCancelledError
 from napari_wsol.export import export_heatmap
 from napari_wsol.export.masks import Grid
 from napari_wsol.export.provenance import notes_of, plain
+from napari_wsol.export.regions import FEATURES
 from napari_wsol.export.writers import Parts
 
 ALL = ExportConfig(threshold=0.4, formats=tuple(FORMATS))
@@ -44,6 +45,9 @@ def test_every_format_is_written_and_nothing_else(exported, tmp_path):
         "regions.geojson",
         "regions.csv",
         "heatmap.zarr",
+        "heatmap.ome.tiff",
+        "tiles.geojson",
+        "tiles.geojson.gz",
         "provenance.json",
     ]
     assert sorted(tmp_path.iterdir()) == sorted(exported.values())
@@ -150,6 +154,10 @@ def test_table_and_geojson_name_the_same_regions(exported):
         assert float(row["centroid_x"]) == pytest.approx(outline.centroid.x, abs=1e-3)
         assert float(row["bbox_y"]) == outline.bounds[1]
         assert 0.4 <= float(row["mean_score"]) <= float(row["max_score"]) <= 1
+        measured = feature["properties"]["measurements"]
+        for name in FEATURES:
+            told = measured[name.replace("_", " ").capitalize()]
+            assert float(row[name]) == pytest.approx(told, rel=1e-4)
 
 
 def test_provenance_says_what_was_written_and_from_what(exported, slide, tmp_path):

@@ -5,7 +5,7 @@ from skimage.draw import polygon as fill
 from napari_wsol.config import ExportConfig
 from napari_wsol.export import regions_of, why_empty
 from napari_wsol.export.masks import Grid
-from napari_wsol.export.regions import find_regions
+from napari_wsol.export.regions import FEATURES, find_regions
 
 
 def repaint(regions, shape, d):
@@ -47,6 +47,34 @@ def test_measures_agree_with_the_polygon(make_heatmap):
         assert region.centroid[::-1] == pytest.approx(
             (shape.centroid.x, shape.centroid.y)
         )
+
+
+def test_features_are_those_of_scikit_image_in_pixels_of_the_image(make_heatmap):
+    """By what is known of a rectangle of 40 × 16 mask pixels of 4 × 4 each."""
+    mask, values = np.zeros((50, 30), bool), np.zeros((50, 30), np.float32)
+    mask[5:45, 6:22] = True
+    values[5:45, 6:14], values[5:45, 14:22] = 0.6, 0.8
+    heatmap = make_heatmap((200, 120), values)
+    grid = Grid((200, 120), 4)
+    (region,) = find_regions(mask, grid, heatmap, None, features=FEATURES)
+    told = region.features
+    assert list(told) == list(FEATURES)
+    # Of n pixels side by side the variance is (n² - 1) / 12, and 1 / 12 a pixel.
+    assert told["axis_major_length"] == pytest.approx(
+        4 * 4 * 40 / np.sqrt(12), rel=0.01
+    )
+    assert told["axis_minor_length"] == pytest.approx(
+        4 * 4 * 16 / np.sqrt(12), rel=0.01
+    )
+    ratio = told["axis_minor_length"] / told["axis_major_length"]
+    assert told["eccentricity"] == pytest.approx(np.sqrt(1 - ratio**2))
+    assert told["perimeter"] == 4 * 2 * (39 + 15)
+    assert told["solidity"] == told["extent"] == 1
+    assert told["orientation"] == pytest.approx(0)
+    assert told["intensity_min"] == pytest.approx(0.6)
+    assert told["intensity_std"] == pytest.approx(0.1)
+    assert region.mean_score == pytest.approx(0.7)
+    assert find_regions(mask, grid, heatmap, None)[0].features == {}
 
 
 def test_square_has_the_known_place_size_and_score(make_heatmap):

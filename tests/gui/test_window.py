@@ -468,11 +468,13 @@ def test_export_writes_the_files_and_names_them(bench, tmp_path):
     panel = bench.widget.export_panel
     panel.expand(animate=False)
     panel.form.fields["folder"].line_edit.native.setText(str(tmp_path / "out"))
+    for name in ("zarr", "ome-tiff", "tiles-gz"):
+        panel.form.fields["formats"].boxes[name].value = True
     bench.until(panel.export_button.isVisible)
     bench.click(panel.export_button)
     bench.until(lambda: panel.recent.count() == 1)
     written = {path.suffix for path in (tmp_path / "out").iterdir()}
-    assert {".png", ".tiff", ".geojson", ".csv", ".json"} <= written
+    assert {".png", ".tiff", ".geojson", ".csv", ".json", ".zarr", ".gz"} <= written
     assert "mask.png" in bench.widget.message.text()
 
 

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from napari_wsol import Session
 from napari_wsol.config import ExportConfig, FinetuneConfig
@@ -285,6 +286,21 @@ def test_export_writes_files_with_their_provenance(localized, strokes, tmp_path)
     assert "Research use only" in text
     assert '"round": 1' in text
     assert isinstance(stored, dict)
+
+
+def test_export_holds_all_maps_the_tissue_and_the_strokes(localized, strokes, tmp_path):
+    localized.set_scribbles(strokes).result(WAIT)
+    localized.finetune().result(WAIT)
+    image, tiles, _ = localized.export(tmp_path / "out", ["zarr", "tiles"]).result(WAIT)
+    (first, *_) = json.loads(tiles.read_text("utf-8"))["features"]
+    told = first["properties"]["measurements"]
+    assert set(told) == set(localized.heatmaps)
+    assert told["pixelcam"] == pytest.approx(
+        localized.heatmaps["pixelcam"].values[0, 0], abs=1e-5
+    )
+    labels = zarr.open_group(image, mode="r")["labels"]
+    assert labels.attrs["ome"]["labels"] == ["mask", "tissue", "strokes"]
+    np.testing.assert_array_equal(labels["strokes/0"][...], strokes)
 
 
 def test_canvas_stays_paintable_at_any_size():
