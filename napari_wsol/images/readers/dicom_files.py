@@ -1,7 +1,9 @@
-"""Finds the DICOM files that make up one slide."""
+"""Tells DICOM files apart: those that make up one slide, and films."""
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,28 @@ _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _SEGMENTATIONS = frozenset(
     {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
 )
+_DIRECTORY = "1.2.840.10008.1.3.10"
+_NO_FILMS = frozenset({_WHOLE_SLIDE, _DIRECTORY, *_SEGMENTATIONS})
+DEFLATED = "1.2.840.10008.1.2.1.99"
+"""Transfer syntax of a file that is deflated but for its first lines."""
+
+INSTALL = 'pip install "napari-wsol[dicom]"'
+
+_MODALITY = re.compile(r"[A-Z]{2,16}")
+_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Meta:
+    """What the first lines of a file tell; empty where they do not.
+
+    Attributes:
+        kind: UID of what it holds.
+        syntax: UID of how that is written.
+    """
+
+    kind: str = ""
+    syntax: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +62,66 @@ def is_dicom(path: Path) -> bool:
             return file.read(_MARK_AT + 4)[_MARK_AT:] == b"DICM"
     except OSError:
         return False
+
+
+def meta_of(path: Path) -> _Meta:
+    """The first lines of a file, which are quickly read whatever comes after them."""
+    from pydicom import filereader
+
+    try:
+        with in_words(path.name):
+            meta = filereader.read_file_meta_info(path)
+            kind = str(meta.get("MediaStorageSOPClassUID", ""))
+            return _Meta(kind, str(meta.get("TransferSyntaxUID", "")))
+    except UnreadableImageError:
+        return _Meta()
+
+
+def is_film(path: Path) -> bool:
+    """Whether a file is DICOM, and neither a whole slide, a mask nor a directory."""
+    if not is_dicom(path) or importlib.util.find_spec("pydicom") is None:
+        return False
+    return meta_of(path).kind not in _NO_FILMS
+
+
+def neutral_name(path: Path, fingerprint: str) -> str:
+    """What a film is called, as its file may be called like the patient.
+
+    Args:
+        path: of the file.
+        fingerprint: of the file; whoever has the file finds it by that.
+
+    Returns:
+        Modality and the first digits of the fingerprint: DX-0123456789ab.
+    """
+    import pydicom
+
+    modality = ""
+    if meta_of(path).syntax != DEFLATED:
+        try:
+            with in_words(path.name):
+                tags = ["Modality"]
+                header = pydicom.dcmread(
+                    path, stop_before_pixels=True, specific_tags=tags
+                )
+                modality = str(header.get("Modality", ""))
+        except UnreadableImageError:
+            pass  # whoever decodes it is told
+    known = modality if _MODALITY.fullmatch(modality) else "DICOM"
+    return f"{known}-{fingerprint[:_DIGITS]}"
+
+
+def check_library(library: str, name: str) -> None:
+    """Makes sure that what reads a file is installed.
+
+    Raises:
+        UnreadableImageError: it is not.
+    """
+    if importlib.util.find_spec(library) is None:
+        raise UnreadableImageError(
+            f"“{name}” is a DICOM file, which is read with {library}, and that is not "
+            f"installed: {INSTALL}, or convert it to OME-TIFF."
+        )
 
 
 def files_of_slide(path: Path, name: str) -> list[Path]:
@@ -134,8 +218,8 @@ def _refusal(chosen: list[_Header], name: str) -> str:
     kinds = sorted({one.kind_name for one in chosen})
     if kinds:
         return (
-            f"“{name}” is DICOM of another kind ({', '.join(kinds)}), and only whole "
-            "slides are read: convert it to PNG or OME-TIFF first."
+            f"“{name}” is DICOM of another kind ({', '.join(kinds)}), and whole slides "
+            "alone are read so: open it without naming a reader."
         )
     return (
         f"“{name}” could not be read as DICOM: the file is damaged or incomplete. Copy "
