@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from napari_wsol.files import check_file
 from napari_wsol.images.readers.guard import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
     from pathlib import Path
 
 _MARK_AT = 128
@@ -64,12 +66,20 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+@contextmanager
+def unheard() -> Generator[None]:
+    """Keeps what pydicom warns of, which may name a patient, from being printed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def meta_of(path: Path) -> _Meta:
     """The first lines of a file, which are quickly read whatever comes after them."""
     from pydicom import filereader
 
     try:
-        with in_words(path.name):
+        with in_words(path.name), unheard():
             meta = filereader.read_file_meta_info(path)
             kind = str(meta.get("MediaStorageSOPClassUID", ""))
             return _Meta(kind, str(meta.get("TransferSyntaxUID", "")))
@@ -99,7 +109,7 @@ def neutral_name(path: Path, fingerprint: str) -> str:
     modality = ""
     if meta_of(path).syntax != DEFLATED:
         try:
-            with in_words(path.name):
+            with in_words(path.name), unheard():
                 tags = ["Modality"]
                 header = pydicom.dcmread(
                     path, stop_before_pixels=True, specific_tags=tags
@@ -196,17 +206,16 @@ def _headers(paths: Iterable[Path]) -> Iterable[_Header]:
         if not path.is_file() or not is_dicom(path):
             continue
         try:
-            with in_words(path.name):
+            with in_words(path.name), unheard():
                 header = pydicom.dcmread(
                     path, stop_before_pixels=True, specific_tags=tags
                 )
+                kind, series = (str(header.get(tag, "")) for tag in tags)
         except UnreadableImageError:
             continue  # Of the file that was asked for, it is told below.
-        kind = UID(str(header.get("SOPClassUID", "")))
         if not kind:
             continue  # Cut off in its header.
-        series = str(header.get("SeriesInstanceUID", ""))
-        yield _Header(path, str(kind), kind.name, series)
+        yield _Header(path, kind, UID(kind).name, series)
 
 
 def _refusal(chosen: list[_Header], name: str) -> str:

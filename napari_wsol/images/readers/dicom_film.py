@@ -8,7 +8,6 @@ read of a file, so that nothing of a patient can leave by an error or a warning.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -29,6 +28,7 @@ from napari_wsol.images.readers.dicom_files import (
     check_library,
     meta_of,
     neutral_name,
+    unheard,
 )
 from napari_wsol.images.readers.stacks import ANY, Stack, choose
 from napari_wsol.images.readers.tiff_bounds import check_picture
@@ -49,6 +49,8 @@ PIXELS = 100_000_000
 
 FRAMES = 100_000
 """Of one file, at most."""
+
+RLE = "1.2.840.10008.1.2.5"
 
 _SPACINGS = {
     "PixelSpacing": "PixelSpacing",
@@ -113,8 +115,7 @@ class DicomFilm(DecodedFile):
         check_library("pydicom", path.name)
         opened, found = file_states((path,)), fingerprint_files([path])
         title = name or neutral_name(path, found)
-        with told_as(partial(_unread, title)), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pydicom, on what is not to the letter
+        with told_as(partial(_unread, title)), unheard():
             header = _header(path, title)
             looks, without = _looks(header)
             frame, window, notes = _chosen(header, looks, title, pick)
@@ -299,7 +300,9 @@ def _decoded(header: Dataset, frame: int, title: str) -> Pixels:
         count = _frames(header)
         data = get_frame(header.PixelData, frame, number_of_frames=count)
         check_picture(data, (int(header.Rows), int(header.Columns)))
-    pixels = cast("Pixels", pixel_array(header, index=frame))
+    # In pylibjpeg-rle Rust panics on damaged files, which is no Exception.
+    plugin = "pydicom" if syntax == RLE else ""
+    pixels = cast("Pixels", pixel_array(header, index=frame, decoding_plugin=plugin))
     return np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
 
 
