@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,18 @@ def test_nothing_of_a_patient_is_in_exports_and_journals(
     again = ("replay", folder, "--out", tmp_path / "again")
     assert "--image" in run(*again, fails=True)
     assert leaks(run(*again, "--image", film), tmp_path / "again") == []
+
+
+def test_films_are_trained_on_and_evaluated(films, home, tmp_path, make_recipe):
+    for name in ("plain", "striped"):
+        place = tmp_path / "data" / "train" / name
+        place.mkdir(parents=True)
+        for number, film in enumerate(films.iterdir()):
+            (place / f"{name}{number}.dcm").write_bytes(film.read_bytes())
+    make_recipe()
+    data, model = ("--data", tmp_path / "data"), tmp_path / "run"
+    run("train", tmp_path / "toy.toml", *data, "--out", model, "--device", "cpu")
+    report = tmp_path / "report.json"
+    model = model / "toy"
+    run("evaluate", model, *data, "--split", "train", "--out", report)
+    assert len(json.loads(report.read_text())["cases"]) == 4

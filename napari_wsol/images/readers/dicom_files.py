@@ -34,19 +34,6 @@ _DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class _Meta:
-    """What the first lines of a file tell; empty where they do not.
-
-    Attributes:
-        kind: UID of what it holds.
-        syntax: UID of how that is written.
-    """
-
-    kind: str = ""
-    syntax: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class _Header:
     """What tells the files of one slide from others."""
 
@@ -74,24 +61,27 @@ def unheard() -> Generator[None]:
         yield
 
 
-def meta_of(path: Path) -> _Meta:
-    """The first lines of a file, which are quickly read whatever comes after them."""
+def meta_of(path: Path) -> tuple[str, str]:
+    """UIDs of what a file holds and of how that is written; empty where not told.
+
+    Quickly read, whatever comes after these first lines.
+    """
     from pydicom import filereader
 
     try:
         with in_words(path.name), unheard():
             meta = filereader.read_file_meta_info(path)
             kind = str(meta.get("MediaStorageSOPClassUID", ""))
-            return _Meta(kind, str(meta.get("TransferSyntaxUID", "")))
+            return kind, str(meta.get("TransferSyntaxUID", ""))
     except UnreadableImageError:
-        return _Meta()
+        return "", ""
 
 
 def is_film(path: Path) -> bool:
     """Whether a file is DICOM, and neither a whole slide, a mask nor a directory."""
     if not is_dicom(path) or importlib.util.find_spec("pydicom") is None:
         return False
-    return meta_of(path).kind not in _NO_FILMS
+    return meta_of(path)[0] not in _NO_FILMS
 
 
 def neutral_name(path: Path, fingerprint: str) -> str:
@@ -107,7 +97,7 @@ def neutral_name(path: Path, fingerprint: str) -> str:
     import pydicom
 
     modality = ""
-    if meta_of(path).syntax != DEFLATED:
+    if meta_of(path)[1] != DEFLATED:
         try:
             with in_words(path.name), unheard():
                 tags = ["Modality"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -56,7 +57,6 @@ _SPACINGS = {
     "PixelSpacing": "PixelSpacing",
     "ImagerPixelSpacing": "ImagerPixelSpacing, which is that of the detector: what "
     "lies before it is smaller",
-    "NominalScannedPixelSpacing": "NominalScannedPixelSpacing",
 }
 _HELD = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _TAGS = [
@@ -121,8 +121,8 @@ class DicomFilm(DecodedFile):
             frame, window, notes = _chosen(header, looks, title, pick)
             look = looks[window] if looks else None
             pixels, more = _shown(header, _decoded(header, frame, title), look)
-        size = _pixel_size(header)
-        burnt = _BURNT_IN if header.get("BurnedInAnnotation") == "YES" else ""
+            size = _pixel_size(header)
+            burnt = _BURNT_IN if header.get("BurnedInAnnotation") == "YES" else ""
         told = (*notes, *without, *more, burnt, *size.notes)
         super().__init__(
             pixels,
@@ -136,11 +136,12 @@ class DicomFilm(DecodedFile):
             bits=int(header.BitsStored) if pixels.dtype == np.uint16 else None,
             axes=("y", "x", "c")[: pixels.ndim],
         )
-        planes = ((frame,) if _frames(header) > 1 else ()) + (
-            (window,) if window else ()
-        )
+        # The first window is the image, however it was chosen.
+        several = (_frames(header) > 1, window > 0)
+        planes = tuple(compress((frame, window), several))
         self._came_from(opened, replace(pick, plane=planes).key)
         self._fingerprint = fingerprint_part(found, self._part)
+        self.check_files()  # or it would be that of other pixels than were opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ def _header(path: Path, title: str) -> Dataset:
     """
     import pydicom
 
-    if meta_of(path).syntax == DEFLATED:
+    if meta_of(path)[1] == DEFLATED:
         raise UnreadableImageError(
             f"“{title}” is DICOM that is deflated as a whole, which may unpack to any "
             "size and is not read: export it uncompressed, or with JPEG 2000."
@@ -242,19 +243,13 @@ def _looks(header: Dataset) -> tuple[list[_Look], tuple[str, ...]]:
     if not header.get("VOILUTFunction"):
         header.VOILUTFunction = "LINEAR"
     least = 1.0 if header.VOILUTFunction == "LINEAR" else np.nextafter(0, 1)
-    windows = list(
-        zip(
-            _numbers(header, "WindowCenter"),
-            _numbers(header, "WindowWidth"),
-            strict=False,
-        )
-    )
-    for index, (centre, width) in enumerate(windows):
+    centres, widths = _numbers(header, "WindowCenter"), _numbers(header, "WindowWidth")
+    for index, (centre, width) in enumerate(zip(centres, widths, strict=False)):
         if np.isfinite(centre) and least <= width < np.inf:
             words = f"window, centre {centre:g} and width {width:g}"
             apply = partial(apply_windowing, ds=header, index=index)
             looks.append(_Look(words, apply))
-    if windows and not looks:
+    if widths and not looks:
         return [], ("Its window has no width, and is not used.",)
     return looks, ()
 
@@ -273,10 +268,7 @@ def _widened(item: Dataset, kept: tuple[int, ...]) -> float:
 
 def _numbers(header: Dataset, key: str) -> list[float]:
     found = header.get(key)
-    if found is None:
-        return []
-    several = cast("list[float]", [found] if isinstance(found, float) else list(found))
-    return [float(value) for value in several]
+    return [] if found is None else np.atleast_1d(np.array(found, float)).tolist()
 
 
 def _decoded(header: Dataset, frame: int, title: str) -> Pixels:
@@ -357,13 +349,12 @@ def _range(header: Dataset, pixels: Pixels) -> ValueRange:
 
     The range of its bits; where the pixels fill little of that, as of other images.
     """
-    bits, low = int(header.BitsStored), 0
-    if pixels.dtype.kind == "i":
-        low = -(1 << bits - 1)
+    kind, bits = pixels.dtype.kind, int(header.get("BitsStored") or 0)
     used = float(pixels.max()) - float(pixels.min()) + 1
     is_dim = pixels.dtype.itemsize > 1 and used * _FEW <= 1 << bits
-    if is_dim or pixels.dtype.kind == "f":
+    if is_dim or kind == "f":
         return value_range([pixels[..., None]])
+    low = -(1 << bits - 1) if kind == "i" else 0
     return ValueRange(low, low + (1 << bits) - 1)
 
 

@@ -238,6 +238,16 @@ def test_the_pixel_size_is_told_with_where_it_comes_from(tmp_path, spacing, mpp,
     assert re.search(says, " ".join(slide.notes))
 
 
+def test_real_numbers_are_spread_over_the_range_that_they_have(tmp_path):
+    path = tmp_path / "a.dcm"
+    film = write_film(path, RAMP.astype(np.uint32))
+    del film.PixelData, film.BitsStored, film.HighBit, film.PixelRepresentation
+    film.FloatPixelData = (RAMP / 4095).astype("<f4").tobytes()
+    film.save_as(path, enforce_file_format=True)
+    found = open_slide(path).read(0, 0, 0, 64, 64)
+    assert np.abs(found[..., 0] - RAMP / 4095 * 255).max() <= 1
+
+
 def test_burnt_in_text_is_warned_of(tmp_path):
     for value, expected_count in (("YES", 1), ("NO", 0)):
         _, slide = opened(tmp_path / "a.dcm", RAMP, bits=12, BurnedInAnnotation=value)
