@@ -153,7 +153,7 @@ def test_nothing_of_a_patient_is_in_exports_and_journals(
     assert leaks(run(*again, "--image", film), tmp_path / "again") == []
 
 
-def test_films_are_trained_on_and_evaluated(films, home, tmp_path, make_recipe):
+def test_films_are_trained_on_and_evaluated(films, tmp_path, make_recipe):
     for name in ("plain", "striped"):
         place = tmp_path / "data" / "train" / name
         place.mkdir(parents=True)
