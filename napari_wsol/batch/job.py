@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
@@ -15,7 +15,8 @@ from napari_wsol.config import ExportConfig, SlideConfig
 from napari_wsol.errors import one_of_many
 from napari_wsol.export import Beside, export_heatmap
 from napari_wsol.files import path_from
-from napari_wsol.images.readers import check_files, open_slide, reread
+from napari_wsol.images.readers import check_files, open_slide, reread, told_name
+from napari_wsol.images.readers.dicom_files import is_film
 from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.images.tissue import coarse_tissue
 from napari_wsol.inference.appearance import likeness
@@ -149,7 +150,6 @@ class ImageJob:
             finished later was done by another worker of the same run.
 
     Attributes:
-        name: of the image.
         settings: what to do with it.
         is_flat: whether its files go straight into the folder, under names that are
             free, instead of a folder of their own that several workers agree upon.
@@ -163,13 +163,23 @@ class ImageJob:
         settings: SlideSettings,
         started: float | None = None,
     ) -> None:
-        self.name, self.path, self.settings = path.name, path, settings
+        self.path, self.settings = path, settings
         self.is_flat = False
         self.holder: Holder | None = None
         self._results = results
         self._slide: Slide | None = None
         self._since = started if settings.overwrite else None
         self._source = str(path_from(path).absolute())
+
+    @cached_property
+    def name(self) -> str:
+        """Of the image, as everybody may read it."""
+        return told_name(self.path) if self._slide is None else self._slide.name
+
+    @property
+    def _told(self) -> str:
+        """What the table calls the file."""
+        return self.name if is_film(self.path) else self._source
 
     def open(self) -> Slide:
         """The image, which stays open until it was localized or :meth:`close`.
@@ -230,15 +240,15 @@ class ImageJob:
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
         if self.is_flat:
-            return {"image": self.name, "path": self._source, "status": reason}
-        return self._results.fail(self._source, self.name, reason)
+            return {"image": self.name, "path": self._told, "status": reason}
+        return self._results.fail(self._source, self.name, reason, told=self._told)
 
     def _row(self, result: Localization) -> Row:
         """What a table says of an image that was localized."""
         scores = {f"p({key})": f"{value:.6f}" for key, value in result.scores.items()}
         return {
             "image": self.name,
-            "path": self._source,
+            "path": self._told,
             "status": OK,
             "target": result.target,
             **scores,

@@ -71,7 +71,7 @@ def show(journal: Chosen, journals: Folder = None) -> None:
     foreground, background = work.strokes.counts
     facts = {
         "image": image.name,
-        "file": image.path or "none: it was an array",
+        "file": image.path or "not told: it was an array, or a film in DICOM",
         "fingerprint": image.fingerprint,
         "size": f"{image.shape[1]} × {image.shape[0]} pixels",
         "strokes": f"{len(work.strokes.strokes)} count, {foreground} of foreground and "

@@ -89,7 +89,7 @@ Formats = Annotated[list[str] | None, option(ExportConfig, "formats")]
 Threshold = Annotated[float, option(ExportConfig, "threshold")]
 Mpp = Annotated[
     float | None,
-    typer.Option(min=0.01, max=100, help="µm a pixel, if you know better."),
+    typer.Option(min=0.01, max=10_000, help="µm a pixel, if you know better."),
 ]
 Core = Annotated[int, option(SlideConfig, "core")]
 Halo = Annotated[int | None, option(SlideConfig, "halo")]
@@ -102,8 +102,8 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where it stopped."
 Reader = Annotated[
     str | None,
     typer.Option(
-        help="Who reads the images: openslide, pillow, tifffile, wsidicom or zarr "
-        "[the first that can]."
+        help="Who reads the images: openslide, pillow, pydicom, tifffile, wsidicom "
+        "or zarr [the first that can]."
     ),
 ]
 Rgb = Annotated[
@@ -125,7 +125,8 @@ Channel = Annotated[
 Plane = Annotated[
     str | None,
     typer.Option(
-        help="Plane of a stack, from 0; for several axes, one number each: 3,0."
+        help="Plane of a stack, from 0; for several axes, one number each: 3,0. Of a "
+        "film in DICOM with several windows, the window [the first]."
     ),
 ]
 

@@ -162,8 +162,8 @@ class _Again:
         path = image or (Path(self.image.path) if self.image.path else None)
         if path is None:
             raise ImageError(
-                f"“{self.image.name}” was no file when it was painted on. Say where it "
-                "is now, with --image."
+                f"The journal does not tell the file of “{self.image.name}”, as of "
+                "arrays and of films in DICOM. Say where it is now, with --image."
             )
         if not path.exists():
             raise ImageError(

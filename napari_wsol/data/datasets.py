@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".ndpi", ".mrxs"}
+    | {".dcm", ".dicom"}
 )
 """Files that a folder per class is searched for."""
 

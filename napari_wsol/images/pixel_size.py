@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 LIMITS_UM = (0.05, 20.0)
 """Smallest and largest µm a pixel that a microscope or slide scanner gives."""
 
+FILM_LIMITS_UM = (5.0, 20_000.0)
+"""Those of X-ray detectors and scanned films, of CT, MR and nuclear medicine."""
+
 UM_PER_UNIT = {
     "pm": 1e-6,
     "Å": 1e-4,
@@ -67,20 +70,32 @@ UNKNOWN = PixelSize(
 )
 
 
-def judge(x_um: float, y_um: float) -> PixelSize:
+def judge(
+    x_um: float,
+    y_um: float,
+    *,
+    limits: tuple[float, float] = LIMITS_UM,
+    what: str = "microscope",
+) -> PixelSize:
     """Believes a pixel size that a microscope can have, and no other.
 
     Print resolutions (72 dpi is 352.8 µm a pixel) are the usual nonsense.
+
+    Args:
+        x_um: width of a pixel.
+        y_um: its height.
+        limits: smallest and largest that are believed.
+        what: gives such sizes, for the sentence on one that is not believed.
     """
     if not (math.isfinite(x_um) and math.isfinite(y_um) and min(x_um, y_um) > 0):
         return UNKNOWN
-    low, high = LIMITS_UM
+    low, high = limits
     mpp = math.sqrt(x_um * y_um)
     if not low <= mpp <= high:
         return PixelSize(
             None,
             (
-                f"The image claims {mpp:.4g} µm a pixel, which no microscope gives "
+                f"The image claims {mpp:.4g} µm a pixel, which no {what} gives "
                 "(it is often a print resolution), so it is ignored: "
                 "give the pixel size in µm if you know it.",
             ),

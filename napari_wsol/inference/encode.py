@@ -11,6 +11,7 @@ import torch
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.encoders import Features, TileEncoder, nominal_offset, preprocess
+from napari_wsol.images.pixel_size import LIMITS_UM
 from napari_wsol.images.preprocessing import fitted_shape, prepare, read_whole, to_grey
 from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.images.tiling import TileGrid, round_up
@@ -114,10 +115,14 @@ def geometry(
     spec, note, scalar = model.spec, "", 1.0
     if spec.mpp is not None:
         known = mpp or slide.mpp
+        why = "is not known"
+        if known is not None and spec.mpp <= LIMITS_UM[1] < known:
+            why = f"is {known:g} µm, and the model is one for microscopes"
+            known = None
         if known is None:
             known = spec.native_mpp or spec.mpp
             note = (
-                f"The pixel size of {slide.name} is not known; "
+                f"The pixel size of {slide.name} {why}; "
                 f"{known:g} µm was assumed, as in the training images."
             )
         scalar = spec.mpp / known

@@ -24,7 +24,7 @@ class ImageFacts:
     Attributes:
         fingerprint: sha256 of the content; the only thing that an image is known by.
         name: for people.
-        path: where it was last seen; None for an array.
+        path: where it was last seen; None for an array, or a film in DICOM.
         shape: (h, w) of level 0.
         canvas_shape: rows and columns of the canvas.
         canvas_scale: level-0 pixels a cell, (y, x).

@@ -18,7 +18,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_wsol.errors import ImageError, WsolError
-from napari_wsol.images.readers import reread
+from napari_wsol.images.readers import reread, told_path
 from napari_wsol.journal import (
     Dismissed,
     ImageFacts,
@@ -169,11 +169,12 @@ class Document:
     def _find_journal(self, journals: JournalLibrary) -> Journal:
         """What was done to the image before waits as :attr:`earlier`."""
         slide, canvas = self.slide, self.canvas
+        path = told_path(slide)
         journal = journals.open(
             ImageFacts(
                 fingerprint=self.fingerprint,
                 name=slide.name,
-                path=str(slide.path) if slide.path is not None else None,
+                path=str(path) if path is not None else None,
                 shape=slide.shape,
                 canvas_shape=canvas.shape,
                 canvas_scale=canvas.scale,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from napari_wsol.images.readers import told_path
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,12 +31,13 @@ def provenance_of(
     have taught is of the image as it is, which its ``refinement`` says.
 
     Only the file's name is recorded, never its folder: that may name a patient or a
-    person. The fingerprint identifies the content.
+    person. Of a film not even that. The fingerprint identifies the content.
     """
+    path = told_path(slide)
     return {
         "image": {
             "name": slide.name,
-            "file": slide.path.name if slide.path is not None else None,
+            "file": path.name if path is not None else None,
             "fingerprint": slide.fingerprint(),
             "shape": list(slide.shape),
             "mpp": mpp,

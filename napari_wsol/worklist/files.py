@@ -13,6 +13,7 @@ from napari_wsol.files import path_from
 from napari_wsol.files.parsing import read_text
 from napari_wsol.files.tables import parse_table
 from napari_wsol.images.readers import SCANNED, list_readers
+from napari_wsol.images.readers.dicom_files import is_film
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,8 +22,8 @@ PLAIN = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 SLIDES = SCANNED | {".tif", ".tiff", ".tf8", ".btf"}
 DICOM = frozenset({".dcm", ".dicom"})
 SUFFIXES = PLAIN | SLIDES
-"""Endings of files that are taken for images; a folder of DICOM files or with the
-ending .zarr is one image too."""
+"""Endings of files that are taken for images; a folder with a slide in DICOM or with
+the ending .zarr is one image too."""
 
 SEVERAL_FILES = frozenset({".mrxs", ".vms", ".vmu", *DICOM})
 """Endings of slides that are spread over more files than the one that is named."""
@@ -36,6 +37,10 @@ MASK_FOLDERS = frozenset({"mask", "masks", "annotations", "labels"})
 PATH_COLUMNS = ("path", "image", "file", "filename", "slide", "image_path", "filepath")
 HELD_OUT_COLUMNS = ("set_aside", "aside", "held_out")
 YES = frozenset({"1", "true", "yes", "y", "x"})
+
+_UNTELLING = re.compile(r"(\.\d*|\.ima)?")
+"""What films of scanners and archives end in where it is not .dcm: IM000001, or the
+UID."""
 
 _NUMBER = re.compile(r"(\d+)")
 
@@ -78,8 +83,8 @@ def images_in(folder: Path, *, recursive: bool = False) -> list[Path]:
 def images_given(paths: Iterable[Path]) -> list[Path]:
     """What a person named: images, and folders whose images are meant.
 
-    A folder that is one image (OME-Zarr, DICOM) stays, as does one with none in it:
-    whoever opens it is told.
+    A folder that is one image (OME-Zarr, a slide in DICOM) stays, as does one with none
+    in it: whoever opens it is told.
     """
     return [
         found
@@ -142,13 +147,14 @@ def images_listed(table: Path) -> list[tuple[Path, bool]]:
 
 
 def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
-    """Images in a folder; DICOM files are one image, the folder."""
+    """Images in a folder; DICOM files of a slide are one image, the folder."""
     deeper: list[Path] = []
     with os.scandir(folder) as listed:
         entries = list(listed)
     endings = {os.path.splitext(entry.name)[1].lower() for entry in entries}  # noqa: PTH122
     # Hamamatsu's .vms comes with its tiles as JPEG files beside it.
     wanted = SUFFIXES - (PLAIN if endings & {".vms", ".vmu"} else frozenset())
+    holds_slide = False
     for entry in entries:
         suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - quicker
         if entry.name.startswith("."):
@@ -157,7 +163,13 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
             yield Path(entry.path)
         elif entry.is_dir():
             deeper.append(Path(entry.path))
-    if endings & DICOM:
+        elif suffix in DICOM or _UNTELLING.fullmatch(suffix):
+            path = Path(entry.path)
+            if is_film(path):
+                yield path
+            else:
+                holds_slide = holds_slide or suffix in DICOM
+    if holds_slide:
         yield folder
     for inside in deeper if recursive else ():
         if inside.name.lower() not in MASK_FOLDERS and not inside.is_symlink():

@@ -17,6 +17,7 @@ from napari_wsol.errors import MalformedError, WsolError
 from napari_wsol.files.parsing import read_json
 from napari_wsol.images.fingerprint import WHOLE_BYTES, fingerprint_files
 from napari_wsol.images.readers import open_slide
+from napari_wsol.images.readers.dicom_files import is_film
 from napari_wsol.worklist.files import SEVERAL_FILES
 from napari_wsol.worklist.saved import write_json
 
@@ -167,7 +168,8 @@ def fingerprint_of(path: Path) -> str:
     Raises:
         WsolError, OSError: it cannot be read.
     """
-    is_one = path.suffix.lower() not in SEVERAL_FILES and path.is_file()
+    is_one = path.suffix.lower() not in SEVERAL_FILES or is_film(path)
+    is_one = is_one and path.is_file()
     if is_one and path.stat().st_size <= WHOLE_BYTES:
         return fingerprint_files([path])
     slide = open_slide(path)

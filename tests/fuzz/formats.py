@@ -609,6 +609,20 @@ def _make_dicom(folder: Path) -> tuple[Path, Path]:
     return path, path
 
 
+def _film(coding: str, **elements: object):
+    def make(folder: Path) -> tuple[Path, Path]:
+        from fixtures.films import voi_table, write_film
+
+        path = folder / "film"
+        grey = _colours((48, 64)).astype(np.uint16) * 16
+        table = voi_table(4096, 0, 8, np.arange(4096) // 16)
+        told = {"PixelSpacing": [0.1, 0.2], "VOILUTSequence": table, **elements}
+        write_film(path, grey, bits=12, kind="MONOCHROME1", coding=coding, **told)
+        return path, path
+
+    return make
+
+
 def _read_image(path: Path) -> None:
     from napari_wsol.images.readers import open_slide
 
@@ -723,5 +737,16 @@ FORMATS: dict[str, Format] = {
     "zarr shards": Format(
         "images", _zarr(3, shards=(3, 64, 64)), _change_zarr, _read_image, "*"
     ),
+    **{
+        f"film {coding}": Format(
+            "images", _film(coding, **window), changed_bytes, _read_image
+        )
+        for coding, window in {
+            "uncompressed": {"WindowCenter": [9, 90], "WindowWidth": [50, 300]},
+            "JPEG-LS": {},
+            "JPEG 2000": {"RescaleSlope": 2, "RescaleIntercept": -9},
+            "RLE": {},
+        }.items()
+    },
     "dicom": Format("images", _make_dicom, changed_bytes, _refusing(_read_image)),
 }

@@ -135,6 +135,41 @@ def test_a_stack_in_a_list_asks_which_plane_is_shown(hands, folder):
     assert np.array_equal(shown[..., 0], planes[2])
 
 
+def test_a_folder_of_films_is_a_list_and_another_window_is_a_click(hands, tmp_path):
+    pytest.importorskip("pylibjpeg", reason="films are decoded by the dicom extra")
+    from fixtures.films import write_film
+
+    folder = tmp_path / "films"
+    folder.mkdir()
+    windows = {"WindowCenter": [2000, 600], "WindowWidth": [4000, 100]}
+    for number, place in enumerate(PLACES):
+        grey = picture(place)[..., 0].astype(np.uint16) * 16
+        write_film(folder / f"IM{number}", grey, bits=12, **windows)
+    bench, session = hands.bench, hands.session
+    bench.until(lambda: session.model is not None)
+    hands.widget.image_line.list_button.folder_wanted.emit(folder, False)
+    bench.until(lambda: len(hands.widget.layers.maps()) == 2)
+    bench.until(lambda: not session.is_busy)
+    assert [hands.panel.model.index(row, NAME).data() for row in range(3)] == [
+        "IM0",
+        "IM1",
+        "IM2",
+    ]
+    assert session.slide.path == folder / "IM0"
+    assert session.slide.name.startswith("DX-")
+    assert not [name for name in bench.names if "IM0" in name]
+    menu = hands.widget.image_line.reader_button.menu()
+    menu.aboutToShow.emit()
+    menu.actions()[-1].trigger()
+    chooser = hands.widget.controller.chooser
+    bench.until(lambda: chooser.dialog is not None and chooser.dialog.isVisible())
+    chooser.dialog.fields["window"].value = "1 (window, centre 600 and width 100)"
+    chooser.dialog.accept()
+    bench.until(lambda: "Plane 1 (window" in " ".join(session.slide.notes))
+    shown = session.slide.read(0, 0, 0, 128, 128)
+    assert set(np.unique(shown)) == {255, round((640 - 599.5) / 99 * 255 + 127.5)}
+
+
 def test_an_afternoon_of_strokes_and_next(hands, folder):
     bench, session = hands.bench, hands.session
     mine = bench.viewer.add_points(np.array([[5, 5]]), name="mine")

@@ -143,6 +143,10 @@ def test_an_unknown_pixel_size_is_assumed_and_said(small_model, tissue):
     told = localize(small_model, tissue, mpp=1.0)
     assert told.heatmaps["cam"].scale == (8, 8)
     assert not any("assumed" in note for note in told.notes)
+    # A model of micrometres sees no film at these: it would be blown up 143 times.
+    film = localize(small_model, tissue, mpp=143)
+    assert film.heatmaps["cam"].scale == (16, 16)
+    assert any("is 143 µm, and the model is one for micro" in x for x in film.notes)
 
 
 def test_features_are_computed_once(small_model, tissue):

@@ -151,7 +151,10 @@ class ReaderButton(QPushButton):
             action.setCheckable(True)
             action.setChecked(name == self._reader)
         menu.addSeparator()
-        tip = "Of a stack or of dyes; or red, green and blue that lie apart."
+        tip = (
+            "Of a stack or of dyes; or red, green and blue that lie apart; or another "
+            "window of a film."
+        )
         add_action(menu, "Channel or plane…", self.plane_wanted.emit, tip)
 
     def _choose(self, name: str) -> None:
@@ -346,7 +349,7 @@ class ImageLine(QWidget):
 
     def _ask_mpp(self) -> None:
         words = "µm a pixel (40× is about 0.25, 20× about 0.5):"
-        least, most, digits = 0.01, 100.0, 4
+        least, most, digits = 0.01, 10_000.0, 4
         mpp, good = QInputDialog.getDouble(
             self, "Pixel size", words, self._mpp or 0.5, least, most, digits
         )

@@ -15,6 +15,7 @@ from napari_wsol.errors import ImageError, StackError, UnreadableImageError, cho
 from napari_wsol.files import check_file, path_from
 from napari_wsol.files.foreign import HEAD_BYTES, foreign_kind
 from napari_wsol.images import known_sizes, pixel_size
+from napari_wsol.images.fingerprint import fingerprint_files
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
 from napari_wsol.images.readers.base import SlideBase, UndecodedError
 from napari_wsol.images.readers.guard import in_words
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_wsol.errors import Question
+    from napari_wsol.images.readers.dicom_film import DicomFilm
     from napari_wsol.images.readers.dicom_slide import DicomSlide
     from napari_wsol.images.readers.openslide_slide import OpenSlideSlide
     from napari_wsol.images.readers.stacks import Pick
 
-    OwnSlide = ArraySlide | DicomSlide | OpenSlideSlide | TiffSlide
+    OwnSlide = ArraySlide | DicomFilm | DicomSlide | OpenSlideSlide | TiffSlide
 
 Source = str | os.PathLike[str] | ArraySource | Shown | Slide
 
@@ -42,13 +44,14 @@ logger = logging.getLogger(__name__)
 _READERS: dict[str, tuple[str, str]] = {
     "openslide": ("napari_wsol.images.readers.openslide_slide", "OpenSlideSlide"),
     "pillow": ("napari_wsol.images.readers.plain", "PlainSlide"),
+    "pydicom": ("napari_wsol.images.readers.dicom_film", "DicomFilm"),
     "tifffile": ("napari_wsol.images.readers.tiff_slide", "TiffSlide"),
     "wsidicom": ("napari_wsol.images.readers.dicom_slide", "DicomSlide"),
     "zarr": ("napari_wsol.images.readers.zarr_slide", "ZarrSlide"),
 }
 """Module and class of each reader, imported when it is first used."""
 
-_EXTRAS = {"openslide": "openslide", "wsidicom": "wsidicom"}
+_EXTRAS = {name: name for name in ("openslide", "pydicom", "wsidicom")}
 """Modules of readers that are not always installed."""
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -116,7 +119,8 @@ def open_slide(
         channel: of several channels that are no colours, the one that is shown, counted
             from 0; or three that become red, green and blue.
         plane: of a stack, the plane that is shown, from 0; one number for each axis
-            beside height, width and channels, in the order of the file.
+            beside height, width and channels, in the order of the file. Of a film with
+            several windows, the window; the first by default.
 
     Raises:
         UnreadableImageError: missing, damaged or of an unsupported format.
@@ -181,6 +185,20 @@ def check_files(slide: Slide) -> None:
         slide.check_files()
 
 
+def told_path(slide: Slide) -> Path | None:
+    """The file of an image, where outputs may tell it; see ``hides_file``."""
+    return None if isinstance(slide, SlideBase) and slide.hides_file else slide.path
+
+
+def told_name(path: Path) -> str:
+    """What outputs call a file before it is opened: by its name, but for a film."""
+    from napari_wsol.images.readers.dicom_files import is_film, neutral_name
+
+    if not is_film(path):
+        return path.name
+    return neutral_name(path, fingerprint_files([path]))
+
+
 def stack_questions(
     path: str | os.PathLike[str], *, reader: str | None = None
 ) -> tuple[Question, ...]:
@@ -243,7 +261,7 @@ def _open_shown(
 
     However a file was opened, it is one image.
     """
-    title = name or source.path.name
+    title = name or told_name(source.path)
     seen = ArraySlide(source.pixels, name=title, mpp=mpp, pick=wanted)
     seen.fingerprint()  # as they are now
     try:
@@ -334,7 +352,9 @@ def _candidates(path: Path, head: bytes) -> list[str]:
     if path.name in _ZARR_FILES:
         return ["zarr"]
     if head[128:132] == b"DICM" or suffix in (".dcm", ".dicom"):
-        return ["wsidicom", "openslide"]
+        from napari_wsol.images.readers.dicom_files import is_film
+
+        return ["pydicom"] if is_film(path) else ["wsidicom", "openslide"]
     if head.startswith(_TIFF_HEADS):
         return ["tifffile", "openslide", "pillow"]
     if suffix in _OPENSLIDE_ONLY | _NEEDS_CONVERSION:
@@ -381,10 +401,12 @@ def _head(path: Path) -> bytes:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuses folders that hold neither OME-Zarr nor DICOM."""
-    from napari_wsol.images.readers.dicom_files import is_dicom
+    """Refuses folders that hold neither OME-Zarr nor a slide in DICOM."""
+    from napari_wsol.images.readers.dicom_files import is_dicom, is_film
 
-    if not _is_zarr(folder) and not any(map(is_dicom, folder.iterdir())):
+    if not _is_zarr(folder) and not any(
+        is_dicom(path) and not is_film(path) for path in folder.iterdir()
+    ):
         raise UnreadableImageError(
             f"“{folder.name}” is a folder: choose one image file in it."
         )
@@ -402,4 +424,6 @@ __all__ = [
     "open_slide",
     "reread",
     "stack_questions",
+    "told_name",
+    "told_path",
 ]

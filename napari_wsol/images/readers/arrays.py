@@ -7,9 +7,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
+from typing_extensions import override
 
 from napari_wsol.errors import ImageError
-from napari_wsol.images.fingerprint import WHOLE_BYTES, fingerprint_bytes
+from napari_wsol.images.fingerprint import (
+    WHOLE_BYTES,
+    fingerprint_bytes,
+    fingerprint_files,
+)
 from napari_wsol.images.geometry import check_size, paste
 from napari_wsol.images.readers.base import SlideBase
 from napari_wsol.images.readers.pixels import colour_of, plan_reading
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from napari_wsol.images.fingerprint import FileStates
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.readers.stacks import Chosen, Pick
     from napari_wsol.images.readers.values import Pixels
@@ -241,6 +247,25 @@ class ArraySlide(SlideBase):
         return fingerprint_bytes(
             len(content), lambda start, size: content[start : start + size]
         )
+
+
+class DecodedFile(ArraySlide):
+    """A file that is decoded whole and held in memory; a subclass decodes it."""
+
+    path: Path
+
+    def _came_from(self, opened: FileStates | None, part: str) -> None:
+        """Takes how the file was before it was read, and what of it is shown."""
+        self.opened_files, self._part = opened, part
+
+    @override
+    def _sources(self) -> Sequence[Path]:
+        return (self.path,)
+
+    @override
+    def _compute_fingerprint(self) -> str:
+        """Of the file, so that any tool can compute it again."""
+        return fingerprint_files([self.path])
 
 
 def _as_levels(source: ArraySource, name: str) -> list[ArrayLike]:

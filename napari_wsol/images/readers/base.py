@@ -56,6 +56,9 @@ class SlideBase(ABC):
     _fingerprint: str | None = None
     opened_files: FileStates | None = None
     shown: SlideBase | None = None
+    hides_file = False
+    """Whether outputs do not tell the file: that of a film may name a patient."""
+
     _part = ""
     """Which pixels of a file of several are shown: others have another fingerprint."""
 

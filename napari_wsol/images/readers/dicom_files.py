@@ -1,7 +1,11 @@
-"""Finds the DICOM files that make up one slide."""
+"""Tells DICOM files apart: those that make up one slide, and films."""
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +14,7 @@ from napari_wsol.files import check_file
 from napari_wsol.images.readers.guard import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
     from pathlib import Path
 
 _MARK_AT = 128
@@ -18,6 +22,15 @@ _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _SEGMENTATIONS = frozenset(
     {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
 )
+_DIRECTORY = "1.2.840.10008.1.3.10"
+_NO_FILMS = frozenset({_WHOLE_SLIDE, _DIRECTORY, *_SEGMENTATIONS})
+DEFLATED = "1.2.840.10008.1.2.1.99"
+"""Transfer syntax of a file that is deflated but for its first lines."""
+
+INSTALL = 'pip install "napari-wsol[dicom]"'
+
+_MODALITY = re.compile(r"[A-Z]{2,16}")
+_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +51,77 @@ def is_dicom(path: Path) -> bool:
             return file.read(_MARK_AT + 4)[_MARK_AT:] == b"DICM"
     except OSError:
         return False
+
+
+@contextmanager
+def unheard() -> Generator[None]:
+    """Keeps what pydicom warns of, which may name a patient, from being printed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def meta_of(path: Path) -> tuple[str, str]:
+    """UIDs of what a file holds and of how that is written; empty where not told.
+
+    Quickly read, whatever comes after these first lines.
+    """
+    from pydicom import filereader
+
+    try:
+        with in_words(path.name), unheard():
+            meta = filereader.read_file_meta_info(path)
+            kind = str(meta.get("MediaStorageSOPClassUID", ""))
+            return kind, str(meta.get("TransferSyntaxUID", ""))
+    except UnreadableImageError:
+        return "", ""
+
+
+def is_film(path: Path) -> bool:
+    """Whether a file is DICOM, and neither a whole slide, a mask nor a directory."""
+    if not is_dicom(path) or importlib.util.find_spec("pydicom") is None:
+        return False
+    return meta_of(path)[0] not in _NO_FILMS
+
+
+def neutral_name(path: Path, fingerprint: str) -> str:
+    """What a film is called, as its file may be called like the patient.
+
+    Args:
+        path: of the file.
+        fingerprint: of the file; whoever has the file finds it by that.
+
+    Returns:
+        Modality and the first digits of the fingerprint: DX-0123456789ab.
+    """
+    import pydicom
+
+    modality = ""
+    if meta_of(path)[1] != DEFLATED:
+        try:
+            with in_words(path.name), unheard():
+                tags = ["Modality"]
+                header = pydicom.dcmread(
+                    path, stop_before_pixels=True, specific_tags=tags
+                )
+                modality = str(header.get("Modality", ""))
+        except UnreadableImageError:
+            pass  # whoever decodes it is told
+    known = modality if _MODALITY.fullmatch(modality) else "DICOM"
+    return f"{known}-{fingerprint[:_DIGITS]}"
+
+
+def check_library(library: str, name: str) -> None:
+    """Makes sure that what reads a file is installed.
+
+    Raises:
+        UnreadableImageError: it is not.
+    """
+    if importlib.util.find_spec(library) is None:
+        raise UnreadableImageError(
+            f"“{name}” is a DICOM file, which is read with {library}, and that is not "
+            f"installed: {INSTALL}, or convert it to OME-TIFF."
+        )
 
 
 def files_of_slide(path: Path, name: str) -> list[Path]:
@@ -112,17 +196,16 @@ def _headers(paths: Iterable[Path]) -> Iterable[_Header]:
         if not path.is_file() or not is_dicom(path):
             continue
         try:
-            with in_words(path.name):
+            with in_words(path.name), unheard():
                 header = pydicom.dcmread(
                     path, stop_before_pixels=True, specific_tags=tags
                 )
+                kind, series = (str(header.get(tag, "")) for tag in tags)
         except UnreadableImageError:
             continue  # Of the file that was asked for, it is told below.
-        kind = UID(str(header.get("SOPClassUID", "")))
         if not kind:
             continue  # Cut off in its header.
-        series = str(header.get("SeriesInstanceUID", ""))
-        yield _Header(path, str(kind), kind.name, series)
+        yield _Header(path, kind, UID(kind).name, series)
 
 
 def _refusal(chosen: list[_Header], name: str) -> str:
@@ -134,8 +217,8 @@ def _refusal(chosen: list[_Header], name: str) -> str:
     kinds = sorted({one.kind_name for one in chosen})
     if kinds:
         return (
-            f"“{name}” is DICOM of another kind ({', '.join(kinds)}), and only whole "
-            "slides are read: convert it to PNG or OME-TIFF first."
+            f"“{name}” is DICOM of another kind ({', '.join(kinds)}), and whole slides "
+            "alone are read so: open it without naming a reader."
         )
     return (
         f"“{name}” could not be read as DICOM: the file is damaged or incomplete. Copy "

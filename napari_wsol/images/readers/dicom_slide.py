@@ -5,7 +5,6 @@ Needs the extra ``dicom``.
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -17,7 +16,11 @@ from napari_wsol.errors import ImageError, UnreadableImageError, told_as
 from napari_wsol.images import pixel_size
 from napari_wsol.images.fingerprint import file_states, fingerprint_files
 from napari_wsol.images.readers.base import FileSlide
-from napari_wsol.images.readers.dicom_files import colours_of_slide, files_of_slide
+from napari_wsol.images.readers.dicom_files import (
+    check_library,
+    colours_of_slide,
+    files_of_slide,
+)
 from napari_wsol.images.readers.guard import ClosingGuard
 from napari_wsol.images.readers.pixels import colour_of, plan_reading, to_rgb8
 
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-INSTALL = 'pip install "napari-wsol[dicom]"'
-
 _SURVEY_TILES = 64
 
 
@@ -48,7 +49,7 @@ class DicomSlide(FileSlide):
     _files: Sequence[Path] = ()
 
     def _open(self) -> ClosingGuard:
-        _check_library(self.name)
+        check_library("wsidicom", self.name)
         self._files = files_of_slide(self.path, self.name)
         self.opened_files = file_states(self._files)
         self._one_by_one = threading.Lock()
@@ -135,14 +136,6 @@ def _opened(files: Sequence[Path]) -> WsiDicom:
     from wsidicom import WsiDicom
 
     return WsiDicom.open(list(files))
-
-
-def _check_library(name: str) -> None:
-    if importlib.util.find_spec("wsidicom") is None:
-        raise UnreadableImageError(
-            f"“{name}” is a DICOM file, and slides in DICOM are read with wsidicom, "
-            f"which is not installed: {INSTALL}, or convert it to OME-TIFF."
-        )
 
 
 def _cube(pixels: object) -> Pixels:

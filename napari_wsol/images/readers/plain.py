@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, cast
 import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from typing_extensions import override
 
 from napari_wsol.errors import ImageError, UnreadableImageError, told_as
 from napari_wsol.images import pixel_size
-from napari_wsol.images.fingerprint import file_states, fingerprint_bytes
-from napari_wsol.images.readers.arrays import ArraySlide
+from napari_wsol.images.fingerprint import file_states
+from napari_wsol.images.readers.arrays import DecodedFile
 from napari_wsol.images.readers.base import UndecodedError
-from napari_wsol.images.readers.positioned import PositionedFile
 from napari_wsol.images.readers.stacks import ANY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_wsol.images.readers.stacks import Pick
@@ -42,7 +39,7 @@ other programs (HDF5, GRIB, BUFR, IPTC, MPEG)."""
 _KEPT_MODES = frozenset({"L", "RGB", "RGBA", "I", "F", "1", "I;16", "I;16B", "I;16L"})
 
 
-class PlainSlide(ArraySlide):
+class PlainSlide(DecodedFile):
     """A plain image file as a slide of one level, held in memory."""
 
     def __init__(
@@ -76,20 +73,7 @@ class PlainSlide(ArraySlide):
             bits=bits,
             axes=("y", "x", "c")[: pixels.ndim],
         )
-        self._source, self.opened_files = path, opened
-        self._part = pick.key
-
-    @override
-    def _sources(self) -> Sequence[Path]:
-        return (self._source,)
-
-    def _compute_fingerprint(self) -> str:
-        """Of the file, so that any tool can compute it again."""
-        file = PositionedFile(self._source)
-        try:
-            return fingerprint_bytes(self._source.stat().st_size, file.read)
-        finally:
-            file.close()
+        self._came_from(opened, pick.key)
 
 
 def _formats() -> list[str]:

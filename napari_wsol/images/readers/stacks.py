@@ -104,6 +104,7 @@ class Stack:
         are_colours: whether its channels are colours that belong together.
         names: of the channels, where the file has them.
         example: how a plane is taken from an array, such as ``stack[0]``.
+        places: what lies where on an axis of planes, in words, where that is known.
     """
 
     name: str
@@ -113,6 +114,9 @@ class Stack:
     are_colours: bool = False
     names: tuple[str, ...] = ()
     example: str = "stack[0]"
+    places: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict[str, tuple[str, ...]]
+    )
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -180,7 +184,7 @@ def choose(stack: Stack, pick: Pick) -> Chosen:
         axis=axis if axis in sizes else "",
         channels=pick.channel or (None if count > 1 else (0,)),
         planes=planes,
-        notes=_notes(pick, count, deep, names),
+        notes=_notes(stack, pick, count, deep, names),
     )
 
 
@@ -237,7 +241,11 @@ def _question(
 
 def _questions(stack: Stack, count: int, deep: dict[str, int]) -> tuple[Question, ...]:
     questions = [
-        Question(axis, f"Which plane on {axis}?", tuple(map(str, range(size))))
+        Question(
+            axis,
+            f"Which {axis}?" if axis in stack.places else f"Which plane on {axis}?",
+            tuple(_place(stack, axis, index) for index in range(size)),
+        )
         for axis, size in deep.items()
     ]
     if count > 1:
@@ -252,8 +260,14 @@ def _questions(stack: Stack, count: int, deep: dict[str, int]) -> tuple[Question
     return tuple(questions)
 
 
+def _place(stack: Stack, axis: str, index: int) -> str:
+    """A number on an axis, and what lies there."""
+    words = stack.places.get(axis, ())
+    return f"{index} ({words[index]})" if words else str(index)
+
+
 def _notes(
-    pick: Pick, count: int, deep: dict[str, int], names: Sequence[str]
+    stack: Stack, pick: Pick, count: int, deep: dict[str, int], names: Sequence[str]
 ) -> tuple[str, ...]:
     notes: list[str] = []
     if pick.channel and count > 1:
@@ -267,7 +281,7 @@ def _notes(
             else f"Channels {', '.join(shown)} of {count} are shown as RGB."
         )
     notes += [
-        f"Plane {index} of {size} on {axis} is shown."
+        f"Plane {_place(stack, axis, index)} of {size} on {axis} is shown."
         for (axis, size), index in zip(deep.items(), pick.plane, strict=True)
     ]
     return tuple(notes)

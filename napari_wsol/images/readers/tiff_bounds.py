@@ -27,7 +27,7 @@ _SUB_IFDS = 330
 _ROUNDED = 64
 """Pixels by which a tile's own picture may be larger: codecs fill up their blocks."""
 
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 
 
@@ -82,7 +82,7 @@ def check_picture(data: bytes, tile_shape: tuple[int, int]) -> None:
     """Whether the picture that a tile holds is of the size of the tile.
 
     Args:
-        data: a tile of JPEG, JPEG 2000, PNG or WebP; others tell no size.
+        data: a tile of JPEG, JPEG-LS, JPEG 2000, PNG or WebP; others tell no size.
         tile_shape: (height, width) that the file says.
 
     Raises:

@@ -203,19 +203,18 @@ def test_two_slides_in_a_folder_are_told_apart(tmp_path, picture):
     assert np.array_equal(slide.read(0, 0, 0, 200, 300), other)
 
 
-@pytest.mark.parametrize(
-    ("kind", "says"),
-    [
-        (SEGMENTATION, "segmentation.*open the slide"),
-        ("1.2.840.10008.5.1.4.1.1.2", "CT Image.*only whole slides"),
-    ],
-)
-def test_other_kinds_of_dicom_are_refused_in_words(tmp_path, picture, kind, says):
-    write_dicom(tmp_path / "a.dcm", picture, kind=kind)
-    with pytest.raises(UnreadableImageError, match=says):
+def test_a_mask_in_dicom_is_refused_in_words(tmp_path, picture):
+    write_dicom(tmp_path / "a.dcm", picture, kind=SEGMENTATION)
+    with pytest.raises(UnreadableImageError, match=r"segmentation.*open the slide"):
         open_slide(tmp_path / "a.dcm")
-    with pytest.raises(UnreadableImageError, match=says):
+    with pytest.raises(UnreadableImageError, match=r"segmentation.*open the slide"):
         open_slide(tmp_path)
+
+
+def test_the_reader_of_slides_reads_no_film(tmp_path, picture):
+    write_dicom(tmp_path / "a.dcm", picture, kind="1.2.840.10008.5.1.4.1.1.2")
+    with pytest.raises(UnreadableImageError, match=r"CT Image.*without naming a"):
+        open_slide(tmp_path / "a.dcm", reader="wsidicom")
 
 
 def test_a_cut_file_is_told_in_words(tmp_path, picture):
