@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ImageError
+from napari_wsol.errors import ConfigError, ImageError
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, UNLABELLED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 NAMES = {
     FOREGROUND: (
@@ -27,6 +27,14 @@ NAMES = {
 SKIPPED_ENDING = "*"
 """QuPath's mark for classes that are not meant as one, “Ignore*” and “Region*”."""
 
+MEANINGS = {
+    "foreground": FOREGROUND,
+    "background": BACKGROUND,
+    "left out": UNLABELLED,
+}
+
+_LISTED = 12
+
 _LABELS = {name: label for label, names in NAMES.items() for name in names.split(", ")}
 
 
@@ -38,19 +46,27 @@ class UnclearClassesError(AnnotationError):
     """The names of classes do not tell what they mean; only the person knows.
 
     Attributes:
-        classes: all that occur → 0 left out, 1 background, 2 foreground, or None.
-        counts: class → annotations.
+        classes: base classes → 0 left out, 1 background, 2 foreground, None: not told.
+        counts: base class → annotations.
     """
 
     def __init__(
         self, classes: Mapping[str, int | None], counts: Mapping[str, int]
     ) -> None:
-        self.classes, self.counts = classes, counts
-        unclear = [name for name, label in classes.items() if label is None]
+        bases = {name: name.partition(":")[0].strip() for name in classes}
+        self.classes = {bases[name]: label for name, label in classes.items()}
+        # What one derived class does not tell is asked of them all.
+        self.classes |= {bases[x]: None for x in classes if classes[x] is None}
+        self.counts = dict.fromkeys(self.classes, 0)
+        for name, count in counts.items():
+            self.counts[bases[name]] += count
+        unclear = [name for name, label in self.classes.items() if label is None]
+        more = f" and {len(unclear) - _LISTED} more" if len(unclear) > _LISTED else ""
         super().__init__(
-            f"The names of some classes do not tell whether they are foreground or "
-            f"background: {listed(unclear, counts)}. Say it (--foreground NAME, "
-            "--background NAME)."
+            "The names of some classes do not tell whether they are foreground or "
+            f"background: {listed(unclear[:_LISTED], self.counts)}{more}. Say it "
+            "(--foreground NAME, --background NAME; in a recipe, foreground and "
+            "background of [data])."
         )
 
 
@@ -77,3 +93,19 @@ def label_of(name: str) -> int | None:
     """
     base = base_of(name)
     return UNLABELLED if base.endswith(SKIPPED_ENDING) else _LABELS.get(base)
+
+
+def chosen_labels(
+    foreground: Sequence[str], background: Sequence[str]
+) -> dict[str, int]:
+    """Class → label, of names that a person has given.
+
+    Raises:
+        ConfigError: a class is to be both.
+    """
+    both = {plain(name) for name in foreground} & {plain(name) for name in background}
+    if both:
+        raise ConfigError(
+            f"“{min(both)}” is to be foreground and background: give it once."
+        )
+    return dict.fromkeys(background, BACKGROUND) | dict.fromkeys(foreground, FOREGROUND)
