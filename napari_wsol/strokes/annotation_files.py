@@ -80,7 +80,6 @@ _JSON_OF = {
     "elements": "a file of HistomicsUI",
     "annotations": "a file of another program (Label Studio, CVAT, Darwin)",
 }
-_LINES_OF_JSON = "a file of one JSON object a line"
 _NO_ANNOTATIONS = ("tmaCore", "root")
 """QuPath's objects that only hold others."""
 _NO_AREAS = frozenset({"Measurement", "None"})
@@ -212,7 +211,8 @@ def _geojson(text: str) -> Iterator[Callable[[], Annotation]]:
     try:
         waiting = [parse_json(text)]
     except MalformedError:
-        _check_lines(text)
+        if _is_json(text.lstrip().partition("\n")[0]):
+            raise _ForeignError("a file of one JSON object a line") from None
         raise
     while waiting:
         item = waiting.pop()
@@ -236,18 +236,16 @@ def _geojson(text: str) -> Iterator[Callable[[], Annotation]]:
             raise MalformedError("it holds no objects")
 
 
+def _is_json(text: str) -> bool:
+    with contextlib.suppress(MalformedError):
+        return bool(parse_json(text))
+    return False
+
+
 def _check_foreign(found: Container[str], known: Mapping[str, str]) -> None:
     for key, what in known.items():
         if key in found:
             raise _ForeignError(what)
-
-
-def _check_lines(text: str) -> None:
-    """Tells of JSON that is none as a whole, but line by line."""
-    first = text.lstrip().partition("\n")[0]
-    with contextlib.suppress(MalformedError):
-        if first.startswith("{") and isinstance(parse_json(first), dict):
-            raise _ForeignError(_LINES_OF_JSON)
 
 
 def _annotation(table: dict[str, object]) -> Annotation:
