@@ -138,25 +138,18 @@ def line_of(part: BaseGeometry) -> npt.NDArray[np.float64]:
 def is_annotations(path: Path) -> bool:
     """Whether a file's name is that of annotations; it is not opened."""
     name = path.name.lower()
-    return name.endswith((*ENDINGS, *PACKED, *FOREIGN))
+    packed = tuple(f"{ending}.gz" for ending in ENDINGS)
+    is_zip = name.endswith(".zip") and not name.endswith(".zarr.zip")
+    return is_zip or name.endswith((*ENDINGS, *packed, *FOREIGN))
 
 
-def read_annotations(path: Path) -> tuple[Annotation, ...]:
-    """The annotations of a file, large areas first.
+def read_all(path: Path) -> tuple[tuple[Annotation, ...], int]:
+    """The annotations of a file, and how many objects are too damaged to be one.
 
     GeoJSON is a FeatureCollection, a list of features, one feature or one geometry;
     XML is ASAP's. Either may be packed by gzip or zip. Small areas come after large
     ones, and lines and points last, so that what lies on top of something is drawn on
-    top of it. An object that is none is left out.
-
-    Raises:
-        AnnotationError: it cannot be read, or holds none.
-    """
-    return read_all(path)[0]
-
-
-def read_all(path: Path) -> tuple[tuple[Annotation, ...], int]:
-    """As :func:`read_annotations`, and how many objects were too damaged to be one.
+    top of it.
 
     Raises:
         AnnotationError: it cannot be read, or holds none.

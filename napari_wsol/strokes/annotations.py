@@ -10,14 +10,10 @@ import numpy as np
 from shapely.geometry import Polygon
 
 from napari_wsol.errors import ConfigError, ImageError, choices
-from napari_wsol.strokes.annotation_files import (
-    Annotation,
-    line_of,
-    read_all,
-    read_annotations,
-)
+from napari_wsol.strokes.annotation_files import line_of, read_all
 from napari_wsol.strokes.canvas import Canvas
 from napari_wsol.strokes.classes import (
+    MEANINGS,
     AnnotationError,
     UnclearClassesError,
     base_of,
@@ -41,17 +37,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_wsol.strokes.annotation_files import Annotation
     from napari_wsol.strokes.canvas import Scribbles
     from napari_wsol.strokes.stroke import StrokeList
 
 Part = tuple["npt.NDArray[np.bool_]", tuple[int, int]]
 """(h, w) bool, and the canvas row and column of its first cell."""
-
-BECAME = {
-    FOREGROUND: "became foreground",
-    BACKGROUND: "became background",
-    UNLABELLED: "left out",
-}
 
 FRAME = "region*"
 """QuPath's class for what was looked at, in which all the others lie."""
@@ -82,10 +73,11 @@ class Imported:
         """What became what, for a person."""
         made = len(self.numbers)
         said = [f"Imported {made} annotation{'' if made == 1 else 's'}."]
-        for label, words in BECAME.items():
+        for words, label in MEANINGS.items():
             names = [name for name, chosen in self.labels.items() if chosen == label]
             if names:
-                said.append(f"{listed(names, self.counts)} {words}.")
+                became = words if label == UNLABELLED else f"became {words}"
+                said.append(f"{listed(names, self.counts)} {became}.")
         if self.outside:
             said.append(f"{self.outside} outside the image.")
         if self.covered:
@@ -93,6 +85,15 @@ class Imported:
         if self.damaged:
             said.append(f"{self.damaged} left out: damaged, or no shape at all.")
         return " ".join(said)
+
+
+def read_annotations(path: Path) -> tuple[Annotation, ...]:
+    """The annotations of a file, large areas first; what is damaged is left out.
+
+    Raises:
+        AnnotationError: it cannot be read, or holds none.
+    """
+    return read_all(path)[0]
 
 
 def labels_for(
@@ -120,7 +121,7 @@ def labels_for(
     counts = counted(annotations)
     known = {key for name in counts for key in (plain(name), base_of(name))}
     for name, label in (chosen or {}).items():
-        if label not in BECAME:
+        if label not in MEANINGS.values():
             raise ConfigError(
                 f"“{name}” can be 0 (left out), 1 (background) or 2 (foreground), not "
                 f"{label}."
@@ -342,20 +343,3 @@ def _elsewhere(
 def counted(annotations: Iterable[Annotation]) -> dict[str, int]:
     """Class → annotations."""
     return dict(Counter(item.name for item in annotations))
-
-
-__all__ = [
-    "Annotation",
-    "AnnotationError",
-    "DrawnAnnotations",
-    "Imported",
-    "Part",
-    "UnclearClassesError",
-    "areas_on",
-    "counted",
-    "draw_annotations",
-    "drawn_on",
-    "label_of",
-    "labels_for",
-    "read_annotations",
-]
