@@ -81,6 +81,20 @@ def evaluate(
             "[that of the files]."
         ),
     ] = None,
+    foreground: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Class of annotations that are masks which is foreground; repeat for "
+            "several [as its name tells: tumor, positive, …]. With this or "
+            "--background, classes that nothing tells of are ignored."
+        ),
+    ] = None,
+    background: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The same for background [as its name tells: normal, negative, …]."
+        ),
+    ] = None,
     prior: Annotated[
         str | None,
         typer.Option(
@@ -145,6 +159,8 @@ def evaluate(
         views=views,
         size=size or None,
         box_frame=_frame(box_frame),
+        foreground=tuple(foreground or ()),
+        background=tuple(background or ()),
         region_threshold=region_threshold,
         region_scaled=scale_regions,
         faithfulness_steps=faithfulness,

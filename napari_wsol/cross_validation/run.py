@@ -133,7 +133,7 @@ def cross_validate(
         device=device,
         watcher=watcher,
         measured=measured,
-        config=config or EvaluationConfig(mpp=recipe.data.mpp),
+        config=config or _config_of(recipe),
     )
     found = every.run(made, plan)
     write_text(out / TABLE, found.to_markdown())
@@ -237,6 +237,13 @@ class _Folds:
             model=f"{folder.name}/{self.recipe.name}",
             report=report,
         )
+
+
+def _config_of(recipe: Recipe) -> EvaluationConfig:
+    own = recipe.data
+    return EvaluationConfig(
+        mpp=own.mpp, foreground=own.foreground, background=own.background
+    )
 
 
 def _recipe_of(recipe: Recipe, fold: Fold, folds: int) -> Recipe:

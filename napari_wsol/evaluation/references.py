@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,13 @@ from napari_wsol.data.split_files import (
 )
 from napari_wsol.errors import DatasetError
 from napari_wsol.files import is_file
+from napari_wsol.images.readers import open_slide
+from napari_wsol.strokes.annotation_files import is_annotations
+from napari_wsol.strokes.annotations import areas_on
+from napari_wsol.strokes.stroke import FOREGROUND, UNLABELLED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_wsol.evaluation.scores import BoolArray
@@ -34,8 +40,8 @@ class Reference:
     Attributes:
         id: the image as the data set lists it.
         image: the image file.
-        masks: its masks; their foregrounds are added up.
-        ignored: maps of pixels that do not count.
+        masks: its masks, or files of annotations; their foregrounds are added up.
+        ignored: maps of pixels that do not count, or files of annotations of them.
     """
 
     id: str
@@ -43,21 +49,49 @@ class Reference:
     masks: tuple[Path, ...]
     ignored: tuple[Path, ...] = ()
 
-    def mask(self) -> BoolArray:
-        """(H, W) foreground.
+    def mask(self, chosen: Mapping[str, int] | None = None) -> BoolArray:
+        """(H, W) foreground: as large as the masks, or as the canvas of the image.
+
+        Args:
+            chosen: what classes of annotations mean, where names do not tell; see
+                :func:`~napari_wsol.strokes.annotations.labels_for`.
 
         Raises:
             DatasetError: when a mask cannot be read or two differ in shape.
+            ImageError: when annotations cannot be read, or their image.
         """
-        return _union(self.masks)
+        return _union(
+            [(path, self._read(path, chosen, FOREGROUND)) for path in self.masks]
+        )
 
-    def ignore(self) -> BoolArray | None:
+    def ignore(self, chosen: Mapping[str, int] | None = None) -> BoolArray | None:
         """(H, W) pixels that do not count, or None.
+
+        Those are what the maps show, and areas of classes that are to be ignored.
 
         Raises:
             DatasetError: when a map cannot be read or two differ in shape.
+            ImageError: when annotations cannot be read, or their image.
         """
-        return _union(self.ignored) if self.ignored else None
+        drawn = filter(is_annotations, self.masks)
+        every = [(path, self._read(path, chosen, UNLABELLED)) for path in drawn]
+        # In a file of what is to be ignored, whatever is no background is.
+        for path in self.ignored:
+            shown = self._read(path, chosen, FOREGROUND)
+            if is_annotations(path):
+                shown |= self._read(path, chosen, UNLABELLED)
+            every.append((path, shown))
+        return _union(every) if every else None
+
+    def _read(
+        self, path: Path, chosen: Mapping[str, int] | None, label: int
+    ) -> BoolArray:
+        """A mask; or the cells of the canvas that annotations give a label."""
+        if not is_annotations(path):
+            return _read(path)
+        with closing(open_slide(self.image)) as slide:
+            shape = slide.shape
+        return areas_on(path, shape, chosen) == label
 
 
 def load_references(
@@ -66,8 +100,8 @@ def load_references(
     """The images of a split that have reference masks, in the order listed.
 
     Reads a split folder of the field (``localization.txt`` with lines ``image,mask`` or
-    ``image,mask,ignore``) or a table with the columns ``path`` and ``mask``. An image
-    may have several lines.
+    ``image,mask,ignore``) or a table with the columns ``path`` and ``mask``. A mask is
+    an image or a file of annotations. An image may have several lines.
 
     Args:
         folder: the data set's folder, or that of the split, or the table.
@@ -136,13 +170,12 @@ def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
     ]
 
 
-def _union(paths: tuple[Path, ...]) -> BoolArray:
-    union = _read(paths[0])
-    for path in paths[1:]:
-        other = _read(path)
+def _union(maps: Sequence[tuple[Path, BoolArray]]) -> BoolArray:
+    first, union = maps[0]
+    for path, other in maps[1:]:
         if other.shape != union.shape:
             raise DatasetError(
-                f"“{path.name}” has {other.shape} pixels, but “{paths[0].name}” of the "
+                f"“{path.name}” has {other.shape} pixels, but “{first.name}” of the "
                 f"same image has {union.shape}."
             )
         union |= other
@@ -158,6 +191,7 @@ def _read(path: Path) -> BoolArray:
             pixels = np.asarray(image if is_single else image.convert("L"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(
-            f"The mask “{path}” cannot be read: {error}. Replace it by a PNG or TIFF."
+            f"The mask “{path}” cannot be read: {error}. Replace it by a PNG, a TIFF, "
+            "or GeoJSON."
         ) from error
     return pixels > 0

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import msgspec
 
-from napari_wsol.errors import MalformedError
+from napari_wsol.errors import MalformedError, told_as
 from napari_wsol.files import read_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from xml.etree.ElementTree import Element
 
 T = TypeVar("T")
 
@@ -43,6 +44,10 @@ TEXT_BYTES = 64 << 20
 
 VALUES = 8_000_000
 """In a text: each costs up to 72 bytes once it is parsed, so that they take 0.6 GB."""
+
+XML_PARTS = 4_000_000
+"""Elements and attributes in XML: each costs up to 200 bytes. An annotation file of a
+million corners has as many."""
 
 TOML_BYTES = 4 << 20
 """Of a recipe or a card, which a person wrote: they have some kB."""
@@ -69,8 +74,17 @@ def read_text(path: Path, most: int = TEXT_BYTES) -> str:
         OSError: it cannot be read, or is a pipe or a device.
         MalformedError: it is too large, or no such text.
     """
+    return text_of(read_whole(path, most))
+
+
+def text_of(data: bytes) -> str:
+    """The text of a file in UTF-8, without its byte order mark.
+
+    Raises:
+        MalformedError: it is no such text.
+    """
     try:
-        return read_whole(path, most).decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise MalformedError(f"it is no text in UTF-8 ({error.reason})") from error
 
@@ -89,6 +103,20 @@ def parse_json(text: str | bytes) -> object:
         return json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"it is no JSON ({error})") from error
+
+
+def parse_xml(data: bytes) -> Element:
+    """The outermost element of an XML file that declares nothing.
+
+    Raises:
+        MalformedError: it is no XML, too large, or declares entities or a DTD.
+    """
+    if len(data) > TEXT_BYTES or data.count(b"<") + data.count(b"=") > XML_PARTS:
+        raise MalformedError(f"it has more than {XML_PARTS} elements and attributes")
+    from defusedxml.ElementTree import fromstring  # few files are XML
+
+    with told_as(lambda error: MalformedError(f"it is no XML that is read ({error})")):
+        return fromstring(data, forbid_dtd=True)
 
 
 def parse_toml(text: str) -> dict[str, object]:
@@ -187,7 +215,9 @@ __all__ = [
     "Share",
     "parse_json",
     "parse_toml",
+    "parse_xml",
     "read_json",
     "read_text",
+    "text_of",
     "typed",
 ]

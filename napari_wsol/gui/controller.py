@@ -37,6 +37,7 @@ from napari_wsol.gui.training.controller import TrainingController
 from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import REFINES, JobKind
+from napari_wsol.strokes.classes import UnclearClassesError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -553,7 +554,7 @@ class Controller(QObject):
         self._last_state = (status.id, status.state)
         (self._unused.stop if status.is_active else self._unused.start)()
         # The form asks; what does not follow is told once.
-        asks = isinstance(status.error, UnansweredError)
+        asks = isinstance(status.error, UnansweredError | UnclearClassesError)
         is_told = asks or status.kind is JobKind.FOLLOW
         if status.state == "failed" and not is_told:
             self._messages.warn(status.message)

@@ -407,19 +407,20 @@ class Document:
         report: Report,
         is_current: Callable[[], bool],
     ) -> Imported:
-        """Adds the annotations of a GeoJSON file as strokes, all in one step.
+        """Adds the annotations of a file as strokes, all in one step.
 
         Args:
-            path: as QuPath or the journal writes it.
-            labels: class → 0 left out, 1 background, 2 foreground, where
-                :func:`~napari_wsol.strokes.annotations.label_of` is not what is meant.
+            path: GeoJSON, as QuPath or the journal writes it, or XML of ASAP.
+            labels: class → 0 left out, 1 background, 2 foreground; see
+                :func:`~napari_wsol.strokes.annotations.labels_for`.
             keep: whether cells that strokes have labelled before keep their label.
             report: hears of the progress; may stop it.
             is_current: whether the image is still worked on.
 
         Raises:
             AnnotationError: the file cannot be read, nothing in it lies on the image,
-                or another image was opened meanwhile; then nothing is changed.
+                a class does not tell what it means (UnclearClassesError), or another
+                image was opened meanwhile; then nothing is changed.
         """
         drawn = draw_annotations(
             path, self.canvas, self.slide.shape, chosen=labels, progress=report

@@ -429,19 +429,20 @@ class SessionJobs:
         *,
         keep: bool = True,
     ) -> Future[Imported]:
-        """Adds the annotations of a GeoJSON file as strokes, one each.
+        """Adds the annotations of a file as strokes, one each.
 
         Undo takes all of them back at once.
 
         Args:
-            path: as QuPath or the journal writes it.
-            labels: class → 0 left out, 1 background, 2 foreground, where
-                :func:`~napari_wsol.strokes.annotations.label_of` is not what is meant.
+            path: GeoJSON, as QuPath or the journal writes it, or XML of ASAP.
+            labels: class → 0 left out, 1 background, 2 foreground; see
+                :func:`~napari_wsol.strokes.annotations.labels_for`.
             keep: whether cells that strokes have labelled before keep their label.
 
         Returns:
             What became of it. It fails with AnnotationError where the file cannot be
-            read or nothing in it lies on the image; then nothing is changed.
+            read, nothing in it lies on the image, or (UnclearClassesError) names of
+            classes do not tell what they mean; then nothing is changed.
         """
         asked = self._state.current.document
 

@@ -1,22 +1,26 @@
-"""Annotations of other programs, as strokes: GeoJSON as QuPath writes it.
-
-Positions in such files are (x, y) in level-0 pixels measured from the image's upper
-left corner: pixel (0, 0) covers 0 to 1 both ways. Ours are pixel centres, half a pixel
-less.
-"""
+"""Annotations of other programs on the canvas: as strokes, and as truth."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from msgspec import Meta, Struct
+from shapely.geometry import Polygon
 
-from napari_wsol.errors import ConfigError, ImageError, MalformedError, choices
-from napari_wsol.files.parsing import parse_json, read_text, typed
+from napari_wsol.errors import ConfigError, ImageError, choices
+from napari_wsol.strokes.annotation_files import line_of, read_all
+from napari_wsol.strokes.canvas import Canvas
+from napari_wsol.strokes.classes import (
+    MEANINGS,
+    AnnotationError,
+    UnclearClassesError,
+    base_of,
+    label_of,
+    listed,
+    plain,
+)
 from napari_wsol.strokes.raster import brushed, filled
 from napari_wsol.strokes.stroke import (
     BACKGROUND,
@@ -28,71 +32,20 @@ from napari_wsol.strokes.stroke import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
-    from napari_wsol.strokes.canvas import Canvas
+    from napari_wsol.strokes.annotation_files import Annotation
+    from napari_wsol.strokes.canvas import Scribbles
     from napari_wsol.strokes.stroke import StrokeList
-
-Line = tuple[tuple[float, float], ...]
-"""Points (y, x) in level-0 pixels, integers are pixel centres."""
 
 Part = tuple["npt.NDArray[np.bool_]", tuple[int, int]]
 """(h, w) bool, and the canvas row and column of its first cell."""
 
-BACKGROUND_NAMES = re.compile(
-    r"\b(background|ignored?|negatives?|normal|others?|no|not|non)\b"
-)
-"""As whole words only: what is abnormal is not normal."""
-
-SKIPPED_ENDING = "*"
-"""QuPath's mark for classes that are not meant as one, “Ignore*” and “Region*”."""
-
-MOST_WIDTH = 1e6
-"""Of a line, in level-0 pixels: more than any image has."""
-
-_KINDS = frozenset({
-    "Polygon", "MultiPolygon", "LineString", "MultiLineString", "Point", "MultiPoint",
-})  # fmt: skip
-
-NOT_GEOJSON = (
-    "{name} is no GeoJSON with annotations ({why}). In QuPath: File, Export objects as "
-    "GeoJSON."
-)
-
-
-class AnnotationError(ImageError):
-    """A file of annotations cannot be read, or none of them lies on the image."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annotation:
-    """One object of the file.
-
-    Attributes:
-        name: of its class; empty where it has none.
-        polygons: each the outer ring first, then its holes.
-        lines: open lines; a point is a line of one point.
-        width: of the lines in level-0 pixels; 0 is as thin as the canvas allows.
-    """
-
-    name: str = ""
-    polygons: tuple[tuple[Line, ...], ...] = ()
-    lines: tuple[Line, ...] = ()
-    width: float = 0.0
-
-    @property
-    def path(self) -> Line:
-        """Its longest outer ring, or its longest line."""
-        rings = [polygon[0] for polygon in self.polygons]
-        return max(rings or self.lines, key=len, default=())
-
-    @property
-    def size(self) -> float:
-        """Area of the polygons, level-0 pixels; holes do not count."""
-        return sum(abs(_area(polygon[0])) for polygon in self.polygons)
+FRAME = "region*"
+"""QuPath's class for what was looked at, in which all the others lie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,18 +73,11 @@ class Imported:
         """What became what, for a person."""
         made = len(self.numbers)
         said = [f"Imported {made} annotation{'' if made == 1 else 's'}."]
-        for label, words in (
-            (FOREGROUND, "became foreground"),
-            (BACKGROUND, "became background"),
-            (UNLABELLED, "left out"),
-        ):
+        for words, label in MEANINGS.items():
             names = [name for name, chosen in self.labels.items() if chosen == label]
             if names:
-                listed = ", ".join(
-                    f"{name or 'without a class'} ({self.counts[name]})"
-                    for name in names
-                )
-                said.append(f"{listed} {words}.")
+                became = words if label == UNLABELLED else f"became {words}"
+                said.append(f"{listed(names, self.counts)} {became}.")
         if self.outside:
             said.append(f"{self.outside} outside the image.")
         if self.covered:
@@ -141,72 +87,57 @@ class Imported:
         return " ".join(said)
 
 
-def label_of(name: str) -> int:
-    """What a class means here: 0 left out, 1 background, 2 foreground.
-
-    Names that speak of background, normal, negative, ignored or other tissue are
-    background, also “non-…” and “no …”; a star at the end (QuPath's “Ignore*”) leaves
-    it out; everything else, and objects without a class, are foreground.
-    """
-    plain = name.strip().casefold()
-    if plain.endswith(SKIPPED_ENDING):
-        return UNLABELLED
-    return BACKGROUND if BACKGROUND_NAMES.search(plain) else FOREGROUND
-
-
-def labels_for(
-    annotations: Iterable[Annotation], chosen: Mapping[str, int] | None = None
-) -> dict[str, int]:
-    """Class → label, for the classes that occur.
-
-    Args:
-        annotations: of a file.
-        chosen: class → 0 left out, 1 background, 2 foreground; goes before the rule.
-
-    Raises:
-        UnknownNameError: a chosen class does not occur.
-        ConfigError: a label is none.
-    """
-    names = list(dict.fromkeys(item.name for item in annotations))
-    found = {name: label_of(name) for name in names}
-    for name, label in (chosen or {}).items():
-        if label not in (UNLABELLED, BACKGROUND, FOREGROUND):
-            raise ConfigError(
-                f"“{name}” can be 0 (left out), 1 (background) or 2 (foreground), not "
-                f"{label}."
-            )
-        if name not in found:
-            raise choices("class", name, names)
-        found[name] = label
-    return found
-
-
 def read_annotations(path: Path) -> tuple[Annotation, ...]:
-    """The annotations of a GeoJSON file, large areas first.
-
-    A FeatureCollection, a list of features, one feature or one geometry. Small areas
-    come after large ones, and lines and points last, so that what lies on top of
-    something is drawn on top of it. An object that is none is left out.
+    """The annotations of a file, large areas first; what is damaged is left out.
 
     Raises:
         AnnotationError: it cannot be read, or holds none.
     """
-    return _read(path)[0]
+    return read_all(path)[0]
 
 
-def _read(path: Path) -> tuple[tuple[Annotation, ...], int]:
-    """The annotations, and how many objects were too damaged to be one."""
-    try:
-        content = parse_json(read_text(path))
-        found, damaged = _annotations(content)
-    except OSError as error:
-        why = error.strerror or "it cannot be read"
-        raise AnnotationError(f"{path} cannot be read: {why}.") from error
-    except MalformedError as error:
-        raise AnnotationError(NOT_GEOJSON.format(name=path.name, why=error)) from error
-    if not found:
-        raise AnnotationError(f"There are no annotations in {path.name}.")
-    return tuple(sorted(found, key=lambda item: -item.size)), damaged
+def labels_for(
+    annotations: Iterable[Annotation],
+    chosen: Mapping[str, int] | None = None,
+    *,
+    closed: bool = True,
+) -> dict[str, int]:
+    """Class → label, for the classes that occur.
+
+    Where no annotation has a class, all are foreground.
+
+    Args:
+        annotations: of a file.
+        chosen: class or base class → 0 left out, 1 background, 2 foreground; goes
+            before what the name tells, whatever the case of its letters.
+        closed: whether a chosen class must occur, and all others must tell what they
+            are. Else, where something is chosen, those that do not are left out.
+
+    Raises:
+        UnknownNameError: a chosen class does not occur.
+        ConfigError: a label is none.
+        UnclearClassesError: a name does not tell.
+    """
+    counts = counted(annotations)
+    known = {key for name in counts for key in (plain(name), base_of(name))}
+    for name, label in (chosen or {}).items():
+        if label not in MEANINGS.values():
+            raise ConfigError(
+                f"“{name}” can be 0 (left out), 1 (background) or 2 (foreground), not "
+                f"{label}."
+            )
+        if closed and plain(name) not in known:
+            raise choices("class", name, list(counts))
+    given = {plain(name): label for name, label in (chosen or {}).items()}
+    found = {
+        name: given.get(plain(name), given.get(base_of(name), label_of(name)))
+        for name in counts
+    }
+    if list(found.items()) == [("", None)]:
+        return {"": FOREGROUND}
+    if None in found.values() and (closed or not given):
+        raise UnclearClassesError(found, counts)
+    return {name: label or UNLABELLED for name, label in found.items()}
 
 
 def drawn_on(annotation: Annotation, canvas: Canvas) -> Part:
@@ -217,8 +148,12 @@ def drawn_on(annotation: Annotation, canvas: Canvas) -> Part:
     Returns:
         (h, w) bool and its place; of no cells where it does not touch the canvas.
     """
-    parts = [_polygon(rings, canvas) for rings in annotation.polygons]
-    parts += [brushed(line, annotation.width, canvas) for line in annotation.lines]
+    parts = [
+        _polygon(part, canvas)
+        if isinstance(part, Polygon)
+        else brushed(line_of(part), annotation.width, canvas)
+        for part in annotation.parts
+    ]
     parts = [part for part in parts if part[0].any()]
     if not parts:
         return np.zeros((0, 0), bool), (0, 0)
@@ -234,14 +169,14 @@ def drawn_on(annotation: Annotation, canvas: Canvas) -> Part:
     return whole, (top, left)
 
 
-def _polygon(rings: Sequence[Line], canvas: Canvas) -> Part:
+def _polygon(polygon: Polygon, canvas: Canvas) -> Part:
     """An outer ring without its holes."""
-    inside, (top, left) = filled(rings[0], canvas)
+    ring = line_of(polygon.exterior)
+    inside, (top, left) = filled(ring, canvas)
     if not inside.any():
-        centre = np.mean(rings[0], axis=0)
-        return brushed([(float(centre[0]), float(centre[1]))], 0.0, canvas)
-    for ring in rings[1:]:
-        hole, (row, column) = filled(ring, canvas)
+        return brushed(ring.mean(axis=0, keepdims=True), 0.0, canvas)
+    for interior in polygon.interiors:
+        hole, (row, column) = filled(line_of(interior), canvas)
         # A hole may stick out of the outer ring of a careless file.
         above, before = max(0, top - row), max(0, left - column)
         row, column = max(0, row - top), max(0, column - left)
@@ -249,135 +184,6 @@ def _polygon(rings: Sequence[Line], canvas: Canvas) -> Part:
         part = inside[row : row + hole.shape[0], column : column + hole.shape[1]]
         part &= ~hole[: part.shape[0], : part.shape[1]]
     return inside, (top, left)
-
-
-_Number = Annotated[float, Meta(ge=-1e9, le=1e9)]
-_Position = Annotated[list[_Number], Meta(min_length=2)]
-_Points = Annotated[list[_Position], Meta(min_length=1)]
-_Corners = Annotated[list[_Position], Meta(min_length=3)]
-_Rings = Annotated[list[_Corners], Meta(min_length=1)]
-
-
-class _Geometry(Struct):
-    """A shape; how deep its coordinates are nested depends on its kind."""
-
-    type: str
-    coordinates: object = None
-    geometries: list[_Geometry] = []
-
-
-class _Feature(Struct):
-    """An object of a file."""
-
-    geometry: _Geometry | None = None
-    properties: dict[str, object] | None = None
-
-
-def _annotations(content: object) -> tuple[list[Annotation], int]:
-    """The annotations in a file, and how many objects are none.
-
-    Raises:
-        MalformedError: there is no object, or none that can be used.
-    """
-    found: list[Annotation] = []
-    reasons: list[MalformedError] = []
-    for item in _features(content):
-        try:
-            annotation = _annotation(typed(item, _Feature))
-        except MalformedError as error:
-            reasons.append(error)
-            continue
-        if annotation.polygons or annotation.lines:
-            found.append(annotation)
-    if reasons and not found:
-        raise MalformedError(f"no object in it is a whole shape; {reasons[0]}")
-    return found, len(reasons)
-
-
-def _features(content: object) -> Iterator[object]:
-    """Each object as a feature, wherever it is nested, in the order of the file."""
-    waiting = [content]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting.extend(reversed(cast("list[object]", item)))
-            continue
-        if not isinstance(item, dict):
-            raise MalformedError("it holds no objects")
-        table = cast("dict[str, object]", item)
-        if table.get("type") == "FeatureCollection":
-            waiting.append(typed(table.get("features"), list[object]))
-        elif table.get("type") == "Feature":
-            yield table
-        elif "coordinates" in table or "geometries" in table:
-            yield {"type": "Feature", "geometry": table}
-        else:
-            raise MalformedError("it holds no objects")
-
-
-def _annotation(feature: _Feature) -> Annotation:
-    properties = feature.properties or {}
-    polygons: list[tuple[Line, ...]] = []
-    lines: list[Line] = []
-    if feature.geometry is not None:
-        _collect(feature.geometry, polygons, lines)
-    width = properties.get("width")
-    if not isinstance(width, int | float) or not 0 <= width <= MOST_WIDTH:
-        width = 0
-    return Annotation(
-        name=_class_name(properties.get("classification")),
-        polygons=tuple(polygons),
-        lines=tuple(lines),
-        width=float(width),
-    )
-
-
-def _class_name(classification: object) -> str:
-    """QuPath writes {"name": …}, newer releases also {"names": […]}."""
-    if isinstance(classification, str):
-        return classification
-    if not isinstance(classification, dict):
-        return ""
-    found = cast("Mapping[str, object]", classification)
-    names = found.get("names")
-    if isinstance(names, list):
-        return ": ".join(map(str, cast("list[object]", names)))
-    return str(found.get("name") or "")
-
-
-def _collect(
-    geometry: _Geometry, polygons: list[tuple[Line, ...]], lines: list[Line]
-) -> None:
-    """Sorts a geometry's parts into polygons and lines."""
-    kind, found = geometry.type, geometry.coordinates
-    if kind == "GeometryCollection":
-        for item in geometry.geometries:
-            _collect(item, polygons, lines)
-    elif kind not in _KINDS:
-        raise MalformedError(f"there is no geometry “{kind}”")
-    elif found:
-        # A polygon is read as a multi-polygon of one, and so on.
-        parts = found if kind.startswith("Multi") else [found]
-        if kind.endswith("Polygon"):
-            polygons.extend(map(_rings, typed(parts, list[_Rings])))
-        elif kind.endswith("LineString"):
-            lines.extend(map(_line, typed(parts, list[_Points])))
-        else:
-            lines.extend(_line([point]) for point in typed(parts, list[_Position]))
-
-
-def _rings(found: Sequence[Sequence[Sequence[float]]]) -> tuple[Line, ...]:
-    return tuple(map(_line, found))
-
-
-def _line(found: Sequence[Sequence[float]]) -> Line:
-    """(x, y) from the corner → (y, x) from the centre of pixel (0, 0)."""
-    return tuple((point[1] - 0.5, point[0] - 0.5) for point in found)
-
-
-def _area(ring: Line) -> float:
-    y, x = np.array(ring).T
-    return float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,10 +253,10 @@ def draw_annotations(
     chosen: Mapping[str, int] | None = None,
     progress: Callable[[int, int], None],
 ) -> DrawnAnnotations:
-    """Reads the annotations of a GeoJSON file, and draws them on a canvas.
+    """Reads the annotations of a file, and draws them on a canvas.
 
     Args:
-        path: as QuPath or the journal writes it.
+        path: of GeoJSON or ASAP's XML.
         canvas: of the image.
         image_shape: its rows and columns at level 0, for the message.
         chosen: class → 0 left out, 1 background, 2 foreground, where :func:`label_of`
@@ -460,7 +266,7 @@ def draw_annotations(
     Raises:
         AnnotationError: the file cannot be read, or nothing in it lies on the image.
     """
-    found, damaged = _read(path)
+    found, damaged = read_all(path)
     labels = labels_for(found, chosen)
     wanted = [item for item in found if labels[item.name] != UNLABELLED]
     drawn: list[tuple[Annotation, Part]] = []
@@ -472,17 +278,65 @@ def draw_annotations(
         progress(place + 1, len(wanted))
     inside = tuple(pair for pair in drawn if pair[1][0].any())
     if wanted and not inside:
-        height, width = image_shape
-        raise AnnotationError(
-            f"No annotation of {path.name} lies on this image ({width} × {height} "
-            "pixels). Is it of another one?"
-        )
+        raise _elsewhere(path, image_shape)
     return DrawnAnnotations(
         inside=inside,
         labels=labels,
         counts=counted(found),
         outside=len(drawn) - len(inside),
         damaged=damaged,
+    )
+
+
+def areas_on(
+    path: Path, shape: tuple[int, int], chosen: Mapping[str, int] | None = None
+) -> Scribbles:
+    """The areas of a file of annotations, as truth.
+
+    Lines and points are no areas. What lies in none is background; QuPath's “Region*”
+    is the frame of the others, and no area either.
+
+    Args:
+        path: of the file.
+        shape: rows and columns of the image at level 0.
+        chosen: class → label, of many files; see :func:`labels_for`.
+
+    Returns:
+        On the canvas of the image: 0 does not count, 1 background, 2 foreground.
+
+    Raises:
+        AnnotationError: the file cannot be read, an object in it is damaged, or no area
+            lies on the image.
+    """
+    found, damaged = read_all(path)
+    if damaged:
+        raise AnnotationError(
+            f"{damaged} objects of {path.name} are damaged, so that it is not known "
+            "what is true. Export them anew."
+        )
+    canvas = Canvas.over(shape)
+    areas = [replace(item, parts=item.areas) for item in found if item.areas]
+    labels = labels_for(areas, chosen, closed=False)
+    truth, is_inside = np.full(canvas.shape, BACKGROUND, np.uint8), False
+    for item in areas:
+        part, (top, left) = drawn_on(item, canvas)
+        is_inside |= bool(part.any())
+        if base_of(item.name) == FRAME and labels[item.name] == UNLABELLED:
+            continue
+        rows, columns = part.shape
+        truth[top : top + rows, left : left + columns][part] = labels[item.name]
+    if not is_inside:
+        raise _elsewhere(path, shape, "area")
+    return truth
+
+
+def _elsewhere(
+    path: Path, shape: tuple[int, int], what: str = "annotation"
+) -> AnnotationError:
+    height, width = shape
+    return AnnotationError(
+        f"No {what} of {path.name} lies on this image ({width} × {height} pixels). Is "
+        "it of another one?"
     )
 
 

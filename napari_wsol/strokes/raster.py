@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.canvas import Canvas, Scribbles
     from napari_wsol.strokes.stroke import Stroke, StrokeList, Tool
 
+    Points = Sequence[tuple[float, float]] | npt.NDArray[np.float64]
+
 MOST_PIECES = 200
 """More pieces than this are noise: they are taken as one."""
 
@@ -54,7 +56,7 @@ class Drawing:
 
 
 def brushed(
-    path: Sequence[tuple[float, float]], width: float, canvas: Canvas
+    path: Points, width: float, canvas: Canvas
 ) -> tuple[npt.NDArray[np.bool_], tuple[int, int]]:
     """Cells whose centres lie within half a width of a line; at least those under it.
 
@@ -96,7 +98,7 @@ def brushed(
 
 
 def filled(
-    corners: Sequence[tuple[float, float]], canvas: Canvas
+    corners: Points, canvas: Canvas
 ) -> tuple[npt.NDArray[np.bool_], tuple[int, int]]:
     """Cells whose centres lie in a polygon (even-odd rule, its border included).
 
@@ -197,7 +199,7 @@ def _between(
 
 
 def _on_canvas(
-    points: Sequence[tuple[float, float]], canvas: Canvas, *, least: int
+    points: Points, canvas: Canvas, *, least: int
 ) -> npt.NDArray[np.float64]:
     found = np.asarray(points, np.float64)
     if found.ndim != 2 or found.shape[1] != 2 or len(found) < least:

@@ -1,11 +1,12 @@
 """``napari-wsol evaluate`` as a shell runs it."""
 
+import gzip
 import json
 
 import numpy as np
 import pytest
 from fixtures.models import small_card
-from PIL import Image
+from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
@@ -169,3 +170,88 @@ def test_a_folder_of_that_name_is_never_replaced(data, tmp_path):
     result = run("small", "--data", data, "--out", out, "--overwrite")
     assert result.exit_code == 1
     assert "m.md is a folder" in str(result.exception)
+
+
+def outlines(folder, group="Tumor", hole_group="Exclusion"):
+    """One blob with a hole, as a mask of independent making, as GeoJSON and as XML."""
+    turns = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    far = 18 + 6 * np.sin(3 * turns)
+    ring = np.stack([35 + far * np.cos(turns), 27 + far * np.sin(turns)], 1).round(2)
+    hole = np.array([[30.0, 22.0], [41.5, 23.0], [36.0, 33.3]])
+    mask = Image.new("L", (72 * 16, 64 * 16))  # 16 × 16 points a pixel
+    for corners, value in ((ring, 255), (hole, 0)):
+        ImageDraw.Draw(mask).polygon([tuple(p) for p in corners * 16], value)
+    at_centres = np.asarray(mask)[8::16, 8::16]
+    Image.fromarray(at_centres).save(folder / "blob.png")
+    rings = [[*corners.tolist(), corners[0].tolist()] for corners in (ring, hole)]
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {
+            "objectType": "annotation",
+            "classification": {"name": group, "color": [1, 2, 3]},
+        },
+    }
+    text = json.dumps({"type": "FeatureCollection", "features": [feature]})
+    (folder / "blob.geojson.gz").write_bytes(gzip.compress(text.encode()))
+    places = [
+        "".join(
+            f'<Coordinate Order="{n}" X="{x}" Y="{y}"/>'
+            for n, (x, y) in enumerate(corners)
+        )
+        for corners in (hole, ring)
+    ]
+    (folder / "blob.xml").write_text(
+        "<ASAP_Annotations><Annotations>"
+        f'<Annotation Name="1" Type="Polygon" PartOfGroup="{hole_group}">'
+        f"<Coordinates>{places[0]}</Coordinates></Annotation>"
+        f'<Annotation Name="2" Type="Spline" PartOfGroup="{group}">'
+        f"<Coordinates>{places[1]}</Coordinates></Annotation>"
+        "</Annotations></ASAP_Annotations>"
+    )
+
+
+@pytest.mark.parametrize("size", [224, 0])
+def test_geojson_xml_and_mask_of_one_shape_give_the_same_figure(data, tmp_path, size):
+    outlines(tmp_path)
+    found = {}
+    for name in ("blob.png", "blob.geojson.gz", "blob.xml"):
+        lines = [f"{k}.png,{'bright' if k % 2 else 'dark'},{name}" for k in range(4)]
+        data.write_text("\n".join(["path,label,mask", *lines]) + "\n")
+        out = tmp_path / f"{name}.json"
+        result = run(
+            "small", "--data", data, "--method", "pixelcam", "--bootstrap", 0,
+            "--size", size, "--out", out,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        (method,) = json.loads(out.read_text("utf-8"))["methods"]
+        found[name] = method["figures"]["pxap"]["value"]
+    assert max(found.values()) - min(found.values()) <= 0.1
+    assert 5 < found["blob.png"] < 100
+
+
+def test_what_classes_of_annotations_mean_can_be_said(data, tmp_path):
+    outlines(tmp_path, "Gland", "Stroma")
+    lines = [f"{k}.png,{'bright' if k % 2 else 'dark'},blob.xml" for k in range(2)]
+    data.write_text("\n".join(["path,label,mask", *lines]) + "\n")
+    common = ("small", "--data", data, "--method", "pixelcam", "--bootstrap", 0)
+    result = run(*common, "--out", tmp_path / "a.json")
+    assert isinstance(result.exception, ImageError)
+    words = str(result.exception)
+    assert "Gland (1), Stroma (1). Say it (--foreground NAME" in words
+    figures = []
+    for name, options in (
+        ("b", ("--foreground", "gland", "--background", "Stroma")),
+        ("c", ("--foreground", "Gland")),  # the stroma does not count
+        ("d", ("--foreground", "Gland", "--foreground", "Stroma")),
+    ):
+        out = tmp_path / f"{name}.json"
+        result = run(*common, *options, "--out", out)
+        assert result.exit_code == 0, result.output
+        stored = json.loads(out.read_text("utf-8"))
+        assert stored["settings"]["foreground"][0].casefold() == "gland"
+        figures.append(stored["methods"][0]["figures"]["pxap"]["value"])
+    assert len({round(value, 2) for value in figures}) == 3
+    both = ("--foreground", "Gland", "--background", "gland")
+    result = run(*common, *both, "--out", tmp_path / "e.json")
+    assert isinstance(result.exception, ConfigError)

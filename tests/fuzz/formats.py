@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
@@ -104,7 +105,10 @@ GEOJSON = json.dumps(
             {
                 "type": "Feature",
                 "geometry": {"type": "LineString", "coordinates": [[1, 1], [20, 9]]},
-                "properties": {"classification": {"names": ["a", "b"]}, "width": 4},
+                "properties": {
+                    "classification": {"names": ["Normal", "b"]},
+                    "width": 4,
+                },
             },
             {
                 "type": "Feature",
@@ -112,23 +116,56 @@ GEOJSON = json.dumps(
                     "type": "GeometryCollection",
                     "geometries": [{"type": "MultiPoint", "coordinates": [[3, 4]]}],
                 },
-                "properties": None,
+                "properties": {"classification": "Tumor"},
             },
         ],
     }
 )
 
 
+def _asap(kind: str, group: str) -> str:
+    places = "".join(
+        f'<Coordinate Order="{n}" X="{x}" Y="{y}" />' for n, (x, y) in enumerate(SQUARE)
+    )
+    return (
+        f'<Annotation Name="A" Type="{kind}" PartOfGroup="{group}" Color="#F4FA58">'
+        f"<Coordinates>{places}</Coordinates></Annotation>"
+    )
+
+
+ASAP = (
+    '<?xml version="1.0"?>\n<ASAP_Annotations><Annotations>'
+    + "".join(map(_asap, ("Polygon", "Rectangle", "Dot"), ("Tumor", "_2", "early")))
+    + '</Annotations><AnnotationGroups><Group Name="early" PartOfGroup="Tumor" />'
+    "</AnnotationGroups></ASAP_Annotations>"
+)
+
+
+def _zipped(content: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.geojson", content)
+    return packed.getvalue()
+
+
 def _read_geojson(path: Path) -> None:
-    from napari_wsol.strokes.annotations import draw_annotations
+    from napari_wsol.strokes.annotations import areas_on, draw_annotations
     from napari_wsol.strokes.canvas import Canvas
+    from napari_wsol.strokes.classes import UnclearClassesError
     from napari_wsol.strokes.stroke import StrokeList
 
     shape = (40, 60)
     canvas = Canvas.over(shape)
-    drawn = draw_annotations(path, canvas, shape, progress=lambda *_: None)
+    try:
+        drawn = draw_annotations(path, canvas, shape, progress=lambda *_: None)
+    except UnclearClassesError as error:
+        chosen = dict.fromkeys(error.classes, 2)
+        drawn = draw_annotations(
+            path, canvas, shape, chosen=chosen, progress=lambda *_: None
+        )
     made = drawn.strokes(StrokeList.empty(shape), keep=False)
     assert drawn.imported(made).words
+    areas_on(path, shape)
 
 
 def _make_journal(folder: Path) -> tuple[Path, Path]:
@@ -668,6 +705,16 @@ FORMATS: dict[str, Format] = {
     "geojson": Format(
         "texts", _one_file("a.geojson", GEOJSON), changed_json, _read_geojson
     ),
+    "zipped geojson": Format(
+        "texts", _one_file("a.zip", _zipped(GEOJSON)), changed_bytes, _read_geojson
+    ),
+    "gzipped geojson": Format(
+        "texts",
+        _one_file("a.geojson.gz", gzip.compress(GEOJSON.encode())),
+        changed_bytes,
+        _read_geojson,
+    ),
+    "asap": Format("texts", _one_file("a.xml", ASAP), changed_text, _read_geojson),
     "journal": Format("texts", _make_journal, _change_journal, _read_journal),
     "saved list": Format("texts", _make_list, changed_json, _read_list),
     "listing": Format("texts", _make_listing, changed_text, _read_listing),

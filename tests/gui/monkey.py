@@ -135,7 +135,7 @@ def playground(folder: Path) -> list[Path]:
     feature = {
         "type": "Feature",
         "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": {"classification": {"name": "bright"}},
+        "properties": {"classification": {"name": "Tumor"}},
     }
     (folder / "good.geojson").write_text(json.dumps([feature]))
     (folder / "bad.geojson").write_text('{"type": "Feature", "geometry": 3}')

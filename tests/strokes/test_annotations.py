@@ -11,6 +11,7 @@ from napari_wsol.errors import ConfigError, UnknownNameError
 from napari_wsol.strokes.annotations import (
     AnnotationError,
     Imported,
+    UnclearClassesError,
     counted,
     draw_annotations,
     drawn_on,
@@ -143,34 +144,60 @@ def test_small_areas_come_after_large_ones_and_lines_last(read):
         ("Positive", 2),
         ("Foreground", 2),
         ("Abnormal", 2),
-        ("", 2),
+        ("_0", 2),
         ("Background", 1),
-        ("normal mucosa", 1),
-        ("Tumor: Negative", 1),
+        (" normal ", 1),
+        ("Negative", 1),
         ("Other", 1),
         ("Non-tumor", 1),
-        ("Ignore", 1),
+        ("_2", 1),
+        ("Ignore", 0),
         ("Ignore*", 0),
         ("Region*", 0),
+        ("Tumor: Negative", 2),
+        ("Other: Positive: CD3", 1),
+        ("Ignore*: Tumor", 0),
+        ("normal mucosa", None),
+        ("No stain", None),
+        ("CD8: Negative", None),
+        ("Stroma", None),
+        ("", None),
     ],
 )
-def test_names_say_what_a_class_means(name, label):
+def test_whole_names_of_base_classes_say_what_a_class_means(name, label):
     assert label_of(name) == label
 
 
-def test_a_person_knows_better_than_the_rule(read):
+def test_what_names_do_not_tell_a_person_must(read):
     found = read(
         [
             feature(polygon(square(0, 0, 9, 9)), "Stroma"),
-            feature(polygon(square(0, 0, 8, 8)), "Tumor"),
+            feature(polygon(square(0, 0, 8, 8)), "Stroma: Negative"),
+            feature(polygon(square(0, 0, 7, 7)), "Tumor"),
+            feature(polygon(square(0, 0, 6, 6))),
         ]
     )
-    assert labels_for(found) == {"Stroma": 2, "Tumor": 2}
-    assert labels_for(found, {"Stroma": 1}) == {"Stroma": 1, "Tumor": 2}
+    with pytest.raises(
+        UnclearClassesError, match=r"Stroma \(2\), without a class"
+    ) as e:
+        labels_for(found)
+    assert e.value.classes == {"Stroma": None, "Tumor": 2, "": None}
+    assert e.value.counts == {"Stroma": 2, "Tumor": 1, "": 1}
+    chosen = {"stroma": 1, "": 0}
+    assert labels_for(found, chosen) == {
+        "Stroma": 1, "Stroma: Negative": 1, "Tumor": 2, "": 0,
+    }  # fmt: skip
+    chosen["Stroma: Negative"] = 2
+    assert labels_for(found, chosen)["Stroma: Negative"] == 2
+    assert labels_for(found[-1:]) == {"": 2}
     with pytest.raises(ConfigError, match=r"2 .foreground., not 3"):
         labels_for(found, {"Stroma": 3})
-    with pytest.raises(UnknownNameError, match="Stroma, Tumor"):
+    with pytest.raises(UnknownNameError, match="Stroma, Stroma: Negative, Tumor"):
         labels_for(found, {"Gland": 1})
+    # For many files: what occurs here need not be chosen, nor the other way round.
+    assert labels_for(found, {"Gland": 2}, closed=False) == {
+        "Stroma": 0, "Stroma: Negative": 0, "Tumor": 2, "": 0,
+    }  # fmt: skip
 
 
 def test_newer_qupath_names_are_lists(read):
@@ -251,16 +278,16 @@ def test_an_object_that_is_no_shape_is_left_out_and_counted(tmp_path):
     path = tmp_path / "some.geojson"
     tangle = np.tile([[0.0, 0.0], [1.0, 1e9]], (1200, 1)).tolist()
     content = [
-        feature(polygon(square(0, 0, 9, 9)), "whole"),
+        feature(polygon(square(0, 0, 9, 9)), "Tumor"),
         feature(polygon([[0, 0], [1, 1]]), "two corners"),
         feature({"type": "Point", "coordinates": [1e300, 0]}, "nowhere"),
         feature({"type": "LineString", "coordinates": [5, "x"]}, "a word"),
-        feature(polygon(tangle), "a tangle"),
+        feature(polygon(tangle), "Tumor"),
     ]
     path.write_text(json.dumps(content))
     tall = Canvas.over((8000, 60))
     drawn = draw_annotations(path, tall, tall.shape, progress=lambda *_: None)
-    assert [item.name for item, _ in drawn.inside] == ["whole"]
+    assert [item.name for item, _ in drawn.inside] == ["Tumor"]
     assert drawn.damaged == 4
     assert "4 left out" in drawn.imported([]).words
 

@@ -6,6 +6,8 @@ What is painted goes in, once, and what the session holds is shown, whatever mad
 from __future__ import annotations
 
 import time
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +16,16 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.compat import needed
+from napari_wsol.gui.correct.classes import ClassesDialog
 from napari_wsol.gui.correct.earlier import saved_words
 from napari_wsol.gui.correct.tools import UNDO_SHOWN
 from napari_wsol.gui.layers.touch import TouchPen
 from napari_wsol.gui.tasks import once
+from napari_wsol.strokes.annotation_files import ENDINGS, PACKED, is_annotations
+from napari_wsol.strokes.classes import UnclearClassesError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from qtpy.QtGui import QDropEvent
 
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
     from napari_wsol.gui.layers.pen import Drag, Painted
     from napari_wsol.strokes.annotations import Imported
     from napari_wsol.strokes.stroke import Stroke
+
+MOST_CLASSES = 40
+"""More are not asked for one by one."""
 
 SAVED_EVERY_MS = 1000
 """How often “Saved 2 s ago.” is told anew."""
@@ -60,6 +67,8 @@ class StrokesController(QObject):
         self._layers, self._layer = context.layers, context.layers.strokes
         self._problem = ""
         self._seed: tuple[float, float, int] | None = None
+        self.dialog: ClassesDialog | None = None
+        """Asks what classes mean, while it is open."""
         self.tools = panel.more_tools
         self.touch = TouchPen(self._layer, self)
         self._regrow = once(self, REGROW_MS, self._grow_again)
@@ -89,6 +98,7 @@ class StrokesController(QObject):
         self._clock.stop()
         self._regrow.stop()
         self.touch.close()
+        self._close_dialog()
 
     def _connect(self) -> None:
         layer, tools, events = self._layer, self.tools, self._context.events
@@ -144,14 +154,21 @@ class StrokesController(QObject):
         if self._layers.image is not None:
             self._layer.choose(None if self._layer.tool == tool else tool)
 
-    def load(self, path: str | Path) -> None:
-        """Take the annotations of a file as strokes."""
+    def load(self, path: str | Path, labels: Mapping[str, int] | None = None) -> None:
+        """Take the annotations of a file as strokes; asks for what names do not tell.
+
+        Args:
+            path: of the file.
+            labels: class → 0 left out, 1 background, 2 foreground, as was answered.
+        """
         if self._layers.image is None:
             self._messages.warn("Open the image first that the annotations belong to.")
             return
         self._layer.flush()
-        future = self._session.import_annotations(path)
-        self._context.tasks.follow(future, self._on_imported)
+        future = self._session.import_annotations(path, labels)
+        image, tasks = self._layer.fingerprint, self._context.tasks
+        failed = partial(self._on_unclear, Path(path), image)
+        tasks.follow(future, self._on_imported, failed)
 
     def show(self) -> None:
         """Show the session's strokes, on the layer and in words."""
@@ -242,7 +259,7 @@ class StrokesController(QObject):
         self.show()
 
     def _choose_file(self) -> None:
-        kinds = "Annotations (*.geojson *.json)"
+        kinds = f"Annotations ({' '.join(f'*{end}' for end in (*ENDINGS, *PACKED))})"
         title = "Annotations to take as strokes"
         path, _ = QFileDialog.getOpenFileName(self._context.dock, title, "", kinds)
         if path:
@@ -251,6 +268,34 @@ class StrokesController(QObject):
     def _on_imported(self, imported: Imported) -> None:
         self.show()
         self._messages.say(imported.words + " One Undo takes them back.")
+
+    def _on_unclear(self, path: Path, image: str, error: BaseException) -> None:
+        """Ask without stopping the window; other errors come with the failed job."""
+        self._close_dialog()
+        if not isinstance(error, UnclearClassesError) or self._is_other(image):
+            return
+        if len(error.classes) > MOST_CLASSES:
+            self._messages.warn(error)
+            return
+        dialog = ClassesDialog(path.name, error, self._context.dock)
+
+        def go_on() -> None:
+            if not self._is_other(image):
+                self.load(path, dialog.labels)
+
+        dialog.accepted.connect(go_on)
+        dialog.finished.connect(self._close_dialog)
+        self.dialog = dialog
+        dialog.open()
+
+    def _is_other(self, image: str) -> bool:
+        """Whether another image is shown by now."""
+        return self._layers.image is None or self._layer.fingerprint != image
+
+    def _close_dialog(self) -> None:
+        if self.dialog is not None:
+            self.dialog.deleteLater()
+            self.dialog = None
 
     # ------------------------------------------------------------- earlier, and saved
 
@@ -289,6 +334,4 @@ class StrokesController(QObject):
 def dropped(event: QDropEvent) -> str | None:
     """The file of annotations that is dropped, if it is one."""
     paths = [url.toLocalFile() for url in needed(event.mimeData()).urls()]
-    if len(paths) == 1 and paths[0].lower().endswith((".geojson", ".json")):
-        return paths[0]
-    return None
+    return paths[0] if len(paths) == 1 and is_annotations(Path(paths[0])) else None

@@ -101,8 +101,8 @@ class StrokeTools(QFrame):
         )
         self.load = push_button(
             "Import…",
-            "Take annotations of QuPath (GeoJSON) as strokes. What you have painted "
-            "stays as it is. One Undo takes all of them back.",
+            "Take annotations of QuPath (GeoJSON) or ASAP (XML) as strokes. What you "
+            "have painted stays as it is. One Undo takes all of them back.",
         )
         self.widths = Widths()
         self.reach = self.widths.reach

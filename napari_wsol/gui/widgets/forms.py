@@ -77,6 +77,7 @@ class Fields(QWidget):
         row = self._grid.rowCount()
         label.setToolTip(tip)
         label.setBuddy(native)
+        label.setTextFormat(Qt.TextFormat.PlainText)  # words may come from a file
         if self._is_above:
             label.setWordWrap(True)
             self._grid.setRowMinimumHeight(row, 6)
