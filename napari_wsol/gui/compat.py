@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import sys
 from contextlib import contextmanager
-from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from napari.utils.interactions import mouse_release_callbacks
+from vispy.app.canvas import MouseEvent
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -115,12 +114,7 @@ def end_drag(layer: Layer) -> None:
     napari tells only the active layer of the mouse: where another one becomes it in
     between, the drag would never end.
     """
-    anything: Any = layer
-    for event in tuple(anything._persisted_mouse_event.values()):  # noqa: SLF001
-        released = copy(inspect.unwrap(event))
-        released._type = "mouse_release"  # noqa: SLF001 - vispy gives no other way
-        mouse_release_callbacks(layer, released)
-        return  # that ends all that follow the mouse on this layer
+    mouse_release_callbacks(layer, MouseEvent("mouse_release"))
 
 
 def draws_lines(viewer: napari.viewer.Viewer) -> bool:
