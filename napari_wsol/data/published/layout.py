@@ -80,6 +80,8 @@ class Published:
                 f"{', '.join(own)}."
             )
         order = [at[plain(name)] for name in classes or own]
+        if order == list(range(len(own))):
+            return self.samples
         return tuple(
             replace(item, labels=tuple(item.labels[index] for index in order))
             for item in self.samples
