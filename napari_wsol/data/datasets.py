@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
+    CLASS_LABELS,
     PATH_COLUMNS,
     SPLIT_COLUMNS,
+    Sample,
+    column_of,
+    existing,
     find_root,
     find_table,
+    one_hot,
     path_column,
-    read_fields,
+    read_split_folder,
     read_table,
     split_folder,
+    twice,
 )
 from napari_wsol.errors import DatasetError
-from napari_wsol.files import is_file, path_from
+from napari_wsol.files import path_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_wsol.data.published.layout import Published
     from napari_wsol.data.split_files import Row
 
 SUFFIXES = frozenset(
@@ -31,8 +38,9 @@ SUFFIXES = frozenset(
 )
 """Files that a folder per class is searched for."""
 
-_CLASS_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
-
+LABEL_COLUMNS = ("label", "labels")
+NO_FINDING = "no finding"
+"""The label, in any case of letters, of an image with none of the classes."""
 _NO_CLASS_FOLDERS = frozenset({"mask", "masks", "annotations", "boxes"})
 REFERENCE_COLUMNS = frozenset(
     {"mask", "ignore", "box", "x", "y", "w", "h", "width", "height"}
@@ -41,23 +49,10 @@ REFERENCE_COLUMNS = frozenset(
 """Columns about masks or boxes: for evaluation, never read here. A table that has any
 may list an image several times, once a mask or box."""
 _NO_CLASS_COLUMNS = frozenset(
-    {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, "label", "image", "patient"}
+    {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, *LABEL_COLUMNS, "patient"}
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One image and its classes.
-
-    Attributes:
-        path: the image file.
-        labels: 0 or 1 for each class; exactly one 1 unless the data is multi-label.
-        id: the image as the data set lists it.
-    """
-
-    path: Path
-    labels: tuple[int, ...]
-    id: str
+_FLAGS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": 0}
+"""What a cell says of a class; an empty one is without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +82,12 @@ def load_images(
 
     Understands, in this order:
 
+    - a data set as its makers publish it (:mod:`napari_wsol.data.published`);
     - a split folder of the field: ``image_ids.txt`` and ``class_labels.txt`` with lines
       ``image,number``; class names from ``classes.txt`` there or above;
-    - a table (CSV) with a column ``path`` and either ``label`` (names, several joined
-      by ``|``) or a column of 0 and 1 for each class; ``split`` where it has several;
+    - a table (CSV, with commas, semicolons or tabs) with a column ``path`` and either
+      ``label`` (names, several joined by ``|``; none or “No Finding” for an image
+      without) or a column of 0 and 1 for each class; ``split`` where it has several;
     - a folder for each class.
 
     Args:
@@ -104,16 +101,33 @@ def load_images(
         DatasetError: names the first line that cannot be used.
     """
     base = None if root is None else Path(root)
+    published = recognised(folder, split)
+    if published is not None:
+        return labels_of(published, classes, multi_label)
     found = _find(path_from(folder), split, base, classes)
     return _finish(*found, multi_label)
+
+
+def labels_of(
+    published: Published, classes: Sequence[str] | None, multi_label: bool | None
+) -> LabelledImages:
+    """The images of a published data set; the arguments as in ``load_images``.
+
+    Raises:
+        DatasetError: it has not those classes, or not one of them in each image.
+    """
+    own = list(published.labelled(classes))
+    layout = published.layout
+    multi_label = layout.multi_label if multi_label is None else multi_label
+    return _finish(tuple(classes or layout.classes), own, multi_label)
 
 
 def _find(
     folder: Path, split: str | None, root: Path | None, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[Sample]]:
     place = split_folder(folder, split)
-    if (place / "class_labels.txt").is_file():
-        return _from_split_folder(place, root, classes)
+    if (place / CLASS_LABELS).is_file():
+        return read_split_folder(place, root, classes)
     # A table inside the split's own folder is closer than one beside it.
     table = find_table(place, split) or find_table(folder, split)
     if table is not None:
@@ -141,91 +155,6 @@ def _finish(
     return LabelledImages(classes=classes, samples=tuple(samples), multi_label=is_multi)
 
 
-def _one_hot(index: int, size: int) -> tuple[int, ...]:
-    return tuple(int(place == index) for place in range(size))
-
-
-def _twice(where: str, name: str) -> DatasetError:
-    return DatasetError(f"{where}: “{name}” is listed twice. Keep one of the two.")
-
-
-def _existing(root: Path, name: str, where: str) -> Path:
-    path = root / name
-    if not is_file(path):
-        raise DatasetError(f"{where} names “{name}”, which does not exist in “{root}”.")
-    return path
-
-
-# --- split folders ---------------------------------------------------------------
-
-
-def _from_split_folder(
-    place: Path, root: Path | None, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], list[Sample]]:
-    labels = _class_numbers(place)
-    ids = read_fields(place / "image_ids.txt")
-    if not ids:
-        raise DatasetError(f"“image_ids.txt” in “{place}” lists no images.")
-    names = _class_names(place, classes, max(labels.values(), default=0) + 1)
-    start = find_root(place, ids[0][1][0], root)
-    samples: list[Sample] = []
-    seen: set[str] = set()
-    for where, fields in ids:
-        name = fields[0]
-        if name in seen:
-            raise _twice(where, name)
-        seen.add(name)
-        if name not in labels:
-            raise DatasetError(
-                f"{where} names “{name}”, which “class_labels.txt” gives no class."
-            )
-        path = _existing(start, name, where)
-        hot = _one_hot(labels[name], len(names))
-        samples.append(Sample(path=path, labels=hot, id=name))
-    return names, samples
-
-
-def _class_numbers(place: Path) -> dict[str, int]:
-    numbers: dict[str, int] = {}
-    for where, fields in read_fields(place / "class_labels.txt"):
-        if len(fields) != 2 or not _CLASS_NUMBER.fullmatch(fields[1]):
-            raise DatasetError(
-                f"{where} is “{','.join(fields)}”, but must be an image "
-                "and the number of its class, like “images/a.png,0”."
-            )
-        name, number = fields[0], int(fields[1])
-        if numbers.get(name, number) != number:
-            raise DatasetError(
-                f"{where} gives “{name}” the class {number}, but a line above gives it "
-                f"{numbers[name]}. Keep one of the two."
-            )
-        numbers[name] = number
-    return numbers
-
-
-def _class_names(
-    place: Path, classes: Sequence[str] | None, at_least: int
-) -> tuple[str, ...]:
-    names = tuple(classes) if classes is not None else _listed_classes(place)
-    if names is None:
-        return tuple(str(number) for number in range(at_least))
-    if len(names) < at_least:
-        raise DatasetError(
-            f"“class_labels.txt” has the class number {at_least - 1}, but there are "
-            f"only {len(names)} class names: {', '.join(names)}. Numbers start at 0."
-        )
-    return names
-
-
-def _listed_classes(place: Path) -> tuple[str, ...] | None:
-    place = place.absolute()
-    for folder in (place, *place.parents):
-        path = folder / "classes.txt"
-        if path.is_file():
-            return tuple(fields[0] for _, fields in read_fields(path))
-    return None
-
-
 # --- tables ----------------------------------------------------------------------
 
 
@@ -235,20 +164,21 @@ def _from_table(
     rows = read_table(table, split)
     header = list(rows[0][1])
     column = path_column(table, header)
-    if "label" in header:
-        names, labels = _named_labels(rows, classes)
+    label = column_of(header, LABEL_COLUMNS)
+    if label is not None:
+        names, labels = _named_labels(rows, label, classes)
     else:
         names, labels = _column_labels(table, rows, classes)
     start = find_root(table.parent, rows[0][1][column], root)
-    may_repeat = bool(REFERENCE_COLUMNS.intersection(header))
+    may_repeat = bool(REFERENCE_COLUMNS.intersection(map(str.casefold, header)))
     found: dict[str, Sample] = {}
     for (where, row), hot in zip(rows, labels, strict=True):
         name = row[column]
         if name not in found:
-            path = _existing(start, name, where)
+            path = existing(start, name, where)
             found[name] = Sample(path=path, labels=hot, id=name)
         elif not may_repeat:
-            raise _twice(where, name)
+            raise twice(where, name)
         elif found[name].labels != hot:
             raise DatasetError(
                 f"{where} gives “{name}” other classes than a line above. An image "
@@ -258,17 +188,25 @@ def _from_table(
 
 
 def _named_labels(
-    rows: list[Row], classes: Sequence[str] | None
+    rows: list[Row], label: str, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
-    given = [[name.strip() for name in row["label"].split("|")] for _, row in rows]
-    known = sorted({name for names in given for name in names if name})
+    given = [
+        [name for name in map(str.strip, row[label].split("|")) if name]
+        for _, row in rows
+    ]
+    if NO_FINDING not in map(str.casefold, classes or ()):
+        given = [
+            [name for name in names if name.casefold() != NO_FINDING] for names in given
+        ]
+    known = sorted({name for names in given for name in names})
     order = tuple(classes) if classes is not None else tuple(known)
     labels: list[tuple[int, ...]] = []
     for (where, _), names in zip(rows, given, strict=True):
         unknown = [name for name in names if name not in order]
         if unknown:
-            said = f"the class “{unknown[0]}”" if unknown[0] else "no class"
-            raise DatasetError(f"{where} has {said}. Classes are {', '.join(order)}.")
+            raise DatasetError(
+                f"{where} has the class “{unknown[0]}”. Classes are {', '.join(order)}."
+            )
         labels.append(tuple(int(name in names) for name in order))
     return order, labels
 
@@ -287,23 +225,27 @@ def _column_labels(
     labels: list[tuple[int, ...]] = []
     for where, row in rows:
         for name in order:
-            if row[name] not in ("0", "1"):
+            if row[name] not in _FLAGS:
                 raise DatasetError(
                     f"{where} has “{row[name]}” in the column “{name}”, "
                     "but must have 0 or 1. If that column is no class, pass the names "
                     "of those that are as `classes`."
                 )
-        labels.append(tuple(int(row[name]) for name in order))
+        labels.append(tuple(_FLAGS[row[name]] for name in order))
     return order, labels
 
 
 def _flag_columns(header: list[str], rows: list[Row]) -> tuple[str, ...]:
     """Columns that start with 0 or 1; later rows are checked one by one."""
-    first = rows[0][1]
+    first = {
+        name: next((row[name] for _, row in rows if row[name]), "") for name in header
+    }
     return tuple(
         name
         for name in header
-        if name not in _NO_CLASS_COLUMNS and first[name] in ("0", "1")
+        if name.casefold() not in _NO_CLASS_COLUMNS
+        and first[name]
+        and first[name] in _FLAGS
     )
 
 
@@ -334,7 +276,7 @@ def _from_class_folders(
         samples += [
             Sample(
                 path=path,
-                labels=_one_hot(index, len(names)),
+                labels=one_hot(index, len(names)),
                 id=path.relative_to(place).as_posix(),
             )
             for path in paths

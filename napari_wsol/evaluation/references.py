@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from napari_wsol.data.split_files import (
+    LOCALIZATION,
     find_root,
     find_table,
     path_column,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from napari_wsol.evaluation.scores import BoolArray
 
-LIST = "localization.txt"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
@@ -40,7 +39,8 @@ class Reference:
     Attributes:
         id: the image as the data set lists it.
         image: the image file.
-        masks: its masks, or files of annotations; their foregrounds are added up.
+        masks: its masks, or files of annotations; their foregrounds are added up. None:
+            there is nothing to outline in it.
         ignored: maps of pixels that do not count, or files of annotations of them.
     """
 
@@ -60,6 +60,8 @@ class Reference:
             DatasetError: when a mask cannot be read or two differ in shape.
             ImageError: when annotations cannot be read, or their image.
         """
+        if not self.masks:
+            return np.zeros(_shape(self.image), np.bool_)
         return _union(
             [(path, self._read(path, chosen, FOREGROUND)) for path in self.masks]
         )
@@ -89,9 +91,7 @@ class Reference:
         """A mask; or the cells of the canvas that annotations give a label."""
         if not is_annotations(path):
             return _read(path)
-        with closing(open_slide(self.image)) as slide:
-            shape = slide.shape
-        return areas_on(path, shape, chosen) == label
+        return areas_on(path, _shape(self.image), chosen) == label
 
 
 def load_references(
@@ -100,8 +100,9 @@ def load_references(
     """The images of a split that have reference masks, in the order listed.
 
     Reads a split folder of the field (``localization.txt`` with lines ``image,mask`` or
-    ``image,mask,ignore``) or a table with the columns ``path`` and ``mask``. A mask is
-    an image or a file of annotations. An image may have several lines.
+    ``image,mask,ignore``; ``image,,`` has nothing to outline) or a table with the
+    columns ``path`` and ``mask``. A mask is an image or a file of annotations. An image
+    may have several lines.
 
     Args:
         folder: the data set's folder, or that of the split, or the table.
@@ -112,20 +113,17 @@ def load_references(
         DatasetError: names the first line that cannot be used.
     """
     place = split_folder(folder, split)
-    if (place / LIST).is_file():
-        base, lines = place, read_fields(place / LIST)
+    if (place / LOCALIZATION).is_file():
+        base, lines = place, read_fields(place / LOCALIZATION)
     else:
         table = find_table(folder, split)
         if table is None:
             raise DatasetError(
-                f"“{place}” has neither “{LIST}” nor a table with a column “mask”, so "
-                "there is nothing to compare with."
+                f"“{place}” has neither “{LOCALIZATION}” nor a table with a column "
+                "“mask”, so there is nothing to compare with."
             )
         base, lines = table.parent, _mask_lines(table, split)
-    if not lines:
-        raise DatasetError(f"No image of “{place}” has a mask.")
-    start = find_root(base, lines[0][1][0], root)
-    return _group(start, lines)
+    return references_of(base, lines, root)
 
 
 def _mask_lines(table: Path, split: str | None) -> list[tuple[str, list[str]]]:
@@ -139,7 +137,17 @@ def _mask_lines(table: Path, split: str | None) -> list[tuple[str, list[str]]]:
     return [(where, [row[column], row["mask"]]) for where, row in rows if row["mask"]]
 
 
-def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
+def references_of(
+    base: Path, lines: list[tuple[str, list[str]]], root: Path | None = None
+) -> list[Reference]:
+    """The references that the lines of a list name; the arguments as above.
+
+    Raises:
+        DatasetError: names the first line that cannot be used, or there is none.
+    """
+    if not lines:
+        raise DatasetError(f"No image of “{base}” has a mask.")
+    root = find_root(base, lines[0][1][0], root)
     masks: dict[str, list[Path]] = {}
     ignored: dict[str, list[Path]] = {}
     for where, fields in lines:
@@ -148,7 +156,8 @@ def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
                 f"{where} has {len(fields)} fields. Masks need an image, "
                 "a mask and perhaps an ignore map; boxes cannot be used here."
             )
-        if not all(fields[:2]):
+        nothing = len(fields) == 3 and not any(fields[1:])  # as CAMELYON's lists say it
+        if not fields[0] or not (fields[1] or nothing):
             raise DatasetError(
                 f"{where} names no {'mask' if fields[0] else 'image'}: fill it in, or "
                 "leave the line out."
@@ -157,7 +166,7 @@ def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
         missing = [file for file in files if not is_file(file)]
         if missing:
             raise DatasetError(f"{where} names “{missing[0]}”, which does not exist.")
-        masks.setdefault(fields[0], []).append(files[1])
+        masks.setdefault(fields[0], []).extend(files[1:2])
         ignored.setdefault(fields[0], []).extend(files[2:])
     return [
         Reference(
@@ -168,6 +177,11 @@ def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
         )
         for name, files in masks.items()
     ]
+
+
+def _shape(image: Path) -> tuple[int, int]:
+    with closing(open_slide(image)) as slide:
+        return slide.shape
 
 
 def _union(maps: Sequence[tuple[Path, BoolArray]]) -> BoolArray:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from napari_wsol.data.boxes import Box, sides_of
+from napari_wsol.data.folds import by_name
+from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
+    BOXES,
+    CLASS_LABELS,
+    LOCALIZATION,
     PATH_COLUMNS,
     find_table,
     read_fields,
@@ -18,7 +22,13 @@ from napari_wsol.data.split_files import (
     split_folder,
 )
 from napari_wsol.errors import DatasetError
-from napari_wsol.evaluation.references import LIST, Reference, load_references
+from napari_wsol.evaluation.references import (
+    Reference,
+    load_references,
+    references_of,
+)
+from napari_wsol.files import path_from
+from napari_wsol.files.tables import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,50 +37,12 @@ if TYPE_CHECKING:
     from napari_wsol.data.split_files import Row
 
 _SIZE = re.compile(r"[1-9]\d{0,5}", re.ASCII)
-BOXES, SIZES, LABELS = "boxes.csv", "image_sizes.txt", "class_labels.txt"
+SIZES = "image_sizes.txt"
 _SIDES = ("x", "y", "w", "h")
 _IMAGE_COLUMNS = ("image", *PATH_COLUMNS)
 _CLASS_COLUMNS = ("class", "label")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """A reference box: pixel j of a row is covered where x <= j < x + width.
-
-    Attributes:
-        xywh: x, y, width, height in pixels of ``frame``.
-        name: of its class; None where the image has only one.
-        frame: (H, W) that it was drawn in; None is the image file's own.
-        where: the line it comes from, for messages.
-    """
-
-    xywh: tuple[float, float, float, float]
-    name: str | None
-    frame: tuple[int, int] | None
-    where: str
-
-    def on(
-        self, image: tuple[int, int], grid: tuple[int, int]
-    ) -> tuple[float, float, float, float]:
-        """The box on a grid that covers the whole image.
-
-        Args:
-            image: (H, W) of the image file.
-            grid: rows and columns.
-
-        Raises:
-            DatasetError: it ends more than a pixel outside its frame.
-        """
-        height, width = self.frame or image
-        x, y, w, h = self.xywh
-        if x + w > width + 1 or y + h > height + 1:
-            raise DatasetError(
-                f"{self.where} has a box that ends at ({x + w:g}, {y + h:g}), outside "
-                f"the {width}×{height} pixels of its image. If it was drawn in an "
-                "image of another size, give that size as the frame."
-            )
-        across, down = grid[1] / width, grid[0] / height
-        return x * across, y * down, w * across, h * down
+_BOX_COLUMNS = {"w", "xmin", "x1", "bbox", "bboxx"}
+"""Columns, their letters and digits, that only tables of boxes have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +52,12 @@ class Truth:
     Attributes:
         masks: of each image that has one.
         boxes: of each image that has some.
+        notes: what lies there and was not used, a sentence each.
     """
 
     masks: dict[str, Reference] = field(default_factory=dict[str, Reference])
     boxes: dict[str, list[Box]] = field(default_factory=dict[str, list[Box]])
+    notes: tuple[str, ...] = ()
 
 
 def load_truth(
@@ -97,6 +71,7 @@ def load_truth(
 
     Looked for in this order:
 
+    - what a data set has that its makers published (:mod:`napari_wsol.data.published`);
     - ``localization.txt`` of a split folder: lines ``image,mask`` or
       ``image,mask,ignore``, or ``image,x0,y0,x1,y1`` with the last pixels included, in
       the frame that ``image_sizes.txt`` (``image,width,height``) gives;
@@ -115,15 +90,42 @@ def load_truth(
     Raises:
         DatasetError: names the first line that cannot be used.
     """
+    published = recognised(folder, split)
+    if published is not None:
+        own = published.samples
+        return Truth(
+            masks={
+                item.id: Reference(id=item.id, image=item.path, masks=item.masks)
+                for item in own
+                if item.masks is not None
+            },
+            boxes={
+                item.id: [replace(box, frame=frame or box.frame) for box in item.boxes]
+                for item in own
+                if item.boxes
+            },
+        )
     place = split_folder(folder, split)
-    if (place / LIST).is_file():
-        lines = read_fields(place / LIST)
+    found = _load(folder, place, split, ids, frame)
+    notes = () if found.boxes else _unused_boxes({place, path_from(folder)})
+    return replace(found, notes=notes)
+
+
+def _load(
+    folder: str | Path,
+    place: Path,
+    split: str | None,
+    ids: Sequence[str],
+    frame: tuple[int, int] | None,
+) -> Truth:
+    if (place / LOCALIZATION).is_file():
+        lines = read_fields(place / LOCALIZATION)
         if lines and len(lines[0][1]) == 5:
             return Truth(boxes=_listed_boxes(place, lines, frame))
-        masks = load_references(folder, split)
+        masks = references_of(place, lines)
         return Truth(masks={item.id: item for item in masks})
     table = find_table(place, split) or find_table(folder, split)
-    if table is None or (place / LABELS).is_file():
+    if table is None or (place / CLASS_LABELS).is_file():
         return Truth()
     if (table.parent / BOXES).is_file():
         rows = read_box_table(table.parent / BOXES)
@@ -135,6 +137,19 @@ def load_truth(
     has_masks = any(row.get("mask") for _, row in rows)
     masks = load_references(table, split) if has_masks else []
     return Truth(masks={item.id: item for item in masks})
+
+
+def _unused_boxes(places: set[Path]) -> tuple[str, ...]:
+    """Of each table of boxes that was not used: a person may think that it counts."""
+    folders = {path.parent if path.is_file() else path for path in places}
+    tables = sorted({table for folder in folders for table in folder.glob("*.csv")})
+    return tuple(
+        f"“{table.name}” lists boxes, but was not used: they count in a “{BOXES}” "
+        "beside the table of labels, with the columns image, class, x, y, w and h."
+        for table in tables
+        if _BOX_COLUMNS
+        & {re.sub(r"[^a-z0-9]", "", name.casefold()) for name in columns_of(table)}
+    )
 
 
 def read_box_table(path: Path) -> list[Row]:
@@ -159,7 +174,7 @@ def read_box_table(path: Path) -> list[Row]:
 def _tabled_boxes(
     rows: list[Row], ids: Sequence[str], frame: tuple[int, int] | None
 ) -> dict[str, list[Box]]:
-    known = _names_of(ids)
+    known = by_name(ids)
     boxes: dict[str, list[Box]] = {}
     for where, row in rows:
         column = next(name for name in _IMAGE_COLUMNS if name in row)
@@ -167,7 +182,7 @@ def _tabled_boxes(
         if image is None:
             continue  # of another split
         kind = next((name for name in _CLASS_COLUMNS if name in row), None)
-        sides = _numbers([row[side] for side in _SIDES], where)
+        sides = sides_of([row[side] for side in _SIDES], where)
         name = row[kind] if kind is not None else None
         box = Box(xywh=sides, name=name, frame=frame, where=where)
         boxes.setdefault(image, []).append(box)
@@ -177,14 +192,6 @@ def _tabled_boxes(
             f"“{next(iter(rows[0][1].values()))}”, the first image is “{ids[0]}”."
         )
     return boxes
-
-
-def _names_of(ids: Sequence[str]) -> dict[str, str]:
-    """The ids by what they may be called: themselves, and stems that only one has."""
-    stems = [PurePosixPath(item).stem for item in ids]
-    counts = Counter(stems)
-    named = {s: item for s, item in zip(stems, ids, strict=True) if counts[s] == 1}
-    return named | {item: item for item in ids}
 
 
 def _listed_boxes(
@@ -200,7 +207,7 @@ def _listed_boxes(
                 f"{where} has {len(fields)} fields, but the first line is a box: "
                 "image,x0,y0,x1,y1. Use boxes or masks in one list, not both."
             )
-        x0, y0, x1, y1 = _numbers(fields[1:], where, corners=True)
+        x0, y0, x1, y1 = sides_of(fields[1:], where, corners=True)
         box = Box(
             xywh=(x0, y0, x1 - x0 + 1, y1 - y0 + 1),
             name=None,
@@ -223,20 +230,3 @@ def _sizes(place: Path) -> dict[str, tuple[int, int]]:
             )
         sizes[fields[0]] = (int(fields[2]), int(fields[1]))
     return sizes
-
-
-def _numbers(
-    fields: Sequence[str], where: str, *, corners: bool = False
-) -> tuple[float, float, float, float]:
-    try:
-        a, b, c, d = (float(item) for item in fields)
-    except ValueError:
-        a = b = c = d = math.nan
-    is_box = (c >= a and d >= b) if corners else (c > 0 and d > 0)
-    if not is_box or not all(map(math.isfinite, (a, b, c, d))):
-        order = "x0, y0, x1, y1" if corners else "x, y, w, h"
-        raise DatasetError(
-            f"{where} has “{','.join(fields)}”, which is no box: {order} are four "
-            "numbers, and a box is larger than nothing."
-        )
-    return a, b, c, d

@@ -351,15 +351,19 @@ localization or of its maps."""
 OF_OTHERS = {
     "checkpoints/draft:Draft",
     "cross_validation/report:CrossValidationReport",
+    "data/published/layout:Layout",
+    "data/published/layout:Published",
     "evaluation/benchmark/run:_Compared",
     "evaluation/benchmark/baselines:Baselines",
     "evaluation/benchmark/meter_set:MeterSet",
     "evaluation/report:ModelReport",
+    "evaluation/truth:Truth",
     "journal/folder:JournalFolder",
     "journal/journal:Journal",
     "journal/library:Summary",
     "journal/reading:Record",
     "worklist/items:Item",
+    "worklist/items:WorkList",
 }
 """What says something of journals, reports and files, with places of their own."""
 
