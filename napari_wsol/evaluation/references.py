@@ -66,8 +66,8 @@ def load_references(
     """The images of a split that have reference masks, in the order listed.
 
     Reads a split folder of the field (``localization.txt`` with lines ``image,mask`` or
-    ``image,mask,ignore``) or a table with the columns ``path`` and ``mask``. An image
-    may have several lines.
+    ``image,mask,ignore``) or a table with the columns ``path``, ``mask`` and perhaps
+    ``ignore``. An image may have several lines.
 
     Args:
         folder: the data set's folder, or that of the split, or the table.
@@ -102,7 +102,11 @@ def _mask_lines(table: Path, split: str | None) -> list[tuple[str, list[str]]]:
             f"“{table.name}” has no column “mask”. Its columns are {', '.join(header)}."
         )
     column = path_column(table, header)
-    return [(where, [row[column], row["mask"]]) for where, row in rows if row["mask"]]
+    return [
+        (where, [row[column], row["mask"], *filter(None, [row.get("ignore")])])
+        for where, row in rows
+        if row["mask"]
+    ]
 
 
 def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:

@@ -1,0 +1,330 @@
+"""A paper's figures made again: its stages one after another, and a table of both.
+
+The stages are lists of the images (``lists/``), a training for each recipe in a folder
+of its name, and an evaluation for each model and list, all as ``train`` and
+``evaluate`` do them. Each leaves a record that is whole or not there; where there is
+one the stage is done, and a training that was stopped goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from napari_wsol.cross_validation.lists import list_of, list_of_boxes
+from napari_wsol.cross_validation.plan import compare, digest_of, write_text
+from napari_wsol.cross_validation.systems import (
+    QUICK_DRAWS,
+    QUICK_IMAGES,
+    SYSTEMS,
+    TELL,
+    TRAIN,
+    published_rows,
+)
+from napari_wsol.data.datasets import load_images
+from napari_wsol.errors import ConfigError, ExportError, MalformedError
+from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
+from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
+from napari_wsol.evaluation.bootstrap import Estimate
+from napari_wsol.evaluation.report import shown, title_of
+from napari_wsol.evaluation.truth import BOXES, Truth, load_truth
+from napari_wsol.files import encoded, make_folder, whole_folder, words_of
+from napari_wsol.files.parsing import read_json
+from napari_wsol.files.tables import lines_of
+from napari_wsol.training.recipe import read_recipe
+from napari_wsol.training.run import CHECKPOINT, train
+from napari_wsol.zoo import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_wsol.cross_validation.systems import Published, System
+    from napari_wsol.data.datasets import Sample
+    from napari_wsol.training.recipe import Recipe
+    from napari_wsol.training.run import Watcher
+
+LISTS, PLAN, TABLE = "lists", "plan.json", "table.csv"
+COLUMNS = (
+    *("model", "images", "method", "figure", "class"),
+    *("published", "here", "low", "high", "source"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """What came of it.
+
+    Attributes:
+        rows: what a paper prints and our own figure; None where there was nothing to
+            measure it on.
+        notes: what a reader must know, a sentence each.
+    """
+
+    rows: tuple[tuple[Published, Estimate | None], ...]
+    notes: tuple[str, ...]
+
+    def headline(self) -> str:
+        """How many of the printed figures there is one of our own for."""
+        printed = [here for row, here in self.rows if row.value is not None]
+        made = sum(here is not None for here in printed)
+        return f"{made} of {len(printed)} published figures have one of our own beside."
+
+    def tables(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+        """Title, columns and rows of a table for each list of images."""
+        for images in dict.fromkeys(row.images for row, _ in self.rows):
+            rows = [
+                [_title(row), shown(_unit(row), row.printed), shown(_unit(row), here)]
+                for row, here in self.rows
+                if row.images == images
+            ]
+            yield images, ["published", "here"], rows
+
+    def to_csv(self) -> str:
+        """A line for each figure, with where it was published."""
+        lines: list[Sequence[object]] = [COLUMNS]
+        for row, here in self.rows:
+            what = (row.model, row.images, row.method, row.figure, row.name, row.value)
+            own = (here.value, here.low, here.high) if here else (None, None, None)
+            cells = ("" if cell is None else cell for cell in (*what, *own, row.source))
+            lines.append(list(cells))
+        return lines_of(lines)
+
+
+def _unit(row: Published) -> str:
+    return "macro_auc" if row.figure == "auc" else row.figure
+
+
+def _title(row: Published) -> str:
+    what = "ROC AUC" if row.figure == "auc" else title_of(row.figure)
+    return ", ".join(filter(None, (f"{row.model}: {what}", row.name)))
+
+
+def reproduce(
+    name: str,
+    data: Path,
+    out: Path,
+    *,
+    quick: bool = False,
+    init: Path | None = None,
+    device: str = "auto",
+    watcher: Watcher,
+    begun: Callable[[str], None] = lambda _stage: None,
+) -> Reproduction:
+    """Makes a paper's figures again, or goes on where it was stopped.
+
+    Args:
+        name: of the system.
+        data: the data set's folder, as it is published.
+        out: for lists, models, evaluations and the table; made if it is not there.
+        quick: a few small images and one pass over them, so that the way is seen to
+            work; the figures mean nothing.
+        init: initial weights of the encoders; the papers take ImageNet's.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        watcher: who is told.
+        begun: called with the name of a stage before it.
+
+    Raises:
+        UnknownNameError: there is no such system; names the choices.
+        ConfigError: ``out`` was begun with something else.
+        DatasetError, ImageError, ModelError: what cannot be read.
+        ExportError: what cannot be written.
+    """
+    work = _Work(SYSTEMS[name], out, quick, init, device, watcher)
+    plan: dict[str, object] = {
+        "system": name,
+        "quick": quick,
+        "data": os.path.relpath(data, out),
+        "initial_weights_sha256": digest_of(init),
+    }
+    if (out / LISTS).is_dir():
+        compare(out / LISTS / PLAN, plan, "reproduction")
+    else:
+        begun("the data set's splits")
+        work.list_images(data, plan)
+    for recipe in work.system.recipes:
+        begun(recipe)
+        work.learn(recipe)
+    rows = published_rows(name)
+    for model, images in dict.fromkeys((row.model, row.images) for row in rows):
+        begun(f"{model} on {images}")
+        work.measure(model, images, [row.method for row in rows if row.model == model])
+    found = Reproduction(
+        rows=tuple((row, work.find(row)) for row in rows), notes=tuple(work.notes())
+    )
+    write_text(out / TABLE, found.to_csv())
+    return found
+
+
+class _Method(msgspec.Struct):
+    """The figures of one method's maps."""
+
+    name: str
+    figures: dict[str, Estimate]
+    per_class: dict[str, dict[str, float]]
+
+
+class _Record(msgspec.Struct):
+    """What the table needs of an evaluation."""
+
+    images: int
+    classification: dict[str, Estimate]
+    auc: dict[str, Estimate]
+    methods: list[_Method]
+    failed: dict[str, str]
+
+    def find(self, row: Published) -> Estimate | None:
+        """The figure of a row; None where there was nothing to measure it on."""
+        if not row.method:
+            return (self.auc if row.name else self.classification).get(
+                row.name or row.figure
+            )
+        own = next((item for item in self.methods if item.name == row.method), None)
+        if own is None or not row.name:
+            return None if own is None else own.figures.get(row.figure)
+        value = own.per_class.get(row.figure, {}).get(row.name)
+        return None if value is None else Estimate(value=value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The stages, and what is the same in all."""
+
+    system: System
+    out: Path
+    quick: bool
+    init: Path | None
+    device: str
+    watcher: Watcher
+
+    def recipe(self, name: str) -> Recipe:
+        """One of the system's, written down beside the folder of its training."""
+        recipes = self.system.recipes
+        first = recipes[0]
+        teacher = None if name == first else (self.out / first / first).resolve()
+        path = self.out / f"{name}.toml"
+        write_text(path, self.system.recipe(name, teacher, quick=self.quick))
+        return read_recipe(path)
+
+    def list_images(self, data: Path, plan: Mapping[str, object]) -> None:
+        """The splits as tables, all of them or none."""
+        recipe = self.recipe(self.system.recipes[0])
+        classes, multi = recipe.data.classes, recipe.model.multi_label
+        texts = {PLAN: json.dumps(plan, indent=1) + "\n"}
+        for name in self.system.splits:
+            place = self.system.place(data, name)
+            if place is None:
+                continue
+            samples = load_images(*place, classes=classes, multi_label=multi).samples
+            truth = Truth()
+            if name not in (TRAIN, TELL):  # which know nothing of masks and boxes
+                truth = load_truth(*place, [sample.id for sample in samples])
+            if self.quick:
+                samples = _few(samples, {*truth.masks, *truth.boxes})
+            folder = self.out / LISTS / name
+            texts[f"{name}/labels.csv"] = list_of(
+                samples, folder, classes, multi_label=multi, masks=truth.masks
+            )
+            if truth.boxes:
+                texts[f"{name}/{BOXES}"] = list_of_boxes(samples, folder, truth.boxes)
+        try:
+            with whole_folder(self.out / LISTS) as draft:
+                for name, text in texts.items():
+                    make_folder((draft / name).parent)
+                    (draft / name).write_bytes(encoded(text))
+        except OSError as error:
+            raise ExportError(words_of(error, self.out)) from error
+
+    def learn(self, name: str) -> None:
+        """Trains a model, unless it is there."""
+        folder = self.out / name
+        if (folder / name).is_dir():
+            return
+        train(
+            self.recipe(name),
+            self.out / LISTS,
+            folder,
+            init=self.init,
+            resume=(folder / CHECKPOINT).is_file(),
+            device=self.device,
+            say=self.watcher.say,
+            step=self.watcher.step,
+            evaluated=self.watcher.evaluated,
+            failed=self.watcher.failed,
+        )
+
+    def measure(self, name: str, images: str, methods: list[str]) -> None:
+        """Measures a model on a list that is there, unless its figures are."""
+        record, lists = self._record(name, images), self.out / LISTS
+        if record.exists() or not (lists / images).is_dir():
+            return
+        model = load_model(self.out / name / name, device=self.device)
+        measured = load_evaluation_set(
+            lists,
+            [(lists / images, None)],
+            classes=model.classes,
+            multi_label=model.spec.multi_label,
+            frame=self.system.frame,
+        )
+        draws = QUICK_DRAWS if self.quick else EvaluationConfig().bootstrap
+        benchmark = Benchmark(
+            model,
+            replace(measured, splits=(images,)),
+            methods=list(dict.fromkeys(filter(None, methods))) or None,
+            config=EvaluationConfig(bootstrap=draws),
+        )
+        report = benchmark.run(self.watcher.say, failed=self.watcher.failed)
+        write_text(record.with_suffix(".md"), report.to_markdown())
+        write_text(record, report.to_json())
+
+    def _record(self, name: str, images: str) -> Path:
+        return self.out / name / f"{images}.json"
+
+    def find(self, row: Published) -> Estimate | None:
+        """Our own figure; None of images that are not there."""
+        path = self._record(row.model, row.images)
+        if not path.exists():
+            return None
+        try:
+            return read_json(path, _Record).find(row)
+        except (OSError, MalformedError) as error:
+            raise ConfigError(
+                f"{path} cannot be read ({error}). Delete it: it is measured again."
+            ) from error
+
+    def notes(self) -> Iterator[str]:
+        """What a reader must know."""
+        if self.quick:
+            yield (
+                "This was a quick run, a few small images and one pass over them: its "
+                "figures say that the way works, and nothing of the system."
+            )
+        if self.init is None:
+            yield (
+                "The encoders began with random weights. The papers began with "
+                "ImageNet's: give them by --init."
+            )
+        missing = [
+            name
+            for name in self.system.splits
+            if not (self.out / LISTS / name).is_dir()
+        ]
+        if missing:
+            yield f"Not in the data, and not measured: {', '.join(missing)}."
+        yield from self.system.notes
+
+
+def _few(samples: Sequence[Sample], known: Container[str]) -> tuple[Sample, ...]:
+    """Some of each class and some without any, those with a reference before others."""
+    counts, kept = Counter[int](), set[str]()
+    for sample in sorted(samples, key=lambda item: item.id not in known):
+        own = [at for at, hot in enumerate(sample.labels) if hot] or [-1]
+        if any(counts[at] < QUICK_IMAGES for at in own):
+            kept.add(sample.id)
+            counts.update(own)
+    return tuple(sample for sample in samples if sample.id in kept)
