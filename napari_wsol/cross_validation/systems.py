@@ -29,8 +29,8 @@ Table = Mapping[str, object]
 TRAIN, CHOOSE, TELL, TEST = "train", "valpx", "valcl", "test"
 """Lists: what teaches; masks, and labels, that choose among weights; the test."""
 
-QUICK_SIDE, QUICK_BATCH, QUICK_IMAGES, QUICK_DRAWS = 256, 4, 2, 20
-"""Of ``--quick``: longest input, images a batch and a class, draws for intervals."""
+QUICK_BATCH, QUICK_IMAGES, QUICK_DRAWS = 4, 2, 20
+"""Of ``--quick``: images a batch, images a class of a list, draws for intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,14 @@ class System:
         edits: what the recipes say of their data, and what else the paper has
             otherwise for this data set.
         seeds: the same for the [seeds] of the last recipe.
+        quick_side: of the network's input where it shall be quick.
         frame: (H, W) that boxes were drawn in; None without boxes.
         notes: what a reader of the table must know, a sentence each.
     """
 
     recipes: tuple[str, ...]
     splits: Mapping[str, tuple[str, ...]]
+    quick_side: int
     optional: tuple[str, ...] = ()
     edits: Table = field(default_factory=dict[str, object])
     seeds: Table = field(default_factory=dict[str, object])
@@ -80,7 +82,12 @@ class System:
         table = _merged(table, {"data": data}, self.edits)
         if teacher is not None:
             table = _merged(table, {"seeds": {"model": str(teacher)}}, self.seeds)
-        return tomli_w.dumps(_quickly(table) if quick else table)
+        if quick:  # the same way in minutes on a processor
+            side = self.quick_side
+            sized = {"preprocessing": {"size": side}}
+            short = {"epochs": 1, "batch": QUICK_BATCH, "crop": side}
+            table = _merged(table, {"model": sized, "train": short})
+        return tomli_w.dumps(table)
 
 
 def _merged(*tables: Table) -> dict[str, object]:
@@ -91,19 +98,6 @@ def _merged(*tables: Table) -> dict[str, object]:
         is_table = all(isinstance(part, Mapping) for part in both)
         found[key] = _merged(*cast("tuple[Table, Table]", both)) if is_table else value
     return found
-
-
-def _quickly(table: Table) -> dict[str, object]:
-    """The same way in minutes on a processor: one epoch of small batches and images."""
-    model = cast("Mapping[str, Mapping[str, int]]", table["model"])
-    side = min(model["preprocessing"]["size"], QUICK_SIDE)
-    return _merged(
-        table,
-        {
-            "model": {"preprocessing": {"size": side}},
-            "train": {"epochs": 1, "batch": QUICK_BATCH, "crop": side},
-        },
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +148,10 @@ ROWS = resources.files("napari_wsol.cross_validation") / "published.csv"
 ROW = ("system", "model", "images", "method", "figure", "name")
 
 
-def _nih(recipe: str, train: str, val: str) -> System:
+def _nih(recipe: str, train: str, val: str, quick_side: int) -> System:
     return System(
         recipes=(recipe,),
+        quick_side=quick_side,
         splits={TRAIN: (train,), TELL: (val,), TEST: ("test",)},
         frame=(1024, 1024),
     )
@@ -178,6 +173,7 @@ def _pixelcam(
     return System(
         recipes=("cam", "pixelcam"),
         splits={**own, **others},
+        quick_side=96,
         optional=tuple(others),
         edits={"data": {"classes": classes}},
         seeds=seeds or {},
@@ -187,8 +183,8 @@ def _pixelcam(
 SYSTEMS = Registry(
     "system",
     {
-        "pcam-nih14": _nih("pcam-nih14", "train", "val"),
-        "pylon-nih14": _nih("pylon", "train", "val"),
+        "pcam-nih14": _nih("pcam-nih14", "train", "val", 128),
+        "pylon-nih14": _nih("pylon", "train", "val", 256),
         "pixelcam-glas": _pixelcam("GLAS", ["benign", "malignant"]),
         "pixelcam-camelyon": _pixelcam(
             "CAMELYON512",
