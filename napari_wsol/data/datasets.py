@@ -7,18 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
     PATH_COLUMNS,
     SPLIT_COLUMNS,
     find_root,
     find_table,
     path_column,
-    read_fields,
     read_table,
     split_folder,
 )
+from napari_wsol.data.split_folders import (
+    CLASS_LABELS,
+    Sample,
+    existing,
+    one_hot,
+    read_split_folder,
+    twice,
+)
 from napari_wsol.errors import DatasetError
-from napari_wsol.files import is_file, path_from
+from napari_wsol.files import path_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,21 +50,6 @@ may list an image several times, once a mask or box."""
 _NO_CLASS_COLUMNS = frozenset(
     {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, "label", "image", "patient"}
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One image and its classes.
-
-    Attributes:
-        path: the image file.
-        labels: 0 or 1 for each class; exactly one 1 unless the data is multi-label.
-        id: the image as the data set lists it.
-    """
-
-    path: Path
-    labels: tuple[int, ...]
-    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +79,7 @@ def load_images(
 
     Understands, in this order:
 
+    - a data set as its makers publish it (:mod:`napari_wsol.data.published`);
     - a split folder of the field: ``image_ids.txt`` and ``class_labels.txt`` with lines
       ``image,number``; class names from ``classes.txt`` there or above;
     - a table (CSV) with a column ``path`` and either ``label`` (names, several joined
@@ -103,6 +97,11 @@ def load_images(
         DatasetError: names the first line that cannot be used.
     """
     base = None if root is None else Path(root)
+    published = recognised(folder, split, folds=False)
+    if published is not None:
+        own = published.labelled(classes)
+        multi_label = published.multi_label if multi_label is None else multi_label
+        return _finish(tuple(classes or published.classes), list(own), multi_label)
     found = _find(path_from(folder), split, base, classes)
     return _finish(*found, multi_label)
 
@@ -111,8 +110,8 @@ def _find(
     folder: Path, split: str | None, root: Path | None, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[Sample]]:
     place = split_folder(folder, split)
-    if (place / "class_labels.txt").is_file():
-        return _from_split_folder(place, root, classes)
+    if (place / CLASS_LABELS).is_file():
+        return read_split_folder(place, root, classes)
     # A table inside the split's own folder is closer than one beside it.
     table = find_table(place, split) or find_table(folder, split)
     if table is not None:
@@ -140,91 +139,6 @@ def _finish(
     return LabelledImages(classes=classes, samples=tuple(samples), multi_label=is_multi)
 
 
-def _one_hot(index: int, size: int) -> tuple[int, ...]:
-    return tuple(int(place == index) for place in range(size))
-
-
-def _twice(where: str, name: str) -> DatasetError:
-    return DatasetError(f"{where}: “{name}” is listed twice. Keep one of the two.")
-
-
-def _existing(root: Path, name: str, where: str) -> Path:
-    path = root / name
-    if not is_file(path):
-        raise DatasetError(f"{where} names “{name}”, which does not exist in “{root}”.")
-    return path
-
-
-# --- split folders ---------------------------------------------------------------
-
-
-def _from_split_folder(
-    place: Path, root: Path | None, classes: Sequence[str] | None
-) -> tuple[tuple[str, ...], list[Sample]]:
-    labels = _class_numbers(place)
-    ids = read_fields(place / "image_ids.txt")
-    if not ids:
-        raise DatasetError(f"“image_ids.txt” in “{place}” lists no images.")
-    names = _class_names(place, classes, max(labels.values(), default=0) + 1)
-    start = find_root(place, ids[0][1][0], root)
-    samples: list[Sample] = []
-    seen: set[str] = set()
-    for where, fields in ids:
-        name = fields[0]
-        if name in seen:
-            raise _twice(where, name)
-        seen.add(name)
-        if name not in labels:
-            raise DatasetError(
-                f"{where} names “{name}”, which “class_labels.txt” gives no class."
-            )
-        path = _existing(start, name, where)
-        hot = _one_hot(labels[name], len(names))
-        samples.append(Sample(path=path, labels=hot, id=name))
-    return names, samples
-
-
-def _class_numbers(place: Path) -> dict[str, int]:
-    numbers: dict[str, int] = {}
-    for where, fields in read_fields(place / "class_labels.txt"):
-        if len(fields) != 2 or not _CLASS_NUMBER.fullmatch(fields[1]):
-            raise DatasetError(
-                f"{where} is “{','.join(fields)}”, but must be an image "
-                "and the number of its class, like “images/a.png,0”."
-            )
-        name, number = fields[0], int(fields[1])
-        if numbers.get(name, number) != number:
-            raise DatasetError(
-                f"{where} gives “{name}” the class {number}, but a line above gives it "
-                f"{numbers[name]}. Keep one of the two."
-            )
-        numbers[name] = number
-    return numbers
-
-
-def _class_names(
-    place: Path, classes: Sequence[str] | None, at_least: int
-) -> tuple[str, ...]:
-    names = tuple(classes) if classes is not None else _listed_classes(place)
-    if names is None:
-        return tuple(str(number) for number in range(at_least))
-    if len(names) < at_least:
-        raise DatasetError(
-            f"“class_labels.txt” has the class number {at_least - 1}, but there are "
-            f"only {len(names)} class names: {', '.join(names)}. Numbers start at 0."
-        )
-    return names
-
-
-def _listed_classes(place: Path) -> tuple[str, ...] | None:
-    place = place.absolute()
-    for folder in (place, *place.parents):
-        path = folder / "classes.txt"
-        if path.is_file():
-            return tuple(fields[0] for _, fields in read_fields(path))
-    return None
-
-
 # --- tables ----------------------------------------------------------------------
 
 
@@ -244,10 +158,10 @@ def _from_table(
     for (where, row), hot in zip(rows, labels, strict=True):
         name = row[column]
         if name not in found:
-            path = _existing(start, name, where)
+            path = existing(start, name, where)
             found[name] = Sample(path=path, labels=hot, id=name)
         elif not may_repeat:
-            raise _twice(where, name)
+            raise twice(where, name)
         elif found[name].labels != hot:
             raise DatasetError(
                 f"{where} gives “{name}” other classes than a line above. An image "
@@ -333,7 +247,7 @@ def _from_class_folders(
         samples += [
             Sample(
                 path=path,
-                labels=_one_hot(index, len(names)),
+                labels=one_hot(index, len(names)),
                 id=path.relative_to(place).as_posix(),
             )
             for path in paths
