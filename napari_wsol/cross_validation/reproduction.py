@@ -15,10 +15,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from napari_wsol.cross_validation.lists import list_of, list_of_boxes
 from napari_wsol.cross_validation.plan import compare, digest_of, write_text
 from napari_wsol.cross_validation.systems import (
+    CHOOSE,
     QUICK_DRAWS,
     QUICK_IMAGES,
     SYSTEMS,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from napari_wsol.training.run import Watcher
 
 LISTS, PLAN, TABLE = "lists", "plan.json", "table.csv"
+TELLS, CHOOSES = 0.21, 3
 COLUMNS = (
     *("model", "images", "method", "figure", "class"),
     *("published", "here", "low", "high", "source"),
@@ -216,11 +219,13 @@ class _Work:
         recipe = self.recipe(self.system.recipes[0])
         classes, multi = recipe.data.classes, recipe.model.multi_label
         texts = {PLAN: json.dumps(plan, indent=1) + "\n"}
-        for name in self.system.splits:
-            place = self.system.place(data, name)
+        places = {name: self.system.place(data, name) for name in self.system.splits}
+        for name, place in places.items():
             if place is None:
                 continue
             samples = load_images(*place, classes=classes, multi_label=multi).samples
+            if places[TELL] == places[TRAIN] == place:
+                samples = dealt(samples)[name]
             truth = Truth()
             if name not in (TRAIN, TELL):  # which know nothing of masks and boxes
                 truth = load_truth(*place, [sample.id for sample in samples])
@@ -317,6 +322,22 @@ class _Work:
         if missing:
             yield f"Not in the data, and not measured: {', '.join(missing)}."
         yield from self.system.notes
+
+
+def dealt(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """Images to learn from, to tell and to choose by, as the folds of GlaS have them.
+
+    Of the 85 a fifth of each class, 8 and 10, tell, and three of each of those choose.
+    """
+    found: dict[str, list[Sample]] = {TRAIN: [], TELL: [], CHOOSE: []}
+    for labels in sorted({sample.labels for sample in samples}):
+        own = [sample for sample in samples if sample.labels == labels]
+        order: list[int] = np.random.default_rng(0).permutation(len(own)).tolist()
+        tell = [own[at] for at in order[: max(1, round(TELLS * len(own)))]]
+        found[TELL] += tell
+        found[CHOOSE] += tell[:CHOOSES]
+        found[TRAIN] += [sample for sample in own if sample not in tell]
+    return found
 
 
 def _few(samples: Sequence[Sample], known: Container[str]) -> tuple[Sample, ...]:

@@ -39,10 +39,11 @@ class System:
 
     Attributes:
         recipes: published ones in their order; the first of two teaches the second.
-        splits: the images that are read: how the lists are called, and where in the
-            data set's folder such a split may be, the first that is there. Those of
-            ``optional`` may be missing.
-        optional: splits that are measured where they are there.
+        splits: of each list of images, where its split may be, the first that is
+            there: a split folder, or a split of a published data set, as
+            :func:`~napari_wsol.data.datasets.load_images` names it. Where ``TELL`` and
+            ``CHOOSE`` read the same as ``TRAIN``, its images are dealt to the three.
+        optional: lists that are made and measured where their splits are there.
         edits: what the recipes say of their data, and what else the paper has
             otherwise for this data set.
         seeds: the same for the [seeds] of the last recipe.
@@ -62,11 +63,11 @@ class System:
 
     def place(self, data: Path, name: str) -> tuple[Path, str] | None:
         """The folder and split of one of the lists; None of one that may be missing."""
-        tried = self.splits[name]
+        tried = [data / path for path in self.splits[name]]
         for path in tried:
-            if (data / path).is_dir():
-                return (data / path).parent, (data / path).name
-        return None if name in self.optional else (data, tried[-1])
+            if path.is_dir() or ("@" in path.name and path.parent.is_dir()):
+                return path.parent, path.name
+        return None if name in self.optional else (data, tried[-1].name)
 
     def recipe(self, name: str, teacher: Path | None, *, quick: bool) -> str:
         """A published recipe with its gaps filled in, as TOML.
@@ -81,7 +82,8 @@ class System:
         data = {key: split for key, split in named.items() if split in self.splits}
         table = _merged(table, {"data": data}, self.edits)
         if teacher is not None:
-            table = _merged(table, {"seeds": {"model": str(teacher)}}, self.seeds)
+            seeds = {"model": str(teacher), **self.seeds}
+            table = _merged(table, {"seeds": seeds})
         if quick:  # the same way in minutes on a processor
             side = self.quick_side
             sized = {"preprocessing": {"size": side}}
@@ -148,12 +150,17 @@ ROWS = resources.files("napari_wsol.cross_validation") / "published.csv"
 ROW = ("system", "model", "images", "method", "figure", "name")
 
 
-def _nih(recipe: str, train: str, val: str, quick_side: int) -> System:
+def _nih(recipe: str, quick_side: int) -> System:
     return System(
         recipes=(recipe,),
         quick_side=quick_side,
-        splits={TRAIN: (train,), TELL: (val,), TEST: ("test",)},
+        splits={TRAIN: ("train@pcam",), TELL: ("val@pcam",), TEST: ("test@pcam",)},
         frame=(1024, 1024),
+        notes=(
+            "Patients outside the test set were dealt 75 to 25 to training and "
+            "validation, with the seed 0; the authors' own lists are not published "
+            "with the films.",
+        ),
     )
 
 
@@ -161,14 +168,24 @@ def _pixelcam(
     tree: str,
     classes: list[str],
     *,
+    whole: str = "",
     others: Mapping[str, tuple[str, ...]] | None = None,
     seeds: Table | None = None,
 ) -> System:
-    """PixelCAM taught by CAM, on the first fold of its authors' split folders."""
+    """PixelCAM taught by CAM, on the first fold of its authors' split folders.
+
+    Args:
+        tree: the folder of theirs with the folds.
+        classes: names.
+        whole: split that is dealt, where there are no folds.
+        others: lists that are only measured.
+        seeds: of the last recipe.
+    """
     folds, others = (f"{tree}/fold-0/", "folds/fold-0/", "fold-0/", ""), others or {}
+    names = {TRAIN: whole, CHOOSE: whole, TELL: whole, TEST: ""}
     own = {
-        name: tuple(f"{fold}{name}" for fold in folds)
-        for name in (TRAIN, CHOOSE, TELL, TEST)
+        name: (*(f"{fold}{name}" for fold in folds), other or name)
+        for name, other in names.items()
     }
     return System(
         recipes=("cam", "pixelcam"),
@@ -183,14 +200,18 @@ def _pixelcam(
 SYSTEMS = Registry(
     "system",
     {
-        "pcam-nih14": _nih("pcam-nih14", "train", "val", 128),
-        "pylon-nih14": _nih("pylon", "train", "val", 256),
-        "pixelcam-glas": _pixelcam("GLAS", ["benign", "malignant"]),
+        "pcam-nih14": _nih("pcam-nih14", 128),
+        "pylon-nih14": _nih("pylon", 256),
+        "pixelcam-glas": _pixelcam("GLAS", ["benign", "malignant"], whole=TRAIN),
         "pixelcam-camelyon": _pixelcam(
             "CAMELYON512",
             ["normal", "tumor"],
             others={
-                f"centre-{at}": (f"CAMELYON17_512/fold-{at}/{TEST}",) for at in range(5)
+                f"centre-{at}": (
+                    f"CAMELYON17_512/fold-{at}/{TEST}",
+                    f"camelyon17_v1.0/@centre-{at}",
+                )
+                for at in range(5)
             },
             seeds={"normal_class": "normal", "draw": {"normal_images": "none"}},
         ),
