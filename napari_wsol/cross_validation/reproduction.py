@@ -158,7 +158,7 @@ def reproduce(
         begun(f"{model} on {images}")
         work.measure(model, images, [row.method for row in rows if row.model == model])
     found = Reproduction(
-        rows=tuple((row, work.find(row)) for row in rows), notes=tuple(work.notes())
+        rows=tuple((row, work.find(row)) for row in rows), notes=tuple(work.remarks())
     )
     write_text(out / TABLE, found.to_csv())
     return found
@@ -302,7 +302,7 @@ class _Work:
                 f"{path} cannot be read ({error}). Delete it: it is measured again."
             ) from error
 
-    def notes(self) -> Iterator[str]:
+    def remarks(self) -> Iterator[str]:
         """What a reader must know."""
         if self.quick:
             yield (

@@ -351,6 +351,8 @@ localization or of its maps."""
 OF_OTHERS = {
     "checkpoints/draft:Draft",
     "cross_validation/report:CrossValidationReport",
+    "cross_validation/reproduction:Reproduction",
+    "cross_validation/systems:System",
     "evaluation/benchmark/run:_Compared",
     "evaluation/benchmark/baselines:Baselines",
     "evaluation/benchmark/meter_set:MeterSet",
