@@ -15,20 +15,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from napari_wsol.cross_validation.lists import list_of, list_of_boxes
 from napari_wsol.cross_validation.plan import compare, digest_of, write_text
 from napari_wsol.cross_validation.systems import (
-    CHOOSE,
-    QUICK_DRAWS,
-    QUICK_IMAGES,
     SYSTEMS,
     TELL,
     TRAIN,
+    Published,
     published_rows,
 )
 from napari_wsol.data.datasets import load_images
+from napari_wsol.data.folds import split_folds
 from napari_wsol.errors import ConfigError, ExportError, MalformedError
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
@@ -46,17 +44,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from napari_wsol.cross_validation.systems import Published, System
+    from napari_wsol.cross_validation.systems import System
     from napari_wsol.data.datasets import Sample
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.run import Watcher
 
 LISTS, PLAN, TABLE = "lists", "plan.json", "table.csv"
-TELLS, CHOOSES = 0.21, 3
 COLUMNS = (
-    *("model", "images", "method", "figure", "class"),
-    *("published", "here", "low", "high", "source"),
+    *Published._fields[:4],
+    "class",
+    "published",
+    "here",
+    "low",
+    "high",
+    "source",
 )
+FOLDS, CHOOSES = 5, 3
+"""Where there are no folds: one of so many tells, and so many of each class choose."""
+QUICK_IMAGES, QUICK_DRAWS = 2, 20
+"""Of a quick run: images of each class in a list, and draws for intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,33 +85,23 @@ class Reproduction:
         return f"{made} of {len(printed)} published figures have one of our own beside."
 
     def tables(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-        """Title, columns and rows of a table for each list of images."""
-        for images in dict.fromkeys(row.images for row, _ in self.rows):
-            rows = [
-                [_title(row), shown(_unit(row), row.printed), shown(_unit(row), here)]
-                for row, here in self.rows
-                if row.images == images
-            ]
-            yield images, ["published", "here"], rows
+        """Title, columns and rows of the only table; a row starts with its name."""
+        rows: list[list[str]] = []
+        for row, here in self.rows:
+            of = ", ".join(filter(None, (row.model, row.images, row.name)))
+            printed = None if row.value is None else Estimate(value=row.value)
+            figures = [shown(row.figure, printed), shown(row.figure, here)]
+            rows.append([f"{of}: {title_of(row.figure)}", *figures])
+        yield "figure", ["published", "here"], rows
 
     def to_csv(self) -> str:
-        """A line for each figure, with where it was published."""
+        """A line for each figure, with where it was published; empty for no figure."""
         lines: list[Sequence[object]] = [COLUMNS]
         for row, here in self.rows:
-            what = (row.model, row.images, row.method, row.figure, row.name, row.value)
-            own = (here.value, here.low, here.high) if here else (None, None, None)
-            cells = ("" if cell is None else cell for cell in (*what, *own, row.source))
-            lines.append(list(cells))
+            own = (here.value, here.low, here.high) if here else ("", "", "")
+            cells = (*row[:6], *own, row.source)
+            lines.append(["" if cell is None else cell for cell in cells])
         return lines_of(lines)
-
-
-def _unit(row: Published) -> str:
-    return "macro_auc" if row.figure == "auc" else row.figure
-
-
-def _title(row: Published) -> str:
-    what = "ROC AUC" if row.figure == "auc" else title_of(row.figure)
-    return ", ".join(filter(None, (f"{row.model}: {what}", row.name)))
 
 
 def reproduce(
@@ -164,7 +160,7 @@ def reproduce(
     return found
 
 
-class _Method(msgspec.Struct):
+class _Maps(msgspec.Struct):
     """The figures of one method's maps."""
 
     name: str
@@ -175,21 +171,16 @@ class _Method(msgspec.Struct):
 class _Record(msgspec.Struct):
     """What the table needs of an evaluation."""
 
-    images: int
     classification: dict[str, Estimate]
-    auc: dict[str, Estimate]
-    methods: list[_Method]
-    failed: dict[str, str]
+    methods: list[_Maps]
 
     def find(self, row: Published) -> Estimate | None:
         """The figure of a row; None where there was nothing to measure it on."""
         if not row.method:
-            return (self.auc if row.name else self.classification).get(
-                row.name or row.figure
-            )
-        own = next((item for item in self.methods if item.name == row.method), None)
-        if own is None or not row.name:
-            return None if own is None else own.figures.get(row.figure)
+            return self.classification.get(row.figure)
+        own = next(item for item in self.methods if item.name == row.method)
+        if not row.name:
+            return own.figures.get(row.figure)
         value = own.per_class.get(row.figure, {}).get(row.name)
         return None if value is None else Estimate(value=value)
 
@@ -207,8 +198,7 @@ class _Work:
 
     def recipe(self, name: str) -> Recipe:
         """One of the system's, written down beside the folder of its training."""
-        recipes = self.system.recipes
-        first = recipes[0]
+        first = next(iter(self.system.recipes))
         teacher = None if name == first else (self.out / first / first).resolve()
         path = self.out / f"{name}.toml"
         write_text(path, self.system.recipe(name, teacher, quick=self.quick))
@@ -216,7 +206,7 @@ class _Work:
 
     def list_images(self, data: Path, plan: Mapping[str, object]) -> None:
         """The splits as tables, all of them or none."""
-        recipe = self.recipe(self.system.recipes[0])
+        recipe = self.recipe(next(iter(self.system.recipes)))
         classes, multi = recipe.data.classes, recipe.model.multi_label
         texts = {PLAN: json.dumps(plan, indent=1) + "\n"}
         places = {name: self.system.place(data, name) for name in self.system.splits}
@@ -224,13 +214,13 @@ class _Work:
             if place is None:
                 continue
             samples = load_images(*place, classes=classes, multi_label=multi).samples
-            if places[TELL] == places[TRAIN] == place:
-                samples = dealt(samples)[name]
+            if place == places[TRAIN] == places[TELL]:
+                samples = _dealt(samples, name, classes)
             truth = Truth()
             if name not in (TRAIN, TELL):  # which know nothing of masks and boxes
                 truth = load_truth(*place, [sample.id for sample in samples])
             if self.quick:
-                samples = _few(samples, {*truth.masks, *truth.boxes})
+                samples = _few(samples, QUICK_IMAGES, {*truth.masks, *truth.boxes})
             folder = self.out / LISTS / name
             texts[f"{name}/labels.csv"] = list_of(
                 samples, folder, classes, multi_label=multi, masks=truth.masks
@@ -314,38 +304,36 @@ class _Work:
                 "The encoders began with random weights. The papers began with "
                 "ImageNet's: give them by --init."
             )
-        missing = [
-            name
-            for name in self.system.splits
-            if not (self.out / LISTS / name).is_dir()
-        ]
+        lists = self.out / LISTS
+        missing = [name for name in self.system.splits if not (lists / name).is_dir()]
         if missing:
             yield f"Not in the data, and not measured: {', '.join(missing)}."
         yield from self.system.notes
 
 
-def dealt(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """Images to learn from, to tell and to choose by, as the folds of GlaS have them.
+def _dealt(
+    samples: Sequence[Sample], name: str, classes: Sequence[str]
+) -> tuple[Sample, ...]:
+    """The images of one of the lists, where a split is dealt to all of them.
 
-    Of the 85 a fifth of each class, 8 and 10, tell, and three of each of those choose.
+    As in the published folds of GlaS, a fifth tells, and three of each class of it
+    choose. Neither those folds nor these keep patients apart.
     """
-    found: dict[str, list[Sample]] = {TRAIN: [], TELL: [], CHOOSE: []}
-    for labels in sorted({sample.labels for sample in samples}):
-        own = [sample for sample in samples if sample.labels == labels]
-        order: list[int] = np.random.default_rng(0).permutation(len(own)).tolist()
-        tell = [own[at] for at in order[: max(1, round(TELLS * len(own)))]]
-        found[TELL] += tell
-        found[CHOOSE] += tell[:CHOOSES]
-        found[TRAIN] += [sample for sample in own if sample not in tell]
-    return found
+    ids = [sample.id for sample in samples]
+    fold = split_folds(samples, ids, FOLDS, classes=classes)[0]
+    if name == TRAIN:
+        return fold.train
+    return fold.held_out if name == TELL else _few(fold.held_out, CHOOSES)
 
 
-def _few(samples: Sequence[Sample], known: Container[str]) -> tuple[Sample, ...]:
+def _few(
+    samples: Sequence[Sample], count: int, known: Container[str] = ()
+) -> tuple[Sample, ...]:
     """Some of each class and some without any, those with a reference before others."""
     counts, kept = Counter[int](), set[str]()
     for sample in sorted(samples, key=lambda item: item.id not in known):
         own = [at for at, hot in enumerate(sample.labels) if hot] or [-1]
-        if any(counts[at] < QUICK_IMAGES for at in own):
+        if any(counts[at] < count for at in own):
             kept.add(sample.id)
             counts.update(own)
     return tuple(sample for sample in samples if sample.id in kept)
