@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 from napari_wsol.cli.console import Failures, errors, output, show_figures
+from napari_wsol.cli.data import tell_recipe_data
 from napari_wsol.cli.options import (
     INFERENCE,
     Device,
@@ -47,7 +48,7 @@ def crossvalidate(
         Path | None,
         typer.Option(
             help="Table (CSV) that says what belongs together, e.g. the patient of "
-            "each image."
+            "each image [what a published data set says itself]."
         ),
     ] = None,
     group: GroupColumn = None,
@@ -73,11 +74,13 @@ def crossvalidate(
     each fold its model and the lists of its images. Ctrl+C saves a checkpoint and
     leaves.
     """
-    from napari_wsol.cross_validation import FoldWatcher, cross_validate
     from napari_wsol.data.folds import Grouping
-    from napari_wsol.training.recipe import read_recipe
 
     grouping = Grouping(table=groups, column=group or "", pattern=group_pattern or "")
+    tell_recipe_data(recipe, data, split or ())
+    from napari_wsol.cross_validation import FoldWatcher, cross_validate
+    from napari_wsol.training.recipe import read_recipe
+
     plan, view, failures = read_recipe(recipe), FoldView(), Failures()
     watcher = FoldWatcher(
         say=view.say,

@@ -14,6 +14,7 @@ from napari_wsol.cli.console import (
     progress_bar,
     show_figures,
 )
+from napari_wsol.cli.data import tell_model_data
 from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp, Views
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import check_folder, encoded, file_set, make_folder
@@ -30,8 +31,9 @@ def evaluate(
     data: Annotated[
         Path,
         typer.Option(
-            help="Data set: a folder of splits, a table with masks or boxes, or a "
-            "folder for each class."
+            help="Data set: one as it was published (NIH ChestX-ray14, CheXpert, "
+            "BreakHis, BACH, GlaS, CAMELYON), a folder of splits, a table with masks "
+            "or boxes, or a folder for each class."
         ),
     ],
     out: Annotated[
@@ -43,8 +45,8 @@ def evaluate(
     split: Annotated[
         list[str] | None,
         typer.Option(
-            help="Name of the split; repeat to measure several together [all that DATA "
-            "lists]."
+            help="Name of the split; repeat to measure several together. Of published "
+            "data also a choice, e.g. “@200X” of BreakHis [all that DATA lists]."
         ),
     ] = None,
     method: Annotated[
@@ -134,10 +136,11 @@ def evaluate(
 
     An image that cannot be used is left out, and told; the exit status is then 1.
     """
+    paths = _paths(out, overwrite=overwrite)
+    tell_model_data(model, data, split)
     from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
     from napari_wsol.zoo import load_model
 
-    paths = _paths(out, overwrite=overwrite)
     config = EvaluationConfig(
         threshold=threshold,
         mpp=mpp,

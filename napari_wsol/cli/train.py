@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from napari_wsol.cli.console import Failures, errors, on_signals, output
+from napari_wsol.cli.data import tell_recipe_data
 from napari_wsol.cli.options import INFERENCE, Device, Resume, option, out_folder
 from napari_wsol.jobs import duration
 from napari_wsol.training.wish import Wish
@@ -63,6 +64,8 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node N -m napari_wsol train …
     """
+    if _is_first():
+        tell_recipe_data(recipe, data)
     from napari_wsol.training.recipe import read_recipe
 
     plan, numbers, view = read_recipe(recipe), parse_seeds(seeds), View()

@@ -7,61 +7,57 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_wsol.data.split_files import BOXES
+from napari_wsol.evaluation.references import LIST
 from napari_wsol.files.tables import lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from napari_wsol.data.datasets import Sample
-    from napari_wsol.evaluation.references import Reference
-    from napari_wsol.evaluation.truth import Box
+    from napari_wsol.evaluation.truth import Truth
 
 
 def list_of(
-    samples: Sequence[Sample],
-    folder: Path,
-    classes: Sequence[str],
-    *,
-    multi_label: bool,
-    masks: Mapping[str, Reference] | None = None,
+    samples: Sequence[Sample], data: Path, classes: Sequence[str], *, multi_label: bool
 ) -> str:
-    """A table of images and labels, and of their masks where there are some.
-
-    Args:
-        samples: the images.
-        folder: that the paths start from.
-        classes: names, in the order of the labels.
-        multi_label: a column of 0 and 1 for each class, or one with the class's name.
-        masks: of some of the images, by their ids.
-    """
-    beside = ["mask", "ignore"] if masks else []
-    names = classes if multi_label else ["label"]
-    rows: list[Sequence[object]] = [["path", *names, *beside]]
+    """A table of images and labels; paths start from the data's folder."""
+    rows: list[Sequence[object]] = [["path", *(classes if multi_label else ["label"])]]
     for sample in samples:
         hot = sample.labels
         told = hot if multi_label else [classes[hot.index(1)]]
-        row = [_from(folder, sample.path), *told]
-        known = (masks or {}).get(sample.id)
-        if known is None:
-            rows.append([*row, *("" for _ in beside)])
-            continue
-        rows += [
-            [*row, *(_from(folder, path) if path else "" for path in pair)]
-            for pair in zip_longest(known.masks, known.ignored)
-        ]
+        rows.append([_from(data, sample.path), *told])
     return lines_of(rows)
 
 
-def list_of_boxes(
-    samples: Sequence[Sample], folder: Path, boxes: Mapping[str, Sequence[Box]]
-) -> str:
-    """A table of the boxes of images, whose paths start from a folder."""
-    rows: list[Sequence[object]] = [["image", "class", "x", "y", "w", "h"]]
+def references_of(
+    samples: Sequence[Sample], folder: Path, truth: Truth
+) -> dict[str, str]:
+    """The lists of masks and of boxes beside such a table, by their names.
+
+    Args:
+        samples: the images.
+        folder: where the lists are; their paths start from it.
+        truth: masks and boxes, of other images too.
+    """
+    masks: list[Sequence[object]] = []
+    boxes: list[Sequence[object]] = []
     for sample in samples:
-        path = _from(folder, sample.path)
-        own = boxes.get(sample.id, ())
-        rows += [[path, box.name, *box.xywh] for box in own]
-    return lines_of(rows)
+        image = _from(folder, sample.path)
+        known = truth.masks.get(sample.id)
+        if known is not None:  # a line without a mask says that nothing is there
+            pairs = list(zip_longest(known.masks, known.ignored)) or [(None, None)]
+            masks += [
+                [image, *(_from(folder, path) if path else "" for path in pair)]
+                for pair in pairs
+            ]
+        own = truth.boxes.get(sample.id, ())
+        boxes += [[image, box.name, *box.xywh] for box in own]
+    found = {LIST: masks, BOXES: boxes and [_BOX_COLUMNS, *boxes]}
+    return {name: lines_of(rows) for name, rows in found.items() if rows}
+
+
+_BOX_COLUMNS = ("image", "class", "x", "y", "w", "h")
 
 
 def _from(folder: Path, path: Path) -> str:

@@ -8,6 +8,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_wsol.data.published import named_split
 from napari_wsol.errors import ConfigError, ExportError, MalformedError, ModelError
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.files import sha256_of, write_whole
@@ -69,7 +70,7 @@ def evaluation_set_of(
         every = (where.train, *where.validation, where.localization)
         named = [name for name in (*every, where.classification) if name]
         named = list(dict.fromkeys(named))
-        places = [(data / name, None) for name in named]
+        places = [named_split(data, name) for name in named]
     measured = load_evaluation_set(
         data,
         places,
@@ -101,9 +102,11 @@ def plan_of(
         "initial_weights_sha256": digest_of(init),
         "data": measured.data,
         "splits": list(measured.splits),
-        "grouping": {"pattern": grouping.pattern}
-        if table is None
-        else {"table": table.name, "column": grouping.column},
+        "grouping": {"table": table.name, "column": grouping.column}
+        if table is not None
+        else {"pattern": grouping.pattern}
+        if grouping.pattern
+        else {"groups": "as published"},
         "seed": seed,
         "held_out": [
             {

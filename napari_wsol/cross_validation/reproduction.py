@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from napari_wsol.cross_validation.lists import list_of, list_of_boxes
+from napari_wsol.cross_validation.lists import list_of, references_of
 from napari_wsol.cross_validation.plan import compare, digest_of, write_text
 from napari_wsol.cross_validation.systems import (
     SYSTEMS,
@@ -32,7 +32,7 @@ from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.bootstrap import Estimate
 from napari_wsol.evaluation.report import shown, title_of
-from napari_wsol.evaluation.truth import BOXES, Truth, load_truth
+from napari_wsol.evaluation.truth import Truth, load_truth
 from napari_wsol.files import encoded, make_folder, whole_folder, words_of
 from napari_wsol.files.parsing import read_json
 from napari_wsol.files.tables import lines_of
@@ -222,11 +222,11 @@ class _Work:
             if self.quick:
                 samples = _few(samples, QUICK_IMAGES, {*truth.masks, *truth.boxes})
             folder = self.out / LISTS / name
-            texts[f"{name}/labels.csv"] = list_of(
-                samples, folder, classes, multi_label=multi, masks=truth.masks
-            )
-            if truth.boxes:
-                texts[f"{name}/{BOXES}"] = list_of_boxes(samples, folder, truth.boxes)
+            lists = {
+                "labels.csv": list_of(samples, folder, classes, multi_label=multi),
+                **references_of(samples, folder, truth),
+            }
+            texts |= {f"{name}/{file}": text for file, text in lists.items()}
         try:
             with whole_folder(self.out / LISTS) as draft:
                 for name, text in texts.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
     PATH_COLUMNS,
     SPLIT_COLUMNS,
+    column_of,
     find_root,
     find_table,
     path_column,
@@ -31,6 +31,7 @@ from napari_wsol.files import path_from
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_wsol.data.published import Published
     from napari_wsol.data.split_files import Row
 
 SUFFIXES = frozenset(
@@ -38,8 +39,9 @@ SUFFIXES = frozenset(
 )
 """Files that a folder per class is searched for."""
 
-_CLASS_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
-
+LABEL_COLUMNS = ("label", "labels")
+NO_FINDING = "no finding"
+"""The label, in any case of letters, of an image with none of the classes."""
 _NO_CLASS_FOLDERS = frozenset({"mask", "masks", "annotations", "boxes"})
 REFERENCE_COLUMNS = frozenset(
     {"mask", "ignore", "box", "x", "y", "w", "h", "width", "height"}
@@ -48,8 +50,10 @@ REFERENCE_COLUMNS = frozenset(
 """Columns about masks or boxes: for evaluation, never read here. A table that has any
 may list an image several times, once a mask or box."""
 _NO_CLASS_COLUMNS = frozenset(
-    {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, "label", "image", "patient"}
+    {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, *LABEL_COLUMNS, "patient"}
 )
+_FLAGS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": 0}
+"""What a cell says of a class; an empty one is without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +86,9 @@ def load_images(
     - a data set as its makers publish it (:mod:`napari_wsol.data.published`);
     - a split folder of the field: ``image_ids.txt`` and ``class_labels.txt`` with lines
       ``image,number``; class names from ``classes.txt`` there or above;
-    - a table (CSV) with a column ``path`` and either ``label`` (names, several joined
-      by ``|``) or a column of 0 and 1 for each class; ``split`` where it has several;
+    - a table (CSV, with commas, semicolons or tabs) with a column ``path`` and either
+      ``label`` (names, several joined by ``|``; none or “No Finding” for an image
+      without) or a column of 0 and 1 for each class; ``split`` where it has several;
     - a folder for each class.
 
     Args:
@@ -99,11 +104,22 @@ def load_images(
     base = None if root is None else Path(root)
     published = recognised(folder, split, folds=False)
     if published is not None:
-        own = published.labelled(classes)
-        multi_label = published.multi_label if multi_label is None else multi_label
-        return _finish(tuple(classes or published.classes), list(own), multi_label)
+        return labels_of(published, classes, multi_label)
     found = _find(path_from(folder), split, base, classes)
     return _finish(*found, multi_label)
+
+
+def labels_of(
+    published: Published, classes: Sequence[str] | None, multi_label: bool | None
+) -> LabelledImages:
+    """The images of a published data set; the arguments as in ``load_images``.
+
+    Raises:
+        DatasetError: it has not those classes, or not one of them in each image.
+    """
+    own = list(published.labelled(classes))
+    multi_label = published.multi_label if multi_label is None else multi_label
+    return _finish(tuple(classes or published.classes), own, multi_label)
 
 
 def _find(
@@ -148,12 +164,13 @@ def _from_table(
     rows = read_table(table, split)
     header = list(rows[0][1])
     column = path_column(table, header)
-    if "label" in header:
-        names, labels = _named_labels(rows, classes)
+    label = column_of(header, LABEL_COLUMNS)
+    if label is not None:
+        names, labels = _named_labels(rows, label, classes)
     else:
         names, labels = _column_labels(table, rows, classes)
     start = find_root(table.parent, rows[0][1][column], root)
-    may_repeat = bool(REFERENCE_COLUMNS.intersection(header))
+    may_repeat = bool(REFERENCE_COLUMNS.intersection(map(str.casefold, header)))
     found: dict[str, Sample] = {}
     for (where, row), hot in zip(rows, labels, strict=True):
         name = row[column]
@@ -171,17 +188,25 @@ def _from_table(
 
 
 def _named_labels(
-    rows: list[Row], classes: Sequence[str] | None
+    rows: list[Row], label: str, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
-    given = [[name.strip() for name in row["label"].split("|")] for _, row in rows]
-    known = sorted({name for names in given for name in names if name})
+    given = [
+        [name for name in map(str.strip, row[label].split("|")) if name]
+        for _, row in rows
+    ]
+    if NO_FINDING not in map(str.casefold, classes or ()):
+        given = [
+            [name for name in names if name.casefold() != NO_FINDING] for names in given
+        ]
+    known = sorted({name for names in given for name in names})
     order = tuple(classes) if classes is not None else tuple(known)
     labels: list[tuple[int, ...]] = []
     for (where, _), names in zip(rows, given, strict=True):
         unknown = [name for name in names if name not in order]
         if unknown:
-            said = f"the class “{unknown[0]}”" if unknown[0] else "no class"
-            raise DatasetError(f"{where} has {said}. Classes are {', '.join(order)}.")
+            raise DatasetError(
+                f"{where} has the class “{unknown[0]}”. Classes are {', '.join(order)}."
+            )
         labels.append(tuple(int(name in names) for name in order))
     return order, labels
 
@@ -200,23 +225,27 @@ def _column_labels(
     labels: list[tuple[int, ...]] = []
     for where, row in rows:
         for name in order:
-            if row[name] not in ("0", "1"):
+            if row[name] not in _FLAGS:
                 raise DatasetError(
                     f"{where} has “{row[name]}” in the column “{name}”, "
                     "but must have 0 or 1. If that column is no class, pass the names "
                     "of those that are as `classes`."
                 )
-        labels.append(tuple(int(row[name]) for name in order))
+        labels.append(tuple(_FLAGS[row[name]] for name in order))
     return order, labels
 
 
 def _flag_columns(header: list[str], rows: list[Row]) -> tuple[str, ...]:
     """Columns that start with 0 or 1; later rows are checked one by one."""
-    first = rows[0][1]
+    first = {
+        name: next((row[name] for _, row in rows if row[name]), "") for name in header
+    }
     return tuple(
         name
         for name in header
-        if name not in _NO_CLASS_COLUMNS and first[name] in ("0", "1")
+        if name.casefold() not in _NO_CLASS_COLUMNS
+        and first[name]
+        and first[name] in _FLAGS
     )
 
 

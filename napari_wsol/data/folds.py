@@ -32,7 +32,9 @@ NAME_COLUMNS = ("image", *PATH_COLUMNS, "name", "id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
-    r"""What tells the group of an image: a column of a table, or a pattern.
+    r"""What tells the group of an image: a column of a table, a pattern, or its list.
+
+    Without either it is the patient or slide that the data set names itself.
 
     Attributes:
         table: CSV that names the images in a column ``image``, ``path``, ``file``,
@@ -51,7 +53,8 @@ class Grouping:
 
     def __post_init__(self) -> None:
         by_table = self.table is not None and bool(self.column)
-        if by_table == bool(self.pattern) or (self.table is None) != (not self.column):
+        is_half = (self.table is None) != (not self.column)
+        if (by_table and self.pattern) or is_half:
             raise ConfigError(
                 "Say what belongs together: a table and its column, or a pattern, not "
                 "both."
@@ -70,14 +73,16 @@ class Grouping:
             DatasetError: an image has none, or two; names the first.
         """
         ids = [sample.id for sample in samples]
-        found = self._tabled(ids) if self.table is not None else self._matched(ids)
+        if self.table is not None:
+            found = self._tabled(ids)
+            where = f"the column “{self.column}” of “{self.table.name}”"
+        elif self.pattern:
+            found, where = self._matched(ids), f"the pattern “{self.pattern}”"
+        else:
+            found = {sample.id: sample.group for sample in samples}
+            where = "without a table of groups or a pattern, the data set"
         lacking = [name for name in ids if not found.get(name)]
         if lacking:
-            where = (
-                f"the column “{self.column}” of “{self.table.name}”"
-                if self.table is not None
-                else f"the pattern “{self.pattern}”"
-            )
             raise DatasetError(
                 f"“{lacking[0]}” has no group: {where} says nothing of it"
                 + (f", nor of {len(lacking) - 1} more" if lacking[1:] else "")

@@ -6,14 +6,22 @@ Lists only: nothing here opens an image, a mask or a box file.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_wsol.errors import DatasetError, MalformedError
 from napari_wsol.files import is_file, path_from
 from napari_wsol.files.parsing import read_text
-from napari_wsol.files.tables import parse_table
+from napari_wsol.files.tables import parse_table, separator_of
 
-PATH_COLUMNS = ("path", "file")
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+PATH_COLUMNS = ("path", "file", "filename", "image_path", "filepath", "slide", "image")
+"""Columns that name images, the first that there is; in any case of letters."""
 SPLIT_COLUMNS = ("split", "official_split")
+TABLES = (".csv", ".tsv")
+BOXES = "boxes.csv"
+"""Beside a table of labels: its boxes, and no table of labels."""
 
 Row = tuple[str, dict[str, str]]
 """Where a table's row stands ("Line 3 of “labels.csv”"), and its fields by column."""
@@ -34,13 +42,17 @@ def split_folder(folder: str | Path, split: str | None) -> Path:
 
 
 def read_fields(path: Path) -> list[tuple[str, list[str]]]:
-    """The comma-separated fields of every line that is not blank, and where it stands.
+    """The fields of every line that is not blank, and where it stands.
+
+    A list has commas between them; a table (.csv, .tsv) has what its first line has.
 
     Raises:
         DatasetError: when the file is missing or is no text.
     """
     try:
-        rows = parse_table(read_text(path))
+        text = read_text(path)
+        is_table = path.suffix.lower() in TABLES
+        rows = parse_table(text, separator_of(text) if is_table else ",")
     except FileNotFoundError as error:
         raise DatasetError(
             f"“{path.name}” is missing in “{path.parent}”. It lists the images of the "
@@ -76,7 +88,10 @@ def find_root(folder: Path, first: str, root: Path | None) -> Path:
         DatasetError: when the path exists in none of them.
     """
     folder = Path(folder).absolute()
-    tried = [Path(root)] if root is not None else [folder, *folder.parents]
+    above = folder.parents
+    tried = [Path(root)] if root is not None else [folder, *above]
+    if root is None:  # the field keeps folds/…/NAME/fold-0/ beside NAME/
+        tried += [place / path.name for place in above for path in (folder, *above)]
     for candidate in tried:
         if is_file(candidate / first):
             return candidate
@@ -91,13 +106,20 @@ def find_table(folder: str | Path, split: str | None) -> Path | None:
     """The CSV table of a data set: the file itself, or the one to use in a folder."""
     folder = path_from(folder)
     if folder.is_file():
-        return folder if folder.suffix.lower() == ".csv" else None
-    named = [f"{split}.csv"] if split is not None else []
-    for name in (*named, "labels.csv"):
+        return folder if folder.suffix.lower() in TABLES else None
+    stems = ([split] if split is not None else []) + ["labels"]
+    for name in (f"{stem}{ending}" for stem in stems for ending in TABLES):
         if (folder / name).is_file():
             return folder / name
-    tables = sorted(folder.glob("*.csv"))
+    every = sorted(path for ending in TABLES for path in folder.glob(f"*{ending}"))
+    tables = [path for path in every if path.name != BOXES] or every
     return tables[0] if len(tables) == 1 else None
+
+
+def column_of(header: Iterable[str], names: Sequence[str]) -> str | None:
+    """The column that has the first of these names, in any case of letters."""
+    known = {column.casefold(): column for column in header}
+    return next((known[name] for name in names if name in known), None)
 
 
 def read_table(path: Path, split: str | None) -> list[Row]:
@@ -134,9 +156,9 @@ def path_column(path: Path, header: list[str]) -> str:
     Raises:
         DatasetError: when there is none.
     """
-    for name in PATH_COLUMNS:
-        if name in header:
-            return name
+    found = column_of(header, PATH_COLUMNS)
+    if found is not None:
+        return found
     raise DatasetError(
         f"“{path.name}” has no column “path”. Its columns are {', '.join(header)}; "
         "name the one that holds the image files “path”."
@@ -144,7 +166,7 @@ def path_column(path: Path, header: list[str]) -> str:
 
 
 def _rows_of_split(path: Path, rows: list[Row], split: str) -> list[Row]:
-    column = next((name for name in SPLIT_COLUMNS if name in rows[0][1]), None)
+    column = column_of(rows[0][1], SPLIT_COLUMNS)
     if column is None:
         raise DatasetError(
             f"“{path.name}” has no column “split”, so the images of “{split}” cannot "

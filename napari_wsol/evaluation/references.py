@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from napari_wsol.data.split_files import (
 )
 from napari_wsol.errors import DatasetError
 from napari_wsol.files import is_file
+from napari_wsol.images.readers import open_slide
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +36,8 @@ class Reference:
     Attributes:
         id: the image as the data set lists it.
         image: the image file.
-        masks: its masks; their foregrounds are added up.
+        masks: its masks; their foregrounds are added up. None: there is nothing to
+            outline in it.
         ignored: maps of pixels that do not count.
     """
 
@@ -49,6 +52,8 @@ class Reference:
         Raises:
             DatasetError: when a mask cannot be read or two differ in shape.
         """
+        if not self.masks:
+            return np.zeros(_shape(self.image), np.bool_)
         return _union(self.masks)
 
     def ignore(self) -> BoolArray | None:
@@ -66,8 +71,8 @@ def load_references(
     """The images of a split that have reference masks, in the order listed.
 
     Reads a split folder of the field (``localization.txt`` with lines ``image,mask`` or
-    ``image,mask,ignore``) or a table with the columns ``path``, ``mask`` and perhaps
-    ``ignore``. An image may have several lines.
+    ``image,mask,ignore``; ``image,,`` has nothing to outline) or a table with the
+    columns ``path`` and ``mask``. An image may have several lines.
 
     Args:
         folder: the data set's folder, or that of the split, or the table.
@@ -102,11 +107,7 @@ def _mask_lines(table: Path, split: str | None) -> list[tuple[str, list[str]]]:
             f"“{table.name}” has no column “mask”. Its columns are {', '.join(header)}."
         )
     column = path_column(table, header)
-    return [
-        (where, [row[column], row["mask"], *filter(None, [row.get("ignore")])])
-        for where, row in rows
-        if row["mask"]
-    ]
+    return [(where, [row[column], row["mask"]]) for where, row in rows if row["mask"]]
 
 
 def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
@@ -118,7 +119,8 @@ def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
                 f"{where} has {len(fields)} fields. Masks need an image, "
                 "a mask and perhaps an ignore map; boxes cannot be used here."
             )
-        if not all(fields[:2]):
+        nothing = len(fields) == 3 and not any(fields[1:])  # as CAMELYON's lists say it
+        if not fields[0] or not (fields[1] or nothing):
             raise DatasetError(
                 f"{where} names no {'mask' if fields[0] else 'image'}: fill it in, or "
                 "leave the line out."
@@ -127,7 +129,7 @@ def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
         missing = [file for file in files if not is_file(file)]
         if missing:
             raise DatasetError(f"{where} names “{missing[0]}”, which does not exist.")
-        masks.setdefault(fields[0], []).append(files[1])
+        masks.setdefault(fields[0], []).extend(files[1:2])
         ignored.setdefault(fields[0], []).extend(files[2:])
     return [
         Reference(
@@ -138,6 +140,11 @@ def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
         )
         for name, files in masks.items()
     ]
+
+
+def _shape(image: Path) -> tuple[int, int]:
+    with closing(open_slide(image)) as slide:
+        return slide.shape
 
 
 def _union(paths: tuple[Path, ...]) -> BoolArray:

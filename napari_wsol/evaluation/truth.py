@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
+    BOXES,
     PATH_COLUMNS,
     find_table,
     read_fields,
@@ -17,20 +19,26 @@ from napari_wsol.data.split_files import (
     rows_below,
     split_folder,
 )
+from napari_wsol.data.split_folders import CLASS_LABELS
 from napari_wsol.errors import DatasetError
 from napari_wsol.evaluation.references import LIST, Reference, load_references
+from napari_wsol.files import path_from
+from napari_wsol.files.tables import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_wsol.data.published import Published
     from napari_wsol.data.split_files import Row
 
 _SIZE = re.compile(r"[1-9]\d{0,5}", re.ASCII)
-BOXES, SIZES, LABELS = "boxes.csv", "image_sizes.txt", "class_labels.txt"
+SIZES = "image_sizes.txt"
 _SIDES = ("x", "y", "w", "h")
 _IMAGE_COLUMNS = ("image", *PATH_COLUMNS)
 _CLASS_COLUMNS = ("class", "label")
+_BOX_COLUMNS = {"w", "xmin", "x1", "bbox", "bboxx"}
+"""Columns, their letters and digits, that only tables of boxes have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +88,12 @@ class Truth:
     Attributes:
         masks: of each image that has one.
         boxes: of each image that has some.
+        notes: what lies there and was not used, a sentence each.
     """
 
     masks: dict[str, Reference] = field(default_factory=dict[str, Reference])
     boxes: dict[str, list[Box]] = field(default_factory=dict[str, list[Box]])
+    notes: tuple[str, ...] = ()
 
 
 def load_truth(
@@ -97,6 +107,7 @@ def load_truth(
 
     Looked for in this order:
 
+    - what a data set has that its makers published (:mod:`napari_wsol.data.published`);
     - ``localization.txt`` of a split folder: lines ``image,mask`` or
       ``image,mask,ignore``, or ``image,x0,y0,x1,y1`` with the last pixels included, in
       the frame that ``image_sizes.txt`` (``image,width,height``) gives;
@@ -115,7 +126,22 @@ def load_truth(
     Raises:
         DatasetError: names the first line that cannot be used.
     """
+    published = recognised(folder, split, folds=False)
+    if published is not None:
+        return _published(published, frame)
     place = split_folder(folder, split)
+    found = _load(folder, place, split, ids, frame)
+    notes = () if found.boxes else _unused_boxes({place, path_from(folder)})
+    return replace(found, notes=notes)
+
+
+def _load(
+    folder: str | Path,
+    place: Path,
+    split: str | None,
+    ids: Sequence[str],
+    frame: tuple[int, int] | None,
+) -> Truth:
     if (place / LIST).is_file():
         lines = read_fields(place / LIST)
         if lines and len(lines[0][1]) == 5:
@@ -123,7 +149,7 @@ def load_truth(
         masks = load_references(folder, split)
         return Truth(masks={item.id: item for item in masks})
     table = find_table(place, split) or find_table(folder, split)
-    if table is None or (place / LABELS).is_file():
+    if table is None or (place / CLASS_LABELS).is_file():
         return Truth()
     if (table.parent / BOXES).is_file():
         rows = read_box_table(table.parent / BOXES)
@@ -135,6 +161,37 @@ def load_truth(
     has_masks = any(row.get("mask") for _, row in rows)
     masks = load_references(table, split) if has_masks else []
     return Truth(masks={item.id: item for item in masks})
+
+
+def _published(found: Published, frame: tuple[int, int] | None) -> Truth:
+    paths = {item.id: item.path for item in found.samples}
+    frame = frame or found.frame
+    return Truth(
+        masks={
+            name: Reference(id=name, image=paths[name], masks=masks)
+            for name, masks in found.masks.items()
+        },
+        boxes={
+            name: [
+                Box(xywh=box.xywh, name=box.name, frame=frame, where=box.where)
+                for box in boxes
+            ]
+            for name, boxes in found.boxes.items()
+        },
+    )
+
+
+def _unused_boxes(places: set[Path]) -> tuple[str, ...]:
+    """Of each table of boxes that was not used: a person may think that it counts."""
+    folders = {path.parent if path.is_file() else path for path in places}
+    tables = sorted({table for folder in folders for table in folder.glob("*.csv")})
+    return tuple(
+        f"“{table.name}” lists boxes, but was not used: they count in a “{BOXES}” "
+        "beside the table of labels, with the columns image, class, x, y, w and h."
+        for table in tables
+        if _BOX_COLUMNS
+        & {re.sub(r"[^a-z0-9]", "", name.casefold()) for name in columns_of(table)}
+    )
 
 
 def read_box_table(path: Path) -> list[Row]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a cell begins with that a spreadsheet computes, or skips to compute the rest."""
+_QUOTED = re.compile(r'"[^"]*"')
 _NUMBER = re.compile(r"[+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-(inf|nan)", re.IGNORECASE)
 
 
@@ -35,8 +36,16 @@ def quoted(value: object) -> object:
 
 def unquoted(text: str) -> str:
     """What was in a cell before :func:`quoted`, for lists that are read again."""
-    inner = text.removeprefix("'")
+    if not text.startswith("'"):
+        return text
+    inner = text[1:]
     return inner if quoted(inner) != inner else text
+
+
+def separator_of(text: str) -> str:
+    """What is between the cells of a table, by its first line: “,”, “;” or a tab."""
+    head = _QUOTED.sub("", text.partition("\n")[0])
+    return max(",;\t", key=head.count)
 
 
 def parse_table(text: str, separator: str = ",") -> list[tuple[int, list[str]]]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.data.datasets import load_images
+from napari_wsol.data.published import named_split
 from napari_wsol.errors import DatasetError, ignore_failure, one_of_many
 from napari_wsol.evaluation import accuracy
 from napari_wsol.evaluation.classification import roc_auc
 from napari_wsol.evaluation.pixels import PxapMeter, iou
-from napari_wsol.evaluation.references import load_references
 from napari_wsol.evaluation.scores import squash
+from napari_wsol.evaluation.truth import load_truth
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import own_methods
 
@@ -42,7 +43,7 @@ LEAST = 1e-7
 def split_images(recipe: Recipe, data: Path, folder: str) -> LabelledImages:
     """One of the splits that a recipe names, with its image-level labels."""
     return load_images(
-        data / folder,
+        *named_split(data, folder),
         classes=recipe.data.classes,
         multi_label=recipe.model.multi_label,
     )
@@ -218,7 +219,8 @@ class _Measured:
         images = split_images(recipe, data, folder)
         masks: dict[str, Reference] = {}
         if self.meters:
-            masks = {item.id: item for item in load_references(data / folder)}
+            ids = [sample.id for sample in images.samples]
+            masks = load_truth(*named_split(data, folder), ids).masks
         for done, sample in enumerate(images.samples):
             say(done, len(images.samples), f"measuring on {folder}")
             with one_of_many(partial(self._failed, sample.id)):

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_wsol.data.split_files import PATH_COLUMNS, column_of
 from napari_wsol.errors import ImageError, MalformedError, UnreadableImageError
 from napari_wsol.export.files import exported_in
 from napari_wsol.files import path_from
 from napari_wsol.files.parsing import read_text
-from napari_wsol.files.tables import parse_table
+from napari_wsol.files.tables import parse_table, separator_of
 from napari_wsol.images.readers import SCANNED, list_readers
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ MASKS = ("_mask", "_masks", "_anno", "_seg", "-mask", "-labels", "_labels")
 MASK_FOLDERS = frozenset({"mask", "masks", "annotations", "labels"})
 """Folders, in one with images, that are not searched: they hold references."""
 
-PATH_COLUMNS = ("path", "image", "file", "filename", "slide", "image_path", "filepath")
 HELD_OUT_COLUMNS = ("set_aside", "aside", "held_out")
 YES = frozenset({"1", "true", "yes", "y", "x"})
 
@@ -188,12 +188,11 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _rows(text: str) -> Iterator[tuple[str, bool]]:
-    head = text.partition("\n")[0]
-    mark = max(",;\t", key=head.count)
-    rows = [row for _, row in parse_table(text, mark)]
-    names = [cell.casefold() for cell in rows[0]] if rows else []
-    column = next((names.index(x) for x in PATH_COLUMNS if x in names), None)
-    held_out = next((names.index(x) for x in HELD_OUT_COLUMNS if x in names), None)
+    rows = [row for _, row in parse_table(text, separator_of(text))]
+    head = rows[0] if rows else []
+    path, aside = column_of(head, PATH_COLUMNS), column_of(head, HELD_OUT_COLUMNS)
+    column = None if path is None else head.index(path)
+    held_out = None if aside is None else head.index(aside)
     for row in rows if column is None else rows[1:]:
         cells = dict(enumerate(row))
         name = cells.get(column or 0, "")

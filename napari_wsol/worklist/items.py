@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from psygnal import Signal
 
+from napari_wsol.data.published import recognised
+from napari_wsol.errors import DatasetError
 from napari_wsol.files import path_from
 from napari_wsol.journal import Status
 from napari_wsol.worklist.files import images_in, images_listed, images_of
@@ -53,6 +55,20 @@ class Item:
         return self.path.name
 
 
+def _published(place: Path) -> tuple[list[Path], str]:
+    """The images of a published data set, and what is said of it; none of another.
+
+    A fault in its tables is said, and no reason not to look at the images.
+    """
+    try:
+        found = recognised(place)
+    except DatasetError as error:
+        return [], str(error)
+    if found is None:
+        return [], ""
+    return list(dict.fromkeys(item.path for item in found.samples)), found.said()
+
+
 class WorkList:
     """Images in an order, with what is known of them; may be used by several threads.
 
@@ -62,6 +78,7 @@ class WorkList:
         kind: what it was made from.
         recursive: whether folders in it were searched.
         source: the folder or table; None for files that were chosen.
+        note: what a person should know of it; empty for nothing.
 
     Signals:
         changed: the row whose image is known better now, or None when many are.
@@ -77,6 +94,7 @@ class WorkList:
         kind: Kind = "files",
         recursive: bool = False,
         source: Path | None = None,
+        note: str = "",
     ) -> None:
         self._items = list(items)
         self._rows = {item.path: row for row, item in enumerate(self._items)}
@@ -86,17 +104,26 @@ class WorkList:
         self.kind: Kind = kind
         self.recursive = recursive
         self.source = source
+        self.note = note
 
     @classmethod
     def of_folder(cls, folder: str | Path, *, recursive: bool = False) -> Self:
-        """The images of a folder.
+        """The images of a folder; those that it lists where it is a published data set.
 
         Raises:
             ImageError: it cannot be read, or holds no image.
         """
         root = path_from(folder).absolute()
-        items = [Item(path=path) for path in images_in(root, recursive=recursive)]
-        return cls(items, root=root, kind="folder", recursive=recursive, source=root)
+        paths, note = _published(root)
+        items = [Item(path=x) for x in paths or images_in(root, recursive=recursive)]
+        return cls(
+            items,
+            root=root,
+            kind="folder",
+            recursive=recursive,
+            source=root,
+            note=note,
+        )
 
     @classmethod
     def of_files(cls, paths: Iterable[str | Path]) -> Self:
@@ -114,9 +141,10 @@ class WorkList:
             ImageError: it cannot be read, or names no image.
         """
         source = path_from(table).absolute()
-        rows = images_listed(source)
+        paths, note = _published(source)
+        rows = [(path, False) for path in paths] or images_listed(source)
         items = [Item(path=path, set_aside=held_out) for path, held_out in rows]
-        return cls(items, root=source.parent, kind="table", source=source)
+        return cls(items, root=source.parent, kind="table", source=source, note=note)
 
     def __len__(self) -> int:
         return len(self._items)

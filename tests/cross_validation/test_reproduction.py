@@ -239,16 +239,17 @@ def test_lists_keep_masks_and_what_is_to_be_ignored(glas, out):
     test = glas / "folds" / "fold-0" / "test"
     Image.new("L", (64, 60), 255).save(test / "edge.png")
     (test / "localization.txt").write_text(
-        "0.png,0-mask.png\n0.png,1-mask.png,edge.png\n"
+        "0.png,0-mask.png\n0.png,1-mask.png,edge.png\n1.png,,\n"
     )
     with pytest.raises(StopAtTraining):
         reproduce("pixelcam-glas", glas, out, watcher=None, begun=until_training)
     lists = out / "lists"
-    ((_, found),) = load_truth(lists / "test", None, ["a"]).masks.items()
+    found, nothing = load_truth(lists / "test", None, ["a"]).masks.values()
+    assert nothing.masks == ()
     assert [path.name for path in found.masks] == ["0-mask.png", "1-mask.png"]
     assert [path.name for path in found.ignored] == ["edge.png"]
     for name in ("train", "valcl"):  # which know of labels only
-        assert "mask" not in (lists / name / "labels.csv").read_text()
+        assert [path.name for path in (lists / name).iterdir()] == ["labels.csv"]
 
 
 @pytest.mark.parametrize("quick", [True, False])

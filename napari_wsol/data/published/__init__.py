@@ -29,7 +29,7 @@ LAYOUTS = (
     camelyon.FOLDS,  # the last: see ``folds``
 )
 
-__all__ = ["MarkedBox", "Published", "named_split", "recognised"]
+__all__ = ["MarkedBox", "Published", "is_published", "named_split", "recognised"]
 
 
 def recognised(
@@ -59,13 +59,18 @@ def recognised(
     return layout.read(source, choice).of(name)
 
 
+def is_published(place: Path) -> bool:
+    """Whether a folder or table is of a published data set, split folders left out."""
+    return _find(place, folds=False) is not None
+
+
 def named_split(data: Path, name: str) -> tuple[Path, str | None]:
     """Where a split is that is named from a data set's folder, and its name there.
 
     A published data set has it by its name; another one as a folder or table.
     """
     path = data / name
-    if path.is_file() or (path.is_dir() and _find(data, folds=False) is None):
+    if path.is_file() or (path.is_dir() and not is_published(data)):
         return path, None
     return data, name
 

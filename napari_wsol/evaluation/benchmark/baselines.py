@@ -79,6 +79,8 @@ class Baselines:
     def note(self) -> str:
         """What the rows are."""
         left_out, how = "of itself", self._grouping
+        if how is None and any(item.group for item in self._used):
+            left_out = "of each image's own group (as published)"
         if how is not None:
             said = f"pattern “{how.pattern}”" if how.pattern else f"“{how.column}”"
             left_out = f"of each image's own group ({said})"
@@ -192,12 +194,12 @@ def load_source(
 
 
 def groups_of(samples: Sequence[Sample], grouping: Grouping | None) -> dict[str, str]:
-    """The group of each image by its id; the file itself where nothing says more.
+    """The group of each image by its id; its list's, or itself where that says none.
 
     Raises:
         DatasetError: an image has no group.
     """
     if grouping is None:
-        return {sample.id: str(sample.path.resolve()) for sample in samples}
+        return {item.id: item.group or str(item.path.resolve()) for item in samples}
     names = grouping.of(samples)
     return {item.id: name for item, name in zip(samples, names, strict=True)}

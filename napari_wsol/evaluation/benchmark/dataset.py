@@ -38,7 +38,8 @@ class EvaluationSet:
         """Some of the images, with their references."""
         ids = {sample.id for sample in samples}
         masks, boxes = self.truth.masks, self.truth.boxes
-        truth = Truth(
+        truth = replace(
+            self.truth,
             masks={name: item for name, item in masks.items() if name in ids},
             boxes={name: items for name, items in boxes.items() if name in ids},
         )
@@ -79,7 +80,11 @@ def load_evaluation_set(
                 _check_repeated(known, sample, may_overlap=may_overlap)
         ids = [sample.id for sample in images.samples]
         own = load_truth(place, split, ids, frame=frame)
-        truth = Truth(masks=truth.masks | own.masks, boxes=truth.boxes | own.boxes)
+        truth = Truth(
+            masks=truth.masks | own.masks,
+            boxes=truth.boxes | own.boxes,
+            notes=tuple(dict.fromkeys(truth.notes + own.notes)),
+        )
     return EvaluationSet(
         data=data.resolve().name,
         splits=tuple(split for _, split in places if split is not None),

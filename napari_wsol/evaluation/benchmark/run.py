@@ -404,6 +404,7 @@ class Benchmark:
 
     def _all_notes(self, meters: MeterSet) -> Iterator[str]:
         """What a reader must know, a sentence each."""
+        yield from self._truth.notes
         classes = self.model.classes
         boxes = [box for found in self._truth.boxes.values() for box in found]
         other = [box.name for box in boxes if box.name and box.name not in classes]

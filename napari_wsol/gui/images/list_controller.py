@@ -125,7 +125,7 @@ class ListController(QObject):
         self._session.use_list(worklist)
         self._panel.show_list(worklist)
         self._panel.expand(animate=False)
-        self._messages.say("")
+        self._messages.say(worklist.note)
         self._wanted = worklist.current
         if worklist.current is None and len(worklist):
             self.open(start if start is not None else 0)
