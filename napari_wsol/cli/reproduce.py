@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_wsol.cli.console import Failures, errors, output, show_figures
+from napari_wsol.cli.data import tell_data
 from napari_wsol.cli.options import INFERENCE, Device, option
 from napari_wsol.cli.train import View, stopping
 from napari_wsol.files import check_folder
@@ -45,11 +46,12 @@ def reproduce(
     nothing twice that is done. An image that cannot be used is left out, and told; the
     exit status is then 1.
     """
+    out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
+    check_folder(out)
+    tell_data([(data, None)], None, multi_label=None)
     from napari_wsol.cross_validation import reproduce as run
     from napari_wsol.training.run import Watcher
 
-    out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
-    check_folder(out)
     view, failures = View(), Failures()
     watcher = Watcher(
         say=view.say,

@@ -14,8 +14,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from napari_wsol.cross_validation.lists import list_of, references_of
 from napari_wsol.cross_validation.plan import compare, digest_of, write_text
 from napari_wsol.cross_validation.systems import (
@@ -31,10 +29,9 @@ from napari_wsol.errors import ConfigError, ExportError, MalformedError
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.bootstrap import Estimate
-from napari_wsol.evaluation.report import shown, title_of
+from napari_wsol.evaluation.report import read_report, shown, title_of
 from napari_wsol.evaluation.truth import Truth, load_truth
 from napari_wsol.files import encoded, make_folder, whole_folder, words_of
-from napari_wsol.files.parsing import read_json
 from napari_wsol.files.tables import lines_of
 from napari_wsol.training.recipe import read_recipe
 from napari_wsol.training.run import CHECKPOINT, train
@@ -160,31 +157,6 @@ def reproduce(
     return found
 
 
-class _Maps(msgspec.Struct):
-    """The figures of one method's maps."""
-
-    name: str
-    figures: dict[str, Estimate]
-    per_class: dict[str, dict[str, float]]
-
-
-class _Record(msgspec.Struct):
-    """What the table needs of an evaluation."""
-
-    classification: dict[str, Estimate]
-    methods: list[_Maps]
-
-    def find(self, row: Published) -> Estimate | None:
-        """The figure of a row; None where there was nothing to measure it on."""
-        if not row.method:
-            return self.classification.get(row.figure)
-        own = next(item for item in self.methods if item.name == row.method)
-        if not row.name:
-            return own.figures.get(row.figure)
-        value = own.per_class.get(row.figure, {}).get(row.name)
-        return None if value is None else Estimate(value=value)
-
-
 @dataclass(frozen=True, slots=True)
 class _Work:
     """The stages, and what is the same in all."""
@@ -281,29 +253,30 @@ class _Work:
         return self.out / name / f"{images}.json"
 
     def find(self, row: Published) -> Estimate | None:
-        """Our own figure; None of images that are not there."""
+        """Our own figure; None where there was nothing to measure it on."""
         path = self._record(row.model, row.images)
         if not path.exists():
             return None
         try:
-            return read_json(path, _Record).find(row)
+            report = read_report(path)
         except (OSError, MalformedError) as error:
             raise ConfigError(
                 f"{path} cannot be read ({error}). Delete it: it is measured again."
             ) from error
+        if not row.method:
+            return report.classification.get(row.figure)
+        own = next(item for item in report.methods if item.name == row.method)
+        if not row.name:
+            return own.figures.get(row.figure)
+        value = own.per_class.get(row.figure, {}).get(row.name)
+        return None if value is None else Estimate(value=value)
 
     def remarks(self) -> Iterator[str]:
         """What a reader must know."""
         if self.quick:
-            yield (
-                "This was a quick run, a few small images and one pass over them: its "
-                "figures say that the way works, and nothing of the system."
-            )
+            yield "A quick run: its figures say that the way works, and nothing else."
         if self.init is None:
-            yield (
-                "The encoders began with random weights. The papers began with "
-                "ImageNet's: give them by --init."
-            )
+            yield "The encoders began with random weights, the papers' with ImageNet's."
         lists = self.out / LISTS
         missing = [name for name in self.system.splits if not (lists / name).is_dir()]
         if missing:
