@@ -28,14 +28,23 @@ FOR_RESUMING = ("settings_sha256", "held_out")
 """Entries of the plan that the figures' file says otherwise, or need not say."""
 
 
+def check_alone(what: str) -> None:
+    """Refuses several processes.
+
+    Raises:
+        ConfigError: there are; says of what.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"{what} trains in one process: leave torchrun.")
+
+
 def check_recipe(recipe: Recipe) -> None:
     """Refuses what would look at images that a fold holds out.
 
     Raises:
         ConfigError: the recipe goes by evaluations, or several processes train.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("A cross-validation trains in one process: leave torchrun.")
+    check_alone("A cross-validation")
     how = recipe.train
     if how.select != "last":
         raise ConfigError(

@@ -15,7 +15,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_wsol.cross_validation.lists import list_of, references_of
-from napari_wsol.cross_validation.plan import compare, digest_of, write_text
+from napari_wsol.cross_validation.plan import (
+    check_alone,
+    compare,
+    digest_of,
+    write_text,
+)
 from napari_wsol.cross_validation.systems import (
     SYSTEMS,
     TELL,
@@ -29,9 +34,9 @@ from napari_wsol.errors import ConfigError, ExportError, MalformedError
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.bootstrap import Estimate
-from napari_wsol.evaluation.report import read_report, shown, title_of
+from napari_wsol.evaluation.report import ModelReport, read_report, shown, title_of
 from napari_wsol.evaluation.truth import Truth, load_truth
-from napari_wsol.files import encoded, make_folder, whole_folder, words_of
+from napari_wsol.files import encoded, make_folder, path_from, whole_folder, words_of
 from napari_wsol.files.tables import lines_of
 from napari_wsol.training.recipe import read_recipe
 from napari_wsol.training.run import CHECKPOINT, train
@@ -85,7 +90,7 @@ class Reproduction:
         """Title, columns and rows of the only table; a row starts with its name."""
         rows: list[list[str]] = []
         for row, here in self.rows:
-            of = ", ".join(filter(None, (row.model, row.images, row.name)))
+            of = ", ".join(filter(None, (row.measured, row.name)))
             printed = None if row.value is None else Estimate(value=row.value)
             figures = [shown(row.figure, printed), shown(row.figure, here)]
             rows.append([f"{of}: {title_of(row.figure)}", *figures])
@@ -127,11 +132,15 @@ def reproduce(
 
     Raises:
         UnknownNameError: there is no such system; names the choices.
-        ConfigError: ``out`` was begun with something else.
+        ConfigError: ``out`` was begun with something else, or several processes train.
         DatasetError, ImageError, ModelError: what cannot be read.
         ExportError: what cannot be written.
     """
-    work = _Work(SYSTEMS[name], out, quick, init, device, watcher)
+    check_alone("A reproduction")
+    work, data = (
+        _Work(SYSTEMS[name], out, quick, init, device, watcher),
+        path_from(data),
+    )
     plan: dict[str, object] = {
         "system": name,
         "quick": quick,
@@ -146,12 +155,15 @@ def reproduce(
     for recipe in work.system.recipes:
         begun(recipe)
         work.learn(recipe)
-    rows = published_rows(name)
-    for model, images in dict.fromkeys((row.model, row.images) for row in rows):
-        begun(f"{model} on {images}")
-        work.measure(model, images, [row.method for row in rows if row.model == model])
+    rows, reports = published_rows(name), dict[str, ModelReport | None]()
+    for row in rows:
+        if row.measured not in reports:
+            begun(row.measured)
+            methods = [item.method for item in rows if item.model == row.model]
+            reports[row.measured] = work.measure(row, methods)
     found = Reproduction(
-        rows=tuple((row, work.find(row)) for row in rows), notes=tuple(work.remarks())
+        rows=tuple((row, _figure(reports[row.measured], row)) for row in rows),
+        notes=tuple(work.remarks(reports)),
     )
     write_text(out / TABLE, found.to_csv())
     return found
@@ -225,15 +237,30 @@ class _Work:
             failed=self.watcher.failed,
         )
 
-    def measure(self, name: str, images: str, methods: list[str]) -> None:
-        """Measures a model on a list that is there, unless its figures are."""
-        record, lists = self._record(name, images), self.out / LISTS
-        if record.exists() or not (lists / images).is_dir():
-            return
-        model = load_model(self.out / name / name, device=self.device)
+    def measure(self, row: Published, methods: Sequence[str]) -> ModelReport | None:
+        """The figures of a model on a list, made if they are not there.
+
+        Args:
+            row: names them.
+            methods: whose maps are compared.
+
+        Returns:
+            None where the data has no such list.
+        """
+        record, lists = self.out / row.model / f"{row.images}.json", self.out / LISTS
+        if record.exists():
+            try:
+                return read_report(record)
+            except (OSError, MalformedError) as error:
+                raise ConfigError(
+                    f"{record} cannot be read ({error}). Delete it: it is made again."
+                ) from error
+        if not (lists / row.images).is_dir():
+            return None
+        model = load_model(self.out / row.model / row.model, device=self.device)
         measured = load_evaluation_set(
             lists,
-            [(lists / images, None)],
+            [(lists / row.images, None)],
             classes=model.classes,
             multi_label=model.spec.multi_label,
             frame=self.system.frame,
@@ -241,47 +268,44 @@ class _Work:
         draws = QUICK_DRAWS if self.quick else EvaluationConfig().bootstrap
         benchmark = Benchmark(
             model,
-            replace(measured, splits=(images,)),
-            methods=list(dict.fromkeys(filter(None, methods))) or None,
+            replace(measured, splits=(row.images,)),
+            methods=list(dict.fromkeys(filter(None, methods))),
             config=EvaluationConfig(bootstrap=draws),
         )
         report = benchmark.run(self.watcher.say, failed=self.watcher.failed)
         write_text(record.with_suffix(".md"), report.to_markdown())
         write_text(record, report.to_json())
+        return report
 
-    def _record(self, name: str, images: str) -> Path:
-        return self.out / name / f"{images}.json"
-
-    def find(self, row: Published) -> Estimate | None:
-        """Our own figure; None where there was nothing to measure it on."""
-        path = self._record(row.model, row.images)
-        if not path.exists():
-            return None
-        try:
-            report = read_report(path)
-        except (OSError, MalformedError) as error:
-            raise ConfigError(
-                f"{path} cannot be read ({error}). Delete it: it is measured again."
-            ) from error
-        if not row.method:
-            return report.classification.get(row.figure)
-        own = next(item for item in report.methods if item.name == row.method)
-        if not row.name:
-            return own.figures.get(row.figure)
-        value = own.per_class.get(row.figure, {}).get(row.name)
-        return None if value is None else Estimate(value=value)
-
-    def remarks(self) -> Iterator[str]:
+    def remarks(self, reports: Mapping[str, ModelReport | None]) -> Iterator[str]:
         """What a reader must know."""
         if self.quick:
             yield "A quick run: its figures say that the way works, and nothing else."
         if self.init is None:
             yield "The encoders began with random weights, the papers' with ImageNet's."
-        lists = self.out / LISTS
-        missing = [name for name in self.system.splits if not (lists / name).is_dir()]
+        missing = [measured for measured, report in reports.items() if report is None]
         if missing:
-            yield f"Not in the data, and not measured: {', '.join(missing)}."
+            yield f"Not measured, as the data has no such images: {', '.join(missing)}."
+        for measured, report in reports.items():
+            if report is not None and report.failed:
+                left = len(report.failed)
+                yield f"{left} images could not be used and do not count: {measured}."
         yield from self.system.notes
+
+
+def _figure(report: ModelReport | None, row: Published) -> Estimate | None:
+    """Our own figure; None where there was nothing to measure it on."""
+    if report is None:
+        return None
+    if not row.method:
+        return report.classification.get(row.figure)
+    own = next((item for item in report.methods if item.name == row.method), None)
+    if own is None:
+        return None
+    if not row.name:
+        return own.figures.get(row.figure)
+    value = own.per_class.get(row.figure, {}).get(row.name)
+    return None if value is None else Estimate(value=value)
 
 
 def _dealt(

@@ -114,6 +114,11 @@ class Published(NamedTuple):
     value: float | None
     source: str
 
+    @property
+    def measured(self) -> str:
+        """What is measured together."""
+        return f"{self.model} on {self.images}"
+
 
 def published_rows(system: str) -> list[Published]:
     """The figures of a system, in the order of its table."""

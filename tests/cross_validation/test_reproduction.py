@@ -322,4 +322,4 @@ def test_camelyon_is_measured_centre_by_centre(tmp_path, out):
         "50.6",
     ]
     assert [bool(row["here"]) for row in pxap] == [True, False, False, True, False]
-    assert "centre-1, centre-2, centre-4" in done.output
+    assert "pixelcam on centre-1, pixelcam on centre-2, pixelcam on" in done.output
