@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from napari_wsol.cli.console import errors
 from napari_wsol.data.datasets import labels_of, load_images
 from napari_wsol.data.published import is_published, named_split, recognised
+from napari_wsol.data.published.camelyon import FOLDS
 from napari_wsol.errors import MalformedError
 from napari_wsol.files.parsing import parse_toml, read_text, typed
 from napari_wsol.paths import bundled_folder, models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+_T = TypeVar("_T")
 
 
 def tell_data(
@@ -35,10 +38,11 @@ def tell_data(
         DatasetError: names the first line that cannot be used.
     """
     for place, split in dict.fromkeys(places):
-        found = recognised(place, split, folds=False)
+        found = recognised(place, split, folds=True)
         if found is not None:
-            labels_of(found, classes, multi_label)
             errors.print(f"{split}: {found.said()}" if split else found.said())
+        if found is not None and found.layout is not FOLDS:
+            labels_of(found, classes, multi_label)
         elif classes is not None:
             load_images(place, split, classes=classes, multi_label=multi_label)
 
@@ -51,8 +55,7 @@ def tell_recipe_data(recipe: Path, data: Path, splits: Sequence[str] = ()) -> No
     Raises:
         DatasetError: names the first line that cannot be used.
     """
-    told = _told(recipe)
-    own = told.data
+    own, spec = _part(recipe, "data", _Data), _part(recipe, "model", _Spec)
     every = (own.train, *own.validation, own.localization, own.classification)
     named = [named_split(data, name) for name in every if name]
     places = [(data, name) for name in splits] or [
@@ -60,7 +63,7 @@ def tell_recipe_data(recipe: Path, data: Path, splits: Sequence[str] = ()) -> No
         for place, split in named
         if place.exists() and (split is None or is_published(place))
     ]
-    tell_data(places, own.classes, multi_label=told.model.multi_label)
+    tell_data(places, own.classes, multi_label=spec.multi_label)
 
 
 def tell_model_data(model: str, data: Path, splits: Sequence[str] | None) -> None:
@@ -72,7 +75,7 @@ def tell_model_data(model: str, data: Path, splits: Sequence[str] | None) -> Non
     folders = (Path(model), bundled_folder() / model, models_folder() / model)
     cards = (folder / "card.toml" for folder in folders)
     card = next((path for path in cards if path.is_file()), None)
-    spec = _told(card).spec if card is not None else _Spec()
+    spec = _part(card, "spec", _Spec)
     places = [(data, name) for name in splits or (None,)]
     tell_data(places, spec.classes, multi_label=spec.multi_label or None)
 
@@ -92,16 +95,9 @@ class _Spec(Struct):
     multi_label: bool = False
 
 
-class _Told(Struct):
-    """A recipe, or a card."""
-
-    data: _Data = field(default_factory=_Data)
-    model: _Spec = field(default_factory=_Spec)
-    spec: _Spec = field(default_factory=_Spec)
-
-
-def _told(path: Path) -> _Told:
+def _part(path: Path | None, key: str, kind: type[_T]) -> _T:
+    """A table of a TOML file; an empty one where it cannot be read."""
     try:
-        return typed(parse_toml(read_text(path)), _Told)
+        return typed(parse_toml(read_text(path)).get(key, {}), kind) if path else kind()
     except (OSError, MalformedError):
-        return _Told()
+        return kind()

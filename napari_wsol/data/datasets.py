@@ -31,7 +31,7 @@ from napari_wsol.files import path_from
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_wsol.data.published import Published
+    from napari_wsol.data.published.layout import Published
     from napari_wsol.data.split_files import Row
 
 SUFFIXES = frozenset(
@@ -102,7 +102,7 @@ def load_images(
         DatasetError: names the first line that cannot be used.
     """
     base = None if root is None else Path(root)
-    published = recognised(folder, split, folds=False)
+    published = recognised(folder, split)
     if published is not None:
         return labels_of(published, classes, multi_label)
     found = _find(path_from(folder), split, base, classes)
@@ -118,8 +118,9 @@ def labels_of(
         DatasetError: it has not those classes, or not one of them in each image.
     """
     own = list(published.labelled(classes))
-    multi_label = published.multi_label if multi_label is None else multi_label
-    return _finish(tuple(classes or published.classes), own, multi_label)
+    layout = published.layout
+    multi_label = layout.multi_label if multi_label is None else multi_label
+    return _finish(tuple(classes or layout.classes), own, multi_label)
 
 
 def _find(

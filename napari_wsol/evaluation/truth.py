@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from napari_wsol.data.boxes import Box, sides_of
 from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
     BOXES,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_wsol.data.published import Published
+    from napari_wsol.data.published.layout import Published
     from napari_wsol.data.split_files import Row
 
 _SIZE = re.compile(r"[1-9]\d{0,5}", re.ASCII)
@@ -39,46 +39,6 @@ _IMAGE_COLUMNS = ("image", *PATH_COLUMNS)
 _CLASS_COLUMNS = ("class", "label")
 _BOX_COLUMNS = {"w", "xmin", "x1", "bbox", "bboxx"}
 """Columns, their letters and digits, that only tables of boxes have."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """A reference box: pixel j of a row is covered where x <= j < x + width.
-
-    Attributes:
-        xywh: x, y, width, height in pixels of ``frame``.
-        name: of its class; None where the image has only one.
-        frame: (H, W) that it was drawn in; None is the image file's own.
-        where: the line it comes from, for messages.
-    """
-
-    xywh: tuple[float, float, float, float]
-    name: str | None
-    frame: tuple[int, int] | None
-    where: str
-
-    def on(
-        self, image: tuple[int, int], grid: tuple[int, int]
-    ) -> tuple[float, float, float, float]:
-        """The box on a grid that covers the whole image.
-
-        Args:
-            image: (H, W) of the image file.
-            grid: rows and columns.
-
-        Raises:
-            DatasetError: it ends more than a pixel outside its frame.
-        """
-        height, width = self.frame or image
-        x, y, w, h = self.xywh
-        if x + w > width + 1 or y + h > height + 1:
-            raise DatasetError(
-                f"{self.where} has a box that ends at ({x + w:g}, {y + h:g}), outside "
-                f"the {width}×{height} pixels of its image. If it was drawn in an "
-                "image of another size, give that size as the frame."
-            )
-        across, down = grid[1] / width, grid[0] / height
-        return x * across, y * down, w * across, h * down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +86,7 @@ def load_truth(
     Raises:
         DatasetError: names the first line that cannot be used.
     """
-    published = recognised(folder, split, folds=False)
+    published = recognised(folder, split)
     if published is not None:
         return _published(published, frame)
     place = split_folder(folder, split)
@@ -165,17 +125,13 @@ def _load(
 
 def _published(found: Published, frame: tuple[int, int] | None) -> Truth:
     paths = {item.id: item.path for item in found.samples}
-    frame = frame or found.frame
     return Truth(
         masks={
             name: Reference(id=name, image=paths[name], masks=masks)
             for name, masks in found.masks.items()
         },
         boxes={
-            name: [
-                Box(xywh=box.xywh, name=box.name, frame=frame, where=box.where)
-                for box in boxes
-            ]
+            name: [replace(box, frame=frame or box.frame) for box in boxes]
             for name, boxes in found.boxes.items()
         },
     )
@@ -224,7 +180,7 @@ def _tabled_boxes(
         if image is None:
             continue  # of another split
         kind = next((name for name in _CLASS_COLUMNS if name in row), None)
-        sides = _numbers([row[side] for side in _SIDES], where)
+        sides = sides_of([row[side] for side in _SIDES], where)
         name = row[kind] if kind is not None else None
         box = Box(xywh=sides, name=name, frame=frame, where=where)
         boxes.setdefault(image, []).append(box)
@@ -257,7 +213,7 @@ def _listed_boxes(
                 f"{where} has {len(fields)} fields, but the first line is a box: "
                 "image,x0,y0,x1,y1. Use boxes or masks in one list, not both."
             )
-        x0, y0, x1, y1 = _numbers(fields[1:], where, corners=True)
+        x0, y0, x1, y1 = sides_of(fields[1:], where, corners=True)
         box = Box(
             xywh=(x0, y0, x1 - x0 + 1, y1 - y0 + 1),
             name=None,
@@ -280,20 +236,3 @@ def _sizes(place: Path) -> dict[str, tuple[int, int]]:
             )
         sizes[fields[0]] = (int(fields[2]), int(fields[1]))
     return sizes
-
-
-def _numbers(
-    fields: Sequence[str], where: str, *, corners: bool = False
-) -> tuple[float, float, float, float]:
-    try:
-        a, b, c, d = (float(item) for item in fields)
-    except ValueError:
-        a = b = c = d = math.nan
-    is_box = (c >= a and d >= b) if corners else (c > 0 and d > 0)
-    if not is_box or not all(map(math.isfinite, (a, b, c, d))):
-        order = "x0, y0, x1, y1" if corners else "x, y, w, h"
-        raise DatasetError(
-            f"{where} has “{','.join(fields)}”, which is no box: {order} are four "
-            "numbers, and a box is larger than nothing."
-        )
-    return a, b, c, d

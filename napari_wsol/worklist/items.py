@@ -61,7 +61,7 @@ def _published(place: Path) -> tuple[list[Path], str]:
     A fault in its tables is said, and no reason not to look at the images.
     """
     try:
-        found = recognised(place)
+        found = recognised(place, folds=True)
     except DatasetError as error:
         return [], str(error)
     if found is None:

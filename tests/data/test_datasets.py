@@ -152,6 +152,29 @@ def test_table_of_flags(folder):
     assert chosen.samples[0].labels == (1,)
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("column", ["Path", "slide", "image", "filename", "FILE"])
+def test_tables_as_other_programs_write_them(folder, mark, column):
+    rows = [[column, "Age", "Mass", "Nodule"], ["img/a.png", "61", "1.0", ""]]
+    rows += [["img/b.png", "7", "", "0.0"], ["img/c.png", "35", "0", "1"]]
+    write(folder / "labels.csv", *map(mark.join, rows))
+    data = load_images(folder)
+    assert data.classes == ("Mass", "Nodule")
+    assert [sample.labels for sample in data.samples] == [(1, 0), (0, 0), (0, 1)]
+
+
+def test_an_image_may_be_without_findings(folder):
+    rows = ["img/a.png;Mass|Nodule", "img/b.png;No Finding", "img/c.png;"]
+    write(folder / "labels.tsv", "Path;Label", *rows)
+    data = load_images(folder)
+    assert data.classes == ("Mass", "Nodule")
+    assert [sample.labels for sample in data.samples] == [(1, 1), (0, 0), (0, 0)]
+    with pytest.raises(DatasetError, match="has 2 classes, but one is wanted"):
+        load_images(folder, multi_label=False)
+    named = load_images(folder, classes=["Mass", "Nodule", "No Finding"])
+    assert [sample.labels for sample in named.samples][1:] == [(0, 0, 1), (0, 0, 0)]
+
+
 def test_table_named_like_the_split(folder):
     write(folder / "train.csv", "path,label", "img/a.png,x", "img/b.png,y")
     write(folder / "test.csv", "path,label", "img/c.png,y")
@@ -163,7 +186,7 @@ def test_table_named_like_the_split(folder):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["path,label", "img/a.png,x", "img/b.png,"], "Line 3 .* has no class"),
+        (["path,a,b", "img/a.png,1.0,", "img/b.png,-1,0"], "Line 3 .*“-1”.* “a”"),
         (["path,label", "img/a.png,x", "img/no.png,x"], "Line 3 .*img/no.png"),
         (["path,label", "img/a.png"], "Line 2 .* has 1 fields"),
         (["path,a,b", "img/a.png,1,0", "img/b.png,1,2"], "Line 3 .*“2”.*column “b”"),

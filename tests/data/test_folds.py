@@ -150,7 +150,6 @@ def test_a_pattern_that_misses_an_image_is_refused():
 @pytest.mark.parametrize(
     "given",
     [
-        {},
         {"table": Path("a.csv")},
         {"column": "patient"},
         {"table": Path("a.csv"), "column": "patient", "pattern": "x"},

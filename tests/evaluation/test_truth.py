@@ -14,6 +14,17 @@ def write(path, *lines):
 IDS = ["img/a.jpg", "img/b.jpg"]
 
 
+def test_boxes_that_lie_there_unused_are_told(tmp_path):
+    write(tmp_path / "labels.csv", "path,label", "img/a.jpg,Mass")
+    write(
+        tmp_path / "BBox_List_2017.csv", "Image Index,Finding Label,Bbox [x,y,w,h],,,"
+    )
+    (note,) = load_truth(tmp_path, None, IDS).notes
+    assert "“BBox_List_2017.csv” lists boxes, but was not used" in note
+    write(tmp_path / "boxes.csv", "image,class,x,y,w,h", "a.jpg,Mass,1,2,3,4")
+    assert not load_truth(tmp_path, None, IDS).notes
+
+
 @pytest.fixture
 def films(tmp_path):
     """A table of labels and one of boxes that names images with another extension."""

@@ -131,6 +131,21 @@ def test_files_and_tables_give_lists_too(tmp_path):
             WorkList.of_table(bad)
 
 
+def test_a_published_data_set_lists_its_images_and_says_so(tmp_path):
+    for name in ("train_1", "train_1_anno", "testA_1", "other"):
+        picture(tmp_path / f"{name}.bmp")
+    rows = ["train_1,1, benign,x", "testA_1,2, malignant,x"]
+    table = tmp_path / "Grade.csv"
+    table.write_text("\n".join(["name,patient ID, grade (GlaS), y", *rows]))
+    for found in (WorkList.of_folder(tmp_path), WorkList.of_table(table)):
+        assert names(found) == ["train_1.bmp", "testA_1.bmp"]
+        assert found.note == "This is GlaS: 2 images of 2 patients, masks of 1."
+    table.write_text(table.read_text().replace("benign", "bening"))
+    found = WorkList.of_folder(tmp_path)
+    assert "“bening”" in found.note
+    assert len(found) == 3  # to be looked at all the same
+
+
 def test_statuses_come_from_journals_by_content(tmp_path):
     paths = [picture(tmp_path / "in" / f"{n}.png", n) for n in range(5)]
     (tmp_path / "in" / "broken.png").write_bytes(b"")

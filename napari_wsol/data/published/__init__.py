@@ -10,14 +10,13 @@ import re
 from typing import TYPE_CHECKING
 
 from napari_wsol.data.published import bach, breakhis, camelyon, chexpert, glas, nih14
-from napari_wsol.data.published.layout import MarkedBox, Published
 from napari_wsol.errors import DatasetError
 from napari_wsol.files import path_from
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_wsol.data.published.layout import Layout
+    from napari_wsol.data.published.layout import Layout, Published
 
 LAYOUTS = (
     nih14.LAYOUT,
@@ -29,28 +28,27 @@ LAYOUTS = (
     camelyon.FOLDS,  # the last: see ``folds``
 )
 
-__all__ = ["MarkedBox", "Published", "is_published", "named_split", "recognised"]
-
 
 def recognised(
-    place: str | Path, split: str | None = None, *, folds: bool = True
+    place: str | Path, split: str | None = None, *, folds: bool | None = None
 ) -> Published | None:
     """The published data set in a folder, or that a table is of; None for another one.
 
     Args:
         place: the folder as it was unpacked, one right above it, or the table in it.
         split: of which images, as “split”, “@choice” or “split@choice”; all if None.
-        folds: whether split folders of CAMELYON count, which are read without this too.
+        folds: whether split folders of CAMELYON count, which are read without this too;
+            by default where there is a choice, which only this knows.
 
     Raises:
         DatasetError: it is one, but cannot be used or has no such split or choice; says
             the line.
     """
-    found = _find(path_from(place), folds=folds)
+    name, _, choice = (split or "").partition("@")
+    found = _find(path_from(place), folds=bool(choice) if folds is None else folds)
     if found is None:
         return None
     layout, source = found
-    name, _, choice = (split or "").partition("@")
     if choice and not re.fullmatch(layout.allowed, choice):
         raise DatasetError(
             f"“{choice}” cannot be chosen of the data in “{place}”, but "
