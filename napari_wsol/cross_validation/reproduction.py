@@ -87,14 +87,15 @@ class Reproduction:
         return f"{made} of {len(printed)} published figures have one of our own beside."
 
     def tables(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-        """Title, columns and rows of the only table; a row starts with its name."""
-        rows: list[list[str]] = []
+        """Title, columns and rows of the table of each model."""
+        tables: dict[str, list[list[str]]] = {}
         for row, here in self.rows:
-            of = ", ".join(filter(None, (row.measured, row.name)))
+            of = ", ".join(filter(None, (title_of(row.figure), row.name)))
             printed = None if row.value is None else Estimate(value=row.value)
             figures = [shown(row.figure, printed), shown(row.figure, here)]
-            rows.append([f"{of}: {title_of(row.figure)}", *figures])
-        yield "figure", ["published", "here"], rows
+            tables.setdefault(row.model, []).append([f"{row.images}: {of}", *figures])
+        for model, rows in tables.items():
+            yield model, ["published", "here"], rows
 
     def to_csv(self) -> str:
         """A line for each figure, with where it was published; empty for no figure."""
