@@ -191,10 +191,10 @@ class _Work:
 
     def list_images(self, data: Path, plan: Mapping[str, object]) -> None:
         """The splits as tables, all of them or none."""
+        places = {name: self.system.place(data, name) for name in self.system.splits}
         recipe = self.recipe(next(iter(self.system.recipes)))
         classes, multi = recipe.data.classes, recipe.model.multi_label
         texts = {PLAN: json.dumps(plan, indent=1) + "\n"}
-        places = {name: self.system.place(data, name) for name in self.system.splits}
         for name, place in places.items():
             if place is None:
                 continue

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import tomli_w
 
+from napari_wsol.data.published import is_published
+from napari_wsol.errors import DatasetError
 from napari_wsol.files.parsing import parse_toml
 from napari_wsol.files.tables import parse_table
 from napari_wsol.registry import Registry
@@ -54,13 +56,24 @@ class System:
     notes: tuple[str, ...] = ()
 
     def place(self, data: Path, name: str) -> tuple[Path, str] | None:
-        """The folder and split of one of the lists; None of one that may be missing."""
+        """The folder and split of one of the lists; None of one that may be missing.
+
+        Raises:
+            DatasetError: it is not there; says where it may be.
+        """
         tried = [data / path for path in self.splits[name]]
         for path in tried:
             if path.is_dir() or ("@" in path.name and path.parent.is_dir()):
                 return path.parent, path.name
-        needed = name in (TRAIN, CHOOSE, TELL, TEST)
-        return (data, tried[-1].name) if needed else None
+        if name not in (TRAIN, CHOOSE, TELL, TEST):
+            return None
+        if not is_published(data):
+            places = ", ".join(path.relative_to(data).as_posix() for path in tried)
+            raise DatasetError(
+                f"The images of “{name}” are not in “{data}”. They may be in one of "
+                f"these: {places}; or give the data set's folder as it was published."
+            )
+        return data, tried[-1].name
 
     def recipe(self, name: str, teacher: Path | None, *, quick: bool) -> str:
         """A published recipe with its gaps filled in, as TOML.

@@ -289,9 +289,12 @@ def test_the_published_mean_of_pcam_is_that_of_its_classes():
 def test_what_cannot_be_made_is_told_before_anything_is(glas, out):
     with pytest.raises(UnknownNameError, match="pylon-nih14"):
         reproduce("pylon", glas, out, watcher=None)
-    with pytest.raises(DatasetError):
+    with pytest.raises(DatasetError, match="as it was published"):
         reproduce("pcam-nih14", glas, out, watcher=None)
-    assert not (out / "lists").exists()
+    shutil.rmtree(glas / "folds" / "fold-0" / "test")
+    with pytest.raises(DatasetError, match=r"“test” .* GLAS/fold-0/test, folds/"):
+        reproduce("pixelcam-glas", glas, out, watcher=None)
+    assert not out.exists()
 
 
 @pytest.mark.slow
