@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from napari_wsol.cli.console import Failures, errors, output, show_figures
-from napari_wsol.cli.data import tell_data
 from napari_wsol.cli.options import INFERENCE, Device, option
 from napari_wsol.cli.train import View, stopping
+from napari_wsol.data.published import recognised
 from napari_wsol.files import check_folder
 from napari_wsol.training.wish import Wish
 
@@ -48,7 +48,9 @@ def reproduce(
     """
     out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
     check_folder(out)
-    tell_data([(data, None)], None, multi_label=None)
+    published = recognised(data, folds=False)
+    if published is not None:
+        errors.print(published.said())
     from napari_wsol.cross_validation import reproduce as run
     from napari_wsol.training.run import Watcher
 

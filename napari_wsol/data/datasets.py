@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
+    CLASS_LABELS,
     PATH_COLUMNS,
     SPLIT_COLUMNS,
+    Sample,
     column_of,
+    existing,
     find_root,
     find_table,
+    one_hot,
     path_column,
+    read_split_folder,
     read_table,
     split_folder,
-)
-from napari_wsol.data.split_folders import (
-    CLASS_LABELS,
-    Sample,
-    existing,
-    one_hot,
-    read_split_folder,
     twice,
 )
 from napari_wsol.errors import DatasetError

@@ -93,10 +93,7 @@ def load_references(
                 "there is nothing to compare with."
             )
         base, lines = table.parent, _mask_lines(table, split)
-    if not lines:
-        raise DatasetError(f"No image of “{place}” has a mask.")
-    start = find_root(base, lines[0][1][0], root)
-    return _group(start, lines)
+    return references_of(base, lines, root)
 
 
 def _mask_lines(table: Path, split: str | None) -> list[tuple[str, list[str]]]:
@@ -110,7 +107,17 @@ def _mask_lines(table: Path, split: str | None) -> list[tuple[str, list[str]]]:
     return [(where, [row[column], row["mask"]]) for where, row in rows if row["mask"]]
 
 
-def _group(root: Path, lines: list[tuple[str, list[str]]]) -> list[Reference]:
+def references_of(
+    base: Path, lines: list[tuple[str, list[str]]], root: Path | None = None
+) -> list[Reference]:
+    """The references that the lines of a list name; the arguments as above.
+
+    Raises:
+        DatasetError: names the first line that cannot be used, or there is none.
+    """
+    if not lines:
+        raise DatasetError(f"No image of “{base}” has a mask.")
+    root = find_root(base, lines[0][1][0], root)
     masks: dict[str, list[Path]] = {}
     ignored: dict[str, list[Path]] = {}
     for where, fields in lines:

@@ -12,6 +12,7 @@ from napari_wsol.data.boxes import Box, sides_of
 from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
     BOXES,
+    CLASS_LABELS,
     PATH_COLUMNS,
     find_table,
     read_fields,
@@ -19,9 +20,13 @@ from napari_wsol.data.split_files import (
     rows_below,
     split_folder,
 )
-from napari_wsol.data.split_folders import CLASS_LABELS
 from napari_wsol.errors import DatasetError
-from napari_wsol.evaluation.references import LIST, Reference, load_references
+from napari_wsol.evaluation.references import (
+    LIST,
+    Reference,
+    load_references,
+    references_of,
+)
 from napari_wsol.files import path_from
 from napari_wsol.files.tables import columns_of
 
@@ -29,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_wsol.data.published.layout import Published
     from napari_wsol.data.split_files import Row
 
 _SIZE = re.compile(r"[1-9]\d{0,5}", re.ASCII)
@@ -88,7 +92,19 @@ def load_truth(
     """
     published = recognised(folder, split)
     if published is not None:
-        return _published(published, frame)
+        own = published.samples
+        return Truth(
+            masks={
+                item.id: Reference(id=item.id, image=item.path, masks=item.masks)
+                for item in own
+                if item.masks is not None
+            },
+            boxes={
+                item.id: [replace(box, frame=frame or box.frame) for box in item.boxes]
+                for item in own
+                if item.boxes
+            },
+        )
     place = split_folder(folder, split)
     found = _load(folder, place, split, ids, frame)
     notes = () if found.boxes else _unused_boxes({place, path_from(folder)})
@@ -106,7 +122,7 @@ def _load(
         lines = read_fields(place / LIST)
         if lines and len(lines[0][1]) == 5:
             return Truth(boxes=_listed_boxes(place, lines, frame))
-        masks = load_references(folder, split)
+        masks = references_of(place, lines)
         return Truth(masks={item.id: item for item in masks})
     table = find_table(place, split) or find_table(folder, split)
     if table is None or (place / CLASS_LABELS).is_file():
@@ -121,20 +137,6 @@ def _load(
     has_masks = any(row.get("mask") for _, row in rows)
     masks = load_references(table, split) if has_masks else []
     return Truth(masks={item.id: item for item in masks})
-
-
-def _published(found: Published, frame: tuple[int, int] | None) -> Truth:
-    paths = {item.id: item.path for item in found.samples}
-    return Truth(
-        masks={
-            name: Reference(id=name, image=paths[name], masks=masks)
-            for name, masks in found.masks.items()
-        },
-        boxes={
-            name: [replace(box, frame=frame or box.frame) for box in boxes]
-            for name, boxes in found.boxes.items()
-        },
-    )
 
 
 def _unused_boxes(places: set[Path]) -> tuple[str, ...]:

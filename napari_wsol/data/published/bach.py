@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_wsol.data.published.layout import Layout, Listed, headed, images_below
-from napari_wsol.data.split_files import check_width, read_fields
+from napari_wsol.data.published.layout import Layout, headed, images_below
+from napari_wsol.data.split_files import Sample, check_width, read_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,14 @@ def _find(place: Path) -> Path | None:
     return next((path for path in found if len(read_fields(path)[0][1]) == 2), None)
 
 
-def _list(table: Path, _choice: str) -> Iterator[Listed]:
+def _list(table: Path, _choice: str) -> Iterator[tuple[str, Sample]]:
     folder = table.parent
     here = images_below([folder, *(folder / name for name in CLASSES)])
     for where, fields in read_fields(table):
         check_width(where, fields, ["photo", "class"])
         name, kind = fields
-        path = here.get(name.rpartition(".")[0])
-        yield Listed(where, name, path, LAYOUT.one_of(where, kind))
+        path, labels = here[name.rpartition(".")[0]], LAYOUT.one_of(where, kind)
+        yield where, Sample(path=path, labels=labels, id=name)
 
 
 LAYOUT = Layout(title="BACH", noun="photos", classes=CLASSES, find=_find, list=_list)

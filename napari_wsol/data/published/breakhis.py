@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from napari_wsol.data.published.layout import Layout, Listed, headed, rows_of
-from napari_wsol.data.split_folders import one_hot
+from napari_wsol.data.published.layout import Layout, headed, rows_of
+from napari_wsol.data.split_files import Sample, one_hot
 from napari_wsol.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -31,21 +31,21 @@ def _find(place: Path) -> Path | None:
     return next((path for path in trees if path.is_dir()), None)
 
 
-def _list(tree: Path, choice: str) -> Iterator[Listed]:
+def _list(tree: Path, choice: str) -> Iterator[tuple[str, Sample]]:
     chosen = _CHOICE.fullmatch(choice)
     fold, wanted = chosen.groups() if chosen else (None, None)
     splits = _splits(tree, fold) if fold else {}
     for path in sorted(tree.rglob("*.png")):
         found = _NAME.fullmatch(path.name)
         if found and wanted in (None, found[3]):
-            yield Listed(
-                where=f"“{path.name}”",
-                id=path.relative_to(tree).as_posix(),
+            sample = Sample(
                 path=path,
                 labels=one_hot("BM".index(found[1]), 2),
+                id=path.relative_to(tree).as_posix(),
                 group=found[2],
                 split=splits.get(path.name, ""),
             )
+            yield f"“{path.name}”", sample
 
 
 def _splits(tree: Path, fold: str) -> dict[str, str]:

@@ -7,20 +7,22 @@ pixels in folders ``fold-K/{train,valcl,valpx,test}``; of CAMELYON17 fold K is c
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_wsol.data.published.layout import (
     Layout,
-    Listed,
     headed,
     images_below,
     rows_of,
 )
-from napari_wsol.data.split_files import find_root, read_fields
-from napari_wsol.data.split_folders import (
+from napari_wsol.data.split_files import (
     CLASS_LABELS,
     IMAGE_IDS,
     LOCALIZATION,
+    Sample,
+    find_root,
+    read_fields,
     read_split_folder,
     slide_of,
 )
@@ -45,7 +47,7 @@ def _find_wilds(place: Path) -> Path | None:
     return next(iter(headed(places, _COLUMNS)), None)
 
 
-def _list_wilds(table: Path, choice: str) -> Iterator[Listed]:
+def _list_wilds(table: Path, choice: str) -> Iterator[tuple[str, Sample]]:
     here = images_below((table.parent / "patches").glob("*"))
     for where, row in rows_of(table):
         slide = f"patient_{row['patient'].zfill(3)}_node_{row['node']}"
@@ -57,15 +59,15 @@ def _list_wilds(table: Path, choice: str) -> Iterator[Listed]:
                 "be 0 or 1."
             )
         if choice in ("", f"centre-{centre}"):
-            yield Listed(
-                where=where,
-                id=f"patches/{slide}/{name}.png",
-                path=here.get(name),
+            sample = Sample(
+                path=here[name],
                 labels=(1 - int(tumor), int(tumor)),
+                id=f"patches/{slide}/{name}.png",
                 group=slide.partition("_node")[0],
                 centre=centre,
                 split=_FOREIGN.get(centre) or _SPLITS[split],
             )
+            yield where, sample
 
 
 def _split_folders(place: Path) -> list[Path]:
@@ -82,7 +84,7 @@ def _find_folds(place: Path) -> Path | None:
     return None
 
 
-def _list_folds(place: Path, choice: str) -> Iterator[Listed]:
+def _list_folds(place: Path, choice: str) -> Iterator[tuple[str, Sample]]:
     for folder in _split_folders(place):
         split = folder.relative_to(place).as_posix() if folder != place else folder.name
         samples = read_split_folder(folder, None, CLASSES)[1]
@@ -94,16 +96,8 @@ def _list_folds(place: Path, choice: str) -> Iterator[Listed]:
                 masks[fields[0]] = (*masks.get(fields[0], ()), *files)
         for item in samples:
             if choice in ("", f"centre-{item.centre}"):
-                yield Listed(
-                    where=f"“{split}”",
-                    id=item.id,
-                    path=item.path,
-                    labels=item.labels,
-                    group=item.group,
-                    centre=item.centre,
-                    split=split,
-                    masks=masks.get(item.id),
-                )
+                own = masks.get(item.id)
+                yield f"“{split}”", replace(item, split=split, masks=own)
 
 
 WILDS = Layout(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from napari_wsol.data.published.layout import Layout, Listed, headed, rows_of
+from napari_wsol.data.published.layout import MISSING, Layout, headed, rows_of
+from napari_wsol.data.split_files import Sample
 from napari_wsol.errors import DatasetError
 from napari_wsol.files import is_file
 
@@ -42,19 +43,19 @@ def _find(place: Path) -> Path | None:
     return place if headed([place], ("Path", *CLASSES)) else None
 
 
-def _list(place: Path, choice: str) -> Iterator[Listed]:
+def _list(place: Path, choice: str) -> Iterator[tuple[str, Sample]]:
     ones = POLICIES[choice or "pcam"]
     for table in headed([place], ("Path", *CLASSES)):
         for where, row in rows_of(table):
             name, patient = row["Path"], _PATIENT.search(row["Path"])
-            yield Listed(
-                where=where,
-                id=name,
+            sample = Sample(
                 path=_path(table.parent, name),
                 labels=tuple(_label(where, row, kind, ones) for kind in CLASSES),
+                id=name,
                 group=patient[0] if patient else "",
                 split=table.stem,
             )
+            yield where, sample
 
 
 def _label(where: str, row: dict[str, str], kind: str, ones: frozenset[str]) -> int:
@@ -67,10 +68,10 @@ def _label(where: str, row: dict[str, str], kind: str, ones: frozenset[str]) -> 
     return int(kind in ones) if value < 0 else value
 
 
-def _path(folder: Path, name: str) -> Path | None:
+def _path(folder: Path, name: str) -> Path:
     """Listed from the folder above: “CheXpert-v1.0-small/train/patient00001/…”."""
     tried = (folder.parent / name, folder / name.partition("/")[2], folder / name)
-    return next(filter(is_file, tried), None)
+    return next(filter(is_file, tried), MISSING)
 
 
 LAYOUT = Layout(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.data.published.layout import (
     Layout,
-    Listed,
     headed,
     images_below,
     rows_of,
 )
+from napari_wsol.data.split_files import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,19 +28,19 @@ def _find(place: Path) -> Path | None:
     return next(iter(headed(places, ("name", _GRADE))), None)
 
 
-def _list(table: Path, _choice: str) -> Iterator[Listed]:
+def _list(table: Path, _choice: str) -> Iterator[tuple[str, Sample]]:
     here = images_below([table.parent])
     for where, row in rows_of(table):
         name, mask = row["name"], here.get(f"{row['name']}_anno")
-        yield Listed(
-            where=where,
-            id=name,
-            path=here.get(name),
+        sample = Sample(
+            path=here[name],
             labels=LAYOUT.one_of(where, row[_GRADE]),
+            id=name,
             group=row.get(_PATIENT, ""),
             split=name.partition("_")[0],
             masks=None if mask is None else (mask,),
         )
+        yield where, sample
 
 
 LAYOUT = Layout(

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from napari_wsol.data.boxes import Box
-from napari_wsol.data.split_files import Row, check_width, read_fields
-from napari_wsol.data.split_folders import Sample, one_hot, twice
+from napari_wsol.data.split_files import check_width, one_hot, read_fields, twice
 from napari_wsol.errors import DatasetError
 from napari_wsol.files import is_file
 from napari_wsol.files.tables import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
+
+    from napari_wsol.data.split_files import Row, Sample
+
+MISSING = Path()
+"""Instead of an image that is listed and not here."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 """Endings of the images of published data sets."""
-
-
-class Listed(NamedTuple):
-    """What a list says of an image; the path is None where the file is not here."""
-
-    where: str
-    id: str
-    path: Path | None
-    labels: tuple[int, ...]
-    group: str = ""
-    centre: str = ""
-    split: str = ""
-    masks: tuple[Path, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +31,15 @@ class Published:
 
     Attributes:
         layout: what it is.
-        samples: the images that are here, with labels, group, centre and split.
+        samples: the images that are here.
         listed: how many images its list has, here or not.
-        boxes: of each image that has some, by its id.
-        masks: of each image that was outlined, by its id; no file where there was
-            nothing to outline.
-        notes: what a person must know, a sentence each.
+        note: what a person must know.
     """
 
     layout: Layout
     samples: tuple[Sample, ...]
     listed: int
-    boxes: Mapping[str, list[Box]]
-    masks: Mapping[str, tuple[Path, ...]]
-    notes: tuple[str, ...]
+    note: str = ""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -61,11 +47,6 @@ class Published:
         own = dict.fromkeys(item.split for item in self.samples if item.split)
         joined = self.layout.joined.items()
         return (*own, *(name for name, parts in joined if own.keys() & set(parts)))
-
-    @property
-    def centres(self) -> tuple[str, ...]:
-        """Names of the centres, sorted; none where they are not published."""
-        return tuple(sorted({item.centre for item in self.samples} - {""}))
 
     def of(self, split: str) -> Published:
         """The images of one split; all where it is empty.
@@ -82,15 +63,7 @@ class Published:
                 f"{self.layout.title} has no split “{split}”; its splits are "
                 f"{', '.join(self.splits) or 'not published'}."
             )
-        ids = {item.id for item in kept}
-        return replace(
-            self,
-            samples=kept,
-            listed=len(kept),
-            boxes={name: item for name, item in self.boxes.items() if name in ids},
-            masks={name: item for name, item in self.masks.items() if name in ids},
-            notes=(),
-        )
+        return replace(self, samples=kept, listed=len(kept))
 
     def labelled(self, classes: Sequence[str] | None) -> tuple[Sample, ...]:
         """The images with the labels of these classes, in this order.
@@ -114,17 +87,19 @@ class Published:
 
     def said(self) -> str:
         """What was recognised and counted, for people."""
-        layout, here = self.layout, len({item.id for item in self.samples})
+        layout, images = self.layout, {item.id: item for item in self.samples}.values()
         said = f"This is {layout.title}: {self.listed:,} {layout.noun}"
-        groups = len({item.group for item in self.samples} - {""})
+        groups = len({item.group for item in images} - {""})
         said += f" of {groups:,} {layout.groups}" if groups else ""
-        said += f" from {len(self.centres)} centres" if self.centres else ""
-        if self.boxes:
-            total = sum(map(len, self.boxes.values()))
-            said += f", {total:,} boxes on {len(self.boxes):,} of them"
-        said += f", masks of {len(self.masks):,}" if self.masks else ""
-        left = f"Only {here:,} of them are here." if here < self.listed else ""
-        return " ".join(filter(None, (f"{said}.", left, *self.notes)))
+        centres = len({item.centre for item in images} - {""})
+        said += f" from {centres} centres" if centres else ""
+        boxes = [len(item.boxes) for item in images if item.boxes]
+        said += f", {sum(boxes):,} boxes on {len(boxes):,} of them" if boxes else ""
+        masks = sum(item.masks is not None for item in images)
+        said += f", masks of {masks:,}" if masks else ""
+        lacks = len(images) < self.listed
+        left = f"Only {len(images):,} of them are here." if lacks else ""
+        return " ".join(filter(None, (f"{said}.", left, self.note)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +112,8 @@ class Layout:
         classes: names, in the order of the labels.
         find: the table or folder that it is known by, of what a person named; None
             where that is another one. Looks at names and first lines.
-        list: reads what ``find`` gave; told the choice, which may be empty.
-        boxes: reads the boxes; image and box.
+        list: reads what ``find`` gave; told the choice, which may be empty. Gives where
+            an image is listed, and the image.
         multi_label: whether an image may have none or several of the classes.
         groups: what a group is: "patients", "slides".
         joined: splits that others make up, like "test" of "testA" and "testB".
@@ -151,8 +126,7 @@ class Layout:
     noun: str
     classes: tuple[str, ...]
     find: Callable[[Path], Path | None]
-    list: Callable[[Path, str], Iterable[Listed]]
-    boxes: Callable[[Path], Iterable[tuple[str, Box]]] | None = None
+    list: Callable[[Path, str], Iterable[tuple[str, Sample]]]
     multi_label: bool = False
     groups: str = "patients"
     joined: Mapping[str, tuple[str, ...]] = field(
@@ -171,35 +145,19 @@ class Layout:
         """
         seen: set[tuple[str, str]] = set()
         samples: list[Sample] = []
-        masks: dict[str, tuple[Path, ...]] = {}
-        for item in self.list(source, choice):
+        for where, item in self.list(source, choice):
             if (item.split, item.id) in seen:
-                raise twice(item.where, item.id)
+                raise twice(where, item.id)
             seen.add((item.split, item.id))
-            if item.path is None:
-                continue
-            own = item._replace(path=item.path)._asdict()
-            samples.append(Sample(**{key: own[key] for key in _OF_SAMPLE}))
-            if item.masks is not None:
-                masks[item.id] = item.masks
+            samples += [item] if item.path is not MISSING else []
         if not samples:
             raise DatasetError(
                 f"None of the {self.noun} of {self.title}"
                 f"{f' that “{choice}” chooses' if choice else ''} is in “{source}” or "
                 "beside it. Put them where the archives of the data set have them."
             )
-        ids, boxes = {item.id for item in samples}, dict[str, list[Box]]()
-        for name, box in self.boxes(source) if self.boxes is not None else ():
-            if name in ids:
-                boxes.setdefault(name, []).append(box)
-        return Published(
-            layout=self,
-            samples=tuple(samples),
-            listed=len({name for _, name in seen}),
-            boxes=boxes,
-            masks=masks,
-            notes=tuple(filter(None, [self.notes.get(choice, "")])),
-        )
+        listed, note = len({name for _, name in seen}), self.notes.get(choice, "")
+        return Published(layout=self, samples=tuple(samples), listed=listed, note=note)
 
     def one_of(self, where: str, name: str) -> tuple[int, ...]:
         """The labels of an image of one class.
@@ -214,9 +172,6 @@ class Layout:
                 f"{', '.join(self.classes)}."
             )
         return one_hot(names.index(plain(name)), len(names))
-
-
-_OF_SAMPLE = ("path", "labels", "id", "group", "centre", "split")
 
 
 def plain(name: str) -> str:
@@ -247,7 +202,8 @@ def rows_of(path: Path) -> list[Row]:
     Raises:
         DatasetError: a row has another number of fields than there are columns.
     """
-    lines, rows = read_fields(path), list[Row]()
+    lines = read_fields(path)
+    rows: list[Row] = []
     header = lines[0][1]
     named = header[: max(at for at, name in enumerate(header, 1) if name)]
     for where, fields in lines[1:]:
@@ -257,9 +213,12 @@ def rows_of(path: Path) -> list[Row]:
     return rows
 
 
-def images_below(folders: Iterable[Path]) -> dict[str, Path]:
-    """The images right in these folders by their names without an ending."""
-    found: dict[str, Path] = {}
+def images_below(folders: Iterable[Path]) -> defaultdict[str, Path]:
+    """The images right in these folders by their names without an ending.
+
+    Of other names it has ``MISSING``.
+    """
+    found = defaultdict[str, Path](lambda: MISSING)
     for folder in filter(os.path.isdir, folders):
         with os.scandir(folder) as listed:
             names = [os.path.splitext(entry.name) for entry in listed]  # noqa: PTH122

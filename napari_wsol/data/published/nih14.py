@@ -6,6 +6,7 @@ boxes on 880 of them, drawn in the 1024 x 1024 pixels of the published files.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,17 +14,16 @@ import numpy as np
 from napari_wsol.data.boxes import Box, sides_of
 from napari_wsol.data.published.layout import (
     Layout,
-    Listed,
     headed,
     images_below,
     plain,
     rows_of,
 )
-from napari_wsol.data.split_files import read_fields
+from napari_wsol.data.split_files import Sample, read_fields
 from napari_wsol.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 CLASSES = (
@@ -45,7 +45,7 @@ def _find(place: Path) -> Path | None:
     return next(iter(tables), None)
 
 
-def _list(table: Path, choice: str) -> list[Listed]:
+def _list(table: Path, choice: str) -> Iterable[tuple[str, Sample]]:
     folder = table.parent
     # As unpacked: images/, or images_001/images/ to images_012/images/.
     places = [folder, *sorted(folder.glob("images*"))]
@@ -56,23 +56,21 @@ def _list(table: Path, choice: str) -> list[Listed]:
         if (folder / name).is_file()
         for _, fields in read_fields(folder / name)
     }
-    found: list[Listed] = []
+    boxes, found = _boxes(folder), list[tuple[str, Sample]]()
     for where, row in rows_of(table):
         name = row["Image Index"]
         names = {plain(part) for part in row["Finding Labels"].split("|")}
         at = {_place(where, part) for part in names - {"", "no finding"}}
-        found.append(
-            Listed(
-                where=where,
-                id=name,
-                path=here.get(name.rpartition(".")[0]),
-                labels=tuple(int(index in at) for index in range(len(CLASSES))),
-                group=row.get("Patient ID") or name.partition("_")[0],
-                split=splits.get(name, ""),
-            )
+        sample = Sample(
+            path=here[name.rpartition(".")[0]],
+            labels=tuple(int(index in at) for index in range(len(CLASSES))),
+            id=name,
+            group=row.get("Patient ID") or name.partition("_")[0],
+            split=splits.get(name, ""),
+            boxes=tuple(boxes.get(name, ())),
         )
-    seed = int(choice.partition("-")[2] or 0)
-    return _dealt(found, table, seed) if choice else found
+        found.append((where, sample))
+    return _dealt(found, int(choice.partition("-")[2] or 0)) if choice else found
 
 
 def _place(where: str, name: str) -> int:
@@ -84,39 +82,39 @@ def _place(where: str, name: str) -> int:
     return _AT[plain(name)]
 
 
-def _boxes(table: Path) -> Iterator[tuple[str, Box]]:
-    """Its header, “Bbox [x,y,w,h],,,”, has commas in a name: read by places."""
-    for path in headed([table.parent], ("Image Index", "Finding Label")):
+def _boxes(folder: Path) -> dict[str, list[Box]]:
+    """Their header, “Bbox [x,y,w,h],,,”, has commas in a name: read by places."""
+    found: dict[str, list[Box]] = {}
+    for path in headed([folder], ("Image Index", "Finding Label")):
         for where, fields in read_fields(path)[1:]:
             name, kind, *sides = (*fields[:6], *[""] * (6 - len(fields)))
-            yield (
-                name,
-                Box(
-                    xywh=sides_of(sides, where),
-                    name=CLASSES[_place(where, kind)],
-                    frame=(1024, 1024),
-                    where=where,
-                ),
+            box = Box(
+                xywh=sides_of(sides, where),
+                name=CLASSES[_place(where, kind)],
+                frame=(1024, 1024),
+                where=where,
             )
+            found.setdefault(name, []).append(box)
+    return found
 
 
-def _dealt(films: list[Listed], table: Path, seed: int) -> list[Listed]:
+def _dealt(films: list[tuple[str, Sample]], seed: int) -> Iterator[tuple[str, Sample]]:
     """“train” and “val” of the patients of whom nobody measures; “test” of the others.
 
     The test set is the official one; without its list, the patients with boxes.
     """
-    boxed = {name for name, _ in _boxes(table)}
-    is_official = any(film.split for film in films)
+    is_official = any(film.split for _, film in films)
     test = {
         film.group
-        for film in films
-        if (film.split == "test" if is_official else film.id in boxed)
+        for _, film in films
+        if (film.split == "test" if is_official else film.boxes)
     }
-    patients = sorted({film.group for film in films} - test)
+    patients = sorted({film.group for _, film in films} - test)
     np.random.default_rng(seed).shuffle(patients)
     cut = round(_LEARNS * len(patients))
     split = dict.fromkeys(patients, "val") | dict.fromkeys(patients[:cut], "train")
-    return [film._replace(split=split.get(film.group, "test")) for film in films]
+    for where, film in films:
+        yield where, replace(film, split=split.get(film.group, "test"))
 
 
 LAYOUT = Layout(
@@ -125,7 +123,6 @@ LAYOUT = Layout(
     classes=CLASSES,
     find=_find,
     list=_list,
-    boxes=_boxes,
     multi_label=True,
     allowed=r"pcam(-\d{1,9})?",
     choices="“pcam” (of the patients outside the test set 75 % are “train” and 25 % "
