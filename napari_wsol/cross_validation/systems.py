@@ -63,7 +63,7 @@ class System:
         """
         tried = [data / path for path in self.splits[name]]
         for path in tried:
-            if path.is_dir() or ("@" in path.name and path.parent.is_dir()):
+            if path.is_dir() or ("@" in path.name and is_published(path.parent)):
                 return path.parent, path.name
         if name not in (TRAIN, CHOOSE, TELL, TEST):
             return None
