@@ -326,3 +326,24 @@ def test_camelyon_is_measured_centre_by_centre(tmp_path, out):
     ]
     assert [bool(row["here"]) for row in pxap] == [True, False, False, True, False]
     assert "pixelcam on centre-1, pixelcam on centre-2, pixelcam on" in done.output
+
+
+def test_the_centres_of_wilds_are_lists_too(tmp_path, out):
+    data = tmp_path / "data"
+    for split in ("train", "valpx", "valcl", "test"):
+        split_folder(data / "CAMELYON512" / "fold-0" / split, 2)
+    wilds = data / "camelyon17_v1.0"
+    rows = [",patient,node,x_coord,y_coord,tumor,slide,center,split"]
+    for at in range(10):
+        slide = f"patient_{at:03d}_node_0"
+        (wilds / "patches" / slide).mkdir(parents=True)
+        patch = wilds / "patches" / slide / f"patch_{slide}_x_32_y_64.png"
+        Image.new("RGB", (96, 96), (200, 150, 20 * at)).save(patch)
+        rows.append(f"{at},{at:03d},0,32,64,{at % 2},{at},{at // 2},0")
+    (wilds / "metadata.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(StopAtTraining):
+        reproduce("pixelcam-camelyon", data, out, watcher=None, begun=until_training)
+    for centre in range(5):
+        found = load_images(out / "lists" / f"centre-{centre}").samples
+        assert all(f"patient_00{2 * centre + at}_" in found[at].id for at in (0, 1))
+        assert [sample.labels for sample in found] == [(1, 0), (0, 1)]
