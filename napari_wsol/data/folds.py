@@ -70,6 +70,7 @@ class Grouping:
         """The group of each image, in their order.
 
         Raises:
+            ConfigError: neither was given, and the data set says nothing.
             DatasetError: an image has none, or two; names the first.
         """
         ids = [sample.id for sample in samples]
@@ -78,9 +79,13 @@ class Grouping:
             where = f"the column “{self.column}” of “{self.table.name}”"
         elif self.pattern:
             found, where = self._matched(ids), f"the pattern “{self.pattern}”"
+        elif all(sample.group for sample in samples):
+            return [sample.group for sample in samples]
         else:
-            found = {sample.id: sample.group for sample in samples}
-            where = "without a table of groups or a pattern, the data set"
+            raise ConfigError(
+                "The data set does not say which images belong together: give a table "
+                "of groups and its column, or a pattern that finds the group in names."
+            )
         lacking = [name for name in ids if not found.get(name)]
         if lacking:
             raise DatasetError(
@@ -100,7 +105,7 @@ class Grouping:
         return found
 
     def _tabled(self, ids: Sequence[str]) -> dict[str, str]:
-        known, found = _by_name(ids), dict[str, str]()
+        known, found = by_name(ids), dict[str, str]()
         for where, name, group in self._rows():
             image = known.get(name) or known.get(PurePosixPath(name).stem)
             if image is None:
@@ -131,7 +136,7 @@ class Grouping:
             yield where, fields[image], fields[group]
 
 
-def _by_name(ids: Sequence[str]) -> dict[str, str]:
+def by_name(ids: Sequence[str]) -> dict[str, str]:
     """The ids by what they may be called: themselves, and stems that only one has."""
     stems = [PurePosixPath(item).stem for item in ids]
     counts = Counter(stems)

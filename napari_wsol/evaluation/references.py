@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from napari_wsol.data.split_files import (
+    LOCALIZATION,
     find_root,
     find_table,
     path_column,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_wsol.evaluation.scores import BoolArray
-
-LIST = "localization.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +82,14 @@ def load_references(
         DatasetError: names the first line that cannot be used.
     """
     place = split_folder(folder, split)
-    if (place / LIST).is_file():
-        base, lines = place, read_fields(place / LIST)
+    if (place / LOCALIZATION).is_file():
+        base, lines = place, read_fields(place / LOCALIZATION)
     else:
         table = find_table(folder, split)
         if table is None:
             raise DatasetError(
-                f"“{place}” has neither “{LIST}” nor a table with a column “mask”, so "
-                "there is nothing to compare with."
+                f"“{place}” has neither “{LOCALIZATION}” nor a table with a column "
+                "“mask”, so there is nothing to compare with."
             )
         base, lines = table.parent, _mask_lines(table, split)
     return references_of(base, lines, root)

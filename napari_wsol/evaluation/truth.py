@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from napari_wsol.data.boxes import Box, sides_of
+from napari_wsol.data.folds import by_name
 from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
     BOXES,
     CLASS_LABELS,
+    LOCALIZATION,
     PATH_COLUMNS,
     find_table,
     read_fields,
@@ -22,7 +23,6 @@ from napari_wsol.data.split_files import (
 )
 from napari_wsol.errors import DatasetError
 from napari_wsol.evaluation.references import (
-    LIST,
     Reference,
     load_references,
     references_of,
@@ -118,8 +118,8 @@ def _load(
     ids: Sequence[str],
     frame: tuple[int, int] | None,
 ) -> Truth:
-    if (place / LIST).is_file():
-        lines = read_fields(place / LIST)
+    if (place / LOCALIZATION).is_file():
+        lines = read_fields(place / LOCALIZATION)
         if lines and len(lines[0][1]) == 5:
             return Truth(boxes=_listed_boxes(place, lines, frame))
         masks = references_of(place, lines)
@@ -174,7 +174,7 @@ def read_box_table(path: Path) -> list[Row]:
 def _tabled_boxes(
     rows: list[Row], ids: Sequence[str], frame: tuple[int, int] | None
 ) -> dict[str, list[Box]]:
-    known = _names_of(ids)
+    known = by_name(ids)
     boxes: dict[str, list[Box]] = {}
     for where, row in rows:
         column = next(name for name in _IMAGE_COLUMNS if name in row)
@@ -192,14 +192,6 @@ def _tabled_boxes(
             f"“{next(iter(rows[0][1].values()))}”, the first image is “{ids[0]}”."
         )
     return boxes
-
-
-def _names_of(ids: Sequence[str]) -> dict[str, str]:
-    """The ids by what they may be called: themselves, and stems that only one has."""
-    stems = [PurePosixPath(item).stem for item in ids]
-    counts = Counter(stems)
-    named = {s: item for s, item in zip(stems, ids, strict=True) if counts[s] == 1}
-    return named | {item: item for item in ids}
 
 
 def _listed_boxes(

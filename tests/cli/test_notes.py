@@ -353,15 +353,19 @@ OF_OTHERS = {
     "cross_validation/report:CrossValidationReport",
     "cross_validation/reproduction:Reproduction",
     "cross_validation/systems:System",
+    "data/published/layout:Layout",
+    "data/published/layout:Published",
     "evaluation/benchmark/run:_Compared",
     "evaluation/benchmark/baselines:Baselines",
     "evaluation/benchmark/meter_set:MeterSet",
     "evaluation/report:ModelReport",
+    "evaluation/truth:Truth",
     "journal/folder:JournalFolder",
     "journal/journal:Journal",
     "journal/library:Summary",
     "journal/reading:Record",
     "worklist/items:Item",
+    "worklist/items:WorkList",
 }
 """What says something of journals, reports and files, with places of their own."""
 

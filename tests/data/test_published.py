@@ -9,7 +9,7 @@ from PIL import Image
 from napari_wsol.data.datasets import load_images
 from napari_wsol.data.folds import Grouping, split_folds
 from napari_wsol.data.published import recognised
-from napari_wsol.errors import DatasetError
+from napari_wsol.errors import ConfigError, DatasetError
 from napari_wsol.evaluation.truth import load_truth
 
 NIH_HEADER = (
@@ -92,6 +92,19 @@ def test_nih_is_counted_as_published(tmp_path):
     assert first.xywh == (225.1, 547.0, 86.8, 79.2)
     assert first.on((454, 454), (1024, 1024)) == pytest.approx(first.xywh)
     assert not load_truth(tmp_path, "train", films[:30]).boxes
+
+
+def test_984_boxes_on_880_films(tmp_path):
+    films = [f"{at:08d}_000.png" for at in range(880)]
+    touch(tmp_path, *(f"images/{film}" for film in films))
+    rows = [f"{film},Mass,0,{at},,,,,,,," for at, film in enumerate(films)]
+    write(tmp_path / "Data_Entry_2017.csv", NIH_HEADER, *rows)
+    head = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
+    boxes = [f"{film},Infiltrate,1.5,2,3,4,,," for film in films + films[:104]]
+    write(tmp_path / "BBox_List_2017.csv", head, *boxes)
+    assert "880 films of 880 patients, 984 boxes on 880" in recognised(tmp_path).said()
+    truth = load_truth(tmp_path, None, films)
+    assert sum(map(len, truth.boxes.values())) == 984
 
 
 @pytest.mark.parametrize("lists", [True, False])
@@ -292,7 +305,7 @@ def test_bachs_headerless_table_lies_beside_the_photos(tmp_path, inside):
         assert data.classes == ("Normal", "Benign", "InSitu", "Invasive")
         assert [item.labels for item in data.samples] == [(0, 1, 0, 0), (0, 0, 0, 1)]
     assert recognised(tmp_path).said() == "This is BACH: 2 photos."
-    with pytest.raises(DatasetError, match="table of groups or a pattern"):
+    with pytest.raises(ConfigError, match="does not say which images belong"):
         Grouping().of(data.samples)
     write(table, "b001.tif,Benign", "iv001.tif,Invade")
     with pytest.raises(DatasetError, match=r"Line 2 .*“Invade”"):
