@@ -7,8 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_wsol.data.split_files import BOXES
-from napari_wsol.evaluation.references import LIST
+from napari_wsol.data.split_files import BOXES, LOCALIZATION
 from napari_wsol.files.tables import lines_of
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def references_of(
             ]
         own = truth.boxes.get(sample.id, ())
         boxes += [[image, box.name, *box.xywh] for box in own]
-    found = {LIST: masks, BOXES: boxes and [_BOX_COLUMNS, *boxes]}
+    found = {LOCALIZATION: masks, BOXES: boxes and [_BOX_COLUMNS, *boxes]}
     return {name: lines_of(rows) for name, rows in found.items() if rows}
 
 
