@@ -18,6 +18,7 @@ from napari_wsol.cli import (
     models,
     recipes,
     replay,
+    reproduce,
     train,
     viewer,
 )
@@ -35,6 +36,7 @@ app.command("localize")(localize.localize)
 app.command("batch")(batch.batch)
 app.command("train")(train.train)
 app.command("crossvalidate")(crossvalidate.crossvalidate)
+app.command("reproduce")(reproduce.reproduce)
 app.command("evaluate")(evaluate.evaluate)
 app.command("replay")(replay.replay)
 app.add_typer(journal.app, name="journal")

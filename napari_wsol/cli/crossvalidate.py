@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from napari_wsol.cli.console import Failures, errors, output, show_figures
 from napari_wsol.cli.data import tell_recipe_data
@@ -131,13 +130,11 @@ class FoldView(View):
 
     def __init__(self) -> None:
         super().__init__()
-        self._place = ""
         self._done: list[FoldReport] = []
 
     def begun(self, fold: int, folds: int) -> None:
         """A fold begins: the rows of the one before are dropped."""
-        self._place = f"fold {fold} of {folds}"
-        self.restart()
+        self.begin(f"fold {fold} of {folds}")
 
     def measured(self, fold: FoldReport) -> None:
         """One more fold is measured."""
@@ -146,7 +143,7 @@ class FoldView(View):
     def render(self) -> Group:
         """The tables as they are now."""
         parts: list[RenderableType] = [self._folds()] if self._done else []
-        return Group(*parts, Text(self._place), super().render())
+        return Group(*parts, super().render())
 
     def _folds(self) -> Table:
         methods = [item.title for item in self._done[0].report.methods]

@@ -27,6 +27,8 @@ from napari_wsol.training.wish import Wish
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from rich.console import RenderableType
+
     from napari_wsol.errors import Failed
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.run import Evaluation
@@ -189,14 +191,21 @@ class View:
 
     def __init__(self) -> None:
         self.is_stopping = False
+        self._place = ""
         self._rows: deque[TrainStep] = deque(maxlen=ROWS)
         self._evaluations: deque[Evaluation] = deque(maxlen=ROWS)
         self._status = "starting"
         self._started: tuple[float, int] | None = None
 
-    def restart(self) -> None:
-        """Forgets the steps so far: another training begins."""
+    def begin(self, place: str) -> None:
+        """Another training or measurement begins: forgets the steps of the one before.
+
+        Args:
+            place: which of several, as it is shown.
+        """
+        self._place = place
         self._rows.clear()
+        self._evaluations.clear()
         self._status, self._started = "starting", None
 
     def live(self) -> Live | nullcontext[None]:
@@ -236,10 +245,11 @@ class View:
     def render(self) -> Group:
         """The tables as they are now."""
         status = f"{self._status}; stopping" if self.is_stopping else self._status
-        tables = [self._steps()]
+        parts: list[RenderableType] = [Text(self._place)] if self._place else []
+        parts.append(self._steps())
         if self._evaluations:
-            tables.append(self._scores())
-        return Group(*tables, Text(status))
+            parts.append(self._scores())
+        return Group(*parts, Text(status))
 
     def _steps(self) -> Table:
         rows = list(self._rows)  # they may be dropped meanwhile

@@ -28,14 +28,23 @@ FOR_RESUMING = ("settings_sha256", "held_out")
 """Entries of the plan that the figures' file says otherwise, or need not say."""
 
 
+def check_alone(what: str) -> None:
+    """Refuses several processes.
+
+    Raises:
+        ConfigError: there are; says of what.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"{what} trains in one process: leave torchrun.")
+
+
 def check_recipe(recipe: Recipe) -> None:
     """Refuses what would look at images that a fold holds out.
 
     Raises:
         ConfigError: the recipe goes by evaluations, or several processes train.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("A cross-validation trains in one process: leave torchrun.")
+    check_alone("A cross-validation")
     how = recipe.train
     if how.select != "last":
         raise ConfigError(
@@ -95,13 +104,11 @@ def plan_of(
     Raises:
         ModelError: there are no initial weights where they should be.
     """
-    if init is not None and not init.is_file():
-        raise ModelError(f"There are no initial weights at {init}. Check the path.")
     table, settings = grouping.table, dump_recipe(replace(recipe, card={}))
     return {
         "recipe": recipe.name,
         "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
-        "initial_weights_sha256": sha256_of(init) if init is not None else "",
+        "initial_weights_sha256": digest_of(init),
         "data": measured.data,
         "splits": list(measured.splits),
         "grouping": {"table": table.name, "column": grouping.column}
@@ -120,6 +127,19 @@ def plan_of(
     }
 
 
+def digest_of(init: Path | None) -> str:
+    """sha256 of initial weights; empty where there shall be none.
+
+    Raises:
+        ModelError: there are none where they should be.
+    """
+    if init is None:
+        return ""
+    if not init.is_file():
+        raise ModelError(f"There are no initial weights at {init}. Check the path.")
+    return sha256_of(init)
+
+
 def prepare(out: Path, plan: dict[str, object], *, resume: bool) -> None:
     """Makes the folder, or checks that what it holds is the same undertaking.
 
@@ -133,7 +153,7 @@ def prepare(out: Path, plan: dict[str, object], *, resume: bool) -> None:
         )
     stored = out / PLAN
     if resume:
-        _compare(stored, plan)
+        compare(stored, plan, "cross-validation")
         return
     if stored.exists() or (out / "fold-1").exists():
         raise ConfigError(
@@ -143,19 +163,28 @@ def prepare(out: Path, plan: dict[str, object], *, resume: bool) -> None:
     write_text(stored, json.dumps(plan, indent=1) + "\n")
 
 
-def _compare(stored: Path, plan: dict[str, object]) -> None:
+def compare(stored: Path, plan: dict[str, object], what: str) -> None:
+    """Whether a folder holds the same undertaking.
+
+    Args:
+        stored: the plan that it was begun with.
+        plan: that of now.
+        what: is undertaken, for messages.
+
+    Raises:
+        ConfigError: it does not, or there is no plan in it.
+    """
     try:
         before = read_json(stored, dict[str, object])
     except (OSError, MalformedError) as error:
         raise ConfigError(
-            f"There is no cross-validation in {stored.parent} to resume ({error})."
+            f"There is no {what} in {stored.parent} to resume ({error})."
         ) from error
     for key, value in plan.items():
         if before.get(key) != value:
             raise ConfigError(
-                f"The cross-validation in {stored.parent} was started with another "
-                f"entry “{key}”. Give what it was started with, or choose another "
-                "--out."
+                f"The {what} in {stored.parent} was started with another entry "
+                f"“{key}”. Give what it was started with, or choose another --out."
             )
 
 

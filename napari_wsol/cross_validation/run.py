@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from napari_wsol.cross_validation.lists import list_of
 from napari_wsol.cross_validation.plan import (
     FOR_RESUMING,
     RESULT,
@@ -25,15 +24,14 @@ from napari_wsol.errors import ignore_failure
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.bootstrap import Bootstrap
-from napari_wsol.files.tables import lines_of
 from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.training.run import CHECKPOINT, train
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-    from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Fold, Grouping
     from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark import ModelReport
@@ -205,7 +203,7 @@ class _Folds:
     def _train(self, fold: Fold, folder: Path) -> None:
         classes, multi = self.recipe.data.classes, self.recipe.model.multi_label
         for name, samples in ((TRAIN_LIST, fold.train), (HELD_OUT_LIST, fold.held_out)):
-            text = _table(samples, self.data, classes, multi_label=multi)
+            text = list_of(samples, self.data, classes, multi_label=multi)
             write_text(folder / name, text)
         images = LabelledImages(classes=classes, samples=fold.train, multi_label=multi)
         train(
@@ -274,18 +272,6 @@ def _recipe_of(recipe: Recipe, fold: Fold, folds: int) -> Recipe:
         card=card,
     )
     return replace(changed, text=dump_recipe(changed))
-
-
-def _table(
-    samples: Sequence[Sample], data: Path, classes: Sequence[str], *, multi_label: bool
-) -> str:
-    """A table of images and labels; paths start from the data's folder."""
-    rows: list[Sequence[object]] = [["path", *(classes if multi_label else ["label"])]]
-    for sample in samples:
-        path = Path(os.path.relpath(sample.path, data)).as_posix()
-        hot = sample.labels
-        rows.append([path, *(hot if multi_label else [classes[hot.index(1)]])])
-    return lines_of(rows)
 
 
 def _measuring(say: Progress) -> Progress:

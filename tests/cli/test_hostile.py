@@ -138,6 +138,7 @@ LINES = [
     ("train", WORD, "--data", WORD, "--out", "OUT"),
     ("train", WORD, "--data", WORD, "--out", "OUT", "--seeds", WORD),
     ("crossvalidate", WORD, "--data", WORD, "--out", "OUT", "--group-pattern", "."),
+    ("reproduce", WORD, "--data", WORD, "--out", "OUT"),
     ("evaluate", WORD, "--data", WORD, "--out", "OUT/m.json"),
     ("replay", WORD, "--out", "OUT"),
     ("view", WORD),
@@ -294,6 +295,7 @@ def test_only_the_command_itself_is_refused_by_a_bad_out(tmp_path):
             ("batch", "a.png", "--model", "none", "--out", out),
             ("train", "none.toml", "--data", "none", "--out", out),
             ("crossvalidate", "none.toml", "--data", "none", "--out", out),
+            ("reproduce", "pylon-nih14", "--data", "none", "--out", out),
             ("replay", "none", "--out", out),
             ("evaluate", "none", "--data", "none", "--out", out / "m.json"),
         ):

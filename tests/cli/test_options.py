@@ -36,6 +36,8 @@ SAME = [
     ("train", "init", Wish, "init"),
     ("train", "device", InferenceConfig, "device"),
     ("crossvalidate", "init", Wish, "init"),
+    ("reproduce", "init", Wish, "init"),
+    ("reproduce", "device", InferenceConfig, "device"),
     ("evaluate", "device", InferenceConfig, "device"),
 ]
 
