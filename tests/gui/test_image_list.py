@@ -156,7 +156,7 @@ def test_a_folder_of_films_is_a_list_and_another_window_is_a_click(hands, tmp_pa
         "IM2",
     ]
     assert session.slide.path == folder / "IM0"
-    assert session.slide.name.startswith("DX-")
+    assert session.slide.name.startswith("film-")
     assert not [name for name in bench.names if "IM0" in name]
     menu = hands.widget.image_line.reader_button.menu()
     menu.aboutToShow.emit()
