@@ -241,9 +241,7 @@ class ImageJob:
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
         row = {**self._head, "status": reason}
-        if not self.is_flat:
-            self._results.fail(self._source, row)
-        return row
+        return row if self.is_flat else self._results.fail(self._source, row)
 
     def _row(self, result: Localization) -> Row:
         """What a table says of an image that was localized."""

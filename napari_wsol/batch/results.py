@@ -136,7 +136,7 @@ class ResultsFolder:
             raise
         return True
 
-    def fail(self, source: str, row: Row) -> None:
+    def fail(self, source: str, row: Row) -> Row:
         """Notes that an image could not be localized; it is tried again next time.
 
         Args:
@@ -146,6 +146,7 @@ class ResultsFolder:
         folder = self._hidden() / "failed"
         with unwritable(f"“{self.path}” cannot be written to", MAKE_ROOM):
             write_row(folder / self._failure(source), row)
+        return row
 
     def clear(self, key: str, source: str) -> None:
         """Removes what was kept of an image while it was worked on, or had failed."""

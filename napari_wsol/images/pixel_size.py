@@ -71,7 +71,7 @@ UNKNOWN = PixelSize(
 )
 
 
-def judge(x_um: float, y_um: float, limits: Limits = LIMITS_UM) -> PixelSize:
+def judge(x_um: float, y_um: float, *, limits: Limits = LIMITS_UM) -> PixelSize:
     """Believes a pixel size that a microscope, or what has those limits, can have.
 
     Print resolutions (72 dpi is 352.8 µm a pixel) are the usual nonsense.

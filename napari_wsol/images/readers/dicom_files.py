@@ -159,8 +159,9 @@ def _refusal(chosen: list[_Header], name: str) -> str:
     kinds = sorted({one.kind.name for one in chosen})
     if kinds:
         return (
-            f"“{name}” is DICOM of another kind ({', '.join(kinds)}), and no whole "
-            "slide: open the slide itself, or an image without naming a reader."
+            f"“{name}” is DICOM of another kind ({', '.join(kinds)}), such as a "
+            "segmentation or a report: open the slide, or an image without naming a "
+            "reader."
         )
     return (
         f"“{name}” could not be read as DICOM: the file is damaged or incomplete. Copy "

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy.typing as npt
     from pydicom import Dataset
 
     from napari_wsol.images.geometry import Rgb
@@ -65,7 +66,11 @@ class DicomFilm(DecodedFile):
             if looks:
                 pixels, bits = _grey(header, pixels, looks[index]), None
             elif header.PhotometricInterpretation == "PALETTE COLOR":
-                pixels, bits = _coloured(header, pixels), None
+                from pydicom.pixels.processing import apply_color_lut
+
+                colours = apply_color_lut(pixels, header)
+                most = np.iinfo(colours.dtype).max
+                pixels, bits = ValueRange(0, most).to_uint8(colours), None
             if header.get("BurnedInAnnotation") == "YES":
                 notes = (*notes, _BURNT_IN)
             plane = (index,) if index else ()  # the first is the image, however chosen
@@ -92,18 +97,18 @@ def _decoded(path: Path, title: str) -> tuple[Dataset, Pixels]:
         ValueError: the picture inside is larger than the header tells.
     """
     import pydicom
-    from pydicom import uid
-    from pydicom.datadict import DicomDictionary
+    from pydicom import filereader, uid
+    from pydicom.datadict import keyword_dict
     from pydicom.encaps import get_frame
     from pydicom.pixels.utils import pixel_array
 
-    syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-    if syntax == uid.DeflatedExplicitVRLittleEndian:
+    meta = filereader.read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian:
         raise UnreadableImageError(
             f"“{title}” is DICOM that is deflated as a whole, which may unpack to any "
             "size and is not read: export it uncompressed, or with JPEG 2000."
         )
-    names = [row[4] for tag, row in DicomDictionary.items() if tag >> 16 in _GROUPS]
+    names = [name for name, tag in keyword_dict.items() if tag >> 16 in _GROUPS]
     # Segments of palettes may unpack to any size.
     tags = [name for name in names if not name.startswith("Segmented")]
     header = pydicom.dcmread(path, specific_tags=[*tags, "ImagerPixelSpacing"])
@@ -112,9 +117,9 @@ def _decoded(path: Path, title: str) -> tuple[Dataset, Pixels]:
     most = PIXELS if header.get("BitsAllocated", 8) <= 16 else PIXELS // 8
     if not (0 < shape[0] * shape[1] <= most and frames == 1 and samples in (1, 3, 4)):
         raise UnreadableImageError(
-            f"“{title}” holds {frames} × {shape[0]}×{shape[1]} pixels of {samples} "
-            f"samples, and one picture of up to {most // 1_000_000} million pixels is "
-            "read: choose another file, or export a single or smaller picture."
+            f"“{title}” is DICOM of {frames} × {shape[0]}×{shape[1]} pixels, and one "
+            f"picture of up to {most // 1_000_000} million is read: choose another "
+            "file, copy it again, or export a single or smaller picture."
         )
     syntax = header.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
@@ -144,11 +149,7 @@ def _chosen(looks: list[_Look], title: str, pick: Pick) -> tuple[int, tuple[str,
 
 def _looks(header: Dataset, pixels: Pixels) -> list[_Look]:
     """Of a grey film its tables, then its windows; its range where it has none."""
-    from pydicom.pixels.processing import (
-        apply_modality_lut,
-        apply_voi,
-        apply_windowing,
-    )
+    from pydicom.pixels import processing
 
     if not str(header.PhotometricInterpretation).startswith("MONOCHROME"):
         return []
@@ -158,25 +159,24 @@ def _looks(header: Dataset, pixels: Pixels) -> list[_Look]:
     for index, item in enumerate(header.get("VOILUTSequence") or ()):
         if item.get("LUTData"):
             words = f"table of {item.LUTDescriptor[0] or 1 << 16} values"
-            apply = partial(apply_voi, ds=header, index=index)
+            apply = partial(processing.apply_voi, ds=header, index=index)
             looks.append(_Look(words, apply, (0.0, _widened(item))))
     header.VOILUTFunction = header.get("VOILUTFunction") or "LINEAR"
-    windows = zip(
-        _numbers(header, "WindowCenter"), _numbers(header, "WindowWidth"), strict=False
-    )
-    for index, (centre, width) in enumerate(windows):
+    centres, widths = _numbers(header, "WindowCenter"), _numbers(header, "WindowWidth")
+    for index, (centre, width) in enumerate(zip(centres, widths, strict=False)):
         if width >= 1 and np.isfinite(centre + width):
             words = f"window, centre {centre:g} and width {width:g}"
-            apply = partial(apply_windowing, ds=header, index=index)
+            apply = partial(processing.apply_windowing, ds=header, index=index)
             # What lies beyond a window on either side is black and white.
             black, white = apply(np.array([-np.inf, np.inf])).tolist()
             looks.append(_Look(words, apply, (black, white)))
     if not looks:
         found = ValueRange(0, top) if tables else _range(header, pixels)
         ends = np.array([found.low, found.high])
-        black, white = ends if tables else sorted(apply_modality_lut(ends, header))
+        if not tables:
+            ends = np.sort(processing.apply_modality_lut(ends, header))
         words = f"values, no window: {found.note or 'as they are'}"
-        looks.append(_Look(words, np.asarray, (float(black), float(white))))
+        looks.append(_Look(words, np.asarray, (float(ends[0]), float(ends[1]))))
     return looks
 
 
@@ -217,7 +217,8 @@ def _grey(header: Dataset, values: Pixels, look: _Look) -> Rgb:
     if values.dtype.kind in "iu" and values.dtype.itemsize < 4:
         # Each value that can be stored once; those below 0 are at the end of the list.
         every = np.arange(1 << 8 * values.dtype.itemsize).astype(values.dtype)
-        return _grey(header, every.astype(np.int32), look)[values]
+        table = _grey(header, every.astype(np.int32), look)
+        return table[cast("npt.NDArray[np.integer]", values)]
     black, white = look.ends
     shown = look.apply(apply_modality_lut(values, header))
     grey = ValueRange(min(look.ends), max(look.ends)).to_uint8(shown)
@@ -225,21 +226,12 @@ def _grey(header: Dataset, values: Pixels, look: _Look) -> Rgb:
     return ~grey if is_inverted != (black > white) else grey  # a slope below 0
 
 
-def _coloured(header: Dataset, pixels: Pixels) -> Rgb:
-    from pydicom.pixels.processing import apply_color_lut
-
-    colours = apply_color_lut(pixels, header)
-    return ValueRange(0, np.iinfo(colours.dtype).max).to_uint8(colours)
-
-
 def _pixel_size(header: Dataset) -> PixelSize:
     """From the first element that tells it, and which that was."""
     for key, words in _SPACINGS.items():
         spacing = _numbers(header, key)
         if len(spacing) == 2:
-            size = judge(1000 * spacing[1], 1000 * spacing[0], FILM_LIMITS_UM)
-            told = (
-                () if size.mpp is None else (f"{size.mpp:g} µm a pixel: {key}{words}.",)
-            )
+            size = judge(1000 * spacing[1], 1000 * spacing[0], limits=FILM_LIMITS_UM)
+            told = (f"{size.mpp:g} µm a pixel: {key}{words}.",) if size.mpp else ()
             return PixelSize(size.mpp, (*size.notes, *told))
     return UNKNOWN

@@ -166,7 +166,7 @@ def test_the_first_of_several_windows_is_shown_and_another_can_be(tmp_path):
 def test_a_film_of_several_pictures_is_refused(tmp_path):
     path = tmp_path / "a.dcm"
     write_film(path, np.stack([RAMP, RAMP[::-1]]), bits=12, frames=2)
-    with pytest.raises(UnreadableImageError, match="2 × 64×64 .* one picture"):
+    with pytest.raises(UnreadableImageError, match=r"2 × 64×64 .* one picture"):
         open_slide(path)
 
 
