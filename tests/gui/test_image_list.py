@@ -248,7 +248,7 @@ def test_strokes_on_an_image_set_aside_score_without_a_warning(hands, folder):
         lambda: "starts from 2 strokes on 1 image" in correct.rounds.words.text()
     )
     told = len(notification_manager.records)
-    assert "Draw a stroke" in correct.balance.text()
+    assert "Draw on what" in correct.balance.text()
     bench.click(panel.aside_button)
     bench.until(
         lambda: "strokes on it tell how right the map is" in correct.balance.text()
