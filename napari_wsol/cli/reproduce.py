@@ -24,15 +24,13 @@ def reproduce(
         Path | None,
         typer.Option(help="Folder for all results [reproduced/SYSTEM, SYSTEM-quick]."),
     ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="The same on a few images, in minutes.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A few images only.")] = False,
     init: Annotated[Path | None, option(Wish, "init")] = None,
     device: Device = INFERENCE.device,
 ) -> None:
     """Make a paper's figures again: lists of images, trainings, evaluation, a table.
 
-    SYSTEM is pcam-nih14, pylon-nih14, pixelcam-glas or pixelcam-camelyon. Ctrl+C saves a
+    SYSTEM: pcam-nih14, pylon-nih14, pixelcam-glas or pixelcam-camelyon. Ctrl+C saves a
     checkpoint and leaves; the same command goes on, and does nothing twice. An image
     that cannot be used is left out, and told; the exit status is then 1.
     """

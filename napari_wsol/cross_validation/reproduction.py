@@ -48,11 +48,6 @@ if TYPE_CHECKING:
 
 LISTS, FILES = "lists", resources.files("napari_wsol.cross_validation")
 TRAIN, CHOOSE, TELL = "train", "valpx", "valcl"
-QUICK = {
-    "model": {"preprocessing": {"size": 256}},  # as PYLON needs a multiple of
-    "train": {"epochs": 1, "batch": 4, "crop": 256},
-}
-"""What a quick run edits in a recipe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +56,7 @@ class System:
 
     recipes: Mapping[str, Mapping[str, object]]
     splits: Mapping[str, tuple[str, ...]]
+    quick: Mapping[str, object]
 
     def place(self, data: Path, name: str) -> tuple[Path, str] | None:
         """Folder and split of a list, None of a centre's; else a DatasetError."""
@@ -69,9 +65,10 @@ class System:
                 return path.parent, path.name
         if name.startswith("centre"):
             return None
+        known = ", ".join(split for split in self.splits[name] if "@" not in split)
         raise DatasetError(
             f"The images of “{name}” are not in “{data}”. Give the data set's folder "
-            f"as it was published, or one with {', '.join(self.splits[name])}."
+            f"as it was published, or one with {known or 'its tables'}."
         )
 
     def recipe(self, name: str, teacher: Path | None, *, quick: bool) -> str:
@@ -79,7 +76,7 @@ class System:
         made = _edited(parse_toml(find_published(name).text), self.recipes[name])
         if teacher is not None:
             made = _edited(made, {"seeds": {"model": str(teacher)}})
-        return tomli_w.dumps(_edited(made, QUICK) if quick else made)
+        return tomli_w.dumps(_edited(made, self.quick) if quick else made)
 
 
 def _edited(table: Table, edits: Table) -> dict[str, object]:
