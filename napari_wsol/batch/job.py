@@ -13,7 +13,7 @@ from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
 from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig, SlideConfig
 from napari_wsol.errors import one_of_many
-from napari_wsol.export import Beside, export_heatmap
+from napari_wsol.export import export_heatmap
 from napari_wsol.files import path_from
 from napari_wsol.images.readers import check_files, open_slide, reread, told_name
 from napari_wsol.images.readers.dicom_files import is_film
@@ -446,11 +446,9 @@ def _export(
             slide,
             replace(settings.export, method=name, formats=formats or ("geojson",)),
             {**provenance, **cut},
-            beside=Beside(
-                heatmaps=result.heatmaps,
-                tissue=tissue,
-                store=None if arrays is None else arrays.get(name),
-            ),
+            heatmaps=result.heatmaps,
+            tissue=tissue,
+            store=(arrays or {}).get(name),
             as_coarse=arrays is not None,
             report=report,
         )
