@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
-    import numpy.typing as npt
-
     from napari_wsol.batch.claims import Claim
     from napari_wsol.batch.results import ResultsFolder, Row
     from napari_wsol.images.readers.stacks import Pick
@@ -331,8 +328,7 @@ class ImageJob:
 
         result = _with_hint(result, slide, settings, check)
         check_files(slide)  # what is written names the pixels that were read
-        tissue = partial(coarse_tissue, slide)
-        return result, _export(draft, slide, settings, result, both, tissue=tissue)
+        return result, _export(draft, slide, settings, result, both)
 
     def _tile_by_tile(
         self,
@@ -376,7 +372,6 @@ class ImageJob:
                 result,
                 lambda _done, _total, _text: check(),
                 arrays=arrays,
-                tissue=lambda: work.plan.tissue,
             )
         finally:
             work.close()
@@ -414,7 +409,6 @@ def _export(
     report: Progress,
     *,
     arrays: dict[str, Path] | None = None,
-    tissue: Callable[[], npt.NDArray[np.bool_] | None],
 ) -> list[Path]:
     """Masks, regions and their provenance; of slides, OME-Zarr where there is none.
 
@@ -422,6 +416,7 @@ def _export(
         The record of each method's files; of one method where only tiles are wanted.
     """
     records: list[Path] = []
+    tissue = partial(coarse_tissue, slide) if settings.cut.tissue_only else None
     for name, heatmap in result.heatmaps.items():
         formats = settings.export.formats
         if records:  # all maps are in the tiles of the first

@@ -59,22 +59,19 @@ def write_labels(
     told = {"version": "0.5", "labels": [label.name for label in labels]}
     above.attrs["ome"] = cast("JSON", told)
     for name, values, place, classes in labels:
-        known: dict[str, object] = {"source": {"image": "../../"}}
-        known["colors"] = [
-            {"label-value": value, "rgba": [*color, 255]}
-            for value, (_, color) in classes.items()
-        ]
-        known["properties"] = [
-            {"label-value": value, "class": title}
-            for value, (title, _) in classes.items()
-        ]
-        write_levels(
-            above.create_group(name),
-            name,
-            values.astype(np.uint8),
-            place,
-            levels=levels,
-            reduce=np.max,  # a thin stroke shows at any level: some label beats none
-            mpp=mpp,
-            more={"image-label": known},
-        )
+        of, pixels = above.create_group(name), values.astype(np.uint8)
+        # A thin stroke shows at any level: some label beats none.
+        write_levels(of, name, pixels, place, levels=levels, reduce=np.max, mpp=mpp)
+        known = {
+            "source": {"image": "../../"},
+            "colors": [
+                {"label-value": value, "rgba": [*color, 255]}
+                for value, (_, color) in classes.items()
+            ],
+            "properties": [
+                {"label-value": value, "class": title}
+                for value, (title, _) in classes.items()
+            ],
+        }
+        ome = cast("dict[str, object]", of.attrs["ome"])
+        of.attrs["ome"] = cast("JSON", {**ome, "image-label": known})

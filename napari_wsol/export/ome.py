@@ -35,7 +35,6 @@ def describe_levels(
     mpp: float | None,
     facts: Mapping[str, object] | None = None,
     channels: bool = False,
-    more: Mapping[str, object] | None = None,
 ) -> None:
     """Says where the arrays "0", "1", … of a group lie.
 
@@ -48,7 +47,6 @@ def describe_levels(
         mpp: µm a level-0 pixel.
         facts: our own, for people and programs that read them.
         channels: whether the arrays have an axis of channels first.
-        more: what else OME knows of the image.
     """
     unit = 1.0 if mpp is None else mpp
     axes: list[dict[str, str]] = [{"name": n, "type": "space"} for n in ("y", "x")]
@@ -70,8 +68,7 @@ def describe_levels(
         ]
         datasets.append({"path": str(level), "coordinateTransformations": place})
     multiscale = {"name": name, "axes": axes, "datasets": datasets}
-    told = {"version": "0.5", "multiscales": [multiscale], **(more or {})}
-    group.attrs["ome"] = cast("JSON", told)
+    group.attrs["ome"] = cast("JSON", {"version": "0.5", "multiscales": [multiscale]})
     if facts is not None:
         group.attrs[SOFTWARE] = cast("JSON", dict(facts))
 
@@ -92,7 +89,6 @@ def write_levels(
     reduce: Reduce,
     mpp: float | None,
     facts: Mapping[str, object] | None = None,
-    more: Mapping[str, object] | None = None,
 ) -> None:
     """Writes an image as arrays "0", "1", …, each half of the one before.
 
@@ -104,8 +100,7 @@ def write_levels(
         levels: how many.
         reduce: makes one value of four.
         mpp: µm a level-0 pixel.
-        facts: as above, like ``more``.
-        more: what else OME knows of it.
+        facts: our own.
     """
     places: list[tuple[Pair, Pair]] = []
     for level, part in enumerate(pyramid(values, levels, reduce)):
@@ -116,7 +111,7 @@ def write_levels(
         places.append(place)
         # Its first pixel lies half a finer one further in.
         place = (2 * height, 2 * width), (top + height / 2, left + width / 2)
-    describe_levels(group, name, places, mpp=mpp, facts=facts, more=more)
+    describe_levels(group, name, places, mpp=mpp, facts=facts)
 
 
 def pyramid(values: Values, levels: int, reduce: Reduce) -> Iterator[Values]:

@@ -43,7 +43,7 @@ def export_heatmap(
     provenance: Mapping[str, object],
     *,
     heatmaps: Mapping[str, Heatmap] | None = None,
-    tissue: Callable[[], BoolMap | None] = lambda: None,
+    tissue: Callable[[], BoolMap | None] | None = None,
     strokes: tuple[Scribbles, Canvas] | None = None,
     store: Path | None = None,
     as_coarse: bool = False,
@@ -92,7 +92,7 @@ def export_heatmap(
         outlining()
         features = FEATURES if {"csv", "geojson"}.intersection(formats) else ()
         is_held = store or {"zarr", "tiles", "tiles-gz"}.intersection(formats)
-        seen = tissue() if is_held else None
+        seen = tissue() if tissue and is_held else None
         parts = Parts(
             mask=mask,
             grid=grid,

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from napari_wsol.export.labels import CLASS_COLOR, write_labels
 from napari_wsol.export.ome import SOFTWARE, levels_for, pyramid, write_levels
-from napari_wsol.export.outlines import classification, rings_of, write_features
+from napari_wsol.export.outlines import rings_of, write_features
 from napari_wsol.export.regions import FEATURES
 from napari_wsol.export.tiles import METHOD, MOST_TILES, attention_table, map_tiles
 from napari_wsol.files.tables import write_table
@@ -217,7 +217,7 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
         "properties": {
             "objectType": "annotation",
             "name": f"{heatmap.target} {region.id}",
-            "classification": classification(heatmap.target, CLASS_COLOR),
+            "classification": {"name": heatmap.target, "color": CLASS_COLOR},
             "isLocked": True,
             "measurements": measurements,
             "metadata": {
@@ -253,7 +253,7 @@ def write_tiles_geojson(path: Path, parts: Parts) -> None:
 def _tile_features(parts: Parts) -> Iterator[dict[str, object]]:
     heatmap = parts.heatmap
     heatmaps = {**parts.heatmaps, heatmap.method: heatmap}
-    marked = classification(heatmap.target, CLASS_COLOR)
+    marked = {"name": heatmap.target, "color": CLASS_COLOR}
     for box, values in map_tiles(heatmap, heatmaps, parts.tissue, tick=parts.tick):
         properties: dict[str, object] = {"objectType": "tile"}
         if values[heatmap.method] >= parts.threshold:

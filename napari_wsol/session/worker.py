@@ -454,7 +454,7 @@ class Worker:
             current=of.shown if method == REFINED else None,
         )
         # Tissue and strokes are of the image as it is.
-        is_now, drawn = maps.before is None, document.scribbles
+        drawn = document.scribbles if maps.before is None else None
         paths = export_heatmap(
             folder,
             heatmap,
@@ -462,8 +462,8 @@ class Worker:
             settings,
             provenance,
             heatmaps=maps.heatmaps,
-            tissue=document.seen_tissue if is_now else lambda: None,
-            strokes=(drawn, document.canvas) if is_now and drawn is not None else None,
+            tissue=document.seen_tissue if maps.before is None else None,
+            strokes=None if drawn is None else (drawn, document.canvas),
             report=report,
         )
         self.exported.emit(paths)
