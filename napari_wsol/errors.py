@@ -43,11 +43,13 @@ class Question:
         key: under which the answer is given.
         text: the question.
         choices: possible answers; empty where any text will do.
+        proposed: one of them; the first if empty.
     """
 
     key: str
     text: str
     choices: tuple[str, ...] = ()
+    proposed: str = ""
 
 
 class StackError(ImageError):

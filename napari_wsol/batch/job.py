@@ -13,7 +13,7 @@ from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
 from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig, SlideConfig
 from napari_wsol.errors import one_of_many
-from napari_wsol.export import Beside, export_heatmap
+from napari_wsol.export import export_heatmap
 from napari_wsol.files import path_from
 from napari_wsol.images.readers import check_files, open_slide, reread, told_name
 from napari_wsol.images.readers.dicom_files import is_film
@@ -33,9 +33,6 @@ from napari_wsol.slides.top_tiles import top_tiles, write_top_tiles
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    import numpy as np
-    import numpy.typing as npt
 
     from napari_wsol.batch.claims import Claim
     from napari_wsol.batch.results import ResultsFolder, Row
@@ -330,8 +327,7 @@ class ImageJob:
 
         result = _with_hint(result, slide, settings, check)
         check_files(slide)  # what is written names the pixels that were read
-        tissue = partial(coarse_tissue, slide)
-        return result, _export(draft, slide, settings, result, both, tissue=tissue)
+        return result, _export(draft, slide, settings, result, both)
 
     def _tile_by_tile(
         self,
@@ -375,7 +371,6 @@ class ImageJob:
                 result,
                 lambda _done, _total, _text: check(),
                 arrays=arrays,
-                tissue=lambda: work.plan.tissue,
             )
         finally:
             work.close()
@@ -413,7 +408,6 @@ def _export(
     report: Progress,
     *,
     arrays: dict[str, Path] | None = None,
-    tissue: Callable[[], npt.NDArray[np.bool_] | None],
 ) -> list[Path]:
     """Masks, regions and their provenance; of slides, OME-Zarr where there is none.
 
@@ -421,6 +415,7 @@ def _export(
         The record of each method's files; of one method where only tiles are wanted.
     """
     records: list[Path] = []
+    tissue = partial(coarse_tissue, slide) if settings.cut.tissue_only else None
     for name, heatmap in result.heatmaps.items():
         formats = settings.export.formats
         if records:  # all maps are in the tiles of the first
@@ -445,11 +440,9 @@ def _export(
             slide,
             replace(settings.export, method=name, formats=formats or ("geojson",)),
             {**provenance, **cut},
-            beside=Beside(
-                heatmaps=result.heatmaps,
-                tissue=tissue,
-                store=None if arrays is None else arrays.get(name),
-            ),
+            heatmaps=result.heatmaps,
+            tissue=tissue,
+            store=(arrays or {}).get(name),
             as_coarse=arrays is not None,
             report=report,
         )

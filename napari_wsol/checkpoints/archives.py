@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import torch
 
 from napari_wsol.checkpoints.pickles import read_pickle
-from napari_wsol.errors import MalformedError
-from napari_wsol.files.archives import ZIP, damaged, list_bytes
+from napari_wsol.errors import MalformedError, told_as
 from napari_wsol.files.parsing import typed
 
 if TYPE_CHECKING:
@@ -37,6 +36,9 @@ _COUNT = 8
 """Bytes before the numbers of a storage, which say how many they are."""
 
 _MAGIC = 0x1950A86A20F9469CFC6C
+_END, _END_SIZE, _LOCATOR_SIZE = b"PK\5\6", 22, 20
+_COMMENT = 1 << 16
+_BIG = 0xFFFFFFFF
 _KINDS = {
     "BFloat16Storage": torch.bfloat16,
     "BoolStorage": torch.bool,
@@ -77,7 +79,7 @@ def open_archive(path: Path) -> Archive:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        is_zip = file.read(4) == ZIP
+        is_zip = file.read(4) == b"PK\3\4"
     return _Zip(path) if is_zip else _Legacy(path)
 
 
@@ -120,7 +122,12 @@ def _as_tensor(data: bytearray, dtype: torch.dtype) -> Tensor:
     return torch.frombuffer(data, dtype=dtype)
 
 
-_in_words = partial(damaged, but=(MalformedError, OSError))
+def _damaged(error: Exception) -> MalformedError:
+    return MalformedError(f"it is cut off or damaged ({error})")
+
+
+_in_words = partial(told_as, _damaged, but=(MalformedError, OSError))
+"""What zipfile raises on bytes that are no zip, in words."""
 
 
 class _Zip:
@@ -129,9 +136,7 @@ class _Zip:
     def __init__(self, path: Path) -> None:
         self._path = path
         size = path.stat().st_size
-        with path.open("rb") as file:
-            if list_bytes(file, size) > ENTRIES_BYTES:
-                raise MalformedError("it holds more files than any network has weights")
+        _check_list(path, size)
         with _in_words(), zipfile.ZipFile(path) as file:
             self._entries = {item.filename: item for item in file.infolist()}
             self._root = self._check(size)
@@ -168,6 +173,30 @@ class _Zip:
         if entry is None or entry.file_size > most:
             raise MalformedError("it is cut off: numbers of a tensor are missing")
         return file.read(entry)
+
+
+def _check_list(path: Path, size: int) -> None:
+    """Looks how long the list of files is, before it is read."""
+    tail = min(size, _COMMENT + _END_SIZE + _LOCATOR_SIZE + 56)
+    with path.open("rb") as file:
+        file.seek(size - tail)
+        end = file.read(tail)
+    at = end.rfind(_END)
+    if at < 0 or len(end) < at + _END_SIZE:
+        raise MalformedError("it is cut off or damaged")
+    length = int.from_bytes(end[at + 12 : at + 16], "little")
+    if length == _BIG:
+        length = _long_list(end, at)
+    if length > ENTRIES_BYTES:
+        raise MalformedError("it holds more files than any network has weights")
+
+
+def _long_list(end: bytes, at: int) -> int:
+    """The same in a zip of more than 4 GB, whose second ending is before the first."""
+    start = end.rfind(b"PK\6\6", 0, at)
+    if start < 0 or len(end) < start + 48:
+        raise MalformedError("it is cut off or damaged")
+    return int.from_bytes(end[start + 40 : start + 48], "little")
 
 
 class _Legacy:

@@ -86,16 +86,13 @@ def evaluate(
     foreground: Annotated[
         list[str] | None,
         typer.Option(
-            help="Class of annotations that are masks which is foreground; repeat for "
-            "several [as its name tells: tumor, positive, …]. With this or "
+            help="Class of annotations that are masks which is foreground [as its name "
+            "tells: tumor, positive, …]; repeat for several. With this or "
             "--background, classes that nothing tells of are ignored."
         ),
     ] = None,
     background: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The same for background [as its name tells: normal, negative, …]."
-        ),
+        list[str] | None, typer.Option(help="The same for background.")
     ] = None,
     prior: Annotated[
         str | None,
@@ -153,6 +150,7 @@ def evaluate(
     paths = _paths(out, overwrite=overwrite)
     tell_model_data(model, data, split)
     from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
+    from napari_wsol.strokes.classes import chosen_labels
     from napari_wsol.zoo import load_model
 
     config = EvaluationConfig(
@@ -162,8 +160,7 @@ def evaluate(
         views=views,
         size=size or None,
         box_frame=_frame(box_frame),
-        foreground=tuple(foreground or ()),
-        background=tuple(background or ()),
+        classes=chosen_labels(foreground or (), background or ()),
         region_threshold=region_threshold,
         region_scaled=scale_regions,
         faithfulness_steps=faithfulness,

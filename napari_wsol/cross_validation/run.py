@@ -131,7 +131,7 @@ def cross_validate(
         device=device,
         watcher=watcher,
         measured=measured,
-        config=config or _config_of(recipe),
+        config=config or EvaluationConfig(mpp=recipe.data.mpp),
     )
     found = every.run(made, plan)
     write_text(out / TABLE, found.to_markdown())
@@ -235,13 +235,6 @@ class _Folds:
             model=f"{folder.name}/{self.recipe.name}",
             report=report,
         )
-
-
-def _config_of(recipe: Recipe) -> EvaluationConfig:
-    own = recipe.data
-    return EvaluationConfig(
-        mpp=own.mpp, foreground=own.foreground, background=own.background
-    )
 
 
 def _recipe_of(recipe: Recipe, fold: Fold, folds: int) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ from napari_wsol.strokes.annotations import areas_on
 from napari_wsol.strokes.stroke import FOREGROUND, UNLABELLED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari_wsol.evaluation.scores import BoolArray
@@ -41,7 +42,7 @@ class Reference:
         image: the image file.
         masks: its masks, or files of annotations; their foregrounds are added up. None:
             there is nothing to outline in it.
-        ignored: maps of pixels that do not count, or files of annotations of them.
+        ignored: maps of pixels that do not count.
     """
 
     id: str
@@ -62,31 +63,21 @@ class Reference:
         """
         if not self.masks:
             return np.zeros(_shape(self.image), np.bool_)
-        return _union(
-            [(path, self._read(path, chosen, FOREGROUND)) for path in self.masks]
-        )
+        return _union(self.masks, partial(self._read, chosen, FOREGROUND))
 
     def ignore(self, chosen: Mapping[str, int] | None = None) -> BoolArray | None:
-        """(H, W) pixels that do not count, or None.
-
-        Those are what the maps show, and areas of classes that are to be ignored.
+        """(H, W) pixels that do not count, or None; annotations have classes of such.
 
         Raises:
             DatasetError: when a map cannot be read or two differ in shape.
             ImageError: when annotations cannot be read, or their image.
         """
-        drawn = filter(is_annotations, self.masks)
-        every = [(path, self._read(path, chosen, UNLABELLED)) for path in drawn]
-        # In a file of what is to be ignored, whatever is no background is.
-        for path in self.ignored:
-            shown = self._read(path, chosen, FOREGROUND)
-            if is_annotations(path):
-                shown |= self._read(path, chosen, UNLABELLED)
-            every.append((path, shown))
-        return _union(every) if every else None
+        paths = (*filter(is_annotations, self.masks), *self.ignored)
+        read = partial(self._read, chosen, UNLABELLED)
+        return _union(paths, read) if paths else None
 
     def _read(
-        self, path: Path, chosen: Mapping[str, int] | None, label: int
+        self, chosen: Mapping[str, int] | None, label: int, path: Path
     ) -> BoolArray:
         """A mask; or the cells of the canvas that annotations give a label."""
         if not is_annotations(path):
@@ -184,12 +175,13 @@ def _shape(image: Path) -> tuple[int, int]:
         return slide.shape
 
 
-def _union(maps: Sequence[tuple[Path, BoolArray]]) -> BoolArray:
-    first, union = maps[0]
-    for path, other in maps[1:]:
+def _union(paths: Sequence[Path], read: Callable[[Path], BoolArray]) -> BoolArray:
+    union = read(paths[0])
+    for path in paths[1:]:
+        other = read(path)
         if other.shape != union.shape:
             raise DatasetError(
-                f"“{path.name}” has {other.shape} pixels, but “{first.name}” of the "
+                f"“{path.name}” has {other.shape} pixels, but “{paths[0].name}” of the "
                 f"same image has {union.shape}."
             )
         union |= other

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.evaluation.points import POINTING_TOLERANCE
 from napari_wsol.evaluation.regions import PCAM_THRESHOLD
-from napari_wsol.strokes.classes import chosen_labels
 
 TARGETS = ("true", "predicted")
 
@@ -34,9 +33,8 @@ class EvaluationConfig:
         region_scaled: whether maps are scaled image by image for these.
         faithfulness_steps: of the insertion and deletion curves; 0 leaves them out.
             Each step runs the network twice for every image and method.
-        foreground: classes of annotations that are foreground, where their names do not
-            tell; what neither this nor ``background`` names is then ignored.
-        background: those that are background.
+        classes: of annotations → 1 background, 2 foreground, where their names do not
+            tell; those that nothing tells of are then ignored.
         bootstrap: draws for the intervals; 0 for none.
         seed: of the draws.
     """
@@ -51,8 +49,7 @@ class EvaluationConfig:
     region_threshold: float = PCAM_THRESHOLD
     region_scaled: bool = False
     faithfulness_steps: int = 0
-    foreground: tuple[str, ...] = ()
-    background: tuple[str, ...] = ()
+    classes: dict[str, int] = field(default_factory=dict[str, int])
     bootstrap: int = 1000
     seed: int = 0
 
@@ -70,9 +67,3 @@ class EvaluationConfig:
             raise ConfigError(f"A grid has 1 or more cells a side, not {self.size}.")
         if self.faithfulness_steps < 0 or self.tolerance < 0:
             raise ConfigError("Steps and tolerance cannot be negative.")
-        chosen_labels(self.foreground, self.background)
-
-    @property
-    def chosen(self) -> dict[str, int]:
-        """Class of annotations → 1 background, 2 foreground, as it was said."""
-        return chosen_labels(self.foreground, self.background)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
-from napari_wsol.export.ome import describe, write_levels
+from napari_wsol.export.ome import write_levels
 from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import zarr
+    from zarr.core.common import JSON
 
     from napari_wsol.export.ome import Pair
 
@@ -31,22 +31,16 @@ STROKES = {
 """Name and colour of each kind of stroke: its orange and blue, as in the window."""
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """One image of labels.
+class Label(NamedTuple):
+    """An image of labels: (h, w) bool or uint8, where 0 is nothing.
 
-    Attributes:
-        name: of it.
-        values: (h, w) bool or uint8; 0 is nothing.
-        scale: level-0 pixels a pixel, (y, x).
-        translate: level-0 position of the centre of pixel (0, 0), (y, x).
-        classes: name and RGB colour of each value.
+    Its place is the scale and translate of a :class:`~napari_wsol.images.heatmap`;
+    its classes are a name and an RGB colour for each value.
     """
 
     name: str
     values: npt.NDArray[np.bool_ | np.uint8]
-    scale: Pair
-    translate: Pair
+    place: tuple[Pair, Pair]
     classes: Mapping[int, tuple[str, tuple[int, int, int]]]
 
 
@@ -62,24 +56,22 @@ def write_labels(
         mpp: µm a level-0 pixel, None where it is not known.
     """
     above = group.create_group("labels")
-    describe(above, {"labels": [label.name for label in labels]})
-    for label in labels:
-        colors = [
-            {"label-value": value, "rgba": [*color, 255]}
-            for value, (_, color) in label.classes.items()
-        ]
-        names = [
-            {"label-value": value, "class": name}
-            for value, (name, _) in label.classes.items()
-        ]
-        told = {"colors": colors, "properties": names, "source": {"image": "../../"}}
-        write_levels(
-            above.create_group(label.name),
-            label.name,
-            label.values.astype(np.uint8),
-            (label.scale, label.translate),
-            levels=levels,
-            reduce=np.max,  # a thin stroke shows at any level: some label beats none
-            mpp=mpp,
-            more={"image-label": told},
-        )
+    told = {"version": "0.5", "labels": [label.name for label in labels]}
+    above.attrs["ome"] = cast("JSON", told)
+    for name, values, place, classes in labels:
+        of, pixels = above.create_group(name), values.astype(np.uint8)
+        # A thin stroke shows at any level: some label beats none.
+        write_levels(of, name, pixels, place, levels=levels, reduce=np.max, mpp=mpp)
+        known = {
+            "source": {"image": "../../"},
+            "colors": [
+                {"label-value": value, "rgba": [*color, 255]}
+                for value, (_, color) in classes.items()
+            ],
+            "properties": [
+                {"label-value": value, "class": title}
+                for value, (title, _) in classes.items()
+            ],
+        }
+        ome = cast("dict[str, object]", of.attrs["ome"])
+        of.attrs["ome"] = cast("JSON", {**ome, "image-label": known})

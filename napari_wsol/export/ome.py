@@ -11,7 +11,7 @@ import numpy.typing as npt
 from skimage import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import zarr
     from zarr.core.common import JSON
@@ -35,7 +35,6 @@ def describe_levels(
     mpp: float | None,
     facts: Mapping[str, object] | None = None,
     channels: bool = False,
-    more: Mapping[str, object] | None = None,
 ) -> None:
     """Says where the arrays "0", "1", … of a group lie.
 
@@ -48,7 +47,6 @@ def describe_levels(
         mpp: µm a level-0 pixel.
         facts: our own, for people and programs that read them.
         channels: whether the arrays have an axis of channels first.
-        more: what else OME knows of the image.
     """
     unit = 1.0 if mpp is None else mpp
     axes: list[dict[str, str]] = [{"name": n, "type": "space"} for n in ("y", "x")]
@@ -70,14 +68,9 @@ def describe_levels(
         ]
         datasets.append({"path": str(level), "coordinateTransformations": place})
     multiscale = {"name": name, "axes": axes, "datasets": datasets}
-    describe(group, {"multiscales": [multiscale], **(more or {})})
+    group.attrs["ome"] = cast("JSON", {"version": "0.5", "multiscales": [multiscale]})
     if facts is not None:
         group.attrs[SOFTWARE] = cast("JSON", dict(facts))
-
-
-def describe(group: zarr.Group, told: Mapping[str, object]) -> None:
-    """Says what a group is, in OME's words."""
-    group.attrs["ome"] = cast("JSON", {"version": "0.5", **told})
 
 
 def levels_for(*shapes: tuple[int, ...]) -> int:
@@ -96,7 +89,6 @@ def write_levels(
     reduce: Reduce,
     mpp: float | None,
     facts: Mapping[str, object] | None = None,
-    more: Mapping[str, object] | None = None,
 ) -> None:
     """Writes an image as arrays "0", "1", …, each half of the one before.
 
@@ -109,31 +101,24 @@ def write_levels(
         reduce: makes one value of four.
         mpp: µm a level-0 pixel.
         facts: our own.
-        more: what else OME knows of it.
     """
-    (height, width), (top, left) = place
     places: list[tuple[Pair, Pair]] = []
-    for level in range(levels):
-        values = halved(values, reduce) if level else values
-        group.create_array(
-            str(level),
-            data=values,
-            chunks=(min(CHUNK, values.shape[0]), min(CHUNK, values.shape[1])),
-            dimension_names=["y", "x"],
-        )
-        step = 2**level
-        shift = (step - 1) / 2  # to the centre of so many pixels
-        places.append(
-            (
-                (height * step, width * step),
-                (top + height * shift, left + width * shift),
-            )
-        )
-    describe_levels(group, name, places, mpp=mpp, facts=facts, more=more)
+    for level, part in enumerate(pyramid(values, levels, reduce)):
+        chunks = min(CHUNK, part.shape[0]), min(CHUNK, part.shape[1])
+        names = ["y", "x"]
+        group.create_array(str(level), data=part, chunks=chunks, dimension_names=names)
+        (height, width), (top, left) = place
+        places.append(place)
+        # Its first pixel lies half a finer one further in.
+        place = (2 * height, 2 * width), (top + height / 2, left + width / 2)
+    describe_levels(group, name, places, mpp=mpp, facts=facts)
 
 
-def halved(values: Values, reduce: Reduce) -> Values:
-    """(h, w) to half of it: one value for each 2 × 2; the last ones count twice."""
-    even = np.pad(values, [(0, side % 2) for side in values.shape], "edge")
-    found = cast("Values", measure.block_reduce(even, 2, reduce))
-    return found.astype(values.dtype)
+def pyramid(values: Values, levels: int, reduce: Reduce) -> Iterator[Values]:
+    """(h, w), then half of it: one value for each 2 × 2; the last ones count twice."""
+    yield values
+    for _ in range(levels - 1):
+        even = np.pad(values, [(0, side % 2) for side in values.shape], "edge")
+        half = cast("Values", measure.block_reduce(even, 2, reduce))
+        values = half.astype(values.dtype)
+        yield values

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from shapely.geometry import Polygon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from typing import TextIO
 
     from napari_wsol.export.masks import BoolMap, FloatLine
@@ -58,11 +58,6 @@ def rings_of(polygon: Polygon) -> list[list[list[float]]]:
         [[int(v) if v == int(v) else v for v in point] for point in ring.coords]
         for ring in rings
     ]
-
-
-def classification(name: str, color: Sequence[int]) -> dict[str, object]:
-    """A class as QuPath reads it, which needs both name and colour."""
-    return {"name": name, "color": list(color)}
 
 
 def write_features(file: TextIO, features: Iterable[Mapping[str, object]]) -> int:

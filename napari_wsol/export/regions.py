@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 NOTHING = 1e-6
 """A map below this is 0: nobody sets a threshold there."""
 
-SCORES = ("intensity_mean", "intensity_max")
-
 FEATURES = (
     "perimeter",
     "axis_major_length",
@@ -155,20 +153,19 @@ def find_regions(
     tick()
     labels = connected(mask)
     table = cast(
-        "dict[str, npt.NDArray[np.generic]]",
+        "dict[str, npt.NDArray[Any]]",
         measure.regionprops_table(
             labels,
             _scores(grid, heatmap, tick),
-            properties=("label", "bbox", *SCORES, *features),
+            properties=("label", "bbox", "intensity_mean", "intensity_max", *features),
             spacing=(grid.downsample, grid.downsample),
         ),
     )
-    columns = {name: cast("list[Any]", told.tolist()) for name, told in table.items()}
     y_edges, x_edges = grid.edges(0), grid.edges(1)
     regions: list[Region] = []
-    for row in zip(*columns.values(), strict=True):
+    for place in range(len(table["label"])):
         tick()
-        told = dict(zip(columns, row, strict=True))
+        told = {name: column[place].item() for name, column in table.items()}
         top, left, bottom, right = (told[f"bbox-{side}"] for side in range(4))
         polygon = outline(
             labels[top:bottom, left:right] == told["label"],

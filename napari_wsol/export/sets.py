@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from napari_wsol.export.labels import (
 from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
 from napari_wsol.export.regions import FEATURES, find_regions, why_empty
-from napari_wsol.export.writers import HOLD_TISSUE, Parts, space_needed, writers_of
+from napari_wsol.export.writers import Parts, space_needed, writers_of
 from napari_wsol.images.heatmap import covering
 from napari_wsol.jobs import ignore_progress
 
@@ -35,24 +35,6 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.canvas import Canvas, Scribbles
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
-    """What is known of an image beside the map that is exported.
-
-    Attributes:
-        heatmaps: of all methods, by name: measurements of tiles.
-        tissue: gives (h, w) bool over the whole image, None where it is not known;
-            asked where a format holds it.
-        strokes: and the canvas that they are on; None where there are none.
-        store: an OME-Zarr of this map that is there: it gets the labels.
-    """
-
-    heatmaps: Mapping[str, Heatmap] = field(default_factory=dict[str, "Heatmap"])
-    tissue: Callable[[], BoolMap | None] = lambda: None
-    strokes: tuple[Scribbles, Canvas] | None = None
-    store: Path | None = None
-
-
 def export_heatmap(
     folder: Path,
     heatmap: Heatmap,
@@ -60,7 +42,10 @@ def export_heatmap(
     config: ExportConfig,
     provenance: Mapping[str, object],
     *,
-    beside: Beside | None = None,
+    heatmaps: Mapping[str, Heatmap] | None = None,
+    tissue: Callable[[], BoolMap | None] | None = None,
+    strokes: tuple[Scribbles, Canvas] | None = None,
+    store: Path | None = None,
     as_coarse: bool = False,
     report: Progress = ignore_progress,
 ) -> tuple[Path, ...]:
@@ -75,7 +60,11 @@ def export_heatmap(
         slide: the image it belongs to.
         config: threshold, clean-up and formats.
         provenance: what else the record shall say (model, strokes, rounds, …).
-        beside: what else is known of the image.
+        heatmaps: of all methods, by name: measurements of tiles.
+        tissue: gives (h, w) bool over the whole image, None where it is not known;
+            asked where a format holds it.
+        strokes: and the canvas that they are on; None where there are none.
+        store: an OME-Zarr of this map that is there: it gets the labels.
         as_coarse: whether the mask of an image of more than 64 megapixels is about as
             coarse as the heatmap, which holds all there is, not as fine as it can be.
         report: progress; may raise ``JobCancelledError``, and nothing stays behind.
@@ -88,7 +77,6 @@ def export_heatmap(
     """
     formats = tuple(dict.fromkeys(config.formats))  # each once, in the order asked for
     total = len(formats) + 3
-    beside = beside or Beside()
 
     def cutting() -> None:
         report(0, total, "Cutting out the mask")
@@ -103,8 +91,8 @@ def export_heatmap(
         mask = cut_mask(heatmap, grid, config, tick=cutting)
         outlining()
         features = FEATURES if {"csv", "geojson"}.intersection(formats) else ()
-        is_held = beside.store or HOLD_TISSUE.intersection(formats)
-        tissue = beside.tissue() if is_held else None
+        is_held = store or {"zarr", "tiles", "tiles-gz"}.intersection(formats)
+        seen = tissue() if tissue and is_held else None
         parts = Parts(
             mask=mask,
             grid=grid,
@@ -115,9 +103,9 @@ def export_heatmap(
             mpp=slide.mpp,
             fingerprint=slide.fingerprint(),
             threshold=config.threshold,
-            heatmaps=beside.heatmaps,
-            tissue=tissue,
-            labels=_labels(mask, grid, heatmap.target, tissue, beside),
+            heatmaps=heatmaps or {},
+            tissue=seen,
+            labels=_labels(mask, grid, heatmap.target, seen, strokes),
         )
         check_space(files.folder, space_needed(parts))
         for done, name in enumerate(formats, start=2):
@@ -125,8 +113,8 @@ def export_heatmap(
                 tick = partial(report, done, total, f"Writing {what}{extension}")
                 tick()
                 write(files.add(what, extension), replace(parts, tick=tick))
-        if beside.store is not None:
-            group = zarr.open_group(beside.store, mode="r+", zarr_format=3)
+        if store is not None:
+            group = zarr.open_group(store, mode="r+", zarr_format=3)
             levels = len(list(group.array_keys()))
             write_labels(group, parts.labels, levels, slide.mpp)
         report(total - 1, total, "Writing the provenance")
@@ -139,18 +127,22 @@ def export_heatmap(
 
 
 def _labels(
-    mask: BoolMap, grid: Grid, target: str, tissue: BoolMap | None, beside: Beside
+    mask: BoolMap,
+    grid: Grid,
+    target: str,
+    tissue: BoolMap | None,
+    strokes: tuple[Scribbles, Canvas] | None,
 ) -> list[Label]:
     """Mask, tissue and strokes, as far as there are any."""
-    d, shape = grid.downsample, grid.image_shape
-    found = [Label("mask", mask, (d, d), grid.translate, {1: (target, CLASS_COLOR)})]
+    side = float(grid.downsample)
+    place = (side, side), grid.translate
+    found = [Label("mask", mask, place, {1: (target, CLASS_COLOR)})]
     if tissue is not None:
-        place = covering(shape, tissue.shape)
-        found.append(Label("tissue", tissue, *place, {1: ("Tissue", TISSUE_COLOR)}))
-    if beside.strokes is not None:
-        strokes, canvas = beside.strokes
-        place = canvas.scale, canvas.translate
-        found.append(Label("strokes", strokes, *place, STROKES))
+        place = covering(grid.image_shape, tissue.shape)
+        found.append(Label("tissue", tissue, place, {1: ("Tissue", TISSUE_COLOR)}))
+    if strokes is not None:
+        place = strokes[1].scale, strokes[1].translate
+        found.append(Label("strokes", strokes[0], place, STROKES))
     return found
 
 

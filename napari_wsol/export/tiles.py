@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_wsol.export.regions import NOTHING
 from napari_wsol.images.heatmap import mask_on_grid
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.export.masks import BoolMap
-    from napari_wsol.images.heatmap import FloatMap, Heatmap
+    from napari_wsol.images.heatmap import Heatmap
 
 METHOD = "attention_mil"
 """The method whose cells are tiles: only its heatmaps have such a table."""
@@ -86,20 +87,6 @@ MOST_TILES = 100_000
 """Of a map for QuPath, which holds so many objects with ease."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapTile:
-    """A square of cells.
-
-    Attributes:
-        box: (x0, y0, x1, y1) in level-0 pixels from the image's upper left corner; as
-            whole numbers where they are.
-        values: the mean of each map there, by method; in [0, 1].
-    """
-
-    box: tuple[float, float, float, float]
-    values: Mapping[str, float]
-
-
 def map_tiles(
     heatmap: Heatmap,
     heatmaps: Mapping[str, Heatmap],
@@ -107,7 +94,7 @@ def map_tiles(
     *,
     most: int = MOST_TILES,
     tick: Callable[[], None] = lambda: None,
-) -> Iterator[MapTile]:
+) -> Iterator[tuple[tuple[float, float, float, float], dict[str, float]]]:
     """What all maps say in each cell of one, row by row; no more than a row is held.
 
     Where these are more than ``most``, squares of cells are taken together.
@@ -119,49 +106,44 @@ def map_tiles(
             0, there is no tile.
         most: tiles, at most.
         tick: called for each row; may raise to stop.
+
+    Yields:
+        (x0, y0, x1, y1) in level-0 pixels from the image's upper left corner, and the
+        mean of each map there, by method; in [0, 1].
     """
     rows, columns = heatmap.values.shape
     step = 1
     while -(-rows // step) * -(-columns // step) > most:
         step += 1
     lefts = list(range(0, columns, step))
-    everywhere = np.ones((rows, columns), np.bool_)
-    seen = everywhere if tissue is None else mask_on_grid(tissue, everywhere.shape)
+    seen = None if tissue is None else mask_on_grid(tissue, (rows, columns))
     y_edges, x_edges = _edges(heatmap, 0, step), _edges(heatmap, 1, step)
     for top, (y0, y1) in zip(range(0, rows, step), pairwise(y_edges), strict=True):
         tick()
         part = slice(top, min(top + step, rows))
         means = {
-            name: _means(_row(one, heatmap, part), lefts)
-            for name, one in heatmaps.items()
+            name: _means(one, heatmap, part, lefts) for name, one in heatmaps.items()
         }
-        keep = np.logical_or.reduceat(seen[part].any(axis=0), lefts)
-        keep |= np.any(list(means.values()), axis=0)
+        keep = np.max(list(means.values()), axis=0) > (-1 if seen is None else NOTHING)
+        if seen is not None:
+            keep |= np.logical_or.reduceat(seen[part].any(axis=0), lefts)
         for place in np.nonzero(keep)[0].tolist():
             x0, x1 = x_edges[place], x_edges[place + 1]
             if x1 > x0 and y1 > y0:  # cells may lie beyond the image
                 values = {name: float(mean[place]) for name, mean in means.items()}
-                yield MapTile(box=(x0, y0, x1, y1), values=values)
+                yield (x0, y0, x1, y1), values
 
 
-def _row(one: Heatmap, of: Heatmap, rows: slice) -> FloatMap:
-    """A map on some rows of another's cells."""
-    grids = [(item.scale, item.translate, item.values.shape) for item in (one, of)]
-    if grids[0] == grids[1]:
-        return one.values[rows]
+def _means(
+    one: Heatmap, of: Heatmap, rows: slice, starts: list[int]
+) -> npt.NDArray[np.float64]:
+    """Of a map on some rows of another's cells, between the columns ``starts``."""
     count, columns = rows.stop - rows.start, of.values.shape[1]
-    height, width = of.scale
-    origin = (
-        of.translate[0] + 0.5 + (rows.start - 0.5) * height,
-        of.translate[1] + 0.5 - 0.5 * width,
-    )
-    return one.crop(origin, (count * height, columns * width), (count, columns))
-
-
-def _means(cells: FloatMap, starts: list[int]) -> npt.NDArray[np.float64]:
-    """Of all rows, between the columns ``starts``."""
+    (height, width), (top, left) = of.scale, of.translate
+    origin = top + 0.5 + (rows.start - 0.5) * height, left + 0.5 - 0.5 * width
+    cells = one.crop(origin, (count * height, columns * width), (count, columns))
     sums = np.add.reduceat(cells.sum(axis=0, dtype=np.float64), starts)
-    return sums / (len(cells) * np.diff([*starts, cells.shape[1]]))
+    return sums / (count * np.diff([*starts, columns]))
 
 
 def _edges(heatmap: Heatmap, axis: int, step: int = 1) -> list[float]:
@@ -170,6 +152,5 @@ def _edges(heatmap: Heatmap, axis: int, step: int = 1) -> list[float]:
     # Half a pixel more: the heatmap counts pixel centres, the table borders.
     first = heatmap.translate[axis] + 0.5 - scale / 2
     count = heatmap.values.shape[axis]
-    places = [*range(0, count, step), count]
-    edges = (min(max(first + scale * at, 0.0), size) for at in places)
-    return [int(edge) if edge == int(edge) else edge for edge in edges]
+    places = np.array([*range(0, count, step), count])
+    return np.clip(first + scale * places, 0, size).tolist()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -18,8 +17,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from napari_wsol.export.labels import CLASS_COLOR, write_labels
-from napari_wsol.export.ome import SOFTWARE, halved, levels_for, write_levels
-from napari_wsol.export.outlines import classification, rings_of, write_features
+from napari_wsol.export.ome import SOFTWARE, levels_for, pyramid, write_levels
+from napari_wsol.export.outlines import rings_of, write_features
 from napari_wsol.export.regions import FEATURES
 from napari_wsol.export.tiles import METHOD, MOST_TILES, attention_table, map_tiles
 from napari_wsol.files.tables import write_table
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from napari_wsol.export.labels import Label
     from napari_wsol.export.masks import BoolMap, Grid
-    from napari_wsol.export.ome import Values
     from napari_wsol.export.regions import Region
     from napari_wsol.export.tiles import TileAttention
     from napari_wsol.images.heatmap import Heatmap
@@ -116,32 +114,15 @@ def write_mask_png(path: Path, parts: Parts) -> None:
 def write_mask_tiff(path: Path, parts: Parts) -> None:
     """Tiled, deflated 8-bit mask, 0 and 255; geometry as JSON in its description."""
     step = float(parts.grid.downsample)
-    _write_tiff(
-        path, _to_bytes(parts.mask), parts.mask_geometry(), parts.mpp, (step, step)
-    )
+    told = _tags(parts.mpp, (step, step), parts.mask_geometry())
+    tifffile.imwrite(path, _to_bytes(parts.mask), metadata=None, **told)
 
 
 def write_heatmap_tiff(path: Path, parts: Parts) -> None:
     """The heatmap at its own resolution as float32; geometry in its description."""
     values = np.asarray(parts.heatmap.values, np.float32)
-    _write_tiff(path, values, parts.heatmap_geometry(), parts.mpp, parts.heatmap.scale)
-
-
-def _write_tiff(
-    path: Path,
-    pixels: Values,
-    description: Mapping[str, object],
-    mpp: float | None,
-    scale: tuple[float, float],
-) -> None:
-    tifffile.imwrite(
-        path,
-        pixels,
-        description=json.dumps(description),
-        metadata=None,
-        software=SOFTWARE,
-        **_tags(mpp, scale),
-    )
+    told = _tags(parts.mpp, parts.heatmap.scale, parts.heatmap_geometry())
+    tifffile.imwrite(path, values, metadata=None, **told)
 
 
 def write_heatmap_ome_tiff(path: Path, parts: Parts) -> None:
@@ -155,41 +136,41 @@ def write_heatmap_ome_tiff(path: Path, parts: Parts) -> None:
     heatmap = parts.heatmap.within_image(_READ_ANEW)
     values = np.asarray(heatmap.values, np.float32)
     name = f"{heatmap.method} {heatmap.target}"
-    facts = replace(parts, heatmap=heatmap).heatmap_geometry()
+    facts = replace(parts, heatmap=heatmap).heatmap_geometry() | {"range": [0, 1]}
     told: dict[str, object] = {
         "axes": "YX",
         "Name": name,
         "Channel": {"Name": [name]},
-        "Description": json.dumps(facts | {"range": [0, 1]}),
+        "Description": json.dumps(facts),
         "UUID": str(_uuid(parts, "map")),
     }
     if parts.mpp is not None:
         for axis, step in zip("YX", heatmap.scale, strict=True):
             told[f"PhysicalSize{axis}"] = parts.mpp * step
             told[f"PhysicalSize{axis}Unit"] = "µm"
-    levels = levels_for(values.shape)
+    levels, (height, width) = levels_for(values.shape), heatmap.scale
     with tifffile.TiffWriter(path, ome=True, bigtiff=values.nbytes > 2**31) as file:
-        for level in range(levels):
+        for level, part in enumerate(pyramid(values, levels, np.mean)):
             parts.tick()
-            values = halved(values, np.mean) if level else values
-            step = 2.0**level
+            tags = _tags(parts.mpp, (height * 2**level, width * 2**level))
             kind = {"subfiletype": 1} if level else {"subifds": levels - 1}
-            file.write(
-                values,
-                metadata=None if level else told,
-                software=SOFTWARE,
-                **kind,
-                **_tags(parts.mpp, (heatmap.scale[0] * step, heatmap.scale[1] * step)),
-            )
+            file.write(part, metadata=None if level else told, **kind, **tags)
 
 
-def _tags(mpp: float | None, scale: tuple[float, float]) -> dict[str, Any]:
-    """How pixels of (y, x) ``scale`` level-0 pixels are stored, and their size."""
+def _tags(
+    mpp: float | None,
+    scale: tuple[float, float],
+    facts: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """How pixels of (y, x) ``scale`` level-0 pixels are stored, and what is told."""
     tags: dict[str, Any] = {
         "photometric": "minisblack",
         "tile": (_TILE, _TILE),
         "compression": "zlib",
+        "software": SOFTWARE,
     }
+    if facts is not None:
+        tags["description"] = json.dumps(facts)
     if mpp is not None:
         tags["resolution"] = (1e4 / (mpp * scale[1]), 1e4 / (mpp * scale[0]))
         tags["resolutionunit"] = "CENTIMETER"
@@ -203,13 +184,11 @@ def _to_bytes(mask: BoolMap) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
 @contextmanager
 def _text(path: Path) -> Generator[TextIO]:
     """A new text file; what is called .gz is packed, always to the same bytes."""
-    with ExitStack() as stack:
-        file = stack.enter_context(path.open("wb"))
-        if path.suffix == ".gz":
-            packed = gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)
-            file = stack.enter_context(packed)
-        text = TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="\n")
-        yield stack.enter_context(text)
+    with path.open("wb") as file:
+        is_packed = path.suffix == ".gz"
+        packed = gzip.GzipFile("", "wb", 6, file, 0) if is_packed else file
+        with TextIOWrapper(packed, "utf-8", "backslashreplace", "\n") as text:
+            yield text
 
 
 def write_regions_geojson(path: Path, parts: Parts) -> None:
@@ -238,7 +217,7 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
         "properties": {
             "objectType": "annotation",
             "name": f"{heatmap.target} {region.id}",
-            "classification": classification(heatmap.target, CLASS_COLOR),
+            "classification": {"name": heatmap.target, "color": CLASS_COLOR},
             "isLocked": True,
             "measurements": measurements,
             "metadata": {
@@ -274,15 +253,13 @@ def write_tiles_geojson(path: Path, parts: Parts) -> None:
 def _tile_features(parts: Parts) -> Iterator[dict[str, object]]:
     heatmap = parts.heatmap
     heatmaps = {**parts.heatmaps, heatmap.method: heatmap}
-    marked = classification(heatmap.target, CLASS_COLOR)
-    for tile in map_tiles(heatmap, heatmaps, parts.tissue, tick=parts.tick):
+    marked = {"name": heatmap.target, "color": CLASS_COLOR}
+    for box, values in map_tiles(heatmap, heatmaps, parts.tissue, tick=parts.tick):
         properties: dict[str, object] = {"objectType": "tile"}
-        if tile.values[heatmap.method] >= parts.threshold:
+        if values[heatmap.method] >= parts.threshold:
             properties["classification"] = marked
-        properties["measurements"] = {
-            name: round(value, 6) for name, value in tile.values.items()
-        }
-        x0, y0, x1, y1 = tile.box
+        properties["measurements"] = {key: round(values[key], 6) for key in values}
+        x0, y0, x1, y1 = box
         ring = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
         yield {
             "type": "Feature",
@@ -294,12 +271,14 @@ def _tile_features(parts: Parts) -> Iterator[dict[str, object]]:
 def write_regions_csv(path: Path, parts: Parts) -> None:
     """A row a region; positions are those of the GeoJSON file."""
     cells = REGION_COLUMNS.values()
-    rows = ([cell(region, parts) for cell in cells] for region in parts.regions)
-    write_table(path, list(REGION_COLUMNS), rows)
-
-
-def _feature_cell(name: str, region: Region, _parts: Parts) -> str:
-    return f"{region.features[name]:.6g}"
+    rows = (
+        [
+            *(cell(region, parts) for cell in cells),
+            *(f"{region.features[name]:.6g}" for name in FEATURES),
+        ]
+        for region in parts.regions
+    )
+    write_table(path, [*REGION_COLUMNS, *FEATURES], rows)
 
 
 REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
@@ -317,7 +296,6 @@ REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
     "mean_score": lambda region, _: f"{region.mean_score:.6f}",
     "max_score": lambda region, _: f"{region.max_score:.6f}",
     "geojson_id": region_uuid,
-    **{name: partial(_feature_cell, name) for name in FEATURES},
 }
 
 
@@ -373,9 +351,6 @@ WRITERS: Mapping[str, tuple[tuple[str, str, Callable[[Path, Parts], None]], ...]
     "tiles-gz": (("tiles", ".geojson.gz", write_tiles_geojson),),
 }
 """The files of each format: what they hold, extension, writer."""
-
-HOLD_TISSUE = frozenset({"zarr", "tiles", "tiles-gz"})
-"""Formats that say where there is tissue."""
 
 
 def writers_of(

@@ -9,9 +9,12 @@ or a :class:`~napari_wsol.errors.MalformedError`.
 from __future__ import annotations
 
 import datetime
+import gzip
+import io
 import json
 import re
 import tomllib
+import zipfile
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
@@ -61,6 +64,10 @@ DOTS = 100
 MOST = 2**63
 """A whole number is below; larger ones are read as real ones, which all code bounds."""
 
+_ZIPPED = 10_000
+"""Files in a zip of which one is wanted: each costs some 500 bytes."""
+
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ALIKE = bytes.maketrans(b"{}", b"[]")
@@ -74,19 +81,45 @@ def read_text(path: Path, most: int = TEXT_BYTES) -> str:
         OSError: it cannot be read, or is a pipe or a device.
         MalformedError: it is too large, or no such text.
     """
-    return text_of(read_whole(path, most))
-
-
-def text_of(data: bytes) -> str:
-    """The text of a file in UTF-8, without its byte order mark.
-
-    Raises:
-        MalformedError: it is no such text.
-    """
     try:
-        return data.decode("utf-8-sig")
+        return read_whole(path, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise MalformedError(f"it is no text in UTF-8 ({error.reason})") from error
+
+
+def read_unpacked(path: Path, endings: tuple[str, ...]) -> bytes:
+    """A file, or what a gzip file or a zip of one such file holds, as its bytes tell.
+
+    Args:
+        path: of the file.
+        endings: of the file that is wanted in a zip.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+        MalformedError: it is larger than texts may be, damaged, or no zip of one.
+    """
+    data = read_whole(path, TEXT_BYTES)
+    with told_as(lambda error: MalformedError(f"it is cut off or damaged ({error})")):
+        if data.startswith(b"\x1f\x8b"):
+            data = gzip.GzipFile(fileobj=io.BytesIO(data)).read(TEXT_BYTES + 1)
+        elif data.startswith(b"PK\3\4"):
+            if data.count(b"PK\1\2") > _ZIPPED:
+                raise MalformedError("it is a zip of too many files")
+            archive = zipfile.ZipFile(io.BytesIO(data))
+            names = [
+                name
+                for name in archive.namelist()  # macOS adds some that are hidden
+                if name.lower().endswith(endings) and "/." not in f"/{name}"
+            ]
+            if len(names) != 1:
+                raise MalformedError(f"it is a zip of {len(names)} files: take one out")
+            # Python unpacks other kinds without a bound.
+            if archive.getinfo(names[0]).compress_type not in _BOUNDED:
+                raise MalformedError("it is packed in an unusual way: unpack it")
+            data = archive.open(names[0]).read(TEXT_BYTES + 1)
+    if len(data) > TEXT_BYTES:
+        raise MalformedError(f"it is larger than {TEXT_BYTES >> 20} MB unpacked")
+    return data
 
 
 def parse_json(text: str | bytes) -> object:
@@ -218,6 +251,6 @@ __all__ = [
     "parse_xml",
     "read_json",
     "read_text",
-    "text_of",
+    "read_unpacked",
     "typed",
 ]

@@ -15,7 +15,6 @@ from napari_wsol.gui.correct.rounds_controller import RoundsController
 from napari_wsol.gui.correct.save_model import SaveModelController
 from napari_wsol.gui.correct.strokes import StrokesController
 from napari_wsol.gui.export.controller import ExportController
-from napari_wsol.gui.images.choosing import Chooser
 from napari_wsol.gui.images.dropping import SlideDrops, prefer_our_reader
 from napari_wsol.gui.images.line import PixelSize, layer_read_anew
 from napari_wsol.gui.images.list_controller import ListController
@@ -34,6 +33,7 @@ from napari_wsol.gui.localize.models import read_catalogue
 from napari_wsol.gui.localize.slides import SlidesController
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.training.controller import TrainingController
+from napari_wsol.gui.widgets.choosing import Chooser
 from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import REFINES, JobKind
@@ -114,7 +114,11 @@ class Controller(QObject):
         self._unused = once(self, UNUSED, self._release_unused)
         self.slides = SlidesController(context, panels.localize)
         self.likeness = LikenessController(context, panels.localize.likeness_box)
-        self.strokes = StrokesController(context, panels.correct, panels.earlier)
+        self.chooser = Chooser(context.dock)
+        context.at_parting(self.chooser.close)
+        self.strokes = StrokesController(
+            context, panels.correct, panels.earlier, self.chooser
+        )
         self.rounds = RoundsController(context, panels.correct, self.strokes.undo)
         self.pixel_size = PixelSize(context, panels.line)
         self.proposals = ProposalsController(context, panels.correct.next_row)
@@ -122,7 +126,6 @@ class Controller(QObject):
         self.compare = CompareController(context, panels.compare, self.export.config)
         self.importer = Importer(context)
         self.training = TrainingController(context)
-        self.chooser = Chooser(context)
         self.drops = SlideDrops(context, self.chooser)
         self.lists = ListController(context, panels.images, panels.line, self.chooser)
         self.save_model = SaveModelController(context)
@@ -480,7 +483,7 @@ class Controller(QObject):
             added = layer_read_anew(viewer, before, path, reader, pick)
         except StackError as error:
             again = partial(self._read_with, reader)
-            self.chooser.ask(before.name, error.questions, again)
+            self.chooser.ask_pick(before.name, error.questions, again)
             return
         except WsolError as error:
             self._messages.warn(error)
@@ -505,7 +508,7 @@ class Controller(QObject):
             return
         if questions:
             again = partial(self._read_with, reader)
-            self.chooser.ask(layer.name, questions, again)
+            self.chooser.ask_pick(layer.name, questions, again)
         else:
             self._messages.say(f"“{layer.name}” holds one picture: nothing to choose.")
 

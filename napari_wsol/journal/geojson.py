@@ -14,12 +14,7 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from napari_wsol.export.labels import STROKES
 from napari_wsol.export.masks import boxes_of, connected
-from napari_wsol.export.outlines import (
-    classification,
-    outline,
-    rings_of,
-    write_features,
-)
+from napari_wsol.export.outlines import outline, rings_of, write_features
 from napari_wsol.strokes.stroke import owners
 
 if TYPE_CHECKING:
@@ -122,7 +117,7 @@ def _feature(
         "properties": {
             "objectType": "annotation",
             "name": f"Stroke {stroke.number}",
-            "classification": classification(*STROKES[label]),
+            "classification": dict(zip(("name", "color"), STROKES[label], strict=True)),
             "isLocked": False,
             "measurements": {"Area px^2": shape.area},
             # Shown by QuPath, which takes text only.

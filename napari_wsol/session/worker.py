@@ -432,8 +432,7 @@ class Worker:
 
         A map of the image as it was is written as such.
         """
-        # Half a second of imports.
-        from napari_wsol.export import Beside, export_heatmap
+        from napari_wsol.export import export_heatmap  # half a second of imports
 
         with suppress(ImageError):  # whoever localizes hears of it
             self.look()
@@ -454,21 +453,17 @@ class Worker:
             mpp=of.mpp,
             current=of.shown if method == REFINED else None,
         )
-        beside = Beside(heatmaps=maps.heatmaps)
-        if maps.before is None:  # tissue and strokes are of the image as it is
-            drawn = document.scribbles
-            beside = replace(
-                beside,
-                tissue=document.seen_tissue,
-                strokes=None if drawn is None else (drawn, document.canvas),
-            )
+        # Tissue and strokes are of the image as it is.
+        drawn = document.scribbles if maps.before is None else None
         paths = export_heatmap(
             folder,
             heatmap,
             of.slide,
             settings,
             provenance,
-            beside=beside,
+            heatmaps=maps.heatmaps,
+            tissue=document.seen_tissue if maps.before is None else None,
+            strokes=None if drawn is None else (drawn, document.canvas),
             report=report,
         )
         self.exported.emit(paths)

@@ -19,7 +19,6 @@ from napari_wsol.strokes.classes import (
     base_of,
     label_of,
     listed,
-    plain,
 )
 from napari_wsol.strokes.raster import brushed, filled
 from napari_wsol.strokes.stroke import (
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 Part = tuple["npt.NDArray[np.bool_]", tuple[int, int]]
 """(h, w) bool, and the canvas row and column of its first cell."""
 
-FRAME = "region*"
+FRAME = "Region*"
 """QuPath's class for what was looked at, in which all the others lie."""
 
 
@@ -97,10 +96,7 @@ def read_annotations(path: Path) -> tuple[Annotation, ...]:
 
 
 def labels_for(
-    annotations: Iterable[Annotation],
-    chosen: Mapping[str, int] | None = None,
-    *,
-    closed: bool = True,
+    annotations: Iterable[Annotation], chosen: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Class → label, for the classes that occur.
 
@@ -109,35 +105,37 @@ def labels_for(
     Args:
         annotations: of a file.
         chosen: class or base class → 0 left out, 1 background, 2 foreground; goes
-            before what the name tells, whatever the case of its letters.
-        closed: whether a chosen class must occur, and all others must tell what they
-            are. Else, where something is chosen, those that do not are left out.
+            before what the name tells. Where something is chosen, classes of which
+            neither tells are left out.
 
     Raises:
-        UnknownNameError: a chosen class does not occur.
-        ConfigError: a label is none.
-        UnclearClassesError: a name does not tell.
+        UnclearClassesError: a name does not tell, and nothing is chosen.
     """
-    counts = counted(annotations)
-    known = {key for name in counts for key in (plain(name), base_of(name))}
-    for name, label in (chosen or {}).items():
+    counts, given = counted(annotations), chosen or {}
+    found = {
+        name: given.get(name, given.get(base_of(name), label_of(name)))
+        for name in counts
+    }
+    if list(found.items()) == [("", None)]:
+        return {"": FOREGROUND}
+    if None in found.values() and not given:
+        bases: Counter[str] = Counter()
+        for name, count in counts.items():
+            bases[base_of(name)] += count
+        raise UnclearClassesError(bases)
+    return {name: label or UNLABELLED for name, label in found.items()}
+
+
+def _check(chosen: Mapping[str, int], names: Iterable[str]) -> None:
+    """Whether these classes occur, and can be what they shall be."""
+    for name, label in chosen.items():
         if label not in MEANINGS.values():
             raise ConfigError(
                 f"“{name}” can be 0 (left out), 1 (background) or 2 (foreground), not "
                 f"{label}."
             )
-        if closed and plain(name) not in known:
-            raise choices("class", name, list(counts))
-    given = {plain(name): label for name, label in (chosen or {}).items()}
-    found = {
-        name: given.get(plain(name), given.get(base_of(name), label_of(name)))
-        for name in counts
-    }
-    if list(found.items()) == [("", None)]:
-        return {"": FOREGROUND}
-    if None in found.values() and (closed or not given):
-        raise UnclearClassesError(found, counts)
-    return {name: label or UNLABELLED for name, label in found.items()}
+        if name not in names and name not in map(base_of, names):
+            raise choices("class", name, list(names))
 
 
 def drawn_on(annotation: Annotation, canvas: Canvas) -> Part:
@@ -267,6 +265,7 @@ def draw_annotations(
         AnnotationError: the file cannot be read, or nothing in it lies on the image.
     """
     found, damaged = read_all(path)
+    _check(chosen or {}, counted(found))
     labels = labels_for(found, chosen)
     wanted = [item for item in found if labels[item.name] != UNLABELLED]
     drawn: list[tuple[Annotation, Part]] = []
@@ -291,10 +290,7 @@ def draw_annotations(
 def areas_on(
     path: Path, shape: tuple[int, int], chosen: Mapping[str, int] | None = None
 ) -> Scribbles:
-    """The areas of a file of annotations, as truth.
-
-    Lines and points are no areas. What lies in none is background; QuPath's “Region*”
-    is the frame of the others, and no area either.
+    """The areas of a file of annotations, as truth; lines and points are none.
 
     Args:
         path: of the file.
@@ -302,7 +298,8 @@ def areas_on(
         chosen: class → label, of many files; see :func:`labels_for`.
 
     Returns:
-        On the canvas of the image: 0 does not count, 1 background, 2 foreground.
+        On the canvas of the image: 0 does not count, 1 background, also where nothing
+        is drawn, 2 foreground.
 
     Raises:
         AnnotationError: the file cannot be read, an object in it is damaged, or no area
@@ -315,28 +312,25 @@ def areas_on(
             "what is true. Export them anew."
         )
     canvas = Canvas.over(shape)
-    areas = [replace(item, parts=item.areas) for item in found if item.areas]
-    labels = labels_for(areas, chosen, closed=False)
-    truth, is_inside = np.full(canvas.shape, BACKGROUND, np.uint8), False
+    areas = [item for item in found if item.areas and item.name != FRAME]
+    labels = labels_for(areas, chosen)
+    truth = np.full(canvas.shape, BACKGROUND, np.uint8)
+    is_inside = any(item.name == FRAME for item in found)
     for item in areas:
-        part, (top, left) = drawn_on(item, canvas)
+        part, (top, left) = drawn_on(replace(item, parts=item.areas), canvas)
         is_inside |= bool(part.any())
-        if base_of(item.name) == FRAME and labels[item.name] == UNLABELLED:
-            continue
         rows, columns = part.shape
         truth[top : top + rows, left : left + columns][part] = labels[item.name]
     if not is_inside:
-        raise _elsewhere(path, shape, "area")
+        raise _elsewhere(path, shape)
     return truth
 
 
-def _elsewhere(
-    path: Path, shape: tuple[int, int], what: str = "annotation"
-) -> AnnotationError:
+def _elsewhere(path: Path, shape: tuple[int, int]) -> AnnotationError:
     height, width = shape
     return AnnotationError(
-        f"No {what} of {path.name} lies on this image ({width} × {height} pixels). Is "
-        "it of another one?"
+        f"No annotation of {path.name} lies on this image ({width} × {height} pixels). "
+        "Is it of another one?"
     )
 
 

@@ -20,7 +20,6 @@ from napari_wsol.evaluation.scores import squash
 from napari_wsol.evaluation.truth import load_truth
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import own_methods
-from napari_wsol.strokes.classes import chosen_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -240,18 +239,14 @@ class _Measured:
             mpp=recipe.data.mpp,
         )
         if truth is not None and reference is not None:
-            where = recipe.data
-            chosen = chosen_labels(where.foreground, where.background)
-            self._add_maps(found, reference, chosen)
+            self._add_maps(found, reference)
         # At the end: an image whose mask is damaged counts nowhere.
         self.labels.append(sample.labels)
         if found.scores:
             self.scores.append(list(found.scores.values()))
 
-    def _add_maps(
-        self, found: Localization, reference: Reference, chosen: Mapping[str, int]
-    ) -> None:
-        mask, ignored = squash(reference.mask(chosen), GRID), reference.ignore(chosen)
+    def _add_maps(self, found: Localization, reference: Reference) -> None:
+        mask, ignored = squash(reference.mask(), GRID), reference.ignore()
         ignore = None if ignored is None else squash(ignored, GRID)
         maps = {name: found.heatmaps[name].resized(GRID) for name in self.meters}
         for name, values in maps.items():

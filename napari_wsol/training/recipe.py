@@ -12,7 +12,6 @@ from napari_wsol.data.published import is_published, named_split
 from napari_wsol.errors import ConfigError, DatasetError, MalformedError
 from napari_wsol.files.parsing import parse_toml, read_text, typed
 from napari_wsol.methods.spec import ModelSpec, plain
-from napari_wsol.strokes.classes import chosen_labels
 from napari_wsol.training.config import AugmentConfig, SeedConfig, TrainConfig
 from napari_wsol.training.objectives import LossConfig, loss_of
 from napari_wsol.training.pseudo_labels import PseudoLabelConfig
@@ -37,8 +36,6 @@ class DataConfig:
             one training ("valpx"); empty for none.
         classification: folder of the images whose labels do ("valcl").
         classes: names in the order of the labels.
-        foreground: classes of annotations that are foreground where they are masks,
-            and do not tell by their names; ``background``: those that are background.
         mpp: µm a pixel of the images, where the files do not say.
         enhance: classes whose images are shown more often (PCAM's ``enhance_index``).
         enhance_times: how many times more in an epoch; once, whatever of those classes
@@ -51,15 +48,12 @@ class DataConfig:
     validation: tuple[str, ...] = ()
     localization: str = ""
     classification: str = ""
-    foreground: tuple[str, ...] = ()
-    background: tuple[str, ...] = ()
     mpp: float | None = None
     enhance: tuple[str, ...] = ()
     enhance_times: int = 1
     cache_mb: int = 2000
 
     def __post_init__(self) -> None:
-        chosen_labels(self.foreground, self.background)
         if self.train in (self.localization, self.classification):
             raise ConfigError(
                 "Weights are chosen on other images than those they learn from: give "

@@ -238,10 +238,10 @@ def test_what_classes_of_annotations_mean_can_be_said(data, tmp_path):
     result = run(*common, "--out", tmp_path / "a.json")
     assert isinstance(result.exception, ImageError)
     words = str(result.exception)
-    assert "Gland (1), Stroma (1). Say it (--foreground NAME" in words
+    assert "Gland (1), Stroma (1). Name them so, or say it" in words
     figures = []
     for name, options in (
-        ("b", ("--foreground", "gland", "--background", "Stroma")),
+        ("b", ("--foreground", "Gland", "--background", "Stroma")),
         ("c", ("--foreground", "Gland")),  # the stroma does not count
         ("d", ("--foreground", "Gland", "--foreground", "Stroma")),
     ):
@@ -249,9 +249,9 @@ def test_what_classes_of_annotations_mean_can_be_said(data, tmp_path):
         result = run(*common, *options, "--out", out)
         assert result.exit_code == 0, result.output
         stored = json.loads(out.read_text("utf-8"))
-        assert stored["settings"]["foreground"][0].casefold() == "gland"
+        assert stored["settings"]["classes"]["Gland"] == 2
         figures.append(stored["methods"][0]["figures"]["pxap"]["value"])
     assert len({round(value, 2) for value in figures}) == 3
-    both = ("--foreground", "Gland", "--background", "gland")
+    both = ("--foreground", "Gland", "--background", "Gland")
     result = run(*common, *both, "--out", tmp_path / "e.json")
     assert isinstance(result.exception, ConfigError)

@@ -13,8 +13,8 @@ from ome_zarr_models.v05.image import Image
 from ome_zarr_models.v05.image_label import ImageLabel
 
 from napari_wsol.config import ExportConfig
-from napari_wsol.export import Beside, export_heatmap
-from napari_wsol.export.ome import halved, levels_for
+from napari_wsol.export import export_heatmap
+from napari_wsol.export.ome import levels_for, pyramid
 from napari_wsol.images.readers import open_slide
 from napari_wsol.strokes.canvas import Canvas
 
@@ -23,7 +23,7 @@ OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 
 def exported(folder, heatmap, slide, name, **beside):
     config = ExportConfig(threshold=0.4, formats=(name,))
-    paths = export_heatmap(folder, heatmap, slide, config, {}, beside=Beside(**beside))
+    paths = export_heatmap(folder, heatmap, slide, config, {}, **beside)
     return next(path for path in paths if "heatmap" in path.name)
 
 
@@ -188,7 +188,7 @@ def test_without_tissue_and_strokes_there_is_the_mask(tmp_path, heatmap, make_sl
 
 def test_odd_sides_are_halved_to_whole_pixels():
     values = np.arange(15, dtype=np.float32).reshape(3, 5)
-    half = halved(values, np.mean)
+    _, half = pyramid(values, 2, np.mean)
     assert half.shape == (2, 3)
     assert half[0, 0] == values[:2, :2].mean()
     assert half[1, 2] == values[2, 4]

@@ -19,7 +19,7 @@ from shapely.ops import unary_union
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import JobCancelledError
-from napari_wsol.export import Beside, export_heatmap
+from napari_wsol.export import export_heatmap
 from napari_wsol.export.masks import Grid
 from napari_wsol.export.tiles import MOST_TILES, map_tiles
 from napari_wsol.export.writers import Parts, write_tiles_geojson
@@ -60,9 +60,9 @@ def test_each_cell_is_a_tile_with_a_measurement_a_method(
     tmp_path, heatmap, make_heatmap, slide
 ):
     other = make_heatmap((120, 152), np.linspace(0, 1, 12).reshape(3, 4), method="cam")
-    beside = Beside(heatmaps={"pixelcam": heatmap, "cam": other})
+    beside = {"pixelcam": heatmap, "cam": other}
     plain, packed, _ = export_heatmap(
-        tmp_path, heatmap, slide, TILES, {}, beside=beside
+        tmp_path, heatmap, slide, TILES, {}, heatmaps=beside
     )
     assert packed.name == "colon_pixelcam_malignant_tiles.geojson.gz"
     assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
@@ -85,7 +85,7 @@ def test_each_cell_is_a_tile_with_a_measurement_a_method(
             "cam": pytest.approx(other.at(y, x), abs=1e-5),
         }
         assert (kind == "malignant") == (told["pixelcam"] >= 0.4)
-    again, *_ = export_heatmap(tmp_path, heatmap, slide, TILES, {}, beside=beside)
+    again, *_ = export_heatmap(tmp_path, heatmap, slide, TILES, {}, heatmaps=beside)
     assert again.read_bytes() == plain.read_bytes()
 
 
@@ -93,7 +93,7 @@ def test_tiles_end_where_the_image_ends(make_heatmap):
     heatmap = make_heatmap(
         (50, 60), np.ones((2, 3)), scale=(28.0, 28.0), translate=(13.5, 13.5)
     )
-    boxes = [tile.box for tile in map_tiles(heatmap, {"pixelcam": heatmap})]
+    boxes = [box for box, _ in map_tiles(heatmap, {"pixelcam": heatmap})]
     assert boxes == [
         *[(x, 0, min(x + 28, 60), 28) for x in (0, 28, 56)],
         *[(x, 28, min(x + 28, 60), 50) for x in (0, 28, 56)],
@@ -104,10 +104,10 @@ def test_many_cells_are_taken_together_and_keep_their_mean(make_heatmap):
     values = np.random.default_rng(0).random((7, 11)).astype(np.float32)
     heatmap = make_heatmap((70, 110), values)
     found = list(map_tiles(heatmap, {"a": heatmap}, most=12))
-    assert [tile.box for tile in found[:2]] == [(0, 0, 30, 30), (30, 0, 60, 30)]
+    assert [box for box, _ in found[:2]] == [(0, 0, 30, 30), (30, 0, 60, 30)]
     assert len(found) == 3 * 4
-    assert found[0].values["a"] == pytest.approx(values[:3, :3].mean())
-    assert found[-1].values["a"] == pytest.approx(values[6:, 9:].mean())
+    assert found[0][1]["a"] == pytest.approx(values[:3, :3].mean())
+    assert found[-1][1]["a"] == pytest.approx(values[6:, 9:].mean())
 
 
 def test_glass_has_no_tiles_and_evidence_always_has(make_heatmap):
@@ -116,7 +116,7 @@ def test_glass_has_no_tiles_and_evidence_always_has(make_heatmap):
     tissue = np.zeros((8, 8), bool)
     tissue[4:6, 6:] = True
     heatmap = make_heatmap((400, 400), values)
-    found = [tile.box for tile in map_tiles(heatmap, {"a": heatmap}, tissue)]
+    found = [box for box, _ in map_tiles(heatmap, {"a": heatmap}, tissue)]
     assert found == [(0, 0, 100, 100), (300, 200, 400, 300)]
 
 

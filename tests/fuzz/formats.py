@@ -136,8 +136,7 @@ def _asap(kind: str, group: str) -> str:
 ASAP = (
     '<?xml version="1.0"?>\n<ASAP_Annotations><Annotations>'
     + "".join(map(_asap, ("Polygon", "Rectangle", "Dot"), ("Tumor", "_2", "early")))
-    + '</Annotations><AnnotationGroups><Group Name="early" PartOfGroup="Tumor" />'
-    "</AnnotationGroups></ASAP_Annotations>"
+    + "</Annotations></ASAP_Annotations>"
 )
 
 
@@ -159,7 +158,7 @@ def _read_geojson(path: Path) -> None:
     try:
         drawn = draw_annotations(path, canvas, shape, progress=lambda *_: None)
     except UnclearClassesError as error:
-        chosen = dict.fromkeys(error.classes, 2)
+        chosen = {question.key: 2 for question in error.questions}
         drawn = draw_annotations(
             path, canvas, shape, chosen=chosen, progress=lambda *_: None
         )

@@ -285,21 +285,24 @@ def test_annotations_become_strokes_and_keep_what_was_painted(bench, hand, tmp_p
     assert "no GeoJSON" in bench.widget.message.text()
     assert len(hand.session.strokes) == 1
     # What names do not tell is asked, with what they tell proposed.
+    chooser = bench.widget.controller.chooser
     path.write_text(json.dumps([*features, feature("<b>Gland", 0, 60, 9, 70)]))
     hand.controller.load(path)
-    bench.until(lambda: hand.controller.dialog is not None)
-    dialog = hand.controller.dialog
-    told = {"Tumor": 2, "Normal": 1, "Ignore*": 0}
-    assert dialog.labels == told | {"<b>Gland": 0}
+    bench.until(lambda: chooser.dialog is not None)
+    dialog = chooser.dialog
+    assert dialog.answers == {
+        "Tumor": "foreground", "Normal": "background", "Ignore*": "left out",
+        "<b>Gland": "left out",
+    }  # fmt: skip
     dialog.reject()
     assert len(hand.session.strokes) == 1
     hand.controller.load(path)
-    bench.until(lambda: hand.controller.dialog is not None)
-    hand.controller.dialog.fields["<b>Gland"].value = "foreground"
-    hand.controller.dialog.accept()
+    bench.until(lambda: chooser.dialog is not None)
+    chooser.dialog.fields["<b>Gland"].value = "foreground"
+    chooser.dialog.accept()
     bench.until(lambda: len(hand.session.strokes) == 4)
     assert (hand.session.scribbles[60:70, :9] == 2).all()
-    assert hand.controller.dialog is None
+    assert chooser.dialog is None
 
 
 def tablet(kind, here, where, *, eraser=False):

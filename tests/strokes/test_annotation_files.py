@@ -111,9 +111,6 @@ def test_objects_of_every_type_are_read(write, kind):
     whole = of_qupath(POLYGON, kind, nucleusGeometry=nucleus)
     (found,) = read_annotations(write([whole]))
     assert cells(found).sum() == 28
-    # A cell of a nucleus alone.
-    (found,) = read_annotations(write([of_qupath(None, kind, nucleusGeometry=nucleus)]))
-    assert cells(found).sum() == 2
 
 
 def test_children_are_read_and_what_only_holds_them_is_not(write):
@@ -140,7 +137,6 @@ SOUND = json.dumps([of_qupath(POLYGON)])
     [
         gzip.compress(SOUND.encode()),
         zipped(("a.geojson", SOUND)),
-        zipped(("a.txt", SOUND)),
         zipped(
             ("in/a.geojson", SOUND),
             ("notes.txt", "x"),
@@ -158,15 +154,15 @@ def test_packed_files_are_read_whatever_their_name(write, packed):
 @pytest.mark.parametrize(
     ("packed", "why"),
     [
-        (gzip.compress(b" " * (65 << 20)), "larger than the 64 MB"),
-        (zipped(("a.geojson", b" " * (65 << 20))), "larger than the 64 MB"),
+        (gzip.compress(b" " * (65 << 20)), "larger than 64 MB"),
+        (zipped(("a.geojson", b" " * (65 << 20))), "larger than 64 MB"),
         (zipped(("a.json", SOUND), ("b.json", SOUND)), "zip of 2 files"),
         (zipped(("a.geojson", SOUND), method=zipfile.ZIP_LZMA), "unpack it"),
-        (zipped(), "cut off or damaged|no GeoJSON"),
-        (gzip.compress(gzip.compress(SOUND.encode())), "packed twice"),
+        (zipped(), "no GeoJSON"),
+        (gzip.compress(gzip.compress(SOUND.encode())), "no JSON"),
         (gzip.compress(SOUND.encode())[:60], "cut off or damaged"),
         (zipped(("a.geojson", SOUND))[:60], "cut off or damaged"),
-        (zipped(*((f"{n:0200}.roi", b"") for n in range(5000))), "too many files"),
+        (zipped(*((f"{n}.json", b"") for n in range(10_001))), "too many files"),
     ],
 )
 def test_what_is_packed_is_unpacked_within_bounds(write, packed, why):
@@ -174,7 +170,7 @@ def test_what_is_packed_is_unpacked_within_bounds(write, packed, why):
         read_annotations(write(packed, "a.zip"))
 
 
-def asap(*annotations, groups=""):
+def asap(*annotations):
     """XML as ASAP writes it."""
     items = ""
     for kind, group, points in annotations:
@@ -188,7 +184,7 @@ def asap(*annotations, groups=""):
         )
     return (
         f'<?xml version="1.0"?>\n<ASAP_Annotations><Annotations>{items}</Annotations>'
-        f"<AnnotationGroups>{groups}</AnnotationGroups></ASAP_Annotations>"
+        "<AnnotationGroups></AnnotationGroups></ASAP_Annotations>"
     )
 
 
@@ -198,7 +194,6 @@ def asap(*annotations, groups=""):
         ("Polygon", RING[:-1], 30),
         ("Spline", RING[:-1], 30),
         ("Rectangle", RING[:-1], 30),
-        ("Rectangle", [[10, 5], [20, 8]], 30),
         ("Dot", [[3.5, 2.5]], 1),
         ("PointSet", [[3.5, 2.5], [9.2, 9.9]], 2),
     ],
@@ -230,17 +225,6 @@ def test_exclusions_of_camelyon_are_cut_out_of_tumours_whatever_their_size(write
     assert np.array_equal(areas_on(file, SHAPE), wanted)
 
 
-def test_a_group_is_called_as_the_one_around_it_where_only_that_tells(write):
-    groups = (
-        '<Group Name="early" PartOfGroup="metastases" /><Group Name="metastases" '
-        'PartOfGroup="None" /><Group Name="a" PartOfGroup="b" />'
-        '<Group Name="b" PartOfGroup="a" />'
-    )
-    every = [("Polygon", name, RING) for name in ("early", "a", "None")]
-    names = [x.name for x in read_annotations(write(asap(*every, groups=groups)))]
-    assert names == ["metastases", "a", ""]
-
-
 BOMB = (
     '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;&b;">]>'
     "<ASAP_Annotations>&c;</ASAP_Annotations>"
@@ -257,7 +241,7 @@ BOMB = (
         (asap(("Polygon", "Tumor", RING[:2])), "whole shape"),
         (asap(("Dot", "Tumor", [["x", 1]])), "whole shape"),
         (asap(("Dot", "Tumor", [["nan", 1]])), "whole shape"),
-        (asap(("Blob", "Tumor", RING)), "whole shape"),
+        (asap(("Blob", "Tumor", RING)), "There are no annotations"),
     ],
 )
 def test_xml_that_is_none_is_told_in_words(write, content, why):
@@ -266,24 +250,22 @@ def test_xml_that_is_none_is_told_in_words(write, content, why):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "what"),
+    ("name", "content"),
     [
-        ("a.xml", '<Annotations MicronsPerPixel="0.25"/>', "Aperio ImageScope or HALO"),
-        ("a.ndpa", '<?xml version="1.0"?><annotations/>', "NDP.view"),
-        ("a.roi", b"Iout\0\xe3\7\0", "ImageJ"),
-        ("a.qpdata", b"\xac\xed\0\5sr", "QuPath's own"),
-        ("a.json", {"images": [], "annotations": [], "categories": []}, "COCO"),
-        ("a.json", {"version": "5", "shapes": []}, "LabelMe"),
-        ("a.json", [{"id": 1, "data": {}, "annotations": []}], "Label Studio"),
-        ("a.ndjson", '{"type": "Feature"}\n{"type": "Feature"}\n', "object a line"),
+        ("a.xml", '<Annotations MicronsPerPixel="0.25"/>'),
+        ("a.ndpa", '<?xml version="1.0"?><annotations/>'),
+        ("a.roi", b"Iout\0\xe3\7\0"),
+        ("a.qpdata", b"\xac\xed\0\5sr"),
+        ("a.json", {"images": [], "annotations": [], "categories": []}),
+        ("a.json", [{"id": 1, "data": {}, "annotations": []}]),
+        ("a.ndjson", '{"type": "Feature"}\n{"type": "Feature"}\n'),
     ],
 )
-def test_of_other_formats_is_told_the_way_through_qupath(write, name, content, what):
+def test_of_other_formats_is_told_the_way_through_qupath(write, name, content):
     path = write(content, name)
     assert is_annotations(path)
-    with pytest.raises(AnnotationError, match=f"{what}.*QuPath is the way") as error:
+    with pytest.raises(AnnotationError, match=f"{name} is no .* QuPath is the way"):
         read_annotations(path)
-    assert path.name in str(error.value)
 
 
 def test_truth_is_what_areas_say(write):
@@ -308,5 +290,5 @@ def test_truth_is_what_areas_say(write):
     features[2] = of_qupath({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]})
     with pytest.raises(AnnotationError, match=r"1 objects .* damaged"):
         areas_on(write(features), SHAPE)
-    with pytest.raises(AnnotationError, match=r"No area .* lies on this image"):
+    with pytest.raises(AnnotationError, match=r"No annotation .* lies on this image"):
         areas_on(write([of_qupath(POLYGON)]), (4, 4))

@@ -177,27 +177,37 @@ def test_what_names_do_not_tell_a_person_must(read):
             feature(polygon(square(0, 0, 6, 6))),
         ]
     )
-    with pytest.raises(
-        UnclearClassesError, match=r"Stroma \(2\), without a class"
-    ) as e:
+    with pytest.raises(UnclearClassesError, match=r"Stroma \(2\), without") as error:
         labels_for(found)
-    assert e.value.classes == {"Stroma": None, "Tumor": 2, "": None}
-    assert e.value.counts == {"Stroma": 2, "Tumor": 1, "": 1}
-    chosen = {"stroma": 1, "": 0}
+    questions = error.value.questions
+    assert [(item.key, item.text, item.proposed) for item in questions] == [
+        ("Stroma", "Stroma (2)", "left out"),
+        ("Tumor", "Tumor (1)", "foreground"),
+        ("", "without a class (1)", "left out"),
+    ]
+    chosen = {"Stroma": 1}
     assert labels_for(found, chosen) == {
         "Stroma": 1, "Stroma: Negative": 1, "Tumor": 2, "": 0,
     }  # fmt: skip
     chosen["Stroma: Negative"] = 2
     assert labels_for(found, chosen)["Stroma: Negative"] == 2
     assert labels_for(found[-1:]) == {"": 2}
+
+
+def test_what_is_chosen_must_occur_where_it_is_drawn(tmp_path):
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([feature(polygon(square(0, 0, 9, 9)), "Stroma")]))
+
+    def draw(chosen):
+        return draw_annotations(
+            path, CANVAS, CANVAS.shape, chosen=chosen, progress=lambda *_: None
+        )
+
+    assert draw({"Stroma": 1}).labels == {"Stroma": 1}
     with pytest.raises(ConfigError, match=r"2 .foreground., not 3"):
-        labels_for(found, {"Stroma": 3})
-    with pytest.raises(UnknownNameError, match="Stroma, Stroma: Negative, Tumor"):
-        labels_for(found, {"Gland": 1})
-    # For many files: what occurs here need not be chosen, nor the other way round.
-    assert labels_for(found, {"Gland": 2}, closed=False) == {
-        "Stroma": 0, "Stroma: Negative": 0, "Tumor": 2, "": 0,
-    }  # fmt: skip
+        draw({"Stroma": 3})
+    with pytest.raises(UnknownNameError, match="Stroma"):
+        draw({"Gland": 1})
 
 
 def test_newer_qupath_names_are_lists(read):
@@ -222,7 +232,7 @@ def test_newer_qupath_names_are_lists(read):
         (polygon([[0, 0], [1, 1]]), "whole shape"),
         (polygon([[0, 0], [1, 1], [2, "x"]]), "whole shape"),
         ('{"type": "Point", "coordinates": [NaN, 1]}', "whole shape"),
-        ({"type": "Circle", "coordinates": [1, 1]}, "Circle"),
+        ({"type": "Circle", "coordinates": [1, 1]}, "circle"),
     ],
 )
 def test_a_bad_file_is_told_in_words(read, content, why):

@@ -120,8 +120,8 @@ def targets_of(
             sides = np.array([box.on(shape, grid) for box in found])
             yield MapTarget(target=place, grid=grid, boxes=sides)
     elif reference is not None and own is not None:
-        mask = reference.mask(config.chosen)
-        ignore = reference.ignore(config.chosen)
+        chosen = config.classes
+        mask, ignore = reference.mask(chosen), reference.ignore(chosen)
         grid = mask.shape if size is None else grid
         yield MapTarget(
             target=target,

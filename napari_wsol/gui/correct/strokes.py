@@ -16,13 +16,12 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.compat import needed
-from napari_wsol.gui.correct.classes import ClassesDialog
 from napari_wsol.gui.correct.earlier import saved_words
 from napari_wsol.gui.correct.tools import UNDO_SHOWN
 from napari_wsol.gui.layers.touch import TouchPen
 from napari_wsol.gui.tasks import once
-from napari_wsol.strokes.annotation_files import ENDINGS, PACKED, is_annotations
-from napari_wsol.strokes.classes import UnclearClassesError
+from napari_wsol.strokes.annotation_files import ENDINGS, is_annotations
+from napari_wsol.strokes.classes import MEANINGS, UnclearClassesError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from napari_wsol.gui.correct.earlier import EarlierBar
     from napari_wsol.gui.correct.panel import CorrectPanel
     from napari_wsol.gui.layers.pen import Drag, Painted
+    from napari_wsol.gui.widgets.choosing import Chooser
     from napari_wsol.strokes.annotations import Imported
     from napari_wsol.strokes.stroke import Stroke
 
@@ -53,22 +53,25 @@ class StrokesController(QObject):
         context: of the dock.
         panel: gets the tools.
         earlier: asks whether to go on with earlier strokes.
+        chooser: asks what classes of annotations mean.
     """
 
     saved_told = Signal(str, bool)
     """How much is saved, in words; and whether that is a warning."""
 
     def __init__(
-        self, context: Context, panel: CorrectPanel, earlier: EarlierBar
+        self,
+        context: Context,
+        panel: CorrectPanel,
+        earlier: EarlierBar,
+        chooser: Chooser,
     ) -> None:
         super().__init__(context.dock)
-        self._context, self._earlier = context, earlier
+        self._context, self._earlier, self._chooser = context, earlier, chooser
         self._session, self._messages = context.session, context.messages
         self._layers, self._layer = context.layers, context.layers.strokes
         self._problem = ""
         self._seed: tuple[float, float, int] | None = None
-        self.dialog: ClassesDialog | None = None
-        """Asks what classes mean, while it is open."""
         self.tools = panel.more_tools
         self.touch = TouchPen(self._layer, self)
         self._regrow = once(self, REGROW_MS, self._grow_again)
@@ -98,7 +101,6 @@ class StrokesController(QObject):
         self._clock.stop()
         self._regrow.stop()
         self.touch.close()
-        self._close_dialog()
 
     def _connect(self) -> None:
         layer, tools, events = self._layer, self.tools, self._context.events
@@ -259,7 +261,7 @@ class StrokesController(QObject):
         self.show()
 
     def _choose_file(self) -> None:
-        kinds = f"Annotations ({' '.join(f'*{end}' for end in (*ENDINGS, *PACKED))})"
+        kinds = f"Annotations ({' '.join(f'*{end}' for end in (*ENDINGS, '.gz'))})"
         title = "Annotations to take as strokes"
         path, _ = QFileDialog.getOpenFileName(self._context.dock, title, "", kinds)
         if path:
@@ -270,32 +272,19 @@ class StrokesController(QObject):
         self._messages.say(imported.words + " One Undo takes them back.")
 
     def _on_unclear(self, path: Path, image: str, error: BaseException) -> None:
-        """Ask without stopping the window; other errors come with the failed job."""
-        self._close_dialog()
-        if not isinstance(error, UnclearClassesError) or self._is_other(image):
+        """Ask what classes mean; other errors come with the failed job."""
+        if not isinstance(error, UnclearClassesError):
             return
-        if len(error.classes) > MOST_CLASSES:
+        if len(error.questions) > MOST_CLASSES:
             self._messages.warn(error)
             return
-        dialog = ClassesDialog(path.name, error, self._context.dock)
 
-        def go_on() -> None:
-            if not self._is_other(image):
-                self.load(path, dialog.labels)
+        def go_on(answers: dict[str, str]) -> None:
+            if self._layer.fingerprint == image:
+                self.load(path, {name: MEANINGS[x] for name, x in answers.items()})
 
-        dialog.accepted.connect(go_on)
-        dialog.finished.connect(self._close_dialog)
-        self.dialog = dialog
-        dialog.open()
-
-    def _is_other(self, image: str) -> bool:
-        """Whether another image is shown by now."""
-        return self._layers.image is None or self._layer.fingerprint != image
-
-    def _close_dialog(self) -> None:
-        if self.dialog is not None:
-            self.dialog.deleteLater()
-            self.dialog = None
+        words = f"What do the classes of “{path.name}” mean?"
+        self._chooser.ask("Classes of annotations", words, error.questions, go_on)
 
     # ------------------------------------------------------------- earlier, and saved
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QDropEvent
 
     from napari_wsol.gui.context import Context
-    from napari_wsol.gui.images.choosing import Chooser
+    from napari_wsol.gui.widgets.choosing import Chooser
     from napari_wsol.images.readers.stacks import Pick
 
 OURS, NAPARIS = "napari-wsol", "napari"
@@ -108,7 +108,7 @@ class SlideDrops(QObject):
         self._context.messages.say("")
         if isinstance(error, StackError):
             again = partial(self.open, path)
-            self._chooser.ask(path.name, error.questions, again)
+            self._chooser.ask_pick(path.name, error.questions, again)
         else:
             self._context.messages.warn(error)
 

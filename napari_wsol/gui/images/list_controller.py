@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_wsol.gui.context import Context
-    from napari_wsol.gui.images.choosing import Chooser
     from napari_wsol.gui.images.line import ImageLine
     from napari_wsol.gui.images.list_panel import ImageList
     from napari_wsol.gui.session_events import SessionEvents
+    from napari_wsol.gui.widgets.choosing import Chooser
     from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.worklist.saved import SavedList
 
@@ -209,7 +209,7 @@ class ListController(QObject):
         if worklist is not None and isinstance(error, StackError):
             path = worklist[row].path
             again = partial(self._read, row, path)
-            self._chooser.ask(path.name, error.questions, again)
+            self._chooser.ask_pick(path.name, error.questions, again)
             return
         if worklist is not None and isinstance(error, WsolError):
             worklist.learn(row, note=str(error))

@@ -58,7 +58,7 @@ def _asking(path: Path, reader: str | None, pick: Pick | None) -> OneLayer:
     try:
         return layer_of(path, reader, pick)
     except StackError as error:
-        from napari_wsol.gui.images.choosing import pick_of
+        from napari_wsol.gui.widgets.choosing import pick_of
 
         return layer_of(path, reader, pick_of(path.name, error))
 

@@ -1,4 +1,4 @@
-"""Asks which channel and plane of an image of several is shown."""
+"""Asks what only the person knows: which picture of an image, what classes mean."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ from napari_wsol.gui.widgets.panel import add_buttons, put, wrapped
 from napari_wsol.images.readers.stacks import answered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from qtpy.QtWidgets import QWidget
 
     from napari_wsol.errors import Question, StackError
-    from napari_wsol.gui.context import Context
     from napari_wsol.images.readers.stacks import Pick
 
 
-class StackDialog(QDialog):
-    """A list of channels, and one of planes for each further axis.
+class ChoiceDialog(QDialog):
+    """A list of choices for each question.
 
     Args:
-        name: of the image.
-        questions: each gets its text and below it a list; the first choice is shown.
-        given: answers for an image before, which are shown where they are possible.
+        title: of the window.
+        words: what is asked.
+        questions: each gets its text and below it a list; the one proposed is shown.
+        given: answers to earlier questions, which are shown where they are possible.
         parent: widget in front of which it opens.
     """
 
     def __init__(
         self,
-        name: str,
+        title: str,
+        words: str,
         questions: Sequence[Question],
-        given: dict[str, str] | None = None,
+        given: Mapping[str, str] | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.setWindowTitle("Channel and plane")
+        self.setWindowTitle(title)
         self.setMinimumWidth(360)
         form = Fields(above=True)
         for item in questions:
             choices = {choice: choice for choice in item.choices}
             form.add(item.key, Setting(str, Option(item.text, choices=choices), ""))
             before = (given or {}).get(item.key)
-            shown = before if before in item.choices else item.choices[0]
+            proposed = item.proposed or item.choices[0]
+            shown = before if before in item.choices else proposed
             form.show_values(**{item.key: shown})
         self.fields = form.fields
         rows = QVBoxLayout(self)
         rows.setSpacing(10)
-        words = f"“{name}” holds more than one picture. Which one is to be shown?"
         put(rows, wrapped(words), form)
         kind = QDialogButtonBox.StandardButton
         add_buttons(self, kind.Ok | kind.Cancel)
@@ -62,10 +63,10 @@ class StackDialog(QDialog):
         """What is chosen, by key of the question."""
         return {key: str(field.value) for key, field in self.fields.items()}
 
-    @property
-    def pick(self) -> Pick:
-        """What is chosen."""
-        return answered(self.answers)
+
+def _of_stack(name: str) -> tuple[str, str]:
+    words = f"“{name}” holds more than one picture. Which one is to be shown?"
+    return "Channel and plane", words
 
 
 def pick_of(name: str, error: StackError) -> Pick:
@@ -76,39 +77,46 @@ def pick_of(name: str, error: StackError) -> Pick:
     """
     if QApplication.instance() is None:
         raise error
-    dialog = StackDialog(name, error.questions, parent=QApplication.activeWindow())
+    parent = QApplication.activeWindow()
+    dialog = ChoiceDialog(*_of_stack(name), error.questions, parent=parent)
     try:
         if not dialog.exec():
             raise error
-        return dialog.pick
+        return answered(dialog.answers)
     finally:
         dialog.deleteLater()
 
 
 class Chooser(QObject):
-    """Asks in front of the dock, without stopping the window."""
+    """Asks in front of a widget, without stopping the window."""
 
-    def __init__(self, context: Context) -> None:
-        super().__init__(context.dock)
-        self._context = context
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._parent = parent
         self._given: dict[str, str] = {}
-        self.dialog: StackDialog | None = None
+        self.dialog: ChoiceDialog | None = None
         """The form, while it is open."""
-        context.at_parting(self.close)
+
+    def ask_pick(
+        self, name: str, questions: Sequence[Question], go_on: Callable[[Pick], None]
+    ) -> None:
+        """Ask which picture of an image is shown."""
+        self.ask(*_of_stack(name), questions, lambda given: go_on(answered(given)))
 
     def ask(
         self,
-        name: str,
+        title: str,
+        words: str,
         questions: Sequence[Question],
-        go_on: Callable[[Pick], None],
+        go_on: Callable[[dict[str, str]], None],
     ) -> None:
         """Open the form; ``go_on`` is called with what was chosen, if anything."""
         self.close()
-        dialog = StackDialog(name, questions, self._given, self._context.dock)
+        dialog = ChoiceDialog(title, words, questions, self._given, self._parent)
 
         def on_accepted() -> None:
             self._given |= dialog.answers
-            go_on(dialog.pick)
+            go_on(dialog.answers)
 
         dialog.accepted.connect(on_accepted)
         dialog.finished.connect(self._forget)
