@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from napari_wsol.cli.console import errors
-from napari_wsol.data.datasets import labels_of, load_images
-from napari_wsol.data.published import is_published, named_split, recognised
-from napari_wsol.data.published.camelyon import FOLDS
+from napari_wsol.data.datasets import load_images
+from napari_wsol.data.published import is_published, named_split
 from napari_wsol.errors import MalformedError
 from napari_wsol.files.parsing import parse_toml, read_text, typed
 from napari_wsol.paths import bundled_folder, models_folder
@@ -26,7 +25,7 @@ class _Part(Struct):
     validation: tuple[str, ...] = ()
     localization: str = ""
     classification: str = ""
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] = ()
     multi_label: bool = False
 
 
@@ -40,12 +39,8 @@ def tell_recipe_data(recipe: Path, data: Path, splits: Sequence[str] = ()) -> No
     """
     own, model = _part(recipe, "data"), _part(recipe, "model")
     every = (own.train, *own.validation, own.localization, own.classification)
-    named = (named_split(data, name) for name in every if name)
-    places = [(data, name) for name in splits] or [
-        (place, split)
-        for place, split in named
-        if place.exists() and (split is None or is_published(place))
-    ]
+    named = [x for x in every if x and ((data / x).exists() or is_published(data))]
+    places = [(data, x) for x in splits] or [named_split(data, x) for x in named]
     _tell(places, own.classes, model.multi_label)
 
 
@@ -55,10 +50,12 @@ def tell_model_data(model: str, data: Path, splits: Sequence[str] | None) -> Non
     Raises:
         DatasetError: names the first line that cannot be used.
     """
-    folders = (Path(model), bundled_folder() / model, models_folder() / model)
-    card = next((x for x in folders if (x / "card.toml").is_file()), folders[0])
-    own = _part(card / "card.toml", "spec")
-    _tell([(data, name) for name in splits or (None,)], own.classes, own.multi_label)
+    for folder in (Path(model), bundled_folder() / model, models_folder() / model):
+        own = _part(folder / "card.toml", "spec")
+        if own.classes:
+            places = [(data, name) for name in splits or (None,)]
+            return _tell(places, own.classes, own.multi_label)
+    return None
 
 
 def _part(path: Path, key: str) -> _Part:
@@ -70,15 +67,11 @@ def _part(path: Path, key: str) -> _Part:
 
 def _tell(
     places: Iterable[tuple[Path, str | None]],
-    classes: Sequence[str] | None,
+    classes: Sequence[str],
     multi_label: bool,
 ) -> None:
     is_multi = multi_label or None  # single labels are demanded by who needs them
-    for place, split in dict.fromkeys(places):
-        found = recognised(place, split, folds=True)
-        if found is not None:
-            errors.print(f"{split}: {found.said()}" if split else found.said())
-        if found is not None and found.layout is not FOLDS:
-            labels_of(found, classes, is_multi)
-        elif classes is not None:
-            load_images(place, split, classes=classes, multi_label=is_multi)
+    for place, split in dict.fromkeys(places) if classes else ():
+        said = load_images(place, split, classes=classes, multi_label=is_multi).said
+        if said:
+            errors.print(f"{split}: {said}" if split else said)

@@ -48,7 +48,7 @@ def reproduce(
     """
     out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
     check_folder(out)
-    published = recognised(data, folds=False)
+    published = recognised(data)
     if published is not None:
         errors.print(published.said())
     from napari_wsol.cross_validation import reproduce as run

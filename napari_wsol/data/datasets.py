@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_wsol.data.published import recognised
+from napari_wsol.data.published import counted, recognised
 from napari_wsol.data.split_files import (
     CLASS_LABELS,
+    FLAGS,
     PATH_COLUMNS,
     SPLIT_COLUMNS,
+    SUFFIXES,
     Sample,
     column_of,
     existing,
     find_root,
     find_table,
+    flag_of,
     one_hot,
     path_column,
     read_split_folder,
@@ -27,16 +30,9 @@ from napari_wsol.errors import DatasetError
 from napari_wsol.files import path_from
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from napari_wsol.data.published.layout import Published
     from napari_wsol.data.split_files import Row
-
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".ndpi", ".mrxs"}
-    | {".dcm", ".dicom"}
-)
-"""Files that a folder per class is searched for."""
 
 LABEL_COLUMNS = ("label", "labels")
 NO_FINDING = "no finding"
@@ -51,8 +47,6 @@ may list an image several times, once a mask or box."""
 _NO_CLASS_COLUMNS = frozenset(
     {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, *LABEL_COLUMNS, "patient"}
 )
-_FLAGS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": 0}
-"""What a cell says of a class; an empty one is without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +57,13 @@ class LabelledImages:
         classes: names, in the order of the labels.
         samples: in the order listed.
         multi_label: True when an image may have none or several of the classes.
+        said: what published data was recognised, a sentence; empty of other data.
     """
 
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
     multi_label: bool
+    said: str = ""
 
 
 def load_images(
@@ -100,26 +96,41 @@ def load_images(
     Raises:
         DatasetError: names the first line that cannot be used.
     """
-    base = None if root is None else Path(root)
     published = recognised(folder, split)
-    if published is not None:
-        return labels_of(published, classes, multi_label)
-    found = _find(path_from(folder), split, base, classes)
-    return _finish(*found, multi_label)
+    if published is None:
+        base = None if root is None else Path(root)
+        found = _find(path_from(folder), split, base, classes)
+        return _finish(*found, multi_label, said_of_folders(found[1]))
+    layout, own = published.layout, list(published.labelled(classes))
+    multi_label = layout.multi_label if multi_label is None else multi_label
+    names = tuple(classes or layout.classes)
+    return _finish(names, own, multi_label, published.said())
 
 
-def labels_of(
-    published: Published, classes: Sequence[str] | None, multi_label: bool | None
-) -> LabelledImages:
-    """The images of a published data set; the arguments as in ``load_images``.
+def listed_in(place: Path) -> tuple[list[Path], str]:
+    """The images that published data lists, and what is said of it; none of other.
 
     Raises:
-        DatasetError: it has not those classes, or not one of them in each image.
+        DatasetError: names the first line that cannot be used.
     """
-    own = list(published.labelled(classes))
-    layout = published.layout
-    multi_label = layout.multi_label if multi_label is None else multi_label
-    return _finish(tuple(classes or layout.classes), own, multi_label)
+    published = recognised(place)
+    if published is not None:
+        return [item.path for item in published.samples], published.said()
+    every = (
+        path for at in ("", "*/", "fold-*/*/") for path in place.glob(at + CLASS_LABELS)
+    )
+    found = [read_split_folder(path.parent, None, None)[1] for path in sorted(every)]
+    samples = {item.id: item for items in found for item in items}.values()
+    said = said_of_folders(samples)
+    return [item.path for item in samples if said], said
+
+
+def said_of_folders(samples: Collection[Sample]) -> str:
+    """What is said of split folders of CAMELYON, whose names tell the patients."""
+    if not samples or not all(item.centre or item.group for item in samples):
+        return ""
+    what = f"{len(samples):,} patches"
+    return counted("CAMELYON in split folders", what, samples)
 
 
 def _find(
@@ -141,7 +152,10 @@ def _find(
 
 
 def _finish(
-    classes: tuple[str, ...], samples: list[Sample], multi_label: bool | None
+    classes: tuple[str, ...],
+    samples: list[Sample],
+    multi_label: bool | None,
+    said: str,
 ) -> LabelledImages:
     if len(set(classes)) != len(classes) or len(classes) < 1:
         raise DatasetError(f"Class names must differ, not {', '.join(classes)}.")
@@ -152,7 +166,8 @@ def _finish(
             "labels or read the data as multi-label."
         )
     is_multi = odd is not None if multi_label is None else multi_label
-    return LabelledImages(classes=classes, samples=tuple(samples), multi_label=is_multi)
+    own = tuple(samples)
+    return LabelledImages(classes=classes, samples=own, multi_label=is_multi, said=said)
 
 
 # --- tables ----------------------------------------------------------------------
@@ -222,17 +237,7 @@ def _column_labels(
             f"“{table.name}” has no column {' or '.join(missing) or 'of labels'}. It "
             "needs “label”, or a column of 0 and 1 for each class."
         )
-    labels: list[tuple[int, ...]] = []
-    for where, row in rows:
-        for name in order:
-            if row[name] not in _FLAGS:
-                raise DatasetError(
-                    f"{where} has “{row[name]}” in the column “{name}”, "
-                    "but must have 0 or 1. If that column is no class, pass the names "
-                    "of those that are as `classes`."
-                )
-        labels.append(tuple(_FLAGS[row[name]] for name in order))
-    return order, labels
+    return order, [tuple(flag_of(at, row, x) for x in order) for at, row in rows]
 
 
 def _flag_columns(header: list[str], rows: list[Row]) -> tuple[str, ...]:
@@ -245,7 +250,7 @@ def _flag_columns(header: list[str], rows: list[Row]) -> tuple[str, ...]:
         for name in header
         if name.casefold() not in _NO_CLASS_COLUMNS
         and first[name]
-        and first[name] in _FLAGS
+        and first[name] in FLAGS
     )
 
 

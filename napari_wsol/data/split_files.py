@@ -16,7 +16,7 @@ from napari_wsol.files.parsing import read_text
 from napari_wsol.files.tables import parse_table, separator_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from napari_wsol.data.boxes import Box
 
@@ -24,6 +24,13 @@ PATH_COLUMNS = ("path", "file", "filename", "image_path", "filepath", "slide", "
 """Columns that name images, the first that there is; in any case of letters."""
 SPLIT_COLUMNS = ("split", "official_split")
 TABLES = (".csv", ".tsv")
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".ndpi", ".mrxs"}
+    | {".dcm", ".dicom"}
+)
+"""Endings of images that folders are searched for."""
+FLAGS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": 0}
+"""What a cell says of a class; an empty one is without it."""
 BOXES = "boxes.csv"
 """Beside a table of labels: its boxes, and no table of labels."""
 
@@ -31,8 +38,10 @@ CLASS_LABELS, IMAGE_IDS = "class_labels.txt", "image_ids.txt"
 LOCALIZATION = "localization.txt"
 
 _CLASS_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
-_CAMELYON17 = re.compile(r"patient_(\d{3})_node_\d", re.ASCII)
-_CAMELYON16 = re.compile(r"(?:normal|tumor|test)_\d{3}(?=\D|$)", re.ASCII)
+_CAMELYON = re.compile(
+    r"(patient_(\d{3}))_node_\d|(?i:camelyon).*((?:normal|tumor|test)_\d{3})(?!\d)",
+    re.ASCII,
+)
 
 Row = tuple[str, dict[str, str]]
 """Where a table's row stands ("Line 3 of “labels.csv”"), and its fields by column."""
@@ -161,6 +170,23 @@ def rows_below(header: list[str], lines: list[tuple[str, list[str]]]) -> list[Ro
     return [(where, dict(zip(header, f, strict=True))) for where, f in lines]
 
 
+def flag_of(
+    where: str, row: Mapping[str, str], name: str, flags: Mapping[str, int] = FLAGS
+) -> int:
+    """What a row says of a class.
+
+    Raises:
+        DatasetError: something that flags cannot say.
+    """
+    if row[name] not in flags:
+        raise DatasetError(
+            f"{where} has “{row[name]}” in the column “{name}”, but must have one of "
+            f"{', '.join(filter(None, flags))}. If that column is no class, pass the "
+            "names of those that are as `classes`."
+        )
+    return flags[row[name]]
+
+
 def path_column(path: Path, header: list[str]) -> str:
     """The column that holds the images' paths.
 
@@ -208,8 +234,7 @@ class Sample:
         centre: where it was made; empty where nobody says.
         split: that the data set's makers put it into; empty where there is none.
         boxes: that came with the data set; for evaluation, and nothing else.
-        masks: files of masks, likewise; None of an image that nobody outlined, no file
-            where there was nothing to outline.
+        masks: files of masks, likewise.
     """
 
     path: Path
@@ -219,7 +244,7 @@ class Sample:
     centre: str = ""
     split: str = ""
     boxes: tuple[Box, ...] = ()
-    masks: tuple[Path, ...] | None = None
+    masks: tuple[Path, ...] = ()
 
 
 def slide_of(name: str) -> tuple[str, str]:
@@ -228,12 +253,10 @@ def slide_of(name: str) -> tuple[str, str]:
     CAMELYON17 numbers its patients centre by centre, 20 each: the centre of patient 35
     is 1 (Bandi et al., IEEE TMI 2019). CAMELYON16 names its slides only.
     """
-    found = _CAMELYON17.search(name)
-    if found:
-        return f"patient_{found[1]}", str(int(found[1]) % 100 // 20)
-    if "camelyon" in name.casefold():
-        found = _CAMELYON16.search(name)
-    return (found[0], "") if found else ("", "")
+    found = _CAMELYON.search(name)
+    if found is None:
+        return "", ""
+    return found[1] or found[3], str(int(found[2]) % 100 // 20) if found[2] else ""
 
 
 def one_hot(index: int, size: int) -> tuple[int, ...]:

@@ -92,19 +92,15 @@ def load_truth(
     """
     published = recognised(folder, split)
     if published is not None:
-        own = published.samples
-        return Truth(
-            masks={
-                item.id: Reference(id=item.id, image=item.path, masks=item.masks)
-                for item in own
-                if item.masks is not None
-            },
-            boxes={
-                item.id: [replace(box, frame=frame or box.frame) for box in item.boxes]
-                for item in own
-                if item.boxes
-            },
-        )
+        found = Truth()
+        for item in published.samples:
+            if item.masks:
+                own = Reference(id=item.id, image=item.path, masks=item.masks)
+                found.masks[item.id] = own
+            for box in item.boxes:
+                own = replace(box, frame=frame or box.frame)
+                found.boxes.setdefault(item.id, []).append(own)
+        return found
     place = split_folder(folder, split)
     found = _load(folder, place, split, ids, frame)
     notes = () if found.boxes else _unused_boxes({place, path_from(folder)})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from psygnal import Signal
 
-from napari_wsol.data.published import recognised
+from napari_wsol.data.datasets import listed_in
 from napari_wsol.errors import DatasetError
 from napari_wsol.files import path_from
 from napari_wsol.journal import Status
@@ -56,17 +56,11 @@ class Item:
 
 
 def _published(place: Path) -> tuple[list[Path], str]:
-    """The images of a published data set, and what is said of it; none of another.
-
-    A fault in its tables is said, and no reason not to look at the images.
-    """
+    """As listed; a fault in tables is said, and no reason not to look at the images."""
     try:
-        found = recognised(place, folds=True)
+        return listed_in(place)
     except DatasetError as error:
         return [], str(error)
-    if found is None:
-        return [], ""
-    return list(dict.fromkeys(item.path for item in found.samples)), found.said()
 
 
 class WorkList:
