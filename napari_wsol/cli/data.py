@@ -15,7 +15,7 @@ from napari_wsol.files.parsing import parse_toml, read_text, typed
 from napari_wsol.paths import bundled_folder, models_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
 class _Part(Struct):
@@ -37,25 +37,19 @@ def tell_recipe_data(recipe: Path, data: Path, splits: Sequence[str] = ()) -> No
     Raises:
         DatasetError: names the first line that cannot be used.
     """
-    own, model = _part(recipe, "data"), _part(recipe, "model")
+    own, is_multi = _part(recipe, "data"), _part(recipe, "model").multi_label
     every = (own.train, *own.validation, own.localization, own.classification)
     named = [x for x in every if x and ((data / x).exists() or is_published(data))]
     places = [(data, x) for x in splits] or [named_split(data, x) for x in named]
-    _tell(places, own.classes, model.multi_label)
+    _tell(places, own.classes, is_multi)
 
 
 def tell_model_data(model: str, data: Path, splits: Sequence[str] | None) -> None:
-    """The same for a model: its card names the classes, without the model being built.
-
-    Raises:
-        DatasetError: names the first line that cannot be used.
-    """
-    for folder in (Path(model), bundled_folder() / model, models_folder() / model):
-        own = _part(folder / "card.toml", "spec")
-        if own.classes:
-            places = [(data, name) for name in splits or (None,)]
-            return _tell(places, own.classes, own.multi_label)
-    return None
+    """The same for a model, whose card names the classes; it is not built."""
+    folders = (Path(model), bundled_folder() / model, models_folder() / model)
+    cards = (_part(folder / "card.toml", "spec") for folder in folders)
+    own = next((card for card in cards if card.classes), _Part())
+    _tell([(data, x) for x in splits or (None,)], own.classes, own.multi_label)
 
 
 def _part(path: Path, key: str) -> _Part:
@@ -66,12 +60,10 @@ def _part(path: Path, key: str) -> _Part:
 
 
 def _tell(
-    places: Iterable[tuple[Path, str | None]],
-    classes: Sequence[str],
-    multi_label: bool,
+    places: Sequence[tuple[Path, str | None]], classes: Sequence[str], is_multi: bool
 ) -> None:
-    is_multi = multi_label or None  # single labels are demanded by who needs them
     for place, split in dict.fromkeys(places) if classes else ():
-        said = load_images(place, split, classes=classes, multi_label=is_multi).said
-        if said:
-            errors.print(f"{split}: {said}" if split else said)
+        # Single labels are demanded by who needs them.
+        found = load_images(place, split, classes=classes, multi_label=is_multi or None)
+        if found.said:
+            errors.print(f"{split}: {found.said}" if split else found.said)

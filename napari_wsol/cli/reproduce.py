@@ -50,7 +50,7 @@ def reproduce(
     check_folder(out)
     published = recognised(data)
     if published is not None:
-        errors.print(published.said())
+        errors.print(published.said)
     from napari_wsol.cross_validation import reproduce as run
     from napari_wsol.training.run import Watcher
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_wsol.data.layouts import class_at
 from napari_wsol.data.published import counted, recognised
 from napari_wsol.data.split_files import (
     CLASS_LABELS,
@@ -78,7 +79,7 @@ def load_images(
 
     Understands, in this order:
 
-    - a data set as its makers publish it (:mod:`napari_wsol.data.published`);
+    - a data set as its makers publish it (:mod:`napari_wsol.data.layouts`);
     - a split folder of the field: ``image_ids.txt`` and ``class_labels.txt`` with lines
       ``image,number``; class names from ``classes.txt`` there or above;
     - a table (CSV, with commas, semicolons or tabs) with a column ``path`` and either
@@ -100,37 +101,43 @@ def load_images(
     if published is None:
         base = None if root is None else Path(root)
         found = _find(path_from(folder), split, base, classes)
-        return _finish(*found, multi_label, said_of_folders(found[1]))
-    layout, own = published.layout, list(published.labelled(classes))
-    multi_label = layout.multi_label if multi_label is None else multi_label
-    names = tuple(classes or layout.classes)
-    return _finish(names, own, multi_label, published.said())
+        said = _said_of_folders(found[1])
+        return replace(_finish(*found, multi_label), said=said)
+    layout, names = published.layout, tuple(classes or published.layout.classes)
+    order = [class_at(layout.title, name, layout.classes) for name in names]
+    own = [
+        replace(item, labels=tuple(item.labels[at] for at in order))
+        for item in published.samples
+    ]
+    is_multi = layout.multi_label if multi_label is None else multi_label
+    return replace(_finish(names, own, is_multi), said=published.said)
 
 
 def listed_in(place: Path) -> tuple[list[Path], str]:
     """The images that published data lists, and what is said of it; none of other.
 
-    Raises:
-        DatasetError: names the first line that cannot be used.
+    A fault in its lists is said, and no reason not to look at the images.
     """
-    published = recognised(place)
-    if published is not None:
-        return [item.path for item in published.samples], published.said()
-    every = (
-        path for at in ("", "*/", "fold-*/*/") for path in place.glob(at + CLASS_LABELS)
-    )
-    found = [read_split_folder(path.parent, None, None)[1] for path in sorted(every)]
+    lists = [x for at in ("", "*/", "fold-*/*/") for x in place.glob(at + CLASS_LABELS)]
+    try:
+        published = recognised(place)
+        if published is not None:
+            return [item.path for item in published.samples], published.said
+        found = [
+            read_split_folder(path.parent, None, None)[1] for path in sorted(lists)
+        ]
+    except DatasetError as error:
+        return [], str(error)
     samples = {item.id: item for items in found for item in items}.values()
-    said = said_of_folders(samples)
+    said = _said_of_folders(samples)
     return [item.path for item in samples if said], said
 
 
-def said_of_folders(samples: Collection[Sample]) -> str:
+def _said_of_folders(samples: Collection[Sample]) -> str:
     """What is said of split folders of CAMELYON, whose names tell the patients."""
     if not samples or not all(item.centre or item.group for item in samples):
         return ""
-    what = f"{len(samples):,} patches"
-    return counted("CAMELYON in split folders", what, samples)
+    return counted("CAMELYON in split folders", len(samples), "patches", samples)
 
 
 def _find(
@@ -152,10 +159,7 @@ def _find(
 
 
 def _finish(
-    classes: tuple[str, ...],
-    samples: list[Sample],
-    multi_label: bool | None,
-    said: str,
+    classes: tuple[str, ...], samples: list[Sample], multi_label: bool | None
 ) -> LabelledImages:
     if len(set(classes)) != len(classes) or len(classes) < 1:
         raise DatasetError(f"Class names must differ, not {', '.join(classes)}.")
@@ -166,8 +170,7 @@ def _finish(
             "labels or read the data as multi-label."
         )
     is_multi = odd is not None if multi_label is None else multi_label
-    own = tuple(samples)
-    return LabelledImages(classes=classes, samples=own, multi_label=is_multi, said=said)
+    return LabelledImages(classes=classes, samples=tuple(samples), multi_label=is_multi)
 
 
 # --- tables ----------------------------------------------------------------------
@@ -205,14 +208,10 @@ def _from_table(
 def _named_labels(
     rows: list[Row], label: str, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
-    given = [
-        [name for name in map(str.strip, row[label].split("|")) if name]
-        for _, row in rows
-    ]
-    if NO_FINDING not in map(str.casefold, classes or ()):
-        given = [
-            [name for name in names if name.casefold() != NO_FINDING] for names in given
-        ]
+    named = map(str.casefold, classes or ())
+    none = ("",) if NO_FINDING in named else ("", NO_FINDING)
+    told = ([name.strip() for name in row[label].split("|")] for _, row in rows)
+    given = [[name for name in names if name.casefold() not in none] for names in told]
     known = sorted({name for names in given for name in names})
     order = tuple(classes) if classes is not None else tuple(known)
     labels: list[tuple[int, ...]] = []
@@ -242,16 +241,9 @@ def _column_labels(
 
 def _flag_columns(header: list[str], rows: list[Row]) -> tuple[str, ...]:
     """Columns that start with 0 or 1; later rows are checked one by one."""
-    first = {
-        name: next((row[name] for _, row in rows if row[name]), "") for name in header
-    }
-    return tuple(
-        name
-        for name in header
-        if name.casefold() not in _NO_CLASS_COLUMNS
-        and first[name]
-        and first[name] in FLAGS
-    )
+    first = {x: next((row[x] for _, row in rows if row[x]), "") for x in header}
+    own = (x for x in header if x.casefold() not in _NO_CLASS_COLUMNS)
+    return tuple(x for x in own if first[x] and first[x] in FLAGS)
 
 
 # --- a folder for each class -----------------------------------------------------

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
-    from napari_wsol.training.recipe import Recipe
+    from napari_wsol.training.recipe import DataConfig, Recipe
 
 GRID = (224, 224)
 """Masks are squashed to it before pixels are pooled, as the field does."""
@@ -240,17 +240,16 @@ class _Measured:
             mpp=recipe.data.mpp,
         )
         if truth is not None and reference is not None:
-            where = recipe.data
-            chosen = chosen_labels(where.foreground, where.background)
-            self._add_maps(found, reference, chosen)
+            self._add_maps(found, reference, recipe.data)
         # At the end: an image whose mask is damaged counts nowhere.
         self.labels.append(sample.labels)
         if found.scores:
             self.scores.append(list(found.scores.values()))
 
     def _add_maps(
-        self, found: Localization, reference: Reference, chosen: Mapping[str, int]
+        self, found: Localization, reference: Reference, how: DataConfig
     ) -> None:
+        chosen = chosen_labels(how.foreground, how.background)
         mask, ignored = squash(reference.mask(chosen), GRID), reference.ignore(chosen)
         ignore = None if ignored is None else squash(ignored, GRID)
         maps = {name: found.heatmaps[name].resized(GRID) for name in self.meters}
