@@ -177,9 +177,10 @@ class ImageJob:
         return told_name(self.path) if self._slide is None else self._slide.name
 
     @property
-    def _told(self) -> str:
-        """What the table calls the file."""
-        return self.name if is_film(self.path) else self._source
+    def _head(self) -> Row:
+        """What the table calls the image and its file."""
+        path = self.name if is_film(self.path) else self._source
+        return {"image": self.name, "path": path}
 
     def open(self) -> Slide:
         """The image, which stays open until it was localized or :meth:`close`.
@@ -239,16 +240,14 @@ class ImageJob:
 
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
-        if self.is_flat:
-            return {"image": self.name, "path": self._told, "status": reason}
-        return self._results.fail(self._source, self.name, reason, told=self._told)
+        row = {**self._head, "status": reason}
+        return row if self.is_flat else self._results.fail(self._source, row)
 
     def _row(self, result: Localization) -> Row:
         """What a table says of an image that was localized."""
         scores = {f"p({key})": f"{value:.6f}" for key, value in result.scores.items()}
         return {
-            "image": self.name,
-            "path": self._told,
+            **self._head,
             "status": OK,
             "target": result.target,
             **scores,

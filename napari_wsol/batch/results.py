@@ -136,18 +136,13 @@ class ResultsFolder:
             raise
         return True
 
-    def fail(
-        self, source: str, name: str, reason: str, *, told: str | None = None
-    ) -> Row:
+    def fail(self, source: str, row: Row) -> Row:
         """Notes that an image could not be localized; it is tried again next time.
 
         Args:
             source: which file.
-            name: of the image.
-            reason: a sentence.
-            told: what the table calls the file, where that is not ``source``.
+            row: of the table.
         """
-        row = {"image": name, "path": told or source, "status": reason}
         folder = self._hidden() / "failed"
         with unwritable(f"“{self.path}” cannot be written to", MAKE_ROOM):
             write_row(folder / self._failure(source), row)

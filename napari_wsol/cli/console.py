@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleOptions, RenderableType
 
-    from napari_wsol.cross_validation import CrossValidationReport, Reproduction
+    from napari_wsol.cross_validation.report import CrossValidationReport
     from napari_wsol.evaluation.report import ModelReport
 
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -160,10 +160,8 @@ def progress_bar(*more: ProgressColumn) -> Progress:
     )
 
 
-def show_figures(
-    model: str, report: ModelReport | CrossValidationReport | Reproduction
-) -> None:
-    """Prints the tables of a report, under what it says of a model or a system."""
+def show_figures(model: str, report: ModelReport | CrossValidationReport) -> None:
+    """Prints the tables of a report, under what it says of a model."""
     output.print(named(model, report.headline(), "bold"))
     for title, names, rows in report.tables():
         table = Table(title, *names)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from napari_wsol.cli.console import Failures, errors, output, show_figures
 from napari_wsol.cli.data import tell_recipe_data
@@ -130,11 +131,13 @@ class FoldView(View):
 
     def __init__(self) -> None:
         super().__init__()
+        self._place = ""
         self._done: list[FoldReport] = []
 
     def begun(self, fold: int, folds: int) -> None:
         """A fold begins: the rows of the one before are dropped."""
-        self.begin(f"fold {fold} of {folds}")
+        self._place = f"fold {fold} of {folds}"
+        self.restart()
 
     def measured(self, fold: FoldReport) -> None:
         """One more fold is measured."""
@@ -143,7 +146,7 @@ class FoldView(View):
     def render(self) -> Group:
         """The tables as they are now."""
         parts: list[RenderableType] = [self._folds()] if self._done else []
-        return Group(*parts, super().render())
+        return Group(*parts, Text(self._place), super().render())
 
     def _folds(self) -> Table:
         methods = [item.title for item in self._done[0].report.methods]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
-from napari_wsol.cli.console import Failures, errors, output, show_figures
+from napari_wsol.cli.console import Failures, errors, output
 from napari_wsol.cli.options import INFERENCE, Device, option
 from napari_wsol.cli.train import View, stopping
 from napari_wsol.data.published import recognised
@@ -16,66 +18,52 @@ from napari_wsol.training.wish import Wish
 
 
 def reproduce(
-    system: Annotated[
-        str,
-        typer.Argument(
-            help="pcam-nih14, pylon-nih14, pixelcam-glas or pixelcam-camelyon."
-        ),
-    ],
+    system: str,
     data: Annotated[Path, typer.Option(help="Folder of the data set, as published.")],
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for lists, models, figures and the table [reproduced/SYSTEM, "
-            "or SYSTEM-quick]."
-        ),
+        typer.Option(help="Folder for all results [reproduced/SYSTEM, SYSTEM-quick]."),
     ] = None,
-    quick: Annotated[
-        bool,
-        typer.Option(
-            "--quick",
-            help="The same on a few small images, in minutes: whether all works.",
-        ),
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A few images only.")] = False,
     init: Annotated[Path | None, option(Wish, "init")] = None,
     device: Device = INFERENCE.device,
 ) -> None:
     """Make a paper's figures again: lists of images, trainings, evaluation, a table.
 
-    Ctrl+C saves a checkpoint and leaves; the same command goes on from there, and does
-    nothing twice that is done. An image that cannot be used is left out, and told; the
-    exit status is then 1.
+    SYSTEM: pcam-nih14, pylon-nih14, pixelcam-glas or pixelcam-camelyon. Ctrl+C saves a
+    checkpoint and leaves; the same command goes on, and does nothing twice. An image
+    that cannot be used is left out, and told; the exit status is then 1.
     """
     out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
     check_folder(out)
-    published = recognised(data)
-    if published is not None:
+    if published := recognised(data):
         errors.print(published.said)
-    from napari_wsol.cross_validation import reproduce as run
+    from napari_wsol.cross_validation.reproduction import reproduce as run
+    from napari_wsol.evaluation.report import shown, title_of
     from napari_wsol.training.run import Watcher
 
     view, failures = View(), Failures()
     watcher = Watcher(
-        say=view.say,
-        step=view.step,
-        evaluated=view.evaluated,
-        failed=failures.tell,
+        say=view.say, step=view.step, evaluated=view.evaluated, failed=failures.tell
     )
+
+    def begun(stage: str) -> None:
+        errors.print(stage, style="bold")
+        view.restart()
+
+    made = partial(run, system, data, out, quick=quick, init=init, device=device)
     try:
         with stopping(view), view.live():
-            found = run(
-                system,
-                data,
-                out,
-                quick=quick,
-                init=init,
-                device=device,
-                watcher=watcher,
-                begun=view.begin,
-            )
+            rows, notes = made(watcher=watcher, begun=begun)
     except KeyboardInterrupt:
         errors.print("Stopped. The same command goes on from here.")
         raise typer.Exit(1) from None
-    show_figures(system, found)
-    output.print(f"Written: {out / 'table.csv'}")
+    table = Table("model", "images", "figure", "class", "published", "here")
+    for row, here in rows:
+        printed = "" if row.value is None else f"{row.value:g}"
+        figures = (title_of(row.figure), row.name, printed, shown(row.figure, here))
+        table.add_row(row.model, row.images, *figures)
+    output.print(table)
+    for note in (*notes, f"Written: {out / 'table.csv'}"):
+        output.print(note)
     failures.leave()

@@ -27,8 +27,6 @@ from napari_wsol.training.wish import Wish
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from rich.console import RenderableType
-
     from napari_wsol.errors import Failed
     from napari_wsol.training.recipe import Recipe
     from napari_wsol.training.run import Evaluation
@@ -191,19 +189,13 @@ class View:
 
     def __init__(self) -> None:
         self.is_stopping = False
-        self._place = ""
         self._rows: deque[TrainStep] = deque(maxlen=ROWS)
         self._evaluations: deque[Evaluation] = deque(maxlen=ROWS)
         self._status = "starting"
         self._started: tuple[float, int] | None = None
 
-    def begin(self, place: str) -> None:
-        """Another training or measurement begins: forgets the steps of the one before.
-
-        Args:
-            place: which of several, as it is shown.
-        """
-        self._place = place
+    def restart(self) -> None:
+        """Forgets the steps so far: another training begins."""
         self._rows.clear()
         self._evaluations.clear()
         self._status, self._started = "starting", None
@@ -245,11 +237,10 @@ class View:
     def render(self) -> Group:
         """The tables as they are now."""
         status = f"{self._status}; stopping" if self.is_stopping else self._status
-        parts: list[RenderableType] = [Text(self._place)] if self._place else []
-        parts.append(self._steps())
+        tables = [self._steps()]
         if self._evaluations:
-            parts.append(self._scores())
-        return Group(*parts, Text(status))
+            tables.append(self._scores())
+        return Group(*tables, Text(status))
 
     def _steps(self) -> Table:
         rows = list(self._rows)  # they may be dropped meanwhile

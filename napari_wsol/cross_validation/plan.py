@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_wsol.data.published import named_split
@@ -13,12 +14,13 @@ from napari_wsol.errors import ConfigError, ExportError, MalformedError, ModelEr
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.files import sha256_of, write_whole
 from napari_wsol.files.parsing import read_json
+from napari_wsol.files.tables import lines_of
 from napari_wsol.training.recipe import dump_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Fold, Grouping
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.training.recipe import Recipe
@@ -29,11 +31,7 @@ FOR_RESUMING = ("settings_sha256", "held_out")
 
 
 def check_alone(what: str) -> None:
-    """Refuses several processes.
-
-    Raises:
-        ConfigError: there are; says of what.
-    """
+    """Refuses several processes, of ``what``, by a ConfigError."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(f"{what} trains in one process: leave torchrun.")
 
@@ -128,16 +126,10 @@ def plan_of(
 
 
 def digest_of(init: Path | None) -> str:
-    """sha256 of initial weights; empty where there shall be none.
-
-    Raises:
-        ModelError: there are none where they should be.
-    """
-    if init is None:
-        return ""
-    if not init.is_file():
+    """Sha256 of initial weights, "" of none; a ModelError if they are not there."""
+    if init is not None and not init.is_file():
         raise ModelError(f"There are no initial weights at {init}. Check the path.")
-    return sha256_of(init)
+    return sha256_of(init) if init is not None else ""
 
 
 def prepare(out: Path, plan: dict[str, object], *, resume: bool) -> None:
@@ -164,16 +156,7 @@ def prepare(out: Path, plan: dict[str, object], *, resume: bool) -> None:
 
 
 def compare(stored: Path, plan: dict[str, object], what: str) -> None:
-    """Whether a folder holds the same undertaking.
-
-    Args:
-        stored: the plan that it was begun with.
-        plan: that of now.
-        what: is undertaken, for messages.
-
-    Raises:
-        ConfigError: it does not, or there is no plan in it.
-    """
+    """Refuses, by a ConfigError, what was begun with another plan than this."""
     try:
         before = read_json(stored, dict[str, object])
     except (OSError, MalformedError) as error:
@@ -186,6 +169,23 @@ def compare(stored: Path, plan: dict[str, object], what: str) -> None:
                 f"The {what} in {stored.parent} was started with another entry "
                 f"“{key}”. Give what it was started with, or choose another --out."
             )
+
+
+def list_of(
+    samples: Sequence[Sample], data: Path, classes: Sequence[str], *, multi_label: bool
+) -> str:
+    """A table of images and labels; paths start from the data's folder."""
+    rows: list[Sequence[object]] = [["path", *(classes if multi_label else ["label"])]]
+    for sample in samples:
+        hot = sample.labels
+        told = hot if multi_label else [classes[hot.index(1)]]
+        rows.append([relative(sample.path, data), *told])
+    return lines_of(rows)
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A path as it is listed in a folder."""
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def write_text(path: Path, text: str) -> None:

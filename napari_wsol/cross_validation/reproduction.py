@@ -1,9 +1,8 @@
 """A paper's figures made again: its stages one after another, and a table of both.
 
-The stages are lists of the images (``lists/``), a training for each recipe in a folder
-of its name, and an evaluation for each model and list, all as ``train`` and
-``evaluate`` do them. Each leaves a record that is whole or not there; where there is
-one the stage is done, and a training that was stopped goes on from its checkpoint.
+The stages are lists of the images, a training for each recipe, and an evaluation for
+each model and list. Where there is the record of one it is done. ``systems.toml`` says
+what each is made of, ``published.csv`` what was printed; what was not is measured too.
 """
 
 from __future__ import annotations
@@ -11,100 +10,115 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from importlib import resources
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from napari_wsol.cross_validation.lists import list_of, references_of
-from napari_wsol.cross_validation.plan import (
-    check_alone,
-    compare,
-    digest_of,
-    write_text,
-)
-from napari_wsol.cross_validation.systems import (
-    SYSTEMS,
-    TELL,
-    TRAIN,
-    Published,
-    published_rows,
-)
+import tomli_w
+
+from napari_wsol.cross_validation import plan as plans
 from napari_wsol.data.datasets import load_images
 from napari_wsol.data.folds import split_folds
-from napari_wsol.errors import ConfigError, ExportError, MalformedError
+from napari_wsol.data.published import is_published
+from napari_wsol.data.split_files import BOXES, LOCALIZATION
+from napari_wsol.errors import DatasetError, MalformedError
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
-from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.bootstrap import Estimate
-from napari_wsol.evaluation.report import ModelReport, read_report, shown, title_of
+from napari_wsol.evaluation.report import ModelReport
 from napari_wsol.evaluation.truth import Truth, load_truth
-from napari_wsol.files import encoded, make_folder, path_from, whole_folder, words_of
-from napari_wsol.files.tables import lines_of
+from napari_wsol.files import path_from
+from napari_wsol.files.parsing import parse_toml, read_json, typed
+from napari_wsol.files.tables import lines_of, parse_table
+from napari_wsol.registry import Registry
+from napari_wsol.training.published import find_published
 from napari_wsol.training.recipe import read_recipe
 from napari_wsol.training.run import CHECKPOINT, train
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Container
 
-    from napari_wsol.cross_validation.systems import System
     from napari_wsol.data.datasets import Sample
-    from napari_wsol.training.recipe import Recipe
+    from napari_wsol.training.recipe import Table
     from napari_wsol.training.run import Watcher
 
-LISTS, PLAN, TABLE = "lists", "plan.json", "table.csv"
-COLUMNS = (
-    *Published._fields[:4],
-    "class",
-    "published",
-    "here",
-    "low",
-    "high",
-    "source",
-)
-FOLDS, CHOOSES = 5, 3
-"""Where there are no folds: one of so many tells, and so many of each class choose."""
-QUICK_IMAGES, QUICK_DRAWS = 2, 20
-"""Of a quick run: images of each class in a list, and draws for intervals."""
+LISTS, FILES = "lists", resources.files("napari_wsol.cross_validation")
+TRAIN, CHOOSE, TELL = "train", "valpx", "valcl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduction:
-    """What came of it.
+class System:
+    """How the figures of a paper are made: see ``systems.toml``."""
 
-    Attributes:
-        rows: what a paper prints and our own figure; None where there was nothing to
-            measure it on.
-        notes: what a reader must know, a sentence each.
+    recipes: Mapping[str, Mapping[str, object]]
+    splits: Mapping[str, tuple[str, ...]]
+    quick: Mapping[str, object]
+
+    def place(self, data: Path, name: str) -> tuple[Path, str] | None:
+        """Folder and split of a list, None of a centre's; else a DatasetError."""
+        for path in (data / split for split in self.splits[name]):
+            if path.is_dir() or ("@" in path.name and is_published(path.parent)):
+                return path.parent, path.name
+        if name.startswith("centre"):
+            return None
+        known = ", ".join(split for split in self.splits[name] if "@" not in split)
+        raise DatasetError(
+            f"The images of “{name}” are not in “{data}”. Give the data set's folder "
+            f"as it was published, or one with {known or 'its tables'}."
+        )
+
+    def recipe(self, name: str, teacher: Path | None, *, quick: bool) -> str:
+        """A published recipe, edited, as TOML; with the folder of its teacher."""
+        made = _edited(parse_toml(find_published(name).text), self.recipes[name])
+        if teacher is not None:
+            made = _edited(made, {"seeds": {"model": str(teacher)}})
+        return tomli_w.dumps(_edited(made, self.quick) if quick else made)
+
+
+def _edited(table: Table, edits: Table) -> dict[str, object]:
+    """Edits laid over a table, entry by entry, whatever their depth."""
+    found = dict(table)
+    for key, value in edits.items():
+        both = cast("list[Table]", [found.get(key, {}), value])
+        found[key] = _edited(*both) if isinstance(value, Mapping) else value
+    return found
+
+
+_TABLES = parse_toml((FILES / "systems.toml").read_text("utf-8"))
+SYSTEMS = Registry("system", typed(_TABLES, dict[str, System]))
+
+
+class Published(NamedTuple):
+    """A figure of a model's maps on a list of images, of a class or of all (“”).
+
+    ``value`` is what a paper prints, None where none does.
     """
 
-    rows: tuple[tuple[Published, Estimate | None], ...]
-    notes: tuple[str, ...]
+    model: str
+    images: str
+    method: str
+    figure: str
+    name: str
+    value: float | None
+    source: str
 
-    def headline(self) -> str:
-        """How many of the printed figures there is one of our own for."""
-        printed = [here for row, here in self.rows if row.value is not None]
-        made = sum(here is not None for here in printed)
-        return f"{made} of {len(printed)} published figures have one of our own beside."
 
-    def tables(self) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-        """Title, columns and rows of the table of each model."""
-        tables: dict[str, list[list[str]]] = {}
-        for row, here in self.rows:
-            of = ", ".join(filter(None, (title_of(row.figure), row.name)))
-            printed = None if row.value is None else Estimate(value=row.value)
-            figures = [shown(row.figure, printed), shown(row.figure, here)]
-            tables.setdefault(row.model, []).append([f"{row.images}: {of}", *figures])
-        for model, rows in tables.items():
-            yield model, ["published", "here"], rows
-
-    def to_csv(self) -> str:
-        """A line for each figure, with where it was published; empty for no figure."""
-        lines: list[Sequence[object]] = [COLUMNS]
-        for row, here in self.rows:
-            own = (here.value, here.low, here.high) if here else ("", "", "")
-            cells = (*row[:6], *own, row.source)
-            lines.append(["" if cell is None else cell for cell in cells])
-        return lines_of(lines)
+def published_rows(system: str) -> list[Published]:
+    """The figures of a system, in the order of its table."""
+    (_, head), *lines = parse_table((FILES / "published.csv").read_text("utf-8"))
+    return [
+        Published._make(
+            [*row[1:5], name, float(cell) if cell else None, cell and row[5]]
+        )
+        for _, row in lines
+        if row[0] == system
+        for name, cell in zip(("", *head[7:]), row[6:], strict=True)
+        if cell or not name
+    ]
 
 
 def reproduce(
@@ -117,215 +131,143 @@ def reproduce(
     device: str = "auto",
     watcher: Watcher,
     begun: Callable[[str], None] = lambda _stage: None,
-) -> Reproduction:
-    """Makes a paper's figures again, or goes on where it was stopped.
+) -> tuple[list[tuple[Published, Estimate | None]], list[str]]:
+    """Makes a paper's figures again, or goes on where ``out`` was stopped.
 
-    Args:
-        name: of the system.
-        data: the data set's folder, as it is published.
-        out: for lists, models, evaluations and the table; made if it is not there.
-        quick: a few small images and one pass over them, so that the way is seen to
-            work; the figures mean nothing.
-        init: initial weights of the encoders; the papers take ImageNet's.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        watcher: who is told.
-        begun: called with the name of a stage before it.
+    Gives what is printed beside our own, None of nothing to measure, and notes on them.
+    A ``quick`` run passes once over a few small images: its figures mean nothing.
+    ``begun`` is called with the name of a stage before it; the other arguments, and
+    errors, are those of :func:`~napari_wsol.training.run.train`.
 
     Raises:
         UnknownNameError: there is no such system; names the choices.
         ConfigError: ``out`` was begun with something else, or several processes train.
-        DatasetError, ImageError, ModelError: what cannot be read.
-        ExportError: what cannot be written.
     """
-    check_alone("A reproduction")
-    work, data = (
-        _Work(SYSTEMS[name], out, quick, init, device, watcher),
-        path_from(data),
-    )
-    plan: dict[str, object] = {
-        "system": name,
-        "quick": quick,
-        "data": os.path.relpath(data, out),
-        "initial_weights_sha256": digest_of(init),
-    }
-    if (out / LISTS).is_dir():
-        compare(out / LISTS / PLAN, plan, "reproduction")
+    plans.check_alone("A reproduction")
+    system, stored, data = SYSTEMS[name], out / LISTS / "plan.json", path_from(data)
+    given = {"data": os.path.relpath(data, out), "init": plans.digest_of(init)}
+    plan: dict[str, object] = {"system": name, "quick": quick, **given}
+    if stored.is_file():
+        plans.compare(stored, plan, "reproduction")
     else:
         begun("the data set's splits")
-        work.list_images(data, plan)
-    for recipe in work.system.recipes:
-        begun(recipe)
-        work.learn(recipe)
-    rows, reports = published_rows(name), dict[str, ModelReport | None]()
-    for row in rows:
-        if row.measured not in reports:
-            begun(row.measured)
-            methods = [item.method for item in rows if item.model == row.model]
-            reports[row.measured] = work.measure(row, methods)
-    found = Reproduction(
-        rows=tuple((row, _figure(reports[row.measured], row)) for row in rows),
-        notes=tuple(work.remarks(reports)),
+        _list_images(system, data, out, quick=quick)
+        plans.write_text(stored, json.dumps(plan, indent=1) + "\n")  # all are there
+    for model in system.recipes:
+        begun(model)
+        _learn(out / model, init, device, watcher)
+    notes = ["A quick run: its figures say that all works, nothing else."] * quick
+    if init is None:
+        notes.append("The encoders began with random weights, not with ImageNet's.")
+    found: list[tuple[Published, Estimate | None]] = []
+    groups = groupby(published_rows(name), lambda row: row[:3])
+    for (model, images, method), rows in groups:
+        begun(f"{model} on {images}")
+        report = _measure(out / model, images, method, device, watcher)
+        if report is None:
+            notes.append(f"Not measured: the data has no images for {images}.")
+        own = _figures(report) if report else {}
+        found += [(row, own.get((row.figure, row.name))) for row in rows]
+    none, more = ("", "", ""), ("class", "published", "here", "low", "high", "source")
+    cells = [(*row[:6], *(astuple(x) if x else none), row.source) for row, x in found]
+    table = lines_of([(*Published._fields[:4], *more), *cells])
+    plans.write_text(out / "table.csv", table)
+    return found, notes
+
+
+def _list_images(system: System, data: Path, out: Path, *, quick: bool) -> None:
+    """Writes recipes, and the splits as tables once all of them have been read."""
+    places = {x: place for x in system.splits if (place := system.place(data, x))}
+    texts, teacher = dict[Path, str](), None
+    for name in system.recipes:
+        text = system.recipe(name, teacher, quick=quick)
+        plans.write_text(out / f"{name}.toml", text)
+        teacher = (out / name / name).resolve()
+    recipe = read_recipe(out / f"{next(iter(system.recipes))}.toml")
+    classes, multi = recipe.data.classes, recipe.model.multi_label
+    for name, place in places.items():
+        samples = load_images(*place, classes=classes, multi_label=multi).samples
+        ids = [sample.id for sample in samples]
+        # Who teaches or tells knows nothing of masks and boxes.
+        truth = Truth() if name in (TRAIN, TELL) else load_truth(*place, ids)
+        if place == places[TRAIN] == places[TELL]:  # as in the published folds of GlaS
+            fold = split_folds(samples, ids, 5, classes=classes)[0]
+            samples = fold.train if name == TRAIN else fold.held_out
+            samples = _few(samples, 3) if name == CHOOSE else samples
+        if quick:
+            samples = _few(samples, 2, {*truth.masks, *truth.boxes})
+        folder = out / LISTS / name
+        table = plans.list_of(samples, folder, classes, multi_label=multi)
+        texts |= {folder / "labels.csv": table, **_references(samples, folder, truth)}
+    for path, text in texts.items():
+        plans.write_text(path, text)
+
+
+def _learn(folder: Path, init: Path | None, device: str, watcher: Watcher) -> None:
+    """Trains a model, unless it is there; goes on from a checkpoint."""
+    if (folder / folder.name).is_dir():
+        return
+    train(
+        read_recipe(folder.with_name(f"{folder.name}.toml")),
+        folder.parent / LISTS,
+        folder,
+        init=init,
+        resume=(folder / CHECKPOINT).is_file(),
+        device=device,
+        say=watcher.say,
+        step=watcher.step,
+        evaluated=watcher.evaluated,
+        failed=watcher.failed,
     )
-    write_text(out / TABLE, found.to_csv())
+
+
+def _measure(
+    folder: Path, images: str, method: str, device: str, watcher: Watcher
+) -> ModelReport | None:
+    """A model on a list, unless it was measured; None where there is no list."""
+    record, listed = folder / f"{images}.json", folder.parent / LISTS / images
+    with suppress(OSError, MalformedError):  # what cannot be read is made again
+        return read_json(record, ModelReport)
+    if not listed.is_dir():
+        return None
+    model = load_model(folder / folder.name, device=device)
+    config = EvaluationConfig(box_frame=(1024, 1024))  # that of the NIH's boxes
+    benchmark = Benchmark(model, listed, methods=[method], config=config)
+    report = benchmark.run(watcher.say, failed=watcher.failed)
+    plans.write_text(record, report.to_json())
+    return report
+
+
+def _figures(report: ModelReport) -> dict[tuple[str, str], Estimate]:
+    """By the names of figure and class; the latter is empty of a figure of all."""
+    found = {(figure, ""): item for figure, item in report.classification.items()}
+    for own in report.methods:
+        found |= {(figure, ""): item for figure, item in own.figures.items()}
+        for figure, classes in own.per_class.items():
+            found |= {(figure, x): Estimate(value=y) for x, y in classes.items()}
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """The stages, and what is the same in all."""
-
-    system: System
-    out: Path
-    quick: bool
-    init: Path | None
-    device: str
-    watcher: Watcher
-
-    def recipe(self, name: str) -> Recipe:
-        """One of the system's, written down beside the folder of its training."""
-        first = next(iter(self.system.recipes))
-        teacher = None if name == first else (self.out / first / first).resolve()
-        path = self.out / f"{name}.toml"
-        write_text(path, self.system.recipe(name, teacher, quick=self.quick))
-        return read_recipe(path)
-
-    def list_images(self, data: Path, plan: Mapping[str, object]) -> None:
-        """The splits as tables, all of them or none."""
-        places = {name: self.system.place(data, name) for name in self.system.splits}
-        recipe = self.recipe(next(iter(self.system.recipes)))
-        classes, multi = recipe.data.classes, recipe.model.multi_label
-        texts = {PLAN: json.dumps(plan, indent=1) + "\n"}
-        for name, place in places.items():
-            if place is None:
-                continue
-            samples = load_images(*place, classes=classes, multi_label=multi).samples
-            if place == places[TRAIN] == places[TELL]:
-                samples = _dealt(samples, name, classes)
-            truth = Truth()
-            if name not in (TRAIN, TELL):  # which know nothing of masks and boxes
-                truth = load_truth(*place, [sample.id for sample in samples])
-            if self.quick:
-                samples = _few(samples, QUICK_IMAGES, {*truth.masks, *truth.boxes})
-            folder = self.out / LISTS / name
-            lists = {
-                "labels.csv": list_of(samples, folder, classes, multi_label=multi),
-                **references_of(samples, folder, truth),
-            }
-            texts |= {f"{name}/{file}": text for file, text in lists.items()}
-        try:
-            with whole_folder(self.out / LISTS) as draft:
-                for name, text in texts.items():
-                    make_folder((draft / name).parent)
-                    (draft / name).write_bytes(encoded(text))
-        except OSError as error:
-            raise ExportError(words_of(error, self.out)) from error
-
-    def learn(self, name: str) -> None:
-        """Trains a model, unless it is there."""
-        folder = self.out / name
-        if (folder / name).is_dir():
-            return
-        train(
-            self.recipe(name),
-            self.out / LISTS,
-            folder,
-            init=self.init,
-            resume=(folder / CHECKPOINT).is_file(),
-            device=self.device,
-            say=self.watcher.say,
-            step=self.watcher.step,
-            evaluated=self.watcher.evaluated,
-            failed=self.watcher.failed,
-        )
-
-    def measure(self, row: Published, methods: Sequence[str]) -> ModelReport | None:
-        """The figures of a model on a list, made if they are not there.
-
-        Args:
-            row: names them.
-            methods: whose maps are compared.
-
-        Returns:
-            None where the data has no such list.
-        """
-        record, lists = self.out / row.model / f"{row.images}.json", self.out / LISTS
-        if record.exists():
-            try:
-                return read_report(record)
-            except (OSError, MalformedError) as error:
-                raise ConfigError(
-                    f"{record} cannot be read ({error}). Delete it: it is made again."
-                ) from error
-        if not (lists / row.images).is_dir():
-            return None
-        model = load_model(self.out / row.model / row.model, device=self.device)
-        measured = load_evaluation_set(
-            lists,
-            [(lists / row.images, None)],
-            classes=model.classes,
-            multi_label=model.spec.multi_label,
-            frame=self.system.frame,
-        )
-        draws = QUICK_DRAWS if self.quick else EvaluationConfig().bootstrap
-        benchmark = Benchmark(
-            model,
-            replace(measured, splits=(row.images,)),
-            methods=list(dict.fromkeys(filter(None, methods))),
-            config=EvaluationConfig(bootstrap=draws),
-        )
-        report = benchmark.run(self.watcher.say, failed=self.watcher.failed)
-        write_text(record.with_suffix(".md"), report.to_markdown())
-        write_text(record, report.to_json())
-        return report
-
-    def remarks(self, reports: Mapping[str, ModelReport | None]) -> Iterator[str]:
-        """What a reader must know."""
-        if self.quick:
-            yield "A quick run: its figures say that the way works, and nothing else."
-        if self.init is None:
-            yield "The encoders began with random weights, the papers' with ImageNet's."
-        missing = [measured for measured, report in reports.items() if report is None]
-        if missing:
-            yield f"Not measured, as the data has no such images: {', '.join(missing)}."
-        for measured, report in reports.items():
-            if report is not None and report.failed:
-                left = len(report.failed)
-                yield f"{left} images could not be used and do not count: {measured}."
-        yield from self.system.notes
-
-
-def _figure(report: ModelReport | None, row: Published) -> Estimate | None:
-    """Our own figure; None where there was nothing to measure it on."""
-    if report is None:
-        return None
-    if not row.method:
-        return report.classification.get(row.figure)
-    own = next((item for item in report.methods if item.name == row.method), None)
-    if own is None:
-        return None
-    if not row.name:
-        return own.figures.get(row.figure)
-    value = own.per_class.get(row.figure, {}).get(row.name)
-    return None if value is None else Estimate(value=value)
-
-
-def _dealt(
-    samples: Sequence[Sample], name: str, classes: Sequence[str]
-) -> tuple[Sample, ...]:
-    """The images of one of the lists, where a split is dealt to all of them.
-
-    As in the published folds of GlaS, a fifth tells, and three of each class of it
-    choose. Neither those folds nor these keep patients apart.
-    """
-    ids = [sample.id for sample in samples]
-    fold = split_folds(samples, ids, FOLDS, classes=classes)[0]
-    if name == TRAIN:
-        return fold.train
-    return fold.held_out if name == TELL else _few(fold.held_out, CHOOSES)
+def _references(
+    samples: Sequence[Sample], folder: Path, truth: Truth
+) -> dict[Path, str]:
+    """The lists of masks and of boxes in a folder, where there are any."""
+    masks, boxes = list[Sequence[object]](), list[Sequence[object]]()
+    for sample in samples:
+        image, known = plans.relative(sample.path, folder), truth.masks.get(sample.id)
+        if known is not None:  # a line without a mask says that nothing is there
+            own = [plans.relative(path, folder) for path in known.masks] or [""]
+            ignored = [plans.relative(path, folder) for path in known.ignored]
+            masks += [[image, *x] for x in zip_longest(own, ignored, fillvalue="")]
+        found = truth.boxes.get(sample.id, ())
+        boxes += [[image, box.name, *box.xywh] for box in found]
+    head = ("image", "class", "x", "y", "w", "h")
+    lists = {LOCALIZATION: masks, BOXES: boxes and [head, *boxes]}
+    return {folder / name: lines_of(rows) for name, rows in lists.items() if rows}
 
 
 def _few(
-    samples: Sequence[Sample], count: int, known: Container[str] = ()
+    samples: tuple[Sample, ...], count: int, known: Container[str] = ()
 ) -> tuple[Sample, ...]:
     """Some of each class and some without any, those with a reference before others."""
     counts, kept = Counter[int](), set[str]()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from napari_wsol.cross_validation.lists import list_of
 from napari_wsol.cross_validation.plan import (
     FOR_RESUMING,
     RESULT,
     check_recipe,
     evaluation_set_of,
+    list_of,
     plan_of,
     prepare,
     write_text,

@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_wsol.evaluation.bootstrap import Estimate  # noqa: TC001
-from napari_wsol.files.parsing import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 FORMAT = "napari-wsol evaluation 1"
 
@@ -203,16 +201,6 @@ class ModelReport:
                 for name in classes
             ]
             yield title_of(kind), [item.title for item in self.methods], rows
-
-
-def read_report(path: Path) -> ModelReport:
-    """What :meth:`ModelReport.to_json` wrote.
-
-    Raises:
-        OSError: it cannot be read.
-        MalformedError: it is no such report.
-    """
-    return read_json(path, ModelReport)
 
 
 def markdown_lines(

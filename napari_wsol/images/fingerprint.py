@@ -83,6 +83,11 @@ def fingerprint_files(
     return fingerprint_bytes(ends[-1], read, tables)
 
 
+def neutral_name(path: Path) -> str:
+    """What a film is called, as its file may be called like the patient."""
+    return f"film-{fingerprint_files([path])[:12]}"
+
+
 def file_states(paths: Iterable[Path]) -> FileStates | None:
     """What differs once one of the files was overwritten; nothing of them is read.
 

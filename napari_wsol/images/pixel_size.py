@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-LIMITS_UM = (0.05, 20.0)
+Limits = tuple[float, float]
+LIMITS_UM: Limits = (0.05, 20.0)
 """Smallest and largest µm a pixel that a microscope or slide scanner gives."""
 
 FILM_LIMITS_UM = (5.0, 20_000.0)
@@ -70,22 +71,10 @@ UNKNOWN = PixelSize(
 )
 
 
-def judge(
-    x_um: float,
-    y_um: float,
-    *,
-    limits: tuple[float, float] = LIMITS_UM,
-    what: str = "microscope",
-) -> PixelSize:
-    """Believes a pixel size that a microscope can have, and no other.
+def judge(x_um: float, y_um: float, *, limits: Limits = LIMITS_UM) -> PixelSize:
+    """Believes a pixel size that a microscope, or what has those limits, can have.
 
     Print resolutions (72 dpi is 352.8 µm a pixel) are the usual nonsense.
-
-    Args:
-        x_um: width of a pixel.
-        y_um: its height.
-        limits: smallest and largest that are believed.
-        what: gives such sizes, for the sentence on one that is not believed.
     """
     if not (math.isfinite(x_um) and math.isfinite(y_um) and min(x_um, y_um) > 0):
         return UNKNOWN
@@ -95,7 +84,8 @@ def judge(
         return PixelSize(
             None,
             (
-                f"The image claims {mpp:.4g} µm a pixel, which no {what} gives "
+                f"The image claims {mpp:.4g} µm a pixel, which no "
+                f"{'microscope' if limits is LIMITS_UM else 'detector'} gives "
                 "(it is often a print resolution), so it is ignored: "
                 "give the pixel size in µm if you know it.",
             ),

@@ -38,9 +38,8 @@ MASK_FOLDERS = frozenset({"mask", "masks", "annotations", "labels"})
 HELD_OUT_COLUMNS = ("set_aside", "aside", "held_out")
 YES = frozenset({"1", "true", "yes", "y", "x"})
 
-_UNTELLING = re.compile(r"(\.\d*|\.ima)?")
-"""What films of scanners and archives end in where it is not .dcm: IM000001, or the
-UID."""
+_OF_FILMS = re.compile(r"(\.dcm|\.dicom|\.ima|\.\d*)?")
+"""What films end in: IM000001, a UID."""
 
 _NUMBER = re.compile(r"(\d+)")
 
@@ -163,12 +162,10 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
             yield Path(entry.path)
         elif entry.is_dir():
             deeper.append(Path(entry.path))
-        elif suffix in DICOM or _UNTELLING.fullmatch(suffix):
-            path = Path(entry.path)
-            if is_film(path):
-                yield path
-            else:
-                holds_slide = holds_slide or suffix in DICOM
+        elif _OF_FILMS.fullmatch(suffix) and is_film(Path(entry.path)):
+            yield Path(entry.path)
+        elif suffix in DICOM:
+            holds_slide = True
     if holds_slide:
         yield folder
     for inside in deeper if recursive else ():

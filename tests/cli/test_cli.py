@@ -167,9 +167,9 @@ def test_the_reader_can_be_forced(tmp_path, tissue):
     assert "pillow" in json.dumps(told)
     result = run("localize", path, "--model", "small", "--out", out, "--reader", "x")
     assert isinstance(result.exception, LookupError)
-    assert "openslide, pillow, tifffile" in str(result.exception)
+    assert "openslide, pillow, pydicom, tifffile" in str(result.exception)
     result = run("view", path, "--reader", "x")
-    assert "openslide, pillow, tifffile" in str(result.exception)
+    assert "openslide, pillow, pydicom, tifffile" in str(result.exception)
 
 
 def test_a_batch_touches_nothing_but_its_own_folder(picture, tmp_path):

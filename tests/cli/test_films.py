@@ -120,7 +120,7 @@ def test_nothing_of_a_patient_is_in_results(films, home, tmp_path):
         rows = rows_of(tmp_path / out)
         assert sorted(row["status"] == "ok" for row in rows) == [False, True, True]
         assert all(row["image"] == row["path"] for row in rows)
-        assert all(row["image"].startswith("DX-") for row in rows)
+        assert all(row["image"].startswith("film-") for row in rows)
     assert leaks(*told, tmp_path / "flat", tmp_path / "shared", home) == []
 
 

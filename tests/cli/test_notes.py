@@ -351,8 +351,6 @@ localization or of its maps."""
 OF_OTHERS = {
     "checkpoints/draft:Draft",
     "cross_validation/report:CrossValidationReport",
-    "cross_validation/reproduction:Reproduction",
-    "cross_validation/systems:System",
     "data/layouts:Layout",
     "evaluation/benchmark/run:_Compared",
     "evaluation/benchmark/baselines:Baselines",

@@ -156,7 +156,7 @@ def test_a_folder_of_films_is_a_list_and_another_window_is_a_click(hands, tmp_pa
         "IM2",
     ]
     assert session.slide.path == folder / "IM0"
-    assert session.slide.name.startswith("DX-")
+    assert session.slide.name.startswith("film-")
     assert not [name for name in bench.names if "IM0" in name]
     menu = hands.widget.image_line.reader_button.menu()
     menu.aboutToShow.emit()
@@ -248,7 +248,7 @@ def test_strokes_on_an_image_set_aside_score_without_a_warning(hands, folder):
         lambda: "starts from 2 strokes on 1 image" in correct.rounds.words.text()
     )
     told = len(notification_manager.records)
-    assert "Draw a stroke" in correct.balance.text()
+    assert "Draw on what" in correct.balance.text()
     bench.click(panel.aside_button)
     bench.until(
         lambda: "strokes on it tell how right the map is" in correct.balance.text()

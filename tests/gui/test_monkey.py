@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.gui, pytest.mark.binding]
+pytestmark = pytest.mark.gui
 
 HERE = Path(__file__).parent
 SECONDS = float(os.environ.get("NAPARI_WSOL_FUZZ_SECONDS", "30"))

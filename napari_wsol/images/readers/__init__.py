@@ -15,7 +15,7 @@ from napari_wsol.errors import ImageError, StackError, UnreadableImageError, cho
 from napari_wsol.files import check_file, path_from
 from napari_wsol.files.foreign import HEAD_BYTES, foreign_kind
 from napari_wsol.images import known_sizes, pixel_size
-from napari_wsol.images.fingerprint import fingerprint_files
+from napari_wsol.images.fingerprint import neutral_name
 from napari_wsol.images.readers.arrays import ArrayLike, ArraySlide, ArraySource
 from napari_wsol.images.readers.base import SlideBase, UndecodedError
 from napari_wsol.images.readers.guard import in_words
@@ -192,11 +192,9 @@ def told_path(slide: Slide) -> Path | None:
 
 def told_name(path: Path) -> str:
     """What outputs call a file before it is opened: by its name, but for a film."""
-    from napari_wsol.images.readers.dicom_files import is_film, neutral_name
+    from napari_wsol.images.readers.dicom_files import is_film
 
-    if not is_film(path):
-        return path.name
-    return neutral_name(path, fingerprint_files([path]))
+    return neutral_name(path) if is_film(path) else path.name
 
 
 def stack_questions(
@@ -358,9 +356,8 @@ def _candidates(path: Path, head: bytes) -> list[str]:
     if head.startswith(_TIFF_HEADS):
         return ["tifffile", "openslide", "pillow"]
     if suffix in _OPENSLIDE_ONLY | _NEEDS_CONVERSION:
-        return [
-            "openslide"
-        ]  # Pillow would take the small picture that MRXS begins with.
+        # Pillow would take the small picture that MRXS begins with.
+        return ["openslide"]
     return ["pillow", "openslide"]
 
 

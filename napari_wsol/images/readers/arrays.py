@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from typing_extensions import override
@@ -12,8 +14,10 @@ from typing_extensions import override
 from napari_wsol.errors import ImageError
 from napari_wsol.images.fingerprint import (
     WHOLE_BYTES,
+    file_states,
     fingerprint_bytes,
     fingerprint_files,
+    neutral_name,
 )
 from napari_wsol.images.geometry import check_size, paste
 from napari_wsol.images.readers.base import SlideBase
@@ -24,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from napari_wsol.images.fingerprint import FileStates
     from napari_wsol.images.geometry import Rgb
+    from napari_wsol.images.pixel_size import PixelSize
     from napari_wsol.images.readers.stacks import Chosen, Pick
     from napari_wsol.images.readers.values import Pixels
 
@@ -249,14 +253,58 @@ class ArraySlide(SlideBase):
         )
 
 
+class Decoded(NamedTuple):
+    """What a file holds, as :class:`ArraySlide` takes it; ``plane`` is that shown."""
+
+    pixels: Pixels
+    size: PixelSize
+    notes: tuple[str, ...]
+    icc_profile: bytes | None
+    bits: int | None
+    plane: tuple[int, ...]
+
+
 class DecodedFile(ArraySlide):
     """A file that is decoded whole and held in memory; a subclass decodes it."""
 
     path: Path
+    reader: str
 
-    def _came_from(self, opened: FileStates | None, part: str) -> None:
-        """Takes how the file was before it was read, and what of it is shown."""
-        self.opened_files, self._part = opened, part
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        mpp: float | None = None,
+        pick: Pick = ANY,
+    ) -> None:
+        """Decodes the whole image.
+
+        Raises:
+            UnreadableImageError: not an image, damaged, or too large to hold.
+            StackError: it must be said which plane is shown.
+            ImageError: too small.
+        """
+        opened = file_states((path,))
+        title = name or (neutral_name(path) if self.hides_file else path.name)
+        found = self._decode(path, title, pick)
+        super().__init__(
+            found.pixels,
+            name=title,
+            mpp=found.size.mpp if mpp is None else mpp,
+            pick=replace(pick, plane=()),
+            reader=self.reader,
+            path=path,
+            notes=found.notes + found.size.notes,
+            icc_profile=found.icc_profile,
+            bits=found.bits,
+            axes=("y", "x", "c")[: found.pixels.ndim],
+        )
+        self.opened_files = opened
+        self._part = replace(pick, plane=found.plane).key
+
+    @abstractmethod
+    def _decode(self, path: Path, title: str, pick: Pick) -> Decoded: ...
 
     @override
     def _sources(self) -> Sequence[Path]:

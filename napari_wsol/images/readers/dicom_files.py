@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import warnings
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari_wsol.errors import ImageError, UnreadableImageError
 from napari_wsol.files import check_file
@@ -17,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
     from pathlib import Path
 
+    from pydicom.uid import UID
+
 _MARK_AT = 128
 _WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 _SEGMENTATIONS = frozenset(
@@ -24,22 +24,13 @@ _SEGMENTATIONS = frozenset(
 )
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _NO_FILMS = frozenset({_WHOLE_SLIDE, _DIRECTORY, *_SEGMENTATIONS})
-DEFLATED = "1.2.840.10008.1.2.1.99"
-"""Transfer syntax of a file that is deflated but for its first lines."""
-
-INSTALL = 'pip install "napari-wsol[dicom]"'
-
-_MODALITY = re.compile(r"[A-Z]{2,16}")
-_DIGITS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(NamedTuple):
     """What tells the files of one slide from others."""
 
     path: Path
-    kind: str
-    kind_name: str
+    kind: UID
     series: str
 
 
@@ -54,61 +45,24 @@ def is_dicom(path: Path) -> bool:
 
 
 @contextmanager
-def unheard() -> Generator[None]:
-    """Keeps what pydicom warns of, which may name a patient, from being printed."""
-    with warnings.catch_warnings():
+def quietly(name: str) -> Generator[None]:
+    """As ``in_words``; and no warning, which may name a patient, is printed."""
+    with in_words(name), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def meta_of(path: Path) -> tuple[str, str]:
-    """UIDs of what a file holds and of how that is written; empty where not told.
-
-    Quickly read, whatever comes after these first lines.
-    """
-    from pydicom import filereader
-
-    try:
-        with in_words(path.name), unheard():
-            meta = filereader.read_file_meta_info(path)
-            kind = str(meta.get("MediaStorageSOPClassUID", ""))
-            return kind, str(meta.get("TransferSyntaxUID", ""))
-    except UnreadableImageError:
-        return "", ""
 
 
 def is_film(path: Path) -> bool:
     """Whether a file is DICOM, and neither a whole slide, a mask nor a directory."""
     if not is_dicom(path) or importlib.util.find_spec("pydicom") is None:
         return False
-    return meta_of(path)[0] not in _NO_FILMS
+    from pydicom import filereader
 
-
-def neutral_name(path: Path, fingerprint: str) -> str:
-    """What a film is called, as its file may be called like the patient.
-
-    Args:
-        path: of the file.
-        fingerprint: of the file; whoever has the file finds it by that.
-
-    Returns:
-        Modality and the first digits of the fingerprint: DX-0123456789ab.
-    """
-    import pydicom
-
-    modality = ""
-    if meta_of(path)[1] != DEFLATED:
-        try:
-            with in_words(path.name), unheard():
-                tags = ["Modality"]
-                header = pydicom.dcmread(
-                    path, stop_before_pixels=True, specific_tags=tags
-                )
-                modality = str(header.get("Modality", ""))
-        except UnreadableImageError:
-            pass  # whoever decodes it is told
-    known = modality if _MODALITY.fullmatch(modality) else "DICOM"
-    return f"{known}-{fingerprint[:_DIGITS]}"
+    kind = ""
+    with suppress(UnreadableImageError), quietly(path.name):
+        meta = filereader.read_file_meta_info(path)  # quick, whatever comes after it
+        kind = str(meta.get("MediaStorageSOPClassUID", ""))
+    return kind not in _NO_FILMS
 
 
 def check_library(library: str, name: str) -> None:
@@ -120,7 +74,7 @@ def check_library(library: str, name: str) -> None:
     if importlib.util.find_spec(library) is None:
         raise UnreadableImageError(
             f"“{name}” is a DICOM file, which is read with {library}, and that is not "
-            f"installed: {INSTALL}, or convert it to OME-TIFF."
+            'installed: pip install "napari-wsol[dicom]", or convert it to OME-TIFF.'
         )
 
 
@@ -154,15 +108,8 @@ def files_of_slide(path: Path, name: str) -> list[Path]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Colours:
-    """What the header of a slide says of its pixels.
-
-    Attributes:
-        bits: of a sample.
-        is_inverted: whether 0 is white.
-        icc_profile: of the first optical path.
-    """
+class Colours(NamedTuple):
+    """What the header of a slide says of its pixels; 0 is white where inverted."""
 
     bits: int
     is_inverted: bool
@@ -196,7 +143,7 @@ def _headers(paths: Iterable[Path]) -> Iterable[_Header]:
         if not path.is_file() or not is_dicom(path):
             continue
         try:
-            with in_words(path.name), unheard():
+            with quietly(path.name):
                 header = pydicom.dcmread(
                     path, stop_before_pixels=True, specific_tags=tags
                 )
@@ -205,20 +152,16 @@ def _headers(paths: Iterable[Path]) -> Iterable[_Header]:
             continue  # Of the file that was asked for, it is told below.
         if not kind:
             continue  # Cut off in its header.
-        yield _Header(path, kind, UID(kind).name, series)
+        yield _Header(path, UID(kind), series)
 
 
 def _refusal(chosen: list[_Header], name: str) -> str:
-    if any(one.kind in _SEGMENTATIONS for one in chosen):
-        return (
-            f"“{name}” is a DICOM segmentation, a mask and not an image: open the "
-            "slide that it was made of."
-        )
-    kinds = sorted({one.kind_name for one in chosen})
+    kinds = sorted({one.kind.name for one in chosen})
     if kinds:
         return (
-            f"“{name}” is DICOM of another kind ({', '.join(kinds)}), and whole slides "
-            "alone are read so: open it without naming a reader."
+            f"“{name}” is DICOM of another kind ({', '.join(kinds)}), such as a "
+            "segmentation or a report: open the slide, or an image without naming a "
+            "reader."
         )
     return (
         f"“{name}” could not be read as DICOM: the file is damaged or incomplete. Copy "

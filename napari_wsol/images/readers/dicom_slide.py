@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from typing_extensions import override
 
-from napari_wsol.errors import ImageError, UnreadableImageError, told_as
 from napari_wsol.images import pixel_size
 from napari_wsol.images.fingerprint import file_states, fingerprint_files
 from napari_wsol.images.readers.base import FileSlide
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.readers.values import Pixels
 
-T = TypeVar("T")
-
 _SURVEY_TILES = 64
 
 
@@ -50,17 +47,16 @@ class DicomSlide(FileSlide):
 
     def _open(self) -> ClosingGuard:
         check_library("wsidicom", self.name)
+        from wsidicom import WsiDicom
+
         self._files = files_of_slide(self.path, self.name)
         self.opened_files = file_states(self._files)
         self._one_by_one = threading.Lock()
-        self._slide = self._telling(partial(_opened, self._files))
+        self._slide = WsiDicom.open(list(self._files))
         return ClosingGuard(self.name, self._slide.close)
 
     def _describe(self, pick: Pick) -> None:
         self._refuse(pick)
-        self._telling(self._look)
-
-    def _look(self) -> None:
         slide = self._slide
         groups: list[Group] = slide.levels.levels
         self._set_levels([(int(g.size.height), int(g.size.width)) for g in groups])
@@ -84,7 +80,7 @@ class DicomSlide(FileSlide):
 
     def _picture(self, read: Callable[[], object]) -> Rgb:
         with self._one_by_one:
-            return to_rgb8(_cube(self._telling(read)))
+            return to_rgb8(_cube(read()))
 
     @override
     def _sources(self) -> Sequence[Path]:
@@ -115,27 +111,7 @@ class DicomSlide(FileSlide):
         return _cube(tile)
 
     def _load(self, index: int, row: int, column: int) -> Rgb:
-        tile = partial(self._tile, self._numbers[index], row, column)
-        return self._reading.to_rgb8(self._telling(tile))
-
-    def _telling(self, work: Callable[[], T]) -> T:
-        """Does what may fail in wsidicom, and says in words how it failed."""
-
-        def told(error: Exception) -> UnreadableImageError:
-            return UnreadableImageError(
-                f"“{self.name}” is damaged, incomplete, or of a kind that wsidicom "
-                f"does not read ({error or type(error).__name__}). Copy or download it "
-                "again, or convert it to OME-TIFF."
-            )
-
-        with told_as(told, but=ImageError):
-            return work()
-
-
-def _opened(files: Sequence[Path]) -> WsiDicom:
-    from wsidicom import WsiDicom
-
-    return WsiDicom.open(list(files))
+        return self._reading.to_rgb8(self._tile(self._numbers[index], row, column))
 
 
 def _cube(pixels: object) -> Pixels:

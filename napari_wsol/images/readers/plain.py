@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import imagecodecs
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from typing_extensions import override
 
 from napari_wsol.errors import ImageError, UnreadableImageError, told_as
 from napari_wsol.images import pixel_size
-from napari_wsol.images.fingerprint import file_states
-from napari_wsol.images.readers.arrays import DecodedFile
+from napari_wsol.images.readers.arrays import Decoded, DecodedFile
 from napari_wsol.images.readers.base import UndecodedError
-from napari_wsol.images.readers.stacks import ANY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,60 +38,31 @@ _KEPT_MODES = frozenset({"L", "RGB", "RGBA", "I", "F", "1", "I;16", "I;16B", "I;
 
 
 class PlainSlide(DecodedFile):
-    """A plain image file as a slide of one level, held in memory."""
+    """A plain image file, upright as its EXIF tag says: one level, held in memory."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        name: str | None = None,
-        mpp: float | None = None,
-        pick: Pick = ANY,
-    ) -> None:
-        """Decodes the whole image, turned upright as its EXIF tag says.
+    reader = "pillow"
 
-        Raises:
-            UnreadableImageError: not an image, damaged, or too large to hold.
-            ImageError: too small.
-        """
-        opened = file_states((path,))
-        frame, chosen = pick.plane, replace(pick, plane=())
-        pixels, bits, image, notes = _decode(path, frame)
+    @override
+    def _decode(self, path: Path, title: str, pick: Pick) -> Decoded:
+        with told_as(partial(_undecoded, path.name)):
+            with warnings.catch_warnings():
+                # Pillow warns from 90 million pixels on and refuses at twice that: only
+                # the refusal matters here.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(path, formats=_formats())
+            with image:
+                notes = _go_to(image, pick.plane, path.name)
+                pixels, bits = _pixels(path, image)
         size = pixel_size.from_dpi(_dpi(image))
         profile = image.info.get("icc_profile")
-        super().__init__(
-            pixels,
-            name=name or path.name,
-            mpp=size.mpp if mpp is None else mpp,
-            pick=chosen,
-            reader="pillow",
-            path=path,
-            notes=notes + size.notes,
-            icc_profile=profile if isinstance(profile, bytes) else None,
-            bits=bits,
-            axes=("y", "x", "c")[: pixels.ndim],
-        )
-        self._came_from(opened, pick.key)
+        profile = profile if isinstance(profile, bytes) else None
+        return Decoded(pixels, size, notes, profile, bits, pick.plane)
 
 
 def _formats() -> list[str]:
     """Those that are pixels: Pillow would start Ghostscript for a drawing."""
     Image.init()
     return [name for name in _PIXEL_FORMATS if name in Image.OPEN]
-
-
-def _decode(
-    path: Path, frame: tuple[int, ...]
-) -> tuple[Pixels, int | None, Image.Image, tuple[str, ...]]:
-    with told_as(partial(_undecoded, path.name)):
-        with warnings.catch_warnings():
-            # Pillow warns from 90 million pixels on and refuses at twice that: only
-            # the refusal matters here.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_formats())
-        with image:
-            notes = _go_to(image, frame, path.name)
-            return *_pixels(path, image), image, notes
 
 
 def _undecoded(name: str, error: Exception) -> UnreadableImageError:

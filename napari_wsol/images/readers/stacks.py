@@ -102,9 +102,8 @@ class Stack:
         shape: size along each axis.
         channels: name of the axis of channels; empty where there is none.
         are_colours: whether its channels are colours that belong together.
-        names: of the channels, where the file has them.
+        names: of the channels, or of what lies on another axis, where known.
         example: how a plane is taken from an array, such as ``stack[0]``.
-        places: what lies where on an axis of planes, in words, where that is known.
     """
 
     name: str
@@ -112,16 +111,21 @@ class Stack:
     shape: tuple[int, ...]
     channels: str = ""
     are_colours: bool = False
-    names: tuple[str, ...] = ()
-    example: str = "stack[0]"
-    places: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict[str, tuple[str, ...]]
+    names: Mapping[str, Sequence[str]] = field(
+        default_factory=dict[str, "Sequence[str]"]
     )
+    example: str = "stack[0]"
 
     @property
     def sizes(self) -> dict[str, int]:
         """Size of each axis."""
         return dict(zip(self.axes, self.shape, strict=True))
+
+    def place(self, axis: str, index: int) -> str:
+        """A number on an axis, and the name of what lies there."""
+        names = self.names.get(axis, ())
+        name = names[index] if len(names) == self.sizes.get(axis) else ""
+        return f"{index} ({name})" if name else str(index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,13 +182,12 @@ def choose(stack: Stack, pick: Pick) -> Chosen:
         asked = {axis: count} if is_open else {}
         raise _question(stack, asked, {} if pick.plane else deep)
     _check(stack, pick, count, deep)
-    names = stack.names if len(stack.names) == count and axis == stack.channels else ()
     planes = dict(zip(deep, pick.plane, strict=True))
     return Chosen(
         axis=axis if axis in sizes else "",
         channels=pick.channel or (None if count > 1 else (0,)),
         planes=planes,
-        notes=_notes(stack, pick, count, deep, names),
+        notes=_notes(stack, pick, {axis: count}, deep),
     )
 
 
@@ -235,53 +238,43 @@ def _question(
         f"“{stack.name}” {what}, and one plane is needed: choose it with "
         f"{' and '.join(ways)}{three}, or pass it as an array, for instance "
         f"{stack.example}.{hint if is_rgb else ''}",
-        _questions(stack, count, deep),
+        _questions(stack, channels, deep),
     )
 
 
-def _questions(stack: Stack, count: int, deep: dict[str, int]) -> tuple[Question, ...]:
+def _questions(
+    stack: Stack, channels: dict[str, int], deep: dict[str, int]
+) -> tuple[Question, ...]:
     questions = [
         Question(
             axis,
-            f"Which {axis}?" if axis in stack.places else f"Which plane on {axis}?",
-            tuple(_place(stack, axis, index) for index in range(size)),
+            f"Which {axis}?" if axis in stack.names else f"Which plane on {axis}?",
+            tuple(stack.place(axis, index) for index in range(size)),
         )
         for axis, size in deep.items()
     ]
-    if count > 1:
-        names = stack.names if len(stack.names) == count else [""] * count
-        listed = [
-            f"{index} ({name})" if name else str(index)
-            for index, name in enumerate(names)
-        ]
+    for axis, count in channels.items():
+        listed = [stack.place(axis, index) for index in range(count)]
         if count >= _COMPOSITE:
             listed.append("0, 1, 2 (as red, green and blue)")
         questions.append(Question(CHANNEL, "Which channel?", tuple(listed)))
     return tuple(questions)
 
 
-def _place(stack: Stack, axis: str, index: int) -> str:
-    """A number on an axis, and what lies there."""
-    words = stack.places.get(axis, ())
-    return f"{index} ({words[index]})" if words else str(index)
-
-
 def _notes(
-    stack: Stack, pick: Pick, count: int, deep: dict[str, int], names: Sequence[str]
+    stack: Stack, pick: Pick, channels: dict[str, int], deep: dict[str, int]
 ) -> tuple[str, ...]:
     notes: list[str] = []
+    ((axis, count),) = channels.items()
     if pick.channel and count > 1:
-        shown = [
-            f"{index} ({names[index]})" if names and names[index] else str(index)
-            for index in pick.channel
-        ]
+        shown = [stack.place(axis, index) for index in pick.channel]
         notes.append(
             f"Channel {shown[0]} of {count} is shown."
             if len(shown) == 1
             else f"Channels {', '.join(shown)} of {count} are shown as RGB."
         )
     notes += [
-        f"Plane {_place(stack, axis, index)} of {size} on {axis} is shown."
+        f"Plane {stack.place(axis, index)} of {size} on {axis} is shown."
         for (axis, size), index in zip(deep.items(), pick.plane, strict=True)
     ]
     return tuple(notes)

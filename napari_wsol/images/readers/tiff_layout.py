@@ -181,7 +181,7 @@ def _stack(series: TiffPageSeries, tif: TiffFile, name: str) -> Stack:
         shape=tuple(sizes.values()),
         channels=_CHANNELS if has_dyes else _SAMPLES,
         are_colours=are_colours,
-        names=tuple(told),
+        names={_CHANNELS if has_dyes else _SAMPLES: tuple(told)},
     )
 
 

@@ -175,7 +175,7 @@ def _stack(image: OmeImage, name: str) -> Stack:
         shape=shape,
         channels="c",
         are_colours=image.is_colour is not False and count in (3, 4),
-        names=image.channels,
+        names={"c": image.channels},
     )
 
 

@@ -61,7 +61,7 @@ def test_an_impossible_pixel_size_is_refused(picture, mpp):
     [
         ("a.png", b"", "empty file"),
         ("a.txt", b"hello, this is no image", "is not an image"),
-        ("a.dcm", b"\0" * 128 + b"DICM", "DICOM without pixels.*copy it again"),
+        ("a.dcm", b"\0" * 128 + b"DICM", "DICOM of 1 × 0×0 pixels.*copy it again"),
         ("noname", b"\0" * 128 + b"DICM", "DICOM"),
         ("a.mrxs", b"whatever", "QuPath"),
         ("a.czi", b"whatever", "QuPath"),

@@ -74,6 +74,7 @@ def test_neither_brightness_nor_contrast_shows_a_lesion(few):
     assert 0.8 < inside.std() / outside.std() < 1.25
 
 
+@pytest.mark.slow
 def test_a_short_training_is_clearly_better_than_chance(few, learn):
     model = learn(few, "quick", f'{MEDIUM}\nheads = ["cam"]', steps=50)
     scores = [localize(model, x.pixels, ["cam"]).scores["lesion"] for x in few.tested]
