@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from napari_wsol.cli.console import errors
-from napari_wsol.data.datasets import labels_of, load_images
-from napari_wsol.data.published import is_published, named_split, recognised
-from napari_wsol.data.published.camelyon import FOLDS
+from napari_wsol.data.datasets import load_images
+from napari_wsol.data.published import is_published, named_split
 from napari_wsol.errors import MalformedError
 from napari_wsol.files.parsing import parse_toml, read_text, typed
 from napari_wsol.paths import bundled_folder, models_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
 class _Part(Struct):
@@ -26,7 +25,7 @@ class _Part(Struct):
     validation: tuple[str, ...] = ()
     localization: str = ""
     classification: str = ""
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] = ()
     multi_label: bool = False
 
 
@@ -38,27 +37,19 @@ def tell_recipe_data(recipe: Path, data: Path, splits: Sequence[str] = ()) -> No
     Raises:
         DatasetError: names the first line that cannot be used.
     """
-    own, model = _part(recipe, "data"), _part(recipe, "model")
+    own, is_multi = _part(recipe, "data"), _part(recipe, "model").multi_label
     every = (own.train, *own.validation, own.localization, own.classification)
-    named = (named_split(data, name) for name in every if name)
-    places = [(data, name) for name in splits] or [
-        (place, split)
-        for place, split in named
-        if place.exists() and (split is None or is_published(place))
-    ]
-    _tell(places, own.classes, model.multi_label)
+    named = [x for x in every if x and ((data / x).exists() or is_published(data))]
+    places = [(data, x) for x in splits] or [named_split(data, x) for x in named]
+    _tell(places, own.classes, is_multi)
 
 
 def tell_model_data(model: str, data: Path, splits: Sequence[str] | None) -> None:
-    """The same for a model: its card names the classes, without the model being built.
-
-    Raises:
-        DatasetError: names the first line that cannot be used.
-    """
+    """The same for a model, whose card names the classes; it is not built."""
     folders = (Path(model), bundled_folder() / model, models_folder() / model)
-    card = next((x for x in folders if (x / "card.toml").is_file()), folders[0])
-    own = _part(card / "card.toml", "spec")
-    _tell([(data, name) for name in splits or (None,)], own.classes, own.multi_label)
+    cards = (_part(folder / "card.toml", "spec") for folder in folders)
+    own = next((card for card in cards if card.classes), _Part())
+    _tell([(data, x) for x in splits or (None,)], own.classes, own.multi_label)
 
 
 def _part(path: Path, key: str) -> _Part:
@@ -69,16 +60,10 @@ def _part(path: Path, key: str) -> _Part:
 
 
 def _tell(
-    places: Iterable[tuple[Path, str | None]],
-    classes: Sequence[str] | None,
-    multi_label: bool,
+    places: Sequence[tuple[Path, str | None]], classes: Sequence[str], is_multi: bool
 ) -> None:
-    is_multi = multi_label or None  # single labels are demanded by who needs them
-    for place, split in dict.fromkeys(places):
-        found = recognised(place, split, folds=True)
-        if found is not None:
-            errors.print(f"{split}: {found.said()}" if split else found.said())
-        if found is not None and found.layout is not FOLDS:
-            labels_of(found, classes, is_multi)
-        elif classes is not None:
-            load_images(place, split, classes=classes, multi_label=is_multi)
+    for place, split in dict.fromkeys(places) if classes else ():
+        # Single labels are demanded by who needs them.
+        found = load_images(place, split, classes=classes, multi_label=is_multi or None)
+        if found.said:
+            errors.print(f"{split}: {found.said}" if split else found.said)

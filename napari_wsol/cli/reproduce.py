@@ -36,8 +36,8 @@ def reproduce(
     """
     out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
     check_folder(out)
-    if published := recognised(data, folds=False):
-        errors.print(published.said())
+    if published := recognised(data):
+        errors.print(published.said)
     from napari_wsol.cross_validation.reproduction import reproduce as run
     from napari_wsol.evaluation.report import shown, title_of
     from napari_wsol.training.run import Watcher

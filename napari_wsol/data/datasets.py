@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_wsol.data.published import recognised
+from napari_wsol.data.layouts import class_at
+from napari_wsol.data.published import counted, recognised
 from napari_wsol.data.split_files import (
     CLASS_LABELS,
+    FLAGS,
     PATH_COLUMNS,
     SPLIT_COLUMNS,
+    SUFFIXES,
     Sample,
     column_of,
     existing,
     find_root,
     find_table,
+    flag_of,
     one_hot,
     path_column,
     read_split_folder,
@@ -27,16 +31,9 @@ from napari_wsol.errors import DatasetError
 from napari_wsol.files import path_from
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from napari_wsol.data.published.layout import Published
     from napari_wsol.data.split_files import Row
-
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".ndpi", ".mrxs"}
-    | {".dcm", ".dicom"}
-)
-"""Files that a folder per class is searched for."""
 
 LABEL_COLUMNS = ("label", "labels")
 NO_FINDING = "no finding"
@@ -51,8 +48,6 @@ may list an image several times, once a mask or box."""
 _NO_CLASS_COLUMNS = frozenset(
     {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, *LABEL_COLUMNS, "patient"}
 )
-_FLAGS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": 0}
-"""What a cell says of a class; an empty one is without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +58,13 @@ class LabelledImages:
         classes: names, in the order of the labels.
         samples: in the order listed.
         multi_label: True when an image may have none or several of the classes.
+        said: what published data was recognised, a sentence; empty of other data.
     """
 
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
     multi_label: bool
+    said: str = ""
 
 
 def load_images(
@@ -82,7 +79,7 @@ def load_images(
 
     Understands, in this order:
 
-    - a data set as its makers publish it (:mod:`napari_wsol.data.published`);
+    - a data set as its makers publish it (:mod:`napari_wsol.data.layouts`);
     - a split folder of the field: ``image_ids.txt`` and ``class_labels.txt`` with lines
       ``image,number``; class names from ``classes.txt`` there or above;
     - a table (CSV, with commas, semicolons or tabs) with a column ``path`` and either
@@ -100,26 +97,47 @@ def load_images(
     Raises:
         DatasetError: names the first line that cannot be used.
     """
-    base = None if root is None else Path(root)
     published = recognised(folder, split)
-    if published is not None:
-        return labels_of(published, classes, multi_label)
-    found = _find(path_from(folder), split, base, classes)
-    return _finish(*found, multi_label)
+    if published is None:
+        base = None if root is None else Path(root)
+        found = _find(path_from(folder), split, base, classes)
+        said = _said_of_folders(found[1])
+        return replace(_finish(*found, multi_label), said=said)
+    layout, names = published.layout, tuple(classes or published.layout.classes)
+    order = [class_at(layout.title, name, layout.classes) for name in names]
+    own = [
+        replace(item, labels=tuple(item.labels[at] for at in order))
+        for item in published.samples
+    ]
+    is_multi = layout.multi_label if multi_label is None else multi_label
+    return replace(_finish(names, own, is_multi), said=published.said)
 
 
-def labels_of(
-    published: Published, classes: Sequence[str] | None, multi_label: bool | None
-) -> LabelledImages:
-    """The images of a published data set; the arguments as in ``load_images``.
+def listed_in(place: Path) -> tuple[list[Path], str]:
+    """The images that published data lists, and what is said of it; none of other.
 
-    Raises:
-        DatasetError: it has not those classes, or not one of them in each image.
+    A fault in its lists is said, and no reason not to look at the images.
     """
-    own = list(published.labelled(classes))
-    layout = published.layout
-    multi_label = layout.multi_label if multi_label is None else multi_label
-    return _finish(tuple(classes or layout.classes), own, multi_label)
+    lists = [x for at in ("", "*/", "fold-*/*/") for x in place.glob(at + CLASS_LABELS)]
+    try:
+        published = recognised(place)
+        if published is not None:
+            return [item.path for item in published.samples], published.said
+        found = [
+            read_split_folder(path.parent, None, None)[1] for path in sorted(lists)
+        ]
+    except DatasetError as error:
+        return [], str(error)
+    samples = {item.id: item for items in found for item in items}.values()
+    said = _said_of_folders(samples)
+    return [item.path for item in samples if said], said
+
+
+def _said_of_folders(samples: Collection[Sample]) -> str:
+    """What is said of split folders of CAMELYON, whose names tell the patients."""
+    if not samples or not all(item.centre or item.group for item in samples):
+        return ""
+    return counted("CAMELYON in split folders", len(samples), "patches", samples)
 
 
 def _find(
@@ -190,14 +208,10 @@ def _from_table(
 def _named_labels(
     rows: list[Row], label: str, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
-    given = [
-        [name for name in map(str.strip, row[label].split("|")) if name]
-        for _, row in rows
-    ]
-    if NO_FINDING not in map(str.casefold, classes or ()):
-        given = [
-            [name for name in names if name.casefold() != NO_FINDING] for names in given
-        ]
+    named = map(str.casefold, classes or ())
+    none = ("",) if NO_FINDING in named else ("", NO_FINDING)
+    told = ([name.strip() for name in row[label].split("|")] for _, row in rows)
+    given = [[name for name in names if name.casefold() not in none] for names in told]
     known = sorted({name for names in given for name in names})
     order = tuple(classes) if classes is not None else tuple(known)
     labels: list[tuple[int, ...]] = []
@@ -222,31 +236,14 @@ def _column_labels(
             f"“{table.name}” has no column {' or '.join(missing) or 'of labels'}. It "
             "needs “label”, or a column of 0 and 1 for each class."
         )
-    labels: list[tuple[int, ...]] = []
-    for where, row in rows:
-        for name in order:
-            if row[name] not in _FLAGS:
-                raise DatasetError(
-                    f"{where} has “{row[name]}” in the column “{name}”, "
-                    "but must have 0 or 1. If that column is no class, pass the names "
-                    "of those that are as `classes`."
-                )
-        labels.append(tuple(_FLAGS[row[name]] for name in order))
-    return order, labels
+    return order, [tuple(flag_of(at, row, x) for x in order) for at, row in rows]
 
 
 def _flag_columns(header: list[str], rows: list[Row]) -> tuple[str, ...]:
     """Columns that start with 0 or 1; later rows are checked one by one."""
-    first = {
-        name: next((row[name] for _, row in rows if row[name]), "") for name in header
-    }
-    return tuple(
-        name
-        for name in header
-        if name.casefold() not in _NO_CLASS_COLUMNS
-        and first[name]
-        and first[name] in _FLAGS
-    )
+    first = {x: next((row[x] for _, row in rows if row[x]), "") for x in header}
+    own = (x for x in header if x.casefold() not in _NO_CLASS_COLUMNS)
+    return tuple(x for x in own if first[x] and first[x] in FLAGS)
 
 
 # --- a folder for each class -----------------------------------------------------

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_wsol.data.split_files import PATH_COLUMNS, check_width, read_fields
+from napari_wsol.data.split_files import PATH_COLUMNS, read_fields, rows_below
 from napari_wsol.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ class Grouping:
     pattern: str = ""
 
     def __post_init__(self) -> None:
-        by_table = self.table is not None and bool(self.column)
         is_half = (self.table is None) != (not self.column)
-        if (by_table and self.pattern) or is_half:
+        if is_half or (self.column and self.pattern):
             raise ConfigError(
                 "Say what belongs together: a table and its column, or a pattern, not "
                 "both."
@@ -70,8 +69,7 @@ class Grouping:
         """The group of each image, in their order.
 
         Raises:
-            ConfigError: neither was given, and the data set says nothing.
-            DatasetError: an image has none, or two; names the first.
+            ConfigError, DatasetError: an image has none, or two; names the first.
         """
         ids = [sample.id for sample in samples]
         if self.table is not None:
@@ -79,19 +77,16 @@ class Grouping:
             where = f"the column “{self.column}” of “{self.table.name}”"
         elif self.pattern:
             found, where = self._matched(ids), f"the pattern “{self.pattern}”"
-        elif all(sample.group for sample in samples):
-            return [sample.group for sample in samples]
         else:
-            raise ConfigError(
-                "The data set does not say which images belong together: give a table "
-                "of groups and its column, or a pattern that finds the group in names."
-            )
+            found, where = {item.id: item.group for item in samples}, "the data set"
         lacking = [name for name in ids if not found.get(name)]
         if lacking:
-            raise DatasetError(
+            by_data = self.table is None and not self.pattern
+            raise (ConfigError if by_data else DatasetError)(
                 f"“{lacking[0]}” has no group: {where} says nothing of it"
                 + (f", nor of {len(lacking) - 1} more" if lacking[1:] else "")
-                + ". Every image needs one, or the folds could share a patient."
+                + ". Every image needs one, or the folds could share a patient: give a "
+                "table of groups and its column, or a pattern that finds it in names."
             )
         return [found[name] for name in ids]
 
@@ -130,10 +125,8 @@ class Grouping:
                 f"“{self.table.name}” has no column {lacking}. Its columns are "
                 f"{', '.join(header) or 'none'}."
             )
-        image, group = header.index(names), header.index(self.column)
-        for where, fields in lines[1:]:
-            check_width(where, fields, header)
-            yield where, fields[image], fields[group]
+        for where, row in rows_below(header, lines[1:]):
+            yield where, row[names], row[self.column]
 
 
 def by_name(ids: Sequence[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ Lists only: nothing here opens an image, a mask or a box file.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,19 @@ from napari_wsol.files.parsing import read_text
 from napari_wsol.files.tables import parse_table, separator_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from napari_wsol.data.boxes import Box
+    from collections.abc import Iterable, Mapping, Sequence
 
 PATH_COLUMNS = ("path", "file", "filename", "image_path", "filepath", "slide", "image")
 """Columns that name images, the first that there is; in any case of letters."""
 SPLIT_COLUMNS = ("split", "official_split")
 TABLES = (".csv", ".tsv")
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".svs", ".ndpi", ".mrxs"}
+    | {".dcm", ".dicom"}
+)
+"""Endings of images that folders are searched for."""
+FLAGS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": 0}
+"""What a cell says of a class; an empty one is without it."""
 BOXES = "boxes.csv"
 """Beside a table of labels: its boxes, and no table of labels."""
 
@@ -31,8 +37,10 @@ CLASS_LABELS, IMAGE_IDS = "class_labels.txt", "image_ids.txt"
 LOCALIZATION = "localization.txt"
 
 _CLASS_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
-_CAMELYON17 = re.compile(r"patient_(\d{3})_node_\d", re.ASCII)
-_CAMELYON16 = re.compile(r"(?:normal|tumor|test)_\d{3}(?=\D|$)", re.ASCII)
+_CAMELYON = re.compile(
+    r"(patient_(\d{3}))_node_\d|(?i:camelyon).*((?:normal|tumor|test)_\d{3})(?!\d)",
+    re.ASCII,
+)
 
 Row = tuple[str, dict[str, str]]
 """Where a table's row stands ("Line 3 of “labels.csv”"), and its fields by column."""
@@ -74,19 +82,6 @@ def read_fields(path: Path) -> list[tuple[str, list[str]]]:
     return [(f"Line {line} of “{path.name}”", row) for line, row in rows]
 
 
-def check_width(where: str, fields: list[str], header: list[str]) -> None:
-    """Refuses a row that has another number of fields than there are columns.
-
-    Raises:
-        DatasetError: it has; says where it stands.
-    """
-    if len(fields) != len(header):
-        raise DatasetError(
-            f"{where} has {len(fields)} fields, but there are {len(header)} column "
-            "names."
-        )
-
-
 def find_root(folder: Path, first: str, root: Path | None) -> Path:
     """The folder that listed paths are relative to.
 
@@ -100,10 +95,9 @@ def find_root(folder: Path, first: str, root: Path | None) -> Path:
     """
     folder = Path(folder).absolute()
     above = folder.parents
-    tried = [Path(root)] if root is not None else [folder, *above]
-    if root is None:  # the field keeps folds/…/NAME/fold-0/ beside NAME/
-        tried += [place / path.name for place in above for path in (folder, *above)]
-    for candidate in tried:
+    # The field keeps folds/…/NAME/fold-0/ beside NAME/.
+    beside = (place / path.name for place in above for path in (folder, *above))
+    for candidate in (folder, *above, *beside) if root is None else (Path(root),):
         if is_file(candidate / first):
             return candidate
     place = f"“{root}”" if root is not None else f"“{folder}” or any folder above it"
@@ -157,8 +151,29 @@ def rows_below(header: list[str], lines: list[tuple[str, list[str]]]) -> list[Ro
         DatasetError: one has not as many fields as there are columns.
     """
     for where, fields in lines:
-        check_width(where, fields, header)
+        if len(fields) != len(header):
+            raise DatasetError(
+                f"{where} has {len(fields)} fields, but there are {len(header)} column "
+                "names."
+            )
     return [(where, dict(zip(header, f, strict=True))) for where, f in lines]
+
+
+def flag_of(
+    where: str, row: Mapping[str, str], name: str, flags: Mapping[str, int] = FLAGS
+) -> int:
+    """What a row says of a class.
+
+    Raises:
+        DatasetError: something that flags cannot say.
+    """
+    if row[name] not in flags:
+        raise DatasetError(
+            f"{where} has “{row[name]}” in the column “{name}”, but must have one of "
+            f"{', '.join(filter(None, flags))}. If that column is no class, pass the "
+            "names of those that are as `classes`."
+        )
+    return flags[row[name]]
 
 
 def path_column(path: Path, header: list[str]) -> str:
@@ -193,7 +208,65 @@ def _rows_of_split(path: Path, rows: list[Row], split: str) -> list[Row]:
     return chosen
 
 
-# --- images, and split folders ----------------------------------------------------
+# --- images and boxes -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """A reference box: pixel j of a row is covered where x <= j < x + width.
+
+    Attributes:
+        xywh: x, y, width, height in pixels of ``frame``.
+        name: of its class; None where the image has only one.
+        frame: (H, W) that it was drawn in; None is the image file's own.
+        where: the line it comes from, for messages.
+    """
+
+    xywh: tuple[float, float, float, float]
+    name: str | None
+    frame: tuple[int, int] | None
+    where: str
+
+    def on(
+        self, image: tuple[int, int], grid: tuple[int, int]
+    ) -> tuple[float, float, float, float]:
+        """The box on a grid (rows, columns) over the whole image of (H, W) pixels.
+
+        Raises:
+            DatasetError: it ends more than a pixel outside its frame.
+        """
+        height, width = self.frame or image
+        x, y, w, h = self.xywh
+        if x + w > width + 1 or y + h > height + 1:
+            raise DatasetError(
+                f"{self.where} has a box that ends at ({x + w:g}, {y + h:g}), outside "
+                f"the {width}×{height} pixels of its image. If it was drawn in an "
+                "image of another size, give that size as the frame."
+            )
+        across, down = grid[1] / width, grid[0] / height
+        return x * across, y * down, w * across, h * down
+
+
+def sides_of(
+    fields: Sequence[str], where: str, *, corners: bool = False
+) -> tuple[float, float, float, float]:
+    """Four numbers of a box: x, y, w, h, or x0, y0, x1, y1 where they are corners.
+
+    Raises:
+        DatasetError: they are no box; says where they stand.
+    """
+    try:
+        a, b, c, d = (float(item) for item in fields)
+    except ValueError:
+        a = b = c = d = math.nan
+    is_box = (c >= a and d >= b) if corners else (c > 0 and d > 0)
+    if not is_box or not all(map(math.isfinite, (a, b, c, d))):
+        order = "x0, y0, x1, y1" if corners else "x, y, w, h"
+        raise DatasetError(
+            f"{where} has “{','.join(fields)}”, which is no box: {order} are four "
+            "numbers, and a box is larger than nothing."
+        )
+    return a, b, c, d
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +281,7 @@ class Sample:
         centre: where it was made; empty where nobody says.
         split: that the data set's makers put it into; empty where there is none.
         boxes: that came with the data set; for evaluation, and nothing else.
-        masks: files of masks, likewise; None of an image that nobody outlined, no file
-            where there was nothing to outline.
+        masks: files of masks, likewise.
     """
 
     path: Path
@@ -219,7 +291,7 @@ class Sample:
     centre: str = ""
     split: str = ""
     boxes: tuple[Box, ...] = ()
-    masks: tuple[Path, ...] | None = None
+    masks: tuple[Path, ...] = ()
 
 
 def slide_of(name: str) -> tuple[str, str]:
@@ -228,12 +300,10 @@ def slide_of(name: str) -> tuple[str, str]:
     CAMELYON17 numbers its patients centre by centre, 20 each: the centre of patient 35
     is 1 (Bandi et al., IEEE TMI 2019). CAMELYON16 names its slides only.
     """
-    found = _CAMELYON17.search(name)
-    if found:
-        return f"patient_{found[1]}", str(int(found[1]) % 100 // 20)
-    if "camelyon" in name.casefold():
-        found = _CAMELYON16.search(name)
-    return (found[0], "") if found else ("", "")
+    found = _CAMELYON.search(name)
+    if found is None:
+        return "", ""
+    return found[1] or found[3], str(int(found[2]) % 100 // 20) if found[2] else ""
 
 
 def one_hot(index: int, size: int) -> tuple[int, ...]:
@@ -247,15 +317,13 @@ def twice(where: str, name: str) -> DatasetError:
 
 
 def existing(root: Path, name: str, where: str) -> Path:
-    """A listed image.
-
-    Raises:
-        DatasetError: it is not there.
-    """
-    path = root / name
-    if not is_file(path):
+    """A listed image; a ``DatasetError`` where it is not there."""
+    if not is_file(root / name):
         raise DatasetError(f"{where} names “{name}”, which does not exist in “{root}”.")
-    return path
+    return root / name
+
+
+# --- split folders ----------------------------------------------------------------
 
 
 def read_split_folder(
@@ -277,24 +345,20 @@ def read_split_folder(
         raise DatasetError(f"“image_ids.txt” in “{place}” lists no images.")
     names = _class_names(place, classes, max(labels.values(), default=0) + 1)
     start = find_root(place, ids[0][1][0], root)
-    samples: list[Sample] = []
-    seen: set[str] = set()
+    found: dict[str, Sample] = {}
     for where, fields in ids:
         name = fields[0]
-        if name in seen:
+        if name in found:
             raise twice(where, name)
-        seen.add(name)
         if name not in labels:
             raise DatasetError(
                 f"{where} names “{name}”, which “class_labels.txt” gives no class."
             )
         path = existing(start, name, where)
-        hot = one_hot(labels[name], len(names))
-        group, centre = slide_of(name)
-        samples.append(
-            Sample(path=path, labels=hot, id=name, group=group, centre=centre)
-        )
-    return names, samples
+        hot, (group, centre) = one_hot(labels[name], len(names)), slide_of(name)
+        own = Sample(path=path, labels=hot, id=name, group=group, centre=centre)
+        found[name] = own
+    return names, list(found.values())
 
 
 def _class_numbers(place: Path) -> dict[str, int]:
@@ -331,8 +395,6 @@ def _class_names(
 
 def _listed_classes(place: Path) -> tuple[str, ...] | None:
     place = place.absolute()
-    for folder in (place, *place.parents):
-        path = folder / "classes.txt"
-        if path.is_file():
-            return tuple(fields[0] for _, fields in read_fields(path))
-    return None
+    lists = (folder / "classes.txt" for folder in (place, *place.parents))
+    found = next((path for path in lists if path.is_file()), None)
+    return None if found is None else tuple(row[0] for _, row in read_fields(found))

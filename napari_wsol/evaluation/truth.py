@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from napari_wsol.data.boxes import Box, sides_of
 from napari_wsol.data.folds import by_name
 from napari_wsol.data.published import recognised
 from napari_wsol.data.split_files import (
@@ -15,10 +14,13 @@ from napari_wsol.data.split_files import (
     CLASS_LABELS,
     LOCALIZATION,
     PATH_COLUMNS,
+    Box,
+    column_of,
     find_table,
     read_fields,
     read_table,
     rows_below,
+    sides_of,
     split_folder,
 )
 from napari_wsol.errors import DatasetError
@@ -71,7 +73,7 @@ def load_truth(
 
     Looked for in this order:
 
-    - what a data set has that its makers published (:mod:`napari_wsol.data.published`);
+    - what a data set has that its makers published (:mod:`napari_wsol.data.layouts`);
     - ``localization.txt`` of a split folder: lines ``image,mask`` or
       ``image,mask,ignore``, or ``image,x0,y0,x1,y1`` with the last pixels included, in
       the frame that ``image_sizes.txt`` (``image,width,height``) gives;
@@ -92,19 +94,15 @@ def load_truth(
     """
     published = recognised(folder, split)
     if published is not None:
-        own = published.samples
-        return Truth(
-            masks={
-                item.id: Reference(id=item.id, image=item.path, masks=item.masks)
-                for item in own
-                if item.masks is not None
-            },
-            boxes={
-                item.id: [replace(box, frame=frame or box.frame) for box in item.boxes]
-                for item in own
-                if item.boxes
-            },
-        )
+        found = Truth()
+        for item in published.samples:
+            if item.masks:
+                own = Reference(id=item.id, image=item.path, masks=item.masks)
+                found.masks[item.id] = own
+            for box in item.boxes:
+                own = replace(box, frame=frame or box.frame)
+                found.boxes.setdefault(item.id, []).append(own)
+        return found
     place = split_folder(folder, split)
     found = _load(folder, place, split, ids, frame)
     notes = () if found.boxes else _unused_boxes({place, path_from(folder)})
@@ -128,7 +126,7 @@ def _load(
     if table is None or (place / CLASS_LABELS).is_file():
         return Truth()
     if (table.parent / BOXES).is_file():
-        rows = read_box_table(table.parent / BOXES)
+        rows = _box_table(table.parent / BOXES)
         return Truth(boxes=_tabled_boxes(rows, ids, frame))
     rows = read_table(table, split)
     if set(_SIDES) <= set(rows[0][1]):
@@ -152,16 +150,11 @@ def _unused_boxes(places: set[Path]) -> tuple[str, ...]:
     )
 
 
-def read_box_table(path: Path) -> list[Row]:
-    """The rows of a table of boxes.
-
-    Raises:
-        DatasetError: it has no rows, or a column is missing.
-    """
+def _box_table(path: Path) -> list[Row]:
     lines = read_fields(path)
     header = lines[0][1] if lines else []
     missing = [name for name in _SIDES if name not in header]
-    if not set(_IMAGE_COLUMNS) & set(header):
+    if column_of(header, _IMAGE_COLUMNS) is None:
         missing.insert(0, "image")
     if missing or len(lines) < 2:
         raise DatasetError(
@@ -177,13 +170,12 @@ def _tabled_boxes(
     known = by_name(ids)
     boxes: dict[str, list[Box]] = {}
     for where, row in rows:
-        column = next(name for name in _IMAGE_COLUMNS if name in row)
-        image = known.get(row[column]) or known.get(PurePosixPath(row[column]).stem)
+        named = row[column_of(row, _IMAGE_COLUMNS) or ""]
+        image = known.get(named) or known.get(PurePosixPath(named).stem)
         if image is None:
             continue  # of another split
-        kind = next((name for name in _CLASS_COLUMNS if name in row), None)
         sides = sides_of([row[side] for side in _SIDES], where)
-        name = row[kind] if kind is not None else None
+        name = row.get(column_of(row, _CLASS_COLUMNS) or "")
         box = Box(xywh=sides, name=name, frame=frame, where=where)
         boxes.setdefault(image, []).append(box)
     if rows and not boxes:

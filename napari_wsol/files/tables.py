@@ -147,8 +147,8 @@ class GrowingTable:
 def columns_of(path: Path) -> list[str]:
     """The columns of a table; none where there is no such file, or no text in it."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return next(csv.reader(file), list[str]())
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [cell.strip() for cell in next(csv.reader(file), list[str]())]
     except (OSError, ValueError, csv.Error):
         return []
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import tomli_w
 
-from napari_wsol.data.published import is_published, named_split
+from napari_wsol.data.published import is_published
 from napari_wsol.errors import ConfigError, DatasetError, MalformedError
 from napari_wsol.files.parsing import parse_toml, read_text, typed
 from napari_wsol.methods.spec import ModelSpec, plain
@@ -271,8 +271,7 @@ def check_splits(recipe: Recipe, data: Path, *, train: bool = True) -> None:
     own = recipe.data
     named = (*own.validation, own.localization, own.classification)
     for split in filter(None, (own.train if train else "", *named)):
-        place, name = named_split(data, split)
-        if not place.exists() or (name is not None and not is_published(data)):
+        if not (data / split).exists() and not is_published(data):
             raise DatasetError(
                 f"There is no “{split}” in {data}. Edit [data] of the recipe, where "
                 "folders and classes are named, or choose the folder that its paths "

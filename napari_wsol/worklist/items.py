@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from psygnal import Signal
 
-from napari_wsol.data.published import recognised
-from napari_wsol.errors import DatasetError
+from napari_wsol.data.datasets import listed_in
 from napari_wsol.files import path_from
 from napari_wsol.journal import Status
 from napari_wsol.worklist.files import images_in, images_listed, images_of
@@ -55,20 +54,6 @@ class Item:
         return self.path.name
 
 
-def _published(place: Path) -> tuple[list[Path], str]:
-    """The images of a published data set, and what is said of it; none of another.
-
-    A fault in its tables is said, and no reason not to look at the images.
-    """
-    try:
-        found = recognised(place, folds=True)
-    except DatasetError as error:
-        return [], str(error)
-    if found is None:
-        return [], ""
-    return list(dict.fromkeys(item.path for item in found.samples)), found.said()
-
-
 class WorkList:
     """Images in an order, with what is known of them; may be used by several threads.
 
@@ -78,6 +63,8 @@ class WorkList:
         kind: what it was made from.
         recursive: whether folders in it were searched.
         source: the folder or table; None for files that were chosen.
+
+    Attributes:
         note: what a person should know of it; empty for nothing.
 
     Signals:
@@ -94,7 +81,6 @@ class WorkList:
         kind: Kind = "files",
         recursive: bool = False,
         source: Path | None = None,
-        note: str = "",
     ) -> None:
         self._items = list(items)
         self._rows = {item.path: row for row, item in enumerate(self._items)}
@@ -104,7 +90,7 @@ class WorkList:
         self.kind: Kind = kind
         self.recursive = recursive
         self.source = source
-        self.note = note
+        self.note = ""
 
     @classmethod
     def of_folder(cls, folder: str | Path, *, recursive: bool = False) -> Self:
@@ -114,16 +100,11 @@ class WorkList:
             ImageError: it cannot be read, or holds no image.
         """
         root = path_from(folder).absolute()
-        paths, note = _published(root)
+        paths, note = listed_in(root)
         items = [Item(path=x) for x in paths or images_in(root, recursive=recursive)]
-        return cls(
-            items,
-            root=root,
-            kind="folder",
-            recursive=recursive,
-            source=root,
-            note=note,
-        )
+        found = cls(items, root=root, kind="folder", recursive=recursive, source=root)
+        found.note = note
+        return found
 
     @classmethod
     def of_files(cls, paths: Iterable[str | Path]) -> Self:
@@ -141,10 +122,12 @@ class WorkList:
             ImageError: it cannot be read, or names no image.
         """
         source = path_from(table).absolute()
-        paths, note = _published(source)
+        paths, note = listed_in(source)
         rows = [(path, False) for path in paths] or images_listed(source)
         items = [Item(path=path, set_aside=held_out) for path, held_out in rows]
-        return cls(items, root=source.parent, kind="table", source=source, note=note)
+        found = cls(items, root=source.parent, kind="table", source=source)
+        found.note = note
+        return found
 
     def __len__(self) -> int:
         return len(self._items)

@@ -71,7 +71,7 @@ def test_faults_in_tables_are_told_before_torch_is_loaded(glas, tmp_path):
     *faults, torch = done.stdout.splitlines()
     assert torch == "False"
     for fault in faults[:3]:
-        assert fault.startswith("DatasetError Line 3 of “Grade.csv” has the class “x”")
+        assert fault.startswith("DatasetError Line 3 of “Grade.csv”: “x” is none")
     assert faults[3].startswith("DatasetError The first file listed, “a.png”")
 
 

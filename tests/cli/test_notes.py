@@ -351,8 +351,7 @@ localization or of its maps."""
 OF_OTHERS = {
     "checkpoints/draft:Draft",
     "cross_validation/report:CrossValidationReport",
-    "data/published/layout:Layout",
-    "data/published/layout:Published",
+    "data/layouts:Layout",
     "evaluation/benchmark/run:_Compared",
     "evaluation/benchmark/baselines:Baselines",
     "evaluation/benchmark/meter_set:MeterSet",
