@@ -72,9 +72,9 @@ finish() {
     judge "$3" "$code"
 }
 
-early='Part 1 of 4, everything but the window, from a to h'
-late='Part 2 of 4, everything but the window, from i to z'
-other='Part 4 of 4, the window under PyQt5, where the binding may matter'
+early='Part 1 of 5, everything but the window, from a to h'
+late='Part 2 of 5, everything but the window, from i to z'
+other='Part 5 of 5, the window under PyQt5, where the binding may matter'
 often='gui and binding and not slow'
 folder=$(mktemp -d) || exit 1
 beside=
@@ -99,7 +99,19 @@ if has_pyqt5 && [ "${QT_QPA_PLATFORM:-}" = xcb ] && command -v xvfb-run >/dev/nu
     four=$!
     screen=
 fi
-run_part 'Part 3 of 4, the window under PyQt6' pyqt6 -m 'gui and not slow' "$@"
+first='Part 3 of 5, the window under PyQt6, from a to r'
+second='Part 4 of 5, the window under PyQt6, from s to z'
+three=
+if [ -n "$four" ]; then
+    screen=own_screen
+    begin 3 pyqt6 -m 'gui and not slow' --ignore-glob='tests/gui/test_[s-z]*' "$@"
+    three=$!
+    screen=
+else
+    run_part "$first" pyqt6 -m 'gui and not slow' --ignore-glob='tests/gui/test_[s-z]*' "$@"
+fi
+run_part "$second" pyqt6 -m 'gui and not slow' --ignore-glob='tests/gui/test_[a-r]*' "$@"
+[ -z "$three" ] || finish 3 "$three" "$first"
 if [ -n "$four" ]; then
     finish 4 "$four" "$other"
 elif has_pyqt5; then

@@ -19,6 +19,7 @@ HEAVY = {
     "PySide2",
     "PySide6",
     "magicgui",
+    "pydicom",
     "napari",
     "qtpy",
     "skimage",
