@@ -1,8 +1,8 @@
 """The Qt twin of a session's signals.
 
-psygnal signals of a session are emitted on any thread. Re-emitted as Qt signals they
-are queued to the thread of the receiver, and dropped by Qt when the receiver is gone.
-Widgets connect here, never to the session.
+psygnal signals of a session are emitted on any thread. Re-emitted as Qt signals on the
+GUI thread they are dropped by Qt when the receiver is gone, and here once the session
+is closed. Widgets connect here, never to the session.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def signals_of(owner: type) -> dict[str, psygnal.Signal]:
 
 
 class SessionEvents(QObject):
-    """Signals of a session, delivered on the thread of whoever connects."""
+    """Signals of a session, emitted on the GUI thread until it is closed."""
+
+    _told = Signal(str, object)
 
     vars().update(
         {
@@ -42,10 +44,9 @@ class SessionEvents(QObject):
 
     def __init__(self, session: Session) -> None:
         super().__init__()
-        self._session = session
-        self._relays: dict[str, Callable[..., None]] = {
-            name: getattr(self, name).emit for name in signals_of(Session)
-        }
+        self._session, self._closed = session, False
+        self._told.connect(self._deliver)
+        self._relays = {name: self._relay(name) for name in signals_of(Session)}
         for name, relay in self._relays.items():
             getattr(session, name).connect(relay)
 
@@ -54,6 +55,17 @@ class SessionEvents(QObject):
         def __getattr__(self, name: str) -> SignalInstance: ...
 
     def close(self) -> None:
-        """Stop listening; what Qt has already queued still arrives."""
+        """Stop listening; what Qt has already queued is dropped, too."""
+        self._closed = True
         for name, relay in self._relays.items():
             getattr(self._session, name).disconnect(relay, missing_ok=True)
+
+    def _relay(self, name: str) -> Callable[..., None]:
+        def relay(*values: object) -> None:
+            self._told.emit(name, values)
+
+        return relay
+
+    def _deliver(self, name: str, values: tuple[object, ...]) -> None:
+        if not self._closed:
+            getattr(self, name).emit(*values)

@@ -130,9 +130,15 @@ def test_deleting_the_image_invites_again(bench):
 def test_closing_the_dock_during_a_job_is_clean(bench):
     bench.open(square(1024))
     bench.widget.controller.localize()
+    told, heard = threading.Thread(target=bench.session.model_changed.emit), []
+    events = bench.widget._context.events
+    events.model_changed.connect(lambda: heard.append("model"))
+    told.start()
+    told.join()  # and the window has not heard of it yet
     bench.widget.parent().close()
     bench.widget.setParent(None)
     bench.until(lambda: not bench.session.is_busy)
+    assert not heard
 
 
 def test_closing_the_viewer_during_a_job_is_clean(bench):
