@@ -57,6 +57,9 @@ def finish(bench) -> None:
     bench.click(bench.widget.localize_panel.localize_button)
     bench.until(lambda: bench.session.job.id > before and not bench.session.is_busy)
     assert bench.session.job.state == "done", bench.session.job.message
+    # The window has heard of the end, too: what it says later is not overwritten.
+    heard = bench.widget.controller
+    bench.until(lambda: heard._last_state == (bench.session.job.id, "done"))
     bench.until(lambda: is_shown(bench))
 
 
