@@ -392,7 +392,7 @@ def test_closing_the_viewer_while_tiles_come_in_is_clean(slide_bench):
     slide_bench.widget.controller.localize()
     slide_bench.until(stopper.reached.is_set)
     # Whoever closes waits for what is being told, and this holds it.
-    threading.Timer(0.5, stopper.pressed.set).start()
+    threading.Timer(8, stopper.pressed.set).start()
     slide_bench.close_viewer()
     slide_bench.until(lambda: not session.is_busy)
     assert session.job.state == "cancelled"
