@@ -18,6 +18,7 @@ from napari_wsol.config import (
 )
 from napari_wsol.errors import ConfigError, choices
 from napari_wsol.files import check_folder
+from napari_wsol.images.pixel_size import TOLD_UM
 
 if TYPE_CHECKING:
     from napari_wsol.config import Setting
@@ -89,7 +90,9 @@ Formats = Annotated[list[str] | None, option(ExportConfig, "formats")]
 Threshold = Annotated[float, option(ExportConfig, "threshold")]
 Mpp = Annotated[
     float | None,
-    typer.Option(min=0.01, max=10_000, help="µm a pixel, if you know better."),
+    typer.Option(
+        min=TOLD_UM[0], max=TOLD_UM[1], help="µm a pixel, if you know better."
+    ),
 ]
 Core = Annotated[int, option(SlideConfig, "core")]
 Halo = Annotated[int | None, option(SlideConfig, "halo")]

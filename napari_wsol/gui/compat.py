@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from napari.utils.interactions import mouse_release_callbacks
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari.components import Camera
     from napari.components.overlays import LabelsPolygonOverlay
     from napari.layers import Labels, Layer
+    from qtpy.QtGui import QDropEvent
     from vispy.gloo.glir import GlirProgram
 
 T = TypeVar("T")
@@ -106,6 +108,13 @@ def needed(found: T | None) -> T:
 def fill(layer: Layer, values: np.ndarray) -> None:
     """Give a layer other values; napari's types take arrays for something else."""
     layer.data = cast("Any", values)
+
+
+def dropped_files(event: QDropEvent) -> list[Path]:
+    """What is dropped; nothing where something of it is no file of this machine."""
+    urls = needed(event.mimeData()).urls()
+    paths = [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
+    return paths if len(paths) == len(urls) else []
 
 
 def end_drag(layer: Layer) -> None:

@@ -14,6 +14,9 @@ Limits = tuple[float, float]
 LIMITS_UM: Limits = (0.05, 20.0)
 """Smallest and largest µm a pixel that a microscope or slide scanner gives."""
 
+TOLD_UM: Limits = (0.01, 10_000.0)
+"""What a person may say, of whatever image."""
+
 FILM_LIMITS_UM = (5.0, 20_000.0)
 """Those of X-ray detectors and scanned films, of CT, MR and nuclear medicine."""
 

@@ -18,6 +18,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_wsol.errors import ImageError, WsolError
+from napari_wsol.images.pixel_size import TOLD_UM
 from napari_wsol.images.readers import reread, told_path
 from napari_wsol.journal import (
     Dismissed,
@@ -676,9 +677,11 @@ class Document:
         Raises:
             ImageError: not a length.
         """
-        if mpp is not None and not 0.01 <= mpp <= 100:
+        least, most = TOLD_UM
+        if mpp is not None and not least <= mpp <= most:
             raise ImageError(
-                f"{mpp:g} µm a pixel cannot be: microscopes give about 0.1 to 10."
+                f"{mpp:g} µm a pixel cannot be: microscopes give about 0.1 to 10, "
+                "films 100 to 200."
             )
         with self.changing():
             self.mpp = mpp

@@ -323,7 +323,8 @@ def test_pixel_size_can_be_corrected(session):
     told = []
     session.mpp_changed.connect(lambda: told.append(session.mpp))
     session.set_mpp(0.25)
-    assert told == [0.25]
+    session.set_mpp(143.0)  # as on a film; the dock and the command line allow it
+    assert told == [0.25, 143.0]
     with pytest.raises(ImageError, match="cannot be"):
         session.set_mpp(0)
 

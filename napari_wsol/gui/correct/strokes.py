@@ -15,7 +15,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_wsol.errors import WsolError
-from napari_wsol.gui.compat import needed
+from napari_wsol.gui.compat import dropped_files
 from napari_wsol.gui.correct.earlier import saved_words
 from napari_wsol.gui.correct.tools import UNDO_SHOWN
 from napari_wsol.gui.layers.touch import TouchPen
@@ -320,7 +320,7 @@ class StrokesController(QObject):
         self._problem = kind
 
 
-def dropped(event: QDropEvent) -> str | None:
+def dropped(event: QDropEvent) -> Path | None:
     """The file of annotations that is dropped, if it is one."""
-    paths = [url.toLocalFile() for url in needed(event.mimeData()).urls()]
-    return paths[0] if len(paths) == 1 and is_annotations(Path(paths[0])) else None
+    paths = dropped_files(event)
+    return paths[0] if len(paths) == 1 and is_annotations(paths[0]) else None

@@ -15,10 +15,10 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QWidget
 
 from napari_wsol.errors import StackError
-from napari_wsol.gui.compat import needed
+from napari_wsol.gui.compat import dropped_files
 from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.gui.layers.touch import canvas_beside
-from napari_wsol.images.readers import SCANNED, is_slide
+from napari_wsol.images.readers import SCANNED, is_slide, is_zarr
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QDropEvent
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 OURS, NAPARIS = "napari-wsol", "napari"
 """Names of plugins that read files."""
-
-ZARR = (".zattrs", ".zgroup", ".zarray", "zarr.json")
-"""What makes a folder an image."""
 
 
 class SlideDrops(QObject):
@@ -122,9 +119,7 @@ def dropped(event: QDropEvent) -> list[Path]:
     held = Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.ShiftModifier
     if QGuiApplication.keyboardModifiers() & held:
         return []
-    urls = needed(event.mimeData()).urls()
-    paths = [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
-    return paths if len(paths) == len(urls) else []
+    return dropped_files(event)
 
 
 def _is_ours(path: Path) -> bool:
@@ -135,7 +130,7 @@ def _is_list(path: Path) -> bool:
     """Whether it is a folder of files, and no image that is a folder itself."""
     if not path.is_dir() or get_preferred_reader(path) not in (None, OURS):
         return False
-    return not any((path / name).exists() for name in ZARR)
+    return not is_zarr(path)
 
 
 def prefer_our_reader() -> None:

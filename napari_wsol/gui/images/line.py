@@ -27,6 +27,7 @@ from napari_wsol.gui.widgets.panel import (
     row,
     small,
 )
+from napari_wsol.images.pixel_size import TOLD_UM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -349,9 +350,8 @@ class ImageLine(QWidget):
 
     def _ask_mpp(self) -> None:
         words = "µm a pixel (40× is about 0.25, 20× about 0.5):"
-        least, most, digits = 0.01, 10_000.0, 4
         mpp, good = QInputDialog.getDouble(
-            self, "Pixel size", words, self._mpp or 0.5, least, most, digits
+            self, "Pixel size", words, self._mpp or 0.5, *TOLD_UM, 4
         )
         if good:
             self.mpp_chosen.emit(mpp)

@@ -345,7 +345,7 @@ def _can_open(name: str, path: Path) -> bool:
 def _candidates(path: Path, head: bytes) -> list[str]:
     """Readers made for what the content is, the preferred one first."""
     if path.is_dir():
-        return ["zarr" if _is_zarr(path) else "wsidicom"]
+        return ["zarr" if is_zarr(path) else "wsidicom"]
     suffix = path.suffix.lower()
     if path.name in _ZARR_FILES:
         return ["zarr"]
@@ -361,7 +361,8 @@ def _candidates(path: Path, head: bytes) -> list[str]:
     return ["pillow", "openslide"]
 
 
-def _is_zarr(folder: Path) -> bool:
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is an image itself, by its ending or the files in it."""
     return folder.suffix == ".zarr" or any(
         (folder / entry).exists() for entry in _ZARR_FILES
     )
@@ -401,7 +402,7 @@ def _check_folder(folder: Path) -> None:
     """Refuses folders that hold neither OME-Zarr nor a slide in DICOM."""
     from napari_wsol.images.readers.dicom_files import is_dicom, is_film
 
-    if not _is_zarr(folder) and not any(
+    if not is_zarr(folder) and not any(
         is_dicom(path) and not is_film(path) for path in folder.iterdir()
     ):
         raise UnreadableImageError(
