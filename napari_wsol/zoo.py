@@ -23,7 +23,7 @@ from napari_wsol.errors import (
     UnansweredError,
     UnknownNameError,
 )
-from napari_wsol.files import encoded, sha256_of, whole_folder
+from napari_wsol.files import encoded, sha256_of, trial_folder, whole_folder
 from napari_wsol.files.parsing import parse_toml, read_text
 from napari_wsol.methods import evaluating, own_methods
 from napari_wsol.methods.card import Card
@@ -256,7 +256,12 @@ def next_name(taken: str) -> str:
 
 
 def save_model(
-    model: Model, card: Card, folder: Path | None = None, *, recipe: str | None = None
+    model: Model,
+    card: Card,
+    folder: Path | None = None,
+    *,
+    recipe: str | None = None,
+    rehearse: bool = False,
 ) -> Card:
     """Writes a model folder, all or nothing.
 
@@ -265,6 +270,7 @@ def save_model(
         card: what to say of it; weights' sha256 and check are filled in.
         folder: parent of the new folder; the user's own models by default.
         recipe: text of the recipe that made it.
+        rehearse: whether to leave nothing behind, before the model is taught.
 
     Returns:
         The card as it was written.
@@ -279,12 +285,14 @@ def save_model(
             f"There is a model in {target} already. Choose another name, "
             "or move that folder away first."
         )
+    place = trial_folder(parent) if rehearse else whole_folder(target)
     try:
-        with whole_folder(target) as draft:
+        with place as draft:
             card = _written(model, card, draft)
             if recipe is not None:
                 (draft / RECIPE).write_bytes(encoded(recipe))
-    except OSError as error:
+            read_card(draft)
+    except (OSError, safetensors.SafetensorError) as error:
         raise ExportError(
             f"The model could not be saved in {target}: {error}."
         ) from error
@@ -346,8 +354,8 @@ def check_logits(model: Model) -> list[float]:
 
 def _check_input(model: Model) -> Tensor:
     side = model.encoder.fixed_size or CHECK_SIDE
-    if min(model.encoder.cells(side)) < 1:
-        side *= 2  # networks that do not pad need more to give a cell
+    while min(model.encoder.cells(side)) < 1:
+        side *= 2  # networks that do not pad, and large tiles, need more for a cell
     ramp = torch.linspace(-1, 1, side)
     rows, columns = ramp[:, None], ramp[None, :]
     planes = [rows + 0 * columns, torch.sin(9 * columns) + 0 * rows, rows * columns]

@@ -25,7 +25,7 @@ from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.training.recipe import dump_recipe
-from napari_wsol.training.run import CHECKPOINT, train
+from napari_wsol.training.run import CHECKPOINT, rehearse, train
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def cross_validate(
         ExportError: what cannot be written.
     """
     check_recipe(recipe)
+    rehearse(recipe, out)
     measured = evaluation_set_of(recipe, data, splits)
     made = split_folds(
         measured.samples,

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from napari_wsol.errors import ConfigError, ExportError, JobCancelledError
-from napari_wsol.files import whole_folder
+from napari_wsol.files import check_folder, whole_folder
 from napari_wsol.paths import bundled_folder, models_folder, trainings_folder
 from napari_wsol.training.recipe import dump_recipe, read_recipe, with_seed
 from napari_wsol.training.run import LOG, train
-from napari_wsol.zoo import check_model_name
+from napari_wsol.zoo import check_model_name, read_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,11 @@ def run_training(
     plan = _plan(recipe, how)
     stop = how.get("stop")
     check_name(plan.name, out)
+    if out is None:
+        check_folder(models_folder())
+        done = trainings_folder() / plan.name / plan.name
+        if how.get("resume") and done.is_dir():  # it could not be copied
+            return _install(read_card(done))
 
     def say(done: int, total: int, text: str) -> None:
         if stop is not None and stop.is_set():
@@ -140,15 +145,15 @@ def _plan(path: Path, how: Training) -> Recipe:
 def _install(card: Card) -> Card:
     """Copies a finished model, with its log, to the user's own; the rest goes."""
     work, target = trainings_folder() / card.name, models_folder() / card.name
-    check_name(card.name)  # another program may have been faster
     try:
+        check_name(card.name)  # another program may have been faster
         with whole_folder(target) as draft:
             shutil.copytree(card.folder, draft, dirs_exist_ok=True)
             shutil.copy(work / LOG, draft / LOG)
-    except OSError as error:
+    except (OSError, ConfigError) as error:
         raise ExportError(
             f"The finished model is in {card.folder}, but cannot be copied to "
-            f"{target}: {error}."
+            f"{target}: {error} When it can, train again and resume: it is copied then."
         ) from error
     shutil.rmtree(work, ignore_errors=True)
     return replace(card, folder=target)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -20,10 +22,12 @@ from napari_wsol.errors import (
     MalformedError,
     ignore_failure,
 )
-from napari_wsol.files import write_whole
+from napari_wsol.files import make_folder, numbered, unwritable, write_whole
 from napari_wsol.files.parsing import Count, parse_json, read_text, typed
 from napari_wsol.inference.appearance import appearance_of
+from napari_wsol.methods import Model
 from napari_wsol.methods.card import Card
+from napari_wsol.paths import models_folder
 from napari_wsol.training.distributed import team as join_team
 from napari_wsol.training.images_cache import load_training_images
 from napari_wsol.training.measuring import (
@@ -41,7 +45,6 @@ from napari_wsol.zoo import load_model, read_card, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -148,6 +151,8 @@ def train(
     with join_team() as team:
         if team.writes:
             _prepare(out, recipe, resume=resume)
+            rehearse(recipe, out)
+            make_folder(out)
         team.agree(claim=True)  # nobody goes on before the folder is there
         left_out: dict[str, str] = {}
 
@@ -235,7 +240,8 @@ def _learn(
                 watcher.step(progress)
     finally:
         if team.writes and not trainer.torn:  # half a step cannot be gone on from
-            trainer.save(path)
+            with suppress(*([ExportError] if trainer.is_over else [])):
+                trainer.save(path)  # a full disk does not cost a finished model
 
 
 def _is_due(trainer: Trainer) -> bool:
@@ -271,7 +277,8 @@ def _evaluate(
 
 
 def _log(out: Path, row: dict[str, object]) -> None:
-    with (out / LOG).open("a", encoding="utf-8") as file:
+    what, to_do = f"{out / LOG} cannot be written", ". Free some space, and resume."
+    with unwritable(what, to_do), (out / LOG).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
 
@@ -358,7 +365,30 @@ def _finish(
     if left_out:
         listed = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         card = replace(card, limits=(*card.limits, f"{LEFT_OUT} {listed}"))
-    return save_model(model, card, out, recipe=recipe.text)
+    return _saved(model, card, out, recipe)
+
+
+def _saved(model: Model, card: Card, out: Path, recipe: Recipe) -> Card:
+    """Saves a model; where that fails, under another name or in another folder.
+
+    Raises:
+        ExportError: it is not where it belongs; says where the weights are.
+    """
+    try:
+        return save_model(model, card, out, recipe=recipe.text)
+    except ExportError as error:
+        kept, then = out / CHECKPOINT, "free some space and --resume, which saves them"
+        for folder in (out, models_folder(), Path(tempfile.gettempdir())):
+            names = numbered(card.name)
+            other = next(x for x in names if not (folder / x).exists())
+            with suppress(ExportError):
+                other = replace(card, name=other)
+                kept = save_model(model, other, folder, recipe=recipe.text).folder
+                then = f"give it as --model, or copy it to {models_folder()}"
+                break
+        if not kept.exists():
+            raise
+        raise ExportError(f"{error} The weights are kept in {kept}: {then}.") from error
 
 
 def train_seeds(
@@ -426,10 +456,17 @@ def _prepare(out: Path, recipe: Recipe, *, resume: bool) -> None:
             f"{out} holds an unfinished training. Add --resume to go on with it, "
             "or choose another --out."
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"{out} cannot be made: {error}.") from error
+
+
+def rehearse(recipe: Recipe, out: Path) -> None:
+    """Saves the network as it is before the training, to see whether that will go.
+
+    Raises:
+        ConfigError, ExportError: it cannot be saved; nothing is left in ``out``.
+    """
+    model = Model(recipe.model)
+    card = card_of(recipe, {}, methods_of(model, recipe))
+    save_model(model, card, out, recipe=recipe.text, rehearse=True)
 
 
 def card_of(
