@@ -26,7 +26,7 @@ from typing import (
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
 """Endings of files that may hold weights."""
@@ -417,3 +417,9 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+def words_of(given: Mapping[str, Iterable[object]]) -> list[str]:
+    """Options of a command, each with each of its values that is not None."""
+    pairs = ((name, value) for name, values in given.items() for value in values)
+    return [str(x) for pair in pairs if pair[1] is not None for x in pair]

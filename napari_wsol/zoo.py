@@ -23,11 +23,12 @@ from napari_wsol.errors import (
     UnansweredError,
     UnknownNameError,
 )
-from napari_wsol.files import encoded, sha256_of, trial_folder, whole_folder
+from napari_wsol.files import encoded, sha256_of, whole_folder
 from napari_wsol.files.parsing import parse_toml, read_text
 from napari_wsol.methods import evaluating, own_methods
 from napari_wsol.methods.card import Card
 from napari_wsol.paths import bundled_folder, models_folder
+from napari_wsol.registry import origins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,7 +164,11 @@ def _load_card(card: Card, device: str) -> Model:
         weights = read_safetensors(path)
     except (OSError, MalformedError) as error:
         raise ModelError(f"{misfit}: {error}.") from error
-    model = network_of(card.spec, weights, f"The model “{card.name}”", misfit)
+    try:
+        model = network_of(card.spec, weights, f"The model “{card.name}”", misfit)
+    except UnknownNameError as error:
+        needs = f" It came with {', '.join(card.plugins)}." if card.plugins else ""
+        raise ModelError(f"{error}{needs}") from error
     model.card = card
     return model.to(choose_device(device))
 
@@ -256,12 +261,7 @@ def next_name(taken: str) -> str:
 
 
 def save_model(
-    model: Model,
-    card: Card,
-    folder: Path | None = None,
-    *,
-    recipe: str | None = None,
-    rehearse: bool = False,
+    model: Model, card: Card, folder: Path | None = None, *, recipe: str | None = None
 ) -> Card:
     """Writes a model folder, all or nothing.
 
@@ -270,7 +270,6 @@ def save_model(
         card: what to say of it; weights' sha256 and check are filled in.
         folder: parent of the new folder; the user's own models by default.
         recipe: text of the recipe that made it.
-        rehearse: whether to leave nothing behind, before the model is taught.
 
     Returns:
         The card as it was written.
@@ -285,13 +284,11 @@ def save_model(
             f"There is a model in {target} already. Choose another name, "
             "or move that folder away first."
         )
-    place = trial_folder(parent) if rehearse else whole_folder(target)
     try:
-        with place as draft:
+        with whole_folder(target) as draft:
             card = _written(model, card, draft)
             if recipe is not None:
                 (draft / RECIPE).write_bytes(encoded(recipe))
-            read_card(draft)
     except (OSError, safetensors.SafetensorError) as error:
         raise ExportError(
             f"The model could not be saved in {target}: {error}."
@@ -306,11 +303,13 @@ def _written(model: Model, card: Card, folder: Path) -> Card:
     }
     safetensors.torch.save_file(state, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # it is made readable for its owner alone
+    spec = model.spec
     card = replace(
         card,
-        spec=model.spec,
+        spec=spec,
         sha256=sha256_of(folder / WEIGHTS),
         check={"logits": check_logits(model)},
+        plugins=tuple(origins((*card.methods, spec.encoder, *spec.heads))) or None,
         folder=folder,
     )
     # TOML has no way to write what is no character; a file's name may have it.

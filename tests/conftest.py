@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
     from napari_wsol.methods import Model
 
-pytest_plugins = ["fixtures.killing", "fixtures.slides", "fixtures.training"]
+pytest_plugins = [
+    "fixtures.killing",
+    "fixtures.plugins",
+    "fixtures.slides",
+    "fixtures.training",
+]
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_wsol.batch.results import ResultsFolder, folder_name
+from napari_wsol.config import words_of
 from napari_wsol.errors import ConfigError
 from napari_wsol.files import path_from, unwritable, write_whole
+from napari_wsol.registry import plugin_files
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 FOLDER = ".batch"
@@ -99,7 +101,8 @@ class Workflow:
 
     def localize(self) -> list[str]:
         """What each job runs, but for the slide."""
-        command = [sys.executable, "-m", "napari_wsol", "localize", "--wait"]
+        command = [sys.executable, "-m", "napari_wsol"]
+        command += [*words_of({"--plugin": plugin_files()}), "localize", "--wait"]
         command += ["--model", self._model(), "--out", str(self._results.path)]
         if self.is_local:
             command += ["--gpus", str(self.gpus)]

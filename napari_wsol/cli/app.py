@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +26,7 @@ from napari_wsol.cli import (
 )
 from napari_wsol.cli.console import all_encodable, commands, errors, named, output
 from napari_wsol.errors import WsolError, in_our_words
+from napari_wsol.registry import FILES, plugin_files, plugins
 
 app = commands(
     "Weakly supervised localization in medical images. Research use only, not for "
@@ -56,9 +59,21 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True)
     ] = False,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(help="Your own methods: Python, which is run.")
+    ] = None,
 ) -> None:
     """Weakly supervised localization in medical images."""
     del version
+    os.environ[FILES] = os.pathsep.join([*plugin_files(), *map(str, plugin or ())])
+    os.environ[FILES] = os.pathsep.join(plugin_files())  # other folders, same files
+
+
+@app.command("plugins")
+def list_plugins() -> None:
+    """Methods and encoders of others: where they are from, and what was left out."""
+    for item in plugins():
+        output.print(str(item), style="red" if item.problem else "")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import typer
 
 from napari_wsol.cli import options
 from napari_wsol.cli.console import output
+from napari_wsol.config import words_of
 
 
 def batch(
@@ -86,30 +87,22 @@ def batch(
         import torch
 
         cards = torch.cuda.device_count()
-    single = {
-        "--target": target,
-        "--mpp": mpp,
-        "--halo": halo,
-        "--reader": reader,
-        "--channel": channel,
-        "--plane": plane,
-        "--threshold": threshold,
-        "--core": core,
-        "--top": top,
+    given = {
+        "--target": [target],
+        "--mpp": [mpp],
+        "--halo": [halo],
+        "--reader": [reader],
+        "--channel": [channel],
+        "--plane": [plane],
+        "--threshold": [threshold],
+        "--core": [core],
+        "--top": [top],
+        "--views": [None if views == 1 else views],
+        "--method": method or [],
+        "--format": format or [],
     }
-    words = [
-        str(part)
-        for name, value in single.items()
-        if value is not None
-        for part in (name, value)
-    ]
-    if views != 1:
-        words += ["--views", str(views)]
-    words += [word for name in method or [] for word in ("--method", name)]
-    words += [word for name in format or [] for word in ("--format", name)]
-    words.append("--tissue" if tissue else "--no-tissue")
-    if rgb is not None:
-        words.append("--rgb" if rgb else "--no-rgb")
+    words = [*words_of(given), "--tissue" if tissue else "--no-tissue"]
+    words += [] if rgb is None else ["--rgb" if rgb else "--no-rgb"]
     workflow = Workflow(
         slides=tuple(images_given(slides)),
         out=out,

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Group
@@ -21,15 +21,15 @@ from rich.text import Text
 from napari_wsol.cli.console import Failures, errors, on_signals, output
 from napari_wsol.cli.data import tell_recipe_data
 from napari_wsol.cli.options import INFERENCE, Device, Resume, option, out_folder
+from napari_wsol.config import words_of
 from napari_wsol.jobs import duration
+from napari_wsol.registry import plugin_files
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
-    from napari_wsol.errors import Failed
-    from napari_wsol.training.recipe import Recipe
-    from napari_wsol.training.run import Evaluation
+    from napari_wsol.training.run import Evaluation, Options
     from napari_wsol.training.trainer import TrainStep
 
 ROWS = 12
@@ -65,21 +65,27 @@ def train(
     if _is_first():
         tell_recipe_data(recipe, data)
     from napari_wsol.training.recipe import read_recipe
+    from napari_wsol.training.run import train as train_one
+    from napari_wsol.training.run import train_seeds
 
     plan, numbers, view = read_recipe(recipe), parse_seeds(seeds), View()
     failures = Failures()
-    options = Options(
-        init=init,
-        resume=resume,
-        device=device,
-        say=view.say,
-        step=view.step,
-        evaluated=view.evaluated,
-        failed=failures.tell,
-    )
+    options: Options = {
+        "init": init,
+        "resume": resume,
+        "device": device,
+        "say": view.say,
+        "step": view.step,
+        "evaluated": view.evaluated,
+        "failed": failures.tell,
+    }
     try:
         with stopping(view), view.live():
-            result, where = _run(plan, data, out, numbers, options)
+            if numbers:
+                result = train_seeds(plan, data, out, numbers, **options)
+            else:
+                card = train_one(plan, data, out, **options)
+                result, out = card.metrics, card.folder
     except KeyboardInterrupt:
         given: dict[str, Sequence[object]] = {
             "--data": [data],
@@ -93,34 +99,10 @@ def train(
         raise typer.Exit(1) from None
     if not _is_first():
         return
-    output.print(f"{plan.name} is in {where}")
+    output.print(f"{plan.name} is in {out}")
     for key, value in _lines(result):
         output.print(f"{key}: {value}")
     failures.leave()
-
-
-class Options(TypedDict):
-    """What one training and those of several seeds are told alike."""
-
-    init: Path | None
-    resume: bool
-    device: str
-    say: Callable[[int, int, str], None]
-    step: Callable[[TrainStep], None]
-    evaluated: Callable[[Evaluation], None]
-    failed: Failed
-
-
-def _run(
-    plan: Recipe, data: Path, out: Path, seeds: list[int], options: Options
-) -> tuple[Mapping[str, object], Path]:
-    """The figures, and where the model is or the models are."""
-    from napari_wsol.training.run import train, train_seeds
-
-    if seeds:
-        return train_seeds(plan, data, out, seeds, **options), out
-    card = train(plan, data, out, **options)
-    return card.metrics, card.folder
 
 
 def parse_seeds(text: str | None) -> list[int]:
@@ -159,10 +141,8 @@ def _lines(result: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def go_on(command: str, recipe: Path, given: Mapping[str, Sequence[object]]) -> str:
     """What to type to go on: all that counted, or the numbers would be others."""
-    words = ["napari-wsol", command, str(recipe)]
-    for name, values in given.items():
-        for value in values:
-            words += [] if value is None else [name, str(value)]
+    plugins = words_of({"--plugin": plugin_files()})
+    words = ["napari-wsol", *plugins, command, str(recipe), *words_of(given)]
     return shlex.join([*words, "--resume"])
 
 

@@ -20,12 +20,11 @@ from napari_wsol.cross_validation.plan import (
 from napari_wsol.cross_validation.report import CrossValidationReport, FoldReport
 from napari_wsol.data.datasets import LabelledImages
 from napari_wsol.data.folds import split_folds
-from napari_wsol.errors import ignore_failure
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.training.recipe import dump_recipe
-from napari_wsol.training.run import CHECKPOINT, rehearse, train
+from napari_wsol.training.run import CHECKPOINT, Watcher, rehearse, train
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
@@ -33,35 +32,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_wsol.data.folds import Fold, Grouping
-    from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark import ModelReport
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.bootstrap import Estimate
     from napari_wsol.jobs import Progress
     from napari_wsol.training.recipe import Recipe
-    from napari_wsol.training.trainer import TrainStep
 
 TABLE = "cross_validation.md"
 TRAIN_LIST, HELD_OUT_LIST, EVALUATION = "train.csv", "held_out.csv", "evaluation.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoldWatcher:
-    """Who is told about a cross-validation.
+class FoldWatcher(Watcher):
+    """Who is told about a cross-validation, and each training in it.
 
     Attributes:
-        say: called with (done, total, what is being done).
-        step: called after every step of a training.
         begun: called with (fold, folds) before a fold.
         measured: called with a fold's figures.
-        failed: called with an image that cannot be used, and why.
     """
 
-    say: Progress
-    step: Callable[[TrainStep], None]
     begun: Callable[[int, int], None] = lambda _fold, _folds: None
     measured: Callable[[FoldReport], None] = lambda _report: None
-    failed: Failed = ignore_failure
 
 
 def cross_validate(

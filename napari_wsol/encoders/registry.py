@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import choices
-from napari_wsol.registry import Registry
+from napari_wsol.registry import Registry, plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +22,7 @@ register_family = _FAMILIES.adds
 
 def list_encoders() -> list[str]:
     """Names that :func:`build_encoder` knows."""
+    plugins()
     return sorted(_ENCODERS)
 
 
@@ -47,13 +47,12 @@ def build_encoder(
         ConfigError: an output stride or tap that it has not; a package that it needs
             is missing.
     """
+    plugins()
     prefix, _, member = name.partition(":")
     if member and prefix in _FAMILIES:
         return _FAMILIES[prefix](
             member, output_stride=output_stride, taps=taps, in_channels=in_channels
         )
-    if name not in _ENCODERS:
-        raise choices("encoder", name, list_encoders())
     return _ENCODERS[name](
         output_stride=output_stride, taps=taps, in_channels=in_channels
     )

@@ -411,25 +411,13 @@ def check_folder(folder: Path) -> None:
         ExportError: it is a file, cannot be made, or may not be written to.
     """
     folder = path_from(folder).absolute()
+    missing: list[Path] = []
     try:
-        with trial_folder(folder):
-            pass
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        time_in(folder)
     except OSError as error:
         raise ExportError(words_of(error, folder)) from error
-
-
-@contextlib.contextmanager
-def trial_folder(parent: Path) -> Generator[Path]:
-    """A folder to try in what can be written to another; both are as before then.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    missing = [path for path in (parent, *parent.parents) if not path.exists()]
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with file_set(parent, "trial") as one:
-            yield one.hidden
     finally:
         for path in missing:
             with contextlib.suppress(OSError):

@@ -37,6 +37,7 @@ from napari_wsol.gui.widgets.choosing import Chooser
 from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import REFINES, JobKind
+from napari_wsol.registry import plugins
 from napari_wsol.strokes.classes import UnclearClassesError
 
 if TYPE_CHECKING:
@@ -287,6 +288,9 @@ class Controller(QObject):
 
     def _show_catalogue(self, catalogue: Catalogue) -> None:
         """Models, methods and devices are known now."""
+        left_out = [str(plugin) for plugin in plugins() if plugin.problem]
+        if left_out and self._catalogue is None:
+            self._messages.warn("\n".join(left_out))
         self._catalogue = catalogue
         panel = self._panels.localize
         panel.show_models(catalogue.cards, self._model)

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.heads import Head
-from napari_wsol.registry import Registry
+from napari_wsol.registry import Registry, plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,6 +217,7 @@ def get_method(name: str) -> Method:
         UnknownNameError: no such method; names the choices.
         ConfigError: the method cannot be read at a layer of one's choice.
     """
+    plugins()
     base, at, layer = name.partition("@")
     method = _METHODS[base]
     if not at:
@@ -232,6 +233,7 @@ def get_method(name: str) -> Method:
 
 def list_methods(model: Model | None = None) -> list[str]:
     """Names of all methods, or of those that a model supports."""
+    plugins()
     if model is None:
         return list(_METHODS)
     return [name for name, item in _METHODS.items() if item.unavailable(model) is None]

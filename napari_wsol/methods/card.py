@@ -38,6 +38,7 @@ class Card:
         check: a probe input's seed and the logits that it must give.
         appearance: how the training images look to the network, so that others are
             noticed; None where that was not measured.
+        plugins: of others that its encoder, heads and methods are from, if any.
         folder: where it lies; not part of the file.
         bundled: whether it came with the package; not part of the file.
     """
@@ -59,6 +60,7 @@ class Card:
     sha256: str = ""
     check: Mapping[str, object] = field(default_factory=dict[str, object])
     appearance: Appearance | None = None
+    plugins: tuple[str, ...] | None = None
     folder: Path = Path()
     bundled: bool = False
 
@@ -152,7 +154,8 @@ class Card:
             where = {"folder": folder, "bundled": bundled}
             return typed({**values, "spec": spec, **where}, cls)
         except MalformedError as error:
+            needs = f" and its {values['plugins']}" if "plugins" in values else ""
             raise ModelError(
                 f"The card of {folder.name} is incomplete or damaged ({error}). "
-                "Get the model again from where it came."
+                f"Get the model{needs} again from where it came."
             ) from error

@@ -9,7 +9,7 @@ from torch import nn
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.map_pooling import pool_pieces
-from napari_wsol.registry import Registry
+from napari_wsol.registry import Registry, plugins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,6 +143,7 @@ register_head = _HEADS.adds
 
 def list_heads() -> list[str]:
     """Names of all heads."""
+    plugins()
     return list(_HEADS)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from napari_wsol.images.readers import told_path
+from napari_wsol.registry import origins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +46,7 @@ def provenance_of(
         },
         "model": _model(model),
         "method": method,
+        "plugins": origins((model.spec.encoder, *model.spec.heads, method)),
         "target": result.target if result is not None else None,
         "views": result.views if result is not None else 1,
         "scores": dict(result.scores) if result is not None else {},

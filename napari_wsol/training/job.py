@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from napari_wsol.errors import ConfigError, ExportError, JobCancelledError
-from napari_wsol.files import check_folder, whole_folder
+from napari_wsol.files import whole_folder
 from napari_wsol.paths import bundled_folder, models_folder, trainings_folder
 from napari_wsol.training.recipe import dump_recipe, read_recipe, with_seed
 from napari_wsol.training.run import LOG, train
@@ -101,7 +101,6 @@ def run_training(
     stop = how.get("stop")
     check_name(plan.name, out)
     if out is None:
-        check_folder(models_folder())
         done = trainings_folder() / plan.name / plan.name
         if how.get("resume") and done.is_dir():  # it could not be copied
             return _install(read_card(done))

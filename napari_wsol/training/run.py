@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
+from uuid import uuid4
 
 import torch
 from msgspec import Struct
@@ -22,7 +22,7 @@ from napari_wsol.errors import (
     MalformedError,
     ignore_failure,
 )
-from napari_wsol.files import make_folder, numbered, unwritable, write_whole
+from napari_wsol.files import free_name, write_whole
 from napari_wsol.files.parsing import Count, parse_json, read_text, typed
 from napari_wsol.inference.appearance import appearance_of
 from napari_wsol.methods import Model
@@ -45,6 +45,7 @@ from napari_wsol.zoo import load_model, read_card, save_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -96,6 +97,18 @@ class Watcher:
     step: Callable[[TrainStep], None]
     evaluated: Callable[[Evaluation], None] = _ignore
     failed: Failed = ignore_failure
+
+
+class Options(TypedDict):
+    """What one training and those of several seeds are told alike."""
+
+    init: Path | None
+    resume: bool
+    device: str
+    say: Progress
+    step: Callable[[TrainStep], None]
+    evaluated: Callable[[Evaluation], None]
+    failed: Failed
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -151,8 +164,6 @@ def train(
     with join_team() as team:
         if team.writes:
             _prepare(out, recipe, resume=resume)
-            rehearse(recipe, out)
-            make_folder(out)
         team.agree(claim=True)  # nobody goes on before the folder is there
         left_out: dict[str, str] = {}
 
@@ -277,8 +288,7 @@ def _evaluate(
 
 
 def _log(out: Path, row: dict[str, object]) -> None:
-    what, to_do = f"{out / LOG} cannot be written", ". Free some space, and resume."
-    with unwritable(what, to_do), (out / LOG).open("a", encoding="utf-8") as file:
+    with (out / LOG).open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
 
@@ -369,23 +379,15 @@ def _finish(
 
 
 def _saved(model: Model, card: Card, out: Path, recipe: Recipe) -> Card:
-    """Saves a model; where that fails, under another name or in another folder.
-
-    Raises:
-        ExportError: it is not where it belongs; says where the weights are.
-    """
+    """Saves a model; where that fails, among the user's own, but as an ExportError."""
     try:
         return save_model(model, card, out, recipe=recipe.text)
     except ExportError as error:
         kept, then = out / CHECKPOINT, "free some space and --resume, which saves them"
-        for folder in (out, models_folder(), Path(tempfile.gettempdir())):
-            names = numbered(card.name)
-            other = next(x for x in names if not (folder / x).exists())
-            with suppress(ExportError):
-                other = replace(card, name=other)
-                kept = save_model(model, other, folder, recipe=recipe.text).folder
-                then = f"give it as --model, or copy it to {models_folder()}"
-                break
+        with suppress(ExportError):
+            free = replace(card, name=free_name(models_folder() / card.name).name)
+            kept = save_model(model, free, recipe=recipe.text).folder
+            then = f"copy it to {out}, or use “{free.name}” of your own models"
         if not kept.exists():
             raise
         raise ExportError(f"{error} The weights are kept in {kept}: {then}.") from error
@@ -396,14 +398,7 @@ def train_seeds(
     data: Path,
     out: Path,
     seeds: Sequence[int],
-    *,
-    init: Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    say: Progress,
-    step: Callable[[TrainStep], None],
-    evaluated: Callable[[Evaluation], None] = _ignore,
-    failed: Failed = ignore_failure,
+    **how: Unpack[Options],
 ) -> dict[str, object]:
     """Trains a model for each seed, in ``out/seed-0`` and so on, one after another.
 
@@ -421,24 +416,14 @@ def train_seeds(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("Under torchrun train one seed at a time: leave --seeds out.")
     metrics: dict[int, Mapping[str, object]] = {}
+    resume = how.get("resume", False)
     for number in seeds:
         one, folder = with_seed(recipe, number), out / f"seed-{number}"
         if resume and (folder / recipe.name).is_dir():
             metrics[number] = read_card(folder / recipe.name).metrics
             continue
-        card = train(
-            one,
-            data,
-            folder,
-            init=init,
-            resume=resume and (folder / CHECKPOINT).is_file(),
-            device=device,
-            say=say,
-            step=step,
-            evaluated=evaluated,
-            failed=failed,
-        )
-        metrics[number] = card.metrics
+        how["resume"] = resume and (folder / CHECKPOINT).is_file()
+        metrics[number] = train(one, data, folder, **how).metrics
     summary = summarize(metrics)
     write_whole(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return summary
@@ -456,17 +441,23 @@ def _prepare(out: Path, recipe: Recipe, *, resume: bool) -> None:
             f"{out} holds an unfinished training. Add --resume to go on with it, "
             "or choose another --out."
         )
+    rehearse(recipe, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{out} cannot be made: {error}.") from error
 
 
 def rehearse(recipe: Recipe, out: Path) -> None:
-    """Saves the network as it is before the training, to see whether that will go.
-
-    Raises:
-        ConfigError, ExportError: it cannot be saved; nothing is left in ``out``.
-    """
+    """Refuses, by our errors, what could not be saved once it is trained."""
     model = Model(recipe.model)
     card = card_of(recipe, {}, methods_of(model, recipe))
-    save_model(model, card, out, recipe=recipe.text, rehearse=True)
+    there = next(path for path in (out, *out.parents) if path.is_dir())
+    trial = there / f".rehearsal.{uuid4().hex[:12]}.part"
+    try:
+        read_card(save_model(model, card, trial, recipe=recipe.text).folder)
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
 
 
 def card_of(
