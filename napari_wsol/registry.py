@@ -76,8 +76,7 @@ class Plugin:
     """Code of others.
 
     Attributes:
-        name: of the entry point, or of the file.
-        group: one of ``GROUPS``, or "file".
+        name, group: of the entry point; of a file its name, and "file".
         origin: package and version, or name and sha256 of the file.
         run: lets it add to the tables; None once that was done.
         added: table and name of all that it put there.
@@ -120,7 +119,7 @@ def _run(plugin: Plugin, run: Callable[[], object]) -> None:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it may raise anything
         plugin.problem = f"{type(error).__name__}: {error}"
         for table, name in plugin.added:
-            del table[name]
+            table.pop(name, None)
         plugin.added.clear()
         logger.warning("%s", plugin)
     finally:
@@ -162,6 +161,5 @@ def _of_file(path: str) -> Plugin:
         sys.modules[module.__name__] = module  # where dataclasses look
         exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102 - as asked
 
-    name = Path(path).name
-    plugin = Plugin(name, "file", name, run)
+    plugin = Plugin(Path(path).name, "file", Path(path).name, run)
     return plugin

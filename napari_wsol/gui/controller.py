@@ -288,9 +288,9 @@ class Controller(QObject):
 
     def _show_catalogue(self, catalogue: Catalogue) -> None:
         """Models, methods and devices are known now."""
-        left_out = [str(plugin) for plugin in plugins() if plugin.problem]
+        left_out = "\n".join(str(plugin) for plugin in plugins() if plugin.problem)
         if left_out and self._catalogue is None:
-            self._messages.warn("\n".join(left_out))
+            self._messages.warn(left_out)
         self._catalogue = catalogue
         panel = self._panels.localize
         panel.show_models(catalogue.cards, self._model)

@@ -100,10 +100,9 @@ def run_training(
     plan = _plan(recipe, how)
     stop = how.get("stop")
     check_name(plan.name, out)
-    if out is None:
-        done = trainings_folder() / plan.name / plan.name
-        if how.get("resume") and done.is_dir():  # it could not be copied
-            return _install(read_card(done))
+    done = trainings_folder() / plan.name / plan.name
+    if out is None and how.get("resume") and done.is_dir():  # it was not copied
+        return _install(read_card(done))
 
     def say(done: int, total: int, text: str) -> None:
         if stop is not None and stop.is_set():

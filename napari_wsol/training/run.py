@@ -394,11 +394,7 @@ def _saved(model: Model, card: Card, out: Path, recipe: Recipe) -> Card:
 
 
 def train_seeds(
-    recipe: Recipe,
-    data: Path,
-    out: Path,
-    seeds: Sequence[int],
-    **how: Unpack[Options],
+    recipe: Recipe, data: Path, out: Path, seeds: Sequence[int], **how: Unpack[Options]
 ) -> dict[str, object]:
     """Trains a model for each seed, in ``out/seed-0`` and so on, one after another.
 

@@ -11,7 +11,7 @@ def test_a_method_of_others_is_listed_and_localizes_and_what_failed_is_told(make
     bench = make_bench()
     methods = bench.widget.localize_panel.method_list
     bench.until(lambda: "example-cam" in methods.boxes)
-    bench.until(lambda: "example-broken" in bench.widget.message_line.text())
+    bench.until(lambda: "example-broken" in bench.widget.message.text())
     image = np.zeros((64, 64, 3), np.uint8)
     image[16:48, 16:48] = 200
     bench.open(image, rgb=True)
