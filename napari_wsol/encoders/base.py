@@ -51,6 +51,25 @@ class Encoder(nn.Module):
     fixed_size: int | None = None
     """Side of the only input that it takes, where positions are learnt."""
 
+    in_one_piece: ClassVar[bool] = False
+    """Whether it sees all of an image at once: it is never cut into tiles, and methods
+    that read gradients :meth:`trace` it instead of going on from features."""
+
+    one_cell: ClassVar[tuple[str, ...]] = ()
+    """Layers whose map is one cell for all of the image; they come first."""
+
+    gradient_layer: str | None = None
+    """Where methods that read gradients look; at the deepest tap if None."""
+
+    lacks: Mapping[str, str] = {}
+    """Why it has not what others have, a sentence each, by a method's name; "folder":
+    why it cannot be saved."""
+
+    @property
+    def map_taps(self) -> tuple[str, ...]:
+        """The taps but those of one cell."""
+        return tuple(name for name in self.taps if name not in self.one_cell)
+
     @property
     def readable_layers(self) -> tuple[str, ...]:
         """Those of ``layers`` that a read-out may choose: ``resume`` goes on from them.
@@ -161,6 +180,17 @@ class Encoder(nn.Module):
             if name in self.taps:
                 found[name] = x
         return self.gather(found)
+
+    def trace(self, x: Tensor, layer: str) -> tuple[Tensor, Features]:
+        """A layer's map, and the taps' maps that come of it, both with their graph.
+
+        Args:
+            x: (N, C, H, W) normalised input that requires gradients.
+            layer: one of ``readable_layers``.
+        """
+        with self.also((layer,)):
+            found: Features = self(x)
+        return found.select((layer,)).last, found.select(self.taps)
 
     def gather(self, found: Mapping[str, Tensor]) -> Features:
         """Maps by name as :class:`Features`, in the order of the taps."""
