@@ -88,6 +88,10 @@ class Encoder(nn.Module):
             for step, left in steps_of(module):
                 yield name, step, left
 
+    def places(self) -> dict[str, tuple[int, float, int]]:
+        """Stride, centre of cell 0 and reach of the receptive field of each layer."""
+        return _geometry(self.path())
+
     def checked_stride(self, output_stride: int | None, default: int = 32) -> int:
         """An output stride that the encoder has; the default where none is wanted.
 
@@ -117,7 +121,7 @@ class Encoder(nn.Module):
         names = list(all_taps)
         reached = names[: names.index(self.taps[-1]) + 1]
         self.layers = {name: all_taps[name] for name in reached}
-        self._geometry = _geometry(self.path())
+        self._geometry = self.places()
         self.channels = tuple(all_taps[name] for name in self.taps)
         self.strides = tuple(self._geometry[name][0] for name in self.taps)
         self.offsets = tuple(self._geometry[name][1] for name in self.taps)

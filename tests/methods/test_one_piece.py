@@ -47,7 +47,7 @@ def test_what_is_too_large_is_refused_with_what_to_do(small_model):
     large = np.zeros((4000, 4000, 3), np.uint8)
     view = ModelView(open_slide(large), small_model)
     assert not is_gradual(view)
-    with pytest.raises(ImageError, match="too large. Give the model"):
+    with pytest.raises(ImageError, match=r"too large\. Give the model"):
         localize(small_model, large)
     with pytest.raises(MethodUnavailableError, match="cannot read a slide"):
         plan_slide(view.slide, small_model, SlideConfig())
