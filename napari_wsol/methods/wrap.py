@@ -7,8 +7,8 @@ A map lies as published code draws it, stretched over the input.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
-from math import isqrt
+from collections.abc import Mapping
+from math import isqrt, prod
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
@@ -25,21 +25,20 @@ from napari_wsol.methods.model import Model, digest_of, evaluating
 from napari_wsol.methods.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from napari_wsol.encoders import Features
 
-Layer = str | nn.Module | None
 LOGITS = "logits"
 SIDE = 224
-"""Of the input on which a network without a size is tried, and twice that."""
+"""Of the input on which a network that takes any size is tried."""
 MOST_PREFIX = 8
 """Tokens (class, registers) that may go before those of the patches."""
 
 
 def wrap(
     module: nn.Module,
-    layer: Layer = None,
+    layer: str | nn.Module | None = None,
     classes: Sequence[str] = (),
     *,
     mean: Sequence[float] | None = None,
@@ -52,15 +51,14 @@ def wrap(
     """A network as a model for ``localize`` and ``Session.use``; it is not copied.
 
     Args:
-        module: from (N, ``channels``, H, W) float32 to logits (N, K), or (N, 1) for two
-            classes; of a dict or tuple the entry "logits" or "out", or the only one.
-        layer: a module in it or its dotted name; by default the last one that gives a
-            map on which the logits depend. Maps are (N, C, h, w), (N, h, w, C), or
-            tokens (N, T, C) of a square.
+        module: from (N, channels, H, W) float32 to logits (N, K), or (N, 1) for two
+            classes; in a dict or tuple as "logits", "out", or the only ones.
+        layer: a module in it, or its dotted name, that gives (N, C, h, w), (N, h, w, C)
+            or tokens (N, T, C) of a square; by default the last that the logits read.
         classes: names, in the order of the logits.
-        mean: of each channel on the scale [0, 1]; ImageNet's by default, like ``std``.
+        mean: of each channel on the scale [0, 1]; ImageNet's by default, as ``std``.
         std: of each channel.
-        size: side that images are stretched to; their own if None, mirrored up to
+        size: side that images are stretched to; None for their own, mirrored up to
             whole cells.
         channels: 3, or 1 for grey.
         multi_label: whether an image may show several classes.
@@ -69,8 +67,7 @@ def wrap(
     Raises:
         ConfigError: it cannot be wrapped like this; says what to give.
     """
-    weights = next(module.parameters(), None)
-    if weights is None or weights.dtype != torch.float32:
+    if {item.dtype for item in module.parameters()} != {torch.float32}:
         raise ConfigError("A network is wrapped with float32 weights: module.float().")
     if isinstance(classes, str) or not 0 < len(classes) == len({*classes}):
         raise ConfigError('Name each class once: wrap(…, classes=["no", "yes"]).')
@@ -82,27 +79,25 @@ def wrap(
     with evaluating(module), torch.inference_mode(mode=False):
         encoder = Wrapped(module, layer, len(classes), how)
         head = WrappedHead(encoder)
-    sha = digest_of(module)
-    origin = f"wrapped in Python: {type(module).__name__}, sha256 of weights {sha}"
+    kind, sha = type(module).__name__, digest_of(module)
     spec = ModelSpec(
-        encoder=origin,
+        encoder=f"wrapped in Python: {kind}, sha256 of weights {sha}",
         classes=tuple(classes),
         heads=(),
         multi_label=multi_label,
         preprocessing=how,
     )
     model = Model(spec, encoder)
-    model.heads["cam" if head.has_maps else LOGITS] = head
     methods = ("cam", "gradcam") if head.has_maps else ("gradcam",)
+    model.heads["cam" if head.has_maps else LOGITS] = head
     model.card = Card(
-        name=f"{type(module).__name__}-{sha[:8]}",
-        title=f"{type(module).__name__} (wrapped)",
+        name=f"{kind}-{sha[:8]}",
+        title=f"{kind} (wrapped)",
         summary=f"A network of your own, read at {encoder.taps[-1]}.",
         spec=spec,
         methods=methods,
         primary=methods[0],
-        origin=origin,
-        limits=("Not for diagnosis.",),
+        origin=spec.encoder,
         sha256=sha,
     )
     return model
@@ -135,62 +130,51 @@ class Wrapped(Encoder):
     lacks: ClassVar[Mapping[str, str]] = {
         "cam": "CAM needs logits that are a linear layer of the mean of this layer's "
         "map, and this network's are not. Choose Grad-CAM.",
-        "folder": "A network that was wrapped in Python cannot be saved as a model: its "
-        "code is not in its weights. Keep your script, and export maps and masks.",
+        "folder": "A network wrapped in Python cannot be saved as a model: its code is "
+        "not in its weights. Keep your script, and export maps and masks.",
     }
 
     def __init__(
-        self, module: nn.Module, layer: Layer, classes: int, how: Preprocessing
+        self, module: nn.Module, layer: object, classes: int, how: Preprocessing
     ) -> None:
         super().__init__()
         self.module, self._side, self._classes = module, how.size or SIDE, classes
         parts = dict(module.named_modules())
-        if isinstance(layer, nn.Module):
-            layer = next((name for name, item in parts.items() if item is layer), "")
         device = next(module.parameters()).device
         self._x = torch.randn(2, how.channels, self._side, self._side, device=device)
-        shapes = self._shapes(self._x)
-        twice = shapes if how.size else self._shapes(self._x.repeat(1, 1, 2, 2))
-        self._layouts: dict[str, tuple[str, int, int]] = {}
-        for name in shapes:
-            is_last = isinstance(parts[name], nn.LayerNorm | nn.Linear)
-            found, more = (
-                _layout(one.get(name, ()), is_last) for one in (shapes, twice)
-            )
-            if how.size and found:
-                self._layouts[name] = found
-            elif (
-                found and more and 2 * found[2] == more[2] and not self._side % found[2]
-            ):
-                # At any size only what fills its input, and grows with it, has a place.
-                self._layouts[name] = (*more[:2], found[2])
-        some = ", ".join([*self._layouts][-12:]) or "none"
-        if layer is not None and layer not in self._layouts:
-            near = ", ".join(difflib.get_close_matches(layer, shapes, 5, 0.3)) or "none"
-            raise ConfigError(
-                f"“{layer}” gives {shapes[layer] or 'no tensor'} for 2 images: no map "
-                "(N, C, h, w) or (N, h, w, C), and no square of tokens (N, T, C), that "
-                f"fills the input. Give size=…, or a layer of {some}."
-                if layer in shapes
-                else f"The network runs no layer “{layer}”; near are {near}. "
-                f"Maps are given by {some}."
-            )
-        wanted = reversed(self._layouts) if layer is None else [layer]
-        if not any(self._is_read(name) or name == layer for name in wanted):
-            raise ConfigError("The logits depend on no layer's map: name one as layer.")
-
-    def _shapes(self, x: Tensor) -> dict[str, tuple[int, ...]]:
-        """What each module gives, in the order in which they end."""
         shapes: dict[str, tuple[int, ...]] = {}
 
-        def look(name: str, output: object) -> object:
-            shapes.pop(name, None)
+        def look(name: str, output: object) -> None:
+            shapes.pop(name, None)  # in the order in which they end
             shapes[name] = tuple(getattr(output, "shape", ()))
-            return output
 
         with torch.no_grad():
-            self._hooked(x, [name for name, _ in self.module.named_modules()][1:], look)
-        return shapes
+            self._hooked(self._x, [name for name in parts if name], look)
+        tried = {name: _layout(shape, parts[name]) for name, shape in shapes.items()}
+        self._layouts = {
+            name: found
+            for name, found in tried.items()
+            # At any size only what fills its input has a place.
+            if found and (how.size or self._side % found[2] == 0)
+        }
+        wanted = [key for key, item in parts.items() if layer in (key, item)]
+        every = ", ".join([*self._layouts][-12:]) or "none"
+        if layer is not None and not self._layouts.keys() & wanted:
+            name = wanted[0] if wanted else str(layer)
+            near = ", ".join(difflib.get_close_matches(name, shapes, 5, 0.3)) or "none"
+            raise ConfigError(
+                f"“{name}” gives {shapes[name] or 'no tensor'} for 2 images: no map "
+                "(N, C, h, w) or (N, h, w, C), and no square of tokens (N, T, C), that "
+                f"fills the input. Give size=…, or a layer of {every}."
+                if name in shapes
+                else f"The network runs no layer “{name}”; near are {near}. "
+                f"Maps are given by {every}."
+            )
+        if (
+            not any(map(self._is_read, wanted or reversed(self._layouts)))
+            and not wanted
+        ):
+            raise ConfigError("The logits depend on no layer's map: name one as layer.")
 
     def _hooked(
         self, x: Tensor, names: Iterable[str], look: Callable[[str, Any], object]
@@ -236,12 +220,11 @@ class Wrapped(Encoder):
     def behind_a_mean(self) -> nn.Linear | None:
         """The linear layer whose logits of the map's mean are the network's."""
         with torch.no_grad():
-            logits, values = self(self._x).maps
-            mean = values.mean((-2, -1))
+            logits, mean = (item.mean((-2, -1)) for item in self(self._x).maps)
             shape = (logits.shape[1], mean.shape[1])
             for item in self.module.modules():
                 is_it = isinstance(item, nn.Linear) and item.weight.shape == shape
-                if is_it and torch.allclose(item(mean), logits.flatten(1), 1e-4, 1e-4):
+                if is_it and torch.allclose(item(mean), logits, 1e-4, 1e-4):
                     return cast("nn.Linear", item)
         return None
 
@@ -265,18 +248,23 @@ class Wrapped(Encoder):
         found: dict[str, Tensor] = {}
 
         def look(name: str, output: Tensor) -> Tensor:
-            order, _, side = self._layouts[name]
+            is_last, _, side = self._layouts[name]
             rows, columns = (round(n * side / self._side) for n in x.shape[-2:])
-            before, values = output[:, :0], output
-            if order == "NTC":
-                before, tokens = output.tensor_split((-rows * columns,), 1)
-                values = tokens.unflatten(1, (rows, columns))
-            values = values if order == "NCHW" else values.movedim(-1, 1)
+            shape, values = output.shape, output
+            if is_last:
+                tokens, count = output.flatten(1, -2), rows * columns
+                before, values = tokens.tensor_split((-count,), 1)
+                values = values.unflatten(1, (rows, columns)).movedim(-1, 1)
+            if values.shape[-2:] != (rows, columns):
+                raise ConfigError(
+                    f"The map of {name} does not grow with its input: give size=…, or "
+                    "another layer."
+                )
             if name == leaf:  # what lies before it needs no gradient
-                values = values.detach().requires_grad_().clone()
-                output = values if order == "NCHW" else values.movedim(1, -1)
-                if order == "NTC":
-                    output = torch.cat([before, output.flatten(1, 2)], 1)
+                output = values = values.detach().requires_grad_().clone()
+                if is_last:
+                    tokens = torch.cat([before, values.flatten(2).mT], 1)
+                    output = tokens.reshape(shape)
             found[name] = values
             return output
 
@@ -284,22 +272,18 @@ class Wrapped(Encoder):
         return {LOGITS: logits[..., None, None], **found}
 
 
-def _layout(shape: tuple[int, ...], is_last: bool) -> tuple[str, int, int] | None:
-    """Order of axes, channels and side of an output's map for two square images.
-
-    Where channels are as many as rows, ``is_last`` says whether they come last.
-    """
-    match shape:
-        case (2, a, rows, columns) if rows == columns > 1 and not (
-            is_last and a == rows
-        ):
-            return "NCHW", a, rows
-        case (2, rows, columns, channels) if rows == columns > 1:
-            return "NHWC", channels, rows
-        case (2, tokens, channels) if tokens - isqrt(tokens) ** 2 <= MOST_PREFIX:
-            return ("NTC", channels, isqrt(tokens)) if tokens > 3 else None
-        case _:
-            return None
+def _layout(shape: tuple[int, ...], module: nn.Module) -> tuple[bool, int, int] | None:
+    """Whether channels are last, how many, and the side of a map of two square images."""
+    if len(shape) not in (3, 4) or shape[0] != 2 or "Adaptive" in type(module).__name__:
+        return None
+    tokens = prod(shape[1:-1])
+    side, channels, is_last = isqrt(tokens), shape[-1], True
+    doubt = shape[1] == shape[-1] and isinstance(module, nn.LayerNorm | nn.Linear)
+    if len(shape) == 4 and shape[2] == shape[3] and not doubt:
+        side, channels, is_last = shape[2], shape[1], False
+    elif tokens - side**2 > MOST_PREFIX:
+        return None
+    return (is_last, channels, side) if side > 1 else None
 
 
 def _logits(output: object, count: int, classes: int) -> Tensor:
