@@ -61,7 +61,7 @@ class Encoder(nn.Module):
     gradient_layer: str | None = None
     """Where methods that read gradients look; at the deepest tap if None."""
 
-    lacks: Mapping[str, str] = {}
+    lacks: ClassVar[Mapping[str, str]] = {}
     """Why it has not what others have, a sentence each, by a method's name; "folder":
     why it cannot be saved."""
 
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
 
         All, unless some maps are no activations or carry the image on only in part.
         """
-        return tuple(self.layers)
+        return tuple(name for name in self.layers if name not in self.one_cell)
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         """(tap name, module) in the order of the forward pass."""

@@ -180,6 +180,7 @@ def activation_and_gradient(
             leaf, read = model.encoder.trace(x, name)
         else:
             leaf, read = _resumed(model, features, name, dtype)
+        target = target if len(model.classes) > 1 else 1  # of one class: its own logit
         score = class_logit(model.image_logits(read), target).sum()
         gradient = None
         if score.requires_grad:

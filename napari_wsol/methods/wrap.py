@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import partial
 from math import isqrt, prod
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import override
 
 from napari_wsol.devices import choose_device
@@ -27,11 +28,14 @@ from napari_wsol.methods.spec import ModelSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from torch import Tensor
+
     from napari_wsol.encoders import Features
 
 LOGITS = "logits"
 SIDE = 224
 """Of the input on which a network that takes any size is tried."""
+SIZES = "give the input that it was made for, wrap(…, size=…), or another layer."
 MOST_PREFIX = 8
 """Tokens (class, registers) that may go before those of the patches."""
 
@@ -56,8 +60,8 @@ def wrap(
         layer: a module in it, or its dotted name, that gives (N, C, h, w), (N, h, w, C)
             or tokens (N, T, C) of a square; by default the last that the logits read.
         classes: names, in the order of the logits.
-        mean: of each channel on the scale [0, 1]; ImageNet's by default, as ``std``.
-        std: of each channel.
+        mean: of each channel on the scale [0, 1]; with ``std`` ImageNet's by default.
+        std: likewise.
         size: side that images are stretched to; None for their own, mirrored up to
             whole cells.
         channels: 3, or 1 for grey.
@@ -76,7 +80,7 @@ def wrap(
     given = {"mean": mean, "std": std}
     named: Any = {key: tuple(map(float, item)) for key, item in given.items() if item}
     how = Preprocessing(channels=channels, size=size, **named)
-    with evaluating(module), torch.inference_mode(mode=False):
+    with evaluating(module), torch.inference_mode(mode=False), torch.no_grad():
         encoder = Wrapped(module, layer, len(classes), how)
         head = WrappedHead(encoder)
     kind, sha = type(module).__name__, digest_of(module)
@@ -84,7 +88,7 @@ def wrap(
         encoder=f"wrapped in Python: {kind}, sha256 of weights {sha}",
         classes=tuple(classes),
         heads=(),
-        multi_label=multi_label,
+        multi_label=multi_label or len(classes) == 1,
         preprocessing=how,
     )
     model = Model(spec, encoder)
@@ -108,7 +112,12 @@ class WrappedHead(Head):
 
     def __init__(self, encoder: Wrapped) -> None:
         super().__init__()
-        self.linear = encoder.behind_a_mean()
+        logits, mean = (item.mean((-2, -1)) for item in encoder(encoder.probe).maps)
+        same = partial(torch.allclose, logits, rtol=1e-4, atol=1e-4)
+        shape = (logits.shape[1], mean.shape[1])
+        layers = [k for k in encoder.module.modules() if isinstance(k, nn.Linear)]
+        fit = (k for k in layers if k.weight.shape == shape and same(k(mean)))
+        self.linear, self.classes = next(fit, None), encoder.classes
         self.has_maps = self.linear is not None
 
     @override
@@ -118,7 +127,7 @@ class WrappedHead(Head):
     @override
     def class_maps(self, features: Features) -> Tensor:
         weight = cast("nn.Linear", self.linear).weight
-        rows = weight if len(weight) > 1 else torch.cat([-weight, weight])
+        rows = weight if len(weight) == self.classes else torch.cat([-weight, weight])
         return torch.einsum("kc,nchw->nkhw", rows, features.last)
 
 
@@ -138,18 +147,19 @@ class Wrapped(Encoder):
         self, module: nn.Module, layer: object, classes: int, how: Preprocessing
     ) -> None:
         super().__init__()
-        self.module, self._side, self._classes = module, how.size or SIDE, classes
-        parts = dict(module.named_modules())
-        device = next(module.parameters()).device
-        self._x = torch.randn(2, how.channels, self._side, self._side, device=device)
+        self.module, self._side, self.classes = module, how.size or SIDE, classes
+        named = cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
+        parts = dict(named)
+        shape = (2, how.channels, self._side, self._side)
+        probe = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        self.probe = probe.to(next(module.parameters()).device)
         shapes: dict[str, tuple[int, ...]] = {}
 
         def look(name: str, output: object) -> None:
             shapes.pop(name, None)  # in the order in which they end
             shapes[name] = tuple(getattr(output, "shape", ()))
 
-        with torch.no_grad():
-            self._hooked(self._x, [name for name in parts if name], look)
+        self._hooked(self.probe, [name for name in parts if name], look)
         tried = {name: _layout(shape, parts[name]) for name, shape in shapes.items()}
         self._layouts = {
             name: found
@@ -158,22 +168,16 @@ class Wrapped(Encoder):
             if found and (how.size or self._side % found[2] == 0)
         }
         wanted = [key for key, item in parts.items() if layer in (key, item)]
-        every = ", ".join([*self._layouts][-12:]) or "none"
         if layer is not None and not self._layouts.keys() & wanted:
             name = wanted[0] if wanted else str(layer)
-            near = ", ".join(difflib.get_close_matches(name, shapes, 5, 0.3)) or "none"
+            near = ", ".join(difflib.get_close_matches(name, self._layouts, 9, 0.3))
             raise ConfigError(
-                f"“{name}” gives {shapes[name] or 'no tensor'} for 2 images: no map "
-                "(N, C, h, w) or (N, h, w, C), and no square of tokens (N, T, C), that "
-                f"fills the input. Give size=…, or a layer of {every}."
-                if name in shapes
-                else f"The network runs no layer “{name}”; near are {near}. "
-                f"Maps are given by {every}."
+                f"No map is given by “{name}”, for two images {shapes.get(name, ())}: "
+                "that is (N, C, h, w), (N, h, w, C) or a square of tokens (N, T, C), "
+                f"and fills the input. Give size=…, or a layer like {near or 'others'}."
             )
-        if (
-            not any(map(self._is_read, wanted or reversed(self._layouts)))
-            and not wanted
-        ):
+        names = wanted or reversed(self._layouts)
+        if not any(map(self._is_read, names)) and not wanted:
             raise ConfigError("The logits depend on no layer's map: name one as layer.")
 
     def _hooked(
@@ -187,13 +191,12 @@ class Wrapped(Encoder):
             for name in names
         ]
         try:
-            return _logits(self.module(x), len(x), self._classes)
+            return _logits(self.module(x), len(x), self.classes)
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             if isinstance(error, WsolError | torch.OutOfMemoryError):
                 raise
             raise ConfigError(
-                f"The wrapped network does not take {tuple(x.shape)}: {error}. Give "
-                "the input that it was made for: wrap(…, size=…, channels=…)."
+                f"The network does not take {tuple(x.shape)} ({error}): {SIZES}"
             ) from error
         finally:
             for handle in handles:
@@ -201,14 +204,15 @@ class Wrapped(Encoder):
 
     def _is_read(self, layer: str) -> bool:
         """Chooses a layer; says whether the logits depend on its map."""
-        every = {LOGITS: self._classes, **{k: v[1] for k, v in self._layouts.items()}}
+        every = {LOGITS: self.classes, **{k: v[1] for k, v in self._layouts.items()}}
         every[layer] = every.pop(layer)  # the last is the deepest to whoever reads it
         self.choose((LOGITS, layer), every)
         with torch.enable_grad():
-            leaf, found = self.trace(self._x[:1].clone().requires_grad_(), layer)
+            leaf, found = self.trace(self.probe[:1].clone().requires_grad_(), layer)
             if not (total := found.maps[0].sum()).requires_grad:
                 return False
-            slope = torch.autograd.grad(total, leaf, allow_unused=True)[0]
+            (slope,) = torch.autograd.grad(total, leaf, allow_unused=True)
+        slope = cast("Tensor | None", slope)
         return slope is not None and bool(slope.any())
 
     @override
@@ -216,22 +220,6 @@ class Wrapped(Encoder):
         sides = {LOGITS: 1} | {name: item[2] for name, item in self._layouts.items()}
         strides = {name: max(1, round(self._side / n)) for name, n in sides.items()}
         return {name: (item, nominal_offset(item), 0) for name, item in strides.items()}
-
-    def behind_a_mean(self) -> nn.Linear | None:
-        """The linear layer whose logits of the map's mean are the network's."""
-        with torch.no_grad():
-            logits, mean = (item.mean((-2, -1)) for item in self(self._x).maps)
-            shape = (logits.shape[1], mean.shape[1])
-            for item in self.module.modules():
-                is_it = isinstance(item, nn.Linear) and item.weight.shape == shape
-                if is_it and torch.allclose(item(mean), logits, 1e-4, 1e-4):
-                    return cast("nn.Linear", item)
-        return None
-
-    @property
-    @override
-    def readable_layers(self) -> tuple[str, ...]:
-        return tuple(name for name in self.layers if name != LOGITS)
 
     @override
     def forward(self, x: Tensor) -> Features:
@@ -250,21 +238,19 @@ class Wrapped(Encoder):
         def look(name: str, output: Tensor) -> Tensor:
             is_last, _, side = self._layouts[name]
             rows, columns = (round(n * side / self._side) for n in x.shape[-2:])
-            shape, values = output.shape, output
+            values, before = output, output[:, :0]
             if is_last:
-                tokens, count = output.flatten(1, -2), rows * columns
-                before, values = tokens.tensor_split((-count,), 1)
-                values = values.unflatten(1, (rows, columns)).movedim(-1, 1)
+                tokens = output.flatten(1, -2)
+                before, values = tokens.tensor_split((-rows * columns,), 1)
+                values = values.reshape(len(x), rows, columns, -1).movedim(-1, 1)
             if values.shape[-2:] != (rows, columns):
-                raise ConfigError(
-                    f"The map of {name} does not grow with its input: give size=…, or "
-                    "another layer."
-                )
+                raise ConfigError(f"The map of {name} does not fill its input: {SIZES}")
             if name == leaf:  # what lies before it needs no gradient
-                output = values = values.detach().requires_grad_().clone()
-                if is_last:
-                    tokens = torch.cat([before, values.flatten(2).mT], 1)
-                    output = tokens.reshape(shape)
+                values = values.detach().requires_grad_().clone()
+                last = (
+                    torch.cat([before, values.flatten(2).mT], 1) if is_last else values
+                )
+                output = last.reshape(output.shape)
             found[name] = values
             return output
 
@@ -273,7 +259,7 @@ class Wrapped(Encoder):
 
 
 def _layout(shape: tuple[int, ...], module: nn.Module) -> tuple[bool, int, int] | None:
-    """Whether channels are last, how many, and the side of a map of two square images."""
+    """Whether channels are last, how many, and the side of two square images' maps."""
     if len(shape) not in (3, 4) or shape[0] != 2 or "Adaptive" in type(module).__name__:
         return None
     tokens = prod(shape[1:-1])
@@ -286,22 +272,22 @@ def _layout(shape: tuple[int, ...], module: nn.Module) -> tuple[bool, int, int] 
     return (is_last, channels, side) if side > 1 else None
 
 
-def _logits(output: object, count: int, classes: int) -> Tensor:
+def _logits(given: object, count: int, classes: int) -> Tensor:
     """(N, K) in what a network gives; K is 1 where two classes have one logit."""
-    parts: Iterable[object] = [output]
-    if isinstance(output, Mapping):
-        table = cast("Mapping[str, object]", output)
-        named = [table[key] for key in (LOGITS, "out") if key in table]
-        parts = named[:1] or table.values()
-    elif isinstance(output, tuple | list):
-        parts = [getattr(output, LOGITS)] if hasattr(output, LOGITS) else output
-    fits = {count * classes, count} if classes == 2 else {count * classes}
-    parts = [item if isinstance(item, Tensor) else torch.empty(0) for item in parts]
-    found = [item for item in parts if item.numel() in fits]
+    output: Any = given
+    if isinstance(given, Mapping):
+        table = cast("Mapping[str, object]", given)
+        output = table.get(LOGITS, table.get("out", [*table.values()]))
+    output = getattr(output, LOGITS, output)
+    parts: list[Any] = [*output] if isinstance(output, tuple | list) else [output]
+    shapes = [tuple(getattr(item, "shape", ())) for item in parts]
+    fits = (count * classes, count if classes == 2 else count * classes)
+    rows = zip(parts, shapes, strict=True)
+    found = [item for item, of in rows if of[:1] == (count,) and prod(of) in fits]
     if len(found) != 1:
         raise ConfigError(
             f"For {classes} classes a network gives logits {(count, classes)}, or one "
-            f"for two; this one gives {', '.join(str(tuple(i.shape)) for i in parts)}. "
-            "Name its classes, or wrap a module that returns the logits alone."
+            f"for two; this one gives {', '.join(map(str, shapes))}. Name its classes, "
+            "or wrap a module that returns the logits alone."
         )
     return found[0].reshape(count, -1)

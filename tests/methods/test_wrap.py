@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import napari_wsol as wsol
 from napari_wsol.errors import ConfigError, ExportError, ImageError
 from napari_wsol.methods import get_method, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
 
 CLASSES = ("normal", "benign", "tumor")
 MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.3, 0.25)
@@ -276,6 +281,19 @@ def test_logits_are_found_in_what_it_gives():
             wsol.wrap(Gives(make), "net.layer4", CLASSES, size=64)
 
 
+def test_one_class_has_its_own_logit():
+    torch.manual_seed(0)
+    module = ResLike(1)
+    model = wsol.wrap(module, "layer4", ["tumor"], mean=MEAN, std=STD, size=64)
+    expected = by_hooks(module, "layer4", seen(image()), 1, lambda a: a)
+    found = wsol.localize(model, image(), [*expected, "cam"], "tumor")
+    assert_equal(found.heatmaps["gradcam++"], expected["gradcam++"])
+    with torch.no_grad():
+        share = float(module(seen(image())).sigmoid())
+    scores = wsol.localize(model, image()).scores
+    assert scores == {"tumor": pytest.approx(share, abs=1e-5)}
+
+
 def test_the_module_stays_as_it_was():
     module = ResLike()
     module.train()
@@ -311,11 +329,11 @@ def test_sentences_say_what_to_do(tmp_path):
     module = ResLike()
     with pytest.raises(ConfigError, match=r"napari_wsol\.wrap\(module, layer="):
         wsol.localize(module, image())
-    with pytest.raises(ConfigError, match=r"no layer “layr4”; near are layer4"):
+    with pytest.raises(ConfigError, match=r"No map is given by “layr4”.*like layer4"):
         wsol.wrap(module, "layr4", CLASSES)
-    with pytest.raises(ConfigError, match=r"“fc” gives \(2, 3\) for 2 images"):
+    with pytest.raises(ConfigError, match=r"“fc”, for two images \(2, 3\)"):
         wsol.wrap(module, "fc", CLASSES)
-    with pytest.raises(ConfigError, match="no square of tokens"):
+    with pytest.raises(ConfigError, match="a square of tokens"):
         wsol.wrap(
             nn.Sequential(nn.Flatten(2), nn.Linear(64**2, 3), nn.Flatten()),
             "1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -12,6 +12,9 @@ import napari_wsol as wsol
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import ConfigError, ExportError
 from tests.methods.test_wrap import CLASSES, ResLike
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WAIT = 60
 

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.timm
 
 models = pytest.importorskip("torchvision.models")
 
-TOKENS = "encoder.layers.encoder_layer_11.ln_1"
+timm = pytest.importorskip("timm")
+
+TOKENS = "blocks.11.norm1"
 NETWORKS = {  # layer as it is named; the one that is found; size; whether CAM is exact
     "resnet18": ("layer4", "layer4", None, True),
     "densenet121": ("features", "features", None, True),
@@ -29,14 +31,14 @@ NETWORKS = {  # layer as it is named; the one that is found; size; whether CAM i
     "mobilenet_v2": ("features", "features", None, True),
     "convnext_tiny": ("features", "features", None, False),
     "swin_t": ("norm", "permute", 224, True),
-    "vit_b_16": (TOKENS, TOKENS, 224, False),
+    "vit_tiny_patch16_224": (TOKENS, TOKENS, 224, False),
 }
 
 
 def to_map(name: str, values: torch.Tensor) -> torch.Tensor:
     if name == "swin_t":
         return values.permute(0, 3, 1, 2)
-    if name == "vit_b_16":
+    if name.startswith("vit"):
         return values[:, 1:].unflatten(1, (14, 14)).permute(0, 3, 1, 2)
     return values
 
@@ -46,7 +48,10 @@ def test_equals_hooks(name):
     torch.manual_seed(0)
     layer, found, size, has_cam = NETWORKS[name]
     options = {"init_weights": True} if name == "inception_v3" else {}
-    module = getattr(models, name)(weights=None, num_classes=3, **options)
+    if name.startswith("vit"):
+        module = timm.create_model(name, num_classes=3)
+    else:
+        module = getattr(models, name)(weights=None, num_classes=3, **options)
     options = {"mean": MEAN, "std": STD, "size": size}
     assert wsol.wrap(module, None, CLASSES, **options).encoder.taps[-1] == found
     model = wsol.wrap(module, layer, CLASSES, **options)
