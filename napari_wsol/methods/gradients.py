@@ -120,7 +120,8 @@ class GradientMethod(ClassifierMethod):
         target: int,
         image: NetworkInput | None = None,
     ) -> Tensor:
-        x = image.pixels() if image is not None and model.in_one_piece else None
+        again = model.encoder.in_one_piece
+        x = image.pixels() if image is not None and again else None
         activation, gradient = activation_and_gradient(
             model, features, target, self.place(model), x
         )

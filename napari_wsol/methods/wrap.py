@@ -60,10 +60,9 @@ def wrap(
         layer: a module in it, or its dotted name, that gives (N, C, h, w), (N, h, w, C)
             or tokens (N, T, C) of a square; by default the last that the logits read.
         classes: names, in the order of the logits.
-        mean: of each channel on the scale [0, 1]; with ``std`` ImageNet's by default.
-        std: likewise.
-        size: side that images are stretched to; None for their own, mirrored up to
-            whole cells.
+        mean: of each channel on the scale [0, 1]; ImageNet's by default, like ``std``.
+        std: of each channel.
+        size: side that images are stretched to; None: theirs, up to whole cells.
         channels: 3, or 1 for grey.
         multi_label: whether an image may show several classes.
         device: that it is moved to, if any.
@@ -176,8 +175,8 @@ class Wrapped(Encoder):
                 "that is (N, C, h, w), (N, h, w, C) or a square of tokens (N, T, C), "
                 f"and fills the input. Give size=…, or a layer like {near or 'others'}."
             )
-        names = wanted or reversed(self._layouts)
-        if not any(map(self._is_read, names)) and not wanted:
+        names = [k for k in self._layouts if not isinstance(parts[k], nn.Linear)]  # qkv
+        if not any(map(self._is_read, wanted or reversed(names))) and not wanted:
             raise ConfigError("The logits depend on no layer's map: name one as layer.")
 
     def _hooked(

@@ -18,7 +18,7 @@ from napari_wsol.methods import get_method
 from napari_wsol.slides.expected import is_gradual
 from napari_wsol.slides.plan import plan_slide
 
-METHODS = ["gradcam", "gradcam++", "xgradcam", "layercam", "eigencam", "scorecam"]
+METHODS = ["gradcam", "gradcam++", "xgradcam", "layercam", "eigencam"]
 
 
 class OnePiece(MobileNetV2):
