@@ -20,6 +20,7 @@ _HOME = {
     "load_model": "napari_wsol.zoo",
     "localize": "napari_wsol.inference.whole_image",
     "open_slide": "napari_wsol.images.readers",
+    "wrap": "napari_wsol.methods.wrap",
 }
 
 # pyright: reportUnsupportedDunderAll=false

@@ -4,6 +4,7 @@ from napari_wsol.images.heatmap import Heatmap as Heatmap
 from napari_wsol.images.readers import open_slide as open_slide
 from napari_wsol.inference.whole_image import localize as localize
 from napari_wsol.methods import list_methods as list_methods
+from napari_wsol.methods.wrap import wrap as wrap
 from napari_wsol.session.session import Session as Session
 from napari_wsol.zoo import list_models as list_models
 from napari_wsol.zoo import load_model as load_model
@@ -19,4 +20,5 @@ __all__ = [
     "load_model",
     "localize",
     "open_slide",
+    "wrap",
 ]

@@ -277,6 +277,8 @@ def save_model(
     Raises:
         ExportError: a model of that name is there already, or it cannot be written.
     """
+    if "folder" in model.encoder.lacks:
+        raise ExportError(model.encoder.lacks["folder"])
     parent = folder or models_folder()
     target = parent / card.name
     if target.exists():

@@ -51,13 +51,32 @@ class Encoder(nn.Module):
     fixed_size: int | None = None
     """Side of the only input that it takes, where positions are learnt."""
 
+    in_one_piece: ClassVar[bool] = False
+    """Whether it sees all of an image at once: it is never cut into tiles, and methods
+    that read gradients :meth:`trace` it instead of going on from features."""
+
+    one_cell: ClassVar[tuple[str, ...]] = ()
+    """Layers whose map is one cell for all of the image; they come first."""
+
+    gradient_layer: str | None = None
+    """Where methods that read gradients look; at the deepest tap if None."""
+
+    lacks: ClassVar[Mapping[str, str]] = {}
+    """Why it has not what others have, a sentence each, by a method's name; "folder":
+    why it cannot be saved."""
+
+    @property
+    def map_taps(self) -> tuple[str, ...]:
+        """The taps but those of one cell."""
+        return tuple(name for name in self.taps if name not in self.one_cell)
+
     @property
     def readable_layers(self) -> tuple[str, ...]:
         """Those of ``layers`` that a read-out may choose: ``resume`` goes on from them.
 
         All, unless some maps are no activations or carry the image on only in part.
         """
-        return tuple(self.layers)
+        return tuple(name for name in self.layers if name not in self.one_cell)
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         """(tap name, module) in the order of the forward pass."""
@@ -68,6 +87,10 @@ class Encoder(nn.Module):
         for name, module in self.stages():
             for step, left in steps_of(module):
                 yield name, step, left
+
+    def places(self) -> dict[str, tuple[int, float, int]]:
+        """Stride, centre of cell 0 and reach of the receptive field of each layer."""
+        return _geometry(self.path())
 
     def checked_stride(self, output_stride: int | None, default: int = 32) -> int:
         """An output stride that the encoder has; the default where none is wanted.
@@ -98,7 +121,7 @@ class Encoder(nn.Module):
         names = list(all_taps)
         reached = names[: names.index(self.taps[-1]) + 1]
         self.layers = {name: all_taps[name] for name in reached}
-        self._geometry = _geometry(self.path())
+        self._geometry = self.places()
         self.channels = tuple(all_taps[name] for name in self.taps)
         self.strides = tuple(self._geometry[name][0] for name in self.taps)
         self.offsets = tuple(self._geometry[name][1] for name in self.taps)
@@ -161,6 +184,17 @@ class Encoder(nn.Module):
             if name in self.taps:
                 found[name] = x
         return self.gather(found)
+
+    def trace(self, x: Tensor, layer: str) -> tuple[Tensor, Features]:
+        """A layer's map, and the taps' maps that come of it, both with their graph.
+
+        Args:
+            x: (N, C, H, W) normalised input that requires gradients.
+            layer: one of ``readable_layers``.
+        """
+        with self.also((layer,)):
+            found: Features = self(x)
+        return found.select((layer,)).last, found.select(self.taps)
 
     def gather(self, found: Mapping[str, Tensor]) -> Features:
         """Maps by name as :class:`Features`, in the order of the taps."""

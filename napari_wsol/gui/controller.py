@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import JobStatus
+    from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
 
 
@@ -102,6 +103,7 @@ class Controller(QObject):
         self._messages = context.messages
         self._catalogue: Catalogue | None = None
         self._model: str | None = None
+        self._given: dict[str, Model] = {}  # in no folder: wrapped in Python
         self._opening: Image | None = None
         self._opened: list[object] = []
         self._plane: tuple[int, ...] = ()
@@ -252,7 +254,7 @@ class Controller(QObject):
         self._model = name
         self._panels.localize.forget_classes(())
         self._show_methods()
-        self._session.use(name)
+        self._session.use(self._given.get(name, name))
         self._update()
 
     def prefer_model(self, name: str) -> None:
@@ -293,7 +295,8 @@ class Controller(QObject):
             self._messages.warn(left_out)
         self._catalogue = catalogue
         panel = self._panels.localize
-        panel.show_models(catalogue.cards, self._model)
+        others = (item.card for item in self._given.values() if item.card is not None)
+        panel.show_models((*catalogue.cards, *others), self._model)
         panel.show_devices(catalogue.devices)
         self.training.show_models(catalogue.cards)
         if self._model is not None and self._model != getattr(panel.card, "name", ""):
@@ -315,7 +318,7 @@ class Controller(QObject):
     def _on_device(self, name: str) -> None:
         self._session.config = replace(self._session.config, device=name)
         if self._model is not None:
-            self._session.use(self._model)
+            self._session.use(self._given.get(self._model, self._model))
 
     def _on_imported(self, card: Card) -> None:
         self._model = self._imported = card.name
@@ -326,7 +329,11 @@ class Controller(QObject):
         self.read_catalogue()
 
     def _on_model(self) -> None:
-        if self._session.model is not None:
+        model = self._session.model
+        if model is not None:
+            if model.card is not None and not model.card.folder.name:
+                self._given[model.card.name] = model
+                self.prefer_model(model.card.name)
             self._show_methods()
             self._begin_anew()
             self._update()

@@ -227,7 +227,7 @@ def _inputs(slide: Slide, model: Model, seen: Geometry) -> Iterator[Tensor]:
         side = round_up(side, encoder.side)
     rows, columns = (max(1, length // side) for length in seen.shape)
     height, width = (min(side, length) for length in seen.shape)
-    if model.preprocessing.size is not None or rows * columns <= WINDOWS:
+    if model.in_one_piece or rows * columns <= WINDOWS:
         yield network_input(slide, model, seen)
         return
     tissue = Image.fromarray(coarse_tissue(slide).astype(np.float32))

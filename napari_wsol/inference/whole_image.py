@@ -33,6 +33,7 @@ from napari_wsol.methods import (
     own_methods,
 )
 from napari_wsol.methods.flat import flat_note
+from napari_wsol.methods.model import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -207,6 +208,7 @@ def localize(
         MethodUnavailableError: the model does not support a method, or so many views.
         ConfigError: there is no such number of views.
     """
+    checked(model)
     slide = open_slide(source)
     found, notes = with_room(
         model,

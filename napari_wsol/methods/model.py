@@ -51,14 +51,15 @@ class Model(nn.Module):
 
     Args:
         spec: what to build.
+        encoder: built already, where it is no entry of the table.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, encoder: Encoder | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.card: Card | None = None
         self._encoder_sha: str | None = None
-        self.encoder = build_encoder(
+        self.encoder = encoder or build_encoder(
             spec.encoder,
             output_stride=spec.output_stride,
             taps=spec.taps,
@@ -104,6 +105,11 @@ class Model(nn.Module):
         return self.card.finds if self.card is not None else "what you look for"
 
     @property
+    def in_one_piece(self) -> bool:
+        """Whether all of an image goes through at once: never in tiles."""
+        return self.preprocessing.size is not None or self.encoder.in_one_piece
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
@@ -113,12 +119,12 @@ class Model(nn.Module):
         if self._encoder_sha is None:
             encoder = self.encoder
             layout = (encoder.taps, encoder.strides, encoder.offsets)
-            self._encoder_sha = _digest(encoder, repr(layout).encode())
+            self._encoder_sha = digest_of(encoder, repr(layout).encode())
         return self._encoder_sha
 
     def heads_fingerprint(self) -> str:
         """sha256 of the heads' weights, which a few strokes may change."""
-        return _digest(self.heads)
+        return digest_of(self.heads)
 
     def head(self, kind: type[_H], name: str) -> _H:
         """A head by name, typed.
@@ -256,7 +262,23 @@ class Model(nn.Module):
         return Raw(logits, scores[0, 0].reshape(-1, 1))
 
 
-def _digest(module: nn.Module, start: bytes = b"") -> str:
+def checked(model: object) -> Model:
+    """A model as it was given.
+
+    Raises:
+        ConfigError: it is a bare network; says how it becomes a model.
+    """
+    if isinstance(model, Model):
+        return model
+    raise ConfigError(
+        f"A {type(model).__name__} is no model of napari-wsol. Wrap your network, and "
+        'give what that returns: napari_wsol.wrap(module, layer="layer4", '
+        'classes=["normal", "tumor"], mean=[…], std=[…]).'
+    )
+
+
+def digest_of(module: nn.Module, start: bytes = b"") -> str:
+    """sha256 of a module's state."""
     digest = hashlib.sha256(start)
     for part in weight_bytes(module):
         digest.update(part)
@@ -272,10 +294,11 @@ def weight_bytes(module: nn.Module) -> Iterator[bytes]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Generator[None]:
-    """Puts a module in evaluation mode and restores what it was."""
-    was_training = module.training
+    """Puts a module in evaluation mode and restores what each of its parts was."""
+    before = [(item, item.training) for item in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        module.train(was_training)
+        for item, was_training in before:
+            item.training = was_training

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from weakref import ref
 
@@ -27,7 +28,7 @@ from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
-from napari_wsol.methods import Model
+from napari_wsol.methods.model import checked
 from napari_wsol.refinement.finetune import warm_up
 from napari_wsol.refinement.heads import weights_digest
 from napari_wsol.refinement.last_stage import adapted_model
@@ -47,7 +48,6 @@ from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
-    from pathlib import Path
 
     from napari_wsol.config import (
         ExportConfig,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.appearance import Likeness
     from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.finetune import FinetuneStep
     from napari_wsol.refinement.rounds import Round
@@ -184,8 +185,9 @@ class Worker:
 
     def use(self, model: str | Path | Model, report: Report) -> Model:
         """Loads a model; heatmaps and rounds of the one before go."""
-        if not isinstance(model, Model):
+        if isinstance(model, str | Path):
             model = load_model(model, device=self._config().device)
+        model = checked(model)
         seconds_a_pixel(model)  # here: the window asks, and must not wait for torch
         report.check()
         self._released_from = None

@@ -6,8 +6,12 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
+
+import napari_wsol as wsol
+from tests.methods.test_wrap import CLASSES, ResLike
 
 pytestmark = pytest.mark.gui
 
@@ -164,3 +168,20 @@ def test_layers_say_method_and_class_and_the_rest_in_their_tooltip(bench):
     assert high > low
     known = bench.layer("PixelCAM · bright").metadata["napari-wsol"]
     assert known["is_probability"] is True
+
+
+def test_a_network_wrapped_in_python_is_a_model_like_any_other(bench, methods):
+    torch.manual_seed(0)
+    model = wsol.wrap(ResLike(), "layer4", CLASSES)
+    bench.session.use(model)
+    panel = bench.widget.localize_panel
+    bench.until(lambda: panel.card == model.card)
+    bench.until(lambda: methods.ticked == ["cam", "gradcam"])
+    assert panel.model_box.currentText() == "ResLike (wrapped)"
+    assert "logits that are a linear layer" not in words_in(methods.why_fold.content)
+    bench.localize()
+    assert "Grad-CAM" in " ".join(bench.names)
+    bench.use("tiny")
+    assert "pixelcam" in methods.boxes
+    bench.use(model.card.name)
+    assert bench.session.model is model
