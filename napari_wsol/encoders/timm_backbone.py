@@ -106,6 +106,8 @@ class TimmBackbone(Encoder):
         if self.fixed_size is not None:
             self.halo = 0
             return
+        if next(self.backbone.parameters()).is_meta:
+            return  # only shapes are wanted: there are no numbers to measure with
         seen = _fields(self.backbone, in_channels)
         for (name, stride), field in zip(self._reductions.items(), seen, strict=True):
             if name not in self.layers:
