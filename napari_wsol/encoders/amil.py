@@ -59,11 +59,7 @@ class AmilCnn(Encoder):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        if output_stride not in (None, SIDE):
-            raise ConfigError(
-                f"This network gives one vector a tile of {SIDE} pixels: leave the "
-                f"output stride out, {output_stride} is not possible."
-            )
+        self.checked_stride(output_stride)
         self.feature_extractor_part1 = nn.Sequential(
             nn.Conv2d(in_channels, 20, 5),
             nn.ReLU(),

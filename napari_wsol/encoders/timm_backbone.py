@@ -40,6 +40,15 @@ if TYPE_CHECKING:
 PROBE = (1024, 64)
 """Rows and columns of the image on which a network is measured."""
 WIDEST_HALO = PROBE[0] // 2
+RAISED = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""By timm for what it cannot build, one architecture so and another so."""
 FAINT = 1e-9
 """Brightness of that image: activations such as ReLU6 stay where they have a slope."""
 
@@ -208,11 +217,7 @@ def _timm() -> ModuleType:
 
 
 def create(name: str, in_channels: int, **options: object) -> nn.Module:
-    """A network of timm with random weights.
-
-    Raises:
-        ConfigError: timm is not there, or cannot build this.
-    """
+    """A network of timm with random weights; errors are as of its classes."""
     timm = _timm()
     if not timm.is_model(name):  # or it is looked up in a hub or on the disk
         raise ConfigError(f"timm cannot build {name}, which is no name of its own.")
@@ -220,16 +225,7 @@ def create(name: str, in_channels: int, **options: object) -> nn.Module:
         return timm.create_model(
             name, pretrained=False, in_chans=in_channels, **options
         )
-    # What timm raises differs from one architecture to another.
-    except (
-        AssertionError,
-        AttributeError,
-        KeyError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except RAISED as error:
         raise ConfigError(
             f"timm cannot build {name} with {options or 'its defaults'}: "
             f"{error or type(error).__name__}."
