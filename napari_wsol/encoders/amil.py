@@ -19,15 +19,11 @@ from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from torch import Tensor
-
     from napari_wsol.encoders.base import Step
-    from napari_wsol.encoders.features import Features
 
 SIDE = 28
 CHANNELS = 500
@@ -90,17 +86,3 @@ class AmilCnn(Encoder):
     def path(self) -> Iterator[tuple[str, Step, int]]:
         # The linear layer sees the whole tile, whatever the convolutions do.
         yield "tile", (SIDE, SIDE, 1), 0
-
-    def forward(self, x: Tensor) -> Features:
-        """(N, C, 28, 28) in [0, 1] → one map (N, 500, 1, 1).
-
-        Raises:
-            ConfigError: the input has another size.
-        """
-        if tuple(x.shape[-2:]) != (SIDE, SIDE):
-            raise ConfigError(
-                f"A-MIL's network reads tiles of {SIDE}×{SIDE} pixels, not "
-                f"{x.shape[-2]}×{x.shape[-1]}: give the model tile={SIDE}, and it cuts "
-                "images itself."
-            )
-        return super().forward(x)

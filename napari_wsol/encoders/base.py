@@ -105,13 +105,8 @@ class Encoder(nn.Module):
         """Stride, centre of cell 0, and reach of the receptive field, of each map."""
         return _geometry(self.path())
 
-    @property
-    def tile_step(self) -> int:
-        """Tiles begin at multiples of this: whole cells, or whole windows."""
-        return self.window or self.stride
-
     def pool_by(self, pooling: str) -> None:
-        """Chooses what ``pooled`` gives: "mean" of the deepest map, "cls" or "cls_mean".
+        """Chooses what ``pooled`` gives: "mean" of the deepest map, "cls", "cls_mean".
 
         Raises:
             ConfigError: there is no such map.
@@ -266,8 +261,9 @@ class Encoder(nn.Module):
 
         Raises:
             ImageError: less than one cell of the deepest map.
+            ConfigError: another size than the only one that the network takes.
         """
-        self._check_size(int(x.shape[-2]), int(x.shape[-1]))
+        self.check_size(int(x.shape[-2]), int(x.shape[-1]))
         found: dict[str, Tensor] = {}
         for name, module in self.stages():
             x = module(x)
@@ -277,7 +273,14 @@ class Encoder(nn.Module):
                 break  # deeper layers are never read
         return self.gather(found)
 
-    def _check_size(self, height: int, width: int) -> None:
+    def check_size(self, height: int, width: int) -> None:
+        """Refuses an input of a size that the network does not take, as ``forward``."""
+        side = self.fixed_size
+        if side and not self.resizes and (height, width) != (side, side):
+            raise ConfigError(
+                f"This network takes {side}×{side} pixels only, not {height}×{width}: "
+                f"set size = {side} in the model's preprocessing, or tile = {side}."
+            )
         least = min(height, width)
         if min(self.cells(least)) >= 1:
             return

@@ -19,6 +19,7 @@ State-dict names are timm's, which both papers' code uses.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -87,19 +88,6 @@ class Attention(nn.Module):
         return self.proj(mixed), attention, gate
 
 
-class Mlp(nn.Module):
-    """Two linear layers, applied to each token by itself."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, 4 * channels)
-        self.fc2 = nn.Linear(4 * channels, channels)
-
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(functional.gelu(self.fc1(x)))
-
-
 class Block(nn.Module):
     """Attention and MLP, each normalised before and added to its input."""
 
@@ -108,7 +96,9 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(channels, eps=1e-6)
         self.attn = Attention(channels, heads)
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
-        self.mlp = Mlp(channels)
+        layers = ("fc1", nn.Linear(channels, 4 * channels)), ("act", nn.GELU())
+        last = ("fc2", nn.Linear(4 * channels, channels))
+        self.mlp = nn.Sequential(OrderedDict([*layers, last]))
 
     def forward(
         self, x: Tensor, *, gated: bool
@@ -117,18 +107,6 @@ class Block(nn.Module):
         mixed, attention, gate = self.attn(self.norm1(x), gated=gated)
         x = x + mixed
         return x + self.mlp(self.norm2(x)), attention, gate
-
-
-class PatchEmbed(nn.Module):
-    """One token a patch."""
-
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(in_channels, channels, PATCH, PATCH)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → (N, T, D), row by row."""
-        return self.proj(x).flatten(2).transpose(1, 2)
 
 
 class DeiT(TokenEncoder):
@@ -143,9 +121,7 @@ class DeiT(TokenEncoder):
         channels: of a token; a head has 64 of them.
         depth: how many blocks.
         spatial_token: whether there is a spatial-aware token.
-        output_stride: 16, or None.
-        taps: which maps to give.
-        in_channels: of the image.
+        output_stride, taps, in_channels: as of ``build_encoder``.
 
     Raises:
         ConfigError: another output stride, or a tap that it has not.
@@ -176,7 +152,8 @@ class DeiT(TokenEncoder):
             self.loc_embed = _learnt(1, channels)
             axis = torch.tensor(SMOOTHING)
             self.register_buffer("weight", torch.outer(axis, axis)[None, None])
-        self.patch_embed = PatchEmbed(in_channels, channels)
+        proj = nn.Conv2d(in_channels, channels, PATCH, PATCH)
+        self.patch_embed = nn.Sequential(OrderedDict(proj=proj, rows=nn.Flatten(2)))
         heads = channels // HEAD_CHANNELS
         self.blocks = nn.ModuleList(Block(channels, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(channels, eps=1e-6)
@@ -218,10 +195,8 @@ class DeiT(TokenEncoder):
 
     def _tokens(self, x: Tensor) -> Tensor:
         """(N, T, D): class token, patches and, with SAT, the spatial-aware token."""
-        count = x.shape[0]
-        tokens = torch.cat(
-            [self.cls_token.expand(count, -1, -1), self.patch_embed(x)], dim=1
-        )
+        count, patches = x.shape[0], self.patch_embed(x).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(count, -1, -1), patches], dim=1)
         tokens = tokens + self._positions(*(int(side) for side in x.shape[-2:]))
         if self.loc_token is None or self.loc_embed is None:
             return tokens

@@ -38,9 +38,7 @@ class TimmTokens(TokenEncoder):
         name: as timm lists it.
         options: more keywords of timm's ``create_model``.
         pooling: as of ``pool_by``; the class token by default, where there is one.
-        mean: per channel, on the scale [0, 1]; as timm says by default.
-        std: likewise.
-        size: side of the images that it was trained on, likewise.
+        mean, std, size: of the images that it was trained on; timm's by default.
         output_stride, taps, in_channels: as of ``build_encoder``; "patches" by default.
 
     Raises:

@@ -119,13 +119,9 @@ class TokenEncoder(Encoder):
         return (-(-x.shape[-2] // side), -(-x.shape[-1] // side)) if side else (1, 1)
 
     def _windows(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → (n, C, S, S), mirrored at the rim; as it is without windows.
-
-        Raises:
-            ConfigError: a size that the network does not take.
-        """
+        """(N, C, H, W) → (n, C, S, S), mirrored at the rim; itself without windows."""
         if self.window is None:
-            self._check(*x.shape[-2:])
+            self.check_size(int(x.shape[-2]), int(x.shape[-1]))
             return x
         rows, columns = self._grid(x)
         for dim, count in ((2, rows), (3, columns)):
@@ -135,17 +131,14 @@ class TokenEncoder(Encoder):
         grid = x.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))
         return grid.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
-    def _check(self, height: int, width: int) -> None:
-        step, side = min(self._strides.values()), self.fixed_size or 0
-        takes = f"{side} × {side} pixels only"
-        if self.resizes:
-            takes = f"whole patches of {step} pixels"
-            side = max(step, min(height, width) // step * step)
-        fits = height % step == width % step == 0
-        if not (fits if self.resizes else height == width == side):
+    @override
+    def check_size(self, height: int, width: int) -> None:
+        super().check_size(height, width)
+        step = min(self._strides.values())
+        if height % step or width % step:
             raise ConfigError(
-                f"This transformer takes {takes}, not {height} × {width}: set the "
-                f"preprocessing's size to {side}."
+                f"This transformer takes whole patches of {step} pixels, not {height}×"
+                f"{width}: set size = {self.fixed_size} in the model's preprocessing."
             )
 
 

@@ -22,7 +22,6 @@ from typing_extensions import override
 
 from napari_wsol.encoders.base import CLS
 from napari_wsol.encoders.tokens import PATCHES, TokenEncoder
-from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradients import RerunMethod, class_logit, full_precision
 from napari_wsol.methods.heads import Head, register_head
@@ -61,25 +60,19 @@ class LinearHead(Head):
 
     @classmethod
     def build(cls, encoder: Encoder, classes: int, **options: object) -> Self:
-        """As its base does; the encoder then gives its class token, if it is read.
+        """As its base does; the encoder then gives what is read.
 
         Raises:
-            ConfigError: it has none, or there is no such pooling.
+            ConfigError: it has no such map, as a class token.
         """
         head = super().build(encoder, classes, **options)
-        known = ("cls", "mean") if CLS in encoder.layers else ("mean",)
-        if head.pool not in known:
-            raise ConfigError(
-                f"On this encoder, the linear head's pool is {' or '.join(known)}, not "
-                f"{head.pool}."
-            )
-        if head.pool == CLS and CLS not in encoder.taps:
-            encoder.choose((CLS, *encoder.taps), encoder.layers)
+        if head.pool not in ("mean", *encoder.taps):
+            encoder.choose((head.pool, *encoder.taps), encoder.layers)
         return head
 
     def forward(self, features: Features) -> Tensor:
         """(N, K) image logits; of several windows, those of their mean."""
-        at = features.names.index(CLS) if self.pool == CLS else -1
+        at = -1 if self.pool == "mean" else features.names.index(self.pool)
         return self.fc(self.norm(features.maps[at].mean((-2, -1))))
 
 

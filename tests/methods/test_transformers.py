@@ -213,7 +213,7 @@ def test_blocks_behind_the_last_tap_are_not_run():
 
 def test_a_transformer_reads_whole_patches():
     encoder = build_encoder("deit_tiny")
-    with pytest.raises(ConfigError, match=r"patches of 16 .* size to 224"):
+    with pytest.raises(ConfigError, match=r"patches of 16 .* size = 224"):
         encoder(torch.zeros(1, 3, 224, 250))
     with pytest.raises(ConfigError, match="stride is 16, not 8"):
         build_encoder("deit_sat_base", output_stride=8)

@@ -143,8 +143,8 @@ def test_maps_of_a_class_are_the_hand_written_ones(monkeypatch):
         method = get_method(name)
         with torch.no_grad(), model.encoder.also(method.taps(model)):
             found = method.map(model, model.encoder(x), 1, image_of(x))
-        values = values.detach().reshape(1, 14, 14)
-        torch.testing.assert_close(found, values, atol=1e-5, rtol=1e-4)
+        drawn = values.detach().reshape(1, 14, 14)
+        torch.testing.assert_close(found, drawn, atol=1e-5, rtol=1e-4)
     fused = [m.fused_attn for m in model.modules() if hasattr(m, "fused_attn")]
     assert all(fused)
 
