@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLS = "cls"
-"""The map of a transformer's class token."""
-
 Step = tuple[int, int, int]
 """One layer on the longest path: kernel, stride, dilation."""
 

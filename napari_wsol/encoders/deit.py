@@ -48,12 +48,7 @@ SMOOTHING = (0.05127, 0.89746, 0.05127)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, with a gate where there is a token for it.
-
-    Args:
-        channels: of a token.
-        heads: how many.
-    """
+    """Multi-head self-attention, with a gate where there is a token for it."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()

@@ -32,10 +32,8 @@ class TokenEncoder(Encoder):
     """A transformer: subclasses build it, call ``arrange`` and give ``tokens``.
 
     Its maps are "cls", the class token (a cell an image or window), those of its
-    blocks, and "patches", the patch tokens after the last norm.
-
-    Attributes:
-        prefix: tokens before the patches; the class token is the first.
+    blocks, and "patches", the patch tokens after the last norm. ``prefix`` tokens come
+    before the patches, the class token first.
     """
 
     one_cell: ClassVar[tuple[str, ...]] = (CLS,)
@@ -105,8 +103,9 @@ class TokenEncoder(Encoder):
             sides = [self.window or int(side) for side in x.shape[-2:]]
             shape = (sides[0] // step, sides[1] // step)
             patches = values[:, self.prefix : self.prefix + shape[0] * shape[1]]
-            values = patches.unflatten(1, shape)  # (n, h, w, D)
-        windows = values.unflatten(0, (-1, rows, columns)).permute(0, 5, 1, 3, 2, 4)
+            values = patches.reshape(len(patches), *shape, -1)  # (n, h, w, D)
+        windows = values.reshape(-1, rows, columns, *values.shape[1:])
+        windows = windows.permute(0, 5, 1, 3, 2, 4)  # (N, D, rows, h, columns, w)
         whole = windows.flatten(4, 5).flatten(2, 3)
         return whole[..., : -(-x.shape[-2] // step), : -(-x.shape[-1] // step)]
 
@@ -128,7 +127,7 @@ class TokenEncoder(Encoder):
             length = int(x.shape[dim])
             at = torch.arange(count * self.window, device=x.device) % (2 * length)
             x = x.index_select(dim, torch.minimum(at, 2 * length - 1 - at))
-        grid = x.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))
+        grid = x.reshape(*x.shape[:2], rows, self.window, columns, self.window)
         return grid.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
     @override
