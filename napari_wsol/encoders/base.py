@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+CLS = "cls"
 Step = tuple[int, int, int]
 """One layer on the longest path: kernel, stride, dilation."""
 
@@ -49,11 +50,14 @@ class Encoder(nn.Module):
     """Channels of every map up to the deepest tap, by name, finest first."""
 
     fixed_size: int | None = None
-    """Side of the only input that it takes, where positions are learnt."""
+    """Side of the input that it was trained at, where positions are learnt."""
+    resizes: bool = False
+    """Whether it takes other sides, nevertheless."""
+    window: int | None = None
+    """Side of the windows that it reads large images in, each for itself."""
 
     in_one_piece: ClassVar[bool] = False
-    """Whether it sees all of an image at once: it is never cut into tiles, and methods
-    that read gradients :meth:`trace` it instead of going on from features."""
+    """Whether it sees all of an image at once: it is never cut into tiles."""
 
     one_cell: ClassVar[tuple[str, ...]] = ()
     """Layers whose map is one cell for all of the image; they come first."""
@@ -64,6 +68,13 @@ class Encoder(nn.Module):
     lacks: ClassVar[Mapping[str, str]] = {}
     """Why it has not what others have, a sentence each, by a method's name; "folder":
     why it cannot be saved."""
+
+    _pooled: tuple[str, ...] = ()
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether methods that read gradients :meth:`trace` it on the image."""
+        return bool(self.in_one_piece or self.one_cell)
 
     @property
     def map_taps(self) -> tuple[str, ...]:
@@ -91,6 +102,30 @@ class Encoder(nn.Module):
     def places(self) -> dict[str, tuple[int, float, int]]:
         """Stride, centre of cell 0 and reach of the receptive field of each layer."""
         return _geometry(self.path())
+
+    def pool_by(self, pooling: str) -> None:
+        """Chooses what ``pooled`` gives: "mean" of the deepest map, "cls", "cls_mean".
+
+        Raises:
+            ConfigError: there is no such map.
+        """
+        parts = pooling.split("_")
+        names = [self.taps[-1] if part == "mean" else part for part in parts]
+        with self.also(names):
+            self._pooled = tuple(names)
+
+    @property
+    def pooled_channels(self) -> int:
+        """Channels of ``pooled``."""
+        return sum(self.layers[name] for name in self._pooled or self.taps[-1:])
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """(N, D): one vector an image or tile."""
+        names = self._pooled or self.taps[-1:]
+        with self.also(names):
+            found: Features = self(x)
+        maps = [found.maps[found.names.index(name)] for name in names]
+        return torch.cat([item.mean((-2, -1)) for item in maps], 1)
 
     def checked_stride(self, output_stride: int | None, default: int = 32) -> int:
         """An output stride that the encoder has; the default where none is wanted.
@@ -186,7 +221,7 @@ class Encoder(nn.Module):
         return self.gather(found)
 
     def trace(self, x: Tensor, layer: str) -> tuple[Tensor, Features]:
-        """A layer's map, and the taps' maps that come of it, both with their graph.
+        """What a layer gives, and the taps' maps that come of it, with their graph.
 
         Args:
             x: (N, C, H, W) normalised input that requires gradients.
@@ -195,6 +230,11 @@ class Encoder(nn.Module):
         with self.also((layer,)):
             found: Features = self(x)
         return found.select((layer,)).last, found.select(self.taps)
+
+    def placed(self, values: Tensor, x: Tensor, layer: str) -> Tensor:
+        """What ``trace`` caught of a layer, or its gradient, as a map (N, C, h, w)."""
+        del x, layer
+        return values
 
     def gather(self, found: Mapping[str, Tensor]) -> Features:
         """Maps by name as :class:`Features`, in the order of the taps."""
@@ -219,8 +259,9 @@ class Encoder(nn.Module):
 
         Raises:
             ImageError: less than one cell of the deepest map.
+            ConfigError: another size than the only one that the network takes.
         """
-        self._check_size(int(x.shape[-2]), int(x.shape[-1]))
+        self.check_size(int(x.shape[-2]), int(x.shape[-1]))
         found: dict[str, Tensor] = {}
         for name, module in self.stages():
             x = module(x)
@@ -230,7 +271,14 @@ class Encoder(nn.Module):
                 break  # deeper layers are never read
         return self.gather(found)
 
-    def _check_size(self, height: int, width: int) -> None:
+    def check_size(self, height: int, width: int) -> None:
+        """Refuses an input of a size that the network does not take, as ``forward``."""
+        side = self.fixed_size
+        if side and not self.resizes and (height, width) != (side, side):
+            raise ConfigError(
+                f"This network takes {side}×{side} pixels only, not {height}×{width}: "
+                f"set size = {side} in the model's preprocessing, or tile = {side}."
+            )
         least = min(height, width)
         if min(self.cells(least)) >= 1:
             return

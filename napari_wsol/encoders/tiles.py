@@ -36,20 +36,16 @@ class TileEncoder(Encoder):
 
     def __init__(self, backbone: Encoder, side: int) -> None:
         super().__init__()
-        if backbone.fixed_size not in (None, side):
-            raise ConfigError(
-                f"This encoder reads images of {backbone.fixed_size} pixels only: "
-                f"set tile to {backbone.fixed_size}, not {side}."
-            )
         if side < 1 or min(backbone.cells(side)) < 1:
             raise ConfigError(
                 f"Tiles of {side} pixels are too small for this encoder: "
                 "choose a larger tile."
             )
+        backbone.check_size(side, side)
         self.backbone = backbone
         self.side = side
         self.mean, self.std = backbone.mean, backbone.std  # type: ignore[misc]
-        self.choose(None, {"tile": backbone.channels[-1]})
+        self.choose(None, {"tile": backbone.pooled_channels})
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         """The only map is that of the vectors; nothing runs behind it."""
@@ -66,8 +62,7 @@ class TileEncoder(Encoder):
     def vectors(self, tiles: Tensor) -> Tensor:
         """(n, C, S, S) tiles → (n, D), in batches."""
         found = [
-            self.backbone(batch).last.mean((-2, -1))
-            for batch in torch.split(tiles, TILES_A_BATCH)
+            self.backbone.pooled(batch) for batch in torch.split(tiles, TILES_A_BATCH)
         ]
         return torch.cat(found)
 

@@ -26,7 +26,6 @@ from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.features import nominal_offset
-from napari_wsol.encoders.registry import register_family
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,11 +40,12 @@ if TYPE_CHECKING:
 PROBE = (1024, 64)
 """Rows and columns of the image on which a network is measured."""
 WIDEST_HALO = PROBE[0] // 2
+RAISED = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError)
+"""By timm for what it cannot build, one architecture so and another so."""
 FAINT = 1e-9
 """Brightness of that image: activations such as ReLU6 stay where they have a slope."""
 
 
-@register_family("timm")
 class TimmBackbone(Encoder):
     """A backbone of timm with random weights.
 
@@ -68,7 +68,8 @@ class TimmBackbone(Encoder):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        self.backbone = _create(name, output_stride, in_channels)
+        dilated = {} if output_stride is None else {"output_stride": output_stride}
+        self.backbone = create(name, in_channels, features_only=True, **dilated)
         info: Any = self.backbone.feature_info
         names: list[str] = list(info.module_name())
         self._reductions: dict[str, int] = dict(
@@ -105,6 +106,8 @@ class TimmBackbone(Encoder):
         if self.fixed_size is not None:
             self.halo = 0
             return
+        if next(self.backbone.parameters()).is_meta:
+            return  # only shapes are wanted: there are no numbers to measure with
         seen = _fields(self.backbone, in_channels)
         for (name, stride), field in zip(self._reductions.items(), seen, strict=True):
             if name not in self.layers:
@@ -134,21 +137,9 @@ class TimmBackbone(Encoder):
             return [item.permute(0, 3, 1, 2) for item in maps]
         return list(maps)
 
+    @override
     def forward(self, x: Tensor) -> Features:
-        """Runs the network.
-
-        Args:
-            x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
-
-        Raises:
-            ConfigError: another size than the only one that the network takes.
-        """
-        side = self.fixed_size
-        if side is not None and tuple(x.shape[-2:]) != (side, side):
-            raise ConfigError(
-                f"This network takes {side}×{side} pixels only: "
-                f"set size = {side} in the model's preprocessing."
-            )
+        self.check_size(int(x.shape[-2]), int(x.shape[-1]))
         given = self._ordered(self.backbone(x))
         maps = dict(zip(self._reductions, given, strict=True))
         return self.gather({name: maps[name] for name in self.taps})
@@ -206,28 +197,28 @@ def _timm() -> ModuleType:
         ) from error
 
 
-def _create(name: str, output_stride: int | None, in_channels: int) -> nn.Module:
-    """The network of timm that gives all its feature maps."""
+def create(name: str, in_channels: int, **options: object) -> nn.Module:
+    """A network of timm with random weights; errors are as of its classes."""
     timm = _timm()
-    options = {} if output_stride is None else {"output_stride": output_stride}
+    if not timm.is_model(name):  # or it is looked up in a hub or on the disk
+        raise ConfigError(f"timm cannot build {name}, which is no name of its own.")
     try:
         return timm.create_model(
-            name, pretrained=False, features_only=True, in_chans=in_channels, **options
+            name, pretrained=False, in_chans=in_channels, **options
         )
-    # What timm raises differs from one architecture to another.
-    except (
-        AssertionError,
-        AttributeError,
-        KeyError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (*RAISED, ValueError) as error:
         raise ConfigError(
-            f"timm cannot build {name} as a backbone with {options or 'its defaults'}: "
+            f"timm cannot build {name} with {options or 'its defaults'}: "
             f"{error or type(error).__name__}."
         ) from error
+
+
+def file_of(name: str) -> str:
+    """The module of timm that builds a network; "" where it knows none."""
+    timm = _timm()
+    if not timm.is_model(name):
+        return ""
+    return timm.model_entrypoint(name).__module__.rpartition(".")[2]
 
 
 def _fields(backbone: nn.Module, in_channels: int) -> list[tuple[int, int] | None]:

@@ -186,8 +186,9 @@ def _layer(model: Model) -> str:
     and kinds of images are others, while later layers have learnt not to mind.
     """
     network = _network(model)
-    taps = network.taps
-    return taps[0] if len(taps) > 1 else next(iter(network.layers))
+    layers = [name for name in network.layers if name not in network.one_cell]
+    taps = network.map_taps
+    return taps[0] if len(taps) > 1 else layers[0]
 
 
 def _numbers(

@@ -7,6 +7,7 @@ from napari_wsol.methods import (  # noqa: F401 - each puts itself into the tabl
     adl,
     attention_mil,
     cam,
+    chefer,
     deepmil,
     eigencam,
     gap,

@@ -120,8 +120,7 @@ class GradientMethod(ClassifierMethod):
         target: int,
         image: NetworkInput | None = None,
     ) -> Tensor:
-        again = model.encoder.in_one_piece
-        x = image.pixels() if image is not None and again else None
+        x = image.pixels() if image is not None and model.encoder.is_traced else None
         activation, gradient = activation_and_gradient(
             model, features, target, self.place(model), x
         )
@@ -158,7 +157,7 @@ def activation_and_gradient(
         features: the model's taps and, if one is named, the layer.
         target: index of the class.
         layer: of the encoder; the deepest tap by default.
-        image: (N, C, H, W) network input, where the encoder runs in one piece.
+        image: (N, C, H, W) network input, where the encoder is traced.
 
     Returns:
         Both (N, C, h, w) float32.
@@ -174,7 +173,7 @@ def activation_and_gradient(
         torch.enable_grad(),
         full_precision(features.last),
     ):
-        if model.encoder.in_one_piece:
+        if model.encoder.is_traced:
             if image is None:
                 raise MethodUnavailableError(NO_IMAGE)
             x = _outside_inference(image, dtype).requires_grad_()
@@ -191,7 +190,10 @@ def activation_and_gradient(
         raise MethodUnavailableError(
             f"The classifier of this model does not read {name}; choose another layer."
         )
-    return leaf.detach().float(), gradient.float()
+    kept, slope, encoder = leaf.detach().float(), gradient.float(), model.encoder
+    if image is None:
+        return kept, slope
+    return encoder.placed(kept, image, name), encoder.placed(slope, image, name)
 
 
 def _resumed(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 from torch import nn
 
-from napari_wsol.encoders import TileEncoder, build_encoder
+from napari_wsol.encoders import TileEncoder, TokenEncoder, build_encoder
 from napari_wsol.errors import ConfigError, MethodUnavailableError, UnknownNameError
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.methods.heads import Head, build_head
@@ -65,6 +65,8 @@ class Model(nn.Module):
             taps=spec.taps,
             in_channels=spec.preprocessing.channels if spec.preprocessing else 3,
         )
+        if spec.pooling is not None:
+            self.encoder.pool_by(spec.pooling)
         if spec.tile is not None:
             self.encoder = TileEncoder(self.encoder, spec.tile)
             size = spec.preprocessing.size if spec.preprocessing else None
@@ -93,6 +95,8 @@ class Model(nn.Module):
             std=self.encoder.std,
             size=self.encoder.fixed_size,
         )
+        if self.preprocessing.size is None and isinstance(self.encoder, TokenEncoder):
+            self.encoder.by_windows()
 
     @property
     def classes(self) -> tuple[str, ...]:

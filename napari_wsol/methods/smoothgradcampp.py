@@ -67,7 +67,7 @@ class SmoothGradCamPlusPlus(RerunMethod):
             # The same noise for every image of a batch: none depends on the others.
             noise = torch.randn(1, *x.shape[1:], generator=generator) * SIGMA
             noisy, place, seen = x + noise.to(x), self.place(model), features
-            if not model.encoder.in_one_piece:
+            if not model.encoder.is_traced:
                 seen = run_again(model, noisy, features, place)
             activation, gradient = activation_and_gradient(
                 model, seen, target, place, noisy
