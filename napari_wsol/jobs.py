@@ -70,6 +70,8 @@ class JobKind(Enum):
     RESTORE = "Bringing rounds back"
     GROW = "Growing"
     IMPORT_ANNOTATIONS = "Importing annotations"
+    ADD_MAP = "Adding the map"
+    REMOVE_MAP = "Taking the map away"
     EXPORT = "Exporting"
     SAVE_MODEL = "Saving the model"
     IMPORT_MODEL = "Importing"
@@ -90,10 +92,11 @@ _OF_IMAGE = (  # void once image or model change
     JobKind.JUDGE,
     JobKind.COMPARE,
 )
+_MAPS = (JobKind.ADD_MAP, JobKind.REMOVE_MAP)  # void once the image changes
 
 REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
-    JobKind.OPEN: (*_OPENS, *_OF_IMAGE),
-    JobKind.LEAVE: (*_OPENS, JobKind.REREAD, *_OF_IMAGE),
+    JobKind.OPEN: (*_OPENS, *_OF_IMAGE, *_MAPS),
+    JobKind.LEAVE: (*_OPENS, JobKind.REREAD, *_OF_IMAGE, *_MAPS),
     JobKind.REREAD: (JobKind.REREAD, *_OF_IMAGE),
     JobKind.USE: (JobKind.USE, *_OF_IMAGE),
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),

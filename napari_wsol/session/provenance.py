@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def provenance_of(
     slide: Slide,
-    model: Model,
+    model: Model | None,
     result: Localization | None,
     *,
     method: str,
@@ -43,7 +43,7 @@ def provenance_of(
             "mpp": mpp,
             "reader": slide.reader,
         },
-        "model": _model(model),
+        "model": None if model is None else _model(model),
         "method": method,
         "target": result.target if result is not None else None,
         "views": result.views if result is not None else 1,

@@ -85,14 +85,14 @@ def test_a_checkpoint_becomes_the_chosen_model(bench, amil_file):
 def test_what_the_file_does_not_say_is_asked_for(bench, baseline_file):
     start(bench, baseline_file)
     dialog = form(bench)
-    assert dialog.name == "chest"
+    assert dialog.answer("name") == "chest"
     assert dialog.answer("pooling") == ""  # nothing is proposed
-    assert not dialog.import_button.isEnabled()
+    assert not dialog.ok_button.isEnabled()
     box = dialog.fields["pooling"].native
     box.setCurrentIndex(box.findText("maxpool"))
     dialog.fields["name"].native.setText("lungs")
-    assert dialog.import_button.isEnabled()
-    bench.qtbot.mouseClick(dialog.import_button, left())
+    assert dialog.ok_button.isEnabled()
+    bench.qtbot.mouseClick(dialog.ok_button, left())
     bench.until(lambda: bench.widget.localize_panel.card.name == "lungs")
     bench.until(lambda: bench.session.model is not None)
     bench.until(lambda: bench.session.model.card.name == "lungs")
@@ -104,8 +104,8 @@ def test_a_name_that_is_taken_is_asked_for_anew(bench, amil_file):
     taken = amil_file.rename(amil_file.with_name("tiny.pth"))
     start(bench, taken)
     dialog = form(bench)
-    assert dialog.name == "tiny-2"
-    bench.qtbot.mouseClick(dialog.import_button, left())
+    assert dialog.answer("name") == "tiny-2"
+    bench.qtbot.mouseClick(dialog.ok_button, left())
     bench.until(lambda: bench.widget.localize_panel.card.name == "tiny-2")
 
 
