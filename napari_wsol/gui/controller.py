@@ -282,7 +282,8 @@ class Controller(QObject):
 
         def on_failed(error: BaseException) -> None:
             if isinstance(error, UnansweredError):
-                self.chooser.ask("Add a map", str(error), error.questions, again)
+                words, questions = str(error), error.questions
+                self.chooser.ask("Add a map", words, questions, again, given={})
 
         def again(more: Mapping[str, str]) -> None:
             self.add_map(path, {**(answers or {}), **more})

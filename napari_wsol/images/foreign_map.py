@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import re
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-Pair = tuple[float, float]
+# pyright: basic
+# ruff: noqa: ANN401
+# Arrays of any shape and type come in, and h5py is not typed; a Heatmap goes out.
 
 MOST_READ = 1 << 26
 """Values of a map."""
@@ -54,13 +56,11 @@ class Given(TypedDict, total=False):
 
     name: str
     target: str
-    scale: float | Pair
-    translate: float | Pair
+    scale: float | tuple[float, float]
+    translate: float | tuple[float, float]
     answers: Mapping[str, str]
 
 
-# Arrays come in any shape and type, and leave as a Heatmap.
-# ruff: noqa: ANN401
 def read_map(source: Any, given: Given, shape: Any, mpp: float | None) -> Heatmap:
     """A map of an image of ``shape``; the first of its notes says where it is from.
 
@@ -79,19 +79,24 @@ def read_map(source: Any, given: Given, shape: Any, mpp: float | None) -> Heatma
             "PNG, or HDF5 and tables with x, y and the scores of patches."
         )
 
-    answers = given.get("answers", {})
-    said: dict[str, Any] = {**answers, **given}
-    scale, corner, side = (_pair(said, key) for key in ("scale", "translate", "patch"))
+    said: Any = {**given.get("answers", {}), **given}
+    keys = ("scale", "translate", "patch")
+    scale, corner, side = (_pair(said.pop(key, None), key) for key in keys)
     with errors.told_as(told, but=(ImageError, UnansweredError)):
         head = head_of(path) if path else b""
-        is_table = path is not None and path.suffix.lower() in (".csv", ".tsv")
-        if path and (is_table or head.startswith(b"\x89HDF")):
-            columns = _table(path) if is_table else _h5(path)
-            found = _on_cells(columns, shape, side or scale, said.get("scores"))
+        tables = {b"\x89HDF": _h5, b".csv": _table, b".tsv": _table}
+        kind = head[:4] if head[:4] in tables else title[-4:].lower().encode()
+        if path and kind in tables:
+            values, place, notes = _on_cells(
+                tables[kind](path), shape, side or scale, said.get("scores")
+            )
         else:
-            found = _array(path, head, mpp) if path else (source, None, None)
-            found = _placed(*_plane(*found, title, answers), shape, scale, corner)
-        values, place, notes = found
+            array, axes, place = (
+                _array(path, head, mpp) if path else (source, None, None)
+            )
+            values, notes = _plane(array, axes, title, said)
+            values, place, note = _placed(values, place, shape, scale, corner)
+            notes += note
         values, span, words = _scaled(values)
         if path is None:
             digest = hashlib.sha256(np.asarray(source).tobytes()).hexdigest()
@@ -112,9 +117,8 @@ def read_map(source: Any, given: Given, shape: Any, mpp: float | None) -> Heatma
     ).coarser(KEPT_CELLS)
 
 
-def _pair(said: Mapping[str, Any], what: str) -> Pair | None:
+def _pair(given: Any, what: str) -> tuple[float, float] | None:
     """A number for both axes or (y, x), also as text; None where nothing is given."""
-    given = said.get(what)
     if given is None or str(given).strip() in ("", "corner"):
         return None
     parts = re.split(r"[,;\s]+", given.strip()) if isinstance(given, str) else given
@@ -138,9 +142,7 @@ def _array(path: Path, head: bytes, mpp: float | None) -> Any:
     if not head.startswith(TIFF_HEADS):
         with Image.open(path, formats=("PNG", "JPEG")) as picture:
             return np.asarray(picture), None, None
-    file = PositionedFile(path)
-    with file.guard.reading():
-        file.close()  # once this is done
+    with closing(PositionedFile(path)) as file:
         check_directories(file.read, path.stat().st_size, path.name)
     with TiffFile(path) as tif:
         series = tif.series[0]
@@ -153,45 +155,41 @@ def _check_size(shape: Any) -> None:
         raise MalformedError(f"it has {math.prod(shape)} values: make it coarser")
 
 
-def _plane(array: Any, axes: Any, place: Any, title: str, answers: Any) -> Any:
-    """(h, w) of an array, its place, and notes; which of several planes, is asked."""
-    array = (
-        array if isinstance(getattr(array, "dtype", 0), np.dtype) else np.array(array)
-    )
+def _plane(array: Any, axes: Any, title: str, said: Any) -> Any:
+    """(h, w) of an array, and notes; which of several planes, is asked."""
+    if not isinstance(getattr(array, "dtype", 0), np.dtype):
+        array = np.array(array)
     if axes is None and array.ndim == 3 and array.shape[2] <= 4:
         axes = ("y", "x", "c")
-    own = ("scale", "translate")
-    pick = answered({key: words for key, words in answers.items() if key not in own})
+    known = Given.__optional_keys__ | {"scores"}
+    pick = answered({key: str(said[key]) for key in said if key not in known})
     try:
         seen, notes = seen_plane(array, title, replace(pick, rgb=False), axes)
     except errors.StackError as error:
         words = f"“{title}” holds several planes or channels: which is the map?"
         raise UnansweredError(words, error.questions) from error
     _check_size(seen.shape)
-    return np.asarray(seen[:, :]).reshape(seen.shape[:2]), place, notes
+    return np.asarray(seen[:, :]).reshape(seen.shape[:2]), notes
 
 
-def _placed(
-    values: Any, place: Any, notes: Any, shape: Any, scale: Any, corner: Any
-) -> Any:
-    """Where it is said, told, or where proportions say; empty where it does not reach."""
+def _placed(values: Any, place: Any, shape: Any, scale: Any, corner: Any) -> Any:
+    """Where it is said, told or told by proportions; empty where it does not reach."""
     (y, x), corners = covering(shape, values.shape)
+    notes = ()
     if scale is None and place is not None:
         scale, corner = place[0], corner or place[1]
     elif scale is None and math.isclose(y, x, rel_tol=1e-9):
-        notes += ("It has the proportions of the image, and covers it exactly.",)
+        notes = ("It has the proportions of the image, and covers it exactly.",)
         scale, corner = (y, x), corner or corners
     elif scale is None:
-        height, width = values.shape
+        size = "{} × {} cells, and the image {} × {} pixels".format(
+            *values.shape, *shape
+        )
+        first = "Which pixel is its first cell's centre, (y, x) or “corner”?"
+        a_cell = Question("scale", "Pixels a cell, (y, x)?", (), f"{y:g}, {x:g}")
         raise UnansweredError(
-            f"It is not told where the map lies: it has {height} × {width} cells, and "
-            f"the image {shape[0]} × {shape[1]} pixels.",
-            (
-                Question(
-                    "scale", "How many pixels (y, x) is a cell?", (), f"{y:g}, {x:g}"
-                ),
-                Question("translate", _FIRST, (), "corner"),
-            ),
+            f"It is not told where the map lies: it has {size}.",
+            (a_cell, Question("translate", first, (), "corner")),
         )
     corner = corner or ((scale[0] - 1) / 2, (scale[1] - 1) / 2)
     begin = np.add(corner, 0.5) - np.divide(scale, 2)
@@ -203,14 +201,8 @@ def _placed(
     if pads.any():
         _check_size(values.shape + pads.sum(axis=1))
         values = np.pad(values.astype(np.float64), pads, constant_values=np.nan)
-        notes += ("It does not reach over the whole image.",)
     y, x = (corner - pads[:, 0] * scale).tolist()
     return values, (scale, (y, x)), notes
-
-
-_FIRST = (
-    "Which pixel (y, x) is the centre of its first cell? “corner”: both begin alike."
-)
 
 
 def _scaled(values: Any) -> Any:
@@ -265,18 +257,16 @@ def _h5(path: Path) -> dict[str, Any]:
                 columns["x"], columns["y"] = values.reshape(-1, 2).T
                 told = {**file.attrs, **item.attrs}
                 down = told.get("downsample", np.nan if told.get("patch_level") else 1)
-                down = np.where(
-                    np.abs(down - np.rint(down)) < 1e-3, np.rint(down), down
-                )
-                side = told.get(
-                    "patch_size_level0", told.get("patch_size", np.nan) * down
-                )
+                whole = np.rint(down)  # CLAM steps by whole pixels
+                down = np.where(np.abs(down - whole) < 1e-3, whole, down)
+                side = told.get("patch_size", np.nan) * down
+                side = np.broadcast_to(told.get("patch_size_level0", side), 2)
                 if np.isfinite(side).all():
-                    columns["w"], columns["h"] = np.broadcast_to(side, 2).reshape(2, 1)
+                    columns["w"], columns["h"] = side.reshape(2, 1)
             elif max(values.shape) == values.size:
                 columns[key] = values.ravel()
-            elif values.ndim == 2:  # a column a class
-                columns |= {f"{key}[{k}]": one for k, one in enumerate(values.T[:16])}
+            elif values.ndim == 2 and values.shape[1] <= 16:  # more are features
+                columns |= {f"{key}[{k}]": one for k, one in enumerate(values.T)}
     return columns
 
 
@@ -297,24 +287,31 @@ def _on_cells(columns: dict[str, Any], shape: Any, side: Any, answer: Any) -> An
         asked = Question("scores", words, tuple(names))
         raise UnansweredError(words, (asked,)) if names else MalformedError("no scores")
     told = [columns[roles[role][0]].max() for role in "hw" if roles[role]]
-    steps = [np.diff(np.unique(low)).min(initial=np.inf) for low in lows.T]
-    sides = _pair({"patch": told or side}, "patch")
+    sides = _pair(told or side, "patch")
     if sides is None:
         words = "How many pixels of the full image is a patch along a side?"
+        steps = [np.diff(np.unique(low)).min(initial=np.inf) for low in lows.T]
         asked = Question("patch", words, (), f"{min(steps):g}")
         raise UnansweredError(words, (asked,))
     if not ((lows < shape) & (lows + sides > 0)).all():
         y, x = lows.max(axis=0)
-        words = (
-            f"Patches lie outside the image of {shape[1]} × {shape[0]} pixels: x up "
+        raise ImageError(
+            f"Patches lie outside the image of {shape[1]} × {shape[0]} pixels: x up to "
+            f"{x:g}, y up to {y:g}; {_CORNERS} (level 0)."
         )
-        raise ImageError(f"{words}to {x:g}, y to {y:g}; {_CORNERS} (level 0).")
     # Cells are patches, or parts of them where they overlap or lie on no lattice.
-    most = math.sqrt(KEPT_CELLS * math.prod(sides) / math.prod(shape))
-    parts = np.clip(np.rint(np.divide(sides, steps)), 1, max(1, min(8, int(most))))
-    unit, least = sides / parts, lows.min(axis=0)
+    few = math.sqrt(KEPT_CELLS * math.prod(sides) / math.prod(shape))
+    most = max(1, min(16, int(few), math.isqrt(KEPT_CELLS // len(lows))))
+    least = lows.min(axis=0)
+    even = least + np.rint((lows - least) / sides) * sides
+    if np.abs(even - lows).max() < 1:
+        lows = even  # they were cut to whole pixels
+    grain = np.gcd.reduce(np.rint(16 * np.vstack([lows - least, sides])).astype(int))
+    parts = np.clip(np.rint(np.divide(sides, grain / 16)), 1, most)
+    unit = sides / parts
     begin = least - np.maximum(0, np.ceil(least / unit - 1e-9)) * unit
     size = np.ceil((shape - begin) / unit - 1e-9).astype(int)
+    _check_size(size.tolist())
     first = np.rint((lows - begin) / unit).astype(int).T[:, :, None, None]
     at = first + np.indices(parts.astype(int))[:, None]
     scores = columns[names[0]][:, None, None]
@@ -324,5 +321,5 @@ def _on_cells(columns: dict[str, Any], shape: Any, side: Any, answer: Any) -> An
     with np.errstate(invalid="ignore"):
         means = (sums / counts)[: size[0], : size[1]].astype(np.float32)
     place = tuple(unit.tolist()), tuple((begin + (unit - 1) / 2).tolist())
-    notes = (f"{len(lows)} patches, on cells of {unit[0]:g} × {unit[1]:g} pixels.",)
-    return means, place, notes
+    size = f"{unit[0]:g} × {unit[1]:g} pixels"
+    return means, place, (f"{names[0]} of {len(lows)} patches, on cells of {size}.",)

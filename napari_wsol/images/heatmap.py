@@ -69,18 +69,20 @@ class Heatmap:
         """What it is called among the maps of its image: “cam”, or “cam · glas-b”."""
         return f"{self.method} · {self.model}" if self.model else self.method
 
-    def coarser(self, most: int = KEPT_CELLS) -> Heatmap:
+    def coarser(self, most: int) -> Heatmap:
         """On no more than ``most`` cells, which a note says."""
         times = math.ceil(math.sqrt(self.values.size / most))
         if times <= 1:
             return self
         height, width = (-(-side // times) for side in self.cells_inside())
-        scale, translate = covering(self.image_shape, (height, width))
         notes = (*self.notes, f"It is kept on {height} × {width} cells.")
-        values = self.resized((height, width))
-        return replace(
-            self, values=values, scale=scale, translate=translate, notes=notes
-        )
+        return self._anew((height, width), notes)
+
+    def _anew(self, shape: tuple[int, int], notes: tuple[str, ...]) -> Heatmap:
+        """Read on ``shape`` cells that begin and end where the image does."""
+        scale, at = covering(self.image_shape, shape)
+        values = self.resized(shape)
+        return replace(self, values=values, scale=scale, translate=at, notes=notes)
 
     def resized(self, shape: tuple[int, int]) -> FloatMap:
         """The map on a grid of ``shape`` cells that covers the whole image.
@@ -121,10 +123,7 @@ class Heatmap:
         )
         if shape == self.values.shape and self._fits(0) and self._fits(1):
             return self
-        height, width = shape
-        scale, translate = covering(self.image_shape, (height, width))
-        values = self.resized((height, width))
-        return replace(self, values=values, scale=scale, translate=translate)
+        return self._anew((shape[0], shape[1]), self.notes)
 
     def _fits(self, axis: int) -> bool:
         """Whether the cells along an axis begin and end where the image does."""

@@ -25,6 +25,7 @@ from napari_wsol.errors import (
 )
 from napari_wsol.files import numbered
 from napari_wsol.images.foreign_map import read_map
+from napari_wsol.images.heatmap import KEPT_CELLS
 from napari_wsol.images.readers import is_as_opened
 from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.cache import FeatureCache
@@ -210,9 +211,9 @@ class Worker:
             names = {one.heatmap.model for one in kept.values()}
             name = next(one for one in numbered(name) if one not in names)
             for method, heatmap in maps.live.items():
-                heatmap = replace(heatmap.coarser(), model=name)
+                one = replace(heatmap.coarser(KEPT_CELLS), model=name)
                 told = self._provenance(method)
-                kept[heatmap.key] = Kept(heatmap, told, weights_digest(former))
+                kept[one.key] = Kept(one, told, weights_digest(former))
         return Maps(kept=kept)
 
     def add_map(self, source: object, given: Given) -> Heatmap:

@@ -58,8 +58,12 @@ def start(bench, path: Path) -> None:
 
 def form(bench):
     importer = bench.widget.controller.importer
-    bench.until(lambda: importer.dialog is not None and importer.dialog.isVisible())
-    return importer.dialog
+    bench.until(
+        lambda: (
+            importer.chooser.dialog is not None and importer.chooser.dialog.isVisible()
+        )
+    )
+    return importer.chooser.dialog
 
 
 def test_the_button_offers_a_file_a_folder_and_a_training(bench):
@@ -113,7 +117,7 @@ def test_a_form_that_is_dismissed_leaves_everything_as_it_was(bench, baseline_fi
     start(bench, baseline_file)
     dialog = form(bench)
     dialog.reject()
-    bench.until(lambda: bench.widget.controller.importer.dialog is None)
+    bench.until(lambda: bench.widget.controller.importer.chooser.dialog is None)
     assert bench.widget.localize_panel.card.name == "tiny"
     assert not bench.widget.message.is_warning
 

@@ -128,10 +128,23 @@ class Chooser(QObject):
         words: str,
         questions: Sequence[Question],
         go_on: Callable[[dict[str, str]], None],
+        *,
+        given: Mapping[str, str] | None = None,
+        verb: str = "",
     ) -> None:
-        """Open the form; ``go_on`` is called with what was chosen, if anything."""
+        """Open the form; ``go_on`` is called with what was answered, if anything.
+
+        Args:
+            title: as of a :class:`ChoiceDialog`, like the rest.
+            words: likewise.
+            questions: likewise.
+            go_on: hears the answers.
+            given: likewise; what was answered here before if None.
+            verb: likewise.
+        """
         self.close()
-        dialog = ChoiceDialog(title, words, questions, self._given, self._parent)
+        before = self._given if given is None else given
+        dialog = ChoiceDialog(title, words, questions, before, self._parent, verb=verb)
 
         def on_accepted() -> None:
             self._given |= dialog.answers

@@ -356,7 +356,8 @@ def seen_plane(
         example="image[..., 0]" if not deep else f"image[{deep}]",
     )
     chosen = choose(stack, pick)
-    if axes in (("y", "x"), ("y", "x", "c")) and chosen.channels in (None, (0,)):
+    is_whole = chosen.channels is None or shape[2:] in ((), (1,))
+    if axes in (("y", "x"), ("y", "x", "c")) and is_whole:
         return array, chosen.notes
     first = axes == ("c", "y", "x") and chosen.channels is None
     moved = ("Its first axis was read as colours.",) if first else ()
