@@ -84,7 +84,7 @@ class JobKind(Enum):
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 """Jobs that make a round."""
 
-_OPENS = (JobKind.OPEN, JobKind.LEAVE)
+_OPENS = (JobKind.OPEN, JobKind.LEAVE, JobKind.ADD_MAP, JobKind.REMOVE_MAP)
 _LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
 _OF_IMAGE = (  # void once image or model change
     *_LOCALIZES,
@@ -92,11 +92,10 @@ _OF_IMAGE = (  # void once image or model change
     JobKind.JUDGE,
     JobKind.COMPARE,
 )
-_MAPS = (JobKind.ADD_MAP, JobKind.REMOVE_MAP)  # void once the image changes
 
 REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
-    JobKind.OPEN: (*_OPENS, *_OF_IMAGE, *_MAPS),
-    JobKind.LEAVE: (*_OPENS, JobKind.REREAD, *_OF_IMAGE, *_MAPS),
+    JobKind.OPEN: (*_OPENS, *_OF_IMAGE),
+    JobKind.LEAVE: (*_OPENS, JobKind.REREAD, *_OF_IMAGE),
     JobKind.REREAD: (JobKind.REREAD, *_OF_IMAGE),
     JobKind.USE: (JobKind.USE, *_OF_IMAGE),
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),

@@ -282,8 +282,8 @@ class Controller(QObject):
 
         def on_failed(error: BaseException) -> None:
             if isinstance(error, UnansweredError):
-                words, questions = str(error), error.questions
-                self.chooser.ask("Add a map", words, questions, again, given={})
+                asked = "Add a map", str(error), error.questions
+                self.chooser.ask(*asked, again, given={})
 
         def again(more: Mapping[str, str]) -> None:
             self.add_map(path, {**(answers or {}), **more})

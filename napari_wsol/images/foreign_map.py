@@ -8,6 +8,7 @@ import os
 import re
 from contextlib import closing, suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -75,26 +76,23 @@ def read_map(source: Any, given: Given, shape: Any, mpp: float | None) -> Heatma
 
     def told(error: Exception) -> ImageError:
         return errors.UnreadableImageError(
-            f"“{title}” is not read as a map: {error}. Maps are TIFF, npy, OME-Zarr, "
-            "PNG, or HDF5 and tables with x, y and the scores of patches."
+            f"“{title}” is no map: {error}. Give TIFF, npy, OME-Zarr, PNG, or HDF5 or "
+            "a table with x, y and the scores of patches."
         )
 
-    said: Any = {**given.get("answers", {}), **given}
+    said: Any = {**(given.get("answers") or {}), **given}
     keys = ("scale", "translate", "patch")
     scale, corner, side = (_pair(said.pop(key, None), key) for key in keys)
     with errors.told_as(told, but=(ImageError, UnansweredError)):
         head = head_of(path) if path else b""
-        tables = {b"\x89HDF": _h5, b".csv": _table, b".tsv": _table}
-        kind = head[:4] if head[:4] in tables else title[-4:].lower().encode()
-        if path and kind in tables:
-            values, place, notes = _on_cells(
-                tables[kind](path), shape, side or scale, said.get("scores")
-            )
+        is_h5 = head.startswith(b"\x89HDF")
+        if path and (is_h5 or title.lower().endswith((".csv", ".tsv"))):
+            columns = _h5(path) if is_h5 else _table(path)
+            values, place, notes = _on_cells(columns, shape, side or scale, said)
         else:
-            array, axes, place = (
-                _array(path, head, mpp) if path else (source, None, None)
-            )
-            values, notes = _plane(array, axes, title, said)
+            found = _array(path, head, mpp) if path else (source, None, None)
+            values, notes = _plane(found[0], found[1], title, said)
+            place = found[2]
             values, place, note = _placed(values, place, shape, scale, corner)
             notes += note
         values, span, words = _scaled(values)
@@ -238,7 +236,7 @@ def _table(path: Path) -> dict[str, Any]:
 def _h5(path: Path) -> dict[str, Any]:
     """Corners, sides and numbers of patches, as CLAM and TRIDENT write them."""
     try:
-        import h5py
+        h5py: Any = import_module("h5py")
     except ImportError as error:
         words = 'pip install "napari-wsol[h5]", and add the map again'
         raise ImageError(f"To read “{path.name}”, {words}.") from error
@@ -270,7 +268,7 @@ def _h5(path: Path) -> dict[str, Any]:
     return columns
 
 
-def _on_cells(columns: dict[str, Any], shape: Any, side: Any, answer: Any) -> Any:
+def _on_cells(columns: dict[str, Any], shape: Any, side: Any, said: Any) -> Any:
     """The mean score of the patches on each cell of a lattice over the image."""
     roles = {
         role: [name for name in columns if re.fullmatch(words, name.lower())]
@@ -278,10 +276,11 @@ def _on_cells(columns: dict[str, Any], shape: Any, side: Any, answer: Any) -> An
     }
     if not roles["x"] or not roles["y"]:
         raise MalformedError(f"it has no places of patches; {_CORNERS}")
-    lows = np.stack([columns[roles[axis][0]] for axis in "yx"], axis=1)
+    lows: Any = np.stack([columns[roles[axis][0]] for axis in "yx"], axis=1)
     used = {name for names in roles.values() for name in names}
     others = [n for n in columns if n not in used and len(columns[n]) == len(lows)]
-    names = [answer] if answer in columns else roles["scores"] or others
+    chosen = [name for name in columns if name == said.get("scores")]
+    names = chosen or roles["scores"] or others
     if len(names) != 1:
         words = "Which numbers are the scores of the patches?"
         asked = Question("scores", words, tuple(names))
@@ -304,8 +303,7 @@ def _on_cells(columns: dict[str, Any], shape: Any, side: Any, answer: Any) -> An
     most = max(1, min(16, int(few), math.isqrt(KEPT_CELLS // len(lows))))
     least = lows.min(axis=0)
     even = least + np.rint((lows - least) / sides) * sides
-    if np.abs(even - lows).max() < 1:
-        lows = even  # they were cut to whole pixels
+    lows = np.where(np.abs(even - lows).max() < 1, even, lows)  # were cut to pixels
     grain = np.gcd.reduce(np.rint(16 * np.vstack([lows - least, sides])).astype(int))
     parts = np.clip(np.rint(np.divide(sides, grain / 16)), 1, most)
     unit = sides / parts
@@ -313,9 +311,10 @@ def _on_cells(columns: dict[str, Any], shape: Any, side: Any, answer: Any) -> An
     size = np.ceil((shape - begin) / unit - 1e-9).astype(int)
     _check_size(size.tolist())
     first = np.rint((lows - begin) / unit).astype(int).T[:, :, None, None]
-    at = first + np.indices(parts.astype(int))[:, None]
+    at = first + np.indices(parts.astype(int).tolist())[:, None]
     scores = columns[names[0]][:, None, None]
-    sums, counts = np.zeros((2, *np.maximum(size, at.max(axis=(1, 2, 3)) + 1)))
+    both: Any = np.zeros((2, *np.maximum(size, at.max(axis=(1, 2, 3)) + 1)))
+    sums, counts = both
     np.add.at(sums, tuple(at), np.nan_to_num(scores))
     np.add.at(counts, tuple(at), np.isfinite(scores))
     with np.errstate(invalid="ignore"):

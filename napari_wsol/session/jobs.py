@@ -305,14 +305,9 @@ class SessionJobs:
         Args:
             source: array, TIFF, npy, OME-Zarr or PNG of values; HDF5 or a table of
                 patches with scores, as CLAM and TRIDENT write them.
-            given: ``name`` among the maps (its file's by default, numbered where it is
-                taken); ``target``, its class; ``scale`` and ``translate`` as of a
-                Heatmap, one number or (y, x); ``answers`` to what was asked, by key.
-
-        Returns:
-            As it is kept. It fails with UnansweredError where it is not told where the
-            map lies, or which of several it is; with ImageError where it cannot be
-            read, or lies elsewhere.
+            given: ``name`` among the maps (its file's, numbered where it is taken);
+                ``target``, its class; ``scale`` and ``translate`` as of a Heatmap;
+                ``answers`` by key, where it fails with UnansweredError.
         """
         return self._runner.submit(
             JobKind.ADD_MAP, lambda _: self._worker.add_map(source, given)

@@ -48,10 +48,8 @@ class Before:
 class Kept:
     """A map that the model in use did not make: shown like ours, never refined.
 
-    Attributes:
-        heatmap: it.
-        provenance: how it came about, for exports.
-        made_by: digest of the model that made it; empty where it is from elsewhere.
+    Exports tell its provenance; ``made_by`` is the digest of the model that made it,
+    empty where it is from elsewhere.
     """
 
     heatmap: Heatmap

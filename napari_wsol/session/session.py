@@ -147,8 +147,7 @@ class Session:
     result = shown(lambda maps: maps.result)
     """Scores and heatmaps as the model gave them, before any refinement."""
     heatmaps = shown(lambda maps: maps.heatmaps)
-    """The current map of each method, PixelCAM's after the current round; then those
-    that are kept."""
+    """The current map of each method, then those that are kept."""
     kept = shown(lambda maps: maps.kept)
     """Maps of former models and from elsewhere, by their keys."""
     stale = Reads(lambda parts: parts.others.stale)

@@ -295,12 +295,7 @@ class SlideWork:
     def detail(self, heatmap: Heatmap) -> Detail | None:
         """The finished tiles of a map, where they hold more than it; else None."""
         live = self.live.get(heatmap.method)
-        if (
-            live is None
-            or heatmap.model
-            or heatmap.round > 0
-            or heatmap.target != self.shown
-        ):
+        if live is None or heatmap.round > 0 or heatmap.target != self.shown:
             return None
         if live.step == 1 or live.values.shape != heatmap.values.shape:
             return None

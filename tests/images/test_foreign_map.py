@@ -276,5 +276,5 @@ def test_what_is_no_map_is_refused_in_words(tmp_path, name):
 
 def test_pickles_are_not_opened(tmp_path):
     np.save(tmp_path / "m.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(ImageError, match="not read as a map"):
+    with pytest.raises(ImageError, match="is no map"):
         read_map(tmp_path / "m.npy", {}, SHAPE, None)

@@ -11,7 +11,7 @@ from napari_wsol.errors import Question, UnansweredError
 from napari_wsol.gui.widgets.choosing import Chooser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from napari_wsol.gui.context import Context
@@ -41,35 +41,24 @@ class Importer(QObject):
         name = answers.pop(NAME, None)
 
         def on_failed(error: BaseException) -> None:
-            if isinstance(error, UnansweredError):
-                self._ask(path, name, answers, error.questions)
+            if not isinstance(error, UnansweredError):
+                return
+            from napari_wsol.zoo import next_name, proposed_name  # after an import
+
+            texts = {item.key: item.text for item in error.questions}
+            words = texts.pop(NAME, "")
+            called = "Name of the model: a folder among your own models"
+            proposed = name or proposed_name(path)
+            proposed = next_name(proposed) if words else proposed
+            rest = (item for item in error.questions if item.key in texts)
+            self.chooser.ask(
+                "Import a model",
+                f"Before “{path.name}” can be imported:",
+                (Question(NAME, words or called, proposed=proposed), *rest),
+                lambda more: self.start(path, {**answers, **more}),
+                given=answers,
+                verb="Import",
+            )
 
         future = self._context.session.import_model(path, name, answers)
         self._context.tasks.follow(future, self.imported.emit, on_failed)
-
-    def _ask(
-        self,
-        path: Path,
-        name: str | None,
-        answers: dict[str, str],
-        questions: Sequence[Question],
-    ) -> None:
-        """Open the form; it does not stop the window."""
-        from napari_wsol.zoo import next_name, proposed_name  # after an import
-
-        name = name or proposed_name(path)
-        texts = {item.key: item.text for item in questions}
-        words = texts.pop(NAME, "")
-        called = "Name of the model: a folder among your own models"
-        proposed = next_name(name) if words else name
-        self.chooser.ask(
-            "Import a model",
-            f"Before “{path.name}” can be imported:",
-            (
-                Question(NAME, words or called, proposed=proposed),
-                *(item for item in questions if item.key in texts),
-            ),
-            lambda more: self.start(path, {**answers, **more}),
-            given=answers,
-            verb="Import",
-        )

@@ -44,10 +44,7 @@ ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
 )
-MAP_TIP = (
-    "Show a map of this image that was made elsewhere (of an OME-Zarr its zarr.json or "
-    ".zattrs). Delete a map's layer to let go of it."
-)
+MAP_TIP = "Show a map of this image that was made elsewhere; its layer takes it away."
 MAPS = "Maps (*.tif *.tiff *.npy *.png *.jpg *.h5 *.csv *.tsv zarr.json .zattrs)"
 VIEWS_TIP = (
     "Average over the flips of the image, or over its flips at three sizes: outlines "

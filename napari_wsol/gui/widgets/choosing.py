@@ -134,13 +134,7 @@ class Chooser(QObject):
     ) -> None:
         """Open the form; ``go_on`` is called with what was answered, if anything.
 
-        Args:
-            title: as of a :class:`ChoiceDialog`, like the rest.
-            words: likewise.
-            questions: likewise.
-            go_on: hears the answers.
-            given: likewise; what was answered here before if None.
-            verb: likewise.
+        What was answered here before is shown again, unless something is ``given``.
         """
         self.close()
         before = self._given if given is None else given

@@ -65,15 +65,13 @@ class OmeImage:
 
     def place(self, level: int, mpp: float | None) -> Place | None:
         """Scale and translate of a level on an image of ``mpp``; None if not told."""
-        scale = self.scales[level]
-        if scale is None or mpp is None or None in self.units:
+        scale, at = self.scales[level], self.corners[level]
+        y, x = (unit / mpp if unit and mpp else 0.0 for unit in self.units)
+        if scale is None or not y * x:
             return None
-        um = [unit / mpp for unit in self.units if unit]
-        step = (scale[0] * um[0], scale[1] * um[1])
-        at = self.corners[level]
-        if at is None:  # levels begin alike
-            return step, ((step[0] - 1) / 2, (step[1] - 1) / 2)
-        return step, (at[0] * um[0], at[1] * um[1])
+        step = scale[0] * y, scale[1] * x
+        begin = (step[0] - 1) / 2, (step[1] - 1) / 2  # levels begin alike
+        return step, begin if at is None else (at[0] * y, at[1] * x)
 
 
 def open_image(path: Path) -> OmeImage:
