@@ -43,7 +43,7 @@ def test_corners_of_a_layer_lie_on_those_of_the_image(bench, tmp_path, monkeypat
         assert np.allclose(world[0] - half, -0.5)
         assert np.allclose(world[1] + half, np.subtract(SHAPE, 0.5))
         assert np.allclose(layer.data_to_world(np.full(2, -0.5)), -0.5)
-        assert layer.data[0, 0] == layer.data[-1, 0] == layer.data[0, -1] == 1
+        assert min(layer.data[0, 0], layer.data[-1, 0], layer.data[0, -1]) > 0.5
         words = bench.widget.compare_panel.notes.text
         bench.until(lambda: f"{name}.npy, sha256" in words())  # noqa: B023
 
