@@ -70,6 +70,8 @@ class JobKind(Enum):
     RESTORE = "Bringing rounds back"
     GROW = "Growing"
     IMPORT_ANNOTATIONS = "Importing annotations"
+    ADD_MAP = "Adding the map"
+    REMOVE_MAP = "Taking the map away"
     EXPORT = "Exporting"
     SAVE_MODEL = "Saving the model"
     IMPORT_MODEL = "Importing"
@@ -82,7 +84,7 @@ class JobKind(Enum):
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 """Jobs that make a round."""
 
-_OPENS = (JobKind.OPEN, JobKind.LEAVE)
+_OPENS = (JobKind.OPEN, JobKind.LEAVE, JobKind.ADD_MAP, JobKind.REMOVE_MAP)
 _LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
 _OF_IMAGE = (  # void once image or model change
     *_LOCALIZES,

@@ -144,7 +144,7 @@ def _check(heatmap: Heatmap, grid: Grid) -> None:
         )
     if heatmap.values.size == 0 or not np.isfinite(heatmap.values).all():
         raise ExportError(
-            f"The {heatmap.method} heatmap is empty or holds values that are not "
+            f"The {heatmap.key} heatmap is empty or holds values that are not "
             "numbers, so no mask can be cut out of it. Localize the image again."
         )
 

@@ -84,7 +84,8 @@ def export_heatmap(
     def outlining() -> None:
         report(1, total, "Outlining the regions")
 
-    with staged(folder, stem_of(slide.name, heatmap.method, heatmap.target)) as files:
+    key = heatmap.key.replace(" · ", "-")
+    with staged(folder, stem_of(slide.name, key, heatmap.target)) as files:
         cell = min(heatmap.scale) if as_coarse else 1.0
         grid = grid_for(slide.shape, cell=cell)
         cutting()

@@ -84,7 +84,7 @@ class Parts:
         """Where the heatmap lies and what its values are."""
         heatmap = self.heatmap
         return {
-            "method": heatmap.method,
+            "method": heatmap.key,
             "class": heatmap.target,
             "shape": list(heatmap.values.shape),
             "scale": list(heatmap.scale),
@@ -135,7 +135,7 @@ def write_heatmap_ome_tiff(path: Path, parts: Parts) -> None:
     """
     heatmap = parts.heatmap.within_image(_READ_ANEW)
     values = np.asarray(heatmap.values, np.float32)
-    name = f"{heatmap.method} {heatmap.target}"
+    name = f"{heatmap.key} {heatmap.target}"
     facts = replace(parts, heatmap=heatmap).heatmap_geometry() | {"range": [0, 1]}
     told: dict[str, object] = {
         "axes": "YX",
@@ -206,8 +206,8 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
     measurements = {"Area px^2": region.area_px}
     if region.area_mm2 is not None:
         measurements["Area um^2"] = region.area_mm2 * 1e6
-    measurements[f"Mean {heatmap.method}"] = region.mean_score
-    measurements[f"Max {heatmap.method}"] = region.max_score
+    measurements[f"Mean {heatmap.key}"] = region.mean_score
+    measurements[f"Max {heatmap.key}"] = region.max_score
     for name, value in region.features.items():
         measurements[name.replace("_", " ").capitalize()] = value
     return {
@@ -221,7 +221,7 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
             "isLocked": True,
             "measurements": measurements,
             "metadata": {
-                "method": heatmap.method,
+                "method": heatmap.key,
                 "class": heatmap.target,
                 "round": str(heatmap.round),
             },
@@ -236,7 +236,7 @@ def region_uuid(region: Region, parts: Parts) -> uuid.UUID:
 
 def _uuid(parts: Parts, thing: str) -> uuid.UUID:
     heatmap = parts.heatmap
-    content = f"{parts.fingerprint}/{heatmap.method}/{heatmap.target}/{thing}"
+    content = f"{parts.fingerprint}/{heatmap.key}/{heatmap.target}/{thing}"
     return uuid.uuid5(uuid.NAMESPACE_OID, content)
 
 
@@ -252,11 +252,11 @@ def write_tiles_geojson(path: Path, parts: Parts) -> None:
 
 def _tile_features(parts: Parts) -> Iterator[dict[str, object]]:
     heatmap = parts.heatmap
-    heatmaps = {**parts.heatmaps, heatmap.method: heatmap}
+    heatmaps = {**parts.heatmaps, heatmap.key: heatmap}
     marked = {"name": heatmap.target, "color": CLASS_COLOR}
     for box, values in map_tiles(heatmap, heatmaps, parts.tissue, tick=parts.tick):
         properties: dict[str, object] = {"objectType": "tile"}
-        if values[heatmap.method] >= parts.threshold:
+        if values[heatmap.key] >= parts.threshold:
             properties["classification"] = marked
         properties["measurements"] = {key: round(values[key], 6) for key in values}
         x0, y0, x1, y1 = box
@@ -284,7 +284,7 @@ def write_regions_csv(path: Path, parts: Parts) -> None:
 REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
     "id": lambda region, _: region.id,
     "class": lambda _, parts: parts.heatmap.target,
-    "method": lambda _, parts: parts.heatmap.method,
+    "method": lambda _, parts: parts.heatmap.key,
     "area_px": lambda region, _: f"{region.area_px:.0f}",
     "area_mm2": lambda r, _: "" if r.area_mm2 is None else f"{r.area_mm2:.9g}",
     "centroid_x": lambda region, _: f"{region.centroid[1]:.3f}",
@@ -326,7 +326,7 @@ def write_heatmap_zarr(path: Path, parts: Parts) -> None:
     levels = levels_for(values.shape, *(label.values.shape for label in labels))
     write_levels(
         group,
-        f"{heatmap.method} {heatmap.target}",
+        f"{heatmap.key} {heatmap.target}",
         values,
         (heatmap.scale, heatmap.translate),
         levels=levels,

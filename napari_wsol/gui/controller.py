@@ -41,7 +41,9 @@ from napari_wsol.registry import plugins
 from napari_wsol.strokes.classes import UnclearClassesError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
+    from pathlib import Path
 
     from napari.layers import Image
 
@@ -147,6 +149,7 @@ class Controller(QObject):
         panels.line.reader_chosen.connect(self._read_with)
         panels.line.plane_wanted.connect(self._ask_plane)
         panels.localize.localize_button.clicked.connect(self.localize)
+        panels.localize.map_wanted.connect(self.add_map)
         panels.localize.slide_box.mpp_chosen.connect(self.pixel_size.choose)
         for panel in (panels.compare, panels.export):
             panel.method_box.chosen.connect(self.compare.choose_method)
@@ -276,6 +279,20 @@ class Controller(QObject):
     def open_sample(self) -> None:
         """Put the sample image into the viewer."""
         add_sample(self._context.viewer)
+
+    def add_map(self, path: Path, answers: Mapping[str, str] | None = None) -> None:
+        """Show a map that was made elsewhere; what its file does not say is asked."""
+
+        def on_failed(error: BaseException) -> None:
+            if isinstance(error, UnansweredError):
+                asked = "Add a map", str(error), error.questions
+                self.chooser.ask(*asked, again, given={})
+
+        def again(more: Mapping[str, str]) -> None:
+            self.add_map(path, {**(answers or {}), **more})
+
+        future = self._session.add_map(path, answers=answers or {})
+        self._context.tasks.follow(future, lambda _: None, on_failed)
 
     # ------------------------------------------------------------------------ models
 

@@ -111,8 +111,8 @@ def guide(
     image = first.image_shape
     shape = _grid_shape(first)
     cell = (image[0] / shape[0], image[1] / shape[1])
-    values = {item.method: _on_grid(item, shape) for item in heatmaps}
-    learns = values[first.method]
+    values = {item.key: _on_grid(item, shape) for item in heatmaps}
+    learns = values[first.key]
     known = np.isfinite(learns)
     if tissue is not None:
         known &= _nearest(tissue, shape)

@@ -21,6 +21,9 @@ _SAME = 1e-6
 """Of a cell: what is nearer than this is the same place."""
 
 
+KEPT_CELLS = 16_000_000
+"""Of a map that is kept beside those of the model in use: 64 MB."""
+
 MARKED = 0.5
 """Evidence or probability from which on a cell is marked."""
 
@@ -45,6 +48,8 @@ class Heatmap:
         raw_range: smallest and largest value before that normalisation.
         round: refinement round that made it; 0 is the model as it was loaded.
         notes: what a reader must know, a sentence each.
+        model: that made it, where that is not the one in use; empty of a map from
+            elsewhere, too.
     """
 
     values: FloatMap
@@ -57,6 +62,27 @@ class Heatmap:
     raw_range: tuple[float, float] = (0.0, 1.0)
     round: int = 0
     notes: tuple[str, ...] = ()
+    model: str = ""
+
+    @property
+    def key(self) -> str:
+        """What it is called among the maps of its image: “cam”, or “cam · glas-b”."""
+        return f"{self.method} · {self.model}" if self.model else self.method
+
+    def coarser(self, most: int) -> Heatmap:
+        """On no more than ``most`` cells, which a note says."""
+        times = math.ceil(math.sqrt(self.values.size / most))
+        if times <= 1:
+            return self
+        height, width = (-(-side // times) for side in self.cells_inside())
+        notes = (*self.notes, f"It is kept on {height} × {width} cells.")
+        return self._anew((height, width), notes)
+
+    def _anew(self, shape: tuple[int, int], notes: tuple[str, ...]) -> Heatmap:
+        """Read on ``shape`` cells that begin and end where the image does."""
+        scale, at = covering(self.image_shape, shape)
+        values = self.resized(shape)
+        return replace(self, values=values, scale=scale, translate=at, notes=notes)
 
     def resized(self, shape: tuple[int, int]) -> FloatMap:
         """The map on a grid of ``shape`` cells that covers the whole image.
@@ -97,10 +123,7 @@ class Heatmap:
         )
         if shape == self.values.shape and self._fits(0) and self._fits(1):
             return self
-        height, width = shape
-        scale, translate = covering(self.image_shape, (height, width))
-        values = self.resized((height, width))
-        return replace(self, values=values, scale=scale, translate=translate)
+        return self._anew((shape[0], shape[1]), self.notes)
 
     def _fits(self, axis: int) -> bool:
         """Whether the cells along an axis begin and end where the image does."""

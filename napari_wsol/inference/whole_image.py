@@ -28,6 +28,7 @@ from napari_wsol.methods import (
     NetworkInput,
     evaluating,
     get_method,
+    list_methods,
     map_of,
     method_title,
     own_methods,
@@ -73,13 +74,20 @@ class Localization:
         return (*self.notes, *map_notes(self.heatmaps.values()))
 
 
+def map_title(heatmap: Heatmap) -> str:
+    """Title of its method, and of the model where that is not the one in use."""
+    if heatmap.method.partition("@")[0] not in list_methods():
+        return f"{heatmap.method} · from elsewhere"
+    return " · ".join(filter(None, (method_title(heatmap.method), heatmap.model)))
+
+
 def map_notes(heatmaps: Iterable[Heatmap]) -> list[str]:
     """The notes of maps, each once, with the methods where it is not true of all."""
     maps = list(heatmaps)
     titles: dict[str, list[str]] = {}
     for heatmap in maps:
         for note in heatmap.notes:
-            titles.setdefault(note, []).append(method_title(heatmap.method))
+            titles.setdefault(note, []).append(map_title(heatmap))
     return [
         note if len(names) == len(maps) else f"{', '.join(names)}: {note}"
         for note, names in titles.items()

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from napari_wsol.config import FinetuneConfig, InferenceConfig
     from napari_wsol.guidance.proposals import Proposal
-    from napari_wsol.images.readers import Source
+    from napari_wsol.images.foreign_map import Given
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.images.readers import Opening, Source
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.appearance import Likeness
     from napari_wsol.inference.whole_image import Localization
@@ -110,16 +112,7 @@ class SessionJobs:
     # ---------------------------------------------------------------- image and model
 
     def open(
-        self,
-        source: Source,
-        *,
-        name: str | None = None,
-        mpp: float | None = None,
-        reader: str | None = None,
-        rgb: bool | None = None,
-        channel: int | Sequence[int] | None = None,
-        plane: int | Sequence[int] | None = None,
-        resume: bool = False,
+        self, source: Source, *, resume: bool = False, **how: Unpack[Opening]
     ) -> Future[Slide]:
         """Opens an image; strokes, heatmaps and rounds of the one before are dropped.
 
@@ -127,26 +120,13 @@ class SessionJobs:
 
         Args:
             source: path, array, list of arrays (largest first), or a slide.
-            name: shown and used in file names.
-            mpp: µm a level-0 pixel.
-            reader: name of a reader to force.
-            rgb: whether the last axis holds colours.
-            channel: of several that are no colours, as ``open_slide`` takes it.
-            plane: of a stack, as ``open_slide`` takes it.
             resume: whether to go on where an earlier session stopped; without, that
                 work waits as :attr:`earlier`.
+            how: as ``open_slide`` takes it.
         """
 
         def work(report: Report) -> Slide:
-            slide = open_slide(
-                source,
-                name=name,
-                mpp=mpp,
-                reader=reader,
-                rgb=rgb,
-                channel=channel,
-                plane=plane,
-            )
+            slide = open_slide(source, **how)
             slide.fingerprint()  # Asked for by the window, which must not wait for it.
             report.check()
             owned = slide is not source  # what was handed in is its owner's to close
@@ -165,15 +145,7 @@ class SessionJobs:
         return self._runner.submit(JobKind.LEAVE, lambda _: self._worker.leave())
 
     def reread(
-        self,
-        source: Source | None = None,
-        *,
-        name: str | None = None,
-        mpp: float | None = None,
-        reader: str | None = None,
-        rgb: bool | None = None,
-        channel: int | Sequence[int] | None = None,
-        plane: int | Sequence[int] | None = None,
+        self, source: Source | None = None, **how: Unpack[Opening]
     ) -> Future[bool]:
         """Looks whether the open image has other pixels by now, and takes them up.
 
@@ -183,12 +155,7 @@ class SessionJobs:
 
         Args:
             source: where the pixels are from now on; where they were if None.
-            name: as for :meth:`open`, of the new source.
-            mpp: likewise.
-            reader: likewise.
-            rgb: likewise.
-            channel: likewise.
-            plane: likewise.
+            how: as for :meth:`open`, of the new source.
 
         Returns:
             Whether they are others. It fails with ImageError where they cannot be used;
@@ -198,16 +165,7 @@ class SessionJobs:
             NoImageError: nothing is open.
         """
         if source is not None:
-            moved = partial(
-                open_slide,
-                source,
-                name=name,
-                mpp=mpp,
-                reader=reader,
-                rgb=rgb,
-                channel=channel,
-                plane=plane,
-            )
+            moved = partial(open_slide, source, **how)
             self._state.of_image(Document.read_from, moved)
 
         def work(report: Report) -> bool:
@@ -217,7 +175,7 @@ class SessionJobs:
         return self._runner.submit(JobKind.REREAD, work)
 
     def use(self, model: str | Path | Model) -> Future[Model]:
-        """Loads a model; heatmaps and rounds are dropped, strokes stay."""
+        """Loads a model; rounds are dropped, strokes stay, and maps of another one."""
         return self._runner.submit(
             JobKind.USE, lambda report: self._worker.use(model, report)
         )
@@ -337,6 +295,28 @@ class SessionJobs:
         """
         return self._runner.submit(
             JobKind.REVERT, lambda report: self._worker.revert(index, report)
+        )
+
+    def add_map(
+        self, source: str | Path | npt.ArrayLike, **given: Unpack[Given]
+    ) -> Future[Heatmap]:
+        """Shows a map of the image that was made elsewhere: like ours, never refined.
+
+        Args:
+            source: array, TIFF, npy, OME-Zarr or PNG of values; HDF5 or a table of
+                patches with scores, as CLAM and TRIDENT write them.
+            given: ``name`` among the maps (its file's, numbered where it is taken);
+                ``target``, its class; ``scale`` and ``translate`` as of a Heatmap;
+                ``answers`` by key, where it fails with UnansweredError.
+        """
+        return self._runner.submit(
+            JobKind.ADD_MAP, lambda _: self._worker.add_map(source, given)
+        )
+
+    def remove_map(self, key: str) -> Future[None]:
+        """Takes away a map of a former model or from elsewhere, by its key."""
+        return self._runner.submit(
+            JobKind.REMOVE_MAP, lambda _: self._worker.remove_map(key)
         )
 
     def restore(self) -> None:

@@ -44,13 +44,27 @@ class Before:
     shown: Round | None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A map that the model in use did not make: shown like ours, never refined.
+
+    Exports tell its provenance; ``made_by`` is the digest of the model that made it,
+    empty where it is from elsewhere.
+    """
+
+    heatmap: Heatmap
+    provenance: Mapping[str, object]
+    made_by: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maps:
     """A snapshot, replaced as a whole by the worker; a reader takes it once.
 
     Attributes:
         result: scores and heatmaps as the model gave them, before any refinement.
-        heatmaps: the current one of each method, PixelCAM's after the current round.
+        live: the current one of each method, PixelCAM's after the current round.
+        kept: maps of former models and from elsewhere, by their keys.
         rounds: all refits, the unrefined model first.
         round_index: the round whose map is shown.
         before: the image as it was when the maps were made; None where they are of the
@@ -58,12 +72,17 @@ class Maps:
     """
 
     result: Localization | None = None
-    heatmaps: Mapping[str, Heatmap] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    live: Mapping[str, Heatmap] = field(default_factory=lambda: MappingProxyType({}))
+    kept: Mapping[str, Kept] = field(default_factory=dict[str, "Kept"])
     rounds: tuple[Round, ...] = ()
     round_index: int = 0
     before: Before | None = None
+
+    @property
+    def heatmaps(self) -> Mapping[str, Heatmap]:
+        """All that are shown, by their keys: the live ones first."""
+        kept = {key: item.heatmap for key, item in self.kept.items()}
+        return MappingProxyType({**self.live, **kept})
 
     @property
     def shown(self) -> Round | None:
@@ -111,7 +130,7 @@ class Maps:
         return frozenset() if numbers == learnt or is_bare else frozenset({REFINED})
 
     def localized(self, result: Localization) -> Maps:
-        """With another result; rounds made on the same grid stay."""
+        """With another result; rounds on the same grid stay, and maps of others."""
         heatmaps = dict(result.heatmaps)
         first = heatmaps.get(REFINED)
         later = tuple(item for item in self.rounds if item.index > 0)
@@ -124,7 +143,8 @@ class Maps:
             heatmaps[REFINED] = shown.heatmap
         return Maps(
             result=result,
-            heatmaps=MappingProxyType(heatmaps),
+            live=MappingProxyType(heatmaps),
+            kept={} if self.before else self.kept,
             rounds=rounds,
             round_index=0 if shown is None else shown.index,
         )
@@ -135,8 +155,7 @@ class Maps:
 
     def previewing(self, heatmap: Heatmap) -> Maps:
         """With the map of a round that is not finished yet."""
-        heatmaps = MappingProxyType({**self.heatmaps, REFINED: heatmap})
-        return replace(self, heatmaps=heatmaps)
+        return replace(self, live=MappingProxyType({**self.live, REFINED: heatmap}))
 
     def left(self, slide: Slide, mpp: float | None) -> Maps:
         """As they stay while nothing is known yet of the image as it is now.
@@ -147,11 +166,13 @@ class Maps:
         """
         if self.before is not None or not self.heatmaps:
             return replace(self, result=None, rounds=(), round_index=0)
-        heatmaps = {
+        old = {
             name: replace(heatmap, notes=(*heatmap.notes, AS_IT_WAS))
             for name, heatmap in self.heatmaps.items()
         }
+        kept = {key: replace(one, heatmap=old[key]) for key, one in self.kept.items()}
         return Maps(
-            heatmaps=MappingProxyType(heatmaps),
+            live=MappingProxyType({name: old[name] for name in self.live}),
+            kept=kept,
             before=Before(slide=slide, mpp=mpp, result=self.result, shown=self.shown),
         )

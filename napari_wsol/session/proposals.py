@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.guidance.factors import guide
 from napari_wsol.guidance.proposals import proposals
-from napari_wsol.methods import method_title
+from napari_wsol.inference.whole_image import map_title
 from napari_wsol.session.maps import REFINED
 
 if TYPE_CHECKING:
@@ -43,5 +43,5 @@ def proposed(
         known,
         count,
         dismissed=[(item.y, item.x, item.radius) for item in document.dismissed],
-        titles={name: method_title(name) for name in names},
+        titles={name: map_title(heatmaps[name]) for name in names},
     )

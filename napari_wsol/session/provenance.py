@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def provenance_of(
     slide: Slide,
-    model: Model,
+    model: Model | None,
     result: Localization | None,
     *,
     method: str,
@@ -44,7 +44,7 @@ def provenance_of(
             "mpp": mpp,
             "reader": slide.reader,
         },
-        "model": _model(model),
+        "model": None if model is None else _model(model),
         "method": method,
         "plugins": origins((model.spec.encoder, *model.spec.heads, method)),
         "target": result.target if result is not None else None,

@@ -147,7 +147,9 @@ class Session:
     result = shown(lambda maps: maps.result)
     """Scores and heatmaps as the model gave them, before any refinement."""
     heatmaps = shown(lambda maps: maps.heatmaps)
-    """The current heatmap of each method, PixelCAM's after the current round."""
+    """The current map of each method, then those that are kept."""
+    kept = shown(lambda maps: maps.kept)
+    """Maps of former models and from elsewhere, by their keys."""
     stale = Reads(lambda parts: parts.others.stale)
     """Methods whose map is older than the last stroke, or than the pixels."""
     is_replaced = shown(lambda maps: maps.before is not None)
@@ -222,6 +224,8 @@ class Session:
     compare = of_jobs(SessionJobs.compare)
     finetune = of_jobs(SessionJobs.finetune)
     revert = of_jobs(SessionJobs.revert)
+    add_map = of_jobs(SessionJobs.add_map)
+    remove_map = of_jobs(SessionJobs.remove_map)
     export = of_jobs(SessionJobs.export)
     cancel = of_jobs(SessionJobs.cancel)
 

@@ -22,12 +22,17 @@ from napari_wsol.errors import (
     ImageError,
     NoResultError,
     UnknownNameError,
+    choices,
 )
+from napari_wsol.files import numbered
+from napari_wsol.images.foreign_map import read_map
+from napari_wsol.images.heatmap import KEPT_CELLS
 from napari_wsol.images.readers import is_as_opened
 from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
+from napari_wsol.methods import list_methods
 from napari_wsol.methods.model import checked
 from napari_wsol.refinement.finetune import warm_up
 from napari_wsol.refinement.heads import weights_digest
@@ -38,7 +43,7 @@ from napari_wsol.refinement.saved_model import save_refined
 from napari_wsol.session.document import Document
 from napari_wsol.session.engine import SMALL, Shows
 from napari_wsol.session.judging import Judgeable
-from napari_wsol.session.maps import REFINED, Before, Maps
+from napari_wsol.session.maps import REFINED, Before, Kept, Maps
 from napari_wsol.session.provenance import provenance_of
 from napari_wsol.session.rounds import RoundHistory
 from napari_wsol.session.slide_engine import engine_for, planned, view_is_large
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
         InferenceConfig,
         SlideConfig,
     )
+    from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.appearance import Likeness
@@ -184,17 +190,59 @@ class Worker:
         return current.document
 
     def use(self, model: str | Path | Model, report: Report) -> Model:
-        """Loads a model; heatmaps and rounds of the one before go."""
+        """Loads a model; maps of another one before stay, under its name."""
         if isinstance(model, str | Path):
             model = load_model(model, device=self._config().device)
         model = checked(model)
         seconds_a_pixel(model)  # here: the window asks, and must not wait for torch
         report.check()
         self._released_from = None
-        self._swap(Current(self._state.current.document, model)).close()
+        current = self._state.current
+        self._swap(Current(current.document, model, self._kept_under(model))).close()
         self.rounds_changed.emit()
         self.model_changed.emit()
         return model
+
+    def _kept_under(self, model: Model) -> Maps:
+        """What stays where a model is used: maps of others, under their names."""
+        former, maps = self._state.current.model, self._state.current.maps
+        digest = weights_digest(model)
+        maps = Maps() if maps.before else maps
+        kept = {key: one for key, one in maps.kept.items() if one.made_by != digest}
+        if former is not None and maps.live and weights_digest(former) != digest:
+            name = former.spec.encoder if former.card is None else former.card.name
+            names = {one.heatmap.model for one in kept.values()}
+            name = next(one for one in numbered(name) if one not in names)
+            for method, heatmap in maps.live.items():
+                one = replace(heatmap.coarser(KEPT_CELLS), model=name)
+                told = self._provenance(method)
+                kept[one.key] = Kept(one, told, weights_digest(former))
+        return Maps(kept=kept)
+
+    def add_map(self, source: object, given: Given) -> Heatmap:
+        """Shows a map from elsewhere beside ours, under a name that is free."""
+        self.look()
+        document, maps = self._state.document, self._state.current.maps
+        slide, mpp = document.slide, document.known_mpp
+        heatmap = read_map(source, given, slide.shape, mpp)
+        maps = Maps() if maps.before else maps  # of other pixels than it
+        taken = {*maps.heatmaps, *list_methods()}
+        name = next(one for one in numbered(heatmap.method) if one not in taken)
+        heatmap = replace(heatmap, method=name)
+        told = provenance_of(slide, None, None, method=name, mpp=mpp)
+        told |= {"target": heatmap.target, "origin": heatmap.notes[0]}
+        self._put(replace(maps, kept={**maps.kept, name: Kept(heatmap, told)}))
+        self.heatmap_changed.emit(name)
+        return heatmap
+
+    def remove_map(self, key: str) -> None:
+        """Takes away a map that is kept beside ours."""
+        maps = self._state.current.maps
+        if key not in maps.kept:
+            raise choices("kept map", key, list(maps.kept))
+        rest = {name: one for name, one in maps.kept.items() if name != key}
+        self._put(replace(maps, kept=rest))
+        self.heatmap_changed.emit(key)
 
     def look(self) -> bool:
         """Takes up the pixels that the open image has by now; whether they are others.
@@ -439,30 +487,16 @@ class Worker:
         with suppress(ImageError):  # whoever localizes hears of it
             self.look()
         maps, method = self._state.current.maps, settings.method
-        heatmap = maps.heatmap(method)
-        document, model = self._state.current.need()
-        of = maps.before or Before(
-            slide=document.slide,
-            mpp=document.known_mpp,
-            result=maps.result,
-            shown=maps.shown,
-        )
-        provenance = provenance_of(
-            of.slide,
-            model,
-            of.result,
-            method=method,
-            mpp=of.mpp,
-            current=of.shown if method == REFINED else None,
-        )
+        heatmap, document = maps.heatmap(method), self._state.document
+        kept = maps.kept.get(method)
         # Tissue and strokes are of the image as it is.
         drawn = document.scribbles if maps.before is None else None
         paths = export_heatmap(
             folder,
             heatmap,
-            of.slide,
+            document.slide if maps.before is None else maps.before.slide,
             settings,
-            provenance,
+            kept.provenance if kept else self._provenance(method),
             heatmaps=maps.heatmaps,
             tissue=document.seen_tissue if maps.before is None else None,
             strokes=None if drawn is None else (drawn, document.canvas),
@@ -470,6 +504,24 @@ class Worker:
         )
         self.exported.emit(paths)
         return paths
+
+    def _provenance(self, method: str) -> dict[str, object]:
+        """How a live map came about."""
+        (document, model), maps = self._state.current.need(), self._state.current.maps
+        of = maps.before or Before(
+            slide=document.slide,
+            mpp=document.known_mpp,
+            result=maps.result,
+            shown=maps.shown,
+        )
+        return provenance_of(
+            of.slide,
+            model,
+            of.result,
+            method=method,
+            mpp=of.mpp,
+            current=of.shown if method == REFINED else None,
+        )
 
     def save_model(self, name: str, title: str, report: Report) -> Card:
         """Makes the round that is shown a model of the user's own.

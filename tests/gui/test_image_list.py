@@ -299,12 +299,18 @@ def test_what_was_learnt_joins_the_list_of_models(hands, folder):
     bench.refine()
     bench.until(saving.button.isEnabled)
     saving.button.click()
-    assert saving.dialog.name == "tiny-refined"
-    saving.dialog.name_line.setText("no good/name")
-    assert not saving.dialog.save_button.isEnabled()
-    saving.dialog.name_line.setText("squares")
-    saving.dialog.title_line.setText("Squares")
-    saving.dialog.accept()
+    dialog = saving.chooser.dialog
+    assert dialog.answer("name") == "tiny-refined"
+    dialog.fields["name"].value = ""
+    assert not dialog.ok_button.isEnabled()
+    dialog.fields["name"].value = "no good/name"
+    dialog.accept()
+    bench.until(lambda: "no good/name" in hands.widget.message.text())
+    saving.button.click()
+    dialog = saving.chooser.dialog
+    dialog.fields["name"].value = "squares"
+    dialog.fields["title"].value = "Squares"
+    dialog.accept()
     box = hands.widget.localize_panel.model_box
     bench.until(lambda: box.findData("squares") >= 0)
     assert "is saved" in hands.widget.message.text()

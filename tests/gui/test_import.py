@@ -58,8 +58,12 @@ def start(bench, path: Path) -> None:
 
 def form(bench):
     importer = bench.widget.controller.importer
-    bench.until(lambda: importer.dialog is not None and importer.dialog.isVisible())
-    return importer.dialog
+    bench.until(
+        lambda: (
+            importer.chooser.dialog is not None and importer.chooser.dialog.isVisible()
+        )
+    )
+    return importer.chooser.dialog
 
 
 def test_the_button_offers_a_file_a_folder_and_a_training(bench):
@@ -85,14 +89,14 @@ def test_a_checkpoint_becomes_the_chosen_model(bench, amil_file):
 def test_what_the_file_does_not_say_is_asked_for(bench, baseline_file):
     start(bench, baseline_file)
     dialog = form(bench)
-    assert dialog.name == "chest"
+    assert dialog.answer("name") == "chest"
     assert dialog.answer("pooling") == ""  # nothing is proposed
-    assert not dialog.import_button.isEnabled()
+    assert not dialog.ok_button.isEnabled()
     box = dialog.fields["pooling"].native
     box.setCurrentIndex(box.findText("maxpool"))
     dialog.fields["name"].native.setText("lungs")
-    assert dialog.import_button.isEnabled()
-    bench.qtbot.mouseClick(dialog.import_button, left())
+    assert dialog.ok_button.isEnabled()
+    bench.qtbot.mouseClick(dialog.ok_button, left())
     bench.until(lambda: bench.widget.localize_panel.card.name == "lungs")
     bench.until(lambda: bench.session.model is not None)
     bench.until(lambda: bench.session.model.card.name == "lungs")
@@ -104,8 +108,8 @@ def test_a_name_that_is_taken_is_asked_for_anew(bench, amil_file):
     taken = amil_file.rename(amil_file.with_name("tiny.pth"))
     start(bench, taken)
     dialog = form(bench)
-    assert dialog.name == "tiny-2"
-    bench.qtbot.mouseClick(dialog.import_button, left())
+    assert dialog.answer("name") == "tiny-2"
+    bench.qtbot.mouseClick(dialog.ok_button, left())
     bench.until(lambda: bench.widget.localize_panel.card.name == "tiny-2")
 
 
@@ -113,7 +117,7 @@ def test_a_form_that_is_dismissed_leaves_everything_as_it_was(bench, baseline_fi
     start(bench, baseline_file)
     dialog = form(bench)
     dialog.reject()
-    bench.until(lambda: bench.widget.controller.importer.dialog is None)
+    bench.until(lambda: bench.widget.controller.importer.chooser.dialog is None)
     assert bench.widget.localize_panel.card.name == "tiny"
     assert not bench.widget.message.is_warning
 

@@ -111,3 +111,13 @@ def test_rank_is_the_share_of_values_not_above():
     item = heatmap(np.linspace(0, 1, 100).reshape(10, 10))
     assert item.rank(0.5) == pytest.approx(50, abs=1)
     assert item.rank(1.0) == 100
+
+
+def test_a_map_is_made_coarser_and_says_so():
+    values = np.zeros((90, 60), np.float32)
+    values[:45] = 1
+    found = heatmap(values, 10).coarser(1000)
+    assert found.values.shape == (30, 20)
+    assert (found.at(0, 0), found.at(899, 599)) == (1.0, 0.0)
+    assert found.notes == ("It is kept on 30 × 20 cells.",)
+    assert found.coarser(1000) is found

@@ -81,3 +81,9 @@ def test_a_large_slide_without_pyramid_gets_computed_levels():
     assert levels[1][8, 2_100].tolist() == [200, 200, 200]
     assert (levels[2][:, :499] == 0).all()
     assert (levels[2][:, 501:] == 200).all()
+
+
+def test_the_first_channel_of_colours_is_shown_alone():
+    colours = np.zeros((16, 16, 3), np.uint8)
+    colours[..., 0], colours[..., 1] = 100, 20
+    assert open_slide(colours, channel=0).read(0, 0, 0, 1, 1).tolist() == [[[100] * 3]]

@@ -27,17 +27,18 @@ SIGNALS = words(
 
 READ = words(
     """awaits_rounds can_redo can_undo canvas dismissed drawn_on earlier heatmaps
-    is_aside is_busy is_gradual is_large is_replaced job journal journals lists_folder
-    mapped model mpp possible_views result round_index rounds saved scores scribbles
-    slide stale status stroke_counts strokes tissue undo_steps work worklist"""
+    is_aside is_busy is_gradual is_large is_replaced job journal journals kept
+    lists_folder mapped model mpp possible_views result round_index rounds saved
+    scores scribbles slide stale status stroke_counts strokes tissue undo_steps work
+    worklist"""
 )
 
 VERBS = words(
-    """brush cancel clear close compare dismiss estimate export fill finetune grow
-    heatmap held_out import_annotations import_model learn_beside leave localize look_at
-    open others plan propose put redo release remember_list remembered_lists reread
-    resume revert save_model set_memory set_mpp set_scribbles set_status set_tissue
-    start_afresh train undo use use_list"""
+    """add_map brush cancel clear close compare dismiss estimate export fill
+    finetune grow heatmap held_out import_annotations import_model learn_beside
+    leave localize look_at open others plan propose put redo release remember_list
+    remembered_lists remove_map reread resume revert save_model set_memory set_mpp
+    set_scribbles set_status set_tissue start_afresh train undo use use_list"""
 )
 
 

@@ -89,23 +89,25 @@ class CompareController(QObject):
 
     def show_results(self) -> None:
         """Bring layers, rows and lists up to date with the session's maps."""
-        from napari_wsol.methods import method_title  # torch is there by now
+        from napari_wsol.inference.whole_image import map_title  # torch is there by now
 
-        titles = {key: method_title(key) for key in self._session.heatmaps}
+        titles = {key: map_title(one) for key, one in self._session.heatmaps.items()}
         self._layers.show_results(titles)
         self._show_notes()
 
     def show_heatmap(self, method: str) -> None:
         """One map has changed, or is there for the first time."""
-        if method in self._layers.heatmaps.pairs:
+        if {method} <= self._layers.heatmaps.pairs.keys() & self._session.heatmaps:
             self._layers.show_heatmap(method)
             self._show_notes()
-        elif self._session.heatmaps and self._layers.image is not None:
-            self.show_results()
+        else:
+            self.drop_results()
 
     def drop_results(self) -> None:
-        """The session has no maps any more."""
-        if not self._session.heatmaps:
+        """The session has fewer maps, or none any more."""
+        if self._session.heatmaps and self._layers.image is not None:
+            self.show_results()
+        elif not self._session.heatmaps:
             self._layers.drop_results()
             self._panel.show_side_by_side(False)
             self._panel.show_notes(())
@@ -163,7 +165,7 @@ class CompareController(QObject):
 
     def _on_regions(self, answer: Found) -> None:
         heatmap, regions, words = answer
-        if self._session.heatmaps.get(heatmap.method) is heatmap:
+        if self._session.heatmaps.get(heatmap.key) is heatmap:
             self._panel.regions.show_regions(regions)
             self._panel.summary.say(words)
 

@@ -93,7 +93,7 @@ class ProbeTable(QTableWidget):
             if value is None:
                 texts = ("–", "–", "–")
             else:
-                above = value >= cuts.get(heatmap.method, 1.0)
+                above = value >= cuts.get(heatmap.key, 1.0)
                 texts = (
                     f"{value:.2f}",
                     f"{heatmap.rank(value):.0f}",

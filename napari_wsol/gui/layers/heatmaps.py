@@ -221,7 +221,7 @@ class HeatmapLayers(QObject):
             work: where a slide keeps its values at full resolution.
             is_last: False while newer values come in: hidden layers wait for the last.
         """
-        source, method = self._source, heatmap.method
+        source, method = self._source, heatmap.key
         if source is None:
             return
         pair = self.pairs.get(method) or self._adopt(source, heatmap, mark)
@@ -295,7 +295,7 @@ class HeatmapLayers(QObject):
         Returns:
             Whether they can be seen.
         """
-        pair = self.pairs.get(heatmap.method)
+        pair = self.pairs.get(heatmap.key)
         if pair is None or not pair.peek(heatmap):
             return False
         if pair.contour.visible and heatmap.values.size <= LARGE_CELLS:
@@ -377,7 +377,7 @@ class HeatmapLayers(QObject):
         self, source: Image, heatmap: Heatmap, mark: dict[str, object]
     ) -> MethodLayers | None:
         """Layers that an earlier opening of the dock has left for this very image."""
-        same = {"method": heatmap.method, "fingerprint": mark.get("fingerprint")}
+        same = {"method": heatmap.key, "fingerprint": mark.get("fingerprint")}
         # A role is always that of one class of layers.
         images = cast("list[Image]", our_layers(self._viewer, HEATMAP, **same))
         contours = cast("list[Vectors]", our_layers(self._viewer, CONTOUR, **same))
@@ -392,7 +392,7 @@ class HeatmapLayers(QObject):
     ) -> MethodLayers:
         drawn = heatmap.within_image(SHOWN_CELLS) if fine is None else heatmap
         place = placed_on(source, heatmap.scale, heatmap.translate)
-        colours = self._colours(heatmap.method, cut)
+        colours = self._colours(heatmap.key, cut)
         data: Any = drawn.values if fine is None else fine.levels
         image = Image(
             data,
@@ -436,9 +436,9 @@ class HeatmapLayers(QObject):
             heatmap, cut = pair.heatmap, pair.cut
             self._tasks.ask(
                 lambda: contour_segments(heatmap, cut),
-                partial(self._on_lines, heatmap.method),
+                partial(self._on_lines, heatmap.key),
                 kind="contours",
-                about=heatmap.method,
+                about=heatmap.key,
             )
             return
         if visible:
@@ -461,7 +461,7 @@ class HeatmapLayers(QObject):
 
     def _recolour(self, pair: MethodLayers) -> None:
         """Nothing below the cut; colours that the user has chosen stay."""
-        method, shown = pair.heatmap.method, pair.image.colormap.name
+        method, shown = pair.heatmap.key, pair.image.colormap.name
         if shown != colours_name(method):
             return
         ours = self._colormaps.get(method)
@@ -516,7 +516,7 @@ class HeatmapLayers(QObject):
         """One of our layers was deleted by the user: its partner goes with it."""
         layer, begun = event.value, self._begun
         if begun is not None and layer in (begun.image, begun.contour):
-            self.dropped.add(begun.heatmap.method)
+            self.dropped.add(begun.heatmap.key)
             self._abandon()
             self.deleted.emit()
         for method, pair in list(self.pairs.items()):

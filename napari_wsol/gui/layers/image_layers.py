@@ -105,7 +105,7 @@ class ImageLayers(QObject):
     @property
     def titles(self) -> dict[str, str]:
         """Method → title of each map that is shown."""
-        names = [heatmap.method for heatmap in self.maps()]
+        names = [heatmap.key for heatmap in self.maps()]
         return {name: self._titles.get(name, name) for name in names}
 
     def close(self) -> None:
@@ -199,6 +199,7 @@ class ImageLayers(QObject):
             titles: of each method, by its key, in the order in which they are shown.
         """
         self._titles = titles
+        self.heatmaps.dropped &= set(self._session.heatmaps)
         for method in [
             m for m in self.heatmaps.pairs if m not in self._session.heatmaps
         ]:
@@ -260,8 +261,9 @@ class ImageLayers(QObject):
         captions = {}
         for method, pair in self.heatmaps.pairs.items():
             words = [self._titles.get(method, method), pair.heatmap.target]
-            score = None if result is None else result.scores.get(pair.heatmap.target)
-            if score is not None:
+            scores = {} if result is None else result.scores
+            score = scores.get(pair.heatmap.target)
+            if score is not None and method not in self._session.kept:
                 words.append(f"{score:.2f}")
             if badge := self._badge(method):
                 words.append(badge)
@@ -356,17 +358,18 @@ class ImageLayers(QObject):
     def _show(self, heatmap: Heatmap) -> Iterator[None]:
         if self._session.slide is None:
             return
-        cut = self.cuts[heatmap.method] = self.threshold.cut(heatmap, self.tissue)
-        title = self._titles.get(heatmap.method, heatmap.method)
+        cut = self.cuts[heatmap.key] = self.threshold.cut(heatmap, self.tissue)
+        title = self._titles.get(heatmap.key, heatmap.key)
         mark = {"fingerprint": self._session.mapped, **map_facts(heatmap, title)}
-        added = heatmap.method not in self.heatmaps.pairs
+        added = heatmap.key not in self.heatmaps.pairs
+        is_ours = heatmap.key not in self._session.kept
         yield from self.heatmaps.show(
             heatmap,
             cut,
             title=title,
             mark=mark,
-            badge=self._badge(heatmap.method),
-            work=self._session.work if self._session.is_large else None,
+            badge=self._badge(heatmap.key),
+            work=self._session.work if self._session.is_large and is_ours else None,
             is_last=not self._session.is_busy,
         )
         if added:
@@ -379,7 +382,7 @@ class ImageLayers(QObject):
     def _cut(self) -> None:
         self._redraw.stop()
         self.cuts = {
-            heatmap.method: self.threshold.cut(heatmap, self.tissue)
+            heatmap.key: self.threshold.cut(heatmap, self.tissue)
             for heatmap in self.maps()
         }
         self.heatmaps.set_cuts(self.cuts, contours=self._contours)
@@ -387,6 +390,8 @@ class ImageLayers(QObject):
 
     def _on_deleted(self) -> None:
         """The person took a map away: nothing is said of it any more."""
+        for key in self.heatmaps.dropped.intersection(self._session.kept):
+            self._session.remove_map(key)
         pairs = self.heatmaps.pairs
         self.cuts = {name: cut for name, cut in self.cuts.items() if name in pairs}
         self._listed = list(self.heatmaps.pairs)

@@ -71,7 +71,7 @@ def map_facts(heatmap: Heatmap, title: str) -> dict[str, object]:
     largest value before a score was scaled to [0, 1].
     """
     return {
-        "method": heatmap.method,
+        "method": heatmap.key,
         "title": title,
         "layer": heatmap.method.partition("@")[2] or None,
         "target": heatmap.target,

@@ -44,6 +44,8 @@ ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
 )
+MAP_TIP = "Show a map of this image that was made elsewhere; its layer takes it away."
+MAPS = "Maps (*.tif *.tiff *.npy *.png *.jpg *.h5 *.csv *.tsv zarr.json .zattrs)"
 VIEWS_TIP = (
     "Average over the flips of the image, or over its flips at three sizes: outlines "
     "follow what is there more closely. For images without an up and down, such as "
@@ -75,6 +77,9 @@ class LocalizePanel(Panel):
     import_wanted = Signal(object)
     """Path of a checkpoint or of its folder."""
 
+    map_wanted = Signal(object)
+    """Path of a map that was made elsewhere."""
+
     train_wanted = Signal()
     release_wanted = Signal()
 
@@ -105,6 +110,8 @@ class LocalizePanel(Panel):
         )
         self.class_box.addItem(MOST_PROBABLE, None)
         self.method_list = MethodList()
+        self.map_button = push_button("Add map…", MAP_TIP)
+        self.map_button.clicked.connect(self._add_map)
         self._wanted_views = 1
         self.views_box = Choice(VIEWS_TIP)
         self.views_box.activated.connect(self._on_views)
@@ -126,7 +133,7 @@ class LocalizePanel(Panel):
             about,
             self.likeness_box,
             self.method_list,
-            row("Views", self.views_box, stretch=1, spacing=6),
+            row("Views", self.views_box, self.map_button, stretch=1, spacing=6),
             self.slide_box,
         )
         for box in (self.model_box, self.class_box):
@@ -270,6 +277,11 @@ class LocalizePanel(Panel):
         path = choose_path(self, title, files=files)
         if path is not None:
             self.import_wanted.emit(path)
+
+    def _add_map(self) -> None:
+        path = choose_path(self, "Add a map", files=MAPS)
+        if path is not None:
+            self.map_wanted.emit(path)
 
     def _on_views(self) -> None:
         self._wanted_views = self.views

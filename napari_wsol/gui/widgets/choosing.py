@@ -8,6 +8,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QDialog, QDialogButtonBox, QVBoxLayout
 
 from napari_wsol.config import Option, Setting
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.forms import Fields
 from napari_wsol.gui.widgets.panel import add_buttons, put, wrapped
 from napari_wsol.images.readers.stacks import answered
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 
 
 class ChoiceDialog(QDialog):
-    """A list of choices for each question.
+    """A list of choices, or a line, for each question; all have to be answered.
 
     Args:
         title: of the window.
         words: what is asked.
-        questions: each gets its text and below it a list; the one proposed is shown.
+        questions: each gets its text and below it a field; what is proposed is shown.
         given: answers to earlier questions, which are shown where they are possible.
         parent: widget in front of which it opens.
+        verb: what the answers are for, where none may be proposed by itself: a wrong
+            guess would give wrong maps without a word.
     """
 
     def __init__(
@@ -39,29 +42,45 @@ class ChoiceDialog(QDialog):
         questions: Sequence[Question],
         given: Mapping[str, str] | None = None,
         parent: QWidget | None = None,
+        *,
+        verb: str = "",
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(title)
-        self.setMinimumWidth(360)
+        self.setMinimumWidth(420)
         form = Fields(above=True)
         for item in questions:
             choices = {choice: choice for choice in item.choices}
-            form.add(item.key, Setting(str, Option(item.text, choices=choices), ""))
-            before = (given or {}).get(item.key)
-            proposed = item.proposed or item.choices[0]
-            shown = before if before in item.choices else proposed
-            form.show_values(**{item.key: shown})
+            setting = Setting(str, Option(item.text, choices=choices), item.text)
+            form.add(item.key, setting)
+            before = (given or {}).get(item.key, "")
+            first = item.proposed or ("" if verb else next(iter(choices), ""))
+            if shown := before if before and setting.allows(before) else first:
+                form.show_values(**{item.key: shown})
+        form.edited.connect(self._update)
         self.fields = form.fields
         rows = QVBoxLayout(self)
         rows.setSpacing(10)
         put(rows, wrapped(words), form)
         kind = QDialogButtonBox.StandardButton
-        add_buttons(self, kind.Ok | kind.Cancel)
+        buttons = add_buttons(self, kind.Ok | kind.Cancel)
+        self.ok_button = needed(buttons.button(kind.Ok))
+        self.ok_button.setText(verb or "OK")
+        self._update()
 
     @property
     def answers(self) -> dict[str, str]:
-        """What is chosen, by key of the question."""
-        return {key: str(field.value) for key, field in self.fields.items()}
+        """What is answered, by key of the question."""
+        return {key: self.answer(key) for key in self.fields}
+
+    def answer(self, key: str) -> str:
+        """What is answered to a question by now; empty for nothing."""
+        return str(self.fields[key].value or "").strip()
+
+    def _update(self) -> None:
+        is_done = all(self.answers.values())
+        self.ok_button.setEnabled(is_done)
+        self.ok_button.setToolTip("" if is_done else "Answer all questions first.")
 
 
 def _of_stack(name: str) -> tuple[str, str]:
@@ -109,10 +128,17 @@ class Chooser(QObject):
         words: str,
         questions: Sequence[Question],
         go_on: Callable[[dict[str, str]], None],
+        *,
+        given: Mapping[str, str] | None = None,
+        verb: str = "",
     ) -> None:
-        """Open the form; ``go_on`` is called with what was chosen, if anything."""
+        """Open the form; ``go_on`` is called with what was answered, if anything.
+
+        What was answered here before is shown again, unless something is ``given``.
+        """
         self.close()
-        dialog = ChoiceDialog(title, words, questions, self._given, self._parent)
+        before = self._given if given is None else given
+        dialog = ChoiceDialog(title, words, questions, before, self._parent, verb=verb)
 
         def on_accepted() -> None:
             self._given |= dialog.answers

@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from napari_wsol.errors import ImageError, StackError, UnreadableImageError, choices
 from napari_wsol.files import check_file, path_from
@@ -27,6 +27,7 @@ from napari_wsol.images.slide import Slide
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import Unpack
 
     from napari_wsol.errors import Question
     from napari_wsol.images.readers.dicom_film import DicomFilm
@@ -37,6 +38,30 @@ if TYPE_CHECKING:
     OwnSlide = ArraySlide | DicomFilm | DicomSlide | OpenSlideSlide | TiffSlide
 
 Source = str | os.PathLike[str] | ArraySource | Shown | Slide
+
+
+class Opening(TypedDict, total=False):
+    """How :func:`open_slide` opens an image.
+
+    Attributes:
+        name: shown to the user; the file name by default.
+        mpp: µm a level-0 pixel, used instead of what the file says. Without it, what
+            the user once said of this slide is used (see ``known_sizes``).
+        reader: one of :func:`list_readers`; by the file's content by default.
+        rgb: True takes three or four channels as colours, False never does.
+        channel: of several channels that are no colours, the one that is shown, counted
+            from 0; or three that become red, green and blue.
+        plane: of a stack, the plane that is shown, from 0; one number for each axis
+            beside height, width and channels, in the order of the file. Of a film with
+            several windows, the window; the first by default.
+    """
+
+    name: str | None
+    mpp: float | None
+    reader: str | None
+    rgb: bool | None
+    channel: int | Sequence[int] | None
+    plane: int | Sequence[int] | None
 
 
 logger = logging.getLogger(__name__)
@@ -54,7 +79,7 @@ _READERS: dict[str, tuple[str, str]] = {
 _EXTRAS = {name: name for name in ("openslide", "pydicom", "wsidicom")}
 """Modules of readers that are not always installed."""
 
-_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ZARR_FILES = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _OPENSLIDE_ONLY = frozenset({".mrxs", ".vms", ".vmu", ".svslide"})
 SCANNED = frozenset({".svs", ".ndpi", ".scn", ".qptiff", ".bif"}) | _OPENSLIDE_ONLY
@@ -73,7 +98,7 @@ def list_readers(path: str | os.PathLike[str] | None = None) -> list[str]:
     if path is None:
         return sorted(_READERS)
     file = path_from(path)
-    return [name for name in _candidates(file, _head(file)) if _can_open(name, file)]
+    return [name for name in _candidates(file, head_of(file)) if _can_open(name, file)]
 
 
 def is_slide(path: str | os.PathLike[str]) -> bool:
@@ -89,21 +114,12 @@ def is_slide(path: str | os.PathLike[str]) -> bool:
     if file.suffix.lower() in SCANNED:
         return file.is_file()
     try:
-        return _head(file).startswith(_TIFF_HEADS) and is_pyramid(file)
+        return head_of(file).startswith(TIFF_HEADS) and is_pyramid(file)
     except UnreadableImageError:
         return False
 
 
-def open_slide(
-    source: Source,
-    *,
-    name: str | None = None,
-    mpp: float | None = None,
-    reader: str | None = None,
-    rgb: bool | None = None,
-    channel: int | Sequence[int] | None = None,
-    plane: int | Sequence[int] | None = None,
-) -> Slide:
+def open_slide(source: Source, **how: Unpack[Opening]) -> Slide:
     """Opens an image or slide; pixels of large files are read only when asked for.
 
     Args:
@@ -111,16 +127,7 @@ def open_slide(
             array (H, W), (H, W, 3) or (H, W, 4) of numpy, dask or zarr; a list of
             such arrays, largest first; such arrays with the file that they were read
             from; or a slide, which is given back.
-        name: shown to the user; the file name by default.
-        mpp: µm a level-0 pixel, used instead of what the file says. Without it, what
-            the user once said of this slide is used (see ``known_sizes``).
-        reader: one of :func:`list_readers`; by the file's content by default.
-        rgb: True takes three or four channels as colours, False never does.
-        channel: of several channels that are no colours, the one that is shown, counted
-            from 0; or three that become red, green and blue.
-        plane: of a stack, the plane that is shown, from 0; one number for each axis
-            beside height, width and channels, in the order of the file. Of a film with
-            several windows, the window; the first by default.
+        how: as :class:`Opening` says.
 
     Raises:
         UnreadableImageError: missing, damaged or of an unsupported format.
@@ -129,6 +136,7 @@ def open_slide(
         ImageError: empty, too small, NaN.
         UnknownNameError: no such reader; names the choices.
     """
+    name, mpp, reader = how.get("name"), how.get("mpp"), how.get("reader")
     if mpp is not None and not (math.isfinite(mpp) and mpp > 0):
         raise ImageError(f"A pixel cannot be {mpp} µm: give a number above 0.")
     if isinstance(source, Slide):
@@ -138,7 +146,7 @@ def open_slide(
                 "give name and pixel size when opening the file or array."
             )
         return source
-    wanted = pick(rgb, channel, plane)
+    wanted = pick(how.get("rgb"), how.get("channel"), how.get("plane"))
     slide: OwnSlide
     if isinstance(source, str | os.PathLike):
         slide = _open_file(path_from(source), reader, name, mpp, wanted)
@@ -146,16 +154,7 @@ def open_slide(
         slide = _open_shown(source, reader, name, mpp, wanted)
     else:
         slide = ArraySlide(source, name=name, mpp=mpp, pick=wanted)
-    slide.open_again = partial(
-        open_slide,
-        source,
-        name=name,
-        mpp=mpp,
-        reader=reader,
-        rgb=rgb,
-        channel=channel,
-        plane=plane,
-    )
+    slide.open_again = partial(open_slide, source, **how)
     if mpp is None:
         _use_known_size(slide)
     return slide
@@ -237,7 +236,7 @@ def _open_file(
     """Opens it with the reader that was asked for, or the first that can."""
     if reader is not None and reader not in _READERS:
         raise choices("reader", reader, list_readers())
-    head = _head(path)
+    head = head_of(path)
     refused: list[UnreadableImageError] = []
     for candidate in [reader] if reader else _candidates(path, head):
         if not reader and not _is_tried(candidate, head, refused):
@@ -283,7 +282,7 @@ def _is_tried(candidate: str, head: bytes, refused: list[UnreadableImageError]) 
     Pillow reads half of a TIFF without a word: it is asked where no tile of one could
     be decoded.
     """
-    if candidate != "pillow" or not head.startswith(_TIFF_HEADS):
+    if candidate != "pillow" or not head.startswith(TIFF_HEADS):
         return True
     return any(isinstance(error, UndecodedError) for error in refused)
 
@@ -353,7 +352,7 @@ def _candidates(path: Path, head: bytes) -> list[str]:
         from napari_wsol.images.readers.dicom_files import is_film
 
         return ["pydicom"] if is_film(path) else ["wsidicom", "openslide"]
-    if head.startswith(_TIFF_HEADS):
+    if head.startswith(TIFF_HEADS):
         return ["tifffile", "openslide", "pillow"]
     if suffix in _OPENSLIDE_ONLY | _NEEDS_CONVERSION:
         # Pillow would take the small picture that MRXS begins with.
@@ -368,7 +367,7 @@ def is_zarr(folder: Path) -> bool:
     )
 
 
-def _head(path: Path) -> bytes:
+def head_of(path: Path) -> bytes:
     """The first bytes of a file, or a sentence on why there are none."""
     try:
         if path.is_dir():
@@ -412,10 +411,13 @@ def _check_folder(folder: Path) -> None:
 
 __all__ = [
     "SCANNED",
+    "TIFF_HEADS",
     "ArrayLike",
+    "Opening",
     "Shown",
     "Source",
     "check_files",
+    "head_of",
     "is_as_opened",
     "is_slide",
     "list_readers",

@@ -151,7 +151,7 @@ class ArraySlide(SlideBase):
         self.mpp = mpp
         self.icc_profile = icc_profile
         given = _as_levels(source, self.name)
-        seen = [_seen(array, self.name, pick, axes) for array in given]
+        seen = [seen_plane(array, self.name, pick, axes) for array in given]
         self._arrays = [array for array, _ in seen]
         shapes = [(int(array.shape[0]), int(array.shape[1])) for array in self._arrays]
         for shape in shapes:
@@ -332,7 +332,7 @@ def _as_levels(source: ArraySource, name: str) -> list[ArrayLike]:
     return arrays
 
 
-def _seen(
+def seen_plane(
     array: ArrayLike, name: str, pick: Pick, axes: tuple[str, ...] | None
 ) -> tuple[ArrayLike, tuple[str, ...]]:
     """The array as (H, W) or (H, W, 1 | 3 | 4), and how it was made so in words."""
@@ -356,7 +356,8 @@ def _seen(
         example="image[..., 0]" if not deep else f"image[{deep}]",
     )
     chosen = choose(stack, pick)
-    if axes in (("y", "x"), ("y", "x", "c")) and chosen.channels in (None, (0,)):
+    is_whole = chosen.channels is None or shape[2:] in ((), (1,))
+    if axes in (("y", "x"), ("y", "x", "c")) and is_whole:
         return array, chosen.notes
     first = axes == ("c", "y", "x") and chosen.channels is None
     moved = ("Its first axis was read as colours.",) if first else ()

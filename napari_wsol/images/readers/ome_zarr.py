@@ -14,6 +14,7 @@ from napari_wsol.images import pixel_size
 from napari_wsol.images.readers.zarr_store import JudgedStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     Array = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
 
 Json = dict[str, object]
+Place = tuple[tuple[float, float], tuple[float, float]]
 
 METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 """Files by which the folder of a zarr group or array is known."""
@@ -43,6 +45,8 @@ class OmeImage:
         arrays: of the levels, largest first, all axes as stored.
         axes: a letter for each axis, such as ``"tczyx"``.
         scales: size of a pixel of each level in its units, (y, x); None where not told.
+        corners: where its first pixel is centred in its units; None where not told.
+        units: µm in a unit, (y, x); None where not told.
         size: of a level-0 pixel.
         is_colour: whether its channels are red, green and blue; None where not told.
         channels: their names, where they have any.
@@ -56,6 +60,18 @@ class OmeImage:
     is_colour: bool | None
     channels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    corners: Sequence[tuple[float, float] | None] = ()
+    units: tuple[float | None, float | None] = (None, None)
+
+    def place(self, level: int, mpp: float | None) -> Place | None:
+        """Scale and translate of a level on an image of ``mpp``; None if not told."""
+        scale, at = self.scales[level], self.corners[level]
+        y, x = (unit / mpp if unit and mpp else 0.0 for unit in self.units)
+        if scale is None or not y * x:
+            return None
+        step = scale[0] * y, scale[1] * x
+        begin = (step[0] - 1) / 2, (step[1] - 1) / 2  # levels begin alike
+        return step, begin if at is None else (at[0] * y, at[1] * x)
 
 
 def open_image(path: Path) -> OmeImage:
@@ -174,10 +190,11 @@ def _one_of_many(
 
 
 class _Transformation(Struct):
-    """From array to world; anything but a scale is passed over."""
+    """From array to world; anything but scale and translation is passed over."""
 
     type: str = ""
     scale: tuple[Finite, ...] | None = None
+    translation: tuple[Finite, ...] | None = None
 
 
 _Transformations = list[_Transformation] | None
@@ -242,16 +259,22 @@ def _image(
         raise UnreadableImageError(
             f"The levels of “{name}” have other axes than the first: export it anew."
         )
-    outer = _scale(scaled.transformations, len(axes))
-    scales = [
-        _pixel(_scale(dataset.transformations, len(axes)), outer, axes)
-        for dataset in scaled.datasets
-    ]
+    outer = _told(scaled.transformations, len(axes))
+    scales, corners = (
+        [
+            _pixel(_told(dataset.transformations, len(axes), kind), outer, axes)
+            for dataset in scaled.datasets
+        ]
+        for kind in ("scale", "translation")
+    )
+    um = [pixel_size.UM_PER_NAME.get(units[axis].lower()) for axis in "yx"]
     return OmeImage(
         arrays=levels,
         axes=axes,
         scales=scales,
-        size=_size(scales[0], units),
+        size=_size(scales[0], um),
+        corners=corners,
+        units=(um[0], um[1]),
         is_colour=_is_colour(meta),
         channels=tuple(one.label for one in _channels(meta)),
         notes=notes,
@@ -277,12 +300,14 @@ def _axes(scaled: _Multiscale, ndim: int) -> tuple[str, dict[str, str]]:
     return letters, units
 
 
-def _scale(found: _Transformations, ndim: int) -> list[float] | None:
-    """The scale among the coordinate transformations of a level."""
+def _told(
+    found: _Transformations, ndim: int, kind: str = "scale"
+) -> list[float] | None:
+    """The scale, or the translation, among the transformations of a level."""
     for transformation in found or ():
-        scale = transformation.scale or ()
-        if transformation.type == "scale" and len(scale) == ndim:
-            return list(scale)
+        values = getattr(transformation, kind, None) or ()
+        if transformation.type == kind and len(values) == ndim:
+            return list(values)
     return None
 
 
@@ -296,9 +321,8 @@ def _pixel(
 
 
 def _size(
-    pixel: tuple[float, float] | None, units: dict[str, str]
+    pixel: tuple[float, float] | None, um: list[float | None]
 ) -> pixel_size.PixelSize:
-    um = [pixel_size.UM_PER_NAME.get(units[axis].lower()) for axis in "yx"]
     if pixel is None or um[0] is None or um[1] is None:
         return pixel_size.UNKNOWN
     return pixel_size.judge(pixel[1] * um[1], pixel[0] * um[0])
