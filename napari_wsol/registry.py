@@ -1,7 +1,8 @@
 """Tables of what is chosen by name, and the plugins of others that add to them.
 
-A plugin is a module that an entry point of an installed package names, or a file that
-the person names. When it is run, its decorators put what it has into the tables.
+A plugin is a module, class or builder that an entry point of an installed package
+names, or a file that the person names. When it is run, its decorators put what it has
+into the tables.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -24,6 +25,7 @@ from napari_wsol.errors import choices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 _U = TypeVar("_U")
@@ -33,6 +35,9 @@ logger = logging.getLogger(__name__)
 GROUPS = ("napari_wsol.methods", "napari_wsol.encoders")
 FILES = "NAPARI_WSOL_PLUGINS"
 """Variable with the person's own files, as PATH has folders; other processes get it."""
+
+
+_tables: dict[str, Registry[Any]] = {}
 
 
 class Registry(dict[str, T]):
@@ -45,6 +50,7 @@ class Registry(dict[str, T]):
         """``kind`` is what messages call one of them; ``given`` are there already."""
         super().__init__(given or {})
         self.kind = kind
+        _tables[kind] = self
 
     def __missing__(self, name: str) -> T:
         raise choices(self.kind, name, list(self))
@@ -143,11 +149,25 @@ def origins(names: Iterable[str]) -> list[str]:
 @cache
 def _installed() -> list[Plugin]:
     return [
-        Plugin(point.name, group, f"{dist.name} {dist.version}", point.load)
+        Plugin(point.name, group, f"{dist.name} {dist.version}", partial(_load, point))
         for group in GROUPS
         for point in entry_points(group=group)
         if (dist := point.dist)
     ]
+
+
+def _load(point: EntryPoint) -> None:
+    """A module has registered what it has; a class or builder may have to be."""
+    found: Any = point.load()
+    if isinstance(found, ModuleType):
+        return
+    kind = point.group.removeprefix("napari_wsol.").removesuffix("s")
+    table = _tables[kind]
+    if kind == "method":
+        if all(type(item) is not found for item in table.values()):
+            table.add(found.name, found())
+    elif found not in table.values():
+        table.add(point.name, found)
 
 
 @cache

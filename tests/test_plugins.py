@@ -57,12 +57,15 @@ def test_plugins_are_listed_and_one_that_fails_is_told_and_left_out(
 ):
     bad = snippets[0].with_name("bad.py")
     bad.write_text("from nowhere import nothing")
-    command = ("--plugin", bad, "--plugin", snippets[0], "plugins")
+    command = ("--plugin", bad, "plugins", f"--plugin={snippets[0]}")
     done = shell("-m", "napari_wsol", *command, site=example_site)
     assert done.returncode == 0, done.stderr
     package = "wsol-example 1.2"
     told = done.stdout.splitlines()
     assert f"example-cam (napari_wsol.methods, {package}): method example-cam" in told
+    assert f"example-bare (napari_wsol.methods, {package}): method example-bare" in told
+    one = f"example-named (napari_wsol.encoders, {package}): encoder example-named"
+    assert one in told
     of = f"example-encoder (napari_wsol.encoders, {package})"
     assert f"{of}: encoder example-tiny" in told
     broken = f"example-broken (napari_wsol.methods, {package}): left out, ValueError: "

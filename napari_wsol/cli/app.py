@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Annotated
 
@@ -76,12 +77,20 @@ def list_plugins() -> None:
         output.print(str(item), style="red" if item.problem else "")
 
 
+def _plugins_first(words: list[str]) -> list[str]:
+    """Plugins are an option of all commands, and may be named behind one."""
+    own = ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--plugin", action="append", default=[])
+    named, rest = own.parse_known_args(words)
+    return [*(f"--plugin={name}" for name in named.plugin), *rest]
+
+
 def main() -> None:
     """Entry point: a known error becomes one line and exit status 1."""
     all_encodable()
     try:
         with in_our_words():
-            app()
+            app(args=_plugins_first(sys.argv[1:]))
     except WsolError as error:
         errors.print(named("Error", error, "bold red"))
         sys.exit(1)

@@ -1,0 +1,9 @@
+"""A class that its entry point names: nothing here registers it."""
+
+from napari_wsol.methods.cam import Cam
+
+
+class Bare(Cam):
+    """CAM under another name."""
+
+    name, title = "example-bare", "Example-Bare"
