@@ -346,8 +346,8 @@ def check_logits(model: Model) -> list[float]:
 
 def _check_input(model: Model) -> Tensor:
     side = model.encoder.fixed_size or CHECK_SIDE
-    if min(model.encoder.cells(side)) < 1:
-        side *= 2  # networks that do not pad need more to give a cell
+    while min(model.encoder.cells(side)) < 1:
+        side *= 2  # networks that do not pad, and large tiles, need more for a cell
     ramp = torch.linspace(-1, 1, side)
     rows, columns = ramp[:, None], ramp[None, :]
     planes = [rows + 0 * columns, torch.sin(9 * columns) + 0 * rows, rows * columns]

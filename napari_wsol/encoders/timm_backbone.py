@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from napari_wsol.encoders.base import Step
     from napari_wsol.encoders.features import Features
 
-PROBE = (1024, 64)
+PROBE = (1024, 96)
 """Rows and columns of the image on which a network is measured."""
 WIDEST_HALO = PROBE[0] // 2
 FAINT = 1e-9
@@ -86,7 +86,7 @@ class TimmBackbone(Encoder):
         self.choose(taps, dict(zip(names, info.channels(), strict=True)))
         self._measure(in_channels)
         # In a list, so that it is no part of the network: shapes without numbers.
-        self._shapes = [copy.deepcopy(self.backbone).to("meta")]
+        self._shapes = [copy.deepcopy(self.backbone).to("meta").eval()]
         self._in_channels = in_channels
 
     @property
