@@ -3,7 +3,7 @@
 import pytest
 from fixtures.families import trains_saves_and_loads
 
-SIZED = "preprocessing = {{ mean = {0}, std = {0}, size = 96 }}".format([0.5] * 3)
+SIZED = f"preprocessing = {{ mean = {[0.5] * 3}, std = {[0.5] * 3}, size = 96 }}"
 """For networks that need more than the images have."""
 
 FAMILIES = {
