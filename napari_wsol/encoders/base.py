@@ -49,7 +49,11 @@ class Encoder(nn.Module):
     """Channels of every map up to the deepest tap, by name, finest first."""
 
     fixed_size: int | None = None
-    """Side of the only input that it takes, where positions are learnt."""
+    """Side of the input that it was trained at, where positions are learnt."""
+    resizes: bool = False
+    """Whether it takes other sides, nevertheless."""
+    window: int | None = None
+    """Side of the windows that it reads large images in, each for itself."""
 
     @property
     def readable_layers(self) -> tuple[str, ...]:
@@ -68,6 +72,36 @@ class Encoder(nn.Module):
         for name, module in self.stages():
             for step, left in steps_of(module):
                 yield name, step, left
+
+    def geometry(self) -> dict[str, tuple[int, float, int]]:
+        """Stride, centre of cell 0, and reach of the receptive field, of each map."""
+        return _geometry(self.path())
+
+    @property
+    def tile_step(self) -> int:
+        """Tiles begin at multiples of this: whole cells, or whole windows."""
+        return self.window or self.stride
+
+    def by_windows(self) -> None:
+        """Reads images of any size from now on; most networks do anyway."""
+
+    def pool_by(self, pooling: str) -> None:
+        """Chooses what ``pooled`` gives.
+
+        Raises:
+            ConfigError: there is no such way.
+        """
+        if pooling != "mean":
+            raise ConfigError(f"This encoder pools by mean, not {pooling}.")
+
+    @property
+    def pooled_channels(self) -> int:
+        """Channels of ``pooled``."""
+        return self.channels[-1]
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """(N, D): one vector an image or tile, the mean of the deepest map."""
+        return self(x).last.mean((-2, -1))
 
     def checked_stride(self, output_stride: int | None, default: int = 32) -> int:
         """An output stride that the encoder has; the default where none is wanted.
@@ -98,7 +132,7 @@ class Encoder(nn.Module):
         names = list(all_taps)
         reached = names[: names.index(self.taps[-1]) + 1]
         self.layers = {name: all_taps[name] for name in reached}
-        self._geometry = _geometry(self.path())
+        self._geometry = self.geometry()
         self.channels = tuple(all_taps[name] for name in self.taps)
         self.strides = tuple(self._geometry[name][0] for name in self.taps)
         self.offsets = tuple(self._geometry[name][1] for name in self.taps)

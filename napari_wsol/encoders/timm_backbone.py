@@ -68,7 +68,8 @@ class TimmBackbone(Encoder):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        self.backbone = _create(name, output_stride, in_channels)
+        dilated = {} if output_stride is None else {"output_stride": output_stride}
+        self.backbone = create(name, in_channels, features_only=True, **dilated)
         info: Any = self.backbone.feature_info
         names: list[str] = list(info.module_name())
         self._reductions: dict[str, int] = dict(
@@ -208,13 +209,18 @@ def _timm() -> ModuleType:
         ) from error
 
 
-def _create(name: str, output_stride: int | None, in_channels: int) -> nn.Module:
-    """The network of timm that gives all its feature maps."""
+def create(name: str, in_channels: int, **options: object) -> nn.Module:
+    """A network of timm with random weights.
+
+    Raises:
+        ConfigError: timm is not there, or cannot build this.
+    """
     timm = _timm()
-    options = {} if output_stride is None else {"output_stride": output_stride}
     try:
+        if not timm.is_model(name):  # never looked up in a hub or on the disk
+            raise ValueError("it is no name of timm's")
         return timm.create_model(
-            name, pretrained=False, features_only=True, in_chans=in_channels, **options
+            name, pretrained=False, in_chans=in_channels, **options
         )
     # What timm raises differs from one architecture to another.
     except (
@@ -227,7 +233,7 @@ def _create(name: str, output_stride: int | None, in_channels: int) -> nn.Module
         ValueError,
     ) as error:
         raise ConfigError(
-            f"timm cannot build {name} as a backbone with {options or 'its defaults'}: "
+            f"timm cannot build {name} with {options or 'its defaults'}: "
             f"{error or type(error).__name__}."
         ) from error
 
