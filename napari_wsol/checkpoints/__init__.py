@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_wsol.checkpoints import amil, pcam, pylon, torchvision, wsol
+from napari_wsol.checkpoints import amil, pcam, presets, pylon, torchvision, wsol
 from napari_wsol.checkpoints.draft import Answers, Draft, Source
 from napari_wsol.checkpoints.files import (
     read_metadata,
@@ -39,8 +39,8 @@ __all__ = [
     "recognise",
 ]
 
-FAMILIES = (wsol, pcam, pylon, amil, torchvision)
-"""In the order of trying; torchvision's bare names last, others have them too."""
+FAMILIES = (wsol, pcam, pylon, amil, torchvision, presets)
+"""In the order of trying; bare names, which others have too, and questions last."""
 
 PREFERRED = ("best1.ckpt", "best.ckpt", "model.pkl", "model.pt", "train.ckpt")
 """Of several networks in a folder, the one that its authors would test."""
@@ -69,7 +69,7 @@ def recognise(path: Path, answers: Mapping[str, str] | None = None) -> Draft:
     """
     source = _find(path)
     asked = Answers(answers or {})
-    for family in FAMILIES:
+    for family in FAMILIES if asked.given("preset") is None else (presets,):
         draft = family.recognise(source, asked)
         if draft is not None:
             asked.settle(path)

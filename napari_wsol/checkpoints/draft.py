@@ -54,6 +54,7 @@ class Draft:
         summary: what it is, a sentence.
         citations: papers to cite.
         notes: what a user must know, a sentence each.
+        license: terms of the weights, where they are known.
     """
 
     spec: ModelSpec
@@ -62,6 +63,7 @@ class Draft:
     summary: str
     citations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    license: str = "Not told by the checkpoint: ask its authors."
 
 
 class Answers:

@@ -72,6 +72,18 @@ def _lines(title: str, values: tuple[str, ...]) -> None:
         output.print(named(title, value))
 
 
+@app.command()
+def presets() -> None:
+    """Foundation encoders, whose weights are imported from a file of yours."""
+    from napari_wsol.encoders.presets import PRESETS
+
+    table = Table("name", "encoder", "licence of the weights", "where to ask for them")
+    for name, preset in PRESETS.items():
+        table.add_row(name, preset.title, preset.license, preset.weights)
+    output.print(table)
+    output.print("napari-wsol models import FILE --preset NAME makes one a model.")
+
+
 @app.command("import")
 def import_(
     checkpoints: Annotated[
@@ -87,16 +99,20 @@ def import_(
             "or classes=benign,malignant. Repeat for more."
         ),
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Which foundation encoder it is; see presets.")
+    ] = None,
 ) -> None:
     """Make authors' checkpoints your models, one each.
 
     Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are recognised by their
-    content, and torchvision's networks as a start for training. Nothing in a file is
-    run. One that cannot be used does not stop the others; the exit status is then 1.
+    content, and torchvision's networks as a start for training; foundation encoders by
+    --preset. Nothing in a file is run. One that cannot be used does not stop the others; the exit status is then 1.
     """
     if name is not None and len(checkpoints) > 1:
         raise typer.BadParameter("Only one model can have this name.")
     answers, failures = dict(_pair(item) for item in answer or ()), Failures()
+    answers |= {} if preset is None else {"preset": preset}
     for path in checkpoints:
         alone = len(checkpoints) == 1  # then its error is that of the command
         with nullcontext() if alone else failures.edge(path):

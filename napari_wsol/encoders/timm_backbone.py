@@ -216,6 +216,8 @@ def create(name: str, in_channels: int, **options: object) -> nn.Module:
         ConfigError: timm is not there, or cannot build this.
     """
     timm = _timm()
+    kinds = {"SwiGLUPacked": timm.layers.SwiGLUPacked, "SiLU": nn.SiLU}
+    options = {key: kinds.get(str(item), item) for key, item in options.items()}
     try:
         if not timm.is_model(name):  # never looked up in a hub or on the disk
             raise ValueError("it is no name of timm's")
