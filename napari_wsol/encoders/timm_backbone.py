@@ -26,7 +26,6 @@ from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.features import nominal_offset
-from napari_wsol.encoders.registry import register_family
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ FAINT = 1e-9
 """Brightness of that image: activations such as ReLU6 stay where they have a slope."""
 
 
-@register_family("timm")
 class TimmBackbone(Encoder):
     """A backbone of timm with random weights.
 
@@ -216,11 +214,11 @@ def create(name: str, in_channels: int, **options: object) -> nn.Module:
         ConfigError: timm is not there, or cannot build this.
     """
     timm = _timm()
+    if not timm.is_model(name):  # or it is looked up in a hub or on the disk
+        raise ConfigError(f"timm cannot build {name}, which is no name of its own.")
     kinds = {"SwiGLUPacked": timm.layers.SwiGLUPacked, "SiLU": nn.SiLU}
     options = {key: kinds.get(str(item), item) for key, item in options.items()}
     try:
-        if not timm.is_model(name):  # never looked up in a hub or on the disk
-            raise ValueError("it is no name of timm's")
         return timm.create_model(
             name, pretrained=False, in_chans=in_channels, **options
         )
@@ -238,6 +236,14 @@ def create(name: str, in_channels: int, **options: object) -> nn.Module:
             f"timm cannot build {name} with {options or 'its defaults'}: "
             f"{error or type(error).__name__}."
         ) from error
+
+
+def file_of(name: str) -> str:
+    """The module of timm that builds a network; "" where it knows none."""
+    timm = _timm()
+    if not timm.is_model(name):
+        return ""
+    return timm.model_entrypoint(name).__module__.rpartition(".")[2]
 
 
 def _fields(backbone: nn.Module, in_channels: int) -> list[tuple[int, int] | None]:

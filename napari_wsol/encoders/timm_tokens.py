@@ -12,7 +12,7 @@ from torch import nn
 from typing_extensions import override
 
 from napari_wsol.encoders.registry import register_family
-from napari_wsol.encoders.timm_backbone import TimmBackbone, create
+from napari_wsol.encoders.timm_backbone import TimmBackbone, create, file_of
 from napari_wsol.encoders.tokens import CLS, PATCHES, TokenEncoder
 from napari_wsol.errors import ConfigError
 
@@ -125,6 +125,6 @@ def timm_encoder(
     taps: Iterable[str] | None = None,
     in_channels: int = 3,
 ) -> Encoder:
-    """A transformer or a convolutional backbone of timm, as :class:`TimmTokens` says."""
+    """A transformer of timm, or else a backbone, as their classes say."""
     kind = TimmTokens if file_of(name) in FILES else TimmBackbone
     return kind(name, output_stride=output_stride, taps=taps, in_channels=in_channels)

@@ -8,7 +8,6 @@ then a class token a window.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +19,7 @@ from napari_wsol.encoders.features import nominal_offset
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor, nn
 
@@ -125,6 +124,19 @@ class TokenEncoder(Encoder):
         """The taps of images or windows (n, C, H, W), each (n, C, h, w)."""
         raise NotImplementedError
 
+    def resume(self, layer: str, x: Tensor) -> Features:
+        """The patches' map as it is.
+
+        Raises:
+            ConfigError: another layer; other tokens, which are in no map, go on, too.
+        """
+        if layer != PATCHES:
+            raise ConfigError(
+                f"A transformer cannot go on from {layer}, which has not all of its "
+                f"tokens, but from {PATCHES} only."
+            )
+        return self.gather({layer: x})
+
     def module_of(self, layer: str) -> nn.Module:
         """What gives the tokens of a layer."""
         return self.get_submodule(layer)
@@ -165,7 +177,7 @@ class TokenEncoder(Encoder):
         step = self._steps[layer]
         rows, columns = (-(-int(side) // step) for side in x.shape[-2:])
 
-        def catch(_module: nn.Module, _inputs: object, output: Any) -> Any:
+        def catch(_module: nn.Module, _inputs: object, output: Any) -> object:  # noqa: ANN401
             tokens, *rest = output if isinstance(output, tuple) else (output,)
             whole = self._join(self._on_grid(tokens, x, step), x)
             leaf = whole[..., :rows, :columns].detach().requires_grad_()
@@ -187,22 +199,23 @@ class TokenEncoder(Encoder):
         finally:
             handle.remove()
 
-    @contextmanager
-    def attention(self) -> Generator[list[Tensor]]:
-        """Catches every block's attention, (n, H, T, T), on its way to the features."""
+    def attended(self, x: Tensor) -> tuple[list[Tensor], Features]:
+        """Each block's attention, (n, H, T, T), and the features, all in one graph.
+
+        Args:
+            x: (N, C, H, W) network input that requires a gradient.
+        """
         kept: list[Tensor] = []
-        blocks = [item for item in self.modules() if hasattr(item, "attn_drop")]
+        blocks: list[Any] = [m for m in self.modules() if hasattr(m, "attn_drop")]
         fused = [item for item in blocks if getattr(item, "fused_attn", False)]
         handles = [
-            item.get_submodule("attn_drop").register_forward_hook(
-                lambda _module, _inputs, output: kept.append(output)
-            )
+            item.attn_drop.register_forward_hook(lambda *given: kept.append(given[-1]))
             for item in blocks
         ]
-        for item in fused:  # would never show its attention
-            item.fused_attn = False
         try:
-            yield kept
+            for item in fused:  # would show no attention
+                item.fused_attn = False
+            return kept, self._run(x, ALL)
         finally:
             for item in fused:
                 item.fused_attn = True

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from napari_wsol.encoders import TileEncoder
+from napari_wsol.encoders.tokens import CLS
 from napari_wsol.errors import ModelError, ignore_failure, one_of_many
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region
@@ -186,8 +187,8 @@ def _layer(model: Model) -> str:
     and kinds of images are others, while later layers have learnt not to mind.
     """
     network = _network(model)
-    taps = network.taps
-    return taps[0] if len(taps) > 1 else next(iter(network.layers))
+    taps, layers = ([x for x in y if x != CLS] for y in (network.taps, network.layers))
+    return taps[0] if len(taps) > 1 else layers[0]
 
 
 def _numbers(

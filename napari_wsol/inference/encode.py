@@ -333,10 +333,8 @@ def _empty(seen: Geometry, model: Model) -> EncodedImage:
 
 def _core(shape: tuple[int, int], config: InferenceConfig, model: Model) -> int:
     """Side of a tile's core: small images go through in one piece."""
-    side, stride = max(shape), model.encoder.stride
-    if side <= config.whole:
-        return round_up(side, stride)
-    return round_up(config.core, stride)
+    side, step = max(shape), model.encoder.tile_step
+    return round_up(side if side <= config.whole else config.core, step)
 
 
 def least_side(length: int, encoder: Encoder) -> int:

@@ -64,6 +64,8 @@ class Model(nn.Module):
             taps=spec.taps,
             in_channels=spec.preprocessing.channels if spec.preprocessing else 3,
         )
+        if spec.pooling is not None:
+            self.encoder.pool_by(spec.pooling)
         if spec.tile is not None:
             self.encoder = TileEncoder(self.encoder, spec.tile)
             size = spec.preprocessing.size if spec.preprocessing else None
@@ -92,6 +94,8 @@ class Model(nn.Module):
             std=self.encoder.std,
             size=self.encoder.fixed_size,
         )
+        if self.preprocessing.size is None:
+            self.encoder.by_windows()
 
     @property
     def classes(self) -> tuple[str, ...]:
