@@ -87,13 +87,18 @@ def timm_names(state: State, *, rotary: bool) -> State:
         if not UNUSED.search(name):
             found[name] = value
     _join(found)
-    places, token = found.get("pos_embed"), found.get("cls_token")
-    theirs = any(key.endswith("register_tokens") for key in state)
-    if theirs and places is not None and token is not None and places.ndim == 3:
-        # timm's have no place for the class token: it is added beforehand.
-        if places[:, :1].shape == token.shape:
-            found |= {"cls_token": token + places[:, :1], "pos_embed": places[:, 1:]}
+    if any(key.endswith("register_tokens") for key in state):
+        _place(found)
     return {key: x for key, x in found.items() if not (rotary and _is_nothing(key, x))}
+
+
+def _place(found: State) -> None:
+    """Adds its place to the class token, for which timm's have none with registers."""
+    places, token = found.get("pos_embed"), found.get("cls_token")
+    if places is None or token is None or places.ndim != 3:
+        return
+    if places[:, :1].shape == token.shape:
+        found |= {"cls_token": token + places[:, :1], "pos_embed": places[:, 1:]}
 
 
 def _join(found: State) -> None:

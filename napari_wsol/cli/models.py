@@ -77,10 +77,9 @@ def presets() -> None:
     """Foundation encoders, whose weights are imported from a file of yours."""
     from napari_wsol.encoders.presets import PRESETS
 
-    table = Table("name", "encoder", "licence of the weights", "where to ask for them")
     for name, preset in PRESETS.items():
-        table.add_row(name, preset.title, preset.license, preset.weights)
-    output.print(table)
+        output.print(named(name, f"{preset.title}; licence: {preset.license}", "green"))
+        output.print(f"  weights: {preset.weights}")
     output.print("napari-wsol models import FILE --preset NAME makes one a model.")
 
 
@@ -107,7 +106,8 @@ def import_(
 
     Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are recognised by their
     content, and torchvision's networks as a start for training; foundation encoders by
-    --preset. Nothing in a file is run. One that cannot be used does not stop the others; the exit status is then 1.
+    --preset. Nothing in a file is run. One that cannot be used does not stop the
+    others; the exit status is then 1.
     """
     if name is not None and len(checkpoints) > 1:
         raise typer.BadParameter("Only one model can have this name.")

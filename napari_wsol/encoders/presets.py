@@ -65,5 +65,5 @@ PRESETS = Registry(
 )
 """By name, in the order of the file."""
 
-for _name, _preset in PRESETS.items():
-    register_encoder(_name)(_preset.build)
+for _name in PRESETS:
+    register_encoder(_name)(lambda *, _name=_name, **how: PRESETS[_name].build(**how))
