@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - rows are checked against it
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from napari_wsol.encoders.registry import register_encoder
 from napari_wsol.encoders.timm_tokens import TimmTokens
 from napari_wsol.files.parsing import parse_toml, typed
 from napari_wsol.registry import Registry
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +20,8 @@ class Preset:
 
     title: str
     timm: str
-    mean: Triple
-    std: Triple
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     size: int
     pooling: str
     license: str
@@ -34,36 +30,21 @@ class Preset:
     mpp: float | None = None
     options: Mapping[str, object] = field(default_factory=dict[str, object])
 
-    def build(
-        self,
-        *,
-        output_stride: int | None = None,
-        taps: Iterable[str] | None = None,
-        in_channels: int = 3,
-    ) -> TimmTokens:
-        """The encoder with random weights; arguments as of ``build_encoder``.
-
-        Raises:
-            ConfigError: timm is missing or cannot build it, or there is no such tap.
-        """
-        return TimmTokens(
-            self.timm,
-            options=self.options,
-            pooling=self.pooling,
-            mean=self.mean,
-            std=self.std,
-            size=self.size,
-            output_stride=output_stride,
-            taps=taps,
-            in_channels=in_channels,
-        )
-
 
 _TABLES = parse_toml(Path(__file__).with_name("presets.toml").read_text("utf-8"))
+RENAMES = typed(_TABLES.pop("names"), dict[str, str])
+"""Patterns of other programs' names of weights, and what timm calls them."""
 PRESETS = Registry(
     "preset", {key: typed(row, Preset, closed=True) for key, row in _TABLES.items()}
 )
 """By name, in the order of the file."""
 
+
+def _build(name: str, **how: Any) -> TimmTokens:  # noqa: ANN401 - see build_encoder
+    row = PRESETS[name]
+    how |= {key: getattr(row, key) for key in ("options", "pooling", "mean", "std")}
+    return TimmTokens(row.timm, size=row.size, **how)
+
+
 for _name in PRESETS:
-    register_encoder(_name)(lambda *, _name=_name, **how: PRESETS[_name].build(**how))
+    register_encoder(_name)(partial(_build, _name))

@@ -2,13 +2,16 @@
 
 import re
 import shutil
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 import safetensors.torch
 import torch
+from fixtures.families import trains_saves_and_loads
 from typer.testing import CliRunner
 
+from napari_wsol import Session
 from napari_wsol.cli.app import app
 from napari_wsol.encoders.presets import PRESETS
 from napari_wsol.errors import ConfigError, ModelError, UnansweredError
@@ -29,13 +32,14 @@ def folder(tmp_path, monkeypatch):
 def standin(monkeypatch):
     """Makes the preset one of two blocks, and gives timm's own network of it."""
 
-    def make(name):
+    def make(name, **more):
         import timm
 
-        small = replace(PRESETS[name], options={**PRESETS[name].options, "depth": 2})
+        options = {**PRESETS[name].options, "depth": 2, **more}
+        small = replace(PRESETS[name], options=options)
         monkeypatch.setitem(PRESETS, name, small)
         classes = {"SwiGLUPacked": timm.layers.SwiGLUPacked, "SiLU": torch.nn.SiLU}
-        options = {key: classes.get(x, x) for key, x in small.options.items()}
+        options = {key: classes.get(x, x) for key, x in options.items()}
         torch.manual_seed(0)
         network = timm.create_model(
             small.timm, num_classes=0, dynamic_img_size=True, **options
@@ -196,3 +200,35 @@ def test_a_transformer_of_no_family_is_asked_for(standin, folder):
         import_model(path, answers={"preset": "uni3"})
     card = import_model(path, answers={"preset": "dinov2-vits14"})
     is_timms(load_model(card, device="cpu"), network)
+
+
+def test_strokes_teach_a_head_on_an_unlabelled_image(standin, folder, tissue, strokes):
+    network = standin("virchow2", embed_dim=96, num_heads=2)
+    card = imported(folder, network.state_dict(), "virchow2")
+    with closing(Session()) as session:
+        session.open(tissue)
+        session.use(card).result(60)
+        session.localize().result(60)
+        session.set_scribbles(strokes)
+        session.finetune().result(60)
+        values = session.heatmap("pixelcam").resized(strokes.shape)
+    assert values[strokes == 2].min() > values[strokes == 1].max()
+
+
+@pytest.mark.parametrize("pooling", ["cls", "cls_mean", "mean"])
+def test_attention_mil_on_tiles(standin, discs, make_recipe, tmp_path, pooling):
+    standin("uni2-h", embed_dim=96, num_heads=2)
+    recipe = make_recipe(
+        model=f'encoder = "uni2-h"\ntile = 224\npooling = "{pooling}"',
+        heads='["attention_mil"]',
+        train="crop = 224",
+    )
+    trains_saves_and_loads(recipe, discs, tmp_path)
+
+
+def test_a_presets_network_trains_on(standin, folder, discs, make_recipe):
+    network = standin("dinov3-vits16", embed_dim=96, num_heads=2)
+    card = imported(folder, network.state_dict(), "dinov3-vits16")
+    recipe = make_recipe(model='encoder = "dinov3-vits16"', train="crop = 256")
+    weights = card.folder / "weights.safetensors"
+    trains_saves_and_loads(recipe, discs, folder, init=weights)
