@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_wsol.checkpoints.pickles import Plain, StoredNumbers, StoredTensor
+    from napari_wsol.checkpoints.pickles import Contents, StoredNumbers, StoredTensor
 
 PICKLE_BYTES = 32 << 20
 """Of a pickle in a zip: the longest published one has 300 kB."""
@@ -58,7 +58,7 @@ _KINDS = {
 class Archive(Protocol):
     """A file of ``torch.save``."""
 
-    content: Plain
+    contents: Contents
 
     def bytes_of(self, numbers: StoredNumbers, size: int) -> bytes:
         """The bytes of a storage; fewer than ``size`` where some are missing.
@@ -144,7 +144,7 @@ class _Zip:
             if f"{self._root}/byteorder" in self._entries:
                 order = self._bytes(file, f"{self._root}/byteorder", 16)
                 _check_order(is_little=order == b"little")
-        self.content = read_pickle(io.BytesIO(data)).plain
+        self.contents = read_pickle(io.BytesIO(data))
 
     def bytes_of(self, numbers: StoredNumbers, size: int) -> bytes:
         name = f"{self._root}/data/{numbers.key}"
@@ -210,16 +210,15 @@ class _Legacy:
             raise MalformedError("it is no file of torch.save")
         read_pickle(head)  # version of the protocol
         system = read_pickle(head).plain
-        contents, keys = read_pickle(head), read_pickle(head).plain
+        self.contents, keys = read_pickle(head), read_pickle(head).plain
         told = cast("dict[str, object]", system) if isinstance(system, dict) else {}
         _check_order(is_little=told.get("little_endian", True) is True)
-        self.content = contents.plain
         self._places: dict[str, int] = {}
         at = head.tell()
         for key in typed(keys, list[str]):
-            if key not in contents.storages:
+            if key not in self.contents.storages:
                 raise MalformedError("it does not say where its numbers are")
-            numbers = contents.storages[key]
+            numbers = self.contents.storages[key]
             self._places[key] = at
             at += _COUNT + numbers.count * _dtype(numbers).itemsize
 
