@@ -6,8 +6,9 @@
 #   TORCH_INDEX=URL     a further package index for torch, for example
 #                       https://download.pytorch.org/whl/cpu (much smaller on Linux
 #                       without an NVIDIA GPU)
-#   ARGS="..."          more arguments: of pytest for test, of napari-wsol for demo, of
-#                       tools/mutants.py for mutants (--seed, --count, --only, --jobs)
+#   ARGS="..."          more arguments: of pytest for test and test-timm, of napari-wsol
+#                       for demo, of tools/mutants.py for mutants (--seed, --count,
+#                       --only, --jobs)
 #   QT_API=pyqt5        the Qt binding of demo and screenshots (default: pyqt6)
 
 .DEFAULT_GOAL := help
@@ -19,11 +20,11 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test fuzz lint mutants screenshots clean
+.PHONY: help setup demo test test-timm fuzz lint mutants screenshots clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile \
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile \
 		| awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 	@sed -n 's/^#   /  /p' Makefile
 
@@ -35,6 +36,9 @@ demo: setup ## open the viewer on a real tissue image with a bundled model
 
 test: setup ## run all tests; those of the window under PyQt6 and under PyQt5
 	@sh tools/desktop.sh sh tools/test.sh $(ARGS)
+
+test-timm: ## run the tests that need timm, in an environment of their own (several GB)
+	@sh tools/timm.sh $(ARGS)
 
 fuzz: setup ## 5,000 damaged files of each kind, and five minutes of the monkey
 	@NAPARI_WSOL_FUZZ=$${NAPARI_WSOL_FUZZ:-5000} \
@@ -53,6 +57,6 @@ screenshots: setup ## run the demo unattended and save the README's pictures
 		--screenshot "$(SCREENSHOT)" --pictures "$$(dirname "$(SCREENSHOT)")" \
 		--exports "$${TMPDIR:-/tmp}/napari-wsol-demo" $(ARGS)
 
-clean: ## remove the environment, caches and build products
-	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+clean: ## remove the environments, caches and build products
+	rm -rf .venv .venv-timm build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +

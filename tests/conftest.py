@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import os
 import zlib
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 pytest_plugins = ["fixtures.killing", "fixtures.slides", "fixtures.training"]
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_runtest_setup(item: pytest.Item):
+    if item.get_closest_marker("timm") is None:
+        return
+    if os.environ.get("NAPARI_WSOL_TIMM"):
+        importlib.import_module("timm")  # then its absence is a failure
+    else:
+        pytest.importorskip("timm", exc_type=ImportError)
 
 
 @pytest.fixture(scope="session")

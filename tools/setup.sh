@@ -1,9 +1,13 @@
 #!/bin/sh
 # Create or update the environment in .venv; quick when nothing changed.
 # Reads PYTHON (interpreter to use) and TORCH_INDEX (further package index).
+# Arguments, for another environment: its folder, constraints and extras.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/system.sh
+env=${1:-.venv}
+constraints=${2:-constraints.txt}
+extras=${3:-}
 
 # A pyenv shim may exist without a Python behind it, so each candidate is run.
 is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -44,27 +48,29 @@ choose_python() {
 
 # A virtual environment does not survive being moved, nor a change of its interpreter.
 made_for="$(pwd) PYTHON=${PYTHON:-} TORCH_INDEX=${TORCH_INDEX:-}"
-contents=$(cksum pyproject.toml constraints.txt tools/setup.sh)
-works() { .venv/bin/python -c 'import pip' 2>/dev/null; }
+contents=$(cksum pyproject.toml "$constraints" tools/setup.sh)
+works() { "$env/bin/python" -c 'import pip' 2>/dev/null; }
 
-if [ "$(cat .venv/made-for 2>/dev/null)" = "$made_for" ] && works; then
-    [ "$(cat .venv/installed 2>/dev/null)" != "$contents" ] || exit 0
+if [ "$(cat "$env/made-for" 2>/dev/null)" = "$made_for" ] && works; then
+    [ "$(cat "$env/installed" 2>/dev/null)" != "$contents" ] || exit 0
 else
     choose_python
-    say "creating .venv with $("$python" --version 2>&1)"
-    "$python" -m venv --clear .venv
-    printf '%s\n' "$made_for" >.venv/made-for
+    say "creating $env with $("$python" --version 2>&1)"
+    "$python" -m venv --clear "$env"
+    printf '%s\n' "$made_for" >"$env/made-for"
 fi
 
 say "installing napari-wsol and what it needs (takes minutes the first time)"
-rm -f .venv/installed
+rm -f "$env/installed"
 [ -t 1 ] && quiet= || quiet='--quiet --progress-bar=off'
-extras=dev,pyqt6
-! has_pyqt5 || extras=$extras,pyqt5
+if [ -z "$extras" ]; then
+    extras=dev,pyqt6
+    ! has_pyqt5 || extras=$extras,pyqt5
+fi
 # shellcheck disable=SC2086  # two options
-.venv/bin/python -m pip install --no-input --disable-pip-version-check $quiet \
-    --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+"$env/bin/python" -m pip install --no-input --disable-pip-version-check $quiet \
+    --constraint "$constraints" ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
     --editable ".[$extras]" </dev/null \
     || fail "the installation failed; the reason stands above. The same command again goes on."
-printf '%s\n' "$contents" >.venv/installed
-say "the environment in .venv is ready"
+printf '%s\n' "$contents" >"$env/installed"
+say "the environment in $env is ready"

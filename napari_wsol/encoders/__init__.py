@@ -10,7 +10,7 @@ from napari_wsol.encoders import (  # noqa: F401 - each puts itself into the tab
     mobilenet,
     resnet,
     spg,
-    timm_backbone,
+    timm_tokens,
     vgg,
 )
 from napari_wsol.encoders.base import Encoder, preprocess
@@ -26,11 +26,13 @@ from napari_wsol.encoders.registry import (
     register_encoder,
 )
 from napari_wsol.encoders.tiles import TileEncoder
+from napari_wsol.encoders.tokens import TokenEncoder
 
 __all__ = [
     "Encoder",
     "Features",
     "TileEncoder",
+    "TokenEncoder",
     "build_encoder",
     "list_encoders",
     "nominal_offset",

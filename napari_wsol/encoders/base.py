@@ -49,7 +49,34 @@ class Encoder(nn.Module):
     """Channels of every map up to the deepest tap, by name, finest first."""
 
     fixed_size: int | None = None
-    """Side of the only input that it takes, where positions are learnt."""
+    """Side of the input that it was trained at, where positions are learnt."""
+    resizes: bool = False
+    """Whether it takes other sides, nevertheless."""
+    window: int | None = None
+    """Side of the windows that it reads large images in, each for itself."""
+
+    in_one_piece: ClassVar[bool] = False
+    """Whether it sees all of an image at once: it is never cut into tiles."""
+
+    one_cell: ClassVar[tuple[str, ...]] = ()
+    """Layers whose map is one cell for all of the image; they come first."""
+
+    gradient_layer: str | None = None
+    """Where methods that read gradients look; at the deepest tap if None."""
+
+    lacks: Mapping[str, str] = {}
+    """Why it has not what others have, a sentence each, by a method's name; "folder":
+    why it cannot be saved."""
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether methods that read gradients :meth:`trace` it again on the image."""
+        return self.in_one_piece
+
+    @property
+    def map_taps(self) -> tuple[str, ...]:
+        """The taps but those of one cell."""
+        return tuple(name for name in self.taps if name not in self.one_cell)
 
     @property
     def readable_layers(self) -> tuple[str, ...]:
@@ -68,6 +95,36 @@ class Encoder(nn.Module):
         for name, module in self.stages():
             for step, left in steps_of(module):
                 yield name, step, left
+
+    def geometry(self) -> dict[str, tuple[int, float, int]]:
+        """Stride, centre of cell 0, and reach of the receptive field, of each map."""
+        return _geometry(self.path())
+
+    @property
+    def tile_step(self) -> int:
+        """Tiles begin at multiples of this: whole cells, or whole windows."""
+        return self.window or self.stride
+
+    def by_windows(self) -> None:
+        """Reads images of any size from now on; most networks do anyway."""
+
+    def pool_by(self, pooling: str) -> None:
+        """Chooses what ``pooled`` gives.
+
+        Raises:
+            ConfigError: there is no such way.
+        """
+        if pooling != "mean":
+            raise ConfigError(f"This encoder pools by mean, not {pooling}.")
+
+    @property
+    def pooled_channels(self) -> int:
+        """Channels of ``pooled``."""
+        return self.channels[-1]
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """(N, D): one vector an image or tile, the mean of the deepest map."""
+        return self(x).last.mean((-2, -1))
 
     def checked_stride(self, output_stride: int | None, default: int = 32) -> int:
         """An output stride that the encoder has; the default where none is wanted.
@@ -98,7 +155,7 @@ class Encoder(nn.Module):
         names = list(all_taps)
         reached = names[: names.index(self.taps[-1]) + 1]
         self.layers = {name: all_taps[name] for name in reached}
-        self._geometry = _geometry(self.path())
+        self._geometry = self.geometry()
         self.channels = tuple(all_taps[name] for name in self.taps)
         self.strides = tuple(self._geometry[name][0] for name in self.taps)
         self.offsets = tuple(self._geometry[name][1] for name in self.taps)
@@ -161,6 +218,17 @@ class Encoder(nn.Module):
             if name in self.taps:
                 found[name] = x
         return self.gather(found)
+
+    def trace(self, x: Tensor, layer: str) -> tuple[Tensor, Features]:
+        """A layer's map, and the taps' maps that come of it, both with their graph.
+
+        Args:
+            x: (N, C, H, W) normalised input that requires gradients.
+            layer: one of ``readable_layers``.
+        """
+        with self.also((layer,)):
+            found: Features = self(x)
+        return found.select((layer,)).last, found.select(self.taps)
 
     def gather(self, found: Mapping[str, Tensor]) -> Features:
         """Maps by name as :class:`Features`, in the order of the taps."""

@@ -28,17 +28,14 @@ from torch.nn import functional
 from typing_extensions import override
 
 from napari_wsol.encoders.attention import AttentionTrace
-from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
+from napari_wsol.encoders.tokens import CLS, PATCHES, TokenEncoder
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from torch import Tensor
-
-    from napari_wsol.encoders.base import Step
-    from napari_wsol.encoders.features import Features
 
 SIZE, PATCH, DEPTH, HEAD_CHANNELS = 224, 16, 12, 64
 SIDE = SIZE // PATCH
@@ -61,6 +58,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(channels, 3 * channels)
+        self.attn_drop = nn.Identity()
         self.proj = nn.Linear(channels, channels)
 
     def forward(
@@ -84,6 +82,7 @@ class Attention(nn.Module):
         if gated:
             gate = scores[:, :, -1].mean(1).sigmoid()  # (N, T)
             attention = attention * gate[:, None, None]
+        attention = self.attn_drop(attention)
         mixed = (attention @ v).transpose(1, 2).reshape(x.shape)
         return self.proj(mixed), attention, gate
 
@@ -128,22 +127,22 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_channels, channels, PATCH, PATCH)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, 224, 224) → (N, 196, D), row by row."""
+        """(N, C, H, W) → (N, T, D), row by row."""
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
-class DeiT(Encoder):
-    """A data-efficient image transformer of 12 blocks on 14 × 14 patches.
+class DeiT(TokenEncoder):
+    """A data-efficient image transformer; on 224 × 224 pixels 14 × 14 patches.
 
-    Its maps are all (N, C, 14, 14). "patches" are the patch tokens after the last
-    norm; "blocks.0" to "blocks.11" those that a block gives. Computed only when asked
-    for: "attention", what the class token takes from each patch in each block, mean of
-    the heads; "rollout", the same through all blocks (see
-    :func:`napari_wsol.encoders.attention.mix`); and "mask", the gate of the
-    spatial-aware token in the last three blocks.
+    "patches" are the patch tokens after the last norm, "cls" the class token; "blocks.i"
+    are those that a block gives. Computed only when asked for: "attention", what the
+    class token takes from each patch in each block, mean of the heads; "rollout", the
+    same through all blocks (see :func:`napari_wsol.encoders.attention.mix`); and
+    "mask", the gate of the spatial-aware token in the last three blocks.
 
     Args:
         channels: of a token; a head has 64 of them.
+        depth: how many blocks.
         spatial_token: whether there is a spatial-aware token.
         output_stride: 16, or None.
         taps: which maps to give.
@@ -154,12 +153,13 @@ class DeiT(Encoder):
     """
 
     output_strides: ClassVar[tuple[int, ...]] = (PATCH,)
-    fixed_size: int | None = SIZE
+    resizes: bool = True
 
     def __init__(
         self,
         channels: int,
         *,
+        depth: int = DEPTH,
         spatial_token: bool = False,
         output_stride: int | None = None,
         taps: Iterable[str] | None = None,
@@ -182,93 +182,63 @@ class DeiT(Encoder):
             self.register_buffer("weight", torch.outer(axis, axis)[None, None])
         self.patch_embed = PatchEmbed(in_channels, channels)
         heads = channels // HEAD_CHANNELS
-        self.blocks = nn.ModuleList(Block(channels, heads) for _ in range(DEPTH))
+        self.blocks = nn.ModuleList(Block(channels, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(channels, eps=1e-6)
-        self.choose(taps, self._all_taps(channels))
-
-    def _all_taps(self, channels: int) -> dict[str, int]:
-        found = {"attention": DEPTH, "rollout": 1}
-        if self.loc_token is not None:
+        found = {CLS: channels, "attention": depth, "rollout": 1}
+        if spatial_token:
             found["mask"] = GATED
-        found |= {f"blocks.{index}": channels for index in range(DEPTH)}
-        return found | {"patches": channels}
+        found |= {f"blocks.{index}": channels for index in range(depth)}
+        found[PATCHES] = channels
+        self.arrange(SIZE, dict.fromkeys(found, PATCH), found, taps)
 
-    def stages(self) -> Iterator[tuple[str, nn.Module]]:
-        """The blocks, which take and give tokens, and the last norm."""
-        for index, block in enumerate(self.blocks):
-            yield f"blocks.{index}", block
-        yield "patches", self.norm
-
-    def path(self) -> Iterator[tuple[str, Step, int]]:
-        """A cell is a patch in every map; what lies outside it is all of the input."""
-        yield "patch_embed", (PATCH, PATCH, 1), 0
-        for name in self._all_taps(1):
-            yield name, (1, 1, 1), 0
-
-    @property
-    def readable_layers(self) -> tuple[str, ...]:
-        """The patches only: between blocks, other tokens carry the image on, too."""
-        return tuple(name for name in self.layers if name == "patches")
-
-    def resume(self, layer: str, x: Tensor) -> Features:
-        """The taps' maps, given those of the patches.
-
-        Raises:
-            ConfigError: another layer; the class token, which later blocks read, is in
-                no map.
-        """
-        if layer not in self.readable_layers:
-            raise ConfigError(
-                f"A transformer cannot go on from {layer}, which has not all of its "
-                f"tokens. Choose from {', '.join(self.readable_layers) or 'none'}."
-            )
-        return self.gather({layer: x})
-
-    def forward(self, x: Tensor) -> Features:
-        """Runs the network.
-
-        Args:
-            x: (N, C, 224, 224) float, normalised with ``mean`` and ``std``.
-
-        Raises:
-            ConfigError: an input of another size.
-        """
+    @override
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
         tokens = self._tokens(x)
         found: dict[str, Tensor] = {}
         trace = AttentionTrace(rolls="rollout" in self.taps)
-        first_gated = DEPTH - GATED if self.loc_token is not None else DEPTH
+        depth = len(self.blocks)
+        first_gated = depth - GATED if self.loc_token is not None else depth
         for index, item in enumerate(self.blocks[: self._depth()]):
             block, gated = cast("Block", item), index >= first_gated
             tokens, attention, gate = block(tokens, gated=gated)
             if self._traces:
                 trace.add(attention, gate)
             if f"blocks.{index}" in self.taps:
-                found[f"blocks.{index}"] = self._on_patches(tokens.transpose(1, 2))
+                found[f"blocks.{index}"] = self._on_grid(tokens, x, PATCH)
         if self._traces:
             for name, values in trace.maps().items():
-                found[name] = self._on_patches(values)
-        if "patches" in self.taps:
-            found["patches"] = self._on_patches(self.norm(tokens).transpose(1, 2))
-        return self.gather(found)
+                found[name] = self._on_grid(values.transpose(1, 2), x, PATCH)
+        if {CLS, PATCHES} & set(self.taps):
+            tokens = self.norm(tokens)
+            found[PATCHES] = self._on_grid(tokens, x, PATCH)
+            found[CLS] = tokens[:, 0, :, None, None]
+        return found
 
     def _tokens(self, x: Tensor) -> Tensor:
         """(N, T, D): class token, patches and, with SAT, the spatial-aware token."""
-        height, width = x.shape[-2:]
-        if (height, width) != (SIZE, SIZE):
-            raise ConfigError(
-                f"This transformer takes inputs of {SIZE} × {SIZE} pixels only, not "
-                f"{height} × {width}: it has learnt the places of {SIDE} × {SIDE} "
-                f"patches. Set the preprocessing's size to {SIZE}."
-            )
         count = x.shape[0]
         tokens = torch.cat(
             [self.cls_token.expand(count, -1, -1), self.patch_embed(x)], dim=1
         )
-        tokens = tokens + self.pos_embed
+        tokens = tokens + self._positions(*(int(side) for side in x.shape[-2:]))
         if self.loc_token is None or self.loc_embed is None:
             return tokens
         where = (self.loc_token + self.loc_embed).expand(count, -1, -1)
         return torch.cat([tokens, where], dim=1)
+
+    def _positions(self, height: int, width: int) -> Tensor:
+        """(1, T, D) as learnt, or as timm interpolates them for another size."""
+        if (height, width) == (SIZE, SIZE):
+            return self.pos_embed
+        learnt = self.pos_embed[:, 1:].float().unflatten(1, (SIDE, SIDE))
+        placed = functional.interpolate(
+            learnt.permute(0, 3, 1, 2),
+            (height // PATCH, width // PATCH),
+            mode="bicubic",
+            antialias=True,
+        )
+        rest = placed.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)
+        return torch.cat([self.pos_embed[:, :1], rest], dim=1)
 
     @property
     def _traces(self) -> bool:
@@ -276,15 +246,9 @@ class DeiT(Encoder):
 
     def _depth(self) -> int:
         """How many blocks the taps need: deeper ones are never read."""
-        if self._traces or "patches" in self.taps:
-            return DEPTH
+        if self._traces or {CLS, PATCHES} & set(self.taps):
+            return len(self.blocks)
         return int(self.taps[-1].removeprefix("blocks.")) + 1
-
-    @staticmethod
-    def _on_patches(values: Tensor) -> Tensor:
-        """(N, C, T), a value a token → (N, C, 14, 14), those of the patches."""
-        patches = values[:, :, 1 : 1 + SIDE**2]
-        return patches.reshape(*patches.shape[:2], SIDE, SIDE)
 
 
 def _learnt(tokens: int, channels: int) -> nn.Parameter:

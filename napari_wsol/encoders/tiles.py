@@ -36,7 +36,7 @@ class TileEncoder(Encoder):
 
     def __init__(self, backbone: Encoder, side: int) -> None:
         super().__init__()
-        if backbone.fixed_size not in (None, side):
+        if backbone.fixed_size not in (None, side) and not backbone.resizes:
             raise ConfigError(
                 f"This encoder reads images of {backbone.fixed_size} pixels only: "
                 f"set tile to {backbone.fixed_size}, not {side}."
@@ -49,7 +49,7 @@ class TileEncoder(Encoder):
         self.backbone = backbone
         self.side = side
         self.mean, self.std = backbone.mean, backbone.std  # type: ignore[misc]
-        self.choose(None, {"tile": backbone.channels[-1]})
+        self.choose(None, {"tile": backbone.pooled_channels})
 
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         """The only map is that of the vectors; nothing runs behind it."""
@@ -66,8 +66,7 @@ class TileEncoder(Encoder):
     def vectors(self, tiles: Tensor) -> Tensor:
         """(n, C, S, S) tiles → (n, D), in batches."""
         found = [
-            self.backbone(batch).last.mean((-2, -1))
-            for batch in torch.split(tiles, TILES_A_BATCH)
+            self.backbone.pooled(batch) for batch in torch.split(tiles, TILES_A_BATCH)
         ]
         return torch.cat(found)
 

@@ -26,7 +26,6 @@ from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.features import nominal_offset
-from napari_wsol.encoders.registry import register_family
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ FAINT = 1e-9
 """Brightness of that image: activations such as ReLU6 stay where they have a slope."""
 
 
-@register_family("timm")
 class TimmBackbone(Encoder):
     """A backbone of timm with random weights.
 
@@ -68,7 +66,8 @@ class TimmBackbone(Encoder):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        self.backbone = _create(name, output_stride, in_channels)
+        dilated = {} if output_stride is None else {"output_stride": output_stride}
+        self.backbone = create(name, in_channels, features_only=True, **dilated)
         info: Any = self.backbone.feature_info
         names: list[str] = list(info.module_name())
         self._reductions: dict[str, int] = dict(
@@ -105,6 +104,8 @@ class TimmBackbone(Encoder):
         if self.fixed_size is not None:
             self.halo = 0
             return
+        if next(self.backbone.parameters()).is_meta:
+            return  # only shapes are wanted: there are no numbers to measure with
         seen = _fields(self.backbone, in_channels)
         for (name, stride), field in zip(self._reductions.items(), seen, strict=True):
             if name not in self.layers:
@@ -206,13 +207,18 @@ def _timm() -> ModuleType:
         ) from error
 
 
-def _create(name: str, output_stride: int | None, in_channels: int) -> nn.Module:
-    """The network of timm that gives all its feature maps."""
+def create(name: str, in_channels: int, **options: object) -> nn.Module:
+    """A network of timm with random weights.
+
+    Raises:
+        ConfigError: timm is not there, or cannot build this.
+    """
     timm = _timm()
-    options = {} if output_stride is None else {"output_stride": output_stride}
+    if not timm.is_model(name):  # or it is looked up in a hub or on the disk
+        raise ConfigError(f"timm cannot build {name}, which is no name of its own.")
     try:
         return timm.create_model(
-            name, pretrained=False, features_only=True, in_chans=in_channels, **options
+            name, pretrained=False, in_chans=in_channels, **options
         )
     # What timm raises differs from one architecture to another.
     except (
@@ -225,9 +231,17 @@ def _create(name: str, output_stride: int | None, in_channels: int) -> nn.Module
         ValueError,
     ) as error:
         raise ConfigError(
-            f"timm cannot build {name} as a backbone with {options or 'its defaults'}: "
+            f"timm cannot build {name} with {options or 'its defaults'}: "
             f"{error or type(error).__name__}."
         ) from error
+
+
+def file_of(name: str) -> str:
+    """The module of timm that builds a network; "" where it knows none."""
+    timm = _timm()
+    if not timm.is_model(name):
+        return ""
+    return timm.model_entrypoint(name).__module__.rpartition(".")[2]
 
 
 def _fields(backbone: nn.Module, in_channels: int) -> list[tuple[int, int] | None]:

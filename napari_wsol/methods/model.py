@@ -64,6 +64,8 @@ class Model(nn.Module):
             taps=spec.taps,
             in_channels=spec.preprocessing.channels if spec.preprocessing else 3,
         )
+        if spec.pooling is not None:
+            self.encoder.pool_by(spec.pooling)
         if spec.tile is not None:
             self.encoder = TileEncoder(self.encoder, spec.tile)
             size = spec.preprocessing.size if spec.preprocessing else None
@@ -92,6 +94,8 @@ class Model(nn.Module):
             std=self.encoder.std,
             size=self.encoder.fixed_size,
         )
+        if self.preprocessing.size is None:
+            self.encoder.by_windows()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -102,6 +106,11 @@ class Model(nn.Module):
     def finds(self) -> str:
         """What its maps find, in words: “a gland”."""
         return self.card.finds if self.card is not None else "what you look for"
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether all of an image goes through at once: never in tiles."""
+        return self.preprocessing.size is not None or self.encoder.in_one_piece
 
     @property
     def device(self) -> torch.device:
@@ -272,10 +281,11 @@ def weight_bytes(module: nn.Module) -> Iterator[bytes]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Generator[None]:
-    """Puts a module in evaluation mode and restores what it was."""
-    was_training = module.training
+    """Puts a module in evaluation mode and restores what each of its parts was."""
+    before = [(item, item.training) for item in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        module.train(was_training)
+        for item, was_training in before:
+            item.training = was_training

@@ -34,6 +34,8 @@ class ModelSpec:
             or published; by the padding otherwise.
         tile: side of the tiles that the encoder reads one by one, each giving one
             cell; None for an encoder that slides over the image.
+        pooling: what a transformer makes of a tile: "cls", "mean", or "cls_mean", both
+            behind each other; its own way by default.
         preprocessing: from pixels to the network's input; the encoder's own
             normalisation, at any size, by default.
         mpp: µm a pixel of the network's input; None where it takes images as they are.
@@ -54,6 +56,7 @@ class ModelSpec:
     multi_label: bool = False
     offsets: tuple[Finite, ...] | None = None
     tile: int | None = None
+    pooling: str | None = None
     preprocessing: Preprocessing | None = None
     mpp: Positive | None = None
     native_mpp: Positive | None = None

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.config import SlideConfig
-from napari_wsol.encoders import TileEncoder
 from napari_wsol.images.tissue import coarse_tissue
 from napari_wsol.inference.encode import held, tile_grid
 from napari_wsol.slides.localize import SlideWork
-from napari_wsol.slides.plan import MARGIN_CELLS, SlidePlan, cells_on
+from napari_wsol.slides.plan import SlidePlan, cells_on, margin_of
 from napari_wsol.slides.run import around
 
 if TYPE_CHECKING:
@@ -45,12 +44,11 @@ def plan_held(view: ModelView, tissue: Bools | None = None) -> SlidePlan:
     seen, encoder = view.geometry(), view.model.encoder
     grid = tile_grid(seen, view.model, view.config)
     mask = coarse_tissue(view.slide) if tissue is None else tissue
-    is_bag = isinstance(encoder, TileEncoder)
     return SlidePlan(
         seen=seen,
         grid=grid,
         wanted=np.ones((grid.rows, grid.columns), np.bool_),
-        margin=0 if is_bag else MARGIN_CELLS * encoder.stride,
+        margin=margin_of(encoder),
         last=~cells_on(mask, seen, grid.core, view.slide.shape),
         notes=(seen.note,) if seen.note else (),
     )

@@ -11,12 +11,13 @@ from scipy import ndimage
 
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.errors import MethodUnavailableError
-from napari_wsol.images.tiling import TileGrid
+from napari_wsol.images.tiling import TileGrid, round_up
 from napari_wsol.images.tissue import tissue_mask
 from napari_wsol.inference.encode import geometry
 
 if TYPE_CHECKING:
     from napari_wsol.config import SlideConfig
+    from napari_wsol.encoders import Encoder
     from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
     from napari_wsol.inference.encode import Geometry
@@ -111,23 +112,21 @@ def plan_slide(
         MethodUnavailableError: the model looks at whole images of one size only.
         UnreadableImageError: the file is damaged.
     """
-    if model.preprocessing.size is not None:
+    if model.in_one_piece:
         raise MethodUnavailableError(
-            "This model sees every image at one size, "
-            f"{model.preprocessing.size} pixels, so it cannot read a slide tile by "
+            "This model sees every image at once, so it cannot read a slide tile by "
             "tile. Localize a part of the slide, or choose another model."
         )
     seen = geometry(slide, model, mpp)
-    encoder = model.encoder
-    if isinstance(encoder, TileEncoder):
-        halo, margin = 0, 0
-    else:
-        margin = MARGIN_CELLS * encoder.stride
-        halo = encoder.halo if config.halo is None else config.halo
-        halo += margin
-    grid = TileGrid(seen.shape, core=config.core, halo=halo, stride=encoder.stride)
+    encoder, margin = model.encoder, margin_of(model.encoder)
+    halo = encoder.halo if config.halo is None else config.halo
+    # Windows and tiles are read whole or not at all; that around a core is its margin.
+    apart = encoder.window is not None or isinstance(encoder, TileEncoder)
+    halo = encoder.halo if apart else halo + margin
+    core = round_up(config.core, encoder.tile_step)
+    grid = TileGrid(seen.shape, core=core, halo=halo, stride=encoder.stride)
     notes = [seen.note] if seen.note else []
-    if halo - margin < encoder.halo and not isinstance(encoder, TileEncoder):
+    if halo - margin < encoder.halo and not apart:
         notes.append(
             f"Tiles saw {halo - margin} pixels around them instead of {encoder.halo}: "
             "faster, but the maps are less exact at the borders of tiles."
@@ -150,6 +149,13 @@ def plan_slide(
         section=section,
         notes=tuple(notes),
     )
+
+
+def margin_of(encoder: Encoder) -> int:
+    """Network pixels around a core whose features are kept, whole cells of all maps."""
+    if isinstance(encoder, TileEncoder):
+        return 0
+    return round_up(MARGIN_CELLS * encoder.stride, max(encoder.strides))
 
 
 def cells_on(

@@ -77,10 +77,10 @@ def place_cells(model: Model, images: Sequence[TrainImage], recipe: Recipe) -> N
     """Finds where the cells look under these weights, and writes it into the spec.
 
     Trained kernels may lean to one side of their receptive field, so the padding alone
-    does not tell. Nothing is measured where the recipe tells, nor of tiles or a fixed
-    input, whose cells lie where they are drawn.
+    does not tell. Nothing is measured where the recipe tells, nor of tiles, windows or
+    a fixed input, whose cells lie where they are drawn.
     """
-    fixed = model.preprocessing.size is not None
+    fixed = model.preprocessing.size is not None or model.encoder.window is not None
     if recipe.model.offsets is not None or recipe.model.tile is not None or fixed:
         return
     some = [whole(model, x.pixels, recipe.augment.style) for x in images[:PROBED]]

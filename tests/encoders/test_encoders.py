@@ -245,8 +245,8 @@ def test_timm_that_does_not_import_is_explained(tmp_path, monkeypatch):
         build_encoder("timm:resnet18")
 
 
+@pytest.mark.timm
 def test_timms_backbones_are_measured():
-    pytest.importorskip("timm", exc_type=ImportError)
     torch.manual_seed(0)
     encoder, ours = build_encoder("timm:resnet18").eval(), build_encoder("resnet18")
     assert encoder.taps == ours.taps
@@ -263,8 +263,8 @@ def test_timms_backbones_are_measured():
     assert encoder.halo == ours.halo
 
 
+@pytest.mark.timm
 def test_timms_errors_are_ours():
-    pytest.importorskip("timm", exc_type=ImportError)
     with pytest.raises(ConfigError, match="timm cannot build nosuch"):
         build_encoder("timm:nosuch")
     with pytest.raises(ConfigError, match="no tap"):
