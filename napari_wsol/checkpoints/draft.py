@@ -115,20 +115,13 @@ class Answers:
         text: str,
         read: Callable[[str], _T],
         example: str,
-        known: _T | None = None,
+        known: str | None = None,
     ) -> _T:
-        """An answer in the person's own words, else what is known, else a question.
+        """What the person says in words of their own, else what is known, as read.
 
-        Args:
-            key: of the question.
-            text: it.
-            read: what the words mean; raises ConfigError where they mean nothing.
-            example: an answer, which stands in until there is one.
-            known: what the checkpoint tells.
+        Without either the question is noted, and the example is read instead.
         """
-        answer = self.given(key)
-        if answer is None and known is not None:
-            return known
+        answer = self.given(key) or known
         if answer is None:
             self._open.append(Question(key, text))
         return read(answer or example)
@@ -158,7 +151,9 @@ class Answers:
         if len(known) == count:
             return tuple(known)
         if asked:
-            text = f"Names of its {count} classes, with commas, in the order of its rows?"
+            text = (
+                f"Names of its {count} classes, with commas, in the order of its rows?"
+            )
             self._open.append(Question("classes", text))
         return tuple(f"class {index}" for index in range(count))
 
