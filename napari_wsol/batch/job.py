@@ -123,7 +123,7 @@ def any_large(jobs: Sequence[ImageJob]) -> bool:
     pixels = 0
     for number, job in enumerate(jobs):
         settings = job.settings
-        if settings.model.preprocessing.size is not None:
+        if settings.model.in_one_piece:
             continue
         # What cannot be looked at gets its turn, and with it the sentence.
         with one_of_many(lambda _reason: None):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_wsol.checkpoints.draft import Draft
+from napari_wsol.checkpoints.nests import scopes
 from napari_wsol.encoders.presets import PRESETS, RENAMES
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.methods import ModelSpec
@@ -17,14 +18,20 @@ if TYPE_CHECKING:
 
     from napari_wsol.checkpoints.draft import Answers, Source, State
 
-TRANSFORMER = re.compile(r"(blocks|layer)\.0\..*(qkv|query|q_proj)\.weight$")
-"""A weight that every transformer has."""
+BLOCK = re.compile(r"(blocks|(encoder\.|model\.)?layer)\.0\.")
+"""How the names of a transformer's first block begin."""
+SCALE = re.compile(r".*\.0\.(ls1\.gamma|gamma_1|layer_scale1\.lambda1)$")
+"""What all of these encoders have there, and few others."""
 
 
 def recognise(source: Source, answers: Answers) -> Draft | None:
-    """The encoder of a preset, which the person names; None if it is no transformer."""
+    """The encoder of a preset, which the person names; None if it may be none."""
     state, told = source.only or {}, answers.given("preset") is not None
-    if not (told or any(map(TRANSFORMER.search, state))):
+    blocks = (key for key, x in scopes(state).items() if any(map(BLOCK.match, x)))
+    prefix = next(blocks, "")
+    left = sorted({key.split(".")[0] for key in state if not key.startswith(prefix)})
+    state = scopes(state)[prefix]
+    if not (told or (any(map(SCALE.match, state)) and "head.weight" not in state)):
         return None
     text = "Which foundation encoder are these the weights of?"
     name = answers.choose("preset", text, tuple(PRESETS))
@@ -41,6 +48,9 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         weights={f"encoder.backbone.{key}": x for key, x in weights.items()},
         system=preset.title,
         summary=f"{preset.title}: for strokes, or as a start for training.",
+        notes=(f"Took `{prefix[:-1]}`, left {', '.join(left) or 'nothing'}.",)
+        if prefix
+        else (),
         license=preset.license,
         citations=(preset.citation,),
     )

@@ -55,6 +55,29 @@ class Encoder(nn.Module):
     window: int | None = None
     """Side of the windows that it reads large images in, each for itself."""
 
+    in_one_piece: ClassVar[bool] = False
+    """Whether it sees all of an image at once: it is never cut into tiles."""
+
+    one_cell: ClassVar[tuple[str, ...]] = ()
+    """Layers whose map is one cell for all of the image; they come first."""
+
+    gradient_layer: str | None = None
+    """Where methods that read gradients look; at the deepest tap if None."""
+
+    lacks: Mapping[str, str] = {}
+    """Why it has not what others have, a sentence each, by a method's name; "folder":
+    why it cannot be saved."""
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether methods that read gradients :meth:`trace` it again on the image."""
+        return self.in_one_piece
+
+    @property
+    def map_taps(self) -> tuple[str, ...]:
+        """The taps but those of one cell."""
+        return tuple(name for name in self.taps if name not in self.one_cell)
+
     @property
     def readable_layers(self) -> tuple[str, ...]:
         """Those of ``layers`` that a read-out may choose: ``resume`` goes on from them.
@@ -195,6 +218,17 @@ class Encoder(nn.Module):
             if name in self.taps:
                 found[name] = x
         return self.gather(found)
+
+    def trace(self, x: Tensor, layer: str) -> tuple[Tensor, Features]:
+        """A layer's map, and the taps' maps that come of it, both with their graph.
+
+        Args:
+            x: (N, C, H, W) normalised input that requires gradients.
+            layer: one of ``readable_layers``.
+        """
+        with self.also((layer,)):
+            found: Features = self(x)
+        return found.select((layer,)).last, found.select(self.taps)
 
     def gather(self, found: Mapping[str, Tensor]) -> Features:
         """Maps by name as :class:`Features`, in the order of the taps."""

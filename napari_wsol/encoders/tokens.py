@@ -8,7 +8,7 @@ then a class token a window.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch.nn import functional
@@ -44,6 +44,8 @@ class TokenEncoder(Encoder):
         resizes: whether it takes other sides than the one that it was trained at.
     """
 
+    one_cell: ClassVar[tuple[str, ...]] = (CLS,)
+    is_traced = True
     pooling: str = "mean"
     prefix: int = 1
 
@@ -115,6 +117,7 @@ class TokenEncoder(Encoder):
         return tuple(name for name in self.layers if "." in name or name == PATCHES)
 
     @property
+    @override
     def gradient_layer(self) -> str | None:
         """The last whose patches still reach the class token, where that is read."""
         blocks = [name for name in self.layers if "." in name]

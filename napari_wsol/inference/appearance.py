@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 
 from napari_wsol.encoders import TileEncoder
-from napari_wsol.encoders.tokens import CLS
 from napari_wsol.errors import ModelError, ignore_failure, one_of_many
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region
@@ -187,7 +186,8 @@ def _layer(model: Model) -> str:
     and kinds of images are others, while later layers have learnt not to mind.
     """
     network = _network(model)
-    taps, layers = ([x for x in y if x != CLS] for y in (network.taps, network.layers))
+    layers = [name for name in network.layers if name not in network.one_cell]
+    taps = network.map_taps
     return taps[0] if len(taps) > 1 else layers[0]
 
 
@@ -228,7 +228,7 @@ def _inputs(slide: Slide, model: Model, seen: Geometry) -> Iterator[Tensor]:
         side = round_up(side, encoder.side)
     rows, columns = (max(1, length // side) for length in seen.shape)
     height, width = (min(side, length) for length in seen.shape)
-    if model.preprocessing.size is not None or rows * columns <= WINDOWS:
+    if model.in_one_piece or rows * columns <= WINDOWS:
         yield network_input(slide, model, seen)
         return
     tissue = Image.fromarray(coarse_tissue(slide).astype(np.float32))

@@ -11,6 +11,7 @@ import torch
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.encoders import Features, TileEncoder, nominal_offset, preprocess
+from napari_wsol.errors import ImageError
 from napari_wsol.images.pixel_size import LIMITS_UM
 from napari_wsol.images.preprocessing import fitted_shape, prepare, read_whole, to_grey
 from napari_wsol.images.resample import read_region, region_shape
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from napari_wsol.inference.cache import FeatureCache
     from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
+
+LARGEST_PIECE = 12_000_000
+"""Pixels of the network's input that go through at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,7 @@ def encode(
     Every tile is read with a halo as wide as the receptive field reaches, so that the
     result does not depend on how the image was cut. Stopped half-way, the finished
     tiles stay in the cache and the next call goes on from there. A model with a fixed
-    input size sees the whole image at once.
+    input size, or whose network runs in one piece, sees the whole image at once.
 
     Args:
         slide: the image.
@@ -206,6 +210,9 @@ def encode(
     Returns:
         Features of one image, maps (1, C, h, w) on the CPU, and their geometry. Those
         of a mirrored view are what the network made of it, mirrored as it is.
+
+    Raises:
+        ImageError: it is too large for a network that runs in one piece.
     """
     config = config or InferenceConfig()
     seen = geometry(slide, model, mpp, augmentation)
@@ -217,10 +224,10 @@ def encode(
         torch.no_grad(),
         interruptible(encoder, check),
     ):
-        if model.preprocessing.size is not None:
+        if model.in_one_piece:
             if not image.done:
                 check()
-                image.fill(_encode_fixed(slide, model, seen))
+                image.fill(_encode_whole(slide, model, seen))
             report(1, 1, "")
         else:
             report(len(image.done), len(grid), "")
@@ -317,9 +324,9 @@ def read_window(slide: Slide, seen: Geometry, tile: Tile) -> Rgb:
 
 
 def _empty(seen: Geometry, model: Model) -> EncodedImage:
-    """Room for the features of an image; a fixed input brings its own."""
+    """Room for the features of an image; one that is seen at once brings its own."""
     encoder = model.encoder
-    if model.preprocessing.size is not None:
+    if model.in_one_piece:
         return EncodedImage([], encoder.channels, encoder.strides, encoder.offsets)
     sizes = zip(
         encoder.cells(least_side(seen.shape[0], encoder)),
@@ -334,7 +341,8 @@ def _empty(seen: Geometry, model: Model) -> EncodedImage:
 def _core(shape: tuple[int, int], config: InferenceConfig, model: Model) -> int:
     """Side of a tile's core: small images go through in one piece."""
     side, step = max(shape), model.encoder.tile_step
-    return round_up(side if side <= config.whole else config.core, step)
+    whole = side <= config.whole or model.in_one_piece
+    return round_up(side if whole else config.core, step)
 
 
 def least_side(length: int, encoder: Encoder) -> int:
@@ -396,16 +404,27 @@ def network_pixels(
     return np.ascontiguousarray(pixels)
 
 
-def _encode_fixed(slide: Slide, model: Model, seen: Geometry) -> Features:
-    """The maps of a whole image at the model's own size, as its authors place them.
+def _encode_whole(slide: Slide, model: Model, seen: Geometry) -> Features:
+    """The maps of a whole image that goes through at once.
 
-    Whatever the padding of the layers, their code stretches each map over the whole
-    input: a cell is that share of it.
+    At a model's own size they lie as its authors place them: whatever the padding of
+    the layers, their code stretches each map over the whole input, and a cell is that
+    share of it.
     """
+    rows, columns = seen.padded
+    if rows * columns > LARGEST_PIECE and model.preprocessing.size is None:
+        raise ImageError(
+            f"This network is not cut into tiles: it sees an image at once, and "
+            f"{slide.name} is {rows} × {columns} pixels to it, which is too large. "
+            "Give the model an input size (wrap(…, size=…)), crop the part that you "
+            "want to look at, or choose another model."
+        )
     x = network_input(slide, model, seen)
     found: Features = model.encoder(x)
-    strides = tuple(x.shape[-1] / item.shape[-1] for item in found.maps)
-    offsets = tuple(nominal_offset(item) for item in strides)
+    strides, offsets = found.strides, found.offsets
+    if model.preprocessing.size is not None:
+        strides = tuple(x.shape[-1] / item.shape[-1] for item in found.maps)
+        offsets = tuple(nominal_offset(item) for item in strides)
     # Kept the way the image lies, like tiles.
     maps = tuple(_mirrored(item, seen).cpu() for item in found.maps)
     return Features(maps, strides, offsets, found.names)

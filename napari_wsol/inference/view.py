@@ -57,6 +57,8 @@ class ModelView:
     ) -> Features:
         """The features of the whole image, maps (1, C, h, w) on the CPU.
 
+        Those of one cell for all of the image are left out.
+
         Args:
             layers: of the encoder, whose maps are wanted beside the model's taps.
             report: called with (tiles done, tiles, message).
@@ -72,7 +74,8 @@ class ModelView:
             report=report,
             check=check,
         )
-        return found
+        single = self.model.encoder.one_cell
+        return found.select(name for name in found.names if name not in single)
 
     def pixels(self) -> Tensor:
         """(1, C, H, W): the whole image as the model sees it, on its device."""

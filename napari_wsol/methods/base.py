@@ -97,15 +97,22 @@ class Method(ABC):
 
     def taps(self, model: Model) -> tuple[str, ...]:
         """Maps of the encoder that it reads beside the model's own taps."""
+        place = self.place(model)
+        return () if place is None else (place,)
+
+    def place(self, model: Model) -> str | None:
+        """The layer that is read, if another than the deepest tap may be."""
         del model
-        return () if self.layer is None else (self.layer,)
+        return self.layer
+
+    def index(self, model: Model, features: Features) -> int:
+        """Which of the features' maps is read."""
+        place = self.place(model)
+        return len(features.maps) - 1 if place is None else features.names.index(place)
 
     def stride(self, model: Model, features: Features) -> float:
         """Network input pixels a cell of the map."""
-        del model
-        if self.layer is not None:
-            return features.strides[features.names.index(self.layer)]
-        return features.strides[-1]
+        return features.strides[self.index(model, features)]
 
     def reads_cells(self, model: Model) -> bool:
         """Whether its map can be made tile by tile: a cell needs its surroundings only.
@@ -149,7 +156,7 @@ class HeadMethod(Method):
     def unavailable(self, model: Model) -> str | None:
         if self.name in model.heads:
             return None
-        return (
+        return model.encoder.lacks.get(self.name) or (
             f"{self.title} needs a part that this model was not trained with. "
             "Choose a model whose card lists it."
         )
@@ -240,11 +247,11 @@ def list_methods(model: Model | None = None) -> list[str]:
 def own_methods(model: Model) -> list[str]:
     """Names of the methods that a model was built for: those of its own heads.
 
-    Read-outs that take any classifier are not among them; an encoder without heads has
-    Eigen-CAM.
+    Read-outs that take any classifier are not among them, unless it has no map of its
+    own: then it is Grad-CAM. An encoder without heads has Eigen-CAM.
     """
     own = [name for name in list_methods(model) if name in model.heads]
-    return own or ["eigencam"]
+    return own or ["eigencam" if model.classifier is None else "gradcam"]
 
 
 def method_title(name: str) -> str:

@@ -46,13 +46,13 @@ class EigenCam(LayerMethod):
         features: Features,
         target: int,
     ) -> Tensor:
-        del model, target
-        activation = features.maps[self.index(features)].float()
+        del target
+        activation = features.maps[self.index(model, features)].float()
         # One by one: a decomposition of a batch may differ in the last digits.
         with full_precision(activation):
             maps = [_projection(item.flatten(1).T) for item in activation]
         values = torch.stack(maps).reshape(-1, *activation.shape[-2:])
-        return features.straight(values, self.index(features))
+        return features.straight(values, self.index(model, features))
 
 
 def _projection(cells: Tensor) -> Tensor:

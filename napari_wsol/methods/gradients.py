@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from napari_wsol.methods.model import Model
 
 
+NO_IMAGE = (
+    "This read-out runs the network on the image again, so features alone are not "
+    "enough: use localize(), or give map() the image."
+)
+
+
 class LayerMethod(Method):
     """A read-out of the features of one layer, the deepest by default."""
 
@@ -41,15 +47,13 @@ class LayerMethod(Method):
             f"are {', '.join(layers)}."
         )
 
-    def index(self, features: Features) -> int:
-        """Which of the features' maps is read."""
-        if self.layer is None:
-            return len(features.maps) - 1
-        return features.names.index(self.layer)
-
 
 class ClassifierMethod(LayerMethod):
     """A read-out of how the image-level classifier uses a layer."""
+
+    @override
+    def place(self, model: Model) -> str | None:
+        return self.layer or model.encoder.gradient_layer
 
     @override
     def unavailable(self, model: Model) -> str | None:
@@ -86,11 +90,7 @@ class RerunMethod(ClassifierMethod):
             MethodUnavailableError: the image was not given.
         """
         if image is None:
-            raise MethodUnavailableError(
-                f"{self.title} runs the network on changed copies of the image, so "
-                "features alone are not enough: use localize(), or give map() the "
-                "image."
-            )
+            raise MethodUnavailableError(NO_IMAGE)
         return self.map_again(model, features, target, image)
 
     @abstractmethod
@@ -104,7 +104,7 @@ def map_of(
     method: Method, model: Model, features: Features, target: int, image: NetworkInput
 ) -> Tensor:
     """The map of any method; those that run the encoder again are given the image."""
-    if isinstance(method, RerunMethod):
+    if isinstance(method, RerunMethod | GradientMethod):
         return method.map(model, features, target, image)
     return method.map(model, features, target)
 
@@ -118,12 +118,14 @@ class GradientMethod(ClassifierMethod):
         model: Model,
         features: Features,
         target: int,
+        image: NetworkInput | None = None,
     ) -> Tensor:
+        x = image.pixels() if image is not None and model.encoder.is_traced else None
         activation, gradient = activation_and_gradient(
-            model, features, target, self.layer
+            model, features, target, self.place(model), x
         )
         values = self.combine(activation, gradient)
-        return features.straight(values, self.index(features))
+        return features.straight(values, self.index(model, features))
 
     @abstractmethod
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
@@ -139,7 +141,11 @@ class GradientMethod(ClassifierMethod):
 
 
 def activation_and_gradient(
-    model: Model, features: Features, target: int, layer: str | None
+    model: Model,
+    features: Features,
+    target: int,
+    layer: str | None,
+    image: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A layer's map, and the gradient of a class's logit at each of its cells.
 
@@ -151,30 +157,29 @@ def activation_and_gradient(
         features: the model's taps and, if one is named, the layer.
         target: index of the class.
         layer: of the encoder; the deepest tap by default.
+        image: (N, C, H, W) network input, where the encoder is traced.
 
     Returns:
         Both (N, C, h, w) float32.
 
     Raises:
-        MethodUnavailableError: the classifier does not read what comes of the layer.
+        MethodUnavailableError: the classifier does not read what comes of the layer,
+            or the image is needed and was not given.
     """
     name = model.encoder.taps[-1] if layer is None else layer
-    own = own_taps(model, features)
     dtype = next(model.parameters()).dtype
     with (
         torch.inference_mode(mode=False),
         torch.enable_grad(),
-        full_precision(own.last),
+        full_precision(features.last),
     ):
-        kept = [_outside_inference(item, dtype) for item in own.maps]
-        if name == model.encoder.taps[-1]:
-            leaf = kept[-1].requires_grad_()
+        if model.encoder.is_traced:
+            if image is None:
+                raise MethodUnavailableError(NO_IMAGE)
+            x = _outside_inference(image, dtype).requires_grad_()
+            leaf, read = model.encoder.trace(x, name)
         else:
-            picked = features.maps[features.names.index(name)]
-            leaf = _outside_inference(picked, dtype).requires_grad_()
-            behind = model.encoder.resume(name, leaf).maps
-            kept[len(kept) - len(behind) :] = behind
-        read = Features(tuple(kept), own.strides, own.offsets, own.names)
+            leaf, read = _resumed(model, features, name, dtype)
         score = class_logit(model.image_logits(read), target).sum()
         gradient = None
         if score.requires_grad:
@@ -185,6 +190,22 @@ def activation_and_gradient(
             f"The classifier of this model does not read {name}; choose another layer."
         )
     return leaf.detach().float(), gradient.float()
+
+
+def _resumed(
+    model: Model, features: Features, name: str, dtype: torch.dtype
+) -> tuple[Tensor, Features]:
+    """A layer's map as a leaf, and the taps' maps that come of it."""
+    own = own_taps(model, features)
+    kept = [_outside_inference(item, dtype) for item in own.maps]
+    if name == model.encoder.taps[-1]:
+        leaf = kept[-1].requires_grad_()
+    else:
+        picked = features.maps[features.names.index(name)]
+        leaf = _outside_inference(picked, dtype).requires_grad_()
+        behind = model.encoder.resume(name, leaf).maps
+        kept[len(kept) - len(behind) :] = behind
+    return leaf, Features(tuple(kept), own.strides, own.offsets, own.names)
 
 
 def class_logit(logits: Tensor, target: int) -> Tensor:

@@ -108,6 +108,11 @@ class Model(nn.Module):
         return self.card.finds if self.card is not None else "what you look for"
 
     @property
+    def in_one_piece(self) -> bool:
+        """Whether all of an image goes through at once: never in tiles."""
+        return self.preprocessing.size is not None or self.encoder.in_one_piece
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
@@ -276,10 +281,11 @@ def weight_bytes(module: nn.Module) -> Iterator[bytes]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Generator[None]:
-    """Puts a module in evaluation mode and restores what it was."""
-    was_training = module.training
+    """Puts a module in evaluation mode and restores what each of its parts was."""
+    before = [(item, item.training) for item in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        module.train(was_training)
+        for item, was_training in before:
+            item.training = was_training

@@ -85,7 +85,7 @@ class PixelHead(Head):
     ) -> PixelHead:
         """Reads the ``maps`` deepest maps of an encoder; all of them by default."""
         del classes
-        channels = encoder.channels[-(maps or 0) :]
+        channels = encoder.channels[-(maps or len(encoder.map_taps)) :]
         return cls(channels, form=form, standardize=standardize)
 
     def __init__(

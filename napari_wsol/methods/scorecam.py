@@ -57,7 +57,7 @@ class ScoreCam(RerunMethod):
     def map_again(
         self, model: Model, features: Features, target: int, image: NetworkInput
     ) -> Tensor:
-        masks = scaled(features.maps[self.index(features)].float())
+        masks = scaled(features.maps[self.index(model, features)].float())
         # A constant channel shows nothing and adds nothing, whatever its weight.
         used = masks.flatten(2).amax(-1) > 0
         total, done = int(used.sum()), 0
@@ -75,7 +75,7 @@ class ScoreCam(RerunMethod):
                 done += len(batch)
                 image.report(done, total, self.title)
             maps.append(summed)
-        return features.straight(torch.stack(maps), self.index(features))
+        return features.straight(torch.stack(maps), self.index(model, features))
 
 
 def _probability(

@@ -59,16 +59,18 @@ class SmoothGradCamPlusPlus(RerunMethod):
     ) -> Tensor:
         x = image.pixels()
         generator = torch.Generator().manual_seed(0)
-        clean = features.maps[self.index(features)].float()
+        clean = features.maps[self.index(model, features)].float()
         activation, gradient = clean, torch.zeros_like(clean)
         second, third = torch.zeros_like(clean), torch.zeros_like(clean)
         for index in range(COPIES):
             image.check()
             # The same noise for every image of a batch: none depends on the others.
             noise = torch.randn(1, *x.shape[1:], generator=generator) * SIGMA
-            noisy = run_again(model, x + noise.to(x), features, self.layer)
+            noisy, place, seen = x + noise.to(x), self.place(model), features
+            if not model.encoder.is_traced:
+                seen = run_again(model, noisy, features, place)
             activation, gradient = activation_and_gradient(
-                model, noisy, target, self.layer
+                model, seen, target, place, noisy
             )
             second += gradient**2 / COPIES
             third += gradient**3 / COPIES
@@ -77,4 +79,4 @@ class SmoothGradCamPlusPlus(RerunMethod):
         shares = per_cell(second, 2 * second + active * third)
         weights = (shares * gradient.relu()).sum((-2, -1))
         values = weighted(weights, activation).relu()
-        return features.straight(values, self.index(features))
+        return features.straight(values, self.index(model, features))

@@ -59,7 +59,7 @@ def is_gradual(view: ModelView) -> bool:
 
     The same for an image, a model and a machine, whatever else runs there.
     """
-    if view.model.preprocessing.size is not None:
+    if view.model.in_one_piece:
         return False
     if is_large(view.slide, view.model, view.mpp, view.config.image_bytes):
         return True
@@ -87,7 +87,7 @@ def seconds_a_pixel(model: Model) -> float:
     Counted on one small input when it is first asked, which is the only time that the
     network runs for it; 0 where every image is seen at one size.
     """
-    if model.preprocessing.size is not None:
+    if model.in_one_piece:
         return 0.0
     with _counting:
         if model not in _known:

@@ -33,7 +33,7 @@ def is_large(
         memory_bytes: what it may take in memory: its features as float32, its pixels,
             and a refit on both; no matter if None.
     """
-    if model.preprocessing.size is not None:
+    if model.in_one_piece:
         return False
     rows, columns = geometry(slide, model, mpp).shape
     pixels = rows * columns

@@ -112,10 +112,9 @@ def plan_slide(
         MethodUnavailableError: the model looks at whole images of one size only.
         UnreadableImageError: the file is damaged.
     """
-    if model.preprocessing.size is not None:
+    if model.in_one_piece:
         raise MethodUnavailableError(
-            "This model sees every image at one size, "
-            f"{model.preprocessing.size} pixels, so it cannot read a slide tile by "
+            "This model sees every image at once, so it cannot read a slide tile by "
             "tile. Localize a part of the slide, or choose another model."
         )
     seen = geometry(slide, model, mpp)

@@ -139,6 +139,8 @@ def test_tiles_give_what_the_whole_gives(models, name):
 def test_a_head_that_reads_cells_reads_each_by_itself(models, name):
     """Or a slide that is read tile by tile would have seams."""
     head, side = models(name).heads[name], side_of(models(name))
+    if not head.has_maps:
+        pytest.skip("its cells have no logits")
     torch.manual_seed(5)
     with torch.no_grad():
         features = models(name).encoder(torch.rand(1, 3, side, side))

@@ -144,8 +144,12 @@ def hugging_face(state):
 )
 def test_files_of_metas_code(standin, folder, name, registers):
     network = standin(name)
-    card = imported(folder, {"model": meta(network.state_dict(), registers)}, name)
+    state = meta(network.state_dict(), registers)
+    named = {f"backbone.{key}": value for key, value in state.items()}
+    raw = {key: torch.zeros_like(value) for key, value in named.items()}
+    card = imported(folder, {"student": raw, "teacher": named}, name)
     is_timms(load_model(card, device="cpu"), network)
+    assert "Took `teacher.backbone`, left student." in card.limits
 
 
 @pytest.mark.parametrize("name", ["phikon-v2", "dinov2-vits14-reg"])
