@@ -26,11 +26,11 @@ SCALE = re.compile(r".*\.0\.(ls1\.gamma|gamma_1|layer_scale1\.lambda1)$")
 
 def recognise(source: Source, answers: Answers) -> Draft | None:
     """The encoder of a preset, which the person names; None if it may be none."""
-    state, told = source.only or {}, answers.given("preset") is not None
-    blocks = (key for key, x in scopes(state).items() if any(map(BLOCK.match, x)))
-    prefix = next(blocks, "")
-    left = sorted({key.split(".")[0] for key in state if not key.startswith(prefix)})
-    state = scopes(state)[prefix]
+    told, scoped = answers.given("preset") is not None, scopes(source.only or {})
+    blocks = (key for key, x in scoped.items() if any(map(BLOCK.match, x)))
+    state = scoped[prefix := next(blocks, "")]
+    left = {key.split(".")[0] for key in scoped[""] if not key.startswith(prefix)}
+    took = f"Took `{prefix[:-1]}`, left {', '.join(sorted(left)) or 'nothing'}."
     if not (told or (any(map(SCALE.match, state)) and "head.weight" not in state)):
         return None
     text = "Which foundation encoder are these the weights of?"
@@ -48,9 +48,7 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         weights={f"encoder.backbone.{key}": x for key, x in weights.items()},
         system=preset.title,
         summary=f"{preset.title}: for strokes, or as a start for training.",
-        notes=(f"Took `{prefix[:-1]}`, left {', '.join(left) or 'nothing'}.",)
-        if prefix
-        else (),
+        notes=(took,) if prefix else (),
         license=preset.license,
         citations=(preset.citation,),
     )
