@@ -89,13 +89,10 @@ def recognise(path: Path, answers: Mapping[str, str] | None = None) -> Draft:
 
 def _drafts(source: Source, answers: Answers) -> Iterator[Draft]:
     """What each family makes of a checkpoint, under whatever prefix it may lie."""
-    draft = presets.recognise(source, answers)
-    if draft is not None:
-        yield draft
     scoped = scopes(source.only) if source.only else {"": {}}
     for prefix, state in scoped.items():
         found = replace(source, parts={prefix: state}) if prefix else source
-        for family in AUTHORS:
+        for family in (presets, *AUTHORS):
             draft = family.recognise(found, answers)
             if draft is not None:
                 took = (f"Took what lies under `{prefix[:-1]}`.",) if prefix else ()

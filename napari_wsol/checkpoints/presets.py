@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_wsol.checkpoints.draft import Draft
-from napari_wsol.checkpoints.nests import scopes
 from napari_wsol.encoders.presets import PRESETS, RENAMES
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.methods import ModelSpec
@@ -18,37 +17,31 @@ if TYPE_CHECKING:
 
     from napari_wsol.checkpoints.draft import Answers, Source, State
 
+CLASS = ("foreground",)
 BLOCK = re.compile(r"(blocks|(encoder\.|model\.)?layer)\.0\.")
-"""How the names of a transformer's first block begin."""
 SCALE = re.compile(r".*\.0\.(ls1\.gamma|gamma_1|layer_scale1\.lambda1)$")
-"""What all of these encoders have there, and few others."""
+"""What the first block of all of these encoders has, and of few others."""
 
 
 def recognise(source: Source, answers: Answers) -> Draft | None:
     """The encoder of a preset, which the person names; None if it may be none."""
-    told, scoped = answers.given("preset") is not None, scopes(source.only or {})
-    blocks = (key for key, x in scoped.items() if any(map(BLOCK.match, x)))
-    state = scoped[prefix := next(blocks, "")]
-    left = {key.split(".")[0] for key in scoped[""] if not key.startswith(prefix)}
-    took = f"Took `{prefix[:-1]}`, left {', '.join(sorted(left)) or 'nothing'}."
-    if not (told or (any(map(SCALE.match, state)) and "head.weight" not in state)):
+    state = source.only or {}
+    if not any(map(BLOCK.match, state)):
         return None
-    text = "Which foundation encoder are these the weights of?"
-    name = answers.choose("preset", text, tuple(PRESETS))
+    is_like = any(map(SCALE.match, state)) and "head.weight" not in state
+    if answers.given("preset") is None and not is_like:
+        return None
+    name = answers.choose("preset", "Which foundation encoder is it?", tuple(PRESETS))
     preset = PRESETS[name]
+    how = Preprocessing(mean=preset.mean, std=preset.std)
     weights = timm_names(state, is_dinov3="dinov3" in preset.timm)
     return Draft(
         spec=ModelSpec(
-            encoder=name,
-            classes=("foreground",),
-            heads=(),
-            preprocessing=Preprocessing(mean=preset.mean, std=preset.std),
-            mpp=preset.mpp,
+            encoder=name, classes=CLASS, heads=(), preprocessing=how, mpp=preset.mpp
         ),
         weights={f"encoder.backbone.{key}": x for key, x in weights.items()},
         system=preset.title,
         summary=f"{preset.title}: for strokes, or as a start for training.",
-        notes=(took,) if prefix else (),
         license=preset.license,
         citations=(preset.citation,),
     )
@@ -71,19 +64,17 @@ def timm_names(state: State, *, is_dinov3: bool = False) -> State:
         if len(parts) == 3 and parts[0].ndim and len({x.shape for x in parts}) == 1:
             found[re.sub(r"q(\.\w+)$", r"qkv\1", key)] = torch.cat(parts)
             found = {name: x for name, x in found.items() if name not in names}
-    token, places = found.get("cls_token"), found.get("pos_embed")
-    # With registers, timm's class token is the sum, and only patches have places.
-    if token is None or places is None or places.ndim != 3:
-        return found
-    is_sum = not any(key.endswith("register_tokens") for key in state)
-    if not is_sum and places[:, :1].shape == token.shape:
+    none = torch.zeros(0)
+    token, places = found.get("cls_token", none), found.get("pos_embed", none)
+    is_apart = any("register_tokens" in key for key in state)
+    if is_apart and places.ndim == 3 and places[:, :1].shape == token.shape:
+        # With registers, timm's class token has no place: it is added beforehand.
         found |= {"cls_token": token + places[:, :1], "pos_embed": places[:, 1:]}
     return found
 
 
 def _is_idle(name: str, value: Tensor) -> bool:
     """A bias that timm has no place for: zeros, but for the keys, where it is idle."""
-    if not re.search(r"\.attn\.(q|k|v|qkv)\.bias$", name):
-        return False
-    parts = value.flatten().chunk(3) if ".qkv." in name else (value,)
-    return not any(part.any() for part in parts[::2])
+    is_bias = re.search(r"\.attn\.(q|k|v|qkv)\.bias$", name) is not None
+    parts = value.flatten().chunk(3)[::2] if ".qkv." in name else (value,)
+    return is_bias and not any(part.any() for part in parts)

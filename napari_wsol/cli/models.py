@@ -74,13 +74,12 @@ def _lines(title: str, values: tuple[str, ...]) -> None:
 
 @app.command()
 def presets() -> None:
-    """Foundation encoders, whose weights are imported from a file of yours."""
+    """Foundation encoders; import FILE --preset NAME makes one a model."""
     from napari_wsol.encoders.presets import PRESETS
 
     for name, preset in PRESETS.items():
-        output.print(named(name, f"{preset.title}; licence: {preset.license}", "green"))
-        output.print(f"  weights: {preset.weights}")
-    output.print("napari-wsol models import FILE --preset NAME makes one a model.")
+        terms = f"licence: {preset.license}; weights: {preset.weights}"
+        output.print(named(name, f"{preset.title}; {terms}", "green"))
 
 
 @app.command("import")

@@ -11,7 +11,6 @@ from typing import Any
 from napari_wsol.encoders.registry import register_encoder
 from napari_wsol.encoders.timm_tokens import TimmTokens
 from napari_wsol.files.parsing import parse_toml, typed
-from napari_wsol.registry import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +33,7 @@ class Preset:
 _TABLES = parse_toml(Path(__file__).with_name("presets.toml").read_text("utf-8"))
 RENAMES = typed(_TABLES.pop("names"), dict[str, str])
 """Patterns of other programs' names of weights, and what timm calls them."""
-PRESETS = Registry(
-    "preset", {key: typed(row, Preset, closed=True) for key, row in _TABLES.items()}
-)
-"""By name, in the order of the file."""
+PRESETS = {key: typed(row, Preset, closed=True) for key, row in _TABLES.items()}
 
 
 def _build(name: str, **how: Any) -> TimmTokens:  # noqa: ANN401 - see build_encoder
