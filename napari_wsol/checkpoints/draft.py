@@ -164,24 +164,21 @@ class Answers:
             UnansweredError: something is.
             ConfigError: an answer that nothing asks for; names the keys that count.
         """
-        vain = [key for key in self._given if key not in self._counted]
+        vain = ", ".join(key for key in self._given if key not in self._counted)
+        stray = f"Nothing in {path.name} asks for {vain}." if vain else ""
+        if self._open:
+            asked = "; ".join(
+                f"{item.key} ({', '.join(item.choices) or item.text})"
+                for item in self._open
+            )
+            raise UnansweredError(
+                f"{path.name} does not say all that is needed to rebuild its network, "
+                f"and it cannot be told from the weights. Say: {asked}. {stray}".strip(),
+                tuple(self._open),
+            )
         if vain:
             counted = ", ".join(sorted(self._counted - {"name"})) or "none"
-            raise ConfigError(
-                f"Nothing in {path.name} asks for {', '.join(vain)}. Answers that count "
-                f"for it: {counted}. Leave out or rename the other."
-            )
-        if not self._open:
-            return
-        asked = "; ".join(
-            f"{item.key} ({', '.join(item.choices) or item.text})"
-            for item in self._open
-        )
-        raise UnansweredError(
-            f"{path.name} does not say all that is needed to rebuild its network, and "
-            f"it cannot be told from the weights. Say: {asked}.",
-            tuple(self._open),
-        )
+            raise ConfigError(f"{stray} Answers that count for it: {counted}.")
 
 
 def need(state: State, key: str, path: Path) -> Tensor:

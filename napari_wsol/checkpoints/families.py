@@ -307,7 +307,7 @@ def _spec(
             f"How was the input normalised ({', '.join(TABLES.normalisations)})? Or the "
             "mean and then the deviation of each channel, on the scale from 0 to 1.",
             lambda text: _statistics(text, place.channels),
-            "half",
+            "half" if place.channels == 1 else "imagenet",
             known.normalisation if known else None,
         ),
         channels=place.channels,
