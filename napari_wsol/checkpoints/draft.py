@@ -114,12 +114,12 @@ class Answers:
         key: str,
         text: str,
         read: Callable[[str], _T],
+        known: str | None,
         example: str,
-        known: str | None = None,
     ) -> _T:
-        """What the person says in words of their own, else what is known, as read.
+        """What the person says in words of their own, or what is known, read.
 
-        Without either the question is noted, and the example is read instead.
+        Without either the question is noted, and the example is read.
         """
         answer = self.given(key) or known
         if answer is None:
@@ -129,12 +129,7 @@ class Answers:
     def classes(
         self, count: int, known: Sequence[str] = (), *, asked: bool = False
     ) -> tuple[str, ...]:
-        """Names of the classes: the person's, those known, or numbers.
-
-        Args:
-            count: how many.
-            known: their names, in the order of the logits.
-            asked: whether to ask rather than take numbers.
+        """Names of the classes: the person's, those known, or numbers, also if asked.
 
         Raises:
             ConfigError: the person named another number of them.
@@ -151,9 +146,7 @@ class Answers:
         if len(known) == count:
             return tuple(known)
         if asked:
-            text = (
-                f"Names of its {count} classes, with commas, in the order of its rows?"
-            )
+            text = f"Names of its {count} classes in their order, with commas?"
             self._open.append(Question("classes", text))
         return tuple(f"class {index}" for index in range(count))
 
