@@ -16,8 +16,7 @@ from napari_wsol.checkpoints.files import (
     read_state,
     settings_text,
 )
-from napari_wsol.checkpoints.families import modern_names
-from napari_wsol.checkpoints.nests import places, scopes
+from napari_wsol.checkpoints.families import modern_names, places, scopes
 from napari_wsol.checkpoints.numbers import check_weights
 from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import MalformedError, ModelError, WsolError

@@ -116,12 +116,12 @@ class Answers:
         key: str,
         text: str,
         read: Callable[[str], _T],
+        known: str | None,
         example: str,
-        known: str | None = None,
     ) -> _T:
-        """What the person says in words of their own, else what is known, as read.
+        """What the person says in words of their own, or what is known, read.
 
-        Without either the question is noted, and the example is read instead.
+        Without either the question is noted, and the example is read.
         """
         answer = self.given(key) or known
         if answer is None:
@@ -131,12 +131,7 @@ class Answers:
     def classes(
         self, count: int, known: Sequence[str] = (), *, asked: bool = False
     ) -> tuple[str, ...]:
-        """Names of the classes: the person's, those known, or numbers.
-
-        Args:
-            count: how many.
-            known: their names, in the order of the logits.
-            asked: whether to ask rather than take numbers.
+        """Names of the classes: the person's, those known, or numbers, also if asked.
 
         Raises:
             ConfigError: the person named another number of them.
@@ -153,9 +148,7 @@ class Answers:
         if len(known) == count:
             return tuple(known)
         if asked:
-            text = (
-                f"Names of its {count} classes, with commas, in the order of its rows?"
-            )
+            text = f"Names of its {count} classes in their order, with commas?"
             self._open.append(Question("classes", text))
         return tuple(f"class {index}" for index in range(count))
 
@@ -166,24 +159,21 @@ class Answers:
             UnansweredError: something is.
             ConfigError: an answer that nothing asks for; names the keys that count.
         """
-        vain = [key for key in self._given if key not in self._counted]
+        vain = ", ".join(key for key in self._given if key not in self._counted)
+        stray = f"Nothing in {path.name} asks for {vain}." if vain else ""
+        if self._open:
+            asked = "; ".join(
+                f"{item.key} ({', '.join(item.choices) or item.text})"
+                for item in self._open
+            )
+            raise UnansweredError(
+                f"{path.name} does not say all that is needed to rebuild its network, "
+                f"and it cannot be told from the weights. Say: {asked}. {stray}".strip(),
+                tuple(self._open),
+            )
         if vain:
             counted = ", ".join(sorted(self._counted - {"name"})) or "none"
-            raise ConfigError(
-                f"Nothing in {path.name} asks for {', '.join(vain)}. Answers that count "
-                f"for it: {counted}. Leave out or rename the other."
-            )
-        if not self._open:
-            return
-        asked = "; ".join(
-            f"{item.key} ({', '.join(item.choices) or item.text})"
-            for item in self._open
-        )
-        raise UnansweredError(
-            f"{path.name} does not say all that is needed to rebuild its network, and "
-            f"it cannot be told from the weights. Say: {asked}.",
-            tuple(self._open),
-        )
+            raise ConfigError(f"{stray} Answers that count for it: {counted}.")
 
 
 def need(state: State, key: str, path: Path) -> Tensor:

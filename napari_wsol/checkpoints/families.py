@@ -1,23 +1,22 @@
 """Networks of torchvision's and timm's families, under any names, with their heads.
 
-An encoder is found by a name that only its family has, wherever it lies in the file,
-and known by all its names and shapes. Its classifier is what else has the shape of a
-linear layer on its deepest map. What a file cannot tell is asked.
+Training scripts put weights into tables ("ema") and networks into modules ("backbone"):
+both are words before a name, and any word may be one. An encoder is found by a name that
+only its family has, and known by all its names and shapes. Its classifier is what else
+has the shape of a linear layer on its deepest map. What a file cannot tell is asked.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping  # noqa: TC003 - a table is checked against it
-from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from napari_wsol.checkpoints.draft import YES_NO, Draft, nominal_offsets
-from napari_wsol.checkpoints.nests import is_averaged, places
 from napari_wsol.encoders import build_encoder
 from napari_wsol.errors import ConfigError, ModelError
 from napari_wsol.files.parsing import parse_toml, typed
@@ -32,37 +31,33 @@ if TYPE_CHECKING:
 
 IMAGENET_CLASSES = 1000
 
+AVERAGED = re.compile(r"(?i)(?<![a-z])(ema|swa|teacher|averaged?|avg|shadow)(?![a-z])")
+"""Words before weights that are a mean over many steps, as networks are tested."""
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What is known of a DenseNet-121 that was published, and how it is known."""
+MOST_WORDS = 5
+"""Before the names of an authors' network."""
+
+
+class Published(NamedTuple):
+    """What is known of a network that was published, and its form."""
 
     name: str
-    layer: str
+    form: str
     normalisation: str
     classes: tuple[str, ...]
     citations: tuple[str, ...]
     note: str
-    grey: bool = False
     within: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """See ``families.toml``."""
-
-    renames: tuple[tuple[str, str], ...]
-    encoders: Mapping[str, tuple[str, ...]]
-    normalisations: Mapping[str, str]
-    published: tuple[Published, ...]
+_TABLES = parse_toml(Path(__file__).with_name("families.toml").read_text("utf-8"))
+RENAMES = typed(_TABLES["renames"], tuple[tuple[str, str], ...])
+ENCODERS = typed(_TABLES["encoders"], dict[str, tuple[str, ...]])
+NORMALISATIONS = typed(_TABLES["normalisations"], dict[str, str])
+PUBLISHED = [Published(**item) for item in _TABLES["published"]]
 
 
-_FILE = Path(__file__).with_name("families.toml")
-TABLES = typed(parse_toml(_FILE.read_text("utf-8")), Tables)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A network in a file: its encoder's weights without what stands before them.
 
     ``wrong`` is what differs from the encoder of its family that it is most alike.
@@ -74,22 +69,35 @@ class Place:
     weights: State
     wrong: list[str]
 
-    @property
-    def channels(self) -> int:
-        """That its first kernel reads."""
-        return next(x for x in self.weights.values() if x.ndim == 4).shape[1]
 
-    def inner(self, name: str) -> str:
-        """The layer of a weight, without the words that it shares with the prefix."""
-        words = name.split(".")[:-1]
-        shared = os.path.commonprefix([words, self.prefix.split(".")[:-1]])
-        return ".".join(words[len(shared) :])
+def is_averaged(prefix: str, names: Iterable[str]) -> bool:
+    """Whether the weights under a prefix are a mean: its words or torch say so."""
+    count = f"{prefix.removesuffix('module.')}n_averaged"
+    return bool(AVERAGED.search(prefix)) or count in names
+
+
+def places(names: Iterable[str], mark: str) -> list[str]:
+    """Prefixes of all networks that have an entry of a name."""
+    return [
+        name.removesuffix(mark) for name in names if f".{name}".endswith(f".{mark}")
+    ]
+
+
+def scopes(state: State) -> dict[str, State]:
+    """What lies under each prefix, without it: all first, then what is a mean."""
+    found = {"": state}
+    for name, value in state.items():
+        words = name.split(".")[:-1][:MOST_WORDS]
+        for prefix in accumulate(f"{word}." for word in words):
+            found.setdefault(prefix, {})[name.removeprefix(prefix)] = value
+    order = sorted(found, key=lambda item: (item != "", not is_averaged(item, state)))
+    return {prefix: found[prefix] for prefix in order}
 
 
 def modern_names(state: State) -> State:
     """Names as encoders here have them, under any prefix."""
     found = dict(state)
-    for old, new in TABLES.renames:
+    for old, new in RENAMES:
         found = {re.sub(old, new, name): value for name, value in found.items()}
     return found
 
@@ -98,7 +106,7 @@ def networks(state: State) -> list[Place]:
     """All networks of these families, by modern names, in the order of the file."""
     return [
         _place(state, prefix, encoders)
-        for mark, encoders in TABLES.encoders.items()
+        for mark, encoders in ENCODERS.items()
         for prefix in places(state, mark)
     ]
 
@@ -122,21 +130,23 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         return None
     place, rest, notes = _chosen(state, known, answers)
     layer, weights = _head(place, rest, answers, notes)
-    published = _published(place, layer, weights)
-    spec, encoder = _spec(place, weights, published, answers), place.encoder
-    summary = f"{encoder} with its own classifier: {', '.join(spec.classes)}."
+    kernel = next(x for x in place.weights.values() if x.ndim == 4)
+    rows = len(next(reversed(weights.values()))) if weights else 0
+    form = f"{place.encoder} of {kernel.shape[1]} channels, {layer} of {rows} rows"
+    told = (x for x in PUBLISHED if x.form == form and x.within in place.prefix)
+    published = next(told, None)
+    spec = _spec(place.encoder, kernel.shape[1], weights, published, answers)
+    summary = f"{form}: {', '.join(spec.classes)}."
     if not weights:
-        summary = (
-            f"{encoder} as it was trained elsewhere, without a classifier: a start for "
-            "training, or for a pixel head that learns from strokes alone."
-        )
+        summary = f"{place.encoder} without a classifier: a start for training, or for "
+        summary += "a pixel head that learns from strokes alone."
     return Draft(
         spec=spec,
         weights={f"encoder.{key}": x for key, x in place.weights.items()} | weights,
         system=published.name if published else "torchvision",
         summary=summary,
         citations=published.citations if published else (),
-        notes=((published.note,) if published else ()) + tuple(notes),
+        notes=(*((published.note,) if published else ()), *notes),
     )
 
 
@@ -207,56 +217,68 @@ def _chosen(
 def _head(
     place: Place, rest: State, answers: Answers, notes: list[str]
 ) -> tuple[str, State]:
-    """The layer that reads the encoder and its weights under our names, if it has one.
+    """The layer that reads the encoder, and its weights under our names.
 
-    Asked for where several may be it, or where something else may lie between.
+    Asked for where several may be it, or where something else may lie between; "leave"
+    and nothing where there is none.
     """
+    before = place.prefix.split(".")[:-1]
+
+    def inner(key: str) -> str:
+        """The layer of a weight, without the words that it shares with the prefix."""
+        words = key.split(".")[:-1]
+        return ".".join(words[len(os.path.commonprefix([words, before])) :])
+
     flat = {
         key: x
         for key, x in rest.items()
         if key.endswith("weight") and (x.ndim == 2 or x.shape[2:] == (1, 1))
     }
-    chain = _chain(place, flat)
+    chain = _chain(flat, place.width * GRID**2)
     read = {x.shape[1] for x in flat.values()}
-    fit = chain[-1:] or [
-        key
+    layers = {
+        inner(key): key
         for key, x in flat.items()
-        if x.shape[1] == place.width and (x.shape[0] not in read or len(flat) == 1)
-    ]
-    layers = {place.inner(key): key for key in fit}
-    modules = {layer.split(".")[0] for layer in layers}
-    others = {
-        key: x
-        for key, x in rest.items()
-        if (x.ndim > 1 or place.inner(key).split(".")[0] in modules)
-        and _weight(key) not in fit + chain
-        and "AuxLogits." not in key
+        if key in chain[-1:]
+        or (x.shape[1] == place.width and (len(x) not in read or len(flat) == 1))
     }
-    layer, keep = "leave", ["keep"] if len(layers) == 1 and not others else []
+    modules = {layer.split(".")[0] for layer in layers}
+    others = [
+        key
+        for key, x in rest.items()
+        if (x.ndim > 1 or inner(key).split(".")[0] in modules)
+        and _weight(key) not in [*layers.values(), *chain]
+        and "AuxLogits." not in key
+    ]
+    layer, only = (
+        "leave",
+        next(iter(layers)) if len(layers) == 1 and not others else None,
+    )
     if layers or others:
-        known = next(iter(layers)) if keep else None
-        is_imagenet = keep and len(rest[fit[0]]) == IMAGENET_CLASSES
+        is_imagenet = only and len(rest[layers[only]]) == IMAGENET_CLASSES
         layer = answers.choose(
             "head",
             f"Which layer is its classifier? “leave” takes none. Beside {place.encoder} "
-            f"lie {_listed({key: rest[key] for key in (*fit, *others)})}.",
-            ["leave", *layers, *keep],
-            "leave" if is_imagenet else known,
+            f"lie {_listed({key: rest[key] for key in (*layers.values(), *others)})}.",
+            ["leave", *layers, *(["keep"] if only else [])],
+            "leave" if is_imagenet else only,
         )
-        layer = known if known and layer == "keep" else layer
+        layer = only if only and layer == "keep" else layer
     taken = [] if layer == "leave" else chain or [layers[layer]]
     left = {key: x for key, x in rest.items() if _weight(key) not in taken}
     notes += [f"Its classifier is `{layer}`."] if taken else []
-    notes += [f"Left out beside it: {_listed(left)}."] if left else []
+    notes += [f"Left out: {_listed(left)}."] if left else []
     if layers and not taken:
-        notes.append(f"--answer head={(keep or fit)[0]} keeps its classifier.")
+        notes.append(
+            f"--answer head={'keep' if only else 'NAME'} keeps its classifier."
+        )
     name = "linear" if place.encoder.startswith("deit") else "cam"
     weights: State = {}
     for at, key in enumerate(taken):
         part = f"heads.vgg.classifier.{3 * at}" if chain else f"heads.{name}.fc"
         weights[f"{part}.weight"] = rest[key].flatten(1)
-        bias = rest.get(f"{key.removesuffix('weight')}bias")
-        weights[f"{part}.bias"] = torch.zeros(len(rest[key])) if bias is None else bias
+        none = torch.zeros(len(rest[key]))
+        weights[f"{part}.bias"] = rest.get(re.sub("weight$", "bias", key), none)
     return layer, weights
 
 
@@ -265,9 +287,8 @@ def _weight(key: str) -> str:
     return re.sub("bias$", "weight", key)
 
 
-def _chain(place: Place, flat: State) -> list[str]:
+def _chain(flat: State, wanted: int) -> list[str]:
     """VGG's linear layers on a grid of cells, if these are all: three or one."""
-    wanted = place.width * GRID**2
     for x in flat.values():
         if x.shape[1] != wanted:
             return []
@@ -283,50 +304,36 @@ def _listed(state: State, most: int = 6) -> str:
     return ", ".join(shown) + (f" and {len(state) - most} more" * (len(state) > most))
 
 
-def _published(place: Place, layer: str, weights: State) -> Published | None:
-    """Which published network it is, by its form."""
-    rows = len(weights.get("heads.cam.fc.bias", ()))
-    form = (place.encoder, place.channels == 1, layer, rows)
-    for item in TABLES.published:
-        known = ("densenet121", item.grey, item.layer, len(item.classes))
-        if form == known and item.within in place.prefix:
-            return item
-    return None
-
-
 def _spec(
-    place: Place, weights: State, known: Published | None, answers: Answers
+    encoder: str,
+    channels: int,
+    weights: State,
+    known: Published | None,
+    answers: Answers,
 ) -> ModelSpec:
     """How it is built; what neither the file nor a paper tells is asked."""
-    if not weights and place.channels == 3:
-        return ModelSpec(encoder=place.encoder, classes=("foreground",), heads=())
-    is_sized = known is not None or place.encoder.startswith("deit")
-    how = Preprocessing(
-        **answers.tell(
-            "normalisation",
-            f"How was the input normalised ({', '.join(TABLES.normalisations)})? Or the "
-            "mean and then the deviation of each channel, on the scale from 0 to 1.",
-            lambda text: _statistics(text, place.channels),
-            "half",
-            known.normalisation if known else None,
-        ),
-        channels=place.channels,
-        size=answers.tell(
-            "size",
-            "To how many pixels a side was each image brought? “any” if to none.",
-            _side,
-            "any",
-            "224" if is_sized else None,
-        ),
-    )
-    encoder = place.encoder
     if not weights:
-        return ModelSpec(
-            encoder=encoder, classes=("foreground",), heads=(), preprocessing=how
-        )
-    name, rows = next(iter(weights)).split(".")[1], len(list(weights.values())[-1])
+        grey = {"preprocessing": Preprocessing(mean=(0.5,), std=(0.5,), channels=1)}
+        how = grey if channels == 1 else {}
+        return ModelSpec(encoder=encoder, classes=("foreground",), heads=(), **how)
+    statistics = answers.tell(
+        "normalisation",
+        f"How was the input normalised: {', '.join(NORMALISATIONS)}? Or the mean and "
+        "then the deviation of each channel, on the scale from 0 to 1.",
+        lambda text: _statistics(text, channels),
+        known.normalisation if known else None,
+        "half" if channels == 1 else "imagenet",
+    )
+    size = answers.tell(
+        "size",
+        "To how many pixels a side was each image brought? “any” if to none.",
+        _side,
+        "224" if known or encoder.startswith("deit") else None,
+        "any",
+    )
+    name, rows = next(iter(weights)).split(".")[1], len([*weights.values()][-1])
     if encoder == "inception_v3":
-        told = None if how.mean == IMAGENET_MEAN else "no"
+        told = None if statistics["mean"] == IMAGENET_MEAN else "no"
         encoder = inception_of(answers, told)
     widths = tuple(len(x) for key, x in weights.items() if key.endswith("bias"))[:-1]
     activation = answers.choose(
@@ -342,7 +349,7 @@ def _spec(
         options={"vgg": {"widths": widths}} if name == "vgg" else {},
         multi_label=activation == "sigmoid",
         offsets=None if name == "linear" else nominal_offsets(encoder),
-        preprocessing=how,
+        preprocessing=Preprocessing(**statistics, channels=channels, size=size),
     )
 
 
@@ -355,15 +362,15 @@ def inception_of(answers: Answers, told: str | None) -> str:
 
 def _statistics(text: str, channels: int) -> dict[str, tuple[float, ...]]:
     """Mean and deviation of each channel, from a name or from numbers."""
-    named = TABLES.normalisations.get(text.lower(), text)
+    named = NORMALISATIONS.get(text.lower(), text)
     found = tuple(map(float, re.findall(r"\d*\.?\d+(?:e-?\d+)?", named)))
     if channels == 1 and len(set(found[:3])) == len(set(found[3:])) == 1:
         found = found[::3]
     mean, std = found[:channels], found[channels:]
     if len(std) != channels or max(found) > 1 or min(std) <= 0:
         raise ConfigError(
-            f"normalisation is one of {', '.join(TABLES.normalisations)} or "
-            f"{2 * channels} numbers from 0 to 1, first means, not “{text}”."
+            f"normalisation is one of {', '.join(NORMALISATIONS)} or {2 * channels} "
+            f"numbers from 0 to 1, first means, not “{text}”."
         )
     return {"mean": mean, "std": std}
 

@@ -112,11 +112,10 @@ _TENSORS = frozenset({
 })  # fmt: skip
 _SAME = frozenset({"torch._utils._rebuild_parameter"})
 _ASIDE = frozenset({
-    "_codecs.encode", "collections.Counter", *(
-        f"{module}.{name}" for module in ("builtins", "__builtin__") for name in (
-            "bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int",
-            "list", "object", "range", "set", "slice", "str", "tuple")
-    ), "numpy._core.numeric._frombuffer",
+    "_codecs.encode", "builtins.bytearray", "builtins.complex", "builtins.frozenset",
+    "builtins.object", "builtins.range", "builtins.set", "builtins.slice",
+    "__builtin__.complex", "__builtin__.object", "__builtin__.set", "__builtin__.slice",
+    "collections.Counter", "numpy._core.numeric._frombuffer",
     "numpy.core.numeric._frombuffer", "numpy.core.multiarray._reconstruct",
     "numpy._core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar", "numpy.dtype", "numpy.ndarray", "torch.Size",

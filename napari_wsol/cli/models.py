@@ -93,20 +93,21 @@ def import_(
     answer: Annotated[
         list[str] | None,
         typer.Option(
-            help="What the checkpoint does not tell, as KEY=VALUE, e.g. pooling=PCAM "
-            "or classes=benign,malignant. Repeat for more."
+            help="What the checkpoint does not tell, as KEY=VALUE, e.g. size=224, "
+            "activation=softmax or classes=benign,malignant. Repeat for more."
         ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Which foundation encoder it is; see presets.")
     ] = None,
 ) -> None:
-    """Make authors' checkpoints your models, one each.
+    """Make checkpoints your models, one each.
 
     Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are recognised by their
-    content, and torchvision's networks as a start for training; foundation encoders by
-    --preset. Nothing in a file is run. One that cannot be used does not stop the
-    others; the exit status is then 1.
+    content, and ResNet, DenseNet, VGG, Inception-v3 and ViT of torchvision and timm
+    with their own classifier, under any names; foundation encoders by --preset. Nothing
+    in a file is run. One that cannot be used does not stop the others; the exit status
+    is then 1.
     """
     if name is not None and len(checkpoints) > 1:
         raise typer.BadParameter("Only one model can have this name.")
@@ -135,6 +136,8 @@ def _import(
         failures.tell(path, "\n".join((str(error), *asked)))
         return
     output.print(named(card.name, card.summary, "green"))
+    for note in card.limits[1:]:
+        output.print(note)
     output.print(f"methods: {', '.join(card.methods)}")
     output.print(f"in {card.folder}")
 

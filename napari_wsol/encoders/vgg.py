@@ -1,8 +1,8 @@
 """VGG (Simonyan and Zisserman 2015, arXiv 1409.1556), configurations D and E.
 
-``vgg16``, ``vgg19`` and their forms with batch norm are torchvision's ``features`` with their last max-pool, as
-PCAM reads them. ``wsol_vgg16`` is PixelCAM's form of configuration D: only the first
-three max-pools, then ``conv6`` (3×3, 512 → 1024) with a ReLU, stride 8.
+``vgg16``, ``vgg19`` and their ``_bn`` are torchvision's ``features`` with the last
+max-pool, as PCAM reads them. ``wsol_vgg16`` is PixelCAM's form of configuration D: only
+the first three max-pools, then ``conv6`` (3×3, 512 → 1024) with a ReLU, stride 8.
 State-dict names are theirs; PixelCAM's files hold every layer a second time under
 ``full_features``, which is no part of this network.
 """

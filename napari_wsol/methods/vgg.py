@@ -1,8 +1,7 @@
-"""The classifier of VGG: three layers on all cells of a grid of 7 × 7 at once.
+"""The classifier of VGG (Simonyan and Zisserman 2015, arXiv 1409.1556), as torchvision's.
 
-Simonyan and Zisserman 2015, arXiv 1409.1556, in torchvision's form, which averages maps
-of other sizes to that grid. Its cells have no logits of their own: what the network
-looked at is told by read-outs of any classifier, such as Grad-CAM.
+Maps of any size are averaged to 7 × 7 cells, which linear layers read all at once: no
+cell has logits of its own. Grad-CAM and its like tell what the network looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from torch import nn
 from napari_wsol.methods.heads import Head, register_head
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from torch import Tensor
 
@@ -25,18 +24,12 @@ GRID = 7
 
 @register_head("vgg")
 class VggHead(Head):
-    """Average to 7 × 7, then linear layers with ReLU and dropout between.
-
-    Args:
-        channels: of the last feature map.
-        classes: how many.
-        widths: of the hidden layers.
-    """
+    """Linear layers of the given widths, with ReLU and dropout between."""
 
     has_maps = False
 
     def __init__(
-        self, channels: int, classes: int, *, widths: Sequence[int] = (4096, 4096)
+        self, channels: int, classes: int, *, widths: Iterable[int] = (4096, 4096)
     ) -> None:
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d(GRID)

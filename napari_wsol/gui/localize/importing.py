@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QVBoxLayout
 
 from napari_wsol.config import WEIGHT_FILES, Option, Setting
-from napari_wsol.errors import UnansweredError
+from napari_wsol.errors import ConfigError, UnansweredError
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.forms import Fields
 from napari_wsol.gui.widgets.panel import add_buttons, put, wrapped
@@ -116,6 +116,7 @@ class Wish:
     path: Path
     name: str | None = None
     answers: dict[str, str] = field(default_factory=dict)
+    asked: tuple[Question, ...] = ()
 
 
 class Importer(QObject):
@@ -147,17 +148,21 @@ class Importer(QObject):
 
     def _on_failed(self, wish: Wish, error: BaseException) -> None:
         if isinstance(error, UnansweredError):
-            self._ask(wish, error)
+            self._ask(wish, error.questions)
+        elif isinstance(error, ConfigError) and wish.asked:
+            self._ask(wish, wish.asked, f"{error} ")  # what was typed is still there
 
-    def _ask(self, wish: Wish, error: UnansweredError) -> None:
+    def _ask(
+        self, wish: Wish, questions: tuple[Question, ...], wrong: str = ""
+    ) -> None:
         """Open the form; it does not stop the window."""
-        is_taken = any(item.key == NAME for item in error.questions)
+        is_taken = any(item.key == NAME for item in questions)
         from napari_wsol.zoo import next_name, proposed_name  # after an import
 
         name = wish.name or proposed_name(wish.path)
         dialog = ImportDialog(
-            f"Before “{wish.path.name}” can be imported:",
-            error.questions,
+            f"{wrong}Before “{wish.path.name}” can be imported:",
+            questions,
             next_name(name) if is_taken else name,
             wish.answers,
             self._context.dock,
@@ -165,7 +170,8 @@ class Importer(QObject):
 
         def go_on() -> None:
             answers = {**wish.answers, **dialog.answers}
-            self._try(replace(wish, name=dialog.name, answers=answers))
+            new = replace(wish, name=dialog.name, answers=answers, asked=questions)
+            self._try(new)
 
         dialog.accepted.connect(go_on)
         dialog.finished.connect(self._forget_dialog)
