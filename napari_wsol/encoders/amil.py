@@ -19,15 +19,11 @@ from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from torch import Tensor
-
     from napari_wsol.encoders.base import Step
-    from napari_wsol.encoders.features import Features
 
 SIDE = 28
 CHANNELS = 500
@@ -59,11 +55,7 @@ class AmilCnn(Encoder):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        if output_stride not in (None, SIDE):
-            raise ConfigError(
-                f"This network gives one vector a tile of {SIDE} pixels: leave the "
-                f"output stride out, {output_stride} is not possible."
-            )
+        self.checked_stride(output_stride)
         self.feature_extractor_part1 = nn.Sequential(
             nn.Conv2d(in_channels, 20, 5),
             nn.ReLU(),
@@ -94,17 +86,3 @@ class AmilCnn(Encoder):
     def path(self) -> Iterator[tuple[str, Step, int]]:
         # The linear layer sees the whole tile, whatever the convolutions do.
         yield "tile", (SIDE, SIDE, 1), 0
-
-    def forward(self, x: Tensor) -> Features:
-        """(N, C, 28, 28) in [0, 1] → one map (N, 500, 1, 1).
-
-        Raises:
-            ConfigError: the input has another size.
-        """
-        if tuple(x.shape[-2:]) != (SIDE, SIDE):
-            raise ConfigError(
-                f"A-MIL's network reads tiles of {SIDE}×{SIDE} pixels, not "
-                f"{x.shape[-2]}×{x.shape[-1]}: give the model tile={SIDE}, and it cuts "
-                "images itself."
-            )
-        return super().forward(x)

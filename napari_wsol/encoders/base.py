@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+CLS = "cls"
 Step = tuple[int, int, int]
 """One layer on the longest path: kernel, stride, dilation."""
 
@@ -68,10 +69,12 @@ class Encoder(nn.Module):
     """Why it has not what others have, a sentence each, by a method's name; "folder":
     why it cannot be saved."""
 
+    _pooled: tuple[str, ...] = ()
+
     @property
     def is_traced(self) -> bool:
-        """Whether methods that read gradients :meth:`trace` it again on the image."""
-        return self.in_one_piece
+        """Whether methods that read gradients :meth:`trace` it on the image."""
+        return bool(self.in_one_piece or self.one_cell)
 
     @property
     def map_taps(self) -> tuple[str, ...]:
@@ -100,31 +103,29 @@ class Encoder(nn.Module):
         """Stride, centre of cell 0, and reach of the receptive field, of each map."""
         return _geometry(self.path())
 
-    @property
-    def tile_step(self) -> int:
-        """Tiles begin at multiples of this: whole cells, or whole windows."""
-        return self.window or self.stride
-
-    def by_windows(self) -> None:
-        """Reads images of any size from now on; most networks do anyway."""
-
     def pool_by(self, pooling: str) -> None:
-        """Chooses what ``pooled`` gives.
+        """Chooses what ``pooled`` gives: "mean" of the deepest map, "cls", "cls_mean".
 
         Raises:
-            ConfigError: there is no such way.
+            ConfigError: there is no such map.
         """
-        if pooling != "mean":
-            raise ConfigError(f"This encoder pools by mean, not {pooling}.")
+        parts = pooling.split("_")
+        names = [self.taps[-1] if part == "mean" else part for part in parts]
+        with self.also(names):
+            self._pooled = tuple(names)
 
     @property
     def pooled_channels(self) -> int:
         """Channels of ``pooled``."""
-        return self.channels[-1]
+        return sum(self.layers[name] for name in self._pooled or self.taps[-1:])
 
     def pooled(self, x: Tensor) -> Tensor:
-        """(N, D): one vector an image or tile, the mean of the deepest map."""
-        return self(x).last.mean((-2, -1))
+        """(N, D): one vector an image or tile."""
+        names = self._pooled or self.taps[-1:]
+        with self.also(names):
+            found: Features = self(x)
+        maps = [found.maps[found.names.index(name)] for name in names]
+        return torch.cat([item.mean((-2, -1)) for item in maps], 1)
 
     def checked_stride(self, output_stride: int | None, default: int = 32) -> int:
         """An output stride that the encoder has; the default where none is wanted.
@@ -220,7 +221,7 @@ class Encoder(nn.Module):
         return self.gather(found)
 
     def trace(self, x: Tensor, layer: str) -> tuple[Tensor, Features]:
-        """A layer's map, and the taps' maps that come of it, both with their graph.
+        """What a layer gives, and the taps' maps that come of it, with their graph.
 
         Args:
             x: (N, C, H, W) normalised input that requires gradients.
@@ -229,6 +230,11 @@ class Encoder(nn.Module):
         with self.also((layer,)):
             found: Features = self(x)
         return found.select((layer,)).last, found.select(self.taps)
+
+    def placed(self, values: Tensor, x: Tensor, layer: str) -> Tensor:
+        """What ``trace`` caught of a layer, or its gradient, as a map (N, C, h, w)."""
+        del x, layer
+        return values
 
     def gather(self, found: Mapping[str, Tensor]) -> Features:
         """Maps by name as :class:`Features`, in the order of the taps."""
@@ -253,8 +259,9 @@ class Encoder(nn.Module):
 
         Raises:
             ImageError: less than one cell of the deepest map.
+            ConfigError: another size than the only one that the network takes.
         """
-        self._check_size(int(x.shape[-2]), int(x.shape[-1]))
+        self.check_size(int(x.shape[-2]), int(x.shape[-1]))
         found: dict[str, Tensor] = {}
         for name, module in self.stages():
             x = module(x)
@@ -264,7 +271,14 @@ class Encoder(nn.Module):
                 break  # deeper layers are never read
         return self.gather(found)
 
-    def _check_size(self, height: int, width: int) -> None:
+    def check_size(self, height: int, width: int) -> None:
+        """Refuses an input of a size that the network does not take, as ``forward``."""
+        side = self.fixed_size
+        if side and not self.resizes and (height, width) != (side, side):
+            raise ConfigError(
+                f"This network takes {side}×{side} pixels only, not {height}×{width}: "
+                f"set size = {side} in the model's preprocessing, or tile = {side}."
+            )
         least = min(height, width)
         if min(self.cells(least)) >= 1:
             return

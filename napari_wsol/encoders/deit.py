@@ -19,6 +19,7 @@ State-dict names are timm's, which both papers' code uses.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -27,10 +28,10 @@ from torch import nn
 from torch.nn import functional
 from typing_extensions import override
 
-from napari_wsol.encoders.attention import AttentionTrace
+from napari_wsol.encoders.attention import mix
+from napari_wsol.encoders.base import CLS
 from napari_wsol.encoders.registry import register_encoder
-from napari_wsol.encoders.tokens import CLS, PATCHES, TokenEncoder
-from napari_wsol.errors import ConfigError
+from napari_wsol.encoders.tokens import PATCHES, TokenEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,12 +48,7 @@ SMOOTHING = (0.05127, 0.89746, 0.05127)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, with a gate where there is a token for it.
-
-    Args:
-        channels: of a token.
-        heads: how many.
-    """
+    """Multi-head self-attention, with a gate where there is a token for it."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -87,19 +83,6 @@ class Attention(nn.Module):
         return self.proj(mixed), attention, gate
 
 
-class Mlp(nn.Module):
-    """Two linear layers, applied to each token by itself."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, 4 * channels)
-        self.fc2 = nn.Linear(4 * channels, channels)
-
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(functional.gelu(self.fc1(x)))
-
-
 class Block(nn.Module):
     """Attention and MLP, each normalised before and added to its input."""
 
@@ -108,7 +91,9 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(channels, eps=1e-6)
         self.attn = Attention(channels, heads)
         self.norm2 = nn.LayerNorm(channels, eps=1e-6)
-        self.mlp = Mlp(channels)
+        layers = ("fc1", nn.Linear(channels, 4 * channels)), ("act", nn.GELU())
+        last = ("fc2", nn.Linear(4 * channels, channels))
+        self.mlp = nn.Sequential(OrderedDict([*layers, last]))
 
     def forward(
         self, x: Tensor, *, gated: bool
@@ -119,23 +104,10 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x)), attention, gate
 
 
-class PatchEmbed(nn.Module):
-    """One token a patch."""
-
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(in_channels, channels, PATCH, PATCH)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → (N, T, D), row by row."""
-        return self.proj(x).flatten(2).transpose(1, 2)
-
-
 class DeiT(TokenEncoder):
     """A data-efficient image transformer; on 224 × 224 pixels 14 × 14 patches.
 
-    "patches" are the patch tokens after the last norm, "cls" the class token; "blocks.i"
-    are those that a block gives. Computed only when asked for: "attention", what the
+    It has more maps than its base, computed only when asked for: "attention", what the
     class token takes from each patch in each block, mean of the heads; "rollout", the
     same through all blocks (see :func:`napari_wsol.encoders.attention.mix`); and
     "mask", the gate of the spatial-aware token in the last three blocks.
@@ -144,15 +116,14 @@ class DeiT(TokenEncoder):
         channels: of a token; a head has 64 of them.
         depth: how many blocks.
         spatial_token: whether there is a spatial-aware token.
-        output_stride: 16, or None.
-        taps: which maps to give.
-        in_channels: of the image.
+        output_stride, taps, in_channels: as of ``build_encoder``.
 
     Raises:
         ConfigError: another output stride, or a tap that it has not.
     """
 
     output_strides: ClassVar[tuple[int, ...]] = (PATCH,)
+    fixed_size: int | None = SIZE
     resizes: bool = True
 
     def __init__(
@@ -166,11 +137,7 @@ class DeiT(TokenEncoder):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        if output_stride not in (None, PATCH):
-            raise ConfigError(
-                f"A DeiT has an output stride of {PATCH}, not {output_stride}: its "
-                "patches are that large. Leave the output stride out."
-            )
+        self.checked_stride(output_stride)
         self.cls_token = _learnt(1, channels)
         self.pos_embed = _learnt(1 + SIDE**2, channels)
         self.loc_token: nn.Parameter | None = None
@@ -180,46 +147,51 @@ class DeiT(TokenEncoder):
             self.loc_embed = _learnt(1, channels)
             axis = torch.tensor(SMOOTHING)
             self.register_buffer("weight", torch.outer(axis, axis)[None, None])
-        self.patch_embed = PatchEmbed(in_channels, channels)
+        proj = nn.Conv2d(in_channels, channels, PATCH, PATCH)
+        self.patch_embed = nn.Sequential(OrderedDict(proj=proj, rows=nn.Flatten(2)))
         heads = channels // HEAD_CHANNELS
         self.blocks = nn.ModuleList(Block(channels, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(channels, eps=1e-6)
-        found = {CLS: channels, "attention": depth, "rollout": 1}
+        plain = {"attention": depth, "rollout": 1}
         if spatial_token:
-            found["mask"] = GATED
-        found |= {f"blocks.{index}": channels for index in range(depth)}
-        found[PATCHES] = channels
-        self.arrange(SIZE, dict.fromkeys(found, PATCH), found, taps)
+            plain["mask"] = GATED
+        plain |= {f"blocks.{index}": channels for index in range(depth)}
+        plain[PATCHES] = channels
+        maps = {name: (count, PATCH) for name, count in plain.items()}
+        self.arrange({CLS: (channels, SIZE), **maps}, taps)
 
     @override
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
-        tokens = self._tokens(x)
+    def tokens(self, x: Tensor) -> dict[str, Tensor]:
+        tokens, rollout = self._tokens(x), None
         found: dict[str, Tensor] = {}
-        trace = AttentionTrace(rolls="rollout" in self.taps)
-        depth = len(self.blocks)
-        first_gated = depth - GATED if self.loc_token is not None else depth
-        for index, item in enumerate(self.blocks[: self._depth()]):
-            block, gated = cast("Block", item), index >= first_gated
-            tokens, attention, gate = block(tokens, gated=gated)
-            if self._traces:
-                trace.add(attention, gate)
-            if f"blocks.{index}" in self.taps:
-                found[f"blocks.{index}"] = self._on_grid(tokens, x, PATCH)
-        if self._traces:
-            for name, values in trace.maps().items():
-                found[name] = self._on_grid(values.transpose(1, 2), x, PATCH)
-        if {CLS, PATCHES} & set(self.taps):
-            tokens = self.norm(tokens)
-            found[PATCHES] = self._on_grid(tokens, x, PATCH)
-            found[CLS] = tokens[:, 0, :, None, None]
+        looks: list[Tensor] = []
+        gates: list[Tensor] = []
+        first_gated = len(self.blocks) - GATED * (self.loc_token is not None)
+        for index, item in enumerate(self.blocks):
+            block = cast("Block", item)
+            tokens, attention, gate = block(tokens, gated=index >= first_gated)
+            found[f"blocks.{index}"] = tokens
+            if found.keys() >= set(self.taps):
+                return found  # deeper blocks are never read
+            if {"attention", "rollout"} & set(self.taps):
+                mean = attention.mean(1)
+                looks.append(mean[:, 0])
+                rollout = mix(mean, rollout)
+            if gate is not None:
+                gates.append(gate)
+        if rollout is not None:
+            found["attention"] = torch.stack(looks, 2)
+            found["rollout"] = rollout[:, 0, :, None]
+        if gates:
+            found["mask"] = torch.stack(gates, 2)
+        found[PATCHES] = self.norm(tokens)
+        found[CLS] = found[PATCHES][:, :1, None]
         return found
 
     def _tokens(self, x: Tensor) -> Tensor:
         """(N, T, D): class token, patches and, with SAT, the spatial-aware token."""
-        count = x.shape[0]
-        tokens = torch.cat(
-            [self.cls_token.expand(count, -1, -1), self.patch_embed(x)], dim=1
-        )
+        count, patches = x.shape[0], self.patch_embed(x).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(count, -1, -1), patches], dim=1)
         tokens = tokens + self._positions(*(int(side) for side in x.shape[-2:]))
         if self.loc_token is None or self.loc_embed is None:
             return tokens
@@ -230,25 +202,14 @@ class DeiT(TokenEncoder):
         """(1, T, D) as learnt, or as timm interpolates them for another size."""
         if (height, width) == (SIZE, SIZE):
             return self.pos_embed
-        learnt = self.pos_embed[:, 1:].float().unflatten(1, (SIDE, SIDE))
-        placed = functional.interpolate(
-            learnt.permute(0, 3, 1, 2),
+        learnt = self.pos_embed[:, 1:].float().transpose(1, 2)
+        learnt, size = (
+            learnt.reshape(1, -1, SIDE, SIDE),
             (height // PATCH, width // PATCH),
-            mode="bicubic",
-            antialias=True,
         )
+        placed = functional.interpolate(learnt, size, mode="bicubic", antialias=True)
         rest = placed.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)
         return torch.cat([self.pos_embed[:, :1], rest], dim=1)
-
-    @property
-    def _traces(self) -> bool:
-        return any(name in self.taps for name in ("attention", "rollout", "mask"))
-
-    def _depth(self) -> int:
-        """How many blocks the taps need: deeper ones are never read."""
-        if self._traces or {CLS, PATCHES} & set(self.taps):
-            return len(self.blocks)
-        return int(self.taps[-1].removeprefix("blocks.")) + 1
 
 
 def _learnt(tokens: int, channels: int) -> nn.Parameter:

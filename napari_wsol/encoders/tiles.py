@@ -36,16 +36,12 @@ class TileEncoder(Encoder):
 
     def __init__(self, backbone: Encoder, side: int) -> None:
         super().__init__()
-        if backbone.fixed_size not in (None, side) and not backbone.resizes:
-            raise ConfigError(
-                f"This encoder reads images of {backbone.fixed_size} pixels only: "
-                f"set tile to {backbone.fixed_size}, not {side}."
-            )
         if side < 1 or min(backbone.cells(side)) < 1:
             raise ConfigError(
                 f"Tiles of {side} pixels are too small for this encoder: "
                 "choose a larger tile."
             )
+        backbone.check_size(side, side)
         self.backbone = backbone
         self.side = side
         self.mean, self.std = backbone.mean, backbone.std  # type: ignore[misc]

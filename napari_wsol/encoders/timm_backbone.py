@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 PROBE = (1024, 96)
 """Rows and columns of the image on which a network is measured."""
 WIDEST_HALO = PROBE[0] // 2
+RAISED = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError)
+"""By timm for what it cannot build, one architecture so and another so."""
 FAINT = 1e-9
 """Brightness of that image: activations such as ReLU6 stay where they have a slope."""
 
@@ -135,21 +137,9 @@ class TimmBackbone(Encoder):
             return [item.permute(0, 3, 1, 2) for item in maps]
         return list(maps)
 
+    @override
     def forward(self, x: Tensor) -> Features:
-        """Runs the network.
-
-        Args:
-            x: (N, C, H, W) float, normalised with ``mean`` and ``std``.
-
-        Raises:
-            ConfigError: another size than the only one that the network takes.
-        """
-        side = self.fixed_size
-        if side is not None and tuple(x.shape[-2:]) != (side, side):
-            raise ConfigError(
-                f"This network takes {side}×{side} pixels only: "
-                f"set size = {side} in the model's preprocessing."
-            )
+        self.check_size(int(x.shape[-2]), int(x.shape[-1]))
         given = self._ordered(self.backbone(x))
         maps = dict(zip(self._reductions, given, strict=True))
         return self.gather({name: maps[name] for name in self.taps})
@@ -208,11 +198,7 @@ def _timm() -> ModuleType:
 
 
 def create(name: str, in_channels: int, **options: object) -> nn.Module:
-    """A network of timm with random weights.
-
-    Raises:
-        ConfigError: timm is not there, or cannot build this.
-    """
+    """A network of timm with random weights; errors are as of its classes."""
     timm = _timm()
     if not timm.is_model(name):  # or it is looked up in a hub or on the disk
         raise ConfigError(f"timm cannot build {name}, which is no name of its own.")
@@ -222,16 +208,7 @@ def create(name: str, in_channels: int, **options: object) -> nn.Module:
         return timm.create_model(
             name, pretrained=False, in_chans=in_channels, **options
         )
-    # What timm raises differs from one architecture to another.
-    except (
-        AssertionError,
-        AttributeError,
-        KeyError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (*RAISED, ValueError) as error:
         raise ConfigError(
             f"timm cannot build {name} with {options or 'its defaults'}: "
             f"{error or type(error).__name__}."

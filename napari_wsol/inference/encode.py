@@ -340,7 +340,7 @@ def _empty(seen: Geometry, model: Model) -> EncodedImage:
 
 def _core(shape: tuple[int, int], config: InferenceConfig, model: Model) -> int:
     """Side of a tile's core: small images go through in one piece."""
-    side, step = max(shape), model.encoder.tile_step
+    side, step = max(shape), model.encoder.window or model.encoder.stride
     whole = side <= config.whole or model.in_one_piece
     return round_up(side if whole else config.core, step)
 

@@ -15,7 +15,6 @@ from napari_wsol.methods import (  # noqa: F401 - each puts itself into the tabl
     gradcampp,
     layercam,
     li2018,
-    linear,
     lse,
     maxmin,
     maxpool,

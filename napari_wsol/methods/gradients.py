@@ -189,7 +189,10 @@ def activation_and_gradient(
         raise MethodUnavailableError(
             f"The classifier of this model does not read {name}; choose another layer."
         )
-    return leaf.detach().float(), gradient.float()
+    kept, slope, encoder = leaf.detach().float(), gradient.float(), model.encoder
+    if image is None:
+        return kept, slope
+    return encoder.placed(kept, image, name), encoder.placed(slope, image, name)
 
 
 def _resumed(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 from torch import nn
 
-from napari_wsol.encoders import TileEncoder, build_encoder
+from napari_wsol.encoders import TileEncoder, TokenEncoder, build_encoder
 from napari_wsol.errors import ConfigError, MethodUnavailableError, UnknownNameError
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.methods.heads import Head, build_head
@@ -94,7 +94,7 @@ class Model(nn.Module):
             std=self.encoder.std,
             size=self.encoder.fixed_size,
         )
-        if self.preprocessing.size is None:
+        if self.preprocessing.size is None and isinstance(self.encoder, TokenEncoder):
             self.encoder.by_windows()
 
     @property

@@ -55,13 +55,13 @@ def stage_start(encoder: Encoder) -> str:
     Raises:
         MethodUnavailableError: the encoder has no such place.
     """
-    if isinstance(encoder, TileEncoder) or len(encoder.taps) < 2:
+    if isinstance(encoder, TileEncoder) or len(encoder.map_taps) < 2:
         raise MethodUnavailableError(
             "This model's last stage cannot be trained by strokes: its pixel head "
             "reads one depth only. Keep the encoder frozen."
         )
     start = encoder.taps[-2]
-    if start not in encoder.readable_layers:
+    if start not in encoder.readable_layers or encoder.is_traced:
         raise MethodUnavailableError(
             f"This model cannot go on from its layer {start}. Keep the encoder frozen."
         )

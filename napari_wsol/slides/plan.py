@@ -123,7 +123,7 @@ def plan_slide(
     # Windows and tiles are read whole or not at all; that around a core is its margin.
     apart = encoder.window is not None or isinstance(encoder, TileEncoder)
     halo = encoder.halo if apart else halo + margin
-    core = round_up(config.core, encoder.tile_step)
+    core = round_up(config.core, encoder.window or encoder.stride)
     grid = TileGrid(seen.shape, core=core, halo=halo, stride=encoder.stride)
     notes = [seen.note] if seen.note else []
     if halo - margin < encoder.halo and not apart:

@@ -269,9 +269,9 @@ def test_timms_errors_are_ours():
         build_encoder("timm:nosuch")
     with pytest.raises(ConfigError, match="no tap"):
         build_encoder("timm:resnet18", taps=["layer9"])
-    transformer = build_encoder("timm:vit_tiny_patch16_224")
-    assert transformer.fixed_size == 224
-    with pytest.raises(ConfigError, match="224×224"):
+    transformer = build_encoder("timm:maxvit_rmlp_pico_rw_256")
+    assert transformer.fixed_size == 256
+    with pytest.raises(ConfigError, match="256×256"):
         transformer(torch.zeros(1, 3, 96, 96))
 
 

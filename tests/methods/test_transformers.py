@@ -188,7 +188,8 @@ def test_rollout_looks_where_the_class_token_does(tscam):
 def test_extra_maps_change_nothing_and_lie_on_the_patches(name):
     torch.manual_seed(0)
     plain = build_encoder(name).eval()
-    taps = [tap for tap in plain.layers if "." not in tap or tap == "blocks.11"]
+    own = [tap for tap in plain.layers if tap != "cls"]
+    taps = [tap for tap in own if "." not in tap or tap == "blocks.11"]
     full = build_encoder(name, taps=taps).eval()
     full.load_state_dict(plain.state_dict())
     x = torch.randn(2, 3, 224, 224)
@@ -210,21 +211,12 @@ def test_blocks_behind_the_last_tap_are_not_run():
         assert encoder(torch.zeros(1, 3, 224, 224)).names == ("blocks.2",)
 
 
-def test_a_transformer_takes_its_own_size_only():
+def test_a_transformer_reads_whole_patches():
     encoder = build_encoder("deit_tiny")
-    with pytest.raises(ConfigError, match=r"224 × 224 pixels only, not 224 × 256"):
-        encoder(torch.zeros(1, 3, 224, 256))
-    with pytest.raises(ConfigError, match="output stride of 16, not 8"):
+    with pytest.raises(ConfigError, match=r"patches of 16 .* size = 224"):
+        encoder(torch.zeros(1, 3, 224, 250))
+    with pytest.raises(ConfigError, match="stride is 16, not 8"):
         build_encoder("deit_sat_base", output_stride=8)
-
-
-def test_only_the_patches_can_be_gone_on_from():
-    encoder = build_encoder("deit_tiny").eval()
-    patches = torch.randn(1, 192, 14, 14)
-    assert encoder.readable_layers == ("patches",)
-    assert torch.equal(encoder.resume("patches", patches).last, patches)
-    with pytest.raises(ConfigError, match=r"go on from blocks\.10.*patches"):
-        encoder.resume("blocks.10", patches)
 
 
 def test_every_map_is_said_to_be_there_or_why_not(tscam, small_model):
@@ -256,6 +248,7 @@ def test_one_encoding_serves_every_method_of_a_transformer(tissue):
     assert model.encoder.taps == ("patches",)
 
 
-def test_no_layer_between_blocks_can_be_chosen(tscam):
-    with pytest.raises(MethodUnavailableError, match="are patches"):
-        check_methods(tscam, ["layercam@blocks.10"])
+def test_only_layers_with_all_tokens_can_be_chosen(tscam):
+    check_methods(tscam, ["layercam@blocks.10"])
+    with pytest.raises(MethodUnavailableError, match=r"blocks\.11, patches"):
+        check_methods(tscam, ["layercam@attention"])
