@@ -198,7 +198,7 @@ def read_checkpoint(
         primary="pixelcam" if "pixelcam" in methods else methods[-1],
         data="Not told by the checkpoint.",
         origin=f"Imported from {path.name}, a checkpoint of {draft.system}.",
-        license="Not told by the checkpoint: ask its authors.",
+        license=draft.license,
         limits=("Not for diagnosis.", *draft.notes),
         citations=draft.citations,
     )

@@ -64,6 +64,8 @@ EQUIVALENT = ROOT / "tools" / "mutants.toml"
 
 OPTIONAL = {
     f"{PROGRAM}/encoders/timm_backbone.py": "timm",
+    f"{PROGRAM}/encoders/presets.py": "timm",
+    f"{PROGRAM}/checkpoints/presets.py": "timm",
     f"{PROGRAM}/batch/workflow.py": "snakemake",
 }
 """Files whose tests are skipped without a library: they count where it is there."""

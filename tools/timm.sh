@@ -9,5 +9,5 @@ cd "$(dirname "$0")/.."
 TORCH_INDEX='' sh tools/setup.sh .venv-timm constraints-timm.txt test,timm
 .venv-timm/bin/python -c 'import timm, torchvision' \
     || fail "timm does not import; the reason stands above. Remove .venv-timm and run this again."
-# With NAPARI_WSOL_TIMM no test is skipped for want of it: tests/conftest.py.
-exec env NAPARI_WSOL_TIMM=1 .venv-timm/bin/python -m pytest -m timm "$@" </dev/null
+# It has no Qt. With NAPARI_WSOL_TIMM no test is skipped for want of timm: tests/conftest.py.
+exec env NAPARI_WSOL_TIMM=1 .venv-timm/bin/python -m pytest -m timm --ignore=tests/gui "$@" </dev/null

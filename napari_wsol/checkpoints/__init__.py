@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from napari_wsol.checkpoints import amil, pcam, pylon, torchvision, wsol
+from napari_wsol.checkpoints import amil, families, pcam, presets, pylon, wsol
 from napari_wsol.checkpoints.draft import Answers, Draft, Source
 from napari_wsol.checkpoints.files import (
     read_metadata,
@@ -15,6 +16,7 @@ from napari_wsol.checkpoints.files import (
     read_state,
     settings_text,
 )
+from napari_wsol.checkpoints.families import modern_names, places, scopes
 from napari_wsol.checkpoints.numbers import check_weights
 from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import MalformedError, ModelError, WsolError
@@ -22,7 +24,7 @@ from napari_wsol.files.parsing import read_json
 from napari_wsol.methods import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from napari_wsol.checkpoints.draft import State
@@ -32,15 +34,17 @@ __all__ = [
     "Draft",
     "build",
     "check_weights",
+    "modern_names",
     "network_of",
+    "places",
     "read_metadata",
     "read_safetensors",
     "read_state",
     "recognise",
 ]
 
-FAMILIES = (wsol, pcam, pylon, amil, torchvision)
-"""In the order of trying; torchvision's bare names last, others have them too."""
+AUTHORS = (wsol, pcam, pylon, amil)
+"""Tried before torchvision's and timm's families, whose names they have, too."""
 
 PREFERRED = ("best1.ckpt", "best.ckpt", "model.pkl", "model.pt", "train.ckpt")
 """Of several networks in a folder, the one that its authors would test."""
@@ -69,17 +73,32 @@ def recognise(path: Path, answers: Mapping[str, str] | None = None) -> Draft:
     """
     source = _find(path)
     asked = Answers(answers or {})
-    for family in FAMILIES:
-        draft = family.recognise(source, asked)
-        if draft is not None:
-            asked.settle(path)
-            return draft
+    draft = next(_drafts(source, asked), None)
+    if draft is not None:
+        asked.settle(path)
+        return draft
     names = ", ".join(list(next(iter(source.parts.values())))[:4])
     raise ModelError(
         f"{path.name} is of no kind that is known here; its first weights are {names}. "
-        "Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are, and "
-        "torchvision's ResNet, DenseNet, VGG-19 and Inception-v3."
+        "Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are, and networks "
+        "of torchvision's and timm's ResNet, DenseNet, VGG, Inception-v3 and ViT. "
+        "Wrap others in Python: wsol.wrap(module, layer=…)."
     )
+
+
+def _drafts(source: Source, answers: Answers) -> Iterator[Draft]:
+    """What each family makes of a checkpoint, under whatever prefix it may lie."""
+    scoped = scopes(source.only) if source.only else {"": {}}
+    for prefix, state in scoped.items():
+        found = replace(source, parts={prefix: state}) if prefix else source
+        for family in (presets, *AUTHORS):
+            draft = family.recognise(found, answers)
+            if draft is not None:
+                took = (f"Took what lies under `{prefix[:-1]}`.",) if prefix else ()
+                yield replace(draft, notes=(*draft.notes, *took))
+    draft = families.recognise(source, answers)
+    if draft is not None:
+        yield draft
 
 
 def build(draft: Draft, path: Path) -> Model:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_wsol.checkpoints.pickles import Plain, StoredNumbers, StoredTensor
+    from napari_wsol.checkpoints.pickles import Contents, StoredNumbers, StoredTensor
 
 PICKLE_BYTES = 32 << 20
 """Of a pickle in a zip: the longest published one has 300 kB."""
@@ -58,7 +58,7 @@ _KINDS = {
 class Archive(Protocol):
     """A file of ``torch.save``."""
 
-    content: Plain
+    contents: Contents
 
     def bytes_of(self, numbers: StoredNumbers, size: int) -> bytes:
         """The bytes of a storage; fewer than ``size`` where some are missing.
@@ -134,22 +134,21 @@ class _Zip:
     """A file of torch 1.6 and later."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         size = path.stat().st_size
         _check_list(path, size)
-        with _in_words(), zipfile.ZipFile(path) as file:
-            self._entries = {item.filename: item for item in file.infolist()}
+        with _in_words():
+            self._file = zipfile.ZipFile(path)  # its list is read once, not a tensor
+            self._entries = {item.filename: item for item in self._file.infolist()}
             self._root = self._check(size)
-            data = self._bytes(file, f"{self._root}/data.pkl", PICKLE_BYTES)
+            data = self._bytes(f"{self._root}/data.pkl", PICKLE_BYTES)
             if f"{self._root}/byteorder" in self._entries:
-                order = self._bytes(file, f"{self._root}/byteorder", 16)
+                order = self._bytes(f"{self._root}/byteorder", 16)
                 _check_order(is_little=order == b"little")
-        self.content = read_pickle(io.BytesIO(data)).plain
+        self.contents = read_pickle(io.BytesIO(data))
 
     def bytes_of(self, numbers: StoredNumbers, size: int) -> bytes:
-        name = f"{self._root}/data/{numbers.key}"
-        with _in_words(), zipfile.ZipFile(self._path) as file:
-            return self._bytes(file, name, size)
+        with _in_words():
+            return self._bytes(f"{self._root}/data/{numbers.key}", size)
 
     def _check(self, size: int) -> str:
         """The folder that all lies in; what is told of the entries must be so."""
@@ -168,11 +167,11 @@ class _Zip:
             raise MalformedError("it is a program of TorchScript, which is not run")
         return roots[0]
 
-    def _bytes(self, file: zipfile.ZipFile, name: str, most: int) -> bytes:
+    def _bytes(self, name: str, most: int) -> bytes:
         entry = self._entries.get(name)
         if entry is None or entry.file_size > most:
             raise MalformedError("it is cut off: numbers of a tensor are missing")
-        return file.read(entry)
+        return self._file.read(entry)
 
 
 def _check_list(path: Path, size: int) -> None:
@@ -210,16 +209,15 @@ class _Legacy:
             raise MalformedError("it is no file of torch.save")
         read_pickle(head)  # version of the protocol
         system = read_pickle(head).plain
-        contents, keys = read_pickle(head), read_pickle(head).plain
+        self.contents, keys = read_pickle(head), read_pickle(head).plain
         told = cast("dict[str, object]", system) if isinstance(system, dict) else {}
         _check_order(is_little=told.get("little_endian", True) is True)
-        self.content = contents.plain
         self._places: dict[str, int] = {}
         at = head.tell()
         for key in typed(keys, list[str]):
-            if key not in contents.storages:
+            if key not in self.contents.storages:
                 raise MalformedError("it does not say where its numbers are")
-            numbers = contents.storages[key]
+            numbers = self.contents.storages[key]
             self._places[key] = at
             at += _COUNT + numbers.count * _dtype(numbers).itemsize
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
 
 from napari_wsol.encoders import build_encoder, nominal_offset
 from napari_wsol.errors import ConfigError, ModelError, Question, UnansweredError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     State = dict[str, Tensor]
 
 YES_NO = ("yes", "no")
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Draft:
         summary: what it is, a sentence.
         citations: papers to cite.
         notes: what a user must know, a sentence each.
+        license: terms of the weights, where they are known.
     """
 
     spec: ModelSpec
@@ -62,6 +67,7 @@ class Draft:
     summary: str
     citations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    license: str = "Not told by the checkpoint: ask its authors."
 
 
 class Answers:
@@ -74,6 +80,7 @@ class Answers:
     def __init__(self, given: Mapping[str, str]) -> None:
         self._given = given
         self._open: list[Question] = []
+        self._counted = {"name"}
 
     def choose(
         self, key: str, text: str, options: Sequence[str], known: str | None = None
@@ -86,7 +93,7 @@ class Answers:
         Raises:
             ConfigError: the person's answer is none of the choices.
         """
-        answer = self._given.get(key)
+        answer = self.given(key)
         if answer is not None:
             for option in options:
                 if option.lower() == answer.lower():
@@ -100,16 +107,36 @@ class Answers:
         return options[0]
 
     def given(self, key: str) -> str | None:
-        """The person's answer, if there is one."""
+        """The person's answer, if there is one: it counts for this checkpoint."""
+        self._counted.add(key)
         return self._given.get(key)
 
-    def classes(self, count: int, known: Sequence[str] = ()) -> tuple[str, ...]:
-        """Names of the classes: the person's, those known, or numbers.
+    def tell(
+        self,
+        key: str,
+        text: str,
+        read: Callable[[str], _T],
+        known: str | None,
+        example: str,
+    ) -> _T:
+        """What the person says in words of their own, or what is known, read.
+
+        Without either the question is noted, and the example is read.
+        """
+        answer = self.given(key) or known
+        if answer is None:
+            self._open.append(Question(key, text))
+        return read(answer or example)
+
+    def classes(
+        self, count: int, known: Sequence[str] = (), *, asked: bool = False
+    ) -> tuple[str, ...]:
+        """Names of the classes: the person's, those known, or numbers, also if asked.
 
         Raises:
             ConfigError: the person named another number of them.
         """
-        answer = self._given.get("classes")
+        answer = self.given("classes")
         if answer is not None:
             names = tuple(name.strip() for name in answer.split(",") if name.strip())
             if len(names) != count or len(set(names)) != count:
@@ -120,24 +147,33 @@ class Answers:
             return names
         if len(known) == count:
             return tuple(known)
+        if asked:
+            text = f"Names of its {count} classes in their order, with commas?"
+            self._open.append(Question("classes", text))
         return tuple(f"class {index}" for index in range(count))
 
     def settle(self, path: Path) -> None:
-        """Goes on only if nothing is left to ask.
+        """Goes on only if nothing is left to ask, and nothing was said in vain.
 
         Raises:
             UnansweredError: something is.
+            ConfigError: an answer that nothing asks for; names the keys that count.
         """
-        if not self._open:
-            return
-        asked = "; ".join(
-            f"{item.key} ({', '.join(item.choices)})" for item in self._open
-        )
-        raise UnansweredError(
-            f"{path.name} does not say all that is needed to rebuild its network, and "
-            f"it cannot be told from the weights. Say: {asked}.",
-            tuple(self._open),
-        )
+        vain = ", ".join(key for key in self._given if key not in self._counted)
+        stray = f"Nothing in {path.name} asks for {vain}." if vain else ""
+        if self._open:
+            asked = "; ".join(
+                f"{item.key} ({', '.join(item.choices) or item.text})"
+                for item in self._open
+            )
+            raise UnansweredError(
+                f"{path.name} does not say all that is needed to rebuild its network, "
+                f"and it cannot be told from the weights. Say: {asked}. {stray}".strip(),
+                tuple(self._open),
+            )
+        if vain:
+            counted = ", ".join(sorted(self._counted - {"name"})) or "none"
+            raise ConfigError(f"{stray} Answers that count for it: {counted}.")
 
 
 def need(state: State, key: str, path: Path) -> Tensor:
@@ -171,7 +207,8 @@ def nominal_offsets(
     encoder: str, taps: tuple[str, ...] | None = None
 ) -> tuple[float, ...]:
     """Offsets of an encoder's taps where maps are drawn as if cells were squares."""
-    strides = build_encoder(encoder, taps=taps).strides
+    with torch.device("meta"):
+        strides = build_encoder(encoder, taps=taps).strides
     return tuple(map(nominal_offset, strides))
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import safetensors
 
@@ -23,19 +23,14 @@ from napari_wsol.files import check_file, read_whole
 from napari_wsol.files.foreign import kind_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from torch import Tensor
 
     State = dict[str, Tensor]
 
-T = TypeVar("T")
-
-NESTS = ("state_dict", "model_state_dict", "model", "net")
-"""Entries under which training scripts put the weights."""
-
-MOST_NESTED = 4
+MOST_NESTED = 6
 """Tables in tables that are looked into: trainers of trainers use two."""
 
 HEADER_BYTES = 16 << 20
@@ -49,7 +44,7 @@ SHARED = 4
 
 
 def read_state(path: Path) -> State:
-    """The weights of a file by name, flat, wherever they are nested in it.
+    """The tensors of a file by name, flat: what nests them stands before, with a dot.
 
     Nothing that the file names is imported, called or built.
 
@@ -63,7 +58,7 @@ def read_state(path: Path) -> State:
     try:
         check_file(path)
         if path.suffix == ".safetensors":
-            state = _without_module(read_safetensors(path))
+            state = read_safetensors(path)
         else:
             state = _read_torch(path)
     except FileNotFoundError as error:
@@ -117,33 +112,34 @@ def _opened(path: Path) -> Generator[Any]:
 
 def _read_torch(path: Path) -> State:
     archive = open_archive(path)
-    stored = _stored_in(archive.content, MOST_NESTED)
+    stored = dict(_stored_in(archive.contents.plain, "", MOST_NESTED, set()))
+    if not stored and archive.contents.passed:
+        raise ForeignObjectError(archive.contents.passed[0])
     told = Counter[StoredNumbers]()
     for item in stored.values():
         told[item.numbers] += math.prod(item.shape)
     if any(shown > SHARED * numbers.count for numbers, shown in told.items()):
         raise MalformedError("it tells the same numbers as many weights")
     tensors = Tensors(archive)
-    return _without_module({key: tensors.tensor(item) for key, item in stored.items()})
+    return {key: tensors.tensor(item) for key, item in stored.items()}
 
 
-def _stored_in(found: object, depth: int) -> dict[str, StoredTensor]:
-    """The first table of tensors, in one of the nests or at the top."""
-    if not isinstance(found, Mapping):
-        return {}
-    table = cast("Mapping[str, object]", found)
-    for nest in NESTS if depth else ():
-        state = _stored_in(table.get(nest), depth - 1)
-        if state:
-            return state
-    return {key: item for key, item in table.items() if isinstance(item, StoredTensor)}
-
-
-def _without_module(state: dict[str, T]) -> dict[str, T]:
-    """Without what torch.nn.DataParallel puts before every name."""
-    if state and all(key.startswith("module.") for key in state):
-        return {key.removeprefix("module."): item for key, item in state.items()}
-    return state
+def _stored_in(
+    found: object, before: str, depth: int, seen: set[int]
+) -> Iterator[tuple[str, StoredTensor]]:
+    """Every tensor that has a name, also in tables of tables and in lists of them."""
+    if not depth or not isinstance(found, Mapping | list | tuple) or id(found) in seen:
+        return
+    seen.add(id(found))  # a table may lie in itself, or in many others
+    is_table = isinstance(found, Mapping)
+    items = found.items() if is_table else enumerate(cast("list[object]", found))
+    for key, item in cast("Iterator[tuple[object, object]]", items):
+        name = f"{before}{key}"
+        if isinstance(item, StoredTensor):
+            if is_table:
+                yield name, item
+        else:
+            yield from _stored_in(item, f"{name}.", depth - 1, seen)
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:

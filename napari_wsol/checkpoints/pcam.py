@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from napari_wsol.checkpoints.draft import YES_NO, Draft, need, nominal_offsets
+from napari_wsol.checkpoints.families import inception_of, networks
 from napari_wsol.encoders.inception import from_pcam_names
 from napari_wsol.errors import ModelError
 from napari_wsol.images.published import pcam_preprocessing
@@ -88,28 +89,14 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
 
 def _encoder(state: State, source: Source, answers: Answers) -> tuple[str, int]:
     """Name and channels of the backbone."""
-    dense = "backbone.features.denseblock4.denselayer{}.conv2.weight"
-    if dense.format(16) in state:
-        if dense.format(17) not in state:
-            return "densenet121", 1024
-        if dense.format(32) in state:
-            # 169 and 201 end in 32 layers; their third blocks differ.
-            third = "backbone.features.denseblock3.denselayer33.conv2.weight"
-            return ("densenet201", 1920) if third in state else ("densenet169", 1664)
-    if any(key.startswith("backbone.Mixed_7c.") for key in state):
-        # Their code rescales if the configuration says “pretrained”, and only then.
-        rescales = bool(source.config.get("pretrained", False))
-        told = YES_NO[not rescales] if source.config else None
-        answer = answers.choose(
-            "transform_input",
-            "Was it trained with “pretrained”: true? Then its input is rescaled.",
-            YES_NO,
-            told,
-        )
-        return ("inception_v3_transform" if answer == "yes" else "inception_v3"), 2048
-    if "backbone.features.0.weight" in state:
-        normed = "backbone.features.1.running_mean" in state
-        return ("vgg19_bn" if normed else "vgg19"), 512
+    for place in networks(from_pcam_names(state)):
+        if place.prefix == "backbone." and not place.wrong:
+            if place.encoder != "inception_v3":
+                return place.encoder, place.width
+            # Their code rescales if the configuration says “pretrained”, and only then.
+            rescales = bool(source.config.get("pretrained", False))
+            told = YES_NO[not rescales] if source.config else None
+            return inception_of(answers, told), place.width
     raise ModelError(
         f"{source.path.name} has a backbone that is not known here: DenseNet-121, -169 "
         "and -201, VGG-19 and Inception-v3 are."

@@ -2,13 +2,15 @@
 
 The opcodes are taken one by one. Dicts, lists, texts and numbers become what they are;
 a tensor becomes a :class:`StoredTensor`, which says where its numbers lie; what numpy
-and torch put beside weights becomes :data:`ASIDE`; and any other name of a Python
-object is an error. The longest pickles of published checkpoints have 300 kB.
+and torch put beside weights becomes :data:`ASIDE`. Any other object is passed over, as
+a table of the items that it was given; but what runs code or opens files elsewhere is
+an error. The longest pickles of published checkpoints have 300 kB.
 """
 
 from __future__ import annotations
 
 import pickletools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
@@ -25,7 +27,11 @@ AXES = 16
 
 
 class ForeignObjectError(MalformedError):
-    """The pickle names a Python object; the message is its name."""
+    """The pickle needs a Python object that is not built; the message is its name."""
+
+
+class ForeignObject(dict[str, object]):
+    """A Python object that is not built: the items that it was given as a table."""
 
 
 class _Aside:
@@ -86,10 +92,12 @@ class Contents:
     Attributes:
         plain: its value.
         storages: the numbers that it points at, by key.
+        passed: names of the Python objects that were passed over, in order.
     """
 
     plain: Plain
     storages: dict[str, StoredNumbers]
+    passed: tuple[str, ...] = ()
 
 
 Plain: TypeAlias = object
@@ -104,7 +112,9 @@ _TENSORS = frozenset({
 })  # fmt: skip
 _SAME = frozenset({"torch._utils._rebuild_parameter"})
 _ASIDE = frozenset({
-    "_codecs.encode", "builtins.bytearray", "builtins.set", "__builtin__.set",
+    "_codecs.encode", "builtins.bytearray", "builtins.complex", "builtins.frozenset",
+    "builtins.object", "builtins.range", "builtins.set", "builtins.slice",
+    "__builtin__.complex", "__builtin__.object", "__builtin__.set", "__builtin__.slice",
     "collections.Counter", "numpy._core.numeric._frombuffer",
     "numpy.core.numeric._frombuffer", "numpy.core.multiarray._reconstruct",
     "numpy._core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
@@ -115,6 +125,14 @@ _DTYPES = frozenset({
     "bfloat16", "bool", "complex128", "complex64", "float16", "float32", "float64",
     "int16", "int32", "int64", "int8", "uint8",
 })  # fmt: skip
+_RISKY = re.compile(
+    r"(os|posix|nt|pty|sys|_?io|subprocess|shutil|socket|ctypes|importlib|runpy|code|"
+    r"_?pickle|marshal|webbrowser|operator|numpy\.lib|"
+    r"torch\.(_utils|hub|jit|serialization|storage))(\..*)?|"
+    r"torch|numpy(\.core\..*|\._core\..*)?|builtins|__builtin__"
+)
+"""Modules whose functions may run code or read files, for who opens it with pickle."""
+
 _STORAGE = "Storage"
 
 
@@ -127,7 +145,8 @@ def read_pickle(file: BinaryIO) -> Contents:
     """
     try:
         reader = _Reader()
-        return Contents(reader.read(file), reader.storages)
+        plain = reader.read(file)
+        return Contents(plain, reader.storages, tuple(reader.passed))
     except (ValueError, LookupError, TypeError, OverflowError) as error:
         if isinstance(error, MalformedError):
             raise
@@ -141,6 +160,7 @@ class _Reader:
         self._stack: list[object] = []
         self._memo: dict[int, object] = {}
         self.storages: dict[str, StoredNumbers] = {}
+        self.passed: dict[str, None] = {}
         self._actions: dict[str, Callable[[object], None]] = {
             "DUP": lambda _: self._stack.append(self._stack[-1]),
             "TUPLE": lambda _: self._stack.append(tuple(self._marked())),
@@ -157,6 +177,8 @@ class _Reader:
             "STACK_GLOBAL": self._stack_global,
             "REDUCE": self._call,
             "NEWOBJ": self._call,
+            "NEWOBJ_EX": lambda _: self._call(self._pop()),
+            "FROZENSET": lambda _: self._stack.append(tuple(self._marked())),
             "BUILD": self._build,
             "BINPERSID": self._stored,
         }
@@ -207,11 +229,13 @@ class _Reader:
         target = self._stack[-1]
         if isinstance(target, list):
             cast("list[object]", target).extend(items)
-        elif target is not ASIDE:
+        elif not isinstance(target, _Aside | ForeignObject):
             raise MalformedError("it adds to what is no list")
 
     def _update(self, items: list[object]) -> None:
         target = self._stack[-1]
+        if target is ASIDE:
+            return
         if not isinstance(target, dict):
             raise MalformedError("it adds to what is no table")
         table = cast("dict[str, object]", target)
@@ -225,7 +249,9 @@ class _Reader:
         is_known = str(found) in _DICTS | _TENSORS | _SAME | _ASIDE
         is_torch = module in ("torch", "torch.storage")
         if not is_known and not (is_torch and (name in _DTYPES or _is_storage(name))):
-            raise ForeignObjectError(str(found))
+            if _RISKY.fullmatch(module):
+                raise ForeignObjectError(str(found))
+            self.passed[str(found)] = None
         self._stack.append(found)
 
     def _global(self, arg: object) -> None:
@@ -286,7 +312,7 @@ def _result(called: str, given: tuple[object, ...]) -> object:
         return given[0]
     if called in _TENSORS:
         return _tensor(given)
-    return ASIDE
+    return ASIDE if called in _ASIDE else ForeignObject()
 
 
 def _table(given: tuple[object, ...]) -> dict[str, object]:

@@ -40,6 +40,7 @@ CITATIONS = (
     "Preechakul et al., Improved image classification explainability with "
     "high-accuracy heatmaps, iScience 2022, arXiv 2010.11475",
 )
+CONV_AXES = 4
 POOLINGS = {"maxpool": "maxpool", "avgpool": "gap"}
 
 
@@ -52,7 +53,8 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         return _pylon(state, source, answers)
     if "net.conv1.weight" in state and "out.4.weight" in state:
         return _other(state, source, answers, "li2018", {"out.": "heads.li2018.out."})
-    if "net.conv1.weight" in state and "out.weight" in state:
+    last = state.get("out.weight")
+    if "net.conv1.weight" in state and last is not None and last.ndim == CONV_AXES:
         pooling = answers.choose(
             "pooling",
             "How were the class maps pooled to image scores?",

@@ -80,7 +80,8 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         ModelError: it is one of them, but incomplete.
     """
     parts = _split(source)
-    if "encoder" in parts:
+    heads = (CLASSIFIER, f"{CLASSIFIER}1")
+    if "encoder" in parts and (parts is source.parts or any(x in parts for x in heads)):
         return _parts(parts, source, answers)
     state = source.only
     if state is None:

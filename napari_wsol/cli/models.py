@@ -72,6 +72,16 @@ def _lines(title: str, values: tuple[str, ...]) -> None:
         output.print(named(title, value))
 
 
+@app.command()
+def presets() -> None:
+    """Foundation encoders; import FILE --preset NAME makes one a model."""
+    from napari_wsol.encoders.presets import PRESETS
+
+    for name, preset in PRESETS.items():
+        terms = f"licence: {preset.license}; weights: {preset.weights}"
+        output.print(named(name, f"{preset.title}; {terms}", "green"))
+
+
 @app.command("import")
 def import_(
     checkpoints: Annotated[
@@ -83,20 +93,26 @@ def import_(
     answer: Annotated[
         list[str] | None,
         typer.Option(
-            help="What the checkpoint does not tell, as KEY=VALUE, e.g. pooling=PCAM "
-            "or classes=benign,malignant. Repeat for more."
+            help="What the checkpoint does not tell, as KEY=VALUE, e.g. size=224, "
+            "activation=softmax or classes=benign,malignant. Repeat for more."
         ),
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Which foundation encoder it is; see presets.")
+    ] = None,
 ) -> None:
-    """Make authors' checkpoints your models, one each.
+    """Make checkpoints your models, one each.
 
     Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are recognised by their
-    content, and torchvision's networks as a start for training. Nothing in a file is
-    run. One that cannot be used does not stop the others; the exit status is then 1.
+    content, and ResNet, DenseNet, VGG, Inception-v3 and ViT of torchvision and timm
+    with their own classifier, under any names; foundation encoders by --preset. Nothing
+    in a file is run. One that cannot be used does not stop the others; the exit status
+    is then 1.
     """
     if name is not None and len(checkpoints) > 1:
         raise typer.BadParameter("Only one model can have this name.")
     answers, failures = dict(_pair(item) for item in answer or ()), Failures()
+    answers |= {} if preset is None else {"preset": preset}
     for path in checkpoints:
         alone = len(checkpoints) == 1  # then its error is that of the command
         with nullcontext() if alone else failures.edge(path):
@@ -120,6 +136,8 @@ def _import(
         failures.tell(path, "\n".join((str(error), *asked)))
         return
     output.print(named(card.name, card.summary, "green"))
+    for note in card.limits[1:]:
+        output.print(note)
     output.print(f"methods: {', '.join(card.methods)}")
     output.print(f"in {card.folder}")
 

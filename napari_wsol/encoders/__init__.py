@@ -8,6 +8,7 @@ from napari_wsol.encoders import (  # noqa: F401 - each puts itself into the tab
     densenet,
     inception,
     mobilenet,
+    presets,
     resnet,
     spg,
     timm_tokens,

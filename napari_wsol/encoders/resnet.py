@@ -1,4 +1,4 @@
-"""ResNet-18, -34 and -50 (He et al. 2016, arXiv 1512.03385).
+"""ResNet-18 to -152 (He et al. 2016, arXiv 1512.03385).
 
 State-dict names are torchvision's, so that its ImageNet weights load as they are;
 the bottleneck has its stride on the 3×3 convolution ("v1.5").
@@ -156,6 +156,8 @@ _DEPTHS: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+    "resnet152": (Bottleneck, (3, 8, 36, 3)),
 }
 
 

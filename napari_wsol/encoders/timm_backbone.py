@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from napari_wsol.encoders.base import Step
     from napari_wsol.encoders.features import Features
 
-PROBE = (1024, 64)
+PROBE = (1024, 96)
 """Rows and columns of the image on which a network is measured."""
 WIDEST_HALO = PROBE[0] // 2
 RAISED = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError)
@@ -87,7 +87,7 @@ class TimmBackbone(Encoder):
         self.choose(taps, dict(zip(names, info.channels(), strict=True)))
         self._measure(in_channels)
         # In a list, so that it is no part of the network: shapes without numbers.
-        self._shapes = [copy.deepcopy(self.backbone).to("meta")]
+        self._shapes = [copy.deepcopy(self.backbone).to("meta").eval()]
         self._in_channels = in_channels
 
     @property
@@ -202,6 +202,8 @@ def create(name: str, in_channels: int, **options: object) -> nn.Module:
     timm = _timm()
     if not timm.is_model(name):  # or it is looked up in a hub or on the disk
         raise ConfigError(f"timm cannot build {name}, which is no name of its own.")
+    kinds = {"SwiGLUPacked": timm.layers.SwiGLUPacked, "SiLU": nn.SiLU}
+    options = {key: kinds.get(str(item), item) for key, item in options.items()}
     try:
         return timm.create_model(
             name, pretrained=False, in_chans=in_channels, **options

@@ -1,8 +1,8 @@
 """VGG (Simonyan and Zisserman 2015, arXiv 1409.1556), configurations D and E.
 
-``vgg19`` and ``vgg19_bn`` are torchvision's ``features`` with their last max-pool, as
-PCAM reads them. ``wsol_vgg16`` is PixelCAM's form of configuration D: only the first
-three max-pools, then ``conv6`` (3×3, 512 → 1024) with a ReLU, stride 8.
+``vgg16``, ``vgg19`` and their ``_bn`` are torchvision's ``features`` with the last
+max-pool, as PCAM reads them. ``wsol_vgg16`` is PixelCAM's form of configuration D: only
+the first three max-pools, then ``conv6`` (3×3, 512 → 1024) with a ReLU, stride 8.
 State-dict names are theirs; PixelCAM's files hold every layer a second time under
 ``full_features``, which is no part of this network.
 """
@@ -128,5 +128,6 @@ class WsolVgg16(Vgg):
 
 
 register_encoder("wsol_vgg16")(partial(WsolVgg16, (2, 2, 3, 3, 3)))
-for _name, _batch_norm in (("vgg19", False), ("vgg19_bn", True)):
-    register_encoder(_name)(partial(Vgg, (2, 2, 4, 4, 4), batch_norm=_batch_norm))
+for _name, _depths in {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}.items():
+    register_encoder(_name)(partial(Vgg, _depths))
+    register_encoder(f"{_name}_bn")(partial(Vgg, _depths, batch_norm=True))

@@ -325,9 +325,10 @@ class Controller(QObject):
                 # Loading it again would take maps and rounds away.
                 self.use_model(panel.card.name)
             if panel.card.name == self._imported:
+                notes = " ".join(panel.card.limits[1:])  # what was taken, what left
                 self._messages.say(
                     f"Imported “{panel.card.title}”. It is chosen now, and stays in "
-                    "the list of models."
+                    f"the list of models. {notes}".strip()
                 )
         self._imported = None
         self._update()

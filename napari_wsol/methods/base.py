@@ -249,11 +249,11 @@ def list_methods(model: Model | None = None) -> list[str]:
 def own_methods(model: Model) -> list[str]:
     """Names of the methods that a model was built for: those of its own heads.
 
-    Read-outs that take any classifier are not among them; an encoder without heads has
-    Eigen-CAM.
+    Read-outs that take any classifier are not among them, unless it has no map of its
+    own: then it is Grad-CAM. An encoder without heads has Eigen-CAM.
     """
     own = [name for name in list_methods(model) if name in model.heads]
-    return own or ["eigencam"]
+    return own or ["eigencam" if model.classifier is None else "gradcam"]
 
 
 def method_title(name: str) -> str:

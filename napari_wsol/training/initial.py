@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_wsol.checkpoints import check_weights
+from napari_wsol.checkpoints import check_weights, places
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.errors import ModelError
 from napari_wsol.methods import evaluating
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.training.crops import TrainImage
     from napari_wsol.training.recipe import Recipe
-
-PREFIXES = ("encoder.backbone.", "encoder.", "backbone.", "")
-"""How the names of an encoder's weights may begin; of several, the last one counts."""
 
 PROBED = 8
 """Training images on which the geometry of the features is measured."""
@@ -48,13 +45,13 @@ def load_encoder(model: Model, state: dict[str, Tensor]) -> None:
     if isinstance(encoder, TileEncoder):
         encoder = encoder.backbone
     wanted = encoder.state_dict()
-    # A file may hold a bare encoder or a whole model of ours, of tiles or not.
-    found = {
-        key: state[prefix + key]
-        for key in wanted
-        for prefix in PREFIXES
-        if prefix + key in state
-    }
+    # A file may hold a bare encoder, a whole model of ours, or anybody's network.
+    prefix = max(
+        places(state, next(iter(wanted))),
+        key=lambda prefix: sum(prefix + key in state for key in wanted),
+        default="",
+    )
+    found = {key: state[prefix + key] for key in wanted if prefix + key in state}
     found = {key: _greyed(value, wanted[key]) for key, value in found.items()}
     missing = sorted(set(wanted) - set(found))
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]

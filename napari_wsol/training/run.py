@@ -13,8 +13,7 @@ from uuid import uuid4
 import torch
 from msgspec import Struct
 
-from napari_wsol.checkpoints import read_state
-from napari_wsol.checkpoints.torchvision import modern_names
+from napari_wsol.checkpoints import modern_names, read_state
 from napari_wsol.devices import choose_device
 from napari_wsol.errors import (
     ConfigError,

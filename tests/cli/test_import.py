@@ -5,6 +5,7 @@ import torch
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
+from napari_wsol.encoders import build_encoder
 from napari_wsol.errors import ModelError
 from napari_wsol.zoo import find_card
 
@@ -47,3 +48,26 @@ def test_what_is_no_checkpoint_is_said(run, tmp_path):
     result = run(tmp_path / "x.pt")
     assert isinstance(result.exception, ModelError)
     assert "no weight file" in str(result.exception)
+
+
+def test_an_own_network_keeps_its_classifier_and_says_what_it_took(run, tmp_path):
+    torch.manual_seed(0)
+    network = {
+        **build_encoder("resnet18").state_dict(),
+        "fc.weight": torch.rand(2, 512),
+    }
+    averaged = {f"module.{key}": value for key, value in network.items()}
+    torch.save({"model": network, "model_ema": averaged}, tmp_path / "own.pth")
+    result = run(tmp_path / "own.pth")
+    assert result.exit_code == 1
+    for key in ("classes", "activation=softmax|sigmoid", "size", "normalisation"):
+        assert f"--answer {key}" in result.output
+    told = ["size=224", "activation=softmax", "normalisation=half", "classes=no,yes"]
+    answers = [word for item in told for word in ("--answer", item)]
+    odd = run(tmp_path / "own.pth", *answers, "--answer", "pooling=max")
+    assert "asks for pooling" in str(odd.exception)
+    result = run(tmp_path / "own.pth", *answers)
+    assert result.exit_code == 0, result.output
+    assert "Took `model_ema`, left `model`" in " ".join(result.output.split())
+    assert "methods: cam" in result.output
+    assert find_card("own").classes == ("no", "yes")

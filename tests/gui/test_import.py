@@ -131,6 +131,31 @@ def test_a_file_that_is_no_checkpoint_gives_words(bench, tmp_path):
     assert bench.widget.localize_panel.card.name == "tiny"
 
 
+def test_an_own_network_is_asked_for_in_words(bench, tmp_path):
+    """What was typed is still there where one answer cannot be."""
+    torch.manual_seed(0)
+    state = {
+        f"net.{key}": x for key, x in build_encoder("resnet18").state_dict().items()
+    }
+    torch.save({**state, "top.weight": torch.rand(2, 512)}, tmp_path / "mine.pth")
+    start(bench, tmp_path / "mine.pth")
+    dialog = form(bench)
+    box = dialog.fields["activation"].native
+    box.setCurrentIndex(box.findText("softmax"))
+    answers = {"classes": "healthy, ill", "size": "huge", "normalisation": "half"}
+    for key, text in answers.items():
+        dialog.fields[key].native.setText(text)
+    bench.qtbot.mouseClick(dialog.import_button, left())
+    bench.until(lambda: bench.widget.controller.importer.dialog not in (None, dialog))
+    again = form(bench)
+    assert again.answer("classes") == "healthy, ill"
+    again.fields["size"].native.setText("64")
+    bench.qtbot.mouseClick(again.import_button, left())
+    bench.until(lambda: bench.widget.localize_panel.card.name == "mine")
+    bench.until(lambda: "Its classifier is `top`" in bench.widget.message.text())
+    assert bench.widget.localize_panel.card.classes == ("healthy", "ill")
+
+
 def left():
     from qtpy.QtCore import Qt
 

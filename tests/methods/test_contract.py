@@ -6,6 +6,7 @@ import torch
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.encoders import build_encoder, list_encoders
+from napari_wsol.encoders.presets import PRESETS
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec, get_method, list_methods
 from napari_wsol.methods.heads import list_heads
@@ -189,6 +190,7 @@ ENCODERS = [
     name
     for name in list_encoders()
     if "tiny-" not in name  # other tests' own
+    and name not in PRESETS  # timm's: tests/with_timm
 ]
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from napari_wsol.encoders import build_encoder
-from napari_wsol.training.initial import measure_offsets
+from napari_wsol.training.initial import load_encoder, measure_offsets
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,17 @@ def test_a_kernel_that_leans_is_found_out():
     (offset,) = measure_offsets(encoder, [0.1 * torch.randn(1, 3, 64, 64)])
     assert encoder.offsets == (1.0,)
     assert offset == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("prefix", ["", "state_dict.module.", "ema.x.backbone."])
+def test_initial_weights_may_lie_under_any_prefix(small_model, prefix):
+    state = small_model.encoder.state_dict()
+    wanted = {key: torch.rand_like(x.float()) + 0.5 for key, x in state.items()}
+    other = {f"head.{key}": torch.zeros(3) for key in wanted}
+    load_encoder(
+        small_model, {**{prefix + key: x for key, x in wanted.items()}, **other}
+    )
+    found = small_model.encoder.state_dict()
+    assert all(
+        torch.equal(found[key], x) for key, x in wanted.items() if "batches" not in key
+    )

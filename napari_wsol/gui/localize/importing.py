@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.config import WEIGHT_FILES
-from napari_wsol.errors import Question, UnansweredError
+from napari_wsol.errors import ConfigError, Question, UnansweredError
 from napari_wsol.gui.widgets.choosing import Chooser
 
 if TYPE_CHECKING:
@@ -35,27 +35,35 @@ class Importer(QObject):
         self.chooser = Chooser(context.dock)
         context.at_parting(self.chooser.close)
 
-    def start(self, path: Path, given: Mapping[str, str] | None = None) -> None:
+    def start(
+        self,
+        path: Path,
+        given: Mapping[str, str] | None = None,
+        asked: tuple[Question, ...] = (),
+    ) -> None:
         """Import a checkpoint or a folder, with what was answered so far."""
         answers = dict(given or {})
         name = answers.pop(NAME, None)
 
         def on_failed(error: BaseException) -> None:
-            if not isinstance(error, UnansweredError):
+            questions, wrong = asked, f"{error} "  # what was typed is still there
+            if isinstance(error, UnansweredError):
+                questions, wrong = error.questions, ""
+            elif not (asked and isinstance(error, ConfigError)):
                 return
             from napari_wsol.zoo import next_name, proposed_name  # after an import
 
-            texts = {item.key: item.text for item in error.questions}
+            texts = {item.key: item.text for item in questions}
             words = texts.pop(NAME, "")
             called = "Name of the model: a folder among your own models"
             proposed = name or proposed_name(path)
             proposed = next_name(proposed) if words else proposed
-            rest = (item for item in error.questions if item.key in texts)
+            rest = (item for item in questions if item.key in texts)
             self.chooser.ask(
                 "Import a model",
-                f"Before “{path.name}” can be imported:",
+                f"{wrong}Before “{path.name}” can be imported:",
                 (Question(NAME, words or called, proposed=proposed), *rest),
-                lambda more: self.start(path, {**answers, **more}),
+                lambda more: self.start(path, {**answers, **more}, questions),
                 given=answers,
                 verb="Import",
             )
