@@ -166,7 +166,7 @@ class Answers:
             )
             raise UnansweredError(
                 f"{path.name} does not say all that is needed to rebuild its network, "
-                f"and it cannot be told from the weights. Say: {asked}. {stray}".strip(),
+                f"and the weights cannot tell it. Say: {asked}. {stray}".strip(),
                 tuple(self._open),
             )
         if vain:

@@ -1,4 +1,4 @@
-"""The classifier of VGG (Simonyan and Zisserman 2015, arXiv 1409.1556), as torchvision's.
+"""The classifier of torchvision's VGG (Simonyan and Zisserman, arXiv 1409.1556).
 
 Maps of any size are averaged to 7 × 7 cells, which linear layers read all at once: no
 cell has logits of its own. Grad-CAM and its like tell what the network looked at.
