@@ -22,12 +22,10 @@ from napari_wsol.errors import ConfigError, ModelError
 from napari_wsol.files.parsing import parse_toml, typed
 from napari_wsol.images.preprocessing import IMAGENET_MEAN, Preprocessing
 from napari_wsol.methods import ModelSpec
-from napari_wsol.methods.vgg import GRID
+from napari_wsol.methods.linear import GRID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from torch import Tensor
 
     from napari_wsol.checkpoints.draft import Answers, Source, State
 
@@ -202,8 +200,7 @@ def _chosen(
 
 def _alike(rows: list[list[str]]) -> int:
     """How many words all rows begin with alike."""
-    columns = zip(*rows, strict=False)
-    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    return len([*takewhile(lambda x: len({*x}) == 1, zip(*rows, strict=False))])
 
 
 def _head(
@@ -220,7 +217,8 @@ def _head(
         words = key.split(".")[:-1]
         return ".".join(words[_alike([words, before]) :])
 
-    flat = {k: x for k, x in rest.items() if k.endswith("weight") and _is_flat(x)}
+    flat = {k: x for k, x in rest.items() if x.ndim > 1 and sum(x.shape[2:]) < 3}
+    flat = {k: x for k, x in flat.items() if k.endswith("weight")}  # 1×1 kernels, too
     chain = _chain(flat, place.width * GRID**2)
     read = {x.shape[1] for x in flat.values()}
     fit = {k for k, x in flat.items() if x.shape[1] == place.width}
@@ -230,7 +228,7 @@ def _head(
     own = _both([*layers.values(), *chain])
     others = [k for k in rest if k not in own and "AuxLogits." not in k]
     others = [k for k in others if rest[k].ndim > 1 or inner(k).split(".")[0] in homes]
-    only = next(iter(layers)) if len(layers) == 1 and not others else None
+    only = "".join(layers) if len(layers) == 1 and not others else None
     layer = "leave"
     if layers or others:
         is_imagenet = only and len(rest[layers[only]]) == IMAGENET_CLASSES
@@ -253,11 +251,6 @@ def _head(
         none = torch.zeros(len(rest[key]))
         weights[f"{part}.bias"] = rest.get(re.sub("weight$", "bias", key), none)
     return layer, weights
-
-
-def _is_flat(x: Tensor) -> bool:
-    """Whether it is of a linear layer, or of a 1×1 convolution."""
-    return x.ndim > 1 and x.shape[1:].numel() == x.shape[1]
 
 
 def _both(keys: Iterable[str]) -> set[str]:
@@ -283,23 +276,17 @@ def _spec(
     encoder: str, channels: int, weights: State, known: Published, ask: Answers
 ) -> ModelSpec:
     """How it is built; what neither the file nor a paper tells is asked."""
-    mean, std = ask.tell(
-        "normalisation",
-        QUESTIONS["normalisation"],
-        lambda text: _statistics(text, channels),
-        known.normalisation,
-        "half" if channels == 1 else "imagenet",
-    )
+    key, example = "normalisation", "half" if channels == 1 else "imagenet"
+    text = ask.tell(key, QUESTIONS[key], known.normalisation, example)
+    mean, std = _statistics(text, channels)
     fixed = "224" if known.classes or encoder.startswith("deit") else None
-    size = ask.tell("size", QUESTIONS["size"], _side, fixed, "any")
+    size = _side(ask.tell("size", QUESTIONS["size"], fixed, "any"))
     name, rows = next(iter(weights)).split(".")[1], len([*weights.values()][-1])
     if encoder == "inception_v3":
         encoder = inception_of(ask, None if mean == IMAGENET_MEAN else "no")
     widths = tuple(len(x) for key, x in weights.items() if key.endswith("bias"))[:-1]
-    sure, both = (
-        "sigmoid" if known.classes or rows == 1 else None,
-        ("softmax", "sigmoid"),
-    )
+    sure = "sigmoid" if known.classes or rows == 1 else None
+    both = ("softmax", "sigmoid")
     activation = ask.choose("activation", QUESTIONS["activation"], both, sure)
     return ModelSpec(
         encoder=encoder,
@@ -315,14 +302,14 @@ def _spec(
 def inception_of(answers: Answers, told: str | None) -> str:
     """Which of both Inception-v3 it is: their weights are alike."""
     key = "transform_input"
-    is_scaled = answers.choose(key, QUESTIONS[key], YES_NO, told) == "yes"
-    return "inception_v3_transform" if is_scaled else "inception_v3"
+    answer = answers.choose(key, QUESTIONS[key], YES_NO, told)
+    return "inception_v3_transform" if answer == "yes" else "inception_v3"
 
 
 def _statistics(text: str, channels: int) -> tuple[tuple[float, ...], ...]:
     """Mean and deviation of each channel, from a name or from numbers."""
     named = NORMALISATIONS.get(text.lower(), text)
-    found = tuple(map(float, re.findall(r"\d*\.?\d+(?:e-?\d+)?", named)))
+    found = tuple(map(float, re.findall(r"-?\d*\.?\d+(?:e-?\d+)?", named)))
     if channels == 1 and len(set(found[:3])) == len(set(found[3:])) == 1:
         found = found[::3]
     mean, std = found[:channels], found[channels:]

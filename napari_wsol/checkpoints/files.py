@@ -129,15 +129,17 @@ def _stored_in(
     found: object, before: str, depth: int, seen: set[int]
 ) -> Iterator[tuple[str, StoredTensor]]:
     """Every tensor that has a name, also in tables of tables and in lists of them."""
-    is_table = isinstance(found, Mapping)
-    if not depth or id(found) in seen or not isinstance(found, Mapping | list | tuple):
+    if not depth or id(found) in seen:
         return
-    seen.add(id(cast("object", found)))  # a table may lie in itself, or in many others
-    table = cast(
-        "Mapping[object, object]", found if is_table else dict(enumerate(found))
-    )
+    seen.add(id(found))  # a table may lie in itself, or in many others
+    table: dict[object, object] = {}
+    if isinstance(found, Mapping):
+        table = dict(cast("Mapping[object, object]", found))
+    elif isinstance(found, list | tuple):
+        rows = enumerate(cast("list[object]", found))
+        table = {at: x for at, x in rows if not isinstance(x, StoredTensor)}
     for key, item in table.items():
-        if isinstance(item, StoredTensor) and is_table:
+        if isinstance(item, StoredTensor):
             yield f"{before}{key}", item
         yield from _stored_in(item, f"{before}{key}.", depth - 1, seen)
 

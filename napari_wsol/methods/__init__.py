@@ -30,7 +30,6 @@ from napari_wsol.methods import (  # noqa: F401 - each puts itself into the tabl
     smoothgradcampp,
     spg,
     tscam,
-    vgg,
     wildcat,
     xgradcam,
 )

@@ -17,6 +17,7 @@ from napari_wsol.errors import ConfigError
 from napari_wsol.methods.heads import Head, register_head
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Self
 
     from torch import Tensor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from napari_wsol.encoders import Encoder, Features
 
 Pool = Literal["cls", "mean"]
+GRID = 7
 
 
 @register_head("linear")
@@ -73,3 +75,30 @@ class LinearHead(Head):
         """(N, K) image logits; of several windows, those of their mean."""
         at = features.names.index(CLS) if self.pool == "cls" else -1
         return self.fc(self.norm(features.maps[at].mean((-2, -1))))
+
+
+@register_head("vgg")
+class VggHead(Head):
+    """The classifier of torchvision's VGG (Simonyan and Zisserman, arXiv 1409.1556).
+
+    Maps are averaged to 7 × 7 cells, which linear layers of the given widths, with ReLU
+    and dropout between, read all at once: what they looked at, Grad-CAM tells.
+    """
+
+    has_maps = False
+
+    def __init__(
+        self, channels: int, classes: int, *, widths: Iterable[int] = (4096, 4096)
+    ) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(GRID)
+        layers: list[nn.Module] = []
+        inputs = channels * GRID**2
+        for width in widths:
+            layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Dropout()]
+            inputs = width
+        self.classifier = nn.Sequential(*layers, nn.Linear(inputs, classes))
+
+    def forward(self, features: Features) -> Tensor:
+        """(N, K) image logits."""
+        return self.classifier(self.pool(features.last).flatten(1))

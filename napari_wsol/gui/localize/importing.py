@@ -152,17 +152,15 @@ class Importer(QObject):
         elif isinstance(error, ConfigError) and wish.asked:
             self._ask(wish, wish.asked, f"{error} ")  # what was typed is still there
 
-    def _ask(
-        self, wish: Wish, questions: tuple[Question, ...], wrong: str = ""
-    ) -> None:
+    def _ask(self, wish: Wish, asked: tuple[Question, ...], why: str = "") -> None:
         """Open the form; it does not stop the window."""
-        is_taken = any(item.key == NAME for item in questions)
+        is_taken = any(item.key == NAME for item in asked)
         from napari_wsol.zoo import next_name, proposed_name  # after an import
 
         name = wish.name or proposed_name(wish.path)
         dialog = ImportDialog(
-            f"{wrong}Before “{wish.path.name}” can be imported:",
-            questions,
+            f"{why}Before “{wish.path.name}” can be imported:",
+            asked,
             next_name(name) if is_taken else name,
             wish.answers,
             self._context.dock,
@@ -170,8 +168,8 @@ class Importer(QObject):
 
         def go_on() -> None:
             answers = {**wish.answers, **dialog.answers}
-            new = replace(wish, name=dialog.name, answers=answers, asked=questions)
-            self._try(new)
+            name = dialog.name
+            self._try(replace(wish, name=name, answers=answers, asked=asked))
 
         dialog.accepted.connect(go_on)
         dialog.finished.connect(self._forget_dialog)
