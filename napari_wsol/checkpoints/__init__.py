@@ -10,13 +10,13 @@ import torch
 
 from napari_wsol.checkpoints import amil, families, pcam, presets, pylon, wsol
 from napari_wsol.checkpoints.draft import Answers, Draft, Source
+from napari_wsol.checkpoints.families import places, scopes
 from napari_wsol.checkpoints.files import (
     read_metadata,
     read_safetensors,
     read_state,
     settings_text,
 )
-from napari_wsol.checkpoints.families import modern_names, places, scopes
 from napari_wsol.checkpoints.numbers import check_weights
 from napari_wsol.config import WEIGHT_SUFFIXES
 from napari_wsol.errors import MalformedError, ModelError, WsolError
@@ -34,7 +34,6 @@ __all__ = [
     "Draft",
     "build",
     "check_weights",
-    "modern_names",
     "network_of",
     "places",
     "read_metadata",
@@ -43,7 +42,7 @@ __all__ = [
     "recognise",
 ]
 
-AUTHORS = (wsol, pcam, pylon, amil)
+AUTHORS = (presets, wsol, pcam, pylon, amil)
 """Tried before torchvision's and timm's families, whose names they have, too."""
 
 PREFERRED = ("best1.ckpt", "best.ckpt", "model.pkl", "model.pt", "train.ckpt")
@@ -73,32 +72,26 @@ def recognise(path: Path, answers: Mapping[str, str] | None = None) -> Draft:
     """
     source = _find(path)
     asked = Answers(answers or {})
-    draft = next(_drafts(source, asked), None)
+    draft = next(filter(None, _drafts(source, asked)), None)
     if draft is not None:
         asked.settle(path)
         return draft
     names = ", ".join(list(next(iter(source.parts.values())))[:4])
     raise ModelError(
         f"{path.name} is of no kind that is known here; its first weights are {names}. "
-        "Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are, and networks "
-        "of torchvision's and timm's ResNet, DenseNet, VGG, Inception-v3 and ViT. "
-        "Wrap others in Python: wsol.wrap(module, layer=…)."
+        "Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are, and ResNet, "
+        "DenseNet, VGG, Inception-v3 and ViT. Wrap others in Python: wsol.wrap."
     )
 
 
-def _drafts(source: Source, answers: Answers) -> Iterator[Draft]:
+def _drafts(source: Source, answers: Answers) -> Iterator[Draft | None]:
     """What each family makes of a checkpoint, under whatever prefix it may lie."""
-    scoped = scopes(source.only) if source.only else {"": {}}
-    for prefix, state in scoped.items():
+    for prefix, state in scopes(source.only or {}).items():
         found = replace(source, parts={prefix: state}) if prefix else source
-        for family in (presets, *AUTHORS):
-            draft = family.recognise(found, answers)
-            if draft is not None:
-                took = (f"Took what lies under `{prefix[:-1]}`.",) if prefix else ()
-                yield replace(draft, notes=(*draft.notes, *took))
-    draft = families.recognise(source, answers)
-    if draft is not None:
-        yield draft
+        took = [f"Took `{prefix[:-1]}`."] if prefix else []
+        for draft in (family.recognise(found, answers) for family in AUTHORS):
+            yield draft and replace(draft, notes=(*draft.notes, *took))
+    yield families.recognise(source, answers)
 
 
 def build(draft: Draft, path: Path) -> Model:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,7 +11,7 @@ from napari_wsol.encoders import build_encoder, nominal_offset
 from napari_wsol.errors import ConfigError, ModelError, Question, UnansweredError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     State = dict[str, Tensor]
 
 YES_NO = ("yes", "no")
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +109,15 @@ class Answers:
         self._counted.add(key)
         return self._given.get(key)
 
-    def tell(
-        self,
-        key: str,
-        text: str,
-        read: Callable[[str], _T],
-        known: str | None,
-        example: str,
-    ) -> _T:
-        """What the person says in words of their own, or what is known, read.
+    def tell(self, key: str, text: str, known: str | None, example: str) -> str:
+        """What the person says in words of their own, or what is known.
 
-        Without either the question is noted, and the example is read.
+        Without either the question is noted and the example stands in.
         """
         answer = self.given(key) or known
         if answer is None:
             self._open.append(Question(key, text))
-        return read(answer or example)
+        return answer or example
 
     def classes(
         self, count: int, known: Sequence[str] = (), *, asked: bool = False
@@ -162,13 +153,10 @@ class Answers:
         vain = ", ".join(key for key in self._given if key not in self._counted)
         stray = f"Nothing in {path.name} asks for {vain}." if vain else ""
         if self._open:
-            asked = "; ".join(
-                f"{item.key} ({', '.join(item.choices) or item.text})"
-                for item in self._open
-            )
+            asked = (f"{x.key} ({', '.join(x.choices) or x.text})" for x in self._open)
             raise UnansweredError(
-                f"{path.name} does not say all that is needed to rebuild its network, "
-                f"and it cannot be told from the weights. Say: {asked}. {stray}".strip(),
+                f"{path.name} does not say all that is needed to rebuild its network. "
+                f"Say: {'; '.join(asked)}. {stray}".strip(),
                 tuple(self._open),
             )
         if vain:

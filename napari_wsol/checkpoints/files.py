@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import safetensors
 
 from napari_wsol.checkpoints.archives import Tensors, open_archive
+from napari_wsol.checkpoints.families import modern_names
 from napari_wsol.checkpoints.pickles import (
     ForeignObjectError,
     StoredNumbers,
@@ -70,7 +71,7 @@ def read_state(path: Path) -> State:
             f"{path.name} holds no weights. In its authors' code, save "
             "model.state_dict()."
         )
-    return state
+    return modern_names(state)
 
 
 def read_safetensors(path: Path) -> State:
@@ -128,18 +129,19 @@ def _stored_in(
     found: object, before: str, depth: int, seen: set[int]
 ) -> Iterator[tuple[str, StoredTensor]]:
     """Every tensor that has a name, also in tables of tables and in lists of them."""
-    if not depth or not isinstance(found, Mapping | list | tuple) or id(found) in seen:
+    if not depth or id(found) in seen:
         return
     seen.add(id(found))  # a table may lie in itself, or in many others
-    is_table = isinstance(found, Mapping)
-    items = found.items() if is_table else enumerate(cast("list[object]", found))
-    for key, item in cast("Iterator[tuple[object, object]]", items):
-        name = f"{before}{key}"
+    table: dict[object, object] = {}
+    if isinstance(found, Mapping):
+        table = dict(cast("Mapping[object, object]", found))
+    elif isinstance(found, list | tuple):
+        rows = enumerate(cast("list[object]", found))
+        table = {at: x for at, x in rows if not isinstance(x, StoredTensor)}
+    for key, item in table.items():
         if isinstance(item, StoredTensor):
-            if is_table:
-                yield name, item
-        else:
-            yield from _stored_in(item, f"{name}.", depth - 1, seen)
+            yield f"{before}{key}", item
+        yield from _stored_in(item, f"{before}{key}.", depth - 1, seen)
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:

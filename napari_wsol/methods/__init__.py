@@ -15,6 +15,7 @@ from napari_wsol.methods import (  # noqa: F401 - each puts itself into the tabl
     gradcampp,
     layercam,
     li2018,
+    linear,
     lse,
     maxmin,
     maxpool,
@@ -29,7 +30,6 @@ from napari_wsol.methods import (  # noqa: F401 - each puts itself into the tabl
     smoothgradcampp,
     spg,
     tscam,
-    vgg,
     wildcat,
     xgradcam,
 )

@@ -1,4 +1,4 @@
-"""A vision transformer's classifier, and its relevance through the attention.
+"""The relevance of each patch to a transformer's class, through its attention.
 
 Chefer, Gur, Wolf: Generic Attention-model Explainability for Interpreting Bi-Modal and
 Encoder-Decoder Transformers, ICCV 2021, arXiv 2103.15679.
@@ -17,63 +17,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
-from torch import nn
 from typing_extensions import override
 
 from napari_wsol.encoders.base import CLS
 from napari_wsol.encoders.tokens import PATCHES, TokenEncoder
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradients import RerunMethod, class_logit, full_precision
-from napari_wsol.methods.heads import Head, register_head
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from torch import Tensor
 
-    from napari_wsol.encoders import Encoder, Features
+    from napari_wsol.encoders import Features
     from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
-
-
-@register_head("linear")
-class LinearHead(Head):
-    """One linear layer on the class token, or on the mean of the deepest map.
-
-    Args:
-        channels: of both.
-        classes: how many.
-        pool: "cls" or "mean", which is timm's ``global_pool="avg"``.
-        norm: whether a LayerNorm comes between, timm's ``fc_norm``. Without it, the
-            mean is the head "cam", whose cells have a logit.
-    """
-
-    has_maps = False
-
-    def __init__(
-        self, channels: int, classes: int, *, pool: str = "cls", norm: bool = False
-    ) -> None:
-        super().__init__()
-        self.pool = pool
-        self.norm = nn.LayerNorm(channels, eps=1e-6) if norm else nn.Identity()
-        self.fc = nn.Linear(channels, classes)
-
-    @classmethod
-    def build(cls, encoder: Encoder, classes: int, **options: object) -> Self:
-        """As its base does; the encoder then gives what is read.
-
-        Raises:
-            ConfigError: it has no such map, as a class token.
-        """
-        head = super().build(encoder, classes, **options)
-        if head.pool not in ("mean", *encoder.taps):
-            encoder.choose((head.pool, *encoder.taps), encoder.layers)
-        return head
-
-    def forward(self, features: Features) -> Tensor:
-        """(N, K) image logits; of several windows, those of their mean."""
-        at = -1 if self.pool == "mean" else features.names.index(self.pool)
-        return self.fc(self.norm(features.maps[at].mean((-2, -1))))
 
 
 @register
@@ -109,6 +65,7 @@ class Chefer(RerunMethod):
         ):
             x = pixels.clone().requires_grad_()
             attention, seen = encoder.attended(x)
+            target = target if len(model.classes) > 1 else 1  # as one logit says it
             score = class_logit(model.image_logits(seen), target).sum()
             slopes = torch.autograd.grad(score, attention)
         relevance = torch.eye(attention[0].shape[-1], device=x.device)

@@ -35,6 +35,7 @@ def provenance_of(
     person. Of a film not even that. The fingerprint identifies the content.
     """
     path = told_path(slide)
+    used = () if model is None else (model.spec.encoder, *model.spec.heads)
     return {
         "image": {
             "name": slide.name,
@@ -46,7 +47,7 @@ def provenance_of(
         },
         "model": None if model is None else _model(model),
         "method": method,
-        "plugins": origins((model.spec.encoder, *model.spec.heads, method)),
+        "plugins": origins((*used, method)),
         "target": result.target if result is not None else None,
         "views": result.views if result is not None else 1,
         "scores": dict(result.scores) if result is not None else {},

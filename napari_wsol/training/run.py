@@ -13,7 +13,7 @@ from uuid import uuid4
 import torch
 from msgspec import Struct
 
-from napari_wsol.checkpoints import modern_names, read_state
+from napari_wsol.checkpoints import read_state
 from napari_wsol.devices import choose_device
 from napari_wsol.errors import (
     ConfigError,
@@ -45,8 +45,6 @@ from napari_wsol.zoo import load_model, read_card, save_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-    from torch import Tensor
 
     from napari_wsol.data.datasets import LabelledImages
     from napari_wsol.errors import Failed
@@ -108,15 +106,6 @@ class Options(TypedDict):
     step: Callable[[TrainStep], None]
     evaluated: Callable[[Evaluation], None]
     failed: Failed
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Initial weights from safetensors or a torch file, without running its code.
-
-    Raises:
-        ModelError: it is neither, or holds no weights.
-    """
-    return modern_names(read_state(path))
 
 
 def train(
@@ -225,7 +214,7 @@ def _trainer(
     if teacher is not None:
         maps = teacher_maps(teacher, images, recipe, say)
     say(0, 0, "choosing seeds" if recipe.seeds is not None else "preparing")
-    weights = read_weights(init) if init is not None else None
+    weights = read_state(init) if init is not None else None
     return Trainer(recipe, images, weights, maps=maps, device=device, team=team)
 
 

@@ -158,7 +158,8 @@ def draft_of(content, answers):
                 read(value, f"{before}{key}.")
 
     read(content, "")
-    return families.recognise(Source(Path("own.pth"), {"own": flat}), Answers(answers))
+    source = Source(Path("own.pth"), {"own": families.modern_names(flat)})
+    return families.recognise(source, Answers(answers))
 
 
 def picture(side=224):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from napari_wsol.checkpoints import read_state
 from napari_wsol.data.datasets import load_images
 from napari_wsol.errors import ConfigError, ModelError
 from napari_wsol.inference.whole_image import localize
@@ -17,7 +18,7 @@ from napari_wsol.training.crops import TrainImage, draw_batch, recolour
 from napari_wsol.training.images_cache import load_training_images
 from napari_wsol.training.initial import load_encoder
 from napari_wsol.training.recipe import read_recipe
-from napari_wsol.training.run import read_weights, train
+from napari_wsol.training.run import train
 from napari_wsol.training.seeds import darkness_on, draw_seeds, fit_eigencam, rank_map
 from napari_wsol.training.trainer import Trainer
 from napari_wsol.zoo import load_model, verify
@@ -194,13 +195,13 @@ def test_initial_weights_must_fit(tmp_path):
     with pytest.raises(ModelError, match="not those of mobilenet_v2"):
         load_encoder(other, {"conv1.weight": torch.zeros(1)})
     with pytest.raises(ModelError, match="no file"):
-        read_weights(tmp_path / "none.safetensors")
+        read_state(tmp_path / "none.safetensors")
     harmful = tmp_path / "pickled.pt"
     torch.save(model, harmful)  # a whole module: would run code when unpickled
     with pytest.raises(ModelError, match="Python object"):
-        read_weights(harmful)
+        read_state(harmful)
     torch.save(model.encoder.state_dict(), tmp_path / "good.pt")
-    load_encoder(other, read_weights(tmp_path / "good.pt"))
+    load_encoder(other, read_state(tmp_path / "good.pt"))
 
 
 def test_initial_weights_go_to_the_network_that_reads_each_tile():
