@@ -188,3 +188,8 @@ def test_one_that_fails_half_way_leaves_nothing(only_plugins, snippets):
     syntax.write_text("def")
     (plugin,) = only_plugins(syntax)
     assert plugin.problem.startswith("SyntaxError")
+    bare = snippets[1].with_name("bare.py")
+    code = "@register\nclass Bare:\n    name = 'bare'\n"
+    bare.write_text(f"from napari_wsol.methods import register\n{code}")
+    (plugin,) = only_plugins(bare)
+    assert plugin.problem == "TypeError: Bare is no Method with a title."

@@ -208,7 +208,10 @@ def register(cls: _M) -> _M:
 
     Raises:
         ValueError: the name is taken.
+        TypeError: it is no Method, or has no title.
     """
+    if not issubclass(cls, Method) or not getattr(cls, "title", ""):
+        raise TypeError(f"{cls.__name__} is no Method with a title.")
     _METHODS.add(cls.name, cast("Method", cls()))
     return cls
 
