@@ -123,7 +123,7 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         )
     place, rest, notes = _chosen(state, known, answers)
     layer, weights = _head(place, rest, answers, notes)
-    channels = next(x for x in place.weights.values() if x.ndim == 4).shape[1]
+    channels = min(x.shape[1] for x in place.weights.values() if x.ndim == 4)
     rows = len(next(reversed(weights.values()))) if weights else 0
     form = f"{place.encoder} of {channels} channels, {layer} of {rows} rows"
     fits = [x for x in PUBLISHED if x.form == form and x.within in place.prefix]
@@ -217,7 +217,8 @@ def _head(
         words = key.split(".")[:-1]
         return ".".join(words[_alike([words, before]) :])
 
-    flat = {k: x for k, x in rest.items() if x.ndim > 1 and sum(x.shape[2:]) < 3}
+    flat = {k: rest[k] for k in sorted(rest)}  # files keep them in any order
+    flat = {k: x for k, x in flat.items() if x.ndim > 1 and sum(x.shape[2:]) < 3}
     flat = {k: x for k, x in flat.items() if k.endswith("weight")}  # 1×1 kernels, too
     chain = _chain(flat, place.width * GRID**2)
     read = {x.shape[1] for x in flat.values()}

@@ -98,6 +98,7 @@ WRAPPINGS = {
     "lightning": lightning,
     "compiled": lambda state: {"params": under("_orig_mod.backbone.", state)},
     "ema": with_ema,
+    "backwards": lambda state: OrderedDict(reversed(state.items())),
     "in no list": lambda state: ("v1", {"my weights": [{"x": under("a.b.c.", state)}]}),
 }
 
@@ -125,7 +126,7 @@ def test_a_wrapped_network_is_the_bare_one(tmp_path, shapes, name, wrapping):
 
 
 @pytest.mark.parametrize("classes", [2, 14])
-@pytest.mark.parametrize("wrapping", ["bare", "lightning"])
+@pytest.mark.parametrize("wrapping", ["bare", "lightning", "backwards"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_keeps_its_classifier(shapes, name, wrapping, classes):
     encoder, head = NETWORKS[name]
