@@ -394,6 +394,6 @@ def test_compiled_and_scripted_networks():
         for one in (net, torch.compile(net))
     ]
     assert maps[0].scores == maps[1].scores
-    for make in (torch.jit.script, lambda x: torch.jit.trace(x, torch.rand(1, 3, 8, 8))):
+    for one in (torch.jit.script(net), torch.jit.trace(net, torch.rand(1, 3, 8, 8))):
         with pytest.raises(ConfigError, match="TorchScript"):
-            wsol.wrap(make(net), "layer4", CLASSES)
+            wsol.wrap(one, "layer4", CLASSES)
