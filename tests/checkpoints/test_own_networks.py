@@ -108,7 +108,9 @@ def saved(tmp_path, content):
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
-@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", pytest.param("densenet121", marks=pytest.mark.slow)]
+)
 def test_a_wrapped_network_is_the_bare_one(tmp_path, shapes, name, wrapping):
     state = made(shapes[name], 3)
     path = saved(tmp_path, WRAPPINGS[wrapping](state))
@@ -125,7 +127,9 @@ def test_a_wrapped_network_is_the_bare_one(tmp_path, shapes, name, wrapping):
 
 
 @pytest.mark.parametrize("classes", [2, 14])
-@pytest.mark.parametrize("wrapping", ["bare", "lightning"])
+@pytest.mark.parametrize(
+    "wrapping", ["lightning", pytest.param("bare", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_keeps_its_classifier(shapes, name, wrapping, classes):
     encoder, head = NETWORKS[name]
