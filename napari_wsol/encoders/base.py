@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import torch
 from torch import nn
 
-from napari_wsol.encoders.features import Features
+from napari_wsol.encoders.features import Features, nominal_offset
 from napari_wsol.errors import ConfigError, ImageError
 from napari_wsol.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
@@ -324,6 +324,11 @@ def _geometry(
         reach = math.ceil(max(half - centre, half + centre - stride + 1, 0))
         result[name] = (stride, centre, reach)
     return result
+
+
+def nominal_places(strides: Mapping[str, int]) -> dict[str, tuple[int, float, int]]:
+    """As :meth:`Encoder.places` where cells are the squares that they replace."""
+    return {name: (step, nominal_offset(step), 0) for name, step in strides.items()}
 
 
 def preprocess(
