@@ -13,6 +13,7 @@ from napari_wsol.checkpoints.draft import (
     renamed,
     resnet_name,
 )
+from napari_wsol.checkpoints.families import PUBLISHED
 from napari_wsol.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from napari_wsol.images.published import PYLON_PREPROCESSING
 from napari_wsol.methods import ModelSpec
@@ -20,22 +21,7 @@ from napari_wsol.methods import ModelSpec
 if TYPE_CHECKING:
     from napari_wsol.checkpoints.draft import Answers, Source, State
 
-NIH = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Effusion",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pneumonia",
-    "Pneumothorax",
-    "Consolidation",
-    "Edema",
-    "Emphysema",
-    "Fibrosis",
-    "Pleural_Thickening",
-    "Hernia",
-)
+NIH = next(item.classes for item in PUBLISHED if item.name == "CheXNet")
 CITATIONS = (
     "Preechakul et al., Improved image classification explainability with "
     "high-accuracy heatmaps, iScience 2022, arXiv 2010.11475",

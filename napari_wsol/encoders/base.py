@@ -204,9 +204,16 @@ class Encoder(nn.Module):
         Taps before ``layer`` are not part of the result.
 
         Args:
-            layer: one of ``layers``.
+            layer: one of ``readable_layers``.
             x: (N, C, h, w) its map.
+
+        Raises:
+            ConfigError: what lies behind the layer cannot be run on its own.
         """
+        if layer not in self.readable_layers:
+            raise ConfigError(
+                f"This network cannot go on from {layer}: choose {self.taps[-1]}."
+            )
         stages = iter(self.stages())
         for name, _ in stages:
             if name == layer:

@@ -129,23 +129,6 @@ class TimmBackbone(Encoder):
         maps = dict(zip(self._reductions, given, strict=True))
         return self.gather({name: maps[name] for name in self.taps})
 
-    def resume(self, layer: str, x: Tensor) -> Features:
-        """The taps' maps, given the map of a layer: what lies between runs again.
-
-        Args:
-            layer: one of ``readable_layers``.
-            x: (N, C, h, w) its map.
-
-        Raises:
-            ConfigError: what lies behind the layer cannot be run on its own.
-        """
-        if layer not in self.readable_layers:
-            raise ConfigError(
-                "timm runs this network in one piece, so it cannot go on from "
-                f"{layer}; choose {self.taps[-1]}."
-            )
-        return super().resume(layer, x)
-
     @override
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         if not self._is_sequence():
