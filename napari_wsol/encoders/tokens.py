@@ -8,13 +8,13 @@ token a window.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from typing_extensions import override
 
-from napari_wsol.encoders.base import CLS, Encoder
-from napari_wsol.encoders.features import nominal_offset
+from napari_wsol.encoders.base import CLS, Encoder, nominal_places
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class TokenEncoder(Encoder):
 
     @override
     def places(self) -> dict[str, tuple[int, float, int]]:
-        return {at: (n, nominal_offset(n), 0) for at, n in self._strides.items()}
+        return nominal_places(self._strides)
 
     def by_windows(self) -> None:
         """Reads windows from now on, and their neighbours, to which mirrors reach."""
@@ -150,9 +150,7 @@ def caught(
     def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
         kept.append(output)
 
-    handles = [module.register_forward_hook(keep) for module in modules]
-    try:
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.enter_context(module.register_forward_hook(keep))
         return kept, run()
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -17,7 +17,7 @@ from torch import nn
 from typing_extensions import override
 
 from napari_wsol.devices import choose_device
-from napari_wsol.encoders import Encoder, nominal_offset
+from napari_wsol.encoders.base import Encoder, nominal_places
 from napari_wsol.errors import ConfigError, WsolError
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.methods.card import Card
@@ -217,8 +217,8 @@ class Wrapped(Encoder):
     @override
     def places(self) -> dict[str, tuple[int, float, int]]:
         sides = {LOGITS: 1} | {name: item[2] for name, item in self._layouts.items()}
-        strides = {name: max(1, round(self._side / n)) for name, n in sides.items()}
-        return {name: (item, nominal_offset(item), 0) for name, item in strides.items()}
+        rounded = {name: max(1, round(self._side / n)) for name, n in sides.items()}
+        return nominal_places(rounded)
 
     @override
     def forward(self, x: Tensor) -> Features:
