@@ -102,7 +102,8 @@ def crossvalidate(
         "--seed": [seed],
         "--device": [device],
     }
-    with watched(view, go_on("crossvalidate", recipe, options)):
+    again = go_on("crossvalidate", recipe, options)
+    with watched(view, f"Go on with: {again}"):
         found = cross_validate(
             plan,
             data,

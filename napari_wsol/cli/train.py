@@ -86,7 +86,7 @@ def train(
         "--seeds": [seeds],
         "--device": [None if device == "auto" else device],
     }
-    with watched(view, go_on("train", recipe, given)):
+    with watched(view, f"Go on with: {go_on('train', recipe, given)}"):
         if numbers:
             result = train_seeds(plan, data, out, numbers, **options)
         else:
@@ -135,10 +135,10 @@ def _lines(result: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def go_on(command: str, recipe: Path, given: Mapping[str, Sequence[object]]) -> str:
-    """Says what to type to go on: all that counted, or the numbers would be others."""
+    """What to type to go on: all that counted, or the numbers would be others."""
     plugins = words_of({"--plugin": plugin_files()})
     words = ["napari-wsol", *plugins, command, str(recipe), *words_of(given)]
-    return f"Go on with: {shlex.join([*words, '--resume'])}"
+    return shlex.join([*words, "--resume"])
 
 
 @contextmanager
