@@ -226,6 +226,7 @@ def _head(
     homes = {layer.split(".")[0] for layer in layers}
     own = _both([*layers.values(), *chain])
     others = [k for k in rest if k not in own and "AuxLogits." not in k]
+    homes |= {inner(k).split(".")[0] for k in others if len(rest[k]) == place.width}
     others = [k for k in others if rest[k].ndim > 1 or inner(k).split(".")[0] in homes]
     only = "".join(layers) if len(layers) == 1 and not others else None
     layer = "leave"
@@ -262,7 +263,8 @@ def _chain(flat: State, wanted: int) -> list[str]:
     sides = [wanted, *(len(x) for x in flat.values())]
     fits = all(x.shape[1] == y for x, y in zip(flat.values(), sides, strict=False))
     at = re.findall(r"\.([036])\.(?:\d+\.)?weight ", " ".join([*flat, ""]))
-    return list(flat) if fits and (at == ["0", "3", "6"] or len(flat) == 1) else []
+    is_known = len(flat) == 1 or (len(flat) == len(at) and at == ["0", "3", "6"])
+    return list(flat) if fits and is_known else []
 
 
 def _listed(state: State) -> str:
@@ -285,7 +287,8 @@ def _spec(
         encoder = inception_of(ask, None if mean == IMAGENET_MEAN else "no")
     widths = tuple(len(x) for key, x in weights.items() if key.endswith("bias"))[:-1]
     sure = "sigmoid" if known.classes or rows == 1 else None
-    activation = ask.choose("activation", ("softmax", "sigmoid"), sure)
+    both = ("softmax", "sigmoid")[rows == 1 :]
+    activation = ask.choose("activation", both, sure)
     return ModelSpec(
         encoder=encoder,
         classes=ask.classes(rows, known.classes, asked=True),

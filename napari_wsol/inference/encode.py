@@ -168,7 +168,7 @@ def interruptible(module: nn.Module, check: Callable[[], None]) -> Generator[Non
     def before(_module: nn.Module, _inputs: object) -> None:
         check()
 
-    leaves = [item for item in module.modules() if not any(item.children())]
+    leaves = [item for item in module.modules() if not [*item.children()]]
     handles = [item.register_forward_pre_hook(before) for item in leaves]
     try:
         yield

@@ -70,6 +70,9 @@ def wrap(
     Raises:
         ConfigError: it cannot be wrapped like this; says what to give.
     """
+    module = getattr(module, "_orig_mod", module)  # hooks do not see compiled layers
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ConfigError("TorchScript hides its layers: wrap the network before it.")
     if {item.dtype for item in module.parameters()} != {torch.float32}:
         raise ConfigError("A network is wrapped with float32 weights: module.float().")
     if isinstance(classes, str) or not 0 < len(classes) == len({*classes}):
@@ -243,7 +246,7 @@ class Wrapped(Encoder):
                 before, values = tokens.tensor_split((-rows * columns,), 1)
                 values = values.reshape(len(x), rows, columns, -1).movedim(-1, 1)
             if values.shape[-2:] != (rows, columns):
-                raise ConfigError(f"The map of {name} does not fill its input: {SIZES}")
+                return output  # of a layer that runs several times the last map counts
             if name == leaf:  # what lies before it needs no gradient
                 values = values.detach().requires_grad_().clone()
                 last = (
@@ -254,6 +257,8 @@ class Wrapped(Encoder):
             return output
 
         logits = self._hooked(x, self.map_taps, look)
+        for name in {*self.map_taps} - {*found}:
+            raise ConfigError(f"The map of {name} does not fill its input: {SIZES}")
         return {LOGITS: logits[..., None, None], **found}
 
 

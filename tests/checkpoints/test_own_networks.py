@@ -266,6 +266,26 @@ def test_grad_cam_of_a_vgg_is_that_made_by_hand(tmp_path):
     assert model.card.primary == "gradcam"
 
 
+def test_a_fourth_layer_of_a_vgg_is_asked_about(shapes):
+    """Nothing tells whether a ReLU lies before it."""
+    zeros = torch.zeros(1 << 27)
+    state = {
+        key: zeros[: torch.Size(shape).numel()].view(shape)
+        for key, shape in shapes["vgg16"].items()
+    }
+    state["classifier.7.weight"] = torch.ones(3, len(state["classifier.6.weight"]))
+    draft = draft_of(state, {**ANSWERS, "head": "leave"})
+    assert draft.spec.heads == ()
+    with pytest.raises(ConfigError, match="choose one of leave"):
+        draft_of(state, {**ANSWERS, "head": "classifier.7"})
+
+
+def test_one_logit_is_a_sigmoid(tmp_path, shapes):
+    path = saved(tmp_path, made(shapes["resnet18"], 1))
+    with pytest.raises(ConfigError, match="choose one of sigmoid"):
+        recognise(path, {**ANSWERS, "classes": "tumour"})
+
+
 def test_chexnet_and_torchxrayvision_need_no_answers(tmp_path, shapes):
     state = made(shapes["densenet121"], 14)
     old = {
@@ -333,7 +353,8 @@ def test_a_head_is_never_dropped_in_silence(tmp_path, shapes):
     mlp = {"fc.0.weight": torch.rand(256, 512), "fc.2.weight": torch.rand(3, 256)}
     two = {"organ.weight": torch.rand(4, 512), "stain.weight": torch.rand(2, 512)}
     normed = {"fc.0.weight": torch.rand(512), "fc.1.weight": torch.rand(3, 512)}
-    for beside in (mlp, two, normed):
+    apart = {"bn.weight": torch.rand(512), "classifier.weight": torch.rand(3, 512)}
+    for beside in (mlp, two, normed, apart):
         path = saved(tmp_path, {**encoder, **beside})
         with pytest.raises(UnansweredError, match="head") as caught:
             recognise(path)

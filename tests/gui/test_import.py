@@ -146,7 +146,9 @@ def test_an_own_network_is_asked_for_in_words(bench, tmp_path):
     for key, text in answers.items():
         dialog.fields[key].native.setText(text)
     bench.qtbot.mouseClick(dialog.ok_button, left())
-    bench.until(lambda: bench.widget.controller.importer.chooser.dialog not in (None, dialog))
+    bench.until(
+        lambda: bench.widget.controller.importer.chooser.dialog not in (None, dialog)
+    )
     again = form(bench)
     assert again.answer("classes") == "healthy, ill"
     again.fields["size"].native.setText("64")

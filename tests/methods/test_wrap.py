@@ -357,3 +357,46 @@ def test_sentences_say_what_to_do(tmp_path):
         save_model(model, model.card, tmp_path)
     assert not [*tmp_path.iterdir()]
     assert get_method("cam").unavailable(model) is None
+
+
+class Twice(ResLike):
+    """One convolution and one ReLU for two scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.same = nn.Conv2d(3, 20, 3, 2, 1), nn.Conv2d(20, 20, 3, 2, 1)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.first(x))
+        for _ in range(2):
+            x = self.relu(self.same(x))
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("layer", ["same", "relu", None])
+def test_of_a_layer_that_runs_several_times_the_last_map_counts(layer):
+    net = Twice().eval()
+    model = wsol.wrap(net, layer, CLASSES)
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        last = net.relu(net.first(x))
+        last = net.same(net.relu(net.same(last)))
+    wanted = last if layer == "same" else last.relu()
+    assert torch.allclose(model.encoder(x).last, wanted, atol=1e-6)
+
+
+def test_compiled_and_scripted_networks():
+    net = ResLike().eval()
+    image = np.full((64, 64, 3), 99, np.uint8)
+    maps = [
+        wsol.localize(wsol.wrap(one, "layer4", CLASSES), image, methods=["gradcam"])
+        for one in (net, torch.compile(net))
+    ]
+    assert maps[0].scores == maps[1].scores
+    for make in (
+        torch.jit.script,
+        lambda x: torch.jit.trace(x, torch.rand(1, 3, 8, 8)),
+    ):
+        with pytest.raises(ConfigError, match="TorchScript"):
+            wsol.wrap(make(net), "layer4", CLASSES)
