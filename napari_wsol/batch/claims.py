@@ -32,7 +32,6 @@ from napari_wsol.files.parsing import parse_json, typed
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from types import TracebackType
     from typing import Self
 
 STALE_SECONDS = 300.0
@@ -86,13 +85,7 @@ class Claim:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        del kind, error, trace
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     @property

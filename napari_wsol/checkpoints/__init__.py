@@ -86,7 +86,7 @@ def recognise(path: Path, answers: Mapping[str, str] | None = None) -> Draft:
 
 def _drafts(source: Source, answers: Answers) -> Iterator[Draft | None]:
     """What each family makes of a checkpoint, under whatever prefix it may lie."""
-    for prefix, state in scopes(source.only or {}).items():
+    for prefix, state in scopes(source.only).items():
         found = replace(source, parts={prefix: state}) if prefix else source
         took = [f"Took `{prefix[:-1]}`."] if prefix else []
         for draft in (family.recognise(found, answers) for family in AUTHORS):

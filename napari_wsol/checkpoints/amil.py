@@ -17,7 +17,7 @@ SIGNATURE, WIDTH = "feature_extractor_part2.0.weight", (500, 800)
 def recognise(source: Source, answers: Answers) -> Draft | None:
     """A-MIL's network; None if it is none."""
     state = source.only
-    if state is None or SIGNATURE not in state or state[SIGNATURE].shape != WIDTH:
+    if SIGNATURE not in state or state[SIGNATURE].shape != WIDTH:
         return None
     names = {
         "feature_extractor_": "encoder.backbone.feature_extractor_",

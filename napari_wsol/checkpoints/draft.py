@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from napari_wsol.encoders import build_encoder, nominal_offset
 from napari_wsol.errors import ConfigError, ModelError, Question, UnansweredError
+from napari_wsol.files.parsing import parse_toml, typed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     State = dict[str, Tensor]
 
 YES_NO = ("yes", "no")
+_TEXT = Path(__file__).with_name("questions.toml").read_text("utf-8")
+QUESTIONS = typed(parse_toml(_TEXT), dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,9 @@ class Source:
     config: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
-    def only(self) -> State | None:
+    def only(self) -> State:
         """The weights, if they lie in one file."""
-        return next(iter(self.parts.values())) if len(self.parts) == 1 else None
+        return next(iter(self.parts.values())) if len(self.parts) == 1 else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +84,22 @@ class Answers:
         self._counted = {"name"}
 
     def choose(
-        self, key: str, text: str, options: Sequence[str], known: str | None = None
+        self,
+        key: str,
+        options: Sequence[str],
+        known: str | None = None,
+        about: object = "",
     ) -> str:
         """An answer, from the person first, then from what is known.
 
         Without either the question is noted and the first choice returned, so that
         all questions come up at once; :meth:`settle` raises then.
+
+        Args:
+            key: of ``questions.toml``.
+            options: that there are.
+            known: what the file tells.
+            about: what the question speaks of.
 
         Raises:
             ConfigError: the person's answer is none of the choices.
@@ -101,6 +114,7 @@ class Answers:
             )
         if known in options:
             return str(known)
+        text = QUESTIONS[key].format(about)
         self._open.append(Question(key, text, tuple(options)))
         return options[0]
 
@@ -109,14 +123,14 @@ class Answers:
         self._counted.add(key)
         return self._given.get(key)
 
-    def tell(self, key: str, text: str, known: str | None, example: str) -> str:
+    def tell(self, key: str, known: str | None, example: str) -> str:
         """What the person says in words of their own, or what is known.
 
         Without either the question is noted and the example stands in.
         """
         answer = self.given(key) or known
         if answer is None:
-            self._open.append(Question(key, text))
+            self._open.append(Question(key, QUESTIONS[key]))
         return answer or example
 
     def classes(
@@ -139,8 +153,7 @@ class Answers:
         if len(known) == count:
             return tuple(known)
         if asked:
-            text = f"Names of its {count} classes in their order, with commas?"
-            self._open.append(Question("classes", text))
+            self._open.append(Question("classes", QUESTIONS["classes"].format(count)))
         return tuple(f"class {index}" for index in range(count))
 
     def settle(self, path: Path) -> None:

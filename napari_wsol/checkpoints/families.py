@@ -53,7 +53,6 @@ RENAMES = typed(_TABLES["renames"], tuple[tuple[str, str], ...])
 ENCODERS = typed(_TABLES["encoders"], dict[str, tuple[str, ...]])
 NORMALISATIONS = typed(_TABLES["normalisations"], dict[str, str])
 PUBLISHED = typed(_TABLES["published"], tuple[Published, ...])
-QUESTIONS = typed(_TABLES["questions"], dict[str, str])
 
 
 class Place(NamedTuple):
@@ -110,7 +109,7 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
     Raises:
         ModelError: there is one, but of a form that is not known here.
     """
-    state = source.only or {}
+    state = source.only
     found = networks(state)
     known = [place for place in found if not place.wrong]
     if not found:
@@ -182,7 +181,7 @@ def _chosen(
         names = [".".join(x) or "outermost" for x in words]
     name, notes = names[0], [f"Took `{names[0]}`."] if words[0] else []
     if len(known) > 1:
-        name = answers.choose("network", QUESTIONS["network"], names, name)
+        name = answers.choose("network", names, name)
         left = ", ".join(f"`{x}`" for x in names if x != name)
         rule = "means of weights before raw ones, then the first of the file"
         notes = [f"Took `{name}`, left {left}: {rule}; else --answer network=NAME."]
@@ -236,8 +235,8 @@ def _head(
         is_imagenet = only and len(rest[layers[only]]) == IMAGENET_CLASSES
         beside = _listed({key: rest[key] for key in (*layers.values(), *others)})
         options = ["leave", *layers, *(["keep"] if only else [])]
-        known, text = "leave" if is_imagenet else only, QUESTIONS["head"].format(beside)
-        layer = answers.choose("head", text, options, known)
+        known = "leave" if is_imagenet else only
+        layer = answers.choose("head", options, known, beside)
         layer = only if only and layer == "keep" else layer
     taken = [] if layer == "leave" else chain or [layers[layer]]
     left = {key: x for key, x in rest.items() if key not in _both(taken)}
@@ -279,18 +278,19 @@ def _spec(
     encoder: str, channels: int, weights: State, known: Published, ask: Answers
 ) -> ModelSpec:
     """How it is built; what neither the file nor a paper tells is asked."""
-    key, example = "normalisation", "half" if channels == 1 else "imagenet"
-    text = ask.tell(key, QUESTIONS[key], known.normalisation, example)
+    example = "half" if channels == 1 else "imagenet"
+    text = ask.tell("normalisation", known.normalisation, example)
     mean, std = _statistics(text, channels)
     fixed = "224" if known.classes or encoder.startswith("deit") else None
-    size = _side(ask.tell("size", QUESTIONS["size"], fixed, "any"))
+    fixed = "384" if encoder.endswith("_384") else fixed
+    size = _side(ask.tell("size", fixed, "any"))
     name, rows = next(iter(weights)).split(".")[1], len([*weights.values()][-1])
     if encoder == "inception_v3":
         encoder = inception_of(ask, None if mean == IMAGENET_MEAN else "no")
     widths = tuple(len(x) for key, x in weights.items() if key.endswith("bias"))[:-1]
     sure = "sigmoid" if known.classes or rows == 1 else None
     both = ("softmax", "sigmoid")[rows == 1 :]
-    activation = ask.choose("activation", QUESTIONS["activation"], both, sure)
+    activation = ask.choose("activation", both, sure)
     return ModelSpec(
         encoder=encoder,
         classes=ask.classes(rows, known.classes, asked=True),
@@ -304,8 +304,7 @@ def _spec(
 
 def inception_of(answers: Answers, told: str | None) -> str:
     """Which of both Inception-v3 it is: their weights are alike."""
-    key = "transform_input"
-    answer = answers.choose(key, QUESTIONS[key], YES_NO, told)
+    answer = answers.choose("transform_input", YES_NO, told)
     return "inception_v3_transform" if answer == "yes" else "inception_v3"
 
 

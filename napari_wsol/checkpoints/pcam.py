@@ -49,9 +49,8 @@ def recognise(source: Source, answers: Answers) -> Draft | None:
         ModelError: it is one, but of a kind that cannot run here.
     """
     state = source.only
-    if state is None or "fc_0.weight" not in state:
-        return None
-    if not any(key.startswith("backbone.") for key in state):
+    has_backbone = any(key.startswith("backbone.") for key in state)
+    if "fc_0.weight" not in state or not has_backbone:
         return None
     config = source.config
     if config.get("norm_type", "BatchNorm") != "BatchNorm":
@@ -108,32 +107,14 @@ def _head(
 ) -> dict[str, object]:
     config = source.config
     factor = need(state, "fc_0.weight", source.path).shape[1] // width
-    if factor in WIDE_POOLS:
-        pool = WIDE_POOLS[factor]
-    else:
-        pool = answers.choose(
-            "pooling",
-            "Which pooling was it trained with (global_pool in its cfg.json)?",
-            POOLS,
-            str(config.get("global_pool")),
-        )
-    attention = answers.choose(
-        "attention",
-        "Which attention was it trained with (attention_map in its cfg.json)?",
-        ATTENTIONS,
-        _attention(config),
-    )
+    pool = WIDE_POOLS.get(factor)
     known_bn = config.get("fc_bn")
-    fc_bn = answers.choose(
-        "fc_bn",
-        "Is there a batch normalisation before the classifier (fc_bn in cfg.json)?",
-        YES_NO,
-        None if known_bn is None else YES_NO[not known_bn],
-    )
+    told = None if known_bn is None else YES_NO[not known_bn]
     return {
-        "pool": pool,
-        "attention": attention,
-        "fc_bn": fc_bn == "yes",
+        "pool": pool
+        or answers.choose("pooling", POOLS, str(config.get("global_pool"))),
+        "attention": answers.choose("attention", ATTENTIONS, _attention(config)),
+        "fc_bn": answers.choose("fc_bn", YES_NO, told) == "yes",
         "lse_gamma": float(str(config.get("lse_gamma", 0.5))),
     }
 

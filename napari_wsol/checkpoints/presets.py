@@ -25,13 +25,13 @@ SCALE = re.compile(r".*\.0\.(ls1\.gamma|gamma_1|layer_scale1\.lambda1)$")
 
 def recognise(source: Source, answers: Answers) -> Draft | None:
     """The encoder of a preset, which the person names; None if it may be none."""
-    state = source.only or {}
+    state = source.only
     if not any(map(BLOCK.match, state)):
         return None
     is_like = any(map(SCALE.match, state)) and "head.weight" not in state
     if answers.given("preset") is None and not is_like:
         return None
-    name = answers.choose("preset", "Which foundation encoder is it?", tuple(PRESETS))
+    name = answers.choose("preset", tuple(PRESETS))
     preset = PRESETS[name]
     how = Preprocessing(mean=preset.mean, std=preset.std)
     weights = timm_names(state, is_dinov3="dinov3" in preset.timm)

@@ -13,6 +13,7 @@ from napari_wsol.checkpoints.draft import (
     renamed,
     resnet_name,
 )
+from napari_wsol.checkpoints.families import PUBLISHED
 from napari_wsol.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from napari_wsol.images.published import PYLON_PREPROCESSING
 from napari_wsol.methods import ModelSpec
@@ -20,22 +21,7 @@ from napari_wsol.methods import ModelSpec
 if TYPE_CHECKING:
     from napari_wsol.checkpoints.draft import Answers, Source, State
 
-NIH = (
-    "Atelectasis",
-    "Cardiomegaly",
-    "Effusion",
-    "Infiltration",
-    "Mass",
-    "Nodule",
-    "Pneumonia",
-    "Pneumothorax",
-    "Consolidation",
-    "Edema",
-    "Emphysema",
-    "Fibrosis",
-    "Pleural_Thickening",
-    "Hernia",
-)
+NIH = next(item.classes for item in PUBLISHED if item.name == "CheXNet")
 CITATIONS = (
     "Preechakul et al., Improved image classification explainability with "
     "high-accuracy heatmaps, iScience 2022, arXiv 2010.11475",
@@ -47,23 +33,22 @@ POOLINGS = {"maxpool": "maxpool", "avgpool": "gap"}
 def recognise(source: Source, answers: Answers) -> Draft | None:
     """PYLON or a baseline of its code; None if it is neither."""
     state = source.only
-    if state is None:
-        return None
     if "net.segmentation_head.0.weight" in state:
         return _pylon(state, source, answers)
-    if "net.conv1.weight" in state and "out.4.weight" in state:
-        return _other(state, source, answers, "li2018", {"out.": "heads.li2018.out."})
-    last = state.get("out.weight")
-    if "net.conv1.weight" in state and last is not None and last.ndim == CONV_AXES:
-        pooling = answers.choose(
-            "pooling",
-            "How were the class maps pooled to image scores?",
-            list(POOLINGS),
-            _told(source, "pooling"),
-        )
-        head = POOLINGS[pooling]
-        return _other(state, source, answers, head, {"out.": f"heads.{head}.conv."})
-    return None
+    if "net.conv1.weight" not in state:
+        return None
+    if "out.4.weight" in state:
+        head, title, last = "li2018", "Li et al. 2018", state["out.4.weight"]
+        places = {"out.": "heads.li2018.out."}
+    else:
+        last = state.get("out.weight")
+        if last is None or last.ndim != CONV_AXES:
+            return None
+        told = _told(source, "pooling")
+        head = POOLINGS[answers.choose("pooling", list(POOLINGS), told)]
+        title, places = "PYLON's ResNet baseline", {"out.": f"heads.{head}.conv."}
+    spec = _spec(state, "net.", source, answers, head=head, count=len(last))
+    return _draft(spec, state, "net.", places, title)
 
 
 def _told(source: Source, key: str) -> str | None:
@@ -78,7 +63,7 @@ def _told(source: Source, key: str) -> str | None:
 
 
 def _pylon(state: State, source: Source, answers: Answers) -> Draft:
-    seg = need(state, "net.segmentation_head.0.weight", source.path)
+    seg = state["net.segmentation_head.0.weight"]
     parts = {".".join(key.split(".")[:3]) for key in state}
     ups = [key for key in ("up3", "up2", "up1") if f"net.decoder.{key}" in parts]
     options: dict[str, object] = {
@@ -89,59 +74,35 @@ def _pylon(state: State, source: Source, answers: Answers) -> Draft:
     }
     two = "net.decoder.up3.conv1.0.conv.weight"
     if ups:
-        weight = state[two if two in state else "net.decoder.up3.conv1.conv.weight"]
+        one = two if two in state else "net.decoder.up3.conv1.conv.weight"
         options["up_type"] = "2layer" if two in state else "1layer"
-        options["up_kernel"] = weight.shape[-1]
-    encoder = renamed(state, {"net.encoder.": ""})
-    weights = renamed(
-        state,
-        {
-            "net.encoder.fc.": "",
-            "net.encoder.": "encoder.",
-            "net.": "heads.pylon.",
-        },
-    )
-    weights = {key: value for key, value in weights.items() if "." in key}
+        options["up_kernel"] = need(state, one, source.path).shape[-1]
     spec = _spec(
-        encoder,
+        state,
+        "net.encoder.",
         source,
         answers,
         head="pylon",
         options=options,
         taps=("layer1", "layer2", "layer3", "layer4"),
-        count=seg.shape[0],
+        count=len(seg),
     )
-    return _draft(spec, weights, "PYLON")
-
-
-def _other(
-    state: State,
-    source: Source,
-    answers: Answers,
-    head: str,
-    names: Mapping[str, str],
-) -> Draft:
-    encoder = renamed(state, {"net.": ""})
-    last = "out.4.weight" if head == "li2018" else "out.weight"
-    weights = renamed(state, {**names, "net.fc.": "", "net.": "encoder."})
-    weights = {key: value for key, value in weights.items() if "." in key}
-    spec = _spec(
-        encoder, source, answers, head=head, count=state[last].shape[0], options={}
-    )
-    title = "Li et al. 2018" if head == "li2018" else "PYLON's ResNet baseline"
-    return _draft(spec, weights, title)
+    return _draft(spec, state, "net.encoder.", {"net.": "heads.pylon."}, "PYLON")
 
 
 def _spec(
-    encoder: State,
+    state: State,
+    before: str,
     source: Source,
     answers: Answers,
     *,
     head: str,
-    options: Mapping[str, object],
     count: int,
+    options: Mapping[str, object] | None = None,
     taps: tuple[str, ...] | None = None,
 ) -> ModelSpec:
+    """How it is built; the encoder's names begin with ``before``."""
+    encoder = renamed(state, {before: ""})
     name = resnet_name(encoder)
     channels = need(encoder, "conv1.weight", source.path).shape[1]
     how = PYLON_PREPROCESSING
@@ -162,10 +123,14 @@ def _spec(
     )
 
 
-def _draft(spec: ModelSpec, weights: State, title: str) -> Draft:
+def _draft(
+    spec: ModelSpec, state: State, before: str, places: Mapping[str, str], title: str
+) -> Draft:
+    """The weights by our names, without the classifier of ImageNet."""
+    kept = {key: x for key, x in state.items() if not key.startswith(f"{before}fc.")}
     return Draft(
         spec=spec,
-        weights=weights,
+        weights=renamed(kept, {before: "encoder.", **places}),
         system="PYLON",
         summary=f"{title} on {spec.encoder} for {len(spec.classes)} findings.",
         citations=CITATIONS,

@@ -7,6 +7,7 @@ classification_head.pt, …), or one model.pt for networks that are no encoder w
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,8 +67,13 @@ HEADS_WITHIN = {
     "acol": ("classifier_A.conv3.weight", "classifier_A.", "classifier_B."),
     "spg": ("SPG_A4.weight", "SPG_A4."),
     "adl": ("fc.weight", "fc."),
+    "sat": ("head.weight", "head."),
+    "tscam": ("head.weight", "head."),
 }
 """Of networks in one file: the entry with a row a class, and the head's prefixes."""
+
+WIDTHS = {192: "tiny", 384: "small", 768: "base"}
+"""Of a DeiT's tokens, and what such a one is called."""
 
 ATTENTION_EVERY = {"layer3": (1,), "layer4": (1, 3)}
 """Where ADL puts its parameter-free layers, which shift the numbers of the blocks."""
@@ -76,23 +82,33 @@ ATTENTION_EVERY = {"layer3": (1,), "layer4": (1, 3)}
 def recognise(source: Source, answers: Answers) -> Draft | None:
     """The network in a folder or file of this family; None if it is none.
 
+    Of one file, by an entry that only it has.
+
     Raises:
         ModelError: it is one of them, but incomplete.
     """
-    parts = _split(source)
+    parts, state = _split(source), source.only
     heads = (CLASSIFIER, f"{CLASSIFIER}1")
     if "encoder" in parts and (parts is source.parts or any(x in parts for x in heads)):
         return _parts(parts, source, answers)
-    state = source.only
-    if state is None:
-        return None
-    return _recognise_whole(state, source, answers)
+    weight = state.get("head.weight")
+    is_conv = weight is not None and weight.ndim == CONV_AXES
+    has_gaps = "layer3.6.conv1.weight" in state and "layer3.1.conv1.weight" not in state
+    signs = {
+        "sat": "loc_token" in state,
+        "acol": "classifier_A.conv1.weight" in state,
+        "spg": "SPG_A4.weight" in state,
+        "adl": has_gaps,
+        "tscam": is_conv and "cls_token" in state,
+    }
+    head = next((name for name, is_it in signs.items() if is_it), None)
+    return None if head is None else _whole(state, source, answers, head)
 
 
 def _split(source: Source) -> Mapping[str, State]:
     """The parts, also where one file holds them all with their names before."""
     state = source.only
-    if state is None or not any(key.startswith("encoder.") for key in state):
+    if not any(key.startswith("encoder.") for key in state):
         return source.parts
     names = {key.split(".", 1)[0] for key in state}
     return {name: renamed(state, {f"{name}.": ""}) for name in names}
@@ -102,22 +118,19 @@ def _parts(parts: Mapping[str, State], source: Source, answers: Answers) -> Draf
     name, weights = _encoder(parts["encoder"], source.path)
     weights = renamed(weights, {"": "encoder."})
     taps: tuple[str, ...] | None = None
-    heads: list[str] = []
-    options: dict[str, Mapping[str, object]] = {}
+    heads: dict[str, Mapping[str, object]] = {}
     notes: tuple[str, ...] = ()
-    if "classification_head1" in parts:
-        for part in ("classification_head1", "classification_head2"):
-            weights |= renamed(parts[part], {"": f"heads.maxmin.{part}."})
-        rows = parts["classification_head1"]["to_modalities.weight"].shape[0]
-        count = rows // MODALITIES
-        heads.append("maxmin")
-        options["maxmin"] = {"kmax": _kmax(source)}
+    if f"{CLASSIFIER}1" in parts:
+        for part in (f"{CLASSIFIER}1", f"{CLASSIFIER}2"):
+            weights |= renamed(parts.get(part, {}), {"": f"heads.maxmin.{part}."})
+        rows = need(parts[f"{CLASSIFIER}1"], "to_modalities.weight", source.path)
+        count = len(rows) // MODALITIES
+        heads["maxmin"] = {"kmax": _kmax(source)}
     elif CLASSIFIER in parts:
         head, count, found, notes = _classifier(
             parts[CLASSIFIER], source, answers, has_pixels=PIXEL in parts
         )
-        heads.append(head)
-        options[head] = found
+        heads[head] = found
         weights |= renamed(parts[CLASSIFIER], {"": f"heads.{head}."})
     else:
         raise ModelError(
@@ -125,25 +138,15 @@ def _parts(parts: Mapping[str, State], source: Source, answers: Answers) -> Draf
             "it: copy the whole folder."
         )
     if PIXEL in parts:
-        heads.append("pixelcam")
-        options["pixelcam"] = {"form": _pixel_form(parts[PIXEL]), "maps": 1}
+        heads["pixelcam"] = {"form": _pixel_form(parts[PIXEL]), "maps": 1}
         weights |= renamed(parts[PIXEL], {"": "heads.pixelcam."})
     if "segmentation_head" in parts:
-        heads.append("negev")
+        heads["negev"] = {}
         taps = ("stem", "layer1", "layer2", "layer3", "layer4")
         for part in ("decoder", "segmentation_head"):
-            weights |= renamed(parts[part], {"": f"heads.negev.{part}."})
-    spec = ModelSpec(
-        encoder=name,
-        taps=taps,
-        classes=answers.classes(count, _classes_of(source)),
-        heads=tuple(heads),
-        options={key: value for key, value in options.items() if value},
-        offsets=nominal_offsets(name, taps),
-        preprocessing=PIXELCAM_PREPROCESSING,
-    )
-    what = "PixelCAM" if PIXEL in parts else heads[-1].upper()
-    return _draft_of(spec, weights, what, notes)
+            weights |= renamed(parts.get(part, {}), {"": f"heads.negev.{part}."})
+    classes = answers.classes(count, _classes_of(source))
+    return replace(_draft(name, heads, weights, classes, taps), notes=notes)
 
 
 def _encoder(state: State, path: Path) -> tuple[str, State]:
@@ -171,9 +174,7 @@ def _once(state: State, doubles: Mapping[str, str]) -> State:
     for key, value in state.items():
         name = key
         for pattern, target in doubles.items():
-            if re.match(pattern, key):
-                name = re.sub(f"^{pattern}", target, key)
-                break
+            name = re.sub(f"^{pattern}", target, name)
         if name in result and not torch.equal(result[name], value):
             raise ModelError(
                 f"The weights are damaged: {key} repeats {name}, with other values."
@@ -203,14 +204,7 @@ def _classifier(
     else:
         rows = need(state, "conv.weight", source.path).shape[0]
         known = next((k for k in POOLINGS if _has_token(source, k)), None)
-        head = POOLINGS[
-            answers.choose(
-                "pooling",
-                "How were the class maps pooled to image scores?",
-                list(POOLINGS),
-                known,
-            )
-        ]
+        head = POOLINGS[answers.choose("pooling", list(POOLINGS), known)]
     background, notes = _background(rows, source, answers, has_pixels=has_pixels)
     if background:
         options["background"] = True
@@ -244,27 +238,34 @@ def _background(
         return rows == 3, () if two else (note,)
     told = source.settings.get("support_background")
     known = None if told is None else YES_NO[told.lower() != "true"]
-    answer = answers.choose(
-        "background",
-        f"The classifier has {rows} rows. Is the first one background?",
-        YES_NO,
-        known,
-    )
-    return answer == "yes", ()
+    return answers.choose("background", YES_NO, known, rows) == "yes", ()
 
 
-def _draft_of(
-    spec: ModelSpec, weights: State, what: str, notes: tuple[str, ...] = ()
+def _draft(
+    encoder: str,
+    heads: Mapping[str, Mapping[str, object]],
+    weights: State,
+    classes: tuple[str, ...],
+    taps: tuple[str, ...] | None = None,
 ) -> Draft:
-    """What is said of a network of this code, beside its weights."""
-    classes = " / ".join(spec.classes)
+    """An encoder with heads and their options, and what is said of it."""
+    spec = ModelSpec(
+        encoder=encoder,
+        taps=taps,
+        classes=classes,
+        heads=tuple(heads),
+        options={key: value for key, value in heads.items() if value},
+        offsets=nominal_offsets(encoder, taps),
+        preprocessing=PIXELCAM_PREPROCESSING,
+    )
+    what = "PixelCAM" if "pixelcam" in heads else spec.heads[-1].upper()
+    named = " / ".join(classes)
     return Draft(
         spec=spec,
         weights=weights,
         system=SYSTEM,
-        summary=f"{what} on {spec.encoder}: {classes}, images at 224 × 224 pixels.",
+        summary=f"{what} on {encoder}: {named}, images at 224 × 224 pixels.",
         citations=CITATIONS,
-        notes=notes,
     )
 
 
@@ -288,65 +289,29 @@ def _classes_of(source: Source) -> tuple[str, ...]:
     return next((names for key, names in DATASETS.items() if _says(source, key)), ())
 
 
-def _recognise_whole(state: State, source: Source, answers: Answers) -> Draft | None:
-    """The network in one file, by an entry that only it has; None if it is none."""
-    if "loc_token" in state:
-        return _transformer(state, source, answers, head="sat")
-    if "classifier_A.conv1.weight" in state:
-        return _whole_cnn(state, source, answers, head="acol")
-    if "SPG_A4.weight" in state:
-        # Its branches B and C only guide the training.
-        used = {k: v for k, v in state.items() if not k.startswith(("SPG_B", "SPG_C"))}
-        return _whole_cnn(used, source, answers, head="spg")
-    if "layer3.6.conv1.weight" in state and "layer3.1.conv1.weight" not in state:
-        return _whole_cnn(_without_gaps(state), source, answers, head="adl")
-    weight = state.get("head.weight")
-    if weight is not None and weight.ndim == CONV_AXES and "cls_token" in state:
-        return _transformer(state, source, answers, head="tscam")
-    return None
-
-
-def _transformer(state: State, source: Source, answers: Answers, *, head: str) -> Draft:
-    sizes = {192: "tiny", 384: "small", 768: "base"}
-    width = need(state, "cls_token", source.path).shape[-1]
-    if width not in sizes:
-        raise ModelError(f"A DeiT of width {width} is not known: 192, 384, 768 are.")
-    name = ("deit_sat_" if head == "sat" else "deit_") + sizes[width]
-    heads = [head]
-    options: dict[str, Mapping[str, object]] = {}
-    pixels = renamed(state, {f"{PIXEL}.": ""})
-    places = {"head.": f"heads.{head}.head.", f"{PIXEL}.": "heads.pixelcam."}
-    weights = renamed(state, {**places, "": "encoder."})
-    if pixels:
-        heads.append("pixelcam")
-        options["pixelcam"] = {"form": _pixel_form(pixels), "maps": 1}
-    count = need(state, "head.weight", source.path).shape[0]
-    spec = ModelSpec(
-        encoder=name,
-        classes=answers.classes(count, _classes_of(source)),
-        heads=tuple(heads),
-        options=options,
-        offsets=nominal_offsets(name),
-        preprocessing=PIXELCAM_PREPROCESSING,
-    )
-    return _draft_of(spec, weights, "PixelCAM on SAT" if pixels else head.upper())
-
-
-def _whole_cnn(state: State, source: Source, answers: Answers, *, head: str) -> Draft:
+def _whole(state: State, source: Source, answers: Answers, head: str) -> Draft:
+    """A network in one file, that is no encoder with heads."""
+    if head in ("sat", "tscam"):
+        width = need(state, "cls_token", source.path).shape[-1]
+        if width not in WIDTHS:
+            known = ", ".join(map(str, WIDTHS))
+            raise ModelError(f"A DeiT of width {width} is not known: {known} are.")
+        encoder = ("deit_sat_" if head == "sat" else "deit_") + WIDTHS[width]
+    else:
+        encoder = "wsol_spg_resnet50" if head == "spg" else f"wsol_{resnet_name(state)}"
+    # SPG's branches B and C only guide the training.
+    state = {k: x for k, x in state.items() if not k.startswith(("SPG_B", "SPG_C"))}
+    state = _without_gaps(state) if head == "adl" else state
     rows, *of_head = HEADS_WITHIN[head]
-    encoder = "wsol_spg_resnet50" if head == "spg" else f"wsol_{resnet_name(state)}"
     places = {name: f"heads.{head}.{name}" for name in of_head}
+    places[f"{PIXEL}."] = "heads.pixelcam."
+    heads: dict[str, Mapping[str, object]] = {head: {}}
+    pixels = renamed(state, {f"{PIXEL}.": ""})
+    if pixels:
+        heads["pixelcam"] = {"form": _pixel_form(pixels), "maps": 1}
     weights = renamed(state, {**places, "": "encoder."})
-    spec = ModelSpec(
-        encoder=encoder,
-        classes=answers.classes(
-            need(state, rows, source.path).shape[0], _classes_of(source)
-        ),
-        heads=(head,),
-        offsets=nominal_offsets(encoder),
-        preprocessing=PIXELCAM_PREPROCESSING,
-    )
-    return _draft_of(spec, weights, head.upper())
+    count = len(need(state, rows, source.path))
+    return _draft(encoder, heads, weights, answers.classes(count, _classes_of(source)))
 
 
 def _without_gaps(state: State) -> State:

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from napari_wsol.cli.console import Failures, errors, output, show_figures
+from napari_wsol.cli.console import Failures, output, show_figures
 from napari_wsol.cli.data import tell_recipe_data
 from napari_wsol.cli.options import (
     INFERENCE,
@@ -20,7 +20,7 @@ from napari_wsol.cli.options import (
     option,
     out_folder,
 )
-from napari_wsol.cli.train import View, go_on, stopping
+from napari_wsol.cli.train import View, go_on, watched
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
@@ -90,37 +90,33 @@ def crossvalidate(
         measured=view.measured,
         failed=failures.tell,
     )
-    try:
-        with stopping(view), view.live():
-            found = cross_validate(
-                plan,
-                data,
-                out,
-                grouping,
-                folds=folds,
-                splits=split or (),
-                init=init,
-                seed=seed,
-                resume=resume,
-                device=device,
-                watcher=watcher,
-            )
-    except KeyboardInterrupt:
-        options: dict[str, Sequence[object]] = {
-            "--data": [data],
-            "--out": [out],
-            "--split": split or [],
-            "--groups": [groups],
-            "--group": [group],
-            "--group-pattern": [group_pattern],
-            "--folds": [folds],
-            "--init": [init],
-            "--seed": [seed],
-            "--device": [device],
-        }
-        again = go_on("crossvalidate", recipe, options)
-        errors.print(f"Stopped. Go on with: {again}")
-        raise typer.Exit(1) from None
+    options: dict[str, Sequence[object]] = {
+        "--data": [data],
+        "--out": [out],
+        "--split": split or [],
+        "--groups": [groups],
+        "--group": [group],
+        "--group-pattern": [group_pattern],
+        "--folds": [folds],
+        "--init": [init],
+        "--seed": [seed],
+        "--device": [device],
+    }
+    again = go_on("crossvalidate", recipe, options)
+    with watched(view, f"Go on with: {again}"):
+        found = cross_validate(
+            plan,
+            data,
+            out,
+            grouping,
+            folds=folds,
+            splits=split or (),
+            init=init,
+            seed=seed,
+            resume=resume,
+            device=device,
+            watcher=watcher,
+        )
     show_figures(found.pooled.model, found)
     output.print(f"Written: {out / 'cross_validation.json'} and .md")
     failures.leave()

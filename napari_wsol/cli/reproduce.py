@@ -11,7 +11,7 @@ from rich.table import Table
 
 from napari_wsol.cli.console import Failures, errors, output
 from napari_wsol.cli.options import INFERENCE, Device, option
-from napari_wsol.cli.train import View, stopping
+from napari_wsol.cli.train import View, watched
 from napari_wsol.data.published import recognised
 from napari_wsol.files import check_folder
 from napari_wsol.training.wish import Wish
@@ -52,12 +52,8 @@ def reproduce(
         view.restart()
 
     made = partial(run, system, data, out, quick=quick, init=init, device=device)
-    try:
-        with stopping(view), view.live():
-            rows, notes = made(watcher=watcher, begun=begun)
-    except KeyboardInterrupt:
-        errors.print("Stopped. The same command goes on from here.")
-        raise typer.Exit(1) from None
+    with watched(view, "The same command goes on from here."):
+        rows, notes = made(watcher=watcher, begun=begun)
     table = Table("model", "images", "figure", "class", "published", "here")
     for row, here in rows:
         printed = "" if row.value is None else f"{row.value:g}"

@@ -79,24 +79,19 @@ def train(
         "evaluated": view.evaluated,
         "failed": failures.tell,
     }
-    try:
-        with stopping(view), view.live():
-            if numbers:
-                result = train_seeds(plan, data, out, numbers, **options)
-            else:
-                card = train_one(plan, data, out, **options)
-                result, out = card.metrics, card.folder
-    except KeyboardInterrupt:
-        given: dict[str, Sequence[object]] = {
-            "--data": [data],
-            "--out": [out],
-            "--init": [init],
-            "--seeds": [seeds],
-            "--device": [None if device == "auto" else device],
-        }
-        again = go_on("train", recipe, given)
-        errors.print(f"Stopped. Go on with: {again}")
-        raise typer.Exit(1) from None
+    given: dict[str, Sequence[object]] = {
+        "--data": [data],
+        "--out": [out],
+        "--init": [init],
+        "--seeds": [seeds],
+        "--device": [None if device == "auto" else device],
+    }
+    with watched(view, f"Go on with: {go_on('train', recipe, given)}"):
+        if numbers:
+            result = train_seeds(plan, data, out, numbers, **options)
+        else:
+            card = train_one(plan, data, out, **options)
+            result, out = card.metrics, card.folder
     if not _is_first():
         return
     output.print(f"{plan.name} is in {out}")
@@ -147,16 +142,26 @@ def go_on(command: str, recipe: Path, given: Mapping[str, Sequence[object]]) -> 
 
 
 @contextmanager
-def stopping(view: View) -> Generator[None]:
-    """Ctrl+C, or a request to end, stops after the step; a second one at once."""
+def watched(view: View, again: str) -> Generator[None]:
+    """Shows a training while it lasts; stopped, it is told how to go on ``again``.
+
+    Ctrl+C, or a request to end, stops after the step; a second one at once.
+
+    Raises:
+        typer.Exit: 1 where it was stopped.
+    """
 
     def stop() -> None:
         if view.is_stopping:
             raise KeyboardInterrupt
         view.is_stopping = True
 
-    with on_signals(stop, signal.SIGINT, signal.SIGTERM):
-        yield
+    try:
+        with on_signals(stop, signal.SIGINT, signal.SIGTERM), view.live():
+            yield
+    except KeyboardInterrupt:
+        errors.print(f"Stopped. {again}")
+        raise typer.Exit(1) from None
 
 
 class View:

@@ -45,9 +45,9 @@ def demo(
         files = run_tour(screenshot, pictures=pictures, exports=exports)
         output.print(f"{screenshot} and {len(files)} exported files")
     else:
-        from napari_wsol.gui.demo.viewer import launch_viewer
+        from napari_wsol.gui.demo.viewer import open_viewer
 
-        launch_viewer(demo=True)
+        open_viewer(demo=True, stay=True)
 
 
 def view(
@@ -67,10 +67,10 @@ def view(
     check_reader(reader)
     pick = picked(rgb, channel, plane)
     _need_viewer()
-    from napari_wsol.gui.demo.viewer import launch_viewer
+    from napari_wsol.gui.demo.viewer import open_viewer
     from napari_wsol.worklist.files import images_given
 
-    launch_viewer(images_given(images), model=model, reader=reader, pick=pick)
+    open_viewer(images_given(images), model, reader=reader, pick=pick, stay=True)
 
 
 def _need_viewer() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import torch
 from torch import nn
 
-from napari_wsol.encoders.features import Features
+from napari_wsol.encoders.features import Features, nominal_offset
 from napari_wsol.errors import ConfigError, ImageError
 from napari_wsol.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
@@ -204,9 +204,16 @@ class Encoder(nn.Module):
         Taps before ``layer`` are not part of the result.
 
         Args:
-            layer: one of ``layers``.
+            layer: one of ``readable_layers``.
             x: (N, C, h, w) its map.
+
+        Raises:
+            ConfigError: what lies behind the layer cannot be run on its own.
         """
+        if layer not in self.readable_layers:
+            raise ConfigError(
+                f"This network cannot go on from {layer}: choose {self.taps[-1]}."
+            )
         stages = iter(self.stages())
         for name, _ in stages:
             if name == layer:
@@ -324,6 +331,11 @@ def _geometry(
         reach = math.ceil(max(half - centre, half + centre - stride + 1, 0))
         result[name] = (stride, centre, reach)
     return result
+
+
+def nominal_places(strides: Mapping[str, int]) -> dict[str, tuple[int, float, int]]:
+    """As :meth:`Encoder.places` where cells are the squares that they replace."""
+    return {name: (step, nominal_offset(step), 0) for name, step in strides.items()}
 
 
 def preprocess(

@@ -19,6 +19,7 @@ State-dict names are timm's, which both papers' code uses.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-SIZE, PATCH, DEPTH, HEAD_CHANNELS = 224, 16, 12, 64
-SIDE = SIZE // PATCH
+SIZES, PATCH, DEPTH, HEAD_CHANNELS = (224, 384), 16, 12, 64
 GATED = 3
 """Blocks, the last ones, whose attention the spatial-aware token gates."""
 
@@ -115,6 +115,7 @@ class DeiT(TokenEncoder):
     Args:
         channels: of a token; a head has 64 of them.
         depth: how many blocks.
+        size: side of the images that it is trained on.
         spatial_token: whether there is a spatial-aware token.
         output_stride, taps, in_channels: as of ``build_encoder``.
 
@@ -123,7 +124,6 @@ class DeiT(TokenEncoder):
     """
 
     output_strides: ClassVar[tuple[int, ...]] = (PATCH,)
-    fixed_size: int | None = SIZE
     resizes: bool = True
 
     def __init__(
@@ -131,6 +131,7 @@ class DeiT(TokenEncoder):
         channels: int,
         *,
         depth: int = DEPTH,
+        size: int = SIZES[0],
         spatial_token: bool = False,
         output_stride: int | None = None,
         taps: Iterable[str] | None = None,
@@ -139,7 +140,8 @@ class DeiT(TokenEncoder):
         super().__init__()
         self.checked_stride(output_stride)
         self.cls_token = _learnt(1, channels)
-        self.pos_embed = _learnt(1 + SIDE**2, channels)
+        self.fixed_size = size
+        self.pos_embed = _learnt(1 + (size // PATCH) ** 2, channels)
         self.loc_token: nn.Parameter | None = None
         self.loc_embed: nn.Parameter | None = None
         if spatial_token:
@@ -158,7 +160,7 @@ class DeiT(TokenEncoder):
         plain |= {f"blocks.{index}": channels for index in range(depth)}
         plain[PATCHES] = channels
         maps = {name: (count, PATCH) for name, count in plain.items()}
-        self.arrange({CLS: (channels, SIZE), **maps}, taps)
+        self.arrange({CLS: (channels, size), **maps}, taps)
 
     @override
     def tokens(self, x: Tensor) -> dict[str, Tensor]:
@@ -200,11 +202,12 @@ class DeiT(TokenEncoder):
 
     def _positions(self, height: int, width: int) -> Tensor:
         """(1, T, D) as learnt, or as timm interpolates them for another size."""
-        if (height, width) == (SIZE, SIZE):
+        if (height, width) == (self.fixed_size, self.fixed_size):
             return self.pos_embed
+        side = math.isqrt(self.pos_embed.shape[1])
         learnt = self.pos_embed[:, 1:].float().transpose(1, 2)
         learnt, size = (
-            learnt.reshape(1, -1, SIDE, SIDE),
+            learnt.reshape(1, -1, side, side),
             (height // PATCH, width // PATCH),
         )
         placed = functional.interpolate(learnt, size, mode="bicubic", antialias=True)
@@ -220,8 +223,9 @@ def _learnt(tokens: int, channels: int) -> nn.Parameter:
 _CHANNELS = {"tiny": 192, "small": 384, "base": 768}
 
 
-for _size, _channels in _CHANNELS.items():
+for _width, _channels in _CHANNELS.items():
     for _form, _token in (("deit", False), ("deit_sat", True)):
-        register_encoder(f"{_form}_{_size}")(
+        register_encoder(f"{_form}_{_width}")(
             partial(DeiT, _channels, spatial_token=_token)
         )
+    register_encoder(f"deit_{_width}_384")(partial(DeiT, _channels, size=SIZES[1]))

@@ -11,7 +11,7 @@ through :func:`sample_points`, :func:`on_grid` or :meth:`Features.straight`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,8 +47,7 @@ class Features:
 
     def to(self, device: torch.device) -> Features:
         """The same features on another device."""
-        maps = tuple(item.to(device) for item in self.maps)
-        return Features(maps, self.strides, self.offsets, self.names)
+        return replace(self, maps=tuple(item.to(device) for item in self.maps))
 
     def select(self, names: Iterable[str]) -> Features:
         """Only the maps of these layers, in their own order here."""
@@ -60,6 +59,22 @@ class Features:
     def deepest(self, count: int) -> Features:
         """Only the last ``count`` maps."""
         return self._at(list(range(len(self.maps)))[-count:])
+
+    def part(self, top: int, left: int, height: int, width: int) -> Features:
+        """The maps under a rectangle of the input.
+
+        Args:
+            top: of the input's rows, a multiple of each stride; ``left`` likewise.
+            left: first column.
+            height: rows of the input.
+            width: its columns.
+        """
+        maps: list[Tensor] = []
+        for values, stride in zip(self.maps, self.strides, strict=True):
+            first, last = int(top // stride), -int(-(top + height) // stride)
+            start, end = int(left // stride), -int(-(left + width) // stride)
+            maps.append(values[..., first:last, start:end])
+        return replace(self, maps=tuple(maps))
 
     def _at(self, indices: list[int]) -> Features:
         return Features(

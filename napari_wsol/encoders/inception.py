@@ -269,16 +269,12 @@ class LateConv(Part, nn.Sequential):
         self.append(nn.ReLU(inplace=True))
 
 
-def _row(inputs: int, outputs: int, size: int, dilation: int) -> ConvNorm:
-    """1 × ``size``, keeping the map's size."""
-    padding = (0, dilation * (size // 2))
-    return ConvNorm(inputs, outputs, (1, size), padding=padding, dilation=dilation)
-
-
-def _column(inputs: int, outputs: int, size: int, dilation: int) -> ConvNorm:
-    """``size`` × 1, keeping the map's size."""
-    padding = (dilation * (size // 2), 0)
-    return ConvNorm(inputs, outputs, (size, 1), padding=padding, dilation=dilation)
+def _line(
+    inputs: int, outputs: int, kernel: tuple[int, int], dilation: int
+) -> ConvNorm:
+    """A row (1, k) or a column (k, 1) that keeps the map's size."""
+    rows, columns = (dilation * (size // 2) for size in kernel)
+    return ConvNorm(inputs, outputs, kernel, padding=(rows, columns), dilation=dilation)
 
 
 class StemPool(Part):
@@ -374,13 +370,13 @@ class BlockB(Part):
         super().__init__()
         self.branch1x1 = ConvNorm(768, 192, 1)
         self.branch7x7_1 = ConvNorm(768, width, 1)
-        self.branch7x7_2 = _row(width, width, 7, dilation)
-        self.branch7x7_3 = _column(width, 192, 7, dilation)
+        self.branch7x7_2 = _line(width, width, (1, 7), dilation)
+        self.branch7x7_3 = _line(width, 192, (7, 1), dilation)
         self.branch7x7dbl_1 = ConvNorm(768, width, 1)
-        self.branch7x7dbl_2 = _column(width, width, 7, dilation)
-        self.branch7x7dbl_3 = _row(width, width, 7, dilation)
-        self.branch7x7dbl_4 = _column(width, width, 7, dilation)
-        self.branch7x7dbl_5 = _row(width, 192, 7, dilation)
+        self.branch7x7dbl_2 = _line(width, width, (7, 1), dilation)
+        self.branch7x7dbl_3 = _line(width, width, (1, 7), dilation)
+        self.branch7x7dbl_4 = _line(width, width, (7, 1), dilation)
+        self.branch7x7dbl_5 = _line(width, 192, (1, 7), dilation)
         self.branch_pool = ConvNorm(768, 192, 1)
         self.dilation = dilation
         self.channels = 768
@@ -413,8 +409,8 @@ class ReductionB(Part):
         self.branch3x3_1 = ConvNorm(768, 192, 1)
         self.branch3x3_2 = ConvNorm(192, 320, 3, **at)
         self.branch7x7x3_1 = ConvNorm(768, 192, 1)
-        self.branch7x7x3_2 = _row(192, 192, 7, dilation)
-        self.branch7x7x3_3 = _column(192, 192, 7, dilation)
+        self.branch7x7x3_2 = _line(192, 192, (1, 7), dilation)
+        self.branch7x7x3_3 = _line(192, 192, (7, 1), dilation)
         self.branch7x7x3_4 = ConvNorm(192, 192, 3, **at)
         self.stride, self.dilation = stride, dilation
         self.channels = 320 + 192 + 768
@@ -443,12 +439,12 @@ class BlockC(Part):
         super().__init__()
         self.branch1x1 = ConvNorm(inputs, 320, 1)
         self.branch3x3_1 = ConvNorm(inputs, 384, 1)
-        self.branch3x3_2a = _row(384, 384, 3, dilation)
-        self.branch3x3_2b = _column(384, 384, 3, dilation)
+        self.branch3x3_2a = _line(384, 384, (1, 3), dilation)
+        self.branch3x3_2b = _line(384, 384, (3, 1), dilation)
         self.branch3x3dbl_1 = ConvNorm(inputs, 448, 1)
         self.branch3x3dbl_2 = ConvNorm(448, 384, 3, padding=dilation, dilation=dilation)
-        self.branch3x3dbl_3a = _row(384, 384, 3, dilation)
-        self.branch3x3dbl_3b = _column(384, 384, 3, dilation)
+        self.branch3x3dbl_3a = _line(384, 384, (1, 3), dilation)
+        self.branch3x3dbl_3b = _line(384, 384, (3, 1), dilation)
         self.branch_pool = ConvNorm(inputs, 192, 1)
         self.dilation = dilation
         self.channels = 320 + 2 * 384 + 2 * 384 + 192

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from napari_wsol.encoders.base import Encoder
+from napari_wsol.encoders.base import Encoder, nominal_places
 from napari_wsol.encoders.features import nominal_offset
 from napari_wsol.errors import ConfigError
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_wsol.encoders.base import Step
     from napari_wsol.encoders.features import Features
 
 PROBE = (1024, 96)
@@ -84,11 +83,10 @@ class TimmBackbone(Encoder):
             self.fixed_size = int(settings["input_size"][-1])  # type: ignore[misc]
         layout = getattr(self.backbone, "output_fmt", None)
         self._channels_last = getattr(layout, "value", "NCHW") == "NHWC"
+        self._in_channels = in_channels
         self.choose(taps, dict(zip(names, info.channels(), strict=True)))
-        self._measure(in_channels)
         # In a list, so that it is no part of the network: shapes without numbers.
         self._shapes = [copy.deepcopy(self.backbone).to("meta").eval()]
-        self._in_channels = in_channels
 
     @property
     def readable_layers(self) -> tuple[str, ...]:
@@ -101,25 +99,12 @@ class TimmBackbone(Encoder):
         kinds = [kind.__name__ for kind in type(self.backbone).__mro__]
         return "FeatureListNet" in kinds and not self._channels_last
 
-    def _measure(self, in_channels: int) -> None:
-        """Replaces nominal positions and halo by measured ones, where possible."""
-        if self.fixed_size is not None:
-            self.halo = 0
-            return
-        if next(self.backbone.parameters()).is_meta:
-            return  # only shapes are wanted: there are no numbers to measure with
-        seen = _fields(self.backbone, in_channels)
-        for (name, stride), field in zip(self._reductions.items(), seen, strict=True):
-            if name not in self.layers:
-                break
-            reach, centre = WIDEST_HALO, nominal_offset(stride)
-            if field is not None:
-                before, after = field
-                reach, centre = max(before, after - stride + 1), (after - before) / 2
-            self._geometry[name] = (stride, centre, reach)
-        self.offsets = tuple(self._geometry[name][1] for name in self.taps)
-        widest = max(self._geometry[name][2] for name in self.taps)
-        self.halo = math.ceil(widest / self.stride) * self.stride
+    @override
+    def places(self) -> dict[str, tuple[int, float, int]]:
+        if self.fixed_size is not None or next(self.backbone.parameters()).is_meta:
+            return nominal_places(self._reductions)  # or: no numbers to measure with
+        seen = _fields(self.backbone, self._in_channels, self._reductions.values())
+        return dict(zip(self._reductions, seen, strict=True))
 
     def cells(self, length: int) -> tuple[int, ...]:
         """From a pass that computes shapes only."""
@@ -144,23 +129,6 @@ class TimmBackbone(Encoder):
         maps = dict(zip(self._reductions, given, strict=True))
         return self.gather({name: maps[name] for name in self.taps})
 
-    def resume(self, layer: str, x: Tensor) -> Features:
-        """The taps' maps, given the map of a layer: what lies between runs again.
-
-        Args:
-            layer: one of ``readable_layers``.
-            x: (N, C, h, w) its map.
-
-        Raises:
-            ConfigError: what lies behind the layer cannot be run on its own.
-        """
-        if layer not in self.readable_layers:
-            raise ConfigError(
-                "timm runs this network in one piece, so it cannot go on from "
-                f"{layer}; choose {self.taps[-1]}."
-            )
-        return super().resume(layer, x)
-
     @override
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         if not self._is_sequence():
@@ -171,14 +139,6 @@ class TimmBackbone(Encoder):
         known = {name.replace(".", "_"): name for name in self._reductions}
         for name, module in self.backbone.named_children():
             yield known.get(name, name), module
-
-    def path(self) -> Iterator[tuple[str, Step, int]]:
-        """Nominal positions, for want of better."""
-        reached = 1
-        for name, stride in self._reductions.items():
-            ratio = stride // reached
-            yield name, (ratio, ratio, 1), 0
-            reached = stride
 
 
 def _timm() -> ModuleType:
@@ -223,12 +183,10 @@ def file_of(name: str) -> str:
     return timm.model_entrypoint(name).__module__.rpartition(".")[2]
 
 
-def _fields(backbone: nn.Module, in_channels: int) -> list[tuple[int, int] | None]:
-    """How far the middle cell of each map sees, in rows of the input.
-
-    Before and behind the first pixel of the cell's place; None where it sees to the end
-    of the probe.
-    """
+def _fields(
+    backbone: nn.Module, in_channels: int, strides: Iterable[int]
+) -> list[tuple[int, float, int]]:
+    """As :meth:`Encoder.places` for each map, measured by its middle cell."""
     dense = copy.deepcopy(backbone).eval()
     _average_maxima(dense)
     generator = torch.Generator().manual_seed(0)
@@ -241,8 +199,8 @@ def _fields(backbone: nn.Module, in_channels: int) -> list[tuple[int, int] | Non
                 weight.zero_()
     image = torch.rand(1, in_channels, *PROBE, generator=generator) * FAINT
     image.requires_grad_()
-    maps: list[Tensor] = list(dense(image))
-    return [_field(item, image) for item in maps]
+    maps = zip(dense(image), strides, strict=True)
+    return [_field(item, image, stride) for item, stride in maps]
 
 
 def _average_maxima(module: nn.Module) -> None:
@@ -257,15 +215,14 @@ def _average_maxima(module: nn.Module) -> None:
             _average_maxima(child)
 
 
-def _field(values: Tensor, image: Tensor) -> tuple[int, int] | None:
+def _field(values: Tensor, image: Tensor, stride: int) -> tuple[int, float, int]:
     """As :func:`_fields`, for one map (1, C, h, w)."""
-    cells, rows = values.shape[-2], image.shape[-2]
-    stride = 2 ** round(math.log2(rows / cells))
-    middle = cells // 2
+    middle = values.shape[-2] // 2
     total = values[0, :, middle].sum()
     (slope,) = torch.autograd.grad(total, image, retain_graph=True)
     seen = slope[0].abs().amax((0, 2)).nonzero().flatten()
     first, last = int(seen[0]), int(seen[-1])
-    if first == 0 or last == rows - 1:
-        return None
-    return middle * stride - first, last - middle * stride
+    if first == 0 or last == image.shape[-2] - 1:
+        return stride, nominal_offset(stride), WIDEST_HALO
+    before, after = middle * stride - first, last - middle * stride
+    return stride, (after - before) / 2, max(before, after - stride + 1)

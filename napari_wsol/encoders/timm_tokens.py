@@ -70,10 +70,8 @@ class TimmTokens(TokenEncoder):
         network.fc_norm = nn.Identity()  # a part of the classifier, which has its own
         self.backbone: nn.Module = network
         settings: dict[str, Any] = network.pretrained_cfg
-        self.mean, self.std = (
-            tuple(mean or settings["mean"]),
-            tuple(std or settings["std"]),
-        )
+        self.mean = tuple(mean or settings["mean"])
+        self.std = tuple(std or settings["std"])
         self.prefix = int(getattr(network, "num_prefix_tokens", 0))
         maps: dict[str, tuple[int, int]] = {
             str(at["module"]): (int(at["num_chs"]), int(at["reduction"]))

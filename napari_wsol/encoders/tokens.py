@@ -3,18 +3,18 @@
 An image goes through whole, at any size that the network takes, or, where images may be
 large, in *windows* of the size that it was trained at: each for itself, so that memory
 is linear and tiles of whole windows give what the image gives. There is then a class
-token a window.
+token a window. What is no larger than a window goes through whole.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from typing_extensions import override
 
-from napari_wsol.encoders.base import CLS, Encoder
-from napari_wsol.encoders.features import nominal_offset
+from napari_wsol.encoders.base import CLS, Encoder, nominal_places
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class TokenEncoder(Encoder):
 
     @override
     def places(self) -> dict[str, tuple[int, float, int]]:
-        return {at: (n, nominal_offset(n), 0) for at, n in self._strides.items()}
+        return nominal_places(self._strides)
 
     def by_windows(self) -> None:
         """Reads windows from now on, and their neighbours, to which mirrors reach."""
@@ -100,7 +100,7 @@ class TokenEncoder(Encoder):
     def placed(self, values: Tensor, x: Tensor, layer: str) -> Tensor:
         step, (rows, columns) = self._strides[layer], self._grid(x)
         if values.ndim == 3:
-            sides = [self.window or int(side) for side in x.shape[-2:]]
+            sides = [self._side(x) or int(side) for side in x.shape[-2:]]
             shape = (sides[0] // step, sides[1] // step)
             patches = values[:, self.prefix : self.prefix + shape[0] * shape[1]]
             values = patches.reshape(len(patches), *shape, -1)  # (n, h, w, D)
@@ -114,20 +114,26 @@ class TokenEncoder(Encoder):
 
     def _grid(self, x: Tensor) -> tuple[int, int]:
         """Rows and columns of windows on an input."""
-        side = self.window
+        side = self._side(x)
         return (-(-x.shape[-2] // side), -(-x.shape[-1] // side)) if side else (1, 1)
+
+    def _side(self, x: Tensor) -> int | None:
+        """Of the windows of an input; None where it goes through whole."""
+        fits = self.resizes and max(x.shape[-2:]) <= (self.window or 0)
+        return None if fits else self.window
 
     def _windows(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (n, C, S, S), mirrored at the rim; itself without windows."""
-        if self.window is None:
+        side = self._side(x)
+        if side is None:
             self.check_size(int(x.shape[-2]), int(x.shape[-1]))
             return x
         rows, columns = self._grid(x)
         for dim, count in ((2, rows), (3, columns)):
             length = int(x.shape[dim])
-            at = torch.arange(count * self.window, device=x.device) % (2 * length)
+            at = torch.arange(count * side, device=x.device) % (2 * length)
             x = x.index_select(dim, torch.minimum(at, 2 * length - 1 - at))
-        grid = x.reshape(*x.shape[:2], rows, self.window, columns, self.window)
+        grid = x.reshape(*x.shape[:2], rows, side, columns, side)
         return grid.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
     @override
@@ -150,9 +156,7 @@ def caught(
     def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
         kept.append(output)
 
-    handles = [module.register_forward_hook(keep) for module in modules]
-    try:
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.enter_context(module.register_forward_hook(keep))
         return kept, run()
-    finally:
-        for handle in handles:
-            handle.remove()

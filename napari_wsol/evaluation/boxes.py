@@ -8,12 +8,13 @@ contours with OpenCV, from connected components alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from napari_wsol.evaluation.scores import as_boxes, check_same_length, scores_on
+from napari_wsol.export.masks import boxes_of, connected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.scores import BoolArray, FloatArray, ScoreMap
 
     Boxes = npt.NDArray[np.int64]
-
-CORNERS = np.ones((3, 3), np.bool_)
-"""Pixels touch at their corners, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +188,8 @@ def _contour_boxes(mask: BoolArray, all_contours: bool) -> Boxes:
     As in the published code a box ends one pixel after the contour, where the image
     goes on; an empty mask has the box of one pixel in the corner.
     """
-    labels, places = pieces(mask, CORNERS)
+    labels = connected(mask, corners=True)
+    places = boxes_of(labels)
     if not places:
         return np.zeros((1, 4), np.int64)
     if all_contours:
@@ -219,29 +218,13 @@ def _box(place: tuple[slice, slice], margin: int) -> tuple[int, int, int, int]:
     )
 
 
-def pieces(
-    mask: BoolArray, structure: BoolArray | None
-) -> tuple[npt.NDArray[np.int32], list[tuple[slice, slice]]]:
-    """Connected pieces: their numbers from 1 on the grid, and where each lies.
-
-    Args:
-        mask: (H, W).
-        structure: (3, 3) which neighbours touch; edge to edge if None.
-    """
-    labels = np.empty(mask.shape, np.int32)
-    ndimage.label(mask, structure, output=labels)
-    places = cast("list[tuple[slice, slice]]", ndimage.find_objects(labels))
-    return labels, places
-
-
 def _holes(mask: BoolArray) -> list[tuple[slice, slice]]:
     """Background that no edge-to-edge path joins to what is outside the image."""
     outside = np.pad(~mask, 1, constant_values=True)
-    _, places = pieces(outside, None)
     # The first piece is the frame; the padding shifted all others by one.
     return [
         (slice(r.start - 1, r.stop - 1), slice(c.start - 1, c.stop - 1))
-        for r, c in places[1:]
+        for r, c in boxes_of(connected(outside))[1:]
     ]
 
 

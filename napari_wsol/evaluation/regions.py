@@ -14,8 +14,8 @@ import numpy as np
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.evaluation.bootstrap import ClassTally
-from napari_wsol.evaluation.boxes import CORNERS, pieces
 from napari_wsol.evaluation.scores import as_boxes, check_same_length, scores_on
+from napari_wsol.export.masks import boxes_of, connected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 PCAM_THRESHOLD = 0.9
 """Of PCAM's probability map."""
+
+HIT = 0.5
+"""A predicted box hits when more than this share lies in one reference box."""
 
 LSE_THRESHOLD = 180 / 255
 """Of the paper's LSE baseline, whose maps are scaled to [0, 255] image by image."""
@@ -66,7 +69,7 @@ def region_boxes(
     if scaled:
         low, high = float(scores.min()), float(scores.max())
         scores = (scores - low) / (high - low) if high > low else np.zeros_like(scores)
-    _, places = pieces(scores >= threshold, CORNERS)
+    places = boxes_of(connected(scores >= threshold, corners=True))
     boxes = [(c.start, r.start, c.stop - c.start, r.stop - r.start) for r, c in places]
     return np.array(boxes, np.float64).reshape(-1, 4)
 
@@ -87,19 +90,14 @@ class RegionMeter:
         threshold: foreground is at or above it.
         scaled: whether maps are min–max scaled first (the paper's LSE baseline, with
             ``LSE_THRESHOLD``).
-        hit: a predicted box hits when more than this share lies in one reference box.
     """
 
     def __init__(
-        self,
-        *,
-        threshold: float = PCAM_THRESHOLD,
-        scaled: bool = False,
-        hit: float = 0.5,
+        self, *, threshold: float = PCAM_THRESHOLD, scaled: bool = False
     ) -> None:
         if not 0 < threshold <= 1:
             raise ConfigError(f"A threshold lies above 0 up to 1, not at {threshold}.")
-        self._threshold, self._scaled, self._hit = threshold, scaled, hit
+        self._threshold, self._scaled = threshold, scaled
         self._tally = ClassTally()
 
     def update(
@@ -129,7 +127,7 @@ class RegionMeter:
         found = region_boxes(
             scores_on(heatmap, shape), threshold=self._threshold, scaled=self._scaled
         )
-        hits = (box_shares(found, as_boxes(boxes)) > self._hit).any(axis=1)
+        hits = (box_shares(found, as_boxes(boxes)) > HIT).any(axis=1)
         self._tally.add(image, name, bool(hits.any()), int(np.sum(~hits)))
         return bool(hits.any())
 

@@ -433,7 +433,8 @@ class Controller(QObject):
     def _on_left(self, _: None) -> None:
         """No image is open, unless another one was meanwhile."""
         if self._session.slide is None:
-            self._messages.say("")
+            if self._opening is not None:  # what is told at the start stays
+                self._messages.say("")
             self._layers.leave_image()  # answers may have come since
             self._begin_anew()
             self._on_scribbles()

@@ -6,14 +6,13 @@ import hashlib
 import math
 import os
 import re
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from PIL import Image
-from tifffile import TiffFile
 
 from napari_wsol import errors
 from napari_wsol.errors import ImageError, MalformedError, Question, UnansweredError
@@ -25,9 +24,8 @@ from napari_wsol.images.heatmap import KEPT_CELLS, Heatmap, covering
 from napari_wsol.images.readers import TIFF_HEADS, head_of
 from napari_wsol.images.readers.arrays import seen_plane
 from napari_wsol.images.readers.ome_zarr import METADATA, open_image
-from napari_wsol.images.readers.positioned import PositionedFile
 from napari_wsol.images.readers.stacks import answered
-from napari_wsol.images.readers.tiff_bounds import check_directories
+from napari_wsol.images.readers.tiff_slide import checked_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,9 +138,7 @@ def _array(path: Path, head: bytes, mpp: float | None) -> Any:
     if not head.startswith(TIFF_HEADS):
         with Image.open(path, formats=("PNG", "JPEG")) as picture:
             return np.asarray(picture), None, None
-    with closing(PositionedFile(path)) as file:
-        check_directories(file.read, path.stat().st_size, path.name)
-    with TiffFile(path) as tif:
+    with checked_tiff(path) as tif:
         series = tif.series[0]
         _check_size(series.shape)
         return series.asarray(), tuple(series.axes.lower().replace("s", "c")), None

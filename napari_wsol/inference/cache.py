@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -71,20 +72,10 @@ class EncodedImage:
         self.done.add(tile.index)
 
     def part(self, top: int, left: int, height: int, width: int) -> Features:
-        """The maps under a rectangle of the input, each (1, C, h, w) float32.
-
-        Args:
-            top: of the input's rows, a multiple of each stride; ``left`` likewise.
-            left: first column.
-            height: rows of the input.
-            width: its columns.
-        """
-        maps: list[Tensor] = []
-        for values, stride in zip(self.maps, self.strides, strict=True):
-            first, last = int(top // stride), -int(-(top + height) // stride)
-            start, end = int(left // stride), -int(-(left + width) // stride)
-            maps.append(values[..., first:last, start:end].float())
-        return Features(tuple(maps), self.strides, self.offsets, self.names)
+        """As :meth:`Features.part`, each (1, C, h, w) float32."""
+        kept = Features(tuple(self.maps), self.strides, self.offsets, self.names)
+        found = kept.part(top, left, height, width)
+        return replace(found, maps=tuple(item.float() for item in found.maps))
 
     def fill(self, features: Features) -> None:
         """Takes the features of an image that is encoded in one piece."""

@@ -436,16 +436,9 @@ def _encode_tile(
     """The maps of a tile's core, each (C, h, w) on the CPU, as the image lies."""
     x = _mirrored(to_network(read_window(slide, seen, tile), model), seen)
     features = _mirrored_features(model.encoder(x), seen)
-    cores: list[Tensor] = []
-    for values, stride in zip(features.maps, model.encoder.strides, strict=True):
-        top = (tile.y - tile.window_y) // stride
-        left = (tile.x - tile.window_x) // stride
-        rows, columns = tile.height, tile.width
-        if any(seen.mirrored):
-            # To the end of the deepest cell: there a mirrored map begins.
-            rows, columns = (
-                round_up(side, model.encoder.stride) for side in (rows, columns)
-            )
-        rows, columns = -(-rows // stride), -(-columns // stride)
-        cores.append(values[0, :, top : top + rows, left : left + columns].cpu())
-    return tuple(cores)
+    rows, columns = tile.height, tile.width
+    if any(seen.mirrored):
+        # To the end of the deepest cell: there a mirrored map begins.
+        rows, columns = (round_up(n, model.encoder.stride) for n in (rows, columns))
+    core = features.part(tile.y - tile.window_y, tile.x - tile.window_x, rows, columns)
+    return tuple(item[0].cpu() for item in core.maps)

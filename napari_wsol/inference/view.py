@@ -9,7 +9,6 @@ from napari_wsol.config import InferenceConfig
 from napari_wsol.inference.encode import (
     encode,
     geometry,
-    ignore_progress,
     network_input,
 )
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.cache import FeatureCache
     from napari_wsol.inference.encode import Geometry
-    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
 
 
@@ -52,7 +50,6 @@ class ModelView:
         self,
         layers: Sequence[str] = (),
         *,
-        report: Progress = ignore_progress,
         check: Callable[[], None] = lambda: None,
     ) -> Features:
         """The features of the whole image, maps (1, C, h, w) on the CPU.
@@ -61,7 +58,6 @@ class ModelView:
 
         Args:
             layers: of the encoder, whose maps are wanted beside the model's taps.
-            report: called with (tiles done, tiles, message).
             check: called often; raises to stop.
         """
         found, _ = encode(
@@ -71,7 +67,6 @@ class ModelView:
             mpp=self.mpp,
             config=self.config,
             cache=self.cache,
-            report=report,
             check=check,
         )
         single = self.model.encoder.one_cell

@@ -59,11 +59,7 @@ class StrokeMade(_Entry):
 
     def to_dict(self) -> dict[str, object]:
         """As plain values, with the kind as ``type``."""
-        return {
-            "type": self.kind,
-            "stroke": self.stroke.to_dict(),
-            "time": self.time,
-        }
+        return {**_Entry.to_dict(self), "stroke": self.stroke.to_dict()}
 
     @classmethod
     @override

@@ -16,6 +16,7 @@ has its map.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -26,6 +27,8 @@ from napari_wsol.methods.base import HeadMethod, register
 from napari_wsol.methods.heads import Head, register_head, scaled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
     from napari_wsol.encoders import Features
@@ -35,18 +38,15 @@ ERASE_FROM = 0.1
 """δ: scaled values of the first map from here on are erased for the second."""
 
 
-class Classifier(nn.Module):
+def _classifier(
+    channels: int, classes: int, width: int, names: Iterable[str]
+) -> nn.Sequential:
     """Two 3×3 convolutions with ReLU and a 1×1 convolution to class maps."""
-
-    def __init__(self, channels: int, classes: int, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv3 = nn.Conv2d(width, classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) features to (N, K, h, w) class maps."""
-        return self.conv3(self.conv2(self.conv1(x).relu()).relu())
+    layers: list[nn.Module] = []
+    for inputs in (channels, width):
+        layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True)]
+    layers.append(nn.Conv2d(width, classes, 1))
+    return nn.Sequential(OrderedDict(zip(names, layers, strict=True)))
 
 
 @register_head("acol")
@@ -63,15 +63,10 @@ class AcolHead(Head):
         self, channels: int, classes: int, *, mid_channels: int = 1024
     ) -> None:
         super().__init__()
-        self.classifier_A = Classifier(channels, classes, mid_channels)
-        # The same layers, but published as a sequence.
-        self.classifier_B = nn.Sequential(
-            nn.Conv2d(channels, mid_channels, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(mid_channels, mid_channels, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(mid_channels, classes, 1),
-        )
+        sizes = (channels, classes, mid_channels)
+        named = ("conv1", "relu1", "conv2", "relu2", "conv3")
+        self.classifier_A = _classifier(*sizes, named)
+        self.classifier_B = _classifier(*sizes, "01234")  # the same, but published so
 
     def forward(self, features: Features) -> Tensor:
         """(N, K) image logits: those of the first classifier."""

@@ -21,7 +21,7 @@ layers are not linear: there the features are resampled first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import nn
@@ -80,13 +80,12 @@ class PixelHead(Head):
         classes: int,
         *,
         maps: int | None = None,
-        form: str = PLAIN,
-        standardize: bool = False,
+        **options: Any,  # noqa: ANN401 - of the class, checked there
     ) -> PixelHead:
         """Reads the ``maps`` deepest maps of an encoder; all of them by default."""
         del classes
         channels = encoder.channels[-(maps or len(encoder.map_taps)) :]
-        return cls(channels, form=form, standardize=standardize)
+        return cls(channels, **options)
 
     def __init__(
         self,
@@ -110,12 +109,8 @@ class PixelHead(Head):
         self.conv4 = nn.Conv2d(width, 2, 1)
         self.shift: Tensor | None
         self.scale: Tensor | None
-        self.register_buffer(
-            "shift", torch.zeros(sum(channels)) if standardize else None
-        )
-        self.register_buffer(
-            "scale", torch.ones(sum(channels)) if standardize else None
-        )
+        for name, fill in (("shift", torch.zeros), ("scale", torch.ones)):
+            self.register_buffer(name, fill(sum(channels)) if standardize else None)
 
     def standardize_to(self, mean: Tensor, std: Tensor) -> None:
         """Sets the statistics, each (C,), that features are standardised with."""

@@ -18,7 +18,7 @@ single cell cannot speak for an image; and encoders other than ResNets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from torch import nn
 from torch.nn import functional
@@ -218,12 +218,7 @@ class PylonHead(PoolingHead):
         classes: int,
         *,
         n_up: int = 3,
-        n_dec_ch: int = 128,
-        use_pa: bool = True,
-        up_type: str = "2layer",
-        up_kernel: int = 1,
-        seg_kernel: int = 1,
-        smooth: int = 1,
+        **options: Any,  # noqa: ANN401 - of the class, checked there
     ) -> PylonHead:
         """Reads the ``n_up`` + 1 deepest of layer1 to layer4, or of the taps.
 
@@ -236,17 +231,8 @@ class PylonHead(PoolingHead):
             raise ConfigError(f"PYLON has 0 to {POOLINGS} up modules, not {n_up}.")
         needed = _needed(encoder, n_up)
         channels = dict(zip(encoder.taps, encoder.channels, strict=True))
-        return cls(
-            [channels[name] for name in needed],
-            classes,
-            taps=needed,
-            n_dec_ch=n_dec_ch,
-            use_pa=use_pa,
-            up_type=up_type,
-            up_kernel=up_kernel,
-            seg_kernel=seg_kernel,
-            smooth=smooth,
-        )
+        read = [channels[name] for name in needed]
+        return cls(read, classes, taps=needed, **options)
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from torch import nn
 from typing_extensions import override
 
 from napari_wsol.devices import choose_device
-from napari_wsol.encoders import Encoder, nominal_offset
+from napari_wsol.encoders.base import Encoder, nominal_places
 from napari_wsol.errors import ConfigError, WsolError
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.methods.card import Card
@@ -82,6 +82,8 @@ def wrap(
     given = {"mean": mean, "std": std}
     named: Any = {key: tuple(map(float, item)) for key, item in given.items() if item}
     how = Preprocessing(channels=channels, size=size, **named)
+    if max(how.mean) > 1:
+        raise ConfigError("mean and std are on the scale 0 to 1: divide them by 255.")
     with evaluating(module), torch.inference_mode(mode=False), torch.no_grad():
         encoder = Wrapped(module, layer, len(classes), how)
         head = WrappedHead(encoder)
@@ -220,8 +222,8 @@ class Wrapped(Encoder):
     @override
     def places(self) -> dict[str, tuple[int, float, int]]:
         sides = {LOGITS: 1} | {name: item[2] for name, item in self._layouts.items()}
-        strides = {name: max(1, round(self._side / n)) for name, n in sides.items()}
-        return {name: (item, nominal_offset(item), 0) for name, item in strides.items()}
+        rounded = {name: max(1, round(self._side / n)) for name, n in sides.items()}
+        return nominal_places(rounded)
 
     @override
     def forward(self, x: Tensor) -> Features:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
-    from torch import Tensor
 
     from napari_wsol.config import FinetuneConfig
     from napari_wsol.encoders import Features
@@ -100,15 +99,15 @@ def left_out(
         check()
         out = marked.owners == owner
         rest, own = marked.cut(~out), marked.cut(out)
-        logits = _logits_at(
-            start,
-            features,
-            rest,
-            own.points,
-            settings=settings,
-            around=seen,
-            check=check,
-        )
+        head = copied(start)
+        field = taught(head, features, rest, settings, seen, heard=lambda _: check())
+        with torch.inference_mode():
+            both = head.at_points(features, own.points)
+            logits = both[:, FOREGROUND] - both[:, BACKGROUND]
+            if field is not None and not field.is_empty:
+                colour = None if seen is None else seen.colour
+                x = sample_points(beside(head.hidden(features), colour), own.points)
+                logits = field.corrected(logits, x, own.points)
         wanted = own.labels == FOREGROUND
         found[owner] = float(((logits >= 0) == wanted).float().mean())
     return found
@@ -128,28 +127,3 @@ def judgeable(
         return []
     fitting = [owner for owner, kind in kinds.items() if counts[kind] >= FEWEST]
     return fitting[-MOST_JUDGED:]
-
-
-def _logits_at(
-    start: PixelHead,
-    features: Features,
-    labelled: Labelled,
-    at: Tensor,
-    *,
-    settings: FinetuneConfig,
-    around: Surroundings | None,
-    check: Callable[[], None],
-) -> Tensor:
-    """(m,) logit differences at points, learnt from strokes elsewhere."""
-    head = copied(start)
-    field = taught(
-        head, features, labelled, settings, around, heard=lambda _item: check()
-    )
-    with torch.inference_mode():
-        both = head.at_points(features, at)
-        total = both[:, FOREGROUND] - both[:, BACKGROUND]
-        if field is not None and not field.is_empty:
-            colour = None if around is None else around.colour
-            x = sample_points(beside(head.hidden(features), colour), at)
-            total = field.corrected(total, x, at)
-    return total

@@ -119,6 +119,7 @@ class Document:
         mpp: µm a level-0 pixel, where the person knows better than the file.
         tissue: (h, w) bool over the whole slide: where to look, as a person drew it.
         looked_at: what the person sees: top, left, bottom, right in level-0 pixels.
+        waiting_shown: the round that an earlier work had shown last.
 
     Signals:
         scribbles_changed, dismissed_changed, settings_changed, mpp_changed,
@@ -163,7 +164,7 @@ class Document:
         self._source: Callable[[], Slide] | None = None
         self._earlier: EarlierWork | None = None
         self._waiting: tuple[RoundMade, ...] = ()
-        self._waiting_shown = 0
+        self.waiting_shown = 0
         self._untold: list[Callable[[], None]] | None = None
         self._journal = None if journals is None else self._find_journal(journals)
 
@@ -506,7 +507,7 @@ class Document:
             if not {LIVE, REFINEMENT}.isdisjoint(work.settings):
                 self._tell(self.settings_changed)
             self._waiting = tuple(sorted(work.rounds, key=lambda made: made.index))
-            self._waiting_shown = work.shown
+            self.waiting_shown = work.shown
             self._dismissed = (*work.dismissed, *self._dismissed)
             self._status = work.status
             if work.status == "reviewed":
@@ -559,13 +560,8 @@ class Document:
         """
         with self.lock:
             made = [item for item in self._waiting if item.model_sha256 == model]
-            shown = [item for item in made if item.index == self._waiting_shown]
+            shown = [item for item in made if item.index == self.waiting_shown]
             return next((item.target for item in (*shown, *reversed(made))), None)
-
-    @property
-    def waiting_shown(self) -> int:
-        """The round that an earlier work had shown last."""
-        return self._waiting_shown
 
     # ------------------------------------------------------------- how far the work is
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from typing_extensions import override
 
-from napari_wsol.errors import ImageError, NoResultError
+from napari_wsol.errors import ImageError
 from napari_wsol.inference.read_through import prediction_through
 from napari_wsol.inference.whole_image import check_methods, localize
 from napari_wsol.methods import get_method
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from napari_wsol.session.judging import Judgeable
     from napari_wsol.session.maps import Maps
     from napari_wsol.session.slide_job import SlideProgress
+    from napari_wsol.session.state import Wanted
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.held_image import HeldFeatures
     from napari_wsol.slides.localize import SlideWork
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.annotations import Part
 
 SMALL = "This image is small enough to be read at once: localize it."
-GROW_FIRST = "Localize first: a region grows where the model sees the same as there."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,20 +100,11 @@ class Engine(ABC):
         self._running: SlideWork | None = None
 
     @abstractmethod
-    def localize(
-        self,
-        methods: Sequence[str] | None,
-        target: str | None,
-        report: Report,
-        *,
-        views: int,
-    ) -> Localization:
+    def localize(self, wanted: Wanted, report: Report) -> Localization:
         """Scores, and the maps of methods, from one encoding of each view."""
 
     @abstractmethod
-    def estimate(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
-    ) -> Cost:
+    def estimate(self, wanted: Wanted, report: Report) -> Cost:
         """What localizing will cost."""
 
     @abstractmethod
@@ -143,13 +134,7 @@ class Engine(ABC):
 
     @abstractmethod
     def grow(
-        self,
-        point: tuple[float, float],
-        tolerance: float | None,
-        document: Document,
-        report: Report,
-        *,
-        is_localized: bool,
+        self, point: tuple[float, float], tolerance: float | None, report: Report
     ) -> Part:
         """The connected place around a point that looks alike to the model."""
 
@@ -187,23 +172,16 @@ class ImageEngine(Engine):
     teaches_others = keeps_rounds = True
 
     @override
-    def localize(
-        self,
-        methods: Sequence[str] | None,
-        target: str | None,
-        report: Report,
-        *,
-        views: int,
-    ) -> Localization:
-        if is_gradual(self.view):
-            self._encode_in_view(methods, target, report)
+    def localize(self, wanted: Wanted, report: Report) -> Localization:
         view = self.view
+        if is_gradual(view):
+            self._encode_in_view(wanted, report)
         found = localize(
             view.model,
             view.slide,
-            methods,
-            target,
-            views=views,
+            wanted.methods,
+            wanted.target,
+            views=wanted.views,
             mpp=view.mpp,
             config=view.config,
             cache=view.cache,
@@ -214,31 +192,27 @@ class ImageEngine(Engine):
         return found
 
     @override
-    def estimate(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
-    ) -> Cost:
+    def estimate(self, wanted: Wanted, report: Report) -> Cost:
         view = self.view
         if not is_gradual(view):
             raise ImageError(SMALL)
-        names = tile_methods(view.model, check_methods(view.model, methods))
+        names = tile_methods(view.model, check_methods(view.model, wanted.methods))
         plan = plan_held(view, self.shows.document.tissue)
         features = held_features(view, plan)
         missing = np.zeros(plan.wanted.size, np.bool_)
         missing[[tile.index for tile in features.missing]] = True
         plan = replace(plan, wanted=missing.reshape(plan.wanted.shape))
-        with self._job(features, plan, names or None, target) as job:
+        with self._job(features, plan, names or None, wanted.target) as job:
             return replace(job.estimate(report), disk_bytes=0)
 
-    def _encode_in_view(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
-    ) -> None:
+    def _encode_in_view(self, wanted: Wanted, report: Report) -> None:
         """Puts features into the cache, those of what is looked at first.
 
         What would not take long any more, or could not be shown, is left to
         :func:`~napari_wsol.inference.whole_image.localize`.
         """
         model = self.view.model
-        names = check_methods(model, methods)
+        names = check_methods(model, wanted.methods)
         picked = [get_method(name) for name in names]
         layers = [name for item in picked for name in item.taps(model)]
         report(0, 0, "looking for tissue")
@@ -246,7 +220,7 @@ class ImageEngine(Engine):
         features = held_features(self.view, plan, layers)
         shown = tile_methods(model, names)
         if shown and is_long(features.missing, model):
-            with self._job(features, plan, shown, target, layers) as job:
+            with self._job(features, plan, shown, wanted.target, layers) as job:
                 job(report)
 
     @contextmanager
@@ -321,17 +295,9 @@ class ImageEngine(Engine):
 
     @override
     def grow(
-        self,
-        point: tuple[float, float],
-        tolerance: float | None,
-        document: Document,
-        report: Report,
-        *,
-        is_localized: bool,
+        self, point: tuple[float, float], tolerance: float | None, report: Report
     ) -> Part:
-        if not is_localized:
-            raise NoResultError(GROW_FIRST)
-        canvas, seen = document.canvas, self.view.geometry()
+        canvas, seen = self.shows.document.canvas, self.view.geometry()
         features = self.view.features(check=report.check)
 
         def seen_at(place: tuple[float, float]) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.session.document import Document
 from napari_wsol.session.preferences import keep_memory_bytes
+from napari_wsol.session.state import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -229,9 +230,9 @@ class SessionJobs:
                 on the image as it is. It fails with MethodUnavailableError for a
                 slide that is read tile by tile.
         """
+        wanted = Wanted(methods, target, views)
         return self._runner.submit(
-            JobKind.LOCALIZE,
-            lambda report: self._worker.localize(methods, target, report, views=views),
+            JobKind.LOCALIZE, lambda report: self._worker.localize(wanted, report)
         )
 
     def estimate(
@@ -242,9 +243,9 @@ class SessionJobs:
         Takes what :meth:`localize` does. It fails with ImageError where the image is no
         slide.
         """
+        wanted = Wanted(methods, target)
         return self._runner.submit(
-            JobKind.ESTIMATE,
-            lambda report: self._worker.estimate(methods, target, report),
+            JobKind.ESTIMATE, lambda report: self._worker.estimate(wanted, report)
         )
 
     def compare(self) -> Future[Likeness | None]:

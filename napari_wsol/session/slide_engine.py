@@ -27,7 +27,7 @@ from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.result import slide_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.inference.view import ModelView
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from napari_wsol.session.judging import Judgeable
     from napari_wsol.session.maps import Maps
     from napari_wsol.session.slide_job import Check
+    from napari_wsol.session.state import Wanted
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.feature_store import FeatureStore
     from napari_wsol.slides.plan import SlidePlan
@@ -64,22 +65,13 @@ class SlideEngine(Engine):
         self._folder: TemporaryDirectory[str] | None = None  # of refined tiles
 
     @override
-    def localize(
-        self,
-        methods: Sequence[str] | None,
-        target: str | None,
-        report: Report,
-        *,
-        views: int,
-    ) -> Localization:
-        check_slide_views(views)
-        return self._job(methods, target)(report)
+    def localize(self, wanted: Wanted, report: Report) -> Localization:
+        check_slide_views(wanted.views)
+        return self._job(wanted)(report)
 
     @override
-    def estimate(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
-    ) -> Cost:
-        return self._job(methods, target).estimate(report)
+    def estimate(self, wanted: Wanted, report: Report) -> Cost:
+        return self._job(wanted).estimate(report)
 
     @override
     def refine(
@@ -113,15 +105,8 @@ class SlideEngine(Engine):
 
     @override
     def grow(
-        self,
-        point: tuple[float, float],
-        tolerance: float | None,
-        document: Document,
-        report: Report,
-        *,
-        is_localized: bool,
+        self, point: tuple[float, float], tolerance: float | None, report: Report
     ) -> Part:
-        del point, tolerance, document, report, is_localized
         raise NoResultError(TOO_LARGE)
 
     @override
@@ -149,15 +134,15 @@ class SlideEngine(Engine):
         if folder is not None:
             folder.cleanup()
 
-    def _job(self, methods: Sequence[str] | None, target: str | None) -> SlideJob:
+    def _job(self, wanted: Wanted) -> SlideJob:
         view, document = self.view, self.shows.document
 
         def work(check: Check) -> SlideWork:
             return SlideWork(
                 view.slide,
                 view.model,
-                methods,
-                target,
+                wanted.methods,
+                wanted.target,
                 mpp=view.mpp,
                 tissue=document.tissue,
                 config=self._config(),

@@ -52,7 +52,7 @@ from napari_wsol.slides.expected import is_gradual, seconds_a_pixel
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
 
     from napari_wsol.config import (
         ExportConfig,
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from napari_wsol.session.document import Drawn
     from napari_wsol.session.engine import Engine
     from napari_wsol.session.other_images import OtherImages
-    from napari_wsol.session.state import State
+    from napari_wsol.session.state import State, Wanted
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part
@@ -309,31 +309,23 @@ class Worker:
 
     # --------------------------------------------------------------------- localizing
 
-    def localize(
-        self,
-        methods: Sequence[str] | None,
-        target: str | None,
-        report: Report,
-        *,
-        views: int = 1,
-    ) -> Localization:
+    def localize(self, wanted: Wanted, report: Report) -> Localization:
         """Runs methods, and shows again what was learnt of the image before."""
         with self._reading():
             document, model = self._state.current.need()
-            if target is None and document.has_waiting_rounds:
+            if wanted.target is None and document.has_waiting_rounds:
                 target = document.waiting_target(weights_digest(model))
-            result = self._engine().localize(methods, target, report, views=views)
+                wanted = wanted._replace(target=target)
+            result = self._engine().localize(wanted, report)
         self._present(result)
         self.restore(report)
         self._begin_with_others(report)
         return result
 
-    def estimate(
-        self, methods: Sequence[str] | None, target: str | None, report: Report
-    ) -> Cost:
+    def estimate(self, wanted: Wanted, report: Report) -> Cost:
         """What localizing will cost."""
         self.look()
-        return self._engine().estimate(methods, target, report)
+        return self._engine().estimate(wanted, report)
 
     def warm_up(self) -> None:
         """What the first round would wait a second for, once a map is there."""
@@ -463,13 +455,12 @@ class Worker:
         self._state.current.check_maps()
         if document is not self._state.document:
             return None
-        is_localized = self._state.current.maps.result is not None
-        engine = self._engine()
-        found = self._with_room(
-            lambda: engine.grow(
-                point, tolerance, document, report, is_localized=is_localized
+        engine, current = self._engine(), self._state.current
+        if current.maps.result is None and not self.is_large(current):
+            raise NoResultError(
+                "Localize first: a region grows where the model sees the same as there."
             )
-        )
+        found = self._with_room(lambda: engine.grow(point, tolerance, report))
         report.check()
         return found
 

@@ -91,18 +91,8 @@ class HeldFeatures:
         top, left, _, _ = around(tile, self._plan)
         down = tile.y - tile.window_y - top
         across = tile.x - tile.window_x - left
-        self._image.store(
-            tile,
-            [
-                values[
-                    0,
-                    :,
-                    int(down // stride) : -int(-(down + tile.height) // stride),
-                    int(across // stride) : -int(-(across + tile.width) // stride),
-                ].cpu()
-                for values, stride in zip(features.maps, features.strides, strict=True)
-            ],
-        )
+        core = features.part(down, across, tile.height, tile.width)
+        self._image.store(tile, [item[0].cpu() for item in core.maps])
 
 
 def held_features(

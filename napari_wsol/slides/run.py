@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
 from napari_wsol.devices import give_memory_back, leave_device
-from napari_wsol.encoders import Features
 from napari_wsol.errors import UnreadableImageError
 from napari_wsol.images.readers import check_files
 from napari_wsol.inference.encode import interruptible, read_window, to_network
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.config import SlideConfig
+    from napari_wsol.encoders import Features
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.slide import Slide
     from napari_wsol.images.tiling import Tile
@@ -305,17 +305,8 @@ class SlideRun:
 
     def _around(self, features: Features, tile: Tile, at: int) -> Features:
         """The features of a tile's core with the margin that maps read beyond it."""
-        top, left, height, width = around(tile, self._plan)
-        maps = tuple(
-            values[
-                at : at + 1,
-                :,
-                top // stride : -(-(top + height) // stride),
-                left // stride : -(-(left + width) // stride),
-            ]
-            for values, stride in zip(features.maps, features.strides, strict=True)
-        )
-        return Features(maps, features.strides, features.offsets, features.names)
+        one = replace(features, maps=tuple(x[at : at + 1] for x in features.maps))
+        return one.part(*around(tile, self._plan))
 
 
 def around(tile: Tile, plan: SlidePlan) -> tuple[int, int, int, int]:
@@ -329,11 +320,8 @@ def around(tile: Tile, plan: SlidePlan) -> tuple[int, int, int, int]:
 
 def joined(parts: Sequence[Features]) -> Features:
     """Batches as one."""
-    first = parts[0]
-    maps = tuple(
-        torch.cat(items) for items in zip(*(p.maps for p in parts), strict=True)
-    )
-    return Features(maps, first.strides, first.offsets, first.names)
+    maps = zip(*(part.maps for part in parts), strict=True)
+    return replace(parts[0], maps=tuple(map(torch.cat, maps)))
 
 
 def _shape(window: Window) -> tuple[int, ...] | None:

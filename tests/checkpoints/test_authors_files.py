@@ -302,6 +302,18 @@ def test_incomplete_and_foreign_weights(golden, tmp_path):
         load_model(tmp_path / "none.pt", device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("wsol_maxmin_resnet50", "classification_head2"), ("NEGEV", "decoder")],
+)
+def test_a_part_that_was_not_copied_is_named(golden, tmp_path, name, part):
+    name = next(item for item in HISTOLOGY if name.lower() in item)
+    run = write_wsol(golden(name), tmp_path)
+    (run / f"{part}.pt").unlink()
+    with pytest.raises(ModelError, match=rf"{part}\S* is missing"):
+        load_model(run, device="cpu")
+
+
 def test_torchvision_files_start_a_training_or_strokes(tmp_path, tissue):
     from napari_wsol.encoders import build_encoder
 

@@ -109,7 +109,9 @@ def saved(tmp_path, content):
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
-@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", pytest.param("densenet121", marks=pytest.mark.slow)]
+)
 def test_a_wrapped_network_is_the_bare_one(tmp_path, shapes, name, wrapping):
     state = made(shapes[name], 3)
     path = saved(tmp_path, WRAPPINGS[wrapping](state))
@@ -126,7 +128,13 @@ def test_a_wrapped_network_is_the_bare_one(tmp_path, shapes, name, wrapping):
 
 
 @pytest.mark.parametrize("classes", [2, 14])
-@pytest.mark.parametrize("wrapping", ["bare", "lightning", "backwards"])
+@pytest.mark.parametrize(
+    "wrapping",
+    [
+        "backwards",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("bare", "lightning")),
+    ],
+)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_keeps_its_classifier(shapes, name, wrapping, classes):
     encoder, head = NETWORKS[name]
@@ -145,6 +153,15 @@ def test_every_network_keeps_its_classifier(shapes, name, wrapping, classes):
     rows = [x for key, x in draft.weights.items() if key.startswith(f"heads.{head}.")]
     assert rows[-1].shape == (classes,)
     assert bool(rows[-1].all())
+
+
+def test_a_transformer_of_larger_images_says_their_size(shapes):
+    state = {k: torch.zeros(x) for k, x in shapes["timm_vit_base_patch16_224"].items()}
+    state["pos_embed"] = torch.zeros(1, 1 + 24 * 24, 768)
+    state["head.weight"], state["head.bias"] = torch.ones(2, 768), torch.ones(2)
+    given = {key: value for key, value in ANSWERS.items() if key != "size"}
+    spec = draft_of(state, {**given, "classes": "a, b"}).spec
+    assert (spec.encoder, spec.preprocessing.size) == ("deit_base_384", 384)
 
 
 def draft_of(content, answers):

@@ -145,12 +145,14 @@ def test_an_own_network_is_asked_for_in_words(bench, tmp_path):
     answers = {"classes": "healthy, ill", "size": "huge", "normalisation": "half"}
     for key, text in answers.items():
         dialog.fields[key].native.setText(text)
-    bench.qtbot.mouseClick(dialog.import_button, left())
-    bench.until(lambda: bench.widget.controller.importer.dialog not in (None, dialog))
+    bench.qtbot.mouseClick(dialog.ok_button, left())
+    bench.until(
+        lambda: bench.widget.controller.importer.chooser.dialog not in (None, dialog)
+    )
     again = form(bench)
     assert again.answer("classes") == "healthy, ill"
     again.fields["size"].native.setText("64")
-    bench.qtbot.mouseClick(again.import_button, left())
+    bench.qtbot.mouseClick(again.ok_button, left())
     bench.until(lambda: bench.widget.localize_panel.card.name == "mine")
     bench.until(lambda: "Its classifier is `top`" in bench.widget.message.text())
     assert bench.widget.localize_panel.card.classes == ("healthy", "ill")

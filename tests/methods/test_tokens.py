@@ -159,6 +159,15 @@ def test_tiles_of_whole_windows_give_what_the_image_gives(shape):
     assert whole.last.shape[2:] == tuple(-(-side // 16) for side in shape)
 
 
+def test_what_is_no_larger_than_a_window_goes_through_whole():
+    model, x = model_of("cam", WINDOWS), torch.rand(1, 3, 96, 160)
+    with torch.no_grad():
+        found = model.encoder(x).last
+        model.encoder.window = None
+        wanted = model.encoder(x).last
+    torch.testing.assert_close(found, wanted)
+
+
 def test_methods_that_read_gradients_see_windows_at_their_places():
     image, model = picture(250, 480), model_of(how=WINDOWS)
     found = localize(model, image, ["chefer", "gradcam"], "b").heatmaps

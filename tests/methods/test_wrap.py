@@ -344,6 +344,8 @@ def test_sentences_say_what_to_do(tmp_path):
         wsol.wrap(VggLike(), "features", CLASSES)
     with pytest.raises(ConfigError, match="one value a channel"):
         wsol.wrap(ResLike(channels=1), "layer4", CLASSES, channels=1)
+    with pytest.raises(ConfigError, match="divide them by 255"):
+        wsol.wrap(module, classes=CLASSES, mean=[124, 116, 104])
     with pytest.raises(ConfigError, match="Name each class once"):
         wsol.wrap(module, "layer4", "abc")
     with pytest.raises(ConfigError, match="float32"):

@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
-from napari_wsol.cli.train import View, parse_seeds, stopping
+from napari_wsol.cli.train import View, parse_seeds, watched
 from napari_wsol.errors import ImageError
 from napari_wsol.training.run import Evaluation
 from napari_wsol.training.trainer import TrainStep
@@ -84,7 +84,7 @@ def test_a_request_to_stop_waits_for_the_end_of_the_step():
     view = View()
     step = TrainStep(step=1, steps=2, epoch=0, losses={"cam": 0.5}, accuracy=None)
     before = signal.getsignal(signal.SIGINT)
-    with stopping(view):
+    with watched(view, "Again."):
         view.step(step)
         signal.raise_signal(signal.SIGINT)
         assert view.is_stopping
@@ -93,6 +93,12 @@ def test_a_request_to_stop_waits_for_the_end_of_the_step():
         with pytest.raises(KeyboardInterrupt):  # the second request does not wait
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_was_stopped_says_how_to_go_on(capsys):
+    with pytest.raises(typer.Exit), watched(View(), "Again."):
+        raise KeyboardInterrupt
+    assert "Stopped. Again." in capsys.readouterr().err
 
 
 @pytest.mark.slow

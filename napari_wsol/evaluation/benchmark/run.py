@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -79,35 +79,24 @@ class EvaluatedView:
     ) -> None:
         cache = FeatureCache(FEATURE_BYTES)
         self._view = ModelView(slide, model, config.mpp, cache=cache)
-        self._methods, self._views, self._check = methods, config.views, check
+        self._methods, self._check = methods, check
+        self._how: dict[str, Any] = {
+            "views": config.views,
+            "mpp": config.mpp,
+            "cache": cache,
+            "check": check,
+        }
         self._input: Pixels | None = None
 
     def scores(self) -> dict[str, float]:
         """Probability of each class; empty where the model does not classify."""
         view = self._view
-        return class_scores(
-            view.model,
-            view.slide,
-            methods=self._methods,
-            views=self._views,
-            mpp=view.mpp,
-            cache=view.cache,
-            check=self._check,
-        )
+        return class_scores(view.model, view.slide, methods=self._methods, **self._how)
 
     def localize(self, target: str) -> Localization:
         """The maps of a class."""
         view = self._view
-        return localize(
-            view.model,
-            view.slide,
-            self._methods,
-            target,
-            views=self._views,
-            mpp=view.mpp,
-            cache=view.cache,
-            check=self._check,
-        )
+        return localize(view.model, view.slide, self._methods, target, **self._how)
 
     def faithful(self, heatmap: Heatmap, steps: int) -> Faithfulness:
         """Insertion and deletion on the network's own input, as RISE does."""

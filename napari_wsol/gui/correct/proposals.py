@@ -68,6 +68,8 @@ class NextRow(QWidget):
 COUNT = 8
 """Places that the key walks through."""
 
+NO_LABELS = np.zeros((0, 0), np.uint8)
+
 SOON_MS, LATER_MS = 200, 5000
 """After a change; and while tiles of a slide come in."""
 
@@ -84,7 +86,7 @@ class ProposalsController(QObject):
         """The places that the key walks through, the best first."""
         self._turn = 0  # the place to go to next
         self._here: Proposal | None = None
-        self._labels_here: np.ndarray | None = None
+        self._labels_here = NO_LABELS
         self._changes = 0  # of maps and strokes
         self._known = -1  # how many of them the places know of
         self._is_eager = False  # the key was pressed while places are being found
@@ -171,7 +173,7 @@ class ProposalsController(QObject):
 
     def _leave(self) -> None:
         """Not at a proposed place any more."""
-        self._here = self._labels_here = None
+        self._here = None
         self.ring.take_away()
 
     def _show(self) -> None:
@@ -188,11 +190,11 @@ class ProposalsController(QObject):
         drawn = scribbles is not None and bool(scribbles.any())
         return nothing_words(len(self._layers.heatmaps.pairs), strokes=drawn)
 
-    def _labels_in(self, place: Proposal) -> np.ndarray | None:
-        """The strokes in the square around a place, copied; None without any."""
+    def _labels_in(self, place: Proposal) -> np.ndarray:
+        """The strokes in the square around a place, copied; empty without any."""
         canvas, scribbles = self._session.canvas, self._session.scribbles
         if canvas is None or scribbles is None:
-            return None
+            return NO_LABELS
         top, left, bottom, right = place.box
         (y, x), (dy, dx) = canvas.translate, canvas.scale
         first = max(0, round((top - y) / dy)), max(0, round((left - x) / dx))
@@ -202,7 +204,7 @@ class ProposalsController(QObject):
             for start, end in zip(first, last, strict=True)
         )
         part = scribbles[rows, columns]
-        return part.copy() if part.any() else None
+        return part.copy() if part.any() else NO_LABELS
 
     # ------------------------------------------------------------------------ changes
 
@@ -217,7 +219,7 @@ class ProposalsController(QObject):
     def _on_scribbles(self) -> None:
         if self._here is not None:
             now = self._labels_in(self._here)
-            if not _are_equal(now, self._labels_here):
+            if not np.array_equal(now, self._labels_here):
                 self._leave()
         self._soon()
 
@@ -269,9 +271,3 @@ class ProposalsController(QObject):
         eager, self._is_eager = self._is_eager, False
         if eager and isinstance(error, WsolError):
             self._messages.warn(error)
-
-
-def _are_equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one, other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 from superqt.utils import signals_blocked
@@ -277,15 +278,9 @@ class RoundsController(QObject):
         canvas = self._session.canvas
         for stroke in self._session.strokes:
             if stroke.number == number and canvas is not None:
-                sides = zip(canvas.scale, canvas.translate, strict=True)
-                (step_y, first_y), (step_x, first_x) = sides
-                top, left, bottom, right = stroke.box
-                self._layers.fly_to_box(
-                    first_y + (top - 0.5) * step_y + 0.5,
-                    first_x + (left - 0.5) * step_x + 0.5,
-                    first_y + (bottom - 0.5) * step_y + 0.5,
-                    first_x + (right - 0.5) * step_x + 0.5,
-                )
+                first, step = np.tile(canvas.translate, 2), np.tile(canvas.scale, 2)
+                box = first + (np.array(stroke.box) - 0.5) * step + 0.5
+                self._layers.fly_to_box(*box.tolist())
                 return
         self._messages.say(f"Stroke {number} was taken back or erased.")
 

@@ -29,6 +29,7 @@ def open_viewer(
     reader: str | None = None,
     pick: Pick | None = None,
     demo: bool = False,
+    stay: bool = False,
     show: bool = True,
     journals: Path | bool = True,
 ) -> tuple[napari.viewer.Viewer, WsolWidget]:
@@ -40,6 +41,7 @@ def open_viewer(
         reader: who reads them; the first that can by default.
         pick: the channel and plane of images that have several; asked for by default.
         demo: open the sample image where no path is given, and localize at once.
+        stay: whether to come back only when it is closed.
         show: whether the window is shown.
         journals: folder of the journals of strokes; that of the user if True.
     """
@@ -58,17 +60,6 @@ def open_viewer(
         if not viewer.layers:
             add_sample(viewer)
         widget.controller.localize_when_ready()
+    if stay:
+        napari.run()
     return viewer, widget
-
-
-def launch_viewer(
-    paths: Iterable[str | Path] = (),
-    model: str | None = None,
-    *,
-    reader: str | None = None,
-    pick: Pick | None = None,
-    demo: bool = False,
-) -> None:
-    """Open a viewer and stay until it is closed; arguments as ``open_viewer``."""
-    open_viewer(paths, model, reader=reader, pick=pick, demo=demo)
-    napari.run()

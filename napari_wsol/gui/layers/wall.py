@@ -160,10 +160,6 @@ class Wall(QWidget):
         self._dirty += [k for k in changed if k not in self._dirty]
         self._next.start()
 
-    def show_image_anew(self) -> None:
-        """The image has other pixels, or lies elsewhere."""
-        self._reading.start()
-
     def fit(self) -> None:
         """Show what the canvas shows; all of the image as large as a cell allows."""
         height, width = self._shape
@@ -197,14 +193,8 @@ class Wall(QWidget):
 
     def cell_at(self, place: QPointF) -> QRect | None:
         """The cell under a point of the wall."""
-        return next(
-            (
-                rect
-                for rect in map(self.rect_of, range(len(self._cells)))
-                if rect.contains(place.toPoint())
-            ),
-            None,
-        )
+        rects = map(self.rect_of, range(len(self._cells)))
+        return next((rect for rect in rects if rect.contains(place.toPoint())), None)
 
     def rect_of(self, index: int) -> QRect:
         """Where a cell lies on the wall."""
@@ -461,10 +451,7 @@ class Wall(QWidget):
         emitters += [getattr(image.events, name) for name in TRANSFORMS]
         looks = ("contrast_limits", "gamma", "colormap", "data")
         for emitter in (*emitters, *(getattr(image.events, name) for name in looks)):
-            (emitter.connect if connect else emitter.disconnect)(self._on_moved)
-
-    def _on_moved(self) -> None:
-        self._move()
+            (emitter.connect if connect else emitter.disconnect)(self._move)
 
     @override
     def eventFilter(self, watched: QObject | None, event: Any) -> bool:

@@ -204,8 +204,7 @@ class TrainDialog(QDialog):
         )
         told = f"“{card.title}” is finished. {where}{_figures(card)}"
         left_out = [limit for limit in card.limits if limit.startswith(LEFT_OUT)]
-        show = self.message.warn if left_out else self.message.say
-        show(" ".join([told, *left_out]))
+        self._say(" ".join([told, *left_out]), warning=bool(left_out))
         self._update()
 
     # ------------------------------------------------------------------------- helpers

@@ -144,11 +144,6 @@ class Chosen:
     planes: dict[str, int] = field(default_factory=dict[str, int])
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_composite(self) -> bool:
-        """Whether three channels became colours."""
-        return self.channels is not None and len(self.channels) == _COMPOSITE
-
 
 def choose(stack: Stack, pick: Pick) -> Chosen:
     """What of an image is shown.

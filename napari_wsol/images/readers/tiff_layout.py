@@ -139,14 +139,16 @@ def _continues(page: TiffPage, finer: TiffPage, first: TiffPage) -> bool:
     return is_smaller and same_pixels
 
 
-def _outer(series: TiffPageSeries) -> tuple[str, ...]:
-    """Names of the axes along which its pages lie; twins get a number."""
+def _outer(series: TiffPageSeries) -> dict[str, int]:
+    """The axes along which its pages lie, and their lengths; twins get a number."""
     inner = "YXS" if int(series.keyframe.samplesperpixel) > 1 else "YX"
-    letters = [axis for axis in series.axes if axis not in inner]
-    return tuple(
-        axis if letters.count(axis) == 1 else f"{axis}{index}"
-        for index, axis in enumerate(letters)
-    )
+    sizes = zip(series.axes, series.shape, strict=True)
+    outer = [(axis, int(size)) for axis, size in sizes if axis not in inner]
+    letters = [axis for axis, _ in outer]
+    return {
+        axis if letters.count(axis) == 1 else f"{axis}{index}": size
+        for index, (axis, size) in enumerate(outer)
+    }
 
 
 def _stack(series: TiffPageSeries, tif: TiffFile, name: str) -> Stack:
@@ -162,8 +164,7 @@ def _stack(series: TiffPageSeries, tif: TiffFile, name: str) -> Stack:
             "one plane is needed: save its planes as pages, or pass one as an array, "
             "for instance stack[0]."
         )
-    outer = _outer(series)
-    sizes = dict(zip(outer, _outer_shape(series), strict=True))
+    sizes = _outer(series)
     samples = int(page.samplesperpixel)
     has_dyes = sizes.get(_CHANNELS, 1) > 1
     if samples > 1 and not has_dyes:
@@ -183,12 +184,6 @@ def _stack(series: TiffPageSeries, tif: TiffFile, name: str) -> Stack:
         are_colours=are_colours,
         names={_CHANNELS if has_dyes else _SAMPLES: tuple(told)},
     )
-
-
-def _outer_shape(series: TiffPageSeries) -> tuple[int, ...]:
-    inner = "YXS" if int(series.keyframe.samplesperpixel) > 1 else "YX"
-    sizes = zip(series.axes, series.shape, strict=True)
-    return tuple(int(size) for axis, size in sizes if axis not in inner)
 
 
 def _told_channels(tif: TiffFile, series: TiffPageSeries) -> dict[str, int]:
@@ -211,12 +206,13 @@ def _told_channels(tif: TiffFile, series: TiffPageSeries) -> dict[str, int]:
 
 def _places(series: TiffPageSeries, chosen: Chosen) -> tuple[int, ...]:
     """Numbers of the pages that are read, among all of a series."""
-    outer, shape = _outer(series), _outer_shape(series)
+    outer = _outer(series)
+    shape = tuple(outer.values())
     spans = [
         chosen.channels or tuple(range(size))
         if axis == chosen.axis
         else (chosen.planes.get(axis, 0),)
-        for axis, size in zip(outer, shape, strict=True)
+        for axis, size in outer.items()
     ]
     return tuple(
         sum(at * math.prod(shape[index + 1 :]) for index, at in enumerate(place))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -150,18 +151,22 @@ def is_pyramid(path: Path) -> bool:
     Several channels or planes of which one must be chosen are none.
     """
     try:
-        file = PositionedFile(path)
-    except OSError:
-        return False
-    try:
-        with told_as(partial(_no_tiff, path)):
-            check_directories(file.read, path.stat().st_size, path.name)
-            with TiffFile(path) as tif:
-                return len(find_layout(tif, path.name, ANY).levels) > 1
+        with told_as(partial(_no_tiff, path)), checked_tiff(path) as tif:
+            return len(find_layout(tif, path.name, ANY).levels) > 1
     except ImageError:
         return False
-    finally:
-        file.close()
+
+
+def checked_tiff(path: Path) -> TiffFile:
+    """Opens a TIFF with tifffile, once its directories are known to be bounded.
+
+    Raises:
+        UnreadableImageError: they are not.
+        OSError: it cannot be opened.
+    """
+    with closing(PositionedFile(path)) as file:
+        check_directories(file.read, path.stat().st_size, path.name)
+    return TiffFile(path)
 
 
 def _no_tiff(path: Path, error: Exception) -> UnreadableImageError:

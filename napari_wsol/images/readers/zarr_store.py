@@ -321,18 +321,15 @@ def _steps(
 ) -> list[Json]:
     """The codecs of a chunk of ``width`` bytes a number, or a refusal."""
     found: list[Json] = []
-    most: int | None = None
     for codec in codecs:
         step = _Codec(codec) if isinstance(codec, str) else codec
         if step.name == "sharding_indexed" and not inside:
             found.append(_shard(step.configuration, width))
-            continue
-        if step.name not in _PLAIN_STEPS:
-            most = most or _check_chunk(chunk, width)
-            about = _bounded(step.name, most)
+        elif step.name in _PLAIN_STEPS:
+            found.append({"name": step.name, "configuration": step.configuration})
+        else:
+            about = _bounded(step.name, _check_chunk(chunk, width))
             found.append({"name": BOUNDED, "configuration": about})
-            continue
-        found.append({"name": step.name, "configuration": step.configuration})
     if not any(step["name"] == "sharding_indexed" for step in found):
         _check_chunk(chunk, width)
     return found
