@@ -350,6 +350,7 @@ localization or of its maps."""
 
 OF_OTHERS = {
     "checkpoints/draft:Draft",
+    "checkpoints/families:Published",
     "cross_validation/report:CrossValidationReport",
     "data/layouts:Layout",
     "evaluation/benchmark/run:_Compared",

@@ -86,6 +86,11 @@ def test_every_note_of_a_map_stands_there_as_long_as_the_map_does(bench):
     bench.choose(box, "cam")
     bench.until(lambda: "region" in summary.text() and "no " not in summary.text())
     bench.use("tiny")
+    kept = [f"{name} · never" for name in ("pixelcam", "cam", "gradcam")]
+    bench.until(lambda: "Grad-CAM · never: The map is 0 everywhere" in notes.text())
+    assert [*bench.session.kept] == kept
+    for key in kept:
+        bench.session.remove_map(key).result()
     bench.until(lambda: not notes.text())
     assert notes.isHidden()
 
