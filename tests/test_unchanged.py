@@ -26,6 +26,8 @@ AGREEMENT = 0.02
 """Of the share of a stroke's pixels on one side of 0.5."""
 
 SINCE = {
+    "glands-mobilenetv2 chefer": "it is new",
+    "malignancy-mobilenetv2 chefer": "likewise",
     "glands-mobilenetv2 scores": "the model has a cut",
     "slide glands-mobilenetv2 pixelcam": "tissue is told by the slide's own glass",
     "slide round head alone": "likewise",

@@ -46,9 +46,8 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.samples import Samples
     from napari_wsol.session.document import Document, Drawn
     from napari_wsol.session.judging import Judgeable
-    from napari_wsol.session.maps import Maps
+    from napari_wsol.session.maps import Maps, Wanted
     from napari_wsol.session.slide_job import SlideProgress
-    from napari_wsol.session.state import Wanted
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.held_image import HeldFeatures
     from napari_wsol.slides.localize import SlideWork

@@ -22,8 +22,8 @@ from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.session.document import Document
+from napari_wsol.session.maps import Wanted
 from napari_wsol.session.preferences import keep_memory_bytes
-from napari_wsol.session.state import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

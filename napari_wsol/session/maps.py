@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari_wsol.errors import NoResultError
 from napari_wsol.refinement.rounds import Round
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
@@ -25,6 +25,14 @@ AS_IT_WAS = (
     "The image has changed since this map was made: it shows the image as it was. "
     "Localize again for one of the image as it is now."
 )
+
+
+class Wanted(NamedTuple):
+    """What is to be localized, as ``SessionJobs.localize`` takes it."""
+
+    methods: Sequence[str] | None = None
+    target: str | None = None
+    views: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,9 +39,8 @@ if TYPE_CHECKING:
     from napari_wsol.session.document import Document, Drawn
     from napari_wsol.session.engine import Shows
     from napari_wsol.session.judging import Judgeable
-    from napari_wsol.session.maps import Maps
+    from napari_wsol.session.maps import Maps, Wanted
     from napari_wsol.session.slide_job import Check
-    from napari_wsol.session.state import Wanted
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.feature_store import FeatureStore
     from napari_wsol.slides.plan import SlidePlan

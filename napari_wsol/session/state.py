@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from napari_wsol.errors import ImageChangedError, NoImageError, NoModelError
 from napari_wsol.session.document import ReopenedError
@@ -11,7 +11,7 @@ from napari_wsol.session.learning import Learning
 from napari_wsol.session.maps import Maps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from napari_wsol.methods import Model
     from napari_wsol.session.document import Document
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Wanted(NamedTuple):
-    """What is to be localized, as ``SessionJobs.localize`` takes it."""
-
-    methods: Sequence[str] | None = None
-    target: str | None = None
-    views: int = 1
 
 
 @dataclass(frozen=True, slots=True)

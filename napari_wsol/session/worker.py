@@ -72,8 +72,9 @@ if TYPE_CHECKING:
     from napari_wsol.refinement.samples import Pooled
     from napari_wsol.session.document import Drawn
     from napari_wsol.session.engine import Engine
+    from napari_wsol.session.maps import Wanted
     from napari_wsol.session.other_images import OtherImages
-    from napari_wsol.session.state import State, Wanted
+    from napari_wsol.session.state import State
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
     from napari_wsol.strokes.annotations import Part

@@ -3,6 +3,7 @@
 import resource
 import signal
 import sys
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -90,48 +91,46 @@ def test_no_fold_is_begun_where_the_model_cannot_be_saved(discs, make_recipe, tm
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """Call it: from then on no file can have more than some kilobytes."""
+    """No file can have more than some kilobytes, for a while."""
     if sys.platform == "win32":
         pytest.skip("the size of files can be limited on Unix alone")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    def fill(size: int = 4096) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-
-    yield fill
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:  # before anything is told: pytest's own output may be a long file
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_disk_that_is_full_stops_the_training_before_it_begins(
-    discs, make_recipe, tmp_path, full_disk
+    discs, make_recipe, tmp_path
 ):
     recipe, out = make_recipe(), tmp_path / "new" / "out"
-    full_disk()
-    with pytest.raises(ExportError, match="could not be saved"):
+    with full_disk(), pytest.raises(ExportError, match="could not be saved"):
         trained(recipe, discs, out)
     assert not out.parent.exists()
 
 
 def test_where_no_disk_has_room_the_checkpoint_keeps_the_weights(
-    discs, make_recipe, tmp_path, full_disk
+    discs, make_recipe, tmp_path
 ):
     recipe, out = make_recipe(), tmp_path / "out"
+    with ExitStack() as stack:
 
-    def step(progress):
-        if progress.step == progress.steps:
-            full_disk()
+        def step(progress):
+            if progress.step == progress.steps:
+                stack.enter_context(full_disk())
 
-    with pytest.raises(ExportError, match="could not be saved") as caught:
-        trained(recipe, discs, out, step)
+        with pytest.raises(ExportError, match="could not be saved") as caught:
+            trained(recipe, discs, out, step)
     assert str(out / CHECKPOINT) in str(caught.value)
     assert "--resume" in str(caught.value)
     assert not (out / "toy").exists()
     assert [path.name for path in out.glob(".*")] == []
-    full_disk(1 << 30)
     steps = []
     card = trained(recipe, discs, out, steps.append, resume=True)
     assert steps == []
