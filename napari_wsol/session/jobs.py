@@ -175,7 +175,7 @@ class SessionJobs:
 
         return self._runner.submit(JobKind.REREAD, work)
 
-    def use(self, model: str | Path | Model) -> Future[Model]:
+    def use(self, model: str | Path | Card | Model) -> Future[Model]:
         """Loads a model; rounds are dropped, strokes stay, and maps of another one."""
         return self._runner.submit(
             JobKind.USE, lambda report: self._worker.use(model, report)

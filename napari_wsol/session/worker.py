@@ -33,6 +33,7 @@ from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.jobs import Report
 from napari_wsol.methods import list_methods
+from napari_wsol.methods.card import Card
 from napari_wsol.methods.model import checked
 from napari_wsol.refinement.finetune import warm_up
 from napari_wsol.refinement.heads import weights_digest
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     from napari_wsol.inference.appearance import Likeness
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.methods import Model
-    from napari_wsol.methods.card import Card
     from napari_wsol.refinement.finetune import FinetuneStep
     from napari_wsol.refinement.rounds import Round
     from napari_wsol.refinement.samples import Pooled
@@ -190,9 +190,9 @@ class Worker:
             self._others.gather(self._engine())
         return current.document
 
-    def use(self, model: str | Path | Model, report: Report) -> Model:
+    def use(self, model: str | Path | Card | Model, report: Report) -> Model:
         """Loads a model; maps of another one before stay, under its name."""
-        if isinstance(model, str | Path):
+        if isinstance(model, str | Path | Card):
             model = load_model(model, device=self._config().device)
         model = checked(model)
         seconds_a_pixel(model)  # here: the window asks, and must not wait for torch
