@@ -24,6 +24,7 @@ from napari_wsol.methods import Model
 from napari_wsol.zoo import load_model, read_card, save_model, verify
 
 ROOT = Path(__file__).parents[1]
+EMPTY = ROOT / "tests" / "example_plugin" / "wsol_example" / "__init__.py"
 
 
 @pytest.fixture
@@ -112,6 +113,7 @@ def test_a_method_of_others_localizes_and_its_origin_is_recorded(tmp_path, tissu
     Image.fromarray(tissue).save(tmp_path / "tissue.png")
     given = ["localize", str(tmp_path / "tissue.png"), "--model", "small"]
     given += ["--method", "example-cam", "--method", "gradcam"]
+    given += ["--plugin", str(EMPTY)]
     done = CliRunner().invoke(app, [*given, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     found = {}

@@ -6,9 +6,11 @@ import os
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typing_extensions import override
 
 from napari_wsol import __version__
 from napari_wsol.cli import (
@@ -55,7 +57,20 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+class _Commands(TyperGroup):
+    """All of them have plugins as an option, which may stand behind one, too."""
+
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        own = ArgumentParser(add_help=False, allow_abbrev=False)
+        own.add_argument("--plugin", action="append", default=[])
+        named, rest = own.parse_known_args(args)
+        return super().parse_args(
+            ctx, [*(f"--plugin={name}" for name in named.plugin), *rest]
+        )
+
+
+@app.callback(cls=_Commands)
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True)
@@ -77,20 +92,12 @@ def list_plugins() -> None:
         output.print(str(item), style="red" if item.problem else "")
 
 
-def _plugins_first(words: list[str]) -> list[str]:
-    """Plugins are an option of all commands, and may be named behind one."""
-    own = ArgumentParser(add_help=False, allow_abbrev=False)
-    own.add_argument("--plugin", action="append", default=[])
-    named, rest = own.parse_known_args(words)
-    return [*(f"--plugin={name}" for name in named.plugin), *rest]
-
-
 def main() -> None:
     """Entry point: a known error becomes one line and exit status 1."""
     all_encodable()
     try:
         with in_our_words():
-            app(args=_plugins_first(sys.argv[1:]))
+            app()
     except WsolError as error:
         errors.print(named("Error", error, "bold red"))
         sys.exit(1)
