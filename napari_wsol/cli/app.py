@@ -61,7 +61,7 @@ class _Commands(TyperGroup):
     """All of them have plugins as an option, which may stand behind one, too."""
 
     @override
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = ArgumentParser(add_help=False, allow_abbrev=False)
         own.add_argument("--plugin", action="append", default=[])
         named, rest = own.parse_known_args(args)
