@@ -165,7 +165,7 @@ def _load(point: EntryPoint) -> None:
     table = _tables[kind]
     if kind == "method":
         if all(type(item) is not found for item in table.values()):
-            table.add(found.name, found())
+            import_module("napari_wsol.methods").register(found)
     elif found not in table.values():
         table.add(point.name, found)
 

@@ -65,6 +65,8 @@ def test_plugins_are_listed_and_one_that_fails_is_told_and_left_out(
     told = done.stdout.splitlines()
     assert f"example-cam (napari_wsol.methods, {package}): method example-cam" in told
     assert f"example-bare (napari_wsol.methods, {package}): method example-bare" in told
+    no = f"example-untitled (napari_wsol.methods, {package}): left out, TypeError: "
+    assert f"{no}Untitled is no Method with a title." in told
     one = f"example-named (napari_wsol.encoders, {package}): encoder example-named"
     assert one in told
     of = f"example-encoder (napari_wsol.encoders, {package})"

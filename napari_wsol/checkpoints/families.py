@@ -281,9 +281,9 @@ def _spec(
     example = "half" if channels == 1 else "imagenet"
     text = ask.tell("normalisation", known.normalisation, example)
     mean, std = _statistics(text, channels)
-    fixed = "224" if known.classes or encoder.startswith("deit") else None
-    fixed = "384" if encoder.endswith("_384") else fixed
-    size = _side(ask.tell("size", fixed, "any"))
+    with torch.device("meta"):
+        side = build_encoder(encoder).fixed_size or (224 if known.classes else None)
+    size = _side(ask.tell("size", str(side) if side else None, "any"))
     name, rows = next(iter(weights)).split(".")[1], len([*weights.values()][-1])
     if encoder == "inception_v3":
         encoder = inception_of(ask, None if mean == IMAGENET_MEAN else "no")

@@ -65,8 +65,7 @@ class Chefer(RerunMethod):
         ):
             x = pixels.clone().requires_grad_()
             attention, seen = encoder.attended(x)
-            target = target if len(model.classes) > 1 else 1  # as one logit says it
-            score = class_logit(model.image_logits(seen), target).sum()
+            score = class_logit(model, seen, target).sum()
             slopes = torch.autograd.grad(score, attention)
         relevance = torch.eye(attention[0].shape[-1], device=x.device)
         for weights, slope in zip(attention, slopes, strict=True):

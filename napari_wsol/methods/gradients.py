@@ -180,8 +180,7 @@ def activation_and_gradient(
             leaf, read = model.encoder.trace(x, name)
         else:
             leaf, read = _resumed(model, features, name, dtype)
-        target = target if len(model.classes) > 1 else 1  # of one class: its own logit
-        score = class_logit(model.image_logits(read), target).sum()
+        score = class_logit(model, read, target).sum()
         gradient = None
         if score.requires_grad:
             found = torch.autograd.grad(score, leaf, allow_unused=True)
@@ -212,14 +211,16 @@ def _resumed(
     return leaf, Features(tuple(kept), own.strides, own.offsets, own.names)
 
 
-def class_logit(logits: Tensor, target: int) -> Tensor:
-    """(N,): the logit of a class, from (N, K).
+def class_logit(model: Model, features: Features, target: int) -> Tensor:
+    """(N,): the logit of a class.
 
-    One logit for two classes is that of the second, and its negative the first's.
+    One logit for two classes is that of the second, and its negative the first's; for
+    one class it is its own.
     """
-    if logits.shape[1] == 1:
-        return logits[:, 0] if target else -logits[:, 0]
-    return logits[:, target]
+    logits = model.image_logits(features)
+    if logits.shape[1] > 1:
+        return logits[:, target]
+    return -logits[:, 0] if target < len(model.classes) - 1 else logits[:, 0]
 
 
 def full_precision(values: Tensor) -> torch.autocast:

@@ -207,17 +207,19 @@ class Worker:
     def _kept_under(self, model: Model) -> Maps:
         """What stays where a model is used: maps of others, under their names."""
         former, maps = self._state.current.model, self._state.current.maps
+        if maps.before or not maps.heatmaps:
+            return Maps()
         digest = weights_digest(model)
-        maps = Maps() if maps.before else maps
         kept = {key: one for key, one in maps.kept.items() if one.made_by != digest}
-        if former is not None and maps.live and weights_digest(former) != digest:
+        before = "" if former is None else weights_digest(former)
+        if former is not None and maps.live and before != digest:
             name = former.spec.encoder if former.card is None else former.card.name
             names = {one.heatmap.model for one in kept.values()}
             name = next(one for one in numbered(name) if one not in names)
             for method, heatmap in maps.live.items():
                 one = replace(heatmap.coarser(KEPT_CELLS), model=name)
                 told = self._provenance(method)
-                kept[one.key] = Kept(one, told, weights_digest(former))
+                kept[one.key] = Kept(one, told, before)
         return Maps(kept=kept)
 
     def add_map(self, source: object, given: Given) -> Heatmap:

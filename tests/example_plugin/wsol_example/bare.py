@@ -7,3 +7,9 @@ class Bare(Cam):
     """CAM under another name."""
 
     name, title = "example-bare", "Example-Bare"
+
+
+class Untitled:
+    """No method, though it has a name."""
+
+    name = "example-untitled"
