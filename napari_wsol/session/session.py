@@ -24,7 +24,6 @@ from napari_wsol.session.facade import (
     Reads,
     if_open,
     known,
-    of_comparison,
     of_document,
     of_jobs,
     of_others,
@@ -80,7 +79,7 @@ class Session:
     list_changed = Signal()
     scored = Signal(object)  # a Scored
     reference_changed = Signal()
-    figures_changed = Signal()  # some maps were measured beside the reference
+    figures_changed = Signal()  # maps were measured beside the reference
     exported = Signal(object)  # paths
     device_full = Signal(str)  # a sentence: the processor does the work now
     train_step = Signal(object)  # a TrainStep
@@ -102,8 +101,8 @@ class Session:
         others = OtherImages(
             state, None if journals is False else JournalLibrary(folder)
         )
-        comparison = Comparison(state, lambda: others.worklist)
-        jobs = SessionJobs(state, self._make_worker, lambda: self.config, comparison)
+        jobs = SessionJobs(state, self._make_worker, lambda: self.config)
+        comparison = Comparison(state, others, jobs)
         self._parts = Parts(state, others, jobs, comparison)
         for part in (others, jobs, comparison):
             relay(part, self)
@@ -166,7 +165,12 @@ class Session:
     round_index = shown(lambda maps: maps.round_index)
     """The round whose map is shown."""
     reference = Reads(lambda parts: parts.comparison.reference)
-    """What the maps of the open image are compared with."""
+    """What the maps of the open image are compared with; None for nothing."""
+    set_reference = Reads(lambda parts: parts.comparison.set_reference)
+    """The verbs of :class:`Comparison`."""
+    clear_reference = Reads(lambda parts: parts.comparison.clear_reference)
+    figures = Reads(lambda parts: parts.comparison.figures)
+    score = Reads(lambda parts: parts.comparison.score)
     worklist = Reads(lambda parts: parts.others.worklist)
     """The images that are worked on; None where there is one only."""
     is_aside = Reads(lambda parts: parts.others.is_aside)
@@ -233,10 +237,6 @@ class Session:
     revert = of_jobs(SessionJobs.revert)
     add_map = of_jobs(SessionJobs.add_map)
     remove_map = of_jobs(SessionJobs.remove_map)
-    set_reference = of_jobs(SessionJobs.set_reference)
-    clear_reference = of_comparison(Comparison.clear_reference)
-    figures = of_comparison(Comparison.figures)
-    score = of_jobs(SessionJobs.score)
     export = of_jobs(SessionJobs.export)
     cancel = of_jobs(SessionJobs.cancel)
 
