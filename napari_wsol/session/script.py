@@ -54,9 +54,9 @@ def script(kind: str, current: Current, told: Mapping[str, object]) -> str:
     is_ours = getattr(told["export"], "method", "") in maps.live
     if not (is_ours and is_told) or (number and kind == COMMAND):
         raise NoResultError(
-            "A command knows no strokes: Copy as Python, or go back to round 0. And no "
-            "text knows maps of other models or from elsewhere, strokes that were taken "
-            "back, or strokes on other images."
+            "A command knows no strokes: Copy as Python, or go back to round 0. No text "
+            "knows maps of other models or from elsewhere, and strokes that were taken "
+            "back or are on other images."
         )
     given = again.keywords if isinstance(again, partial) else {}
     leave = {"name", "rgb"} if getattr(slide, "shown", None) is not None else {"name"}
