@@ -67,7 +67,7 @@ class ExportPanel(Panel):
         self.job_bar = JobBar((JobKind.EXPORT,), self.export_button)
         self.more = {name: push_button(name, tip) for name, tip in MORE.items()}
         self.figure_form = Form(FigureConfig())
-        fold = Fold("Figure", self.figure_form, "How Figure… draws.")
+        fold = Fold("How figures look", self.figure_form, "What Figure… draws.")
         figure, table, python, command = self.more.values()
         self.recent = QListWidget()
         self.recent.setMaximumHeight(84)

@@ -301,7 +301,7 @@ def test_the_picture_shows_three_cases(films, split, chest_model, small_model):
         assert [name for name, _ in chosen] == ["worst", "median", "best"][:cases]
         with Image.open(io.BytesIO(benchmark.picture(result))) as picture:
             pixels = np.asarray(picture)[..., :3]
-        # Above the image of the first case, below its map; outlined where that is known.
+        # Above the first case's image, below its map; outlined where that is known.
         side = Sheet(2 * cases, FigureConfig(columns=cases)).panel
         path = next(
             x.path for x in benchmark.measured.samples if x.id == chosen[0][1].id
