@@ -17,7 +17,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from napari_wsol.errors import ConfigError
 from napari_wsol.images.heatmap import covering
@@ -125,11 +124,9 @@ class Sheet:
             )
 
     def drawn(self, panels: Sequence[Panel], kind: str) -> bytes:
-        """The content of a file.
+        """The content of a .pdf, .svg or .png; another ``kind`` raises a ConfigError.
 
-        Args:
-            panels: row by row; an image of another width than ``panel`` is resampled.
-            kind: ".pdf", ".svg" or ".png"; others raise a ConfigError.
+        The panels come row by row; images of other widths are resampled.
         """
         config, name = self._config, kind[1:].lower()
         if name not in _UNDATED:
@@ -176,14 +173,20 @@ class Sheet:
         wide, high = figure.get_size_inches() * self._config.dpi
         low = high - top - height
         place = (left / wide, low / high, width / wide, height / high)
-        return figure.add_axes(place, xticks=[], yticks=[], frame_on=False)
+        how: Any = {"xticks": [], "yticks": [], "frame_on": False}
+        return figure.add_axes(place, **how)
 
     def _side(self, panel: Panel) -> int:
         return round(self.panel * panel.image.shape[0] / panel.image.shape[1])
 
     def _draw(self, axes: Axes, panel: Panel, letter: str) -> None:
         config, em = self._config, self._text / 1.3
-        axes.imshow(blended(panel, config.opacity), aspect="auto")
+        if panel.scores is None:
+            axes.imshow(panel.image, aspect="auto")
+        else:  # green alone: the grey in which stains are told from paper
+            axes.imshow(panel.image[..., 1], "gray", aspect="auto", vmin=0, vmax=255)
+            how: Any = {"vmin": 0, "vmax": 1, "alpha": config.opacity}
+            axes.imshow(panel.scores, "magma", aspect="auto", **how)
         indent = 1.3 * em / self.panel if config.letters else 0
         title, most = " ".join(panel.title.split()), int(self.panel / em / 0.6 - 2)
         title = title if len(title) <= most else f"{title[: most - 1]}…"
@@ -221,14 +224,3 @@ def _scale_bar(axes: Axes, width: int, um: float) -> Artist:
     bar.size_bar.get_children()[0].set(gid="scale", lw=0, fill=True, fc="white")
     bar.patch.set(facecolor="black", alpha=0.55, linewidth=0)
     return bar
-
-
-def blended(panel: Panel, opacity: float) -> Rgb:
-    """(H, W, 3) uint8: magma's colours over the grey image; the image without a map."""
-    from matplotlib import colormaps
-
-    if panel.scores is None:
-        return panel.image
-    heat = Image.fromarray(colormaps["magma"](panel.scores, bytes=True)[..., :3])
-    under = Image.fromarray(panel.image).convert("L").convert("RGB")
-    return np.asarray(Image.blend(under, heat, opacity))

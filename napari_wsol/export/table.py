@@ -10,8 +10,10 @@ from napari_wsol.files.tables import lines_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_TEX = {ord(sign): rf"\{sign}" for sign in "&%$#_{}"}
-_TEX |= {ord("\\"): r"\textbackslash{}", ord("~"): r"\~{}", ord("^"): r"\^{}"}
+_TEX = str.maketrans(
+    {sign: rf"\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\~{}", "^": r"\^{}"}
+)
 
 
 def markdown_lines(

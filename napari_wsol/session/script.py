@@ -10,23 +10,29 @@ from typing import TYPE_CHECKING
 from napari_wsol import __version__
 from napari_wsol.errors import NoImageError, NoModelError, NoResultError
 from napari_wsol.images.readers import told_path
+from napari_wsol.session.facade import parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
-    from napari_wsol.session.state import Current
+    from napari_wsol.config import ExportConfig
+    from napari_wsol.session.session import Session
 
 PYTHON, COMMAND = "script.py.jinja", "command.sh.jinja"
 
 
-def script(kind: str, current: Current, told: Mapping[str, object]) -> str:
-    """The same files again.
+def script(
+    kind: str, session: Session, folder: Path, export: ExportConfig, *more: object
+) -> str:
+    """A text that opens, localizes, refines and exports again: gives the same files.
 
-    ``told`` is what the template ``kind`` asks for beside; commands are for a POSIX
-    shell. What cannot be told raises NoImageError, NoModelError or NoResultError.
+    ``kind`` is ``PYTHON`` or ``COMMAND``, for a POSIX shell; ``more`` are names of
+    verbs and what they are given, at the end of the former. What cannot be told raises
+    NoImageError, NoModelError or NoResultError.
     """
     import jinja2
 
+    current = parts_of(session).state.current
     current.check_maps()
     (document, model), maps = current.need(), current.maps
     slide, card, result, shown = document.slide, model.card, maps.result, maps.shown
@@ -46,24 +52,25 @@ def script(kind: str, current: Current, told: Mapping[str, object]) -> str:
     number, learnt = (0, ()) if shown is None else (shown.index, shown.learnt_from)
     known = {stroke.number: stroke.to_dict() for stroke in document.strokes.strokes}
     is_told = known.keys() >= set(learnt) and not (shown and shown.others)
-    is_ours = getattr(told["export"], "method", "") in maps.live
+    is_ours = export.method in maps.live
     if not (is_ours and is_told) or (number and kind == COMMAND):
         raise NoResultError(
-            "A command knows no strokes: Copy as Python, or go back to round 0. Nor can "
-            "a text tell maps of other models or from elsewhere, strokes on other images "
-            "and strokes that were taken back."
+            "A command knows no strokes: Copy as Python, or choose round 0. No text "
+            "tells maps from elsewhere or of other models, or strokes that were taken "
+            "back or are on other images."
         )
     given = again.keywords if isinstance(again, partial) else {}
-    leave = {"name", "rgb"} if getattr(slide, "shown", None) is not None else {"name"}
-    strict = jinja2.StrictUndefined
-    env = jinja2.Environment(trim_blocks=True, undefined=strict)  # noqa: S701
+    leave = () if getattr(slide, "shown", None) is None else ("rgb",)  # the file's
+    env = jinja2.Environment(trim_blocks=True)  # noqa: S701 - no page for a browser
     env.filters |= {"repr": repr, "quote": lambda words: shlex.quote(str(words))}
     text = files("napari_wsol.session").joinpath(kind).read_text("utf-8")
     text = text.replace("\n", "") if kind == COMMAND else text
     return env.from_string(text).render(
-        told, version=__version__, image=str(path.absolute()), mpp=document.mpp,
+        config=session.config, slides=session.slide_config, threads=session.threads,
+        folder=str(folder), export=export, more=more, version=__version__,
+        image=str(path.absolute()), mpp=document.mpp, round=number,
         opening={k: v for k, v in given.items() if v is not None and k not in leave},
-        model=card.name if card.bundled else str(card.folder), round=number,
+        model=card.name if card.bundled else str(card.folder),
         methods=list(result.heatmaps), target=result.target, views=result.views,
         strokes=[known[one] | {"path": ()} for one in learnt], shown=shown,
         seen=document.looked_at,

@@ -36,13 +36,12 @@ from napari_wsol.session.figures import figure, table
 from napari_wsol.session.jobs import SessionJobs
 from napari_wsol.session.other_images import OtherImages
 from napari_wsol.session.preferences import memory_bytes
-from napari_wsol.session.script import script
 from napari_wsol.session.state import State
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from napari_wsol.config import ExportConfig, FinetuneConfig, SlideConfig
+    from napari_wsol.config import FinetuneConfig, SlideConfig
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.session.worker import Worker
 
@@ -62,6 +61,7 @@ class Session:
         config: as given; another one may be assigned at any time.
         slide_config: how slides are cut and read; the defaults, within the budget, if
             None.
+        threads: as given.
     """
 
     image_changed = Signal()
@@ -99,7 +99,7 @@ class Session:
     ) -> None:
         self.config = config or InferenceConfig(memory_bytes=memory_bytes())
         self.slide_config: SlideConfig | None = None
-        self._threads = threads
+        self.threads = threads
         state = State()
         folder = None if isinstance(journals, bool) else Path(journals)
         others = OtherImages(
@@ -286,19 +286,6 @@ class Session:
         self.config = replace(self.config, memory_bytes=count)
         return self._parts.jobs.keep_memory(count)
 
-    def script(
-        self, kind: str, folder: str | Path, export: ExportConfig, *more: object
-    ) -> str:
-        """A text that writes the same export, and ``more`` where it is Python's.
-
-        ``kind`` is ``PYTHON`` or ``COMMAND`` of :mod:`napari_wsol.session.script`;
-        ``more`` are names of verbs and what they are given.
-        """
-        told = {"folder": str(folder), "export": export, "more": more}
-        told |= {"config": self.config, "slides": self.slide_config}
-        current = self._parts.state.current
-        return script(kind, current, {**told, "threads": self._threads})
-
     def close(self, *, wait: bool = False) -> None:
         """Stops everything; harmless when called again.
 
@@ -356,8 +343,8 @@ class Session:
 
         from napari_wsol.session.worker import Worker
 
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
         worker = Worker(
             self._parts.state,
             self._parts.others,

@@ -15,7 +15,7 @@ from napari_wsol.cli.app import app
 from napari_wsol.config import ExportConfig, FigureConfig
 from napari_wsol.errors import NoImageError, NoModelError, NoResultError
 from napari_wsol.methods.card import Card
-from napari_wsol.session.script import COMMAND, PYTHON
+from napari_wsol.session.script import COMMAND, PYTHON, script
 from napari_wsol.zoo import save_model
 
 WAIT = 60
@@ -84,8 +84,7 @@ def test_the_python_text_gives_the_same_bytes_with_strokes(session, tmp_path):
     session.export(out, config=export).result(WAIT)
     session.figure(out / "figure.pdf", figure, cuts).result(WAIT)
     session.table(out / "table.csv", cuts).result(WAIT)
-    text = session.script(
-        PYTHON, again, export,
+    text = script(PYTHON, session, again, export,
         ("figure", (str(again / "figure.pdf"), figure, cuts)),
         ("table", (str(again / "table.csv"), cuts)),
     )  # fmt: skip
@@ -99,7 +98,7 @@ def test_the_command_gives_the_same_bytes(session, tmp_path):
     export = ExportConfig(method="cam", threshold=0.1 + 0.2, formats=FORMATS)
     out, again = tmp_path / "out", tmp_path / "again ' é"
     session.export(out, config=export).result(WAIT)
-    words = shlex.split(session.script(COMMAND, again, export))
+    words = shlex.split(script(COMMAND, session, again, export))
     assert words[:3] == ["OMP_NUM_THREADS=1", "napari-wsol", "localize"]
     done = CliRunner().invoke(app, words[2:])
     assert done.exit_code == 0, done.output
@@ -115,22 +114,22 @@ def test_a_command_says_that_it_knows_no_strokes(session, strokes, tmp_path):
     session.finetune().result(WAIT)
     export = ExportConfig(method="cam")
     with pytest.raises(NoResultError, match="Copy as Python"):
-        session.script(COMMAND, tmp_path, export)
+        script(COMMAND, session, tmp_path, export)
     session.undo()
     with pytest.raises(NoResultError, match="taken back"):
-        session.script(PYTHON, tmp_path, export)
+        script(PYTHON, session, tmp_path, export)
     session.revert(0).result(WAIT)
-    assert "localize" in session.script(COMMAND, tmp_path, export)
+    assert "localize" in script(COMMAND, session, tmp_path, export)
 
 
 def test_what_has_no_file_is_said(session, tissue, small_model, tmp_path):
     session.use(small_model)
     session.localize(["cam"]).result(WAIT)
     with pytest.raises(NoModelError, match="made in Python"):
-        session.script(PYTHON, tmp_path, ExportConfig(method="cam"))
+        script(PYTHON, session, tmp_path, ExportConfig(method="cam"))
     session.open(tissue, name="array").result(WAIT)
     with pytest.raises(NoResultError, match="Localize first"):
-        session.script(PYTHON, tmp_path, ExportConfig())
+        script(PYTHON, session, tmp_path, ExportConfig())
     session.localize(["cam"]).result(WAIT)
     with pytest.raises(NoImageError, match="Save it as a picture"):
-        session.script(PYTHON, tmp_path, ExportConfig(method="cam"))
+        script(PYTHON, session, tmp_path, ExportConfig(method="cam"))

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from qtpy.QtCore import QEventLoop, QTimer
 
+from napari_wsol.config import FigureConfig
 from napari_wsol.errors import WsolError
 from napari_wsol.files import make_folder, whole_file
 from napari_wsol.gui.compat import needed
@@ -88,6 +89,11 @@ class Tour:
         self._rest()
         self._picture("3-side-by-side")
         panel.overlay.click()
+        if self._pictures is not None:
+            path, config = self._pictures / "comparison.png", FigureConfig(dpi=150)
+            path.unlink(missing_ok=True)
+            drawn = self._widget.session.figure(path, config, self._widget.layers.cuts)
+            self._wait("the figure", drawn.done)
 
     def correct(self) -> None:
         """Paint a few strokes and refine."""

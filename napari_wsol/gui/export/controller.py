@@ -13,7 +13,7 @@ from napari_wsol.errors import WsolError
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.export.panel import short_names
 from napari_wsol.gui.layers.placement import seen_pixels
-from napari_wsol.session.script import COMMAND, PYTHON
+from napari_wsol.session.script import COMMAND, PYTHON, script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,8 +73,8 @@ class ExportController(QObject):
         if config is None:
             return
         try:
-            text = self._session.script(
-                kind, self._panel.folder, config, *self._written
+            text = script(
+                kind, self._session, self._panel.folder, config, *self._written
             )
         except WsolError as error:
             self._messages.warn(error)
