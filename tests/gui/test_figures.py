@@ -64,6 +64,7 @@ def test_the_form_says_how_figures_look(localized, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.p??"))) == 2
 
 
+@pytest.mark.slow
 def test_what_was_done_is_copied_and_runs(localized, tmp_path, monkeypatch):
     widget = localized.widget
     widget.compare_panel.amount_box.setValue(0.37)

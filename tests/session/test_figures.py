@@ -13,6 +13,7 @@ from napari_wsol import Session
 from napari_wsol.config import ExportConfig, FigureConfig
 from napari_wsol.errors import ConfigError, NoResultError
 from napari_wsol.export import regions_of
+from napari_wsol.export.table import table_text
 
 WAIT = 60
 CUTS = {"cam": 0.3, "pixelcam": 0.6}
@@ -120,3 +121,27 @@ def test_without_a_pixel_size_there_is_no_scale_bar(small_model, tissue, tmp_pat
     path = session.figure(tmp_path / "f.svg", FigureConfig(dpi=72)).result(WAIT)
     assert "µm" not in path.read_text("utf-8")
     session.close(wait=True)
+
+
+def test_a_pixel_size_that_a_person_sets_counts_in_files_at_once(
+    small_model, tissue, tmp_path
+):
+    session = Session(threads=1, journals=False)
+    session.open(tissue, name="tissue").result(WAIT)
+    session.set_mpp(2.0)
+    session.use(small_model)
+    session.localize(["cam"]).result(WAIT)
+    config = ExportConfig(method="cam", formats=("csv",), threshold=0.2)
+    paths = session.export(tmp_path, config=config).result(WAIT)
+    session.close(wait=True)
+    (row, *_) = cells(paths[0])
+    assert float(row["area_mm2"]) == pytest.approx(float(row["area_px"]) * 4e-6)
+
+
+def test_latex_has_no_sign_that_means_something():
+    nasty = "50% of a_b & {c} #1 $x$ ~^\\ é"
+    text = table_text([["Map", "x"], [nasty, None], ["b", 0.25]], ".tex")
+    row = next(line for line in text.splitlines() if line.startswith("50"))
+    assert row == (r"50\% of a\_b \& \{c\} \#1 \$x\$ \~{}\^{}\textbackslash{} é & – \\")
+    assert "b & 0.250" in text
+    assert "a|b".replace("|", r"\|") in table_text([["m", "x"], ["a|b", 1]], ".md")
