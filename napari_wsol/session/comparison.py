@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from napari_wsol.errors import DatasetError, ImageError, ignore_failure
+from napari_wsol.errors import DatasetError, ImageError, WsolError, ignore_failure
 from napari_wsol.files import path_from
 from napari_wsol.images.heatmap import covering
 from napari_wsol.jobs import JobKind
@@ -127,7 +127,11 @@ class Comparison:
         def work(report: Report) -> Reference:
             document, result = self._state.document, self._state.current.maps.result
             slide, of = document.slide, target or (result.target if result else None)
-            against, area = _read(source, boxes, classes, slide.shape, of)
+            try:
+                against, area = _read(source, boxes, classes, slide.shape, of)
+            except WsolError:  # what was there before is not what is meant now
+                self.clear_reference()
+                raise
             reference = Reference(
                 name=name or named,
                 fingerprint=document.fingerprint,

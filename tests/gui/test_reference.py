@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
-from PIL import Image
-from qtpy.QtWidgets import QFileDialog
-
-from napari_wsol.session.session import Session
 
 pytestmark = pytest.mark.gui
 
