@@ -28,7 +28,7 @@ MARK = "napari-wsol"
 
 HEATMAP, CONTOUR, STROKES = "heatmap", "contour", "strokes"
 TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
-REGION = "region"
+REGION, REFERENCE = "region", "reference"
 """Roles of our layers."""
 
 
