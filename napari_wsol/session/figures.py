@@ -57,7 +57,7 @@ def figure(
         sheet, area = Sheet(1 + len(maps), how), reference and reference.area
         box, mpp = document.looked_at, document.known_mpp
         box = box if how.view == "seen" else None
-        report(1, 3, "Reading the image")
+        report(0, 0, "Reading the image")
         panels = panels_of(document.slide, maps, sheet.panel, area, mpp=mpp, box=box)
         panels[0] = replace(panels[0], title=document.slide.name)
         for place, (title, _, cut, found) in enumerate(rows[: len(maps)], start=1):
@@ -65,7 +65,7 @@ def figure(
             told = *filter(None, [" · ".join(said[:2])]), *said[2:]
             told = *told, f"threshold {cut:.2f}"
             panels[place] = replace(panels[place], title=title, cut=cut, caption=told)
-        report(2, 3, "Drawing")
+        report(0, 0, "Drawing")
         return sheet.drawn(panels, kind)
 
     return _write(parts, path, cuts or {}, methods, draw)
@@ -119,7 +119,7 @@ def _write(
         maps, free = parts.state.current.maps, free_name(path_from(path).absolute())
         keys = methods or list(maps.heatmaps) or [maps.exported]
         titles = {key: map_title(maps.heatmap(key)) for key in keys}
-        report(0, 3, "Measuring the maps")
+        report(0, 0, "Measuring the maps")
         figures, rows = parts.comparison.figures(), list[_Map]()
         priors = {key: key.replace("_", " ") for key in figures.keys() - maps.heatmaps}
         for key, title in {**titles, **dict(sorted(priors.items()))}.items():

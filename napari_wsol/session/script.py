@@ -32,7 +32,8 @@ def script(
     """
     import jinja2
 
-    current = parts_of(session).state.current
+    parts = parts_of(session)
+    current = parts.state.current
     current.check_maps()
     (document, model), maps = current.need(), current.maps
     slide, card, result, shown = document.slide, model.card, maps.result, maps.shown
@@ -73,5 +74,5 @@ def script(
         model=card.name if card.bundled else str(card.folder),
         methods=list(result.heatmaps), target=result.target, views=result.views,
         strokes=[known[one] | {"path": ()} for one in learnt], shown=shown,
-        seen=document.looked_at,
+        seen=document.looked_at, reference=parts.comparison.reference,
     )  # fmt: skip

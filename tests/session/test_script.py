@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -107,6 +108,18 @@ def test_the_command_gives_the_same_bytes(session, tmp_path):
         for name, content in contents(again).items()
         if name != "summary.csv"
     }
+
+
+def test_a_reference_has_to_be_given_again_and_the_text_says_so(session, tmp_path):
+    mask = np.zeros((131, 157), np.uint8)
+    mask[40:80, 60:100] = 1
+    session.set_reference(mask, name="it's mine").result(WAIT)
+    export = ExportConfig(method="cam")
+    assert "set_reference" not in script(PYTHON, session, tmp_path, export)
+    text = script(PYTHON, session, tmp_path, export, ("table", ("t.csv",)))
+    assert "give its file or array" in text
+    assert """set_reference("it's mine", target='""" in text
+    compile(text, "copied", "exec")
 
 
 def test_a_command_says_that_it_knows_no_strokes(session, strokes, tmp_path):

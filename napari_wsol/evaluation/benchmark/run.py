@@ -418,12 +418,7 @@ class Benchmark:
             yield f"{note} ({count} of {meters.images} images)"
 
     def picture(self, report: ModelReport) -> bytes:
-        """The worst, the median and the best case of the model's own method, as PNG.
-
-        Args:
-            report: what ``run`` gave.
-
-        """
+        """Worst, median and best case of the model's own method, as a PNG's bytes."""
         samples = {sample.id: sample for sample in self._samples}
         chosen, pairs = chosen_cases(report.cases, self.primary), list[list[Panel]]()
         sheet = Sheet(2 * len(chosen), FigureConfig(columns=max(1, len(chosen))))
