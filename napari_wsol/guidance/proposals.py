@@ -7,18 +7,20 @@ is the score of a place: a speck is not worth a stroke.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
     from napari_wsol.guidance.factors import Floats, Guide, Mask
+    from napari_wsol.images.heatmap import Heatmap
 
 WORTH, WORTH_BESIDE = 0.15, 0.25
 """Score below which a place is not worth a stroke, and share of the best score below
@@ -26,6 +28,9 @@ which it is not worth one beside that: the rim of a place is no place of its own
 
 STANDS_OUT = 0.3
 """Uncertainty or disagreement of a place from which on it is named as a reason."""
+
+AMOUNTS = ((0.75, "strong"), (0.5, "some"), (0.25, "little"), (0.0, "none"))
+"""What evidence is called, by its rank; two steps are less than ``STANDS_OUT`` apart."""
 
 _TO_THE_MIDDLE = 1e-4
 
@@ -95,18 +100,59 @@ def proposals(
         _wipe(is_open, _disc(known, y, x, size + radius), 0)
     places = np.where(is_open, _smoothed(scores, known), np.float32(0.0))
     found: list[Proposal] = []
+    for at in islice(_peaks(places, known), count):
+        score = float(places[at])
+        least = max(WORTH, WORTH_BESIDE * found[0].score) if found else WORTH
+        if score < least:
+            break
+        found.append(_proposal(known, at, score, titles or {}))
+    return found
+
+
+def disputes(
+    known: Guide,
+    heatmaps: Sequence[Heatmap],
+    count: int,
+    *,
+    titles: Mapping[str, str] | None = None,
+) -> list[Proposal]:
+    """The places where maps disagree most, whatever was stroked; as :func:`proposals`.
+
+    Highest is the disagreement there, not in the middle of a ring, times its mean over
+    a stroke's length. The score of a place is its disagreement; its reason, who sees
+    what: “PCAM sees strong evidence here (0.91, pct 98), LayerCAM none (0.05, pct 11)”,
+    values and percentiles at the centre.
+
+    Args:
+        known: of the image.
+        heatmaps: those that it was made of; none disagree where there is one.
+        count: how many at most; fewer where no more stand out.
+        titles: method → its name in the reasons.
+    """
+    if len(heatmaps) < 2:
+        return []
+    apart, found = known.disagreement * known.tissue, list[Proposal]()
+    for at in islice(_peaks(apart * _smoothed(apart, known), known), count):
+        if apart[at] < STANDS_OUT:
+            continue
+        place = _proposal(known, at, float(apart[at]), titles or {})
+        values = {one.key: one.at(place.y, place.x) or 0.0 for one in heatmaps}
+        ranks = {key: float(known.ranks[key][at]) for key in values}
+        words = _who_sees_what(ranks, values, titles or {})
+        found.append(replace(place, short="methods disagree", reason=words))
+    return found
+
+
+def _peaks(places: Floats, known: Guide) -> Iterator[tuple[int, int]]:
+    """Cells, the highest first, none nearer to one before than a stroke's length."""
     # Where all is equal, the middle comes first rather than the first row.
     order = places - _TO_THE_MIDDLE * _from_the_middle(places.shape)
-    while len(found) < count:
+    while True:
         row, column = divmod(int(order.argmax()), places.shape[1])
-        score = float(places[row, column])
-        least = max(WORTH, WORTH_BESIDE * found[0].score) if found else WORTH
-        if score < least or order[row, column] < 0:
-            break
-        found.append(_proposal(known, (row, column), score, titles or {}))
-        taken = _disc(known, found[-1].y, found[-1].x, known.length)
-        _wipe(order, taken, -1.0)
-    return found
+        if order[row, column] < 0:
+            return
+        yield row, column
+        _wipe(order, _disc(known, *_centre(known, (row, column)), known.length), -1.0)
 
 
 def nothing_words(methods: int, strokes: bool) -> str:
@@ -159,10 +205,16 @@ def _from_the_middle(shape: tuple[int, ...]) -> Floats:
     return ((rows[:, None] ** 2 + columns[None] ** 2) / 2).astype(np.float32)
 
 
+def _centre(known: Guide, at: tuple[int, int]) -> tuple[float, float]:
+    """The middle of a cell in level-0 pixels."""
+    (row, column), (height, width) = at, known.cell
+    return (row + 0.5) * height - 0.5, (column + 0.5) * width - 0.5
+
+
 def _proposal(
     known: Guide, at: tuple[int, int], score: float, titles: Mapping[str, str]
 ) -> Proposal:
-    y, x = ((k + 0.5) * step - 0.5 for k, step in zip(at, known.cell, strict=True))
+    y, x = _centre(known, at)
     radius = known.length / 2
     short, clauses = _clauses(known, (y, x), at, titles)
     height, width = known.tissue.shape
@@ -221,6 +273,23 @@ def _who_disagrees(means: Mapping[str, float], titles: Mapping[str, str]) -> str
     if len(order) > 2:
         return f"the methods disagree (most of all {high} and {low})"
     return f"{high} and {low} disagree"
+
+
+def _who_sees_what(
+    ranks: Mapping[str, float], values: Mapping[str, float], titles: Mapping[str, str]
+) -> str:
+    """What the two say there that are furthest apart: by their ranks never the same."""
+    order = sorted((key for key in ranks if ranks[key] >= 0), key=lambda k: -ranks[k])
+    told = [
+        (
+            titles.get(key, key),
+            next(words for least, words in AMOUNTS if ranks[key] >= least),
+            f"({values[key]:.2f}, pct {100 * ranks[key]:.0f})",
+        )
+        for key in (order[0], order[-1])
+    ]
+    (high, much, at_high), (low, little, at_low) = told
+    return f"{high} sees {much} evidence here {at_high}, {low} {little} {at_low}"
 
 
 def _joined(clauses: Sequence[str]) -> str:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.rounds import Round
+    from napari_wsol.session.proposals import Doubt
     from napari_wsol.session.state import State
     from napari_wsol.session.worker import Worker
     from napari_wsol.slides.cost import Cost
@@ -586,6 +587,28 @@ class SessionJobs:
         from napari_wsol.session.proposals import proposed  # torch is there by now
 
         return proposed(current.document, current.maps, count, methods)
+
+    def doubt(self, count: int = 8) -> Doubt:
+        """Where the maps that are shown disagree, whatever was stroked or dismissed.
+
+        On any thread, as :meth:`propose`.
+
+        Args:
+            count: of places, at most.
+
+        Raises:
+            NoResultError: there are not two maps.
+            ImageChangedError: the maps are of the image as it was.
+        """
+        current = self._state.current
+        if current.document is None or len(current.maps.heatmaps) < 2:
+            raise NoResultError(
+                "It takes two maps to disagree: tick another method and localize."
+            )
+        current.check_maps()
+        from napari_wsol.session.proposals import doubted  # torch is there by now
+
+        return doubted(current.document, current.maps, count)
 
     def look_at(self, top: float, left: float, bottom: float, right: float) -> None:
         """What the person sees, in level-0 pixels: a slide goes on there first."""

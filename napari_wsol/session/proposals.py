@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari_wsol.guidance.factors import guide
-from napari_wsol.guidance.proposals import proposals
+from napari_wsol.guidance.proposals import disputes, proposals
 from napari_wsol.inference.whole_image import map_title
 from napari_wsol.session.maps import REFINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_wsol.guidance.factors import Guide
     from napari_wsol.guidance.proposals import Proposal
+    from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.session.document import Document
     from napari_wsol.session.maps import Maps
+
+
+class Doubt(NamedTuple):
+    """Where maps disagree, or cannot tell; and the places where they disagree most."""
+
+    known: Guide
+    places: list[Proposal]
 
 
 def proposed(
@@ -28,20 +37,35 @@ def proposed(
         count: how many at most; there are fewer where no more are worth a stroke.
         methods: whose disagreement counts; of all maps if None.
     """
+    known, heatmaps = _known(document, maps, methods)
+    return proposals(
+        known,
+        count,
+        dismissed=[(item.y, item.x, item.radius) for item in document.dismissed],
+        titles={one.key: map_title(one) for one in heatmaps},
+    )
+
+
+def doubted(document: Document, maps: Maps, count: int) -> Doubt:
+    """Where two maps at least disagree, and where the one that learns is unsure."""
+    known, heatmaps = _known(document, maps, None)
+    titles = {one.key: map_title(one) for one in heatmaps}
+    return Doubt(known, disputes(known, heatmaps, count, titles=titles))
+
+
+def _known(
+    document: Document, maps: Maps, methods: Sequence[str] | None
+) -> tuple[Guide, list[Heatmap]]:
+    """What is known of the image, and the maps that tell it: first the one that learns."""
     heatmaps = maps.heatmaps
     wanted = [name for name in heatmaps if methods is None or name in methods]
     first = REFINED if REFINED in heatmaps else (*wanted, *heatmaps)[0]
-    names = (first, *(name for name in wanted if name != first))
+    asked = [heatmaps[name] for name in dict.fromkeys((first, *wanted))]
     known = guide(
-        [heatmaps[name] for name in names],
+        asked,
         document.canvas,
         document.scribbles,
         tissue=document.seen_tissue(),
         mpp=document.known_mpp,
     )
-    return proposals(
-        known,
-        count,
-        dismissed=[(item.y, item.x, item.radius) for item in document.dismissed],
-        titles={name: map_title(heatmaps[name]) for name in names},
-    )
+    return known, asked
