@@ -95,7 +95,7 @@ def entering(person: Person, times: int = 5) -> None:
         pause(1)
         started = time.perf_counter()
         panel.side_by_side.click()
-        live_until(lambda: layers.cells.wall.is_settled)
+        live_until(lambda: layers.wall.is_settled)
         seconds.append(time.perf_counter() - started)
         pause(1)
     say("entering", seconds)
@@ -103,7 +103,7 @@ def entering(person: Person, times: int = 5) -> None:
 
 def moving(person: Person, steps: int) -> None:
     """The mouse over a cell."""
-    wall, seconds = person.widget.layers.cells.wall, []
+    wall, seconds = person.widget.layers.wall, []
     rect = wall.rect_of(0)
     for step in range(steps):
         share = (step + 1) / (steps + 1)
@@ -130,7 +130,7 @@ def dragging(person: Person, currency: str, steps: int) -> None:
         panel.slider.setValue(middle + 10 * (1 + step % 20))
         live_until(lambda: layers.cuts != before)  # noqa: B023
         QApplication.processEvents()  # the cells hear of it
-        live_until(lambda: layers.cells.wall.is_settled)
+        live_until(lambda: layers.wall.is_settled)
         seconds.append(time.perf_counter() - started)
         pause(0.05)
     say(f"a step of the threshold, by {currency}", seconds)

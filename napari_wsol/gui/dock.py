@@ -26,7 +26,7 @@ from napari_wsol.gui.context import Context
 from napari_wsol.gui.controller import Controller, Panels
 from napari_wsol.gui.correct.earlier import EarlierBar
 from napari_wsol.gui.correct.panel import CorrectPanel
-from napari_wsol.gui.correct.proposals import DISMISS_KEY, GO_KEY
+from napari_wsol.gui.correct.proposals import BACK_KEY, DISMISS_KEY, GO_KEY, TOUR_KEY
 from napari_wsol.gui.correct.rounds import BLINK_KEY
 from napari_wsol.gui.correct.tools import (
     OUTLINE_KEY,
@@ -190,6 +190,7 @@ class WsolWidget(QWidget):
     def _key_table(self) -> tuple[Key, ...]:
         control, strokes = self.controller, self.controller.strokes
         pick, tools = control.choose_tool, strokes.choose_tool
+        tour = control.proposals.tour
         return (
             Key("Enter", "Localize", control.localize, "⏎", reach="layers"),
             Key("F", "foreground brush", partial(pick, "foreground"), reach="strokes"),
@@ -205,6 +206,14 @@ class WsolWidget(QWidget):
             Key(UNTOUCHED, "next untouched image", control.lists.next_untouched),
             Key(GO_KEY, "where a stroke would teach most", control.proposals.go),
             Key(DISMISS_KEY, "not there", control.proposals.dismiss),
+            Key(
+                "P",
+                "pin the place under the mouse",
+                control.compare.pin,
+                reach="strokes",
+            ),
+            Key(TOUR_KEY, "where the maps disagree most", partial(tour, 1)),
+            Key(BACK_KEY, "the place before", partial(tour, -1)),
             Key(
                 BLINK_KEY,
                 "hold: the map of the round before",

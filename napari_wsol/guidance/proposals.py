@@ -143,6 +143,34 @@ def disputes(
     return found
 
 
+def place_rows(
+    places: Iterable[tuple[float, float]],
+    heatmaps: Sequence[Heatmap],
+    cuts: Mapping[str, float],
+    *,
+    titles: Mapping[str, str],
+    mpp: float | None,
+) -> list[dict[str, object]]:
+    """What every map says at every place, as rows of a table, place by place.
+
+    Places are (y, x) in level-0 pixels, cuts and titles by the keys of the maps; without
+    ``mpp`` (µm a level-0 pixel) millimetres are empty.
+    """
+    rows: list[dict[str, object]] = []
+    for number, (y, x) in enumerate(places, 1):
+        at = {"place": number, "y_px": round(y, 1), "x_px": round(x, 1)}
+        at |= {
+            "y_mm": y * mpp / 1000 if mpp else "",
+            "x_mm": x * mpp / 1000 if mpp else "",
+        }
+        for one in heatmaps:
+            value = one.at(y, x) or 0.0
+            above = value >= cuts.get(one.key, 1.0)
+            told = {"value": value, "percentile": one.rank(value), "above": above}
+            rows.append({**at, "method": titles[one.key], **told})
+    return rows
+
+
 def _peaks(places: Floats, known: Guide) -> Iterator[tuple[int, int]]:
     """Cells, the highest first, none nearer to one before than a stroke's length."""
     # Where all is equal, the middle comes first rather than the first row.

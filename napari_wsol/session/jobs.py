@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.config import FinetuneConfig, InferenceConfig
+    from napari_wsol.guidance.factors import Guide
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.rounds import Round
-    from napari_wsol.session.proposals import Doubt
     from napari_wsol.session.state import State
     from napari_wsol.session.worker import Worker
     from napari_wsol.slides.cost import Cost
@@ -588,13 +588,10 @@ class SessionJobs:
 
         return proposed(current.document, current.maps, count, methods)
 
-    def doubt(self, count: int = 8) -> Doubt:
-        """Where the maps that are shown disagree, whatever was stroked or dismissed.
+    def doubt(self, count: int = 8) -> tuple[Guide, list[Proposal]]:
+        """Where the maps disagree or cannot tell, and where they disagree most of all.
 
-        On any thread, as :meth:`propose`.
-
-        Args:
-            count: of places, at most.
+        As :meth:`propose`, whatever was stroked or dismissed.
 
         Raises:
             NoResultError: there are not two maps.

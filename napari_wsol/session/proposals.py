@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from napari_wsol.guidance.factors import guide
 from napari_wsol.guidance.proposals import disputes, proposals
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.session.document import Document
     from napari_wsol.session.maps import Maps
-
-
-class Doubt(NamedTuple):
-    """Where maps disagree, or cannot tell; and the places where they disagree most."""
-
-    known: Guide
-    places: list[Proposal]
 
 
 def proposed(
@@ -46,11 +39,11 @@ def proposed(
     )
 
 
-def doubted(document: Document, maps: Maps, count: int) -> Doubt:
-    """Where two maps at least disagree, and where the one that learns is unsure."""
+def doubted(document: Document, maps: Maps, count: int) -> tuple[Guide, list[Proposal]]:
+    """As :meth:`SessionJobs.doubt`, of two maps at least."""
     known, heatmaps = _known(document, maps, None)
     titles = {one.key: map_title(one) for one in heatmaps}
-    return Doubt(known, disputes(known, heatmaps, count, titles=titles))
+    return known, disputes(known, heatmaps, count, titles=titles)
 
 
 def _known(

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QFileDialog, QShortcut
 
 from napari_wsol.errors import WsolError
 from napari_wsol.export import regions_of, why_empty
+from napari_wsol.files import free_name, unwritable, write_whole
+from napari_wsol.files.tables import table_of
 from napari_wsol.gui.compare.gallery import COUNT
 from napari_wsol.gui.compare.gallery import SIDE as PICTURE_SIDE
 from napari_wsol.gui.compare.panel import EMPTY
 from napari_wsol.gui.compare.probe import summary_words
-from napari_wsol.gui.layers.region_mark import RegionMark
+from napari_wsol.gui.layers.difference import ValuesLayer
+from napari_wsol.gui.layers.image_layers import score_of
+from napari_wsol.gui.layers.marks import PINS
+from napari_wsol.gui.layers.region_mark import Badges, RegionMark
 from napari_wsol.gui.tasks import once
-from napari_wsol.images.heatmap import mask_on_grid
+from napari_wsol.gui.widgets.colours import doubt_colours
+from napari_wsol.guidance.factors import stroke_length
+from napari_wsol.guidance.proposals import place_rows
+from napari_wsol.images.heatmap import covering, mask_on_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     import numpy.typing as npt
+    from qtpy.QtWidgets import QTreeWidgetItem
 
     from napari_wsol.config import ExportConfig
     from napari_wsol.export import Region
     from napari_wsol.gui.compare.panel import ComparePanel
     from napari_wsol.gui.context import Context
+    from napari_wsol.guidance.factors import Guide
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.slides.top_tiles import TopTile
@@ -63,7 +77,17 @@ class CompareController(QObject):
         self._session, self._layers = context.session, context.layers
         self._timer = once(self, SOON_MS, self._list_regions)
         self.mark = RegionMark(context.viewer)
-        context.at_parting(self.mark.close)
+        self._mouse, self._pin = (-1.0, -1.0), 0  # level-0 pixel; number of a pin
+        self._pins = Badges(context.viewer, PINS, "square")
+        self._doubts = {
+            role: ValuesLayer(context.viewer, role, doubt_colours(), (0.0, 1.0))
+            for role in panel.doubts
+        }
+        self._overlays = (self.mark, self._pins, *self._doubts.values())
+        self._places_timer = once(self, SOON_MS, self._look)
+        for overlay in self._overlays:
+            context.at_parting(overlay.close)
+        context.at_parting(self._places_timer.stop)
         context.at_parting(self._timer.stop)
         self._connect()
 
@@ -85,7 +109,23 @@ class CompareController(QObject):
         layers.cells_left.connect(self._on_cells_left)
         layers.image_changed.connect(self._forget_places)
         layers.image_changed.connect(self._on_image)
-        self._context.events.model_changed.connect(self._forget_places)
+        events = self._context.events
+        events.model_changed.connect(self._forget_places)
+        panel.best_first.clicked.connect(self._put_best_first)
+        layers.maps_changed.connect(self._show_best_first)
+        events.figures_changed.connect(self._show_best_first)
+        events.reference_changed.connect(self._show_best_first)
+        events.pins_changed.connect(self._show_pins)
+        for role, box in panel.doubts.items():
+            box.toggled.connect(self._look)
+            self._doubts[role].deleted.connect(partial(box.setChecked, False))
+        for changed in (layers.maps_changed, layers.cuts_changed, events.mpp_changed):
+            changed.connect(self._places_timer.start)
+        panel.places_csv.clicked.connect(self._save_places)
+        panel.pins.itemClicked.connect(self._on_pin)
+        delete = QShortcut(QKeySequence.StandardKey.Delete, panel.pins)
+        delete.setContext(Qt.ShortcutContext.WidgetShortcut)
+        delete.activated.connect(self._unpin)
 
     def show_results(self) -> None:
         """Bring layers, rows and lists up to date with the session's maps."""
@@ -174,13 +214,15 @@ class CompareController(QObject):
         if region is not None:
             self._layers.reveal(region)
         # The cells lie over the picture: the mark would not be seen.
-        self.mark.show(None if self._layers.cells.is_on else region)
+        self.mark.show(None if self._layers.wall is not None else region)
 
     def _on_image(self) -> None:
-        self.mark.take_away()
         self._panel.regions.show_regions(())
-        self.mark.place_on(self._layers.image, self._session.slide)
-        self.mark.take_away()  # that of an earlier dock
+        for overlay in self._overlays:
+            overlay.take_away()
+            overlay.place_on(self._layers.image, self._session.slide)
+            overlay.take_away()  # that of an earlier dock
+        self._show_pins()
 
     # ------------------------------------------------------------------------- places
 
@@ -252,6 +294,119 @@ class CompareController(QObject):
         self._layers.set_threshold(threshold)
 
     def _on_cursor(self, y: float, x: float) -> None:
+        self._mouse = (y, x)
         table = self._panel.probe
         if table.isVisible():
             table.probe(self._layers.maps(), self._layers.cuts, (y, x))
+
+    def _show_best_first(self) -> None:
+        self._panel.best_first.setEnabled(bool(self._session.figures(wait=False)))
+
+    def _put_best_first(self) -> None:
+        figures, maps = self._session.figures(wait=False), self._layers.maps()
+        scores = {key: score_of(one)[1] for key, one in figures.items()}
+        keys = [heatmap.key for heatmap in maps]
+        self._layers.set_order(sorted(keys, key=lambda key: -scores.get(key, -1.0)))
+
+    # --------------------------------------------------------------- pins and doubt
+
+    def pin(self) -> None:
+        """Mark the place under the mouse in all cells."""
+        try:
+            self._session.set_pins([*self._session.pins, self._mouse])
+            self._pin = len(self._session.pins)
+        except WsolError as error:
+            self._context.messages.warn(error)
+
+    def _unpin(self) -> None:
+        pins = list(self._session.pins)
+        del pins[self._pin - 1]
+        self._session.set_pins(pins)
+
+    def _on_pin(self, item: QTreeWidgetItem) -> None:
+        tree = self._panel.pins
+        self._pin = 1 + tree.indexOfTopLevelItem(item.parent() or item)
+        (y, x), slide = self._session.pins[self._pin - 1], self._session.slide
+        if slide is not None:
+            reach = stroke_length(slide.shape, self._session.mpp) / 2
+            self._layers.fly_to_box(y - reach, x - reach, y + reach, x + reach)
+            self._layers.cursor_moved.emit(y, x)  # what is said there
+            tree.setCurrentItem(tree.topLevelItem(self._pin - 1))
+            tree.expand(tree.currentIndex())
+
+    def _show_pins(self) -> None:
+        pins = self._session.pins
+        if self._layers.wall is not None:
+            self._layers.wall.show_pins(pins)
+        self._pins.draw(pins, [str(k + 1) for k in range(len(pins))], "Pins")
+        self._look()
+
+    def _rows(self, places: Sequence[tuple[float, float]]) -> list[dict[str, object]]:
+        """What the maps say at places; on any thread."""
+        layers, mpp = self._layers, self._session.mpp
+        maps, titles = layers.maps(), layers.titles
+        return place_rows(places, maps, layers.cuts, titles=titles, mpp=mpp)
+
+    def _look(self) -> None:
+        """What is shown of pins and doubt is that of the maps as they are."""
+        session, tasks, slide = self._session, self._context.tasks, self._session.slide
+        rows, ticked = partial(self._rows, session.pins), self._ticked()
+        tasks.ask(rows, lambda x: self._panel.show_pins(x, self._pin), kind="pins")
+        for role in self._doubts.keys() - ticked:
+            self._doubts[role].take_away()
+        if ticked:
+            question = lambda: (slide, session.doubt(0)[0])  # noqa: E731
+            tasks.ask(question, self._on_doubt, self._on_no_doubt, kind="doubt")
+
+    def _ticked(self) -> list[str]:
+        return [role for role, box in self._panel.doubts.items() if box.isChecked()]
+
+    def _on_no_doubt(self, error: BaseException) -> None:
+        for role in self._ticked():
+            self._panel.doubts[role].setChecked(False)
+        self._on_error(error)
+
+    def _on_doubt(self, answer: tuple[Slide, Guide]) -> None:
+        slide, known = answer
+        for role in self._ticked() if slide is self._session.slide else ():
+            values = getattr(known, role) * known.tissue
+            place = covering(slide.shape, values.shape)
+            if self._doubts[role].show(values, place, role.capitalize()):
+                self._doubts[role].lift(self._layers.strokes.layer)
+
+    def _save_places(self) -> None:
+        """Pins, then the places where the maps disagree most, in one table."""
+        session, slide, tasks = self._session, self._session.slide, self._context.tasks
+        if slide is None or not self._layers.maps():
+            self._context.messages.warn("Localize first; then maps can be compared.")
+            return
+        found, _ = QFileDialog.getSaveFileName(
+            self._panel,
+            "Save places as",
+            f"{slide.name}-places.csv",
+            "Tables (*.csv)",
+            options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is overwritten
+        )
+
+        def write() -> Path:
+            rows = [{"kind": "pinned", **row} for row in self._rows(session.pins)]
+            places = session.doubt()[1] if len(session.heatmaps) > 1 else []
+            for number, place in enumerate(places, 1):
+                told = {"disagreement": place.score, "sentence": place.reason}
+                for row in self._rows([(place.y, place.x)]):
+                    rows.append(
+                        {"kind": "disagreement", **row, "place": number, **told}
+                    )
+            path = free_name(Path(found))
+            with unwritable(f"“{path}” cannot be written", ""):
+                write_whole(path, table_of(rows)[1])
+            return path
+
+        if found:
+            say = self._context.messages.say
+            tasks.ask(
+                write,
+                lambda path: say(f"Written to {path}"),
+                self._on_error,
+                kind="csv",
+            )

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QButtonGroup, QDoubleSpinBox, QRadioButton, QWidget
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QDoubleSpinBox,
+    QHeaderView,
+    QRadioButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QWidget,
+)
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compare.gallery import Gallery
 from napari_wsol.gui.compare.probe import ProbeTable, RegionList
+from napari_wsol.gui.compat import needed
+from napari_wsol.gui.layers.marks import DISAGREEMENT, UNCERTAINTY
 from napari_wsol.gui.layers.threshold import RANGES, TITLES, Threshold
 from napari_wsol.gui.widgets.elided import Choice, Fold, MethodChoice, Words
 from napari_wsol.gui.widgets.panel import (
     Panel,
     check_box,
     fill_column,
+    push_button,
     put,
     row,
     slider,
@@ -45,6 +58,7 @@ class ComparePanel(Panel):
         self._build_looks()
         self.probe = ProbeTable()
         self.rows.addWidget(self.probe)
+        self._build_places()
         self._build_regions()
 
     def _build_mode(self) -> None:
@@ -59,7 +73,13 @@ class ComparePanel(Panel):
         group.addButton(self.overlay)
         group.addButton(self.side_by_side)
         self.side_by_side.toggled.connect(self.side_by_side_wanted)
-        put(self.rows, row(self.overlay, self.side_by_side, None, spacing=6))
+        self.best_first = push_button(
+            "Best first",
+            "Put the maps in the order of their PxAP, or of MaxBoxAcc: that takes a "
+            "reference. Or drag the caption of a cell onto another cell.",
+        )
+        modes = (self.overlay, self.side_by_side, None, self.best_first)
+        put(self.rows, row(*modes, spacing=6))
 
     def _build_threshold(self) -> None:
         self.currency_box = Choice(
@@ -92,6 +112,55 @@ class ComparePanel(Panel):
         put(
             self.rows, row(self.contours, "opacity", self.opacity, stretch=2, spacing=6)
         )
+
+    def _build_places(self) -> None:
+        """Pinned places, and what the maps disagree on."""
+        self.pins = QTreeWidget()
+        self.pins.setHeaderLabels(("pinned place", "value", "pct", "above"))
+        header = needed(self.pins.header())
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setStretchLastSection(False)
+        self.pins.setToolTip(
+            "P pins the place under the mouse. Click one to go there and to see what "
+            "each map says; Delete removes it."
+        )
+        self.pins.setFixedHeight(8 * (self.fontMetrics().height() + 6))
+        self.pins.hide()
+        tips = (
+            "Where the maps rank the image differently, from dark to bright.",
+            "Where the map that learns from strokes (the first, where none does) "
+            "cannot tell.",
+        )
+        self.doubts = {
+            role: check_box(role, tip)
+            for role, tip in zip((DISAGREEMENT, UNCERTAINTY), tips, strict=True)
+        }
+        self.places_csv = push_button(
+            "CSV…",
+            "Save what each map says at the pinned places, and where the maps disagree "
+            "most (T walks there, Shift+T back).",
+        )
+        doubts = row(*self.doubts.values(), None, self.places_csv, spacing=6)
+        put(self.rows, self.pins, doubts)
+
+    def show_pins(self, rows: Sequence[Mapping[str, object]], opened: int) -> None:
+        """What each map says at each pin, as ``place_rows`` tells it; one is opened."""
+        self.pins.clear()
+        for number, told in groupby(rows, itemgetter("place")):
+            maps = list(told)
+            words = "{place}   {y_px:.0f}, {x_px:.0f} px".format(**maps[0])
+            if maps[0]["y_mm"] != "":
+                words += " · {y_mm:.3f}, {x_mm:.3f} mm".format(**maps[0])
+            pin = QTreeWidgetItem(self.pins, [words])
+            for one in maps:
+                told = "{method}|{value:.2f}|{percentile:.0f}".format(**one).split("|")
+                pin.addChild(QTreeWidgetItem([*told, "●" if one["above"] else "○"]))
+            pin.setFirstColumnSpanned(True)
+            if number == opened:
+                pin.setExpanded(True)
+                self.pins.setCurrentItem(pin)
+        self.pins.setVisible(bool(rows))
 
     def _build_regions(self) -> None:
         self.method_box = MethodChoice(

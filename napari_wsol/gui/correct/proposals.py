@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
 
 GO_KEY, DISMISS_KEY = "G", "Shift+G"
+TOUR_KEY, BACK_KEY = "T", "Shift+T"
 
 FIRST = "Where next? Localize first; then the dock shows where a stroke helps most."
 
@@ -85,6 +86,7 @@ class ProposalsController(QObject):
         self.places: list[Proposal] = []
         """The places that the key walks through, the best first."""
         self._turn = 0  # the place to go to next
+        self._toured = -1  # the place of the tour, from 0
         self._here: Proposal | None = None
         self._labels_here = NO_LABELS
         self._changes = 0  # of maps and strokes
@@ -143,6 +145,30 @@ class ProposalsController(QObject):
         self._messages.say(f"Not proposed any more: {place.place}.")
         self._show()
 
+    def tour(self, by: int) -> None:
+        """Fly on, or back, through the places where the maps disagree most."""
+        session, slide = self._session, self._session.slide
+        question = lambda: (slide, by, session.doubt(COUNT)[1])  # noqa: E731
+        warn = self._messages.warn
+        self._context.tasks.ask(question, self._on_tour, warn, kind="tour")
+
+    def _on_tour(self, answer: tuple[Slide, int, list[Proposal]]) -> None:
+        slide, by, places = answer
+        if slide is not self._session.slide:
+            return
+        if not places:
+            self._messages.say("The maps agree wherever there is tissue.")
+            return
+        self._toured = (max(self._toured, min(0, -by)) + by) % len(places)
+        self._fly(places[self._toured])
+        said = f"{self._toured + 1} of {len(places)}: {places[self._toured].reason}."
+        self._messages.say(said)
+
+    def _fly(self, place: Proposal) -> None:
+        self._layers.fly_to_box(*place.box)
+        self.ring.show(place.y, place.x, place.radius)
+        self._layers.cursor_moved.emit(place.y, place.x)  # what is said there
+
     # ------------------------------------------------------------------------- places
 
     @property
@@ -166,8 +192,7 @@ class ProposalsController(QObject):
         place = self.places[self._turn % len(self.places)]
         self._turn = (self._turn + 1) % len(self.places)
         self._here, self._labels_here = place, self._labels_in(place)
-        self._layers.fly_to_box(*place.box)
-        self.ring.show(place.y, place.x, place.radius)
+        self._fly(place)
         self._messages.say(place.reason)
         self._show()
 
@@ -210,6 +235,7 @@ class ProposalsController(QObject):
 
     def _on_image(self) -> None:
         self.places, self._turn, self._is_eager = [], 0, False
+        self._toured = -1
         self._leave()
         self.ring.place_on(self._layers.image, self._session.slide)
         self.ring.take_away()  # that of an earlier dock

@@ -352,11 +352,11 @@ class HeatmapLayers(QObject):
         for name, pair in self.pairs.items():
             pair.image.visible = method == name
 
-    def cells(self, captions: Mapping[str, str]) -> list[Cell]:
+    def cells(self, captions: Mapping[str, tuple[str, str]]) -> list[Cell]:
         """What is drawn over the image where every method has its own cell.
 
         Args:
-            captions: method → what stands in its cell.
+            captions: method → what stands in its cell, and the group it belongs to.
         """
         line = contour_colour(bright=self._bright) if self._contours else None
         shares = np.linspace(0, 1, 256)
@@ -368,7 +368,8 @@ class HeatmapLayers(QObject):
                 opacity=float(pair.image.opacity),
                 line=line,
                 is_added=str(pair.image.blending) == "additive",
-                caption=captions.get(method, method),
+                caption=captions[method][0],
+                group=captions[method][1],
             )
             for method, pair in self.pairs.items()
         ]

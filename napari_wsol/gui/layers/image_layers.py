@@ -16,20 +16,22 @@ from napari_wsol.gui.layers.placement import (
     to_world,
     world_a_pixel,
 )
-from napari_wsol.gui.layers.side_by_side import SideBySide
 from napari_wsol.gui.layers.stroke_layer import NAME_ELSEWHERE, StrokeLayer
 from napari_wsol.gui.layers.threshold import Threshold
+from napari_wsol.gui.layers.touch import canvas_beside
+from napari_wsol.gui.layers.wall import Wall
 from napari_wsol.gui.tasks import once
 from napari_wsol.images.tissue import coarse_tissue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import napari.viewer
     from napari.layers import Image
     from napari.utils.events import Event
     from qtpy.QtWidgets import QWidget
 
+    from napari_wsol.evaluation.single import MapFigures
     from napari_wsol.export import Region
     from napari_wsol.gui.layers.threshold import Bools
     from napari_wsol.gui.layers.wall import Cell
@@ -85,8 +87,9 @@ class ImageLayers(QObject):
         self.heatmaps = HeatmapLayers(viewer, tasks)
         self.heatmaps.deleted.connect(self._on_deleted)
         self.strokes = StrokeLayer(viewer)
-        self.cells = SideBySide(viewer, dock, tasks)
-        self.cells.pointed.connect(self.cursor_moved)
+        self._dock = dock
+        self.wall: Wall | None = None
+        """The cells side by side, while they are shown over napari's canvas."""
         # Many maps change in one turn of the event loop.
         self._renew_cells = once(self, 0, self._show_in_cells)
         self.heatmaps.redrawn.connect(self._on_redrawn)
@@ -99,6 +102,7 @@ class ImageLayers(QObject):
         self._steps: Iterator[None] = iter(())
         self._is_first = True
         self._listed: list[str] = []
+        self._order: Sequence[str] = ()
         self._next = once(self, 0, self._show_next)
         viewer.mouse_move_callbacks.append(self._on_mouse)
 
@@ -114,7 +118,7 @@ class ImageLayers(QObject):
         self._next.stop()
         self._forget_waiting()
         self._renew_cells.stop()
-        self.cells.leave()
+        self.show_cells(False)
         if self.image is not None:
             self.image.events.data.disconnect(self._on_data)
         if self._on_mouse in self._viewer.mouse_move_callbacks:
@@ -243,6 +247,13 @@ class ImageLayers(QObject):
         self.threshold = threshold
         self._redraw.start()
 
+    def set_order(self, keys: Sequence[str]) -> None:
+        """Put cells and rows in this order; maps that are not named come last."""
+        self._order = keys
+        self.heatmaps.put_in_order(keys)
+        self._listed = list(self.heatmaps.pairs)
+        self.maps_changed.emit()
+
     def set_contours(self, on: bool) -> None:
         """Lines on or off."""
         self._contours = on
@@ -250,40 +261,56 @@ class ImageLayers(QObject):
 
     def show_cells(self, on: bool) -> None:
         """Side by side, or over each other."""
-        if on and self.heatmaps.pairs and self.image is not None:
-            self.strokes.choose(None)
-            self.cells.enter(self.image, self._cells())
-        else:
-            self.cells.leave()
+        wall, self.wall = self.wall, None
+        if wall is not None:
+            wall.close_wall()
+        canvas = canvas_beside(self._dock)
+        if not on or not self.heatmaps.pairs or self.image is None or canvas is None:
+            return
+        self.strokes.choose(None)
+        wall = self.wall = Wall(self._viewer, canvas, self.image, self._tasks)
+        wall.pointed.connect(self.cursor_moved)
+        wall.reordered.connect(self.set_order)
+        wall.show_cells(self._cells())
+        wall.show_pins(self._session.pins)
+        wall.fit()
+        wall.show()
+        wall.raise_()
 
     def _cells(self) -> list[Cell]:
-        result = self._session.result
-        captions = {}
+        """A cell a map; those of one model, and those from elsewhere, go together."""
+        session = self._session
+        scores = {} if session.result is None else session.result.scores
+        figures, captions = session.figures(wait=False), {}
         for method, pair in self.heatmaps.pairs.items():
-            words = [self._titles.get(method, method), pair.heatmap.target]
-            scores = {} if result is None else result.scores
-            score = scores.get(pair.heatmap.target)
-            if score is not None and method not in self._session.kept:
-                words.append(f"{score:.2f}")
-            if badge := self._badge(method):
-                words.append(badge)
-            captions[method] = " · ".join(words)
+            kept, one = session.kept.get(method), figures.get(method)
+            score = scores.get(pair.heatmap.target) if kept is None else None
+            words = [
+                self._titles.get(method, method),
+                "" if kept or not session.kept else getattr(session.model, "name", ""),
+                pair.heatmap.target,
+                "" if score is None else f"{score:.2f}",
+                self._badge(method),
+            ]
+            told = "" if one is None else "\n" + figure_words(one, pair.cut)
+            group = "" if kept is None else f"{kept.made_by}{pair.heatmap.model}-"
+            captions[method] = (" · ".join(filter(None, words)) + told, group)
         return self.heatmaps.cells(captions)
 
     def _show_in_cells(self) -> None:
-        if not self.cells.is_on:
+        if self.wall is None:
             return
         if self.heatmaps.pairs:
-            self.cells.show(self._cells())
+            self.wall.show_cells(self._cells())
         else:
             self.cells_left.emit()
 
     def _on_redrawn(self) -> None:
-        if self.cells.is_on:
+        if self.wall is not None:
             self._renew_cells.start()
 
     def _on_tool(self, tool: str | None) -> None:
-        if tool is not None and self.cells.is_on:
+        if tool is not None and self.wall is not None:
             self.cells_left.emit()
 
     def fly_to(self, region: Region) -> None:
@@ -339,7 +366,7 @@ class ImageLayers(QObject):
         if is_more or self._waiting:
             self._next.start()
             return
-        self.heatmaps.put_in_order(self._session.heatmaps)
+        self.heatmaps.put_in_order((*self._order, *self._session.heatmaps))
         if list(self.heatmaps.pairs) != self._listed:  # not only newer values
             self._listed = list(self.heatmaps.pairs)
             if self._is_first:
@@ -412,3 +439,15 @@ class ImageLayers(QObject):
         del viewer
         if self.image is not None:
             self.cursor_moved.emit(*to_pixels(self.image, event.position))
+
+
+def score_of(figures: MapFigures) -> tuple[str, float]:
+    """By which maps are put in order, 0 to 100: its name, and how much it is."""
+    key = "pxap" if "pxap" in figures.fixed else "max_box_acc"
+    return {"pxap": "PxAP"}.get(key, "MaxBoxAcc"), figures.fixed.get(key, 0.0)
+
+
+def figure_words(figures: MapFigures, cut: float) -> str:
+    """How well a map agrees with the reference: “PxAP 86.5 · IoU 0.71”."""
+    name, score = score_of(figures)
+    return f"{name} {score:.1f} · IoU {figures.at(cut)['image_iou']:.2f}"

@@ -28,7 +28,8 @@ MARK = "napari-wsol"
 
 HEATMAP, CONTOUR, STROKES = "heatmap", "contour", "strokes"
 TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
-REGION = "region"
+REGION, PINS = "region", "pins"
+DISAGREEMENT, UNCERTAINTY = "disagreement", "uncertainty"
 """Roles of our layers."""
 
 
