@@ -72,6 +72,8 @@ class JobKind(Enum):
     IMPORT_ANNOTATIONS = "Importing annotations"
     ADD_MAP = "Adding the map"
     REMOVE_MAP = "Taking the map away"
+    REFERENCE = "Reading the reference"
+    SCORE = "Scoring the list"
     EXPORT = "Exporting"
     SAVE_MODEL = "Saving the model"
     IMPORT_MODEL = "Importing"
@@ -97,7 +99,7 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.OPEN: (*_OPENS, *_OF_IMAGE),
     JobKind.LEAVE: (*_OPENS, JobKind.REREAD, *_OF_IMAGE),
     JobKind.REREAD: (JobKind.REREAD, *_OF_IMAGE),
-    JobKind.USE: (JobKind.USE, *_OF_IMAGE),
+    JobKind.USE: (JobKind.USE, JobKind.SCORE, *_OF_IMAGE),
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),
     JobKind.ESTIMATE: _LOCALIZES,
     JobKind.COMPARE: (JobKind.COMPARE,),
@@ -105,6 +107,8 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.FOLLOW: (*REFINES, JobKind.JUDGE),
     JobKind.JUDGE: (JobKind.JUDGE,),
     JobKind.REVERT: (JobKind.REVERT,),
+    JobKind.REFERENCE: (JobKind.REFERENCE,),
+    JobKind.SCORE: (JobKind.SCORE,),
     JobKind.GROW: (JobKind.GROW, JobKind.JUDGE),
 }
 """Running and waiting jobs that a new one stops: their answer is void."""

@@ -24,13 +24,16 @@ from napari_wsol.files import is_file
 from napari_wsol.images.readers import open_slide
 from napari_wsol.strokes.annotation_files import is_annotations
 from napari_wsol.strokes.annotations import areas_on
-from napari_wsol.strokes.stroke import FOREGROUND, UNLABELLED
+from napari_wsol.strokes.stroke import BACKGROUND, FOREGROUND, UNLABELLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import numpy.typing as npt
+
     from napari_wsol.evaluation.scores import BoolArray
+    from napari_wsol.strokes.canvas import Scribbles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,23 +69,25 @@ class Reference:
         return _union(self.masks, partial(self._read, chosen, FOREGROUND))
 
     def ignore(self, chosen: Mapping[str, int] | None = None) -> BoolArray | None:
-        """(H, W) pixels that do not count, or None; annotations have classes of such.
+        """(H, W) pixels that do not count, or None; see :func:`labelled`.
 
         Raises:
             DatasetError: when a map cannot be read or two differ in shape.
             ImageError: when annotations cannot be read, or their image.
         """
-        paths = (*filter(is_annotations, self.masks), *self.ignored)
-        read = partial(self._read, chosen, UNLABELLED)
-        return _union(paths, read) if paths else None
+        paths = (*self.masks, *self.ignored)
+        found = (
+            _union(paths, partial(self._read, chosen, UNLABELLED)) if paths else None
+        )
+        return found if found is not None and found.any() else None
 
     def _read(
         self, chosen: Mapping[str, int] | None, label: int, path: Path
     ) -> BoolArray:
         """A mask; or the cells of the canvas that annotations give a label."""
-        if not is_annotations(path):
-            return _read(path)
-        return areas_on(path, _shape(self.image), chosen) == label
+        if is_annotations(path):
+            return areas_on(path, _shape(self.image), chosen) == label
+        return _read(path) > 0 if path in self.ignored else read_mask(path) == label
 
 
 def load_references(
@@ -188,8 +193,29 @@ def _union(paths: Sequence[Path], read: Callable[[Path], BoolArray]) -> BoolArra
     return union
 
 
-def _read(path: Path) -> BoolArray:
-    """Foreground is what is not 0, so that 0/1 and 0/255 masks both work."""
+def read_mask(path: Path) -> Scribbles:
+    """A mask of an image file, :func:`labelled`.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    return labelled(_read(path))
+
+
+def labelled(pixels: npt.NDArray[np.integer]) -> Scribbles:
+    """What numbers of a mask mean: 0 does not count, 1 background, 2 foreground.
+
+    Foreground is what is not 0, so that 0/1 and 0/255 masks both work. Beside labels up
+    to 127, and none above, 255 does not count (as in PASCAL VOC; soft edges have more).
+    """
+    labels = np.where(pixels > 0, FOREGROUND, BACKGROUND).astype(np.uint8)
+    others = pixels[(pixels > 0) & (pixels != 255)]
+    if others.size and others.max() <= 127:
+        labels[pixels == 255] = UNLABELLED
+    return labels
+
+
+def _read(path: Path) -> npt.NDArray[np.integer]:
     try:
         with Image.open(path) as image:
             # A palette's numbers are labels; its colours mean nothing here.
@@ -200,4 +226,4 @@ def _read(path: Path) -> BoolArray:
             f"The mask “{path}” cannot be read: {error}. Replace it by a PNG, a TIFF, "
             "or GeoJSON."
         ) from error
-    return pixels > 0
+    return pixels

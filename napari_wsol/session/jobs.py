@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from psygnal import Signal
 
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.raster import Drawing
     from napari_wsol.strokes.stroke import Stroke
     from napari_wsol.training.job import Training
+
+T = TypeVar("T")
 
 
 class SessionJobs:
@@ -97,6 +99,16 @@ class SessionJobs:
     def _on_job(self, status: JobStatus) -> None:
         self.latest = status
         self.job_changed.emit(status)
+
+    def submit(self, kind: JobKind, work: Callable[[Report], T]) -> Future[T]:
+        """Queues a job of another part of the session."""
+        return self._runner.submit(kind, work)
+
+    def with_model(
+        self, kind: JobKind, work: Callable[[Model, Report], T]
+    ) -> Future[T]:
+        """Queues a job that runs the model, where there is room for it."""
+        return self._runner.submit(kind, lambda report: self._worker.run(work, report))
 
     @property
     def is_busy(self) -> bool:

@@ -17,6 +17,7 @@ from psygnal import Signal
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.journal import JournalLibrary
+from napari_wsol.session.comparison import Comparison
 from napari_wsol.session.document import Document
 from napari_wsol.session.facade import (
     Parts,
@@ -78,6 +79,8 @@ class Session:
     finetune_step = Signal(object)  # a FinetuneStep
     list_changed = Signal()
     scored = Signal(object)  # a Scored
+    reference_changed = Signal()
+    figures_changed = Signal()  # maps were measured beside the reference
     exported = Signal(object)  # paths
     device_full = Signal(str)  # a sentence: the processor does the work now
     train_step = Signal(object)  # a TrainStep
@@ -100,8 +103,9 @@ class Session:
             state, None if journals is False else JournalLibrary(folder)
         )
         jobs = SessionJobs(state, self._make_worker, lambda: self.config)
-        self._parts = Parts(state, others, jobs)
-        for part in (others, jobs):
+        comparison = Comparison(state, others, jobs)
+        self._parts = Parts(state, others, jobs, comparison)
+        for part in (others, jobs, comparison):
             relay(part, self)
         jobs.start()
 
@@ -163,6 +167,13 @@ class Session:
     """All refits, the unrefined model first."""
     round_index = shown(lambda maps: maps.round_index)
     """The round whose map is shown."""
+    reference = Reads(lambda parts: parts.comparison.reference)
+    """What the maps of the open image are compared with; None for nothing."""
+    set_reference = Reads(lambda parts: parts.comparison.set_reference)
+    """The verbs of :class:`Comparison`."""
+    clear_reference = Reads(lambda parts: parts.comparison.clear_reference)
+    figures = Reads(lambda parts: parts.comparison.figures)
+    score = Reads(lambda parts: parts.comparison.score)
     worklist = Reads(lambda parts: parts.others.worklist)
     """The images that are worked on; None where there is one only."""
     is_aside = Reads(lambda parts: parts.others.is_aside)

@@ -517,6 +517,12 @@ class Worker:
             current=of.shown if method == REFINED else None,
         )
 
+    def run(self, work: Callable[[Model, Report], T], report: Report) -> T:
+        """Whatever needs the model, where it has room."""
+        self._take_device_back()
+        model = self._state.current.need()[1]
+        return self._with_room(lambda: work(model, report))
+
     def save_model(self, name: str, title: str, report: Report) -> Card:
         """Makes the round that is shown a model of the user's own.
 

@@ -137,8 +137,8 @@ def hits_of(model, data, *splits, config=CONFIG, **options):
 def test_rows_beside_the_methods_leave_the_own_patient_out(films, model):
     found = evaluate_model(model, films, config=CONFIG, prior=films, grouping=PATIENTS)
     names = [item.name for item in found.methods]
-    assert names == ["pcam", "location_prior", "centre"]
-    own, prior, centre = found.methods
+    assert names == ["pcam", "location_prior", "centre", "darkness"]
+    own, prior, centre, _darkness = found.methods
     # Patient 1 sees one mass high and two low; 2 and 3 see more of them high.
     assert prior.per_class["point_localization"] == {"Mass": 1 / 6, "Nodule": 1.0}
     assert centre.per_class["point_localization"] == {"Mass": 0.0, "Nodule": 1.0}
@@ -147,7 +147,7 @@ def test_rows_beside_the_methods_leave_the_own_patient_out(films, model):
     assert all("location_prior" in case.overlap for case in found.cases)
     said = "8 images of films, those of each image's own group (pattern “^(\\d+)_”)"
     assert said in found.notes[0]
-    assert "| Location prior | Centre |" in found.to_markdown()
+    assert "| Location prior | Centre | Darkness |" in found.to_markdown()
 
 
 def test_a_method_is_measured_alike_with_and_without_a_prior(films, model):

@@ -331,7 +331,8 @@ class Benchmark:
         }
         notes = self._notes_of(found, slide)
         if self.baselines is not None and against.is_reference:
-            maps = {**maps, **self.baselines.maps(sample, target, against.grid)}
+            own = self.baselines.maps(sample, slide, target, against.grid)
+            maps = {**maps, **own}
         return _Compared(
             case=case, against=against, maps=maps, faithful=faithful, notes=tuple(notes)
         )

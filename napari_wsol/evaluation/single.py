@@ -1,0 +1,69 @@
+"""One map against one reference: the numbers of ``evaluate`` on a set of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_wsol.evaluation.benchmark.meter_set import MapMeters
+from napari_wsol.evaluation.bootstrap import Bootstrap
+from napari_wsol.evaluation.pixels import PxapMeter
+from napari_wsol.evaluation.points import paint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_wsol.evaluation.benchmark.targets import MapTarget
+    from napari_wsol.evaluation.pixels import PixelCurve
+    from napari_wsol.evaluation.scores import FloatArray
+    from napari_wsol.evaluation.settings import EvaluationConfig
+    from napari_wsol.images.heatmap import Heatmap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapFigures:
+    """One map against one reference.
+
+    Attributes:
+        curve: precision and recall at every threshold; None against boxes.
+        best_threshold: of the best mean IoU of the two sides; None against boxes.
+        fixed: what depends on no threshold, under the names of ``evaluate``'s JSON.
+        overlap: (2, n) IoU and Dice with the reference's area at n thresholds, evenly
+            from 1 down to 0.
+    """
+
+    curve: PixelCurve | None
+    best_threshold: float | None
+    fixed: Mapping[str, float]
+    overlap: FloatArray
+
+    def at(self, threshold: float) -> Mapping[str, float]:
+        """``image_iou`` and ``image_dice``, 0 to 1, at the nearest threshold."""
+        steps = self.overlap.shape[1] - 1
+        iou, dice = self.overlap[:, steps - round(threshold * steps)]
+        return {"image_iou": float(iou), "image_dice": float(dice)}
+
+
+def measure(
+    heatmap: Heatmap, against: MapTarget, config: EvaluationConfig
+) -> MapFigures:
+    """All figures of a map, beside a reference that has foreground."""
+    meters, pixels = MapMeters(config), PxapMeter()
+    meters.update(heatmap, against, name=heatmap.target, image=0)
+    found = meters.report("", "", Bootstrap(samples=0))
+    area = paint(against.boxes, against.grid) if against.mask is None else against.mask
+    pixels.update(heatmap.resized(against.grid), area, against.ignore)
+    curve = pixels.curve()
+    fixed = {
+        name: item.value
+        for name, item in found.figures.items()
+        if not name.startswith(("pooled_", "image_"))
+    }
+    return MapFigures(
+        curve=None if len(against.boxes) else curve,
+        best_threshold=found.best_threshold,
+        fixed=fixed,
+        overlap=np.stack([curve.iou, curve.dice]),
+    )
