@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy import ndimage
@@ -30,7 +30,7 @@ STANDS_OUT = 0.3
 """Uncertainty or disagreement of a place from which on it is named as a reason."""
 
 AMOUNTS = ((0.75, "strong"), (0.5, "some"), (0.25, "little"), (0.0, "none"))
-"""What evidence is called, by its rank; two steps are less than ``STANDS_OUT`` apart."""
+"""What evidence is called by its rank; steps are less than ``STANDS_OUT`` apart."""
 
 _TO_THE_MIDDLE = 1e-4
 
@@ -110,63 +110,61 @@ def proposals(
 
 
 def disputes(
-    known: Guide,
-    heatmaps: Sequence[Heatmap],
-    count: int,
-    *,
-    titles: Mapping[str, str] | None = None,
+    known: Guide, heatmaps: Sequence[Heatmap], count: int, titles: Mapping[str, str]
 ) -> list[Proposal]:
     """The places where maps disagree most, whatever was stroked; as :func:`proposals`.
 
     Highest is the disagreement there, not in the middle of a ring, times its mean over
-    a stroke's length. The score of a place is its disagreement; its reason, who sees
-    what: “PCAM sees strong evidence here (0.91, pct 98), LayerCAM none (0.05, pct 11)”,
-    values and percentiles at the centre.
+    a stroke's length; its reason says who sees what, with value and percentile: “PCAM
+    sees strong evidence here (0.91, pct 98), LayerCAM none (0.05, pct 11)”.
 
     Args:
         known: of the image.
-        heatmaps: those that it was made of; none disagree where there is one.
+        heatmaps: those that it was made of; one does not disagree.
         count: how many at most; fewer where no more stand out.
         titles: method → its name in the reasons.
     """
-    if len(heatmaps) < 2:
-        return []
     apart, found = known.disagreement * known.tissue, list[Proposal]()
-    for at in islice(_peaks(apart * _smoothed(apart, known), known), count):
-        if apart[at] < STANDS_OUT:
-            continue
-        place = _proposal(known, at, float(apart[at]), titles or {})
-        values = {one.key: one.at(place.y, place.x) or 0.0 for one in heatmaps}
-        ranks = {key: float(known.ranks[key][at]) for key in values}
-        words = _who_sees_what(ranks, values, titles or {})
-        found.append(replace(place, short="methods disagree", reason=words))
+    peaks = _peaks(apart * _smoothed(apart, known), known) if len(heatmaps) > 1 else ()
+    for at in islice(peaks, count):
+        place = _proposal(known, at, float(apart[at]), titles)
+        told = [
+            (known.ranks[one.key][at], titles[one.key], one.at(place.y, place.x) or 0.0)
+            for one in heatmaps
+            if known.ranks[one.key][at] >= 0
+        ]
+        if place.score >= STANDS_OUT:
+            most, least = _seen(*max(told)), _seen(*min(told))
+            words = "{} sees {} evidence here {}, {} {} {}".format(*most, *least)
+            found.append(replace(place, short="methods disagree", reason=words))
     return found
+
+
+def _seen(rank: float, title: str, value: float) -> tuple[str, str, str]:
+    amount = next(words for least, words in AMOUNTS if rank >= least)
+    return title, amount, f"({value:.2f}, pct {100 * rank:.0f})"
 
 
 def place_rows(
     places: Iterable[tuple[float, float]],
     heatmaps: Sequence[Heatmap],
     cuts: Mapping[str, float],
-    *,
     titles: Mapping[str, str],
     mpp: float | None,
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """What every map says at every place, as rows of a table, place by place.
 
-    Places are (y, x) in level-0 pixels, cuts and titles by the keys of the maps; without
-    ``mpp`` (µm a level-0 pixel) millimetres are empty.
+    Places are (y, x) in level-0 pixels; cuts and titles go by the keys of the maps;
+    ``mpp`` is µm a level-0 pixel.
     """
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for number, (y, x) in enumerate(places, 1):
-        at = {"place": number, "y_px": round(y, 1), "x_px": round(x, 1)}
-        at |= {
-            "y_mm": y * mpp / 1000 if mpp else "",
-            "x_mm": x * mpp / 1000 if mpp else "",
-        }
+        mm = (y * mpp / 1000, x * mpp / 1000) if mpp else ("", "")
+        at = {"place": number, "y_px": y, "x_px": x, "y_mm": mm[0], "x_mm": mm[1]}
         for one in heatmaps:
             value = one.at(y, x) or 0.0
-            above = value >= cuts.get(one.key, 1.0)
-            told = {"value": value, "percentile": one.rank(value), "above": above}
+            told = {"value": value, "percentile": one.rank(value)}
+            told["above"] = value >= cuts.get(one.key, 1.0)
             rows.append({**at, "method": titles[one.key], **told})
     return rows
 
@@ -301,23 +299,6 @@ def _who_disagrees(means: Mapping[str, float], titles: Mapping[str, str]) -> str
     if len(order) > 2:
         return f"the methods disagree (most of all {high} and {low})"
     return f"{high} and {low} disagree"
-
-
-def _who_sees_what(
-    ranks: Mapping[str, float], values: Mapping[str, float], titles: Mapping[str, str]
-) -> str:
-    """What the two say there that are furthest apart: by their ranks never the same."""
-    order = sorted((key for key in ranks if ranks[key] >= 0), key=lambda k: -ranks[k])
-    told = [
-        (
-            titles.get(key, key),
-            next(words for least, words in AMOUNTS if ranks[key] >= least),
-            f"({values[key]:.2f}, pct {100 * ranks[key]:.0f})",
-        )
-        for key in (order[0], order[-1])
-    ]
-    (high, much, at_high), (low, little, at_low) = told
-    return f"{high} sees {much} evidence here {at_high}, {low} {little} {at_low}"
 
 
 def _joined(clauses: Sequence[str]) -> str:

@@ -123,8 +123,8 @@ class Document:
         waiting_shown: the round that an earlier work had shown last.
 
     Signals:
-        scribbles_changed, dismissed_changed, pins_changed, settings_changed, mpp_changed,
-            tissue_changed: no argument.
+        scribbles_changed, dismissed_changed, pins_changed, settings_changed,
+            mpp_changed, tissue_changed: no argument.
         earlier_changed: no argument; an earlier work was found, or somebody said what
             to do with it.
         status_changed: the status.
@@ -617,7 +617,7 @@ class Document:
             self._tell(self.dismissed_changed)
 
     def set_pins(self, pins: Sequence[Point]) -> None:
-        """Marks places to compare maps at, (y, x) in level-0 pixels; the first is no. 1.
+        """Marks places to compare maps at, (y, x) in level-0 pixels, from no. 1 on.
 
         Raises:
             ImageError: one lies beside the image.

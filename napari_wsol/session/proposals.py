@@ -43,13 +43,13 @@ def doubted(document: Document, maps: Maps, count: int) -> tuple[Guide, list[Pro
     """As :meth:`SessionJobs.doubt`, of two maps at least."""
     known, heatmaps = _known(document, maps, None)
     titles = {one.key: map_title(one) for one in heatmaps}
-    return known, disputes(known, heatmaps, count, titles=titles)
+    return known, disputes(known, heatmaps, count, titles)
 
 
 def _known(
     document: Document, maps: Maps, methods: Sequence[str] | None
 ) -> tuple[Guide, list[Heatmap]]:
-    """What is known of the image, and the maps that tell it: first the one that learns."""
+    """What the maps tell of the image; and they, first the one that learns."""
     heatmaps = maps.heatmaps
     wanted = [name for name in heatmaps if methods is None or name in methods]
     first = REFINED if REFINED in heatmaps else (*wanted, *heatmaps)[0]

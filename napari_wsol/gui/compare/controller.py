@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QKeySequence
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
-    from qtpy.QtWidgets import QTreeWidgetItem
 
     from napari_wsol.config import ExportConfig
     from napari_wsol.export import Region
@@ -77,17 +76,16 @@ class CompareController(QObject):
         self._session, self._layers = context.session, context.layers
         self._timer = once(self, SOON_MS, self._list_regions)
         self.mark = RegionMark(context.viewer)
-        self._mouse, self._pin = (-1.0, -1.0), 0  # level-0 pixel; number of a pin
-        self._pins = Badges(context.viewer, PINS, "square")
+        self._mouse = (-1.0, -1.0)  # level-0 pixel
+        viewer, colours = context.viewer, doubt_colours()
         self._doubts = {
-            role: ValuesLayer(context.viewer, role, doubt_colours(), (0.0, 1.0))
-            for role in panel.doubts
+            x: ValuesLayer(viewer, x, colours, (0.0, 1.0)) for x in panel.doubts
         }
+        self._pins = Badges(viewer, PINS, "square")
         self._overlays = (self.mark, self._pins, *self._doubts.values())
         self._places_timer = once(self, SOON_MS, self._look)
-        for overlay in self._overlays:
-            context.at_parting(overlay.close)
-        context.at_parting(self._places_timer.stop)
+        for end in (self._places_timer.stop, *(one.close for one in self._overlays)):
+            context.at_parting(end)
         context.at_parting(self._timer.stop)
         self._connect()
 
@@ -112,20 +110,18 @@ class CompareController(QObject):
         events = self._context.events
         events.model_changed.connect(self._forget_places)
         panel.best_first.clicked.connect(self._put_best_first)
-        layers.maps_changed.connect(self._show_best_first)
-        events.figures_changed.connect(self._show_best_first)
-        events.reference_changed.connect(self._show_best_first)
-        events.pins_changed.connect(self._show_pins)
-        for role, box in panel.doubts.items():
-            box.toggled.connect(self._look)
-            self._doubts[role].deleted.connect(partial(box.setChecked, False))
-        for changed in (layers.maps_changed, layers.cuts_changed, events.mpp_changed):
-            changed.connect(self._places_timer.start)
         panel.places_csv.clicked.connect(self._save_places)
         panel.pins.itemClicked.connect(self._on_pin)
         delete = QShortcut(QKeySequence.StandardKey.Delete, panel.pins)
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
         delete.activated.connect(self._unpin)
+        events.pins_changed.connect(self._show_pins)
+        told = (events.reference_changed, events.figures_changed, events.mpp_changed)
+        for changed in (layers.maps_changed, layers.cuts_changed, *told):
+            changed.connect(self._places_timer.start)
+        for role, box in panel.doubts.items():
+            box.toggled.connect(self._look)
+            self._doubts[role].deleted.connect(partial(box.setChecked, False))
 
     def show_results(self) -> None:
         """Bring layers, rows and lists up to date with the session's maps."""
@@ -299,40 +295,33 @@ class CompareController(QObject):
         if table.isVisible():
             table.probe(self._layers.maps(), self._layers.cuts, (y, x))
 
-    def _show_best_first(self) -> None:
-        self._panel.best_first.setEnabled(bool(self._session.figures(wait=False)))
-
     def _put_best_first(self) -> None:
-        figures, maps = self._session.figures(wait=False), self._layers.maps()
-        scores = {key: score_of(one)[1] for key, one in figures.items()}
-        keys = [heatmap.key for heatmap in maps]
+        figures = self._session.figures(wait=False)
+        scores = {key: score_of(one) for key, one in figures.items()}
+        keys = [heatmap.key for heatmap in self._layers.maps()]
         self._layers.set_order(sorted(keys, key=lambda key: -scores.get(key, -1.0)))
 
-    # --------------------------------------------------------------- pins and doubt
+    # ----------------------------------------------------------------- pins and doubt
 
     def pin(self) -> None:
         """Mark the place under the mouse in all cells."""
         try:
             self._session.set_pins([*self._session.pins, self._mouse])
-            self._pin = len(self._session.pins)
         except WsolError as error:
             self._context.messages.warn(error)
 
     def _unpin(self) -> None:
-        pins = list(self._session.pins)
-        del pins[self._pin - 1]
-        self._session.set_pins(pins)
+        pins, chosen = list(self._session.pins), self._panel.chosen_pin()
+        if chosen >= 0:
+            del pins[chosen]
+            self._session.set_pins(pins)
 
-    def _on_pin(self, item: QTreeWidgetItem) -> None:
-        tree = self._panel.pins
-        self._pin = 1 + tree.indexOfTopLevelItem(item.parent() or item)
-        (y, x), slide = self._session.pins[self._pin - 1], self._session.slide
-        if slide is not None:
-            reach = stroke_length(slide.shape, self._session.mpp) / 2
+    def _on_pin(self) -> None:
+        y, x = self._session.pins[self._panel.chosen_pin()]
+        if self._session.slide is not None:
+            reach = stroke_length(self._session.slide.shape, self._session.mpp) / 2
             self._layers.fly_to_box(y - reach, x - reach, y + reach, x + reach)
-            self._layers.cursor_moved.emit(y, x)  # what is said there
-            tree.setCurrentItem(tree.topLevelItem(self._pin - 1))
-            tree.expand(tree.currentIndex())
+            self._layers.cursor_moved.emit(y, x)  # the table says what is there
 
     def _show_pins(self) -> None:
         pins = self._session.pins
@@ -341,72 +330,62 @@ class CompareController(QObject):
         self._pins.draw(pins, [str(k + 1) for k in range(len(pins))], "Pins")
         self._look()
 
-    def _rows(self, places: Sequence[tuple[float, float]]) -> list[dict[str, object]]:
+    def _look(self) -> None:
+        """Show of pins and doubt what the maps say as they are now."""
+        session, panel, tasks = self._session, self._panel, self._context.tasks
+        panel.best_first.setEnabled(bool(session.figures(wait=False)))
+        panel.places_csv.setEnabled(bool(self._layers.maps()))
+        rows = partial(self._rows, session.pins)
+        tasks.ask(rows, panel.show_pins, kind="pins")
+        for role, layer in self._doubts.items():
+            if not panel.doubts[role].isChecked():
+                layer.take_away()
+        if slide := any(x.isChecked() for x in panel.doubts.values()) and session.slide:
+            doubt = lambda: (slide, session.doubt(0)[0])  # noqa: E731
+            tasks.ask(doubt, self._on_doubt, self._on_no_doubt, kind="doubt")
+
+    def _rows(self, places: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
         """What the maps say at places; on any thread."""
         layers, mpp = self._layers, self._session.mpp
-        maps, titles = layers.maps(), layers.titles
-        return place_rows(places, maps, layers.cuts, titles=titles, mpp=mpp)
-
-    def _look(self) -> None:
-        """What is shown of pins and doubt is that of the maps as they are."""
-        session, tasks, slide = self._session, self._context.tasks, self._session.slide
-        rows, ticked = partial(self._rows, session.pins), self._ticked()
-        tasks.ask(rows, lambda x: self._panel.show_pins(x, self._pin), kind="pins")
-        for role in self._doubts.keys() - ticked:
-            self._doubts[role].take_away()
-        if ticked:
-            question = lambda: (slide, session.doubt(0)[0])  # noqa: E731
-            tasks.ask(question, self._on_doubt, self._on_no_doubt, kind="doubt")
-
-    def _ticked(self) -> list[str]:
-        return [role for role, box in self._panel.doubts.items() if box.isChecked()]
+        return place_rows(places, layers.maps(), layers.cuts, layers.titles, mpp)
 
     def _on_no_doubt(self, error: BaseException) -> None:
-        for role in self._ticked():
-            self._panel.doubts[role].setChecked(False)
+        for box in self._panel.doubts.values():
+            box.setChecked(False)
         self._on_error(error)
 
     def _on_doubt(self, answer: tuple[Slide, Guide]) -> None:
         slide, known = answer
-        for role in self._ticked() if slide is self._session.slide else ():
-            values = getattr(known, role) * known.tissue
-            place = covering(slide.shape, values.shape)
-            if self._doubts[role].show(values, place, role.capitalize()):
-                self._doubts[role].lift(self._layers.strokes.layer)
+        for role, layer in self._doubts.items():
+            if slide is self._session.slide and self._panel.doubts[role].isChecked():
+                values = getattr(known, role) * known.tissue
+                place = covering(slide.shape, values.shape)
+                if layer.show(values, place, role.capitalize()):
+                    layer.lift(self._layers.strokes.layer)
 
     def _save_places(self) -> None:
         """Pins, then the places where the maps disagree most, in one table."""
-        session, slide, tasks = self._session, self._session.slide, self._context.tasks
-        if slide is None or not self._layers.maps():
-            self._context.messages.warn("Localize first; then maps can be compared.")
-            return
-        found, _ = QFileDialog.getSaveFileName(
-            self._panel,
-            "Save places as",
-            f"{slide.name}-places.csv",
-            "Tables (*.csv)",
-            options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is overwritten
+        session, layers = self._session, self._layers
+        name = (
+            "places.csv" if layers.image is None else f"{layers.image.name} places.csv"
         )
+        keep = QFileDialog.Option.DontConfirmOverwrite  # nothing is overwritten
+        asked = (self._panel, "Save as", name, "Tables (*.csv)")
+        found, _ = QFileDialog.getSaveFileName(*asked, options=keep)
 
-        def write() -> Path:
-            rows = [{"kind": "pinned", **row} for row in self._rows(session.pins)]
-            places = session.doubt()[1] if len(session.heatmaps) > 1 else []
-            for number, place in enumerate(places, 1):
-                told = {"disagreement": place.score, "sentence": place.reason}
-                for row in self._rows([(place.y, place.x)]):
-                    rows.append(
-                        {"kind": "disagreement", **row, "place": number, **told}
-                    )
+        def write() -> str:
+            worst = session.doubt()[1] if len(layers.maps()) > 1 else []
+            told = [{"kind": "pinned"} for _ in session.pins]
+            for x in worst:
+                words = {"disagreement": f"{x.score:.3f}", "sentence": x.reason}
+                told.append({"kind": "disagreement", **words})
+            places = [*session.pins, *((x.y, x.x) for x in worst)]
+            rows = [told[row["place"] - 1] | row for row in self._rows(places)]
             path = free_name(Path(found))
             with unwritable(f"“{path}” cannot be written", ""):
                 write_whole(path, table_of(rows)[1])
-            return path
+            return f"Written to {path}"
 
         if found:
-            say = self._context.messages.say
-            tasks.ask(
-                write,
-                lambda path: say(f"Written to {path}"),
-                self._on_error,
-                kind="csv",
-            )
+            say, tasks = self._context.messages.say, self._context.tasks
+            tasks.ask(write, say, self._on_error, kind="csv")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -75,8 +75,8 @@ class ComparePanel(Panel):
         self.side_by_side.toggled.connect(self.side_by_side_wanted)
         self.best_first = push_button(
             "Best first",
-            "Put the maps in the order of their PxAP, or of MaxBoxAcc: that takes a "
-            "reference. Or drag the caption of a cell onto another cell.",
+            "Order the maps by PxAP, or MaxBoxAcc: choose a reference first. By hand: "
+            "drag the caption of a cell onto another cell.",
         )
         modes = (self.overlay, self.side_by_side, None, self.best_first)
         put(self.rows, row(*modes, spacing=6))
@@ -122,44 +122,48 @@ class ComparePanel(Panel):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setStretchLastSection(False)
         self.pins.setToolTip(
-            "P pins the place under the mouse. Click one to go there and to see what "
+            "P pins the place under the mouse. Click one to go there, open it for what "
             "each map says; Delete removes it."
         )
         self.pins.setFixedHeight(8 * (self.fontMetrics().height() + 6))
         self.pins.hide()
-        tips = (
-            "Where the maps rank the image differently, from dark to bright.",
-            "Where the map that learns from strokes (the first, where none does) "
-            "cannot tell.",
-        )
+        what = "the maps disagree. T walks where they do most, Shift+T back."
+        less = "the map cannot tell: that of PixelCAM, or else the first."
         self.doubts = {
-            role: check_box(role, tip)
-            for role, tip in zip((DISAGREEMENT, UNCERTAINTY), tips, strict=True)
+            DISAGREEMENT: check_box(DISAGREEMENT, f"From dark to bright, where {what}"),
+            UNCERTAINTY: check_box(UNCERTAINTY, f"From dark to bright, where {less}"),
         }
         self.places_csv = push_button(
-            "CSV…",
-            "Save what each map says at the pinned places, and where the maps disagree "
-            "most (T walks there, Shift+T back).",
+            "CSV…", "Save what each map says at pins, and where they disagree most."
         )
         doubts = row(*self.doubts.values(), None, self.places_csv, spacing=6)
         put(self.rows, self.pins, doubts)
 
-    def show_pins(self, rows: Sequence[Mapping[str, object]], opened: int) -> None:
-        """What each map says at each pin, as ``place_rows`` tells it; one is opened."""
+    def chosen_pin(self) -> int:
+        """The pin that was clicked, from 0; -1 for none."""
+        item = self.pins.currentItem()
+        return (
+            -1 if item is None else self.pins.indexOfTopLevelItem(item.parent() or item)
+        )
+
+    def show_pins(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """What each map says at each pin, as ``place_rows`` gives it."""
+        chosen = self.chosen_pin()
         self.pins.clear()
         for number, told in groupby(rows, itemgetter("place")):
-            maps = list(told)
-            words = "{place}   {y_px:.0f}, {x_px:.0f} px".format(**maps[0])
-            if maps[0]["y_mm"] != "":
-                words += " · {y_mm:.3f}, {x_mm:.3f} mm".format(**maps[0])
-            pin = QTreeWidgetItem(self.pins, [words])
-            for one in maps:
-                told = "{method}|{value:.2f}|{percentile:.0f}".format(**one).split("|")
-                pin.addChild(QTreeWidgetItem([*told, "●" if one["above"] else "○"]))
+            pin = QTreeWidgetItem(self.pins)
+            for one in told:
+                where = "{place}   {y_px:.0f}, {x_px:.0f} px".format(**one)
+                if one["y_mm"] != "":
+                    where += " · {y_mm:.3f}, {x_mm:.3f} mm".format(**one)
+                pin.setText(0, where)
+                said = f"{one['value']:.2f}", f"{one['percentile']:.0f}"
+                above = "●" if one["above"] else "○"
+                pin.addChild(QTreeWidgetItem([one["method"], *said, above]))
             pin.setFirstColumnSpanned(True)
-            if number == opened:
-                pin.setExpanded(True)
+            if number == chosen + 1:
                 self.pins.setCurrentItem(pin)
+                pin.setExpanded(True)
         self.pins.setVisible(bool(rows))
 
     def _build_regions(self) -> None:

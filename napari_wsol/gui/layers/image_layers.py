@@ -279,22 +279,22 @@ class ImageLayers(QObject):
 
     def _cells(self) -> list[Cell]:
         """A cell a map; those of one model, and those from elsewhere, go together."""
-        session = self._session
+        session, captions = self._session, dict[str, tuple[str, str]]()
         scores = {} if session.result is None else session.result.scores
-        figures, captions = session.figures(wait=False), {}
+        figures = session.figures(wait=False)
         for method, pair in self.heatmaps.pairs.items():
-            kept, one = session.kept.get(method), figures.get(method)
-            score = scores.get(pair.heatmap.target) if kept is None else None
-            words = [
-                self._titles.get(method, method),
-                "" if kept or not session.kept else getattr(session.model, "name", ""),
-                pair.heatmap.target,
-                "" if score is None else f"{score:.2f}",
-                self._badge(method),
-            ]
-            told = "" if one is None else "\n" + figure_words(one, pair.cut)
-            group = "" if kept is None else f"{kept.made_by}{pair.heatmap.model}-"
-            captions[method] = (" · ".join(filter(None, words)) + told, group)
+            words, group = [self._titles.get(method, method), pair.heatmap.target], ""
+            if (kept := session.kept.get(method)) is not None:
+                group = kept.made_by or "elsewhere"
+            elif pair.heatmap.target in scores:
+                words.append(f"{scores[pair.heatmap.target]:.2f}")
+            words.append(self._badge(method))
+            caption = " · ".join(filter(None, words))
+            if (one := figures.get(method)) is not None:
+                name = "MaxBoxAcc" if one.curve is None else "PxAP"
+                iou = one.at(pair.cut)["image_iou"]
+                caption += f"\n{name} {score_of(one):.1f} · IoU {iou:.2f}"
+            captions[method] = caption, group
         return self.heatmaps.cells(captions)
 
     def _show_in_cells(self) -> None:
@@ -441,13 +441,6 @@ class ImageLayers(QObject):
             self.cursor_moved.emit(*to_pixels(self.image, event.position))
 
 
-def score_of(figures: MapFigures) -> tuple[str, float]:
-    """By which maps are put in order, 0 to 100: its name, and how much it is."""
-    key = "pxap" if "pxap" in figures.fixed else "max_box_acc"
-    return {"pxap": "PxAP"}.get(key, "MaxBoxAcc"), figures.fixed.get(key, 0.0)
-
-
-def figure_words(figures: MapFigures, cut: float) -> str:
-    """How well a map agrees with the reference: “PxAP 86.5 · IoU 0.71”."""
-    name, score = score_of(figures)
-    return f"{name} {score:.1f} · IoU {figures.at(cut)['image_iou']:.2f}"
+def score_of(figures: MapFigures) -> float:
+    """By which maps are put in order: PxAP, or against boxes MaxBoxAcc."""
+    return figures.fixed["max_box_acc" if figures.curve is None else "pxap"]

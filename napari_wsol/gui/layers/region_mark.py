@@ -1,4 +1,4 @@
-"""Numbers on the image: of pins, and of the region that was clicked, with its outline."""
+"""Numbers on the image: of pins; of the region that was clicked, with its outline."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import readable_on, theme_colour
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import napari.viewer
     import numpy.typing as npt
