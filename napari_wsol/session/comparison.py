@@ -222,13 +222,18 @@ class Comparison:
         self, slide: Slide, against: MapTarget, report: Report
     ) -> Mapping[str, Heatmap]:
         """Maps without a network; those of the reference before where they are its."""
-        from napari_wsol.evaluation.benchmark.baselines import Baselines, plain_maps
+        from napari_wsol.evaluation.benchmark.baselines import (
+            PRIOR,
+            Baselines,
+            plain_maps,
+        )
         from napari_wsol.evaluation.settings import EvaluationConfig
 
         before, model = self.reference, self._state.current.model
         target = against.target or ""
         if before is not None and before.against.target == against.target:
             return before.priors
+        plain = plain_maps(slide, target, against.grid)
         with suppress(DatasetError):  # the list does not say where the class lies
             if model is not None and slide.path is not None:
                 listed, path = self._listed(model), slide.path.absolute()
@@ -236,9 +241,9 @@ class Comparison:
                 measured, classes = listed.only(own), model.classes
                 found = Baselines(listed, measured, None, classes, EvaluationConfig())
                 found.prepare(report, report.check, ignore_failure)
-                for sample in own:
-                    return found.maps(sample, slide, target, against.grid)
-        return plain_maps(slide, target, against.grid)
+                for one in own:
+                    return {PRIOR: found.prior(one, target, against.grid), **plain}
+        return plain
 
 
 def _read(

@@ -135,6 +135,13 @@ def of_others(
     return _verb(method, lambda parts, asked: asked(parts.others))
 
 
+def of_comparison(
+    method: Callable[Concatenate[Comparison, P], T],
+) -> Callable[Concatenate[Whole, P], T]:
+    """A verb of what maps are compared with."""
+    return _verb(method, lambda parts, asked: asked(parts.comparison))
+
+
 def of_document(
     method: Callable[Concatenate[Document, P], T],
 ) -> Callable[Concatenate[Whole, P], T]:

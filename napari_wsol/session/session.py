@@ -24,6 +24,7 @@ from napari_wsol.session.facade import (
     Reads,
     if_open,
     known,
+    of_comparison,
     of_document,
     of_jobs,
     of_others,
@@ -169,11 +170,6 @@ class Session:
     """The round whose map is shown."""
     reference = Reads(lambda parts: parts.comparison.reference)
     """What the maps of the open image are compared with; None for nothing."""
-    set_reference = Reads(lambda parts: parts.comparison.set_reference)
-    """The verbs of :class:`Comparison`."""
-    clear_reference = Reads(lambda parts: parts.comparison.clear_reference)
-    figures = Reads(lambda parts: parts.comparison.figures)
-    score = Reads(lambda parts: parts.comparison.score)
     worklist = Reads(lambda parts: parts.others.worklist)
     """The images that are worked on; None where there is one only."""
     is_aside = Reads(lambda parts: parts.others.is_aside)
@@ -260,6 +256,11 @@ class Session:
     start_afresh = if_open(Document.start_afresh, nothing=False)
     set_status = of_document(Document.set_status)
     _set_learning = of_document(Document.learn)
+
+    set_reference = of_comparison(Comparison.set_reference)
+    clear_reference = of_comparison(Comparison.clear_reference)
+    figures = of_comparison(Comparison.figures)
+    score = of_comparison(Comparison.score)
 
     use_list = of_others(OtherImages.use_list)
     remember_list = of_others(OtherImages.remember_list)
