@@ -7,8 +7,8 @@ bundled models, and two from elsewhere with a value for every pixel. It prints t
 medians of
 
 * entering: from the click on “side by side” until every cell is drawn;
-* a move of the mouse over the cells: its handlers, with the table that they fill, and
-  the painting that follows;
+* a move of the mouse over the cells: its handlers, with the table that they fill; and
+  until the window has painted it, for which software OpenGL composes it anew;
 * a step of the threshold, by value and by share of tissue: from the slider until every
   cell, list and table has been drawn.
 
@@ -103,17 +103,19 @@ def entering(person: Person, times: int = 5) -> None:
 
 def moving(person: Person, steps: int) -> None:
     """The mouse over a cell."""
-    wall, seconds = person.widget.layers.wall, []
+    wall, seconds, painted = person.widget.layers.wall, [], []
     rect = wall.rect_of(0)
     for step in range(steps):
         share = (step + 1) / (steps + 1)
         place = QPointF(rect.left() + share * rect.width(), rect.center().y())
         started = time.perf_counter()
         send_move(wall, place)
-        QApplication.processEvents()
         seconds.append(time.perf_counter() - started)
+        QApplication.processEvents()
+        painted.append(time.perf_counter() - started)
         pause(0.03)
-    say("a move of the mouse", seconds)
+    say("a move of the mouse: handlers", seconds)
+    say("a move of the mouse: until painted", painted)
 
 
 def dragging(person: Person, currency: str, steps: int) -> None:

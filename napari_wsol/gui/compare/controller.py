@@ -361,7 +361,7 @@ class CompareController(QObject):
                 values = getattr(known, role) * known.tissue
                 place = covering(slide.shape, values.shape)
                 if layer.show(values, place, role.capitalize()):
-                    layer.lift(self._layers.strokes.layer)
+                    layer.lift(self._layers.strokes.layer, self._pins.layer)
 
     def _save_places(self) -> None:
         """Pins, then the places where the maps disagree most, in one table."""

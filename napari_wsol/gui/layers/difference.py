@@ -71,9 +71,9 @@ class ValuesLayer(Overlay[Image]):
         layer.name = name
         return layer is not before
 
-    def lift(self, strokes: Layer | None) -> None:
-        """Put it over the maps, and the strokes over it."""
-        above = [layer for layer in (self.layer, strokes) if layer is not None]
+    def lift(self, *others: Layer | None) -> None:
+        """Put it over the maps, and others over it."""
+        above = [layer for layer in (self.layer, *others) if layer is not None]
         raise_in_order(self._viewer, above)
 
 

@@ -145,6 +145,7 @@ class HeatmapLayers(QObject):
         self._contours = True
         self._opacity = 0.6
         self._bright = True
+        self._covered = False
         self.dropped: set[str] = set()
         """Methods whose layers the person has deleted since :meth:`begin`."""
         self._width_timer = once(self, 60, self._fit_width)
@@ -352,6 +353,13 @@ class HeatmapLayers(QObject):
         for name, pair in self.pairs.items():
             pair.image.visible = method == name
 
+    def cover(self, on: bool) -> None:
+        """Nobody sees the layers: what changes is drawn once they are seen again."""
+        if on != self._covered:
+            self._covered = on
+            for pair in self.pairs.values():
+                self._draw(pair)
+
     def cells(self, captions: Mapping[str, tuple[str, str]]) -> list[Cell]:
         """What is drawn over the image where every method has its own cell.
 
@@ -431,6 +439,8 @@ class HeatmapLayers(QObject):
         """Contour and colours of one method for its present cut."""
         self._recolour(pair)
         self.redrawn.emit()
+        if self._covered:
+            return
         visible = self._has_lines(pair)
         if visible and pair.heatmap.values.size > LARGE_CELLS:
             # Longer than a frame; of each method the newest counts.
@@ -465,10 +475,8 @@ class HeatmapLayers(QObject):
         method, shown = pair.heatmap.key, pair.image.colormap.name
         if shown != colours_name(method):
             return
-        ours = self._colormaps.get(method)
-        before = [] if ours is None else np.array(ours.colors)
         ours = self._colours(method, pair.cut)
-        if not np.array_equal(ours.colors, before):
+        if not self._covered:
             pair.image.colormap = ours
 
     def _colours(self, method: str, cut: float) -> Colormap:

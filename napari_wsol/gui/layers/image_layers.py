@@ -264,10 +264,12 @@ class ImageLayers(QObject):
         wall, self.wall = self.wall, None
         if wall is not None:
             wall.close_wall()
+            self.heatmaps.cover(False)
         canvas = canvas_beside(self._dock)
         if not on or not self.heatmaps.pairs or self.image is None or canvas is None:
             return
         self.strokes.choose(None)
+        self.heatmaps.cover(True)
         wall = self.wall = Wall(self._viewer, canvas, self.image, self._tasks)
         wall.pointed.connect(self.cursor_moved)
         wall.reordered.connect(self.set_order)
