@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QFileDialog, QShortcut
+from superqt.utils import signals_blocked
 
 from napari_wsol.errors import WsolError
 from napari_wsol.export import regions_of, why_empty
@@ -19,6 +20,7 @@ from napari_wsol.gui.compare.gallery import COUNT
 from napari_wsol.gui.compare.gallery import SIDE as PICTURE_SIDE
 from napari_wsol.gui.compare.panel import EMPTY
 from napari_wsol.gui.compare.probe import summary_words
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.layers.difference import ValuesLayer
 from napari_wsol.gui.layers.image_layers import score_of
 from napari_wsol.gui.layers.marks import PINS
@@ -293,7 +295,9 @@ class CompareController(QObject):
         self._mouse = (y, x)
         table = self._panel.probe
         if table.isVisible():
-            table.probe(self._layers.maps(), self._layers.cuts, (y, x))
+            with signals_blocked(needed(table.model())):  # painted once, not each cell
+                table.probe(self._layers.maps(), self._layers.cuts, (y, x))
+            needed(table.viewport()).update()
 
     def _put_best_first(self) -> None:
         figures = self._session.figures(wait=False)

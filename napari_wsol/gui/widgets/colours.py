@@ -127,7 +127,7 @@ def change_colours() -> npt.NDArray[np.float32]:
 
 
 def doubt_colours() -> npt.NDArray[np.float32]:
-    """Of doubt from 0 to 1, perceptual: (256, 4) RGBA, clear at 0, dense from 0.5 on."""
+    """Of doubt from 0 to 1, perceptual: (256, 4) RGBA, clear at 0, dense from 0.5."""
     shares = np.linspace(0, 1, 256, dtype=np.float32)
     colours = AVAILABLE_COLORMAPS["inferno"].map(shares).astype(np.float32)
     colours[:, 3] = np.minimum(0.75, 1.5 * shares)
