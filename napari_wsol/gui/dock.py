@@ -26,7 +26,7 @@ from napari_wsol.gui.context import Context
 from napari_wsol.gui.controller import Controller, Panels
 from napari_wsol.gui.correct.earlier import EarlierBar
 from napari_wsol.gui.correct.panel import CorrectPanel
-from napari_wsol.gui.correct.proposals import BACK_KEY, DISMISS_KEY, GO_KEY, TOUR_KEY
+from napari_wsol.gui.correct.proposals import DISMISS_KEY, GO_KEY
 from napari_wsol.gui.correct.rounds import BLINK_KEY
 from napari_wsol.gui.correct.tools import (
     OUTLINE_KEY,
@@ -212,8 +212,8 @@ class WsolWidget(QWidget):
                 control.compare.pin,
                 reach="strokes",
             ),
-            Key(TOUR_KEY, "where the maps disagree most", partial(tour, 1)),
-            Key(BACK_KEY, "the place before", partial(tour, -1)),
+            Key("T", "where the maps disagree most", partial(tour, 1)),
+            Key("Shift+T", "the place before", partial(tour, -1)),
             Key(
                 BLINK_KEY,
                 "hold: the map of the round before",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from scipy import ndimage
@@ -116,13 +116,8 @@ def disputes(
 
     Highest is the disagreement there, not in the middle of a ring, times its mean over
     a stroke's length; its reason says who sees what, with value and percentile: “PCAM
-    sees strong evidence here (0.91, pct 98), LayerCAM none (0.05, pct 11)”.
-
-    Args:
-        known: of the image.
-        heatmaps: those that it was made of; one does not disagree.
-        count: how many at most; fewer where no more stand out.
-        titles: method → its name in the reasons.
+    sees strong evidence here (0.91, pct 98), LayerCAM none (0.05, pct 11)”. ``known``
+    was made of the heatmaps; one alone does not disagree.
     """
     apart, found = known.disagreement * known.tissue, list[Proposal]()
     peaks = _peaks(apart * _smoothed(apart, known), known) if len(heatmaps) > 1 else ()
@@ -145,34 +140,10 @@ def _seen(rank: float, title: str, value: float) -> tuple[str, str, str]:
     return title, amount, f"({value:.2f}, pct {100 * rank:.0f})"
 
 
-def place_rows(
-    places: Iterable[tuple[float, float]],
-    heatmaps: Sequence[Heatmap],
-    cuts: Mapping[str, float],
-    titles: Mapping[str, str],
-    mpp: float | None,
-) -> list[dict[str, Any]]:
-    """What every map says at every place, as rows of a table, place by place.
-
-    Places are (y, x) in level-0 pixels; cuts and titles go by the keys of the maps;
-    ``mpp`` is µm a level-0 pixel.
-    """
-    rows: list[dict[str, Any]] = []
-    for number, (y, x) in enumerate(places, 1):
-        mm = (y * mpp / 1000, x * mpp / 1000) if mpp else ("", "")
-        at = {"place": number, "y_px": y, "x_px": x, "y_mm": mm[0], "x_mm": mm[1]}
-        for one in heatmaps:
-            value = one.at(y, x) or 0.0
-            told = {"value": value, "percentile": one.rank(value)}
-            told["above"] = value >= cuts.get(one.key, 1.0)
-            rows.append({**at, "method": titles[one.key], **told})
-    return rows
-
-
 def _peaks(places: Floats, known: Guide) -> Iterator[tuple[int, int]]:
     """Cells, the highest first, none nearer to one before than a stroke's length."""
     # Where all is equal, the middle comes first rather than the first row.
-    order = places - _TO_THE_MIDDLE * _from_the_middle(places.shape)
+    order = np.subtract(places, _TO_THE_MIDDLE * _from_the_middle(places.shape))
     while True:
         row, column = divmod(int(order.argmax()), places.shape[1])
         if order[row, column] < 0:

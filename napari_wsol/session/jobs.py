@@ -18,6 +18,7 @@ from psygnal import Signal
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import NoResultError
+from napari_wsol.guidance.proposals import disputes
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind, JobRunner
@@ -601,23 +602,18 @@ class SessionJobs:
         return proposed(current.document, current.maps, count, methods)
 
     def doubt(self, count: int = 8) -> tuple[Guide, list[Proposal]]:
-        """Where the maps disagree or cannot tell, and where they disagree most of all.
+        """What is known of doubt, and the places where the maps disagree most of all.
 
-        As :meth:`propose`, whatever was stroked or dismissed.
-
-        Raises:
-            NoResultError: there are not two maps.
-            ImageChangedError: the maps are of the image as it was.
+        As :meth:`propose`, whatever was stroked or dismissed; two maps at least.
         """
-        current = self._state.current
-        if current.document is None or len(current.maps.heatmaps) < 2:
-            raise NoResultError(
-                "It takes two maps to disagree: tick another method and localize."
-            )
+        current, document = self._state.current, self._state.document
+        if len(current.maps.heatmaps) < 2:
+            raise NoResultError("It takes two maps: tick another method and localize.")
         current.check_maps()
-        from napari_wsol.session.proposals import doubted  # torch is there by now
+        from napari_wsol.session.proposals import known_of  # torch is there by now
 
-        return doubted(current.document, current.maps, count)
+        known, heatmaps, titles = known_of(document, current.maps, None)
+        return known, disputes(known, heatmaps, count, titles)
 
     def look_at(self, top: float, left: float, bottom: float, right: float) -> None:
         """What the person sees, in level-0 pixels: a slide goes on there first."""

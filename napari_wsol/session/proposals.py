@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_wsol.guidance.factors import guide
-from napari_wsol.guidance.proposals import disputes, proposals
+from napari_wsol.guidance.proposals import proposals
 from napari_wsol.inference.whole_image import map_title
 from napari_wsol.session.maps import REFINED
 
@@ -30,26 +30,15 @@ def proposed(
         count: how many at most; there are fewer where no more are worth a stroke.
         methods: whose disagreement counts; of all maps if None.
     """
-    known, heatmaps = _known(document, maps, methods)
-    return proposals(
-        known,
-        count,
-        dismissed=[(item.y, item.x, item.radius) for item in document.dismissed],
-        titles={one.key: map_title(one) for one in heatmaps},
-    )
+    known, _, titles = known_of(document, maps, methods)
+    dismissed = [(item.y, item.x, item.radius) for item in document.dismissed]
+    return proposals(known, count, dismissed=dismissed, titles=titles)
 
 
-def doubted(document: Document, maps: Maps, count: int) -> tuple[Guide, list[Proposal]]:
-    """As :meth:`SessionJobs.doubt`, of two maps at least."""
-    known, heatmaps = _known(document, maps, None)
-    titles = {one.key: map_title(one) for one in heatmaps}
-    return known, disputes(known, heatmaps, count, titles)
-
-
-def _known(
+def known_of(
     document: Document, maps: Maps, methods: Sequence[str] | None
-) -> tuple[Guide, list[Heatmap]]:
-    """What the maps tell of the image; and they, first the one that learns."""
+) -> tuple[Guide, list[Heatmap], dict[str, str]]:
+    """What maps tell of the image; they, first the one that learns; their titles."""
     heatmaps = maps.heatmaps
     wanted = [name for name in heatmaps if methods is None or name in methods]
     first = REFINED if REFINED in heatmaps else (*wanted, *heatmaps)[0]
@@ -61,4 +50,4 @@ def _known(
         tissue=document.seen_tissue(),
         mpp=document.known_mpp,
     )
-    return known, asked
+    return known, asked, {one.key: map_title(one) for one in asked}

@@ -28,7 +28,6 @@ from napari_wsol.gui.layers.region_mark import Badges, RegionMark
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import doubt_colours
 from napari_wsol.guidance.factors import stroke_length
-from napari_wsol.guidance.proposals import place_rows
 from napari_wsol.images.heatmap import covering, mask_on_grid
 
 if TYPE_CHECKING:
@@ -83,11 +82,11 @@ class CompareController(QObject):
         self._doubts = {
             x: ValuesLayer(viewer, x, colours, (0.0, 1.0)) for x in panel.doubts
         }
-        self._pins = Badges(viewer, PINS, "square")
+        self._pins = Badges(viewer, PINS, 120)
         self._overlays = (self.mark, self._pins, *self._doubts.values())
-        self._places_timer = once(self, SOON_MS, self._look)
-        for end in (self._places_timer.stop, *(one.close for one in self._overlays)):
-            context.at_parting(end)
+        self._timer.timeout.connect(self._look)
+        for overlay in self._overlays:
+            context.at_parting(overlay.close)
         context.at_parting(self._timer.stop)
         self._connect()
 
@@ -118,9 +117,8 @@ class CompareController(QObject):
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
         delete.activated.connect(self._unpin)
         events.pins_changed.connect(self._show_pins)
-        told = (events.reference_changed, events.figures_changed, events.mpp_changed)
-        for changed in (layers.maps_changed, layers.cuts_changed, *told):
-            changed.connect(self._places_timer.start)
+        for told in (events.reference_changed, events.figures_changed):
+            told.connect(self.list_regions)
         for role, box in panel.doubts.items():
             box.toggled.connect(self._look)
             self._doubts[role].deleted.connect(partial(box.setChecked, False))
@@ -315,23 +313,22 @@ class CompareController(QObject):
             self._context.messages.warn(error)
 
     def _unpin(self) -> None:
-        pins, chosen = list(self._session.pins), self._panel.chosen_pin()
-        if chosen >= 0:
-            del pins[chosen]
-            self._session.set_pins(pins)
+        pins, index = self._session.pins, self._panel.chosen_pin()
+        if index >= 0:
+            self._session.set_pins((*pins[:index], *pins[index + 1 :]))
 
     def _on_pin(self) -> None:
         y, x = self._session.pins[self._panel.chosen_pin()]
         if self._session.slide is not None:
             reach = stroke_length(self._session.slide.shape, self._session.mpp) / 2
             self._layers.fly_to_box(y - reach, x - reach, y + reach, x + reach)
-            self._layers.cursor_moved.emit(y, x)  # the table says what is there
 
     def _show_pins(self) -> None:
         pins = self._session.pins
         if self._layers.wall is not None:
             self._layers.wall.show_pins(pins)
-        self._pins.draw(pins, [str(k + 1) for k in range(len(pins))], "Pins")
+        numbers = [str(k + 1) for k in range(len(pins))]
+        self._pins.draw(pins, numbers, "Pins", "square")
         self._look()
 
     def _look(self) -> None:
@@ -349,9 +346,18 @@ class CompareController(QObject):
             tasks.ask(doubt, self._on_doubt, self._on_no_doubt, kind="doubt")
 
     def _rows(self, places: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
-        """What the maps say at places; on any thread."""
-        layers, mpp = self._layers, self._session.mpp
-        return place_rows(places, layers.maps(), layers.cuts, layers.titles, mpp)
+        """What each map says at each place, numbered from 1; on any thread."""
+        layers, mm, rows = self._layers, (self._session.mpp or 0) / 1000, []
+        titles, cuts, maps = layers.titles, layers.cuts, layers.maps()
+        for number, (y, x) in enumerate(places, 1):
+            at = {"place": number, "y_px": y, "x_px": x}
+            at |= {"y_mm": y * mm, "x_mm": x * mm} if mm else {"y_mm": "", "x_mm": ""}
+            for one in maps:
+                value = one.at(y, x) or 0.0
+                told = {"value": value, "percentile": one.rank(value)}
+                told["above"] = value >= cuts.get(one.key, 1.0)
+                rows.append({**at, "method": titles.get(one.key, one.key), **told})
+        return rows
 
     def _on_no_doubt(self, error: BaseException) -> None:
         for box in self._panel.doubts.values():
@@ -363,17 +369,15 @@ class CompareController(QObject):
         for role, layer in self._doubts.items():
             if slide is self._session.slide and self._panel.doubts[role].isChecked():
                 values = getattr(known, role) * known.tissue
-                place = covering(slide.shape, values.shape)
-                if layer.show(values, place, role.capitalize()):
-                    layer.lift(self._layers.strokes.layer, self._pins.layer)
+                place, name = covering(slide.shape, values.shape), role.capitalize()
+                above = self._layers.strokes.layer, self._pins.layer
+                layer.show(values, place, name, *above)
 
     def _save_places(self) -> None:
         """Pins, then the places where the maps disagree most, in one table."""
         session, layers = self._session, self._layers
-        name = (
-            "places.csv" if layers.image is None else f"{layers.image.name} places.csv"
-        )
         keep = QFileDialog.Option.DontConfirmOverwrite  # nothing is overwritten
+        name = f"{layers.image} places.csv"
         asked = (self._panel, "Save as", name, "Tables (*.csv)")
         found, _ = QFileDialog.getSaveFileName(*asked, options=keep)
 

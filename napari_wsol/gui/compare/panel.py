@@ -21,7 +21,6 @@ from superqt.utils import signals_blocked
 from napari_wsol.gui.compare.gallery import Gallery
 from napari_wsol.gui.compare.probe import ProbeTable, RegionList
 from napari_wsol.gui.compat import needed
-from napari_wsol.gui.layers.marks import DISAGREEMENT, UNCERTAINTY
 from napari_wsol.gui.layers.threshold import RANGES, TITLES, Threshold
 from napari_wsol.gui.widgets.elided import Choice, Fold, MethodChoice, Words
 from napari_wsol.gui.widgets.panel import (
@@ -73,11 +72,8 @@ class ComparePanel(Panel):
         group.addButton(self.overlay)
         group.addButton(self.side_by_side)
         self.side_by_side.toggled.connect(self.side_by_side_wanted)
-        self.best_first = push_button(
-            "Best first",
-            "Order the maps by PxAP, or MaxBoxAcc: choose a reference first. By hand: "
-            "drag the caption of a cell onto another cell.",
-        )
+        tip = "By PxAP or MaxBoxAcc, with a reference. By hand: drag a cell's caption."
+        self.best_first = push_button("Best first", tip)
         modes = (self.overlay, self.side_by_side, None, self.best_first)
         put(self.rows, row(*modes, spacing=6))
 
@@ -121,17 +117,15 @@ class ComparePanel(Panel):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setStretchLastSection(False)
-        self.pins.setToolTip(
-            "P pins the place under the mouse. Click one to go there, open it for what "
-            "each map says; Delete removes it."
-        )
+        tip = "P pins what is under the mouse. Click: go there. Delete: remove it."
+        self.pins.setToolTip(tip)
         self.pins.setFixedHeight(8 * (self.fontMetrics().height() + 6))
         self.pins.hide()
         what = "the maps disagree. T walks where they do most, Shift+T back."
         less = "the map cannot tell: that of PixelCAM, or else the first."
         self.doubts = {
-            DISAGREEMENT: check_box(DISAGREEMENT, f"From dark to bright, where {what}"),
-            UNCERTAINTY: check_box(UNCERTAINTY, f"From dark to bright, where {less}"),
+            role: check_box(role, f"From dark to bright, where {tip}")
+            for role, tip in (("disagreement", what), ("uncertainty", less))
         }
         self.places_csv = push_button(
             "CSV…", "Save what each map says at pins, and where they disagree most."
@@ -142,9 +136,7 @@ class ComparePanel(Panel):
     def chosen_pin(self) -> int:
         """The pin that was clicked, from 0; -1 for none."""
         item = self.pins.currentItem()
-        return (
-            -1 if item is None else self.pins.indexOfTopLevelItem(item.parent() or item)
-        )
+        return self.pins.indexOfTopLevelItem(item.parent() or item) if item else -1
 
     def show_pins(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """What each map says at each pin, as ``place_rows`` gives it."""

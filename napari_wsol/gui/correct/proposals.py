@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
 
 GO_KEY, DISMISS_KEY = "G", "Shift+G"
-TOUR_KEY, BACK_KEY = "T", "Shift+T"
 
 FIRST = "Where next? Localize first; then the dock shows where a stroke helps most."
 
@@ -149,10 +148,10 @@ class ProposalsController(QObject):
         """Fly on, or back, through the places where the maps disagree most."""
         session, slide = self._session, self._session.slide
         question = lambda: (slide, by, session.doubt(COUNT)[1])  # noqa: E731
-        warn = self._messages.warn
-        self._context.tasks.ask(question, self._on_tour, warn, kind="tour")
+        ask, warn = self._context.tasks.ask, self._messages.warn
+        ask(question, self._on_tour, warn, kind="tour")
 
-    def _on_tour(self, answer: tuple[Slide, int, list[Proposal]]) -> None:
+    def _on_tour(self, answer: tuple[Slide | None, int, list[Proposal]]) -> None:
         slide, by, places = answer
         if slide is not self._session.slide:
             return
@@ -160,14 +159,10 @@ class ProposalsController(QObject):
             self._messages.say("The maps agree wherever there is tissue.")
             return
         self._toured = (max(self._toured, min(0, -by)) + by) % len(places)
-        self._fly(places[self._toured])
-        said = f"{self._toured + 1} of {len(places)}: {places[self._toured].reason}."
-        self._messages.say(said)
-
-    def _fly(self, place: Proposal) -> None:
+        place = places[self._toured]
         self._layers.fly_to_box(*place.box)
         self.ring.show(place.y, place.x, place.radius)
-        self._layers.cursor_moved.emit(place.y, place.x)  # what is said there
+        self._messages.say(f"{self._toured + 1} of {len(places)}: {place.reason}.")
 
     # ------------------------------------------------------------------------- places
 
@@ -192,7 +187,8 @@ class ProposalsController(QObject):
         place = self.places[self._turn % len(self.places)]
         self._turn = (self._turn + 1) % len(self.places)
         self._here, self._labels_here = place, self._labels_in(place)
-        self._fly(place)
+        self._layers.fly_to_box(*place.box)
+        self.ring.show(place.y, place.x, place.radius)
         self._messages.say(place.reason)
         self._show()
 

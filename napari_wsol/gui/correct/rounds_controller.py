@@ -318,8 +318,7 @@ class RoundsController(QObject):
             return
         shown, earlier = (item.index for item in rounds)
         name = f"What changed · round {shown} after {earlier}"
-        if self.difference.show(*change(*rounds), name):
-            self.difference.lift(self._layers.strokes.layer)
+        self.difference.show(*change(*rounds), name, self._layers.strokes.layer)
 
     def _on_deleted(self) -> None:
         """The person took the layer away: it is not wanted any more."""

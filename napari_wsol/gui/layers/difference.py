@@ -39,16 +39,16 @@ class ValuesLayer(Overlay[Image]):
         self._colours = Colormap(colours, name=name, display_name=role)
         self._limits = limits
 
-    def show(self, values: np.ndarray, place: Place, name: str) -> bool:
+    def show(
+        self, values: np.ndarray, place: Place, name: str, *above: Layer | None
+    ) -> None:
         """Bring it up to date.
 
         Args:
             values: (h, w) float32.
             place: where they lie on the image.
             name: of the layer.
-
-        Returns:
-            Whether the layer is a new one, right above the image.
+            above: where it is a new one, it comes over the maps, and these over it.
         """
         before = self.find()
         layer = self.hold(
@@ -64,17 +64,13 @@ class ValuesLayer(Overlay[Image]):
             ),
         )
         if layer is None:
-            return False
+            return
         if layer.data is not values:
             fill(layer, values)
             layer.contrast_limits = self._limits
         layer.name = name
-        return layer is not before
-
-    def lift(self, *others: Layer | None) -> None:
-        """Put it over the maps, and others over it."""
-        above = [layer for layer in (self.layer, *others) if layer is not None]
-        raise_in_order(self._viewer, above)
+        if layer is not before:
+            raise_in_order(self._viewer, [layer, *(x for x in above if x is not None)])
 
 
 def change(shown: Round, earlier: Round) -> tuple[np.ndarray, Place]:

@@ -23,7 +23,6 @@ from napari_wsol.gui.layers.marks import (
     remove,
 )
 from napari_wsol.gui.layers.placement import TRANSFORMS, fit_width, move_onto, placed_on
-from napari_wsol.gui.layers.wall import Cell
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import (
     EVIDENCE,
@@ -359,28 +358,6 @@ class HeatmapLayers(QObject):
             self._covered = on
             for pair in self.pairs.values():
                 self._draw(pair)
-
-    def cells(self, captions: Mapping[str, tuple[str, str]]) -> list[Cell]:
-        """What is drawn over the image where every method has its own cell.
-
-        Args:
-            captions: method → what stands in its cell, and the group it belongs to.
-        """
-        line = contour_colour(bright=self._bright) if self._contours else None
-        shares = np.linspace(0, 1, 256)
-        return [
-            Cell(
-                heatmap=pair.peeked or pair.heatmap,
-                cut=pair.cut,
-                colours=np.asarray(pair.image.colormap.map(shares)),
-                opacity=float(pair.image.opacity),
-                line=line,
-                is_added=str(pair.image.blending) == "additive",
-                caption=captions[method][0],
-                group=captions[method][1],
-            )
-            for method, pair in self.pairs.items()
-        ]
 
     def _adopt(
         self, source: Image, heatmap: Heatmap, mark: dict[str, object]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.gui.compat import camera_of, cell_size, collected_once
@@ -19,8 +20,9 @@ from napari_wsol.gui.layers.placement import (
 from napari_wsol.gui.layers.stroke_layer import NAME_ELSEWHERE, StrokeLayer
 from napari_wsol.gui.layers.threshold import Threshold
 from napari_wsol.gui.layers.touch import canvas_beside
-from napari_wsol.gui.layers.wall import Wall
+from napari_wsol.gui.layers.wall import Cell, Wall
 from napari_wsol.gui.tasks import once
+from napari_wsol.gui.widgets.colours import contour_colour, is_bright
 from napari_wsol.images.tissue import coarse_tissue
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.single import MapFigures
     from napari_wsol.export import Region
     from napari_wsol.gui.layers.threshold import Bools
-    from napari_wsol.gui.layers.wall import Cell
     from napari_wsol.gui.tasks import Tasks
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.level_arrays import LevelArray
@@ -281,9 +282,11 @@ class ImageLayers(QObject):
 
     def _cells(self) -> list[Cell]:
         """A cell a map; those of one model, and those from elsewhere, go together."""
-        session, captions = self._session, dict[str, tuple[str, str]]()
+        session, cells, shares = self._session, list[Cell](), np.linspace(0, 1, 256)
         scores = {} if session.result is None else session.result.scores
         figures = session.figures(wait=False)
+        bright = self.image is not None and is_bright(self.image)
+        line = contour_colour(bright=bright) if self._contours else None
         for method, pair in self.heatmaps.pairs.items():
             words, group = [self._titles.get(method, method), pair.heatmap.target], ""
             if (kept := session.kept.get(method)) is not None:
@@ -296,8 +299,18 @@ class ImageLayers(QObject):
                 name = "MaxBoxAcc" if one.curve is None else "PxAP"
                 iou = one.at(pair.cut)["image_iou"]
                 caption += f"\n{name} {score_of(one):.1f} · IoU {iou:.2f}"
-            captions[method] = caption, group
-        return self.heatmaps.cells(captions)
+            cell = Cell(
+                heatmap=pair.peeked or pair.heatmap,
+                cut=pair.cut,
+                colours=np.asarray(pair.image.colormap.map(shares)),
+                opacity=float(pair.image.opacity),
+                line=line,
+                is_added=str(pair.image.blending) == "additive",
+                caption=caption,
+                group=group,
+            )
+            cells.append(cell)
+        return cells
 
     def _show_in_cells(self) -> None:
         if self.wall is None:
@@ -340,7 +353,9 @@ class ImageLayers(QObject):
         """Centre a rectangle of level-0 pixels and zoom to three times its size."""
         if self.image is None:
             return
-        centre = to_world(self.image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+        middle = (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
+        self.cursor_moved.emit(*middle)  # the table says what is there
+        centre = to_world(self.image, *middle)
         size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self.image)
         camera = camera_of(self._viewer)
         camera.center = cast("Any", (*camera.center[:-2], *centre))

@@ -29,7 +29,6 @@ MARK = "napari-wsol"
 HEATMAP, CONTOUR, STROKES = "heatmap", "contour", "strokes"
 TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
 REGION, PINS = "region", "pins"
-DISAGREEMENT, UNCERTAINTY = "disagreement", "uncertainty"
 """Roles of our layers."""
 
 

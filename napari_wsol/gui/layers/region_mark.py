@@ -38,13 +38,9 @@ MOST = 1500
 class Badges(ZoomedOverlay[Points]):
     """Numbers in black badges and white beads, as large at any zoom, above the maps."""
 
-    def __init__(
-        self, viewer: napari.viewer.Viewer, role: str, symbol: str = "disc"
+    def draw(
+        self, points: npt.ArrayLike, words: Sequence[str], name: str, symbol: str
     ) -> None:
-        super().__init__(viewer, role, 120)
-        self._symbol = symbol
-
-    def draw(self, points: npt.ArrayLike, words: Sequence[str], name: str) -> None:
         """Draw (N, 2) level-0 pixels: badges, or beads where the words are empty."""
         points = np.asarray(points, float)
         if not len(points):
@@ -69,7 +65,7 @@ class Badges(ZoomedOverlay[Points]):
                 },
                 blending="translucent_no_depth",
                 border_width=0.25,
-                symbol=self._symbol,
+                symbol=symbol,
                 **how,
             ),
         )
@@ -99,7 +95,7 @@ class RegionMark(Badges):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer, REGION)
+        super().__init__(viewer, REGION, 120)
         self._region: Region | None = None
 
     def show(self, region: Region | None) -> None:
@@ -117,7 +113,7 @@ class RegionMark(Badges):
         step = SPACING / screen_a_pixel(self._viewer, image)
         points = np.concatenate([middle_of(region), beads(region, step)])
         words = [str(region.id)] + [""] * (len(points) - 1)
-        self.draw(points, words, f"{NAME} {region.id}")
+        self.draw(points, words, f"{NAME} {region.id}", "disc")
 
 
 def screen_ratio() -> float:

@@ -359,13 +359,12 @@ class Wall(QWidget):
             if line is not None:
                 pen.drawImage(target, line)
             pen.restore()
+        pen.setPen(QColor("#ffffff"))
         for number, (y, x) in enumerate(self._pins, 1):
             at = self._to_cell().map(QPointF(x + 0.5, y + 0.5)).toPoint()
-            badge = QRect(0, 0, PIN, PIN)
-            badge.moveCenter(at)
-            pen.fillRect(badge, QColor("#ffffff"))
-            pen.fillRect(badge.adjusted(1, 1, -1, -1), QColor("#000000"))
-            pen.setPen(QColor("#ffffff"))
+            badge = QRect(at.x() - PIN // 2, at.y() - PIN // 2, PIN, PIN)
+            pen.fillRect(badge, QColor("#000000"))
+            pen.drawRect(badge)
             pen.drawText(badge, int(Qt.AlignmentFlag.AlignCenter), str(number))
         self._write(pen, cell.caption)
         pen.end()
@@ -521,14 +520,12 @@ class Wall(QWidget):
 
     def _paint_cross(self, pen: QPainter, world: tuple[float, float]) -> None:
         """The same place in all cells: white with a dark edge, seen on everything."""
-        centre = camera_of(self._viewer).center[-2:]
-        height, width = self._size()
-        y = (world[0] - centre[0]) * self._zoom + height / 2
-        x = (world[1] - centre[1]) * self._zoom + width / 2
+        y, x = self._image.world_to_data(world)[-2:]
+        place = self._to_cell().map(QPointF(x + 0.5, y + 0.5))
         for index in range(len(self._cells)):
             rect = self.rect_of(index)
             pen.setClipRect(rect)
-            at = QPointF(rect.left() + x, rect.top() + y)
+            at = QPointF(rect.topLeft()) + place
             for colour, thick in (("#000000", 3), ("#ffffff", 1)):
                 pen.setPen(QPen(QColor(colour), thick))
                 for dy, dx in ((0, 10), (10, 0)):
@@ -571,7 +568,9 @@ class Wall(QWidget):
         place = _place(event)
         if self._grip is not None:
             by, self._grip = (place - self._grip) / self._zoom, place
-            self._look_from(by.y(), by.x())
+            camera = camera_of(self._viewer)
+            y, x = camera.center[-2:]
+            camera.center = cast("Any", (*camera.center[:-2], y - by.y(), x - by.x()))
         self.cross = self._world(place)
         if self.cross is not None:
             y, x = self._image.world_to_data(self.cross)[-2:]
@@ -599,12 +598,6 @@ class Wall(QWidget):
         )
         camera.zoom *= times
         event.accept()
-
-    def _look_from(self, y: float, x: float) -> None:
-        """Move what is seen by world units."""
-        camera = camera_of(self._viewer)
-        centre = camera.center
-        camera.center = cast("Any", (*centre[:-2], centre[-2] - y, centre[-1] - x))
 
 
 def read_part(
