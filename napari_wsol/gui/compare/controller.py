@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Qt
-from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QFileDialog, QShortcut
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QFileDialog
 from superqt.utils import signals_blocked
 
 from napari_wsol.errors import WsolError
@@ -113,9 +112,7 @@ class CompareController(QObject):
         panel.best_first.clicked.connect(self._put_best_first)
         panel.places_csv.clicked.connect(self._save_places)
         panel.pins.itemClicked.connect(self._on_pin)
-        delete = QShortcut(QKeySequence.StandardKey.Delete, panel.pins)
-        delete.setContext(Qt.ShortcutContext.WidgetShortcut)
-        delete.activated.connect(self._unpin)
+        panel.pins.installEventFilter(self)
         events.pins_changed.connect(self._show_pins)
         for told in (events.reference_changed, events.figures_changed):
             told.connect(self.list_regions)
@@ -312,10 +309,13 @@ class CompareController(QObject):
         except WsolError as error:
             self._context.messages.warn(error)
 
-    def _unpin(self) -> None:
-        pins, index = self._session.pins, self._panel.chosen_pin()
-        if index >= 0:
-            self._session.set_pins((*pins[:index], *pins[index + 1 :]))
+    def eventFilter(self, watched: QObject, event: Any) -> bool:  # noqa: ANN401 - of Qt
+        """Delete takes the chosen pin away."""
+        pins, is_press = self._session.pins, event.type() == QEvent.Type.KeyPress
+        if is_press and event.key() == Qt.Key.Key_Delete:
+            at = self._panel.chosen_pin()
+            self._session.set_pins([p for k, p in enumerate(pins) if k != at])
+        return super().eventFilter(watched, event)
 
     def _on_pin(self) -> None:
         y, x = self._session.pins[self._panel.chosen_pin()]
