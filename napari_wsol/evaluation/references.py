@@ -87,7 +87,8 @@ class Reference:
         """A mask; or the cells of the canvas that annotations give a label."""
         if is_annotations(path):
             return areas_on(path, _shape(self.image), chosen) == label
-        return _read(path) > 0 if path in self.ignored else read_mask(path) == label
+        pixels = read_pixels(path)
+        return pixels > 0 if path in self.ignored else labelled(pixels) == label
 
 
 def load_references(
@@ -193,15 +194,6 @@ def _union(paths: Sequence[Path], read: Callable[[Path], BoolArray]) -> BoolArra
     return union
 
 
-def read_mask(path: Path) -> Scribbles:
-    """A mask of an image file, :func:`labelled`.
-
-    Raises:
-        DatasetError: it cannot be read.
-    """
-    return labelled(_read(path))
-
-
 def labelled(pixels: npt.NDArray[np.integer]) -> Scribbles:
     """What numbers of a mask mean: 0 does not count, 1 background, 2 foreground.
 
@@ -215,7 +207,12 @@ def labelled(pixels: npt.NDArray[np.integer]) -> Scribbles:
     return labels
 
 
-def _read(path: Path) -> npt.NDArray[np.integer]:
+def read_pixels(path: Path) -> npt.NDArray[np.integer]:
+    """(H, W) numbers of a mask.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
     try:
         with Image.open(path) as image:
             # A palette's numbers are labels; its colours mean nothing here.

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
+from napari_wsol.gui.compare.reference import ReferenceController
 from napari_wsol.gui.correct.proposals import ProposalsController
 from napari_wsol.gui.correct.rounds_controller import RoundsController
 from napari_wsol.gui.correct.save_model import SaveModelController
@@ -129,6 +130,7 @@ class Controller(QObject):
         self.proposals = ProposalsController(context, panels.correct.next_row)
         self.export = ExportController(context, panels.export)
         self.compare = CompareController(context, panels.compare, self.export.config)
+        self.reference = ReferenceController(context, panels.compare, self.chooser)
         self.importer = Importer(context)
         self.training = TrainingController(context)
         self.drops = SlideDrops(context, self.chooser)
@@ -159,7 +161,13 @@ class Controller(QObject):
         panels.correct.refine_button.clicked.connect(self.refine)
         strokes.brush.changed.connect(panels.correct.more_tools.widths.show_brush)
         self._bars = [
-            panel.job_bar for panel in (panels.localize, panels.correct, panels.export)
+            panel.job_bar
+            for panel in (
+                panels.localize,
+                panels.correct,
+                panels.export,
+                self.reference.scores,
+            )
         ]
         for bar in self._bars:
             bar.cancelled.connect(self.cancel)

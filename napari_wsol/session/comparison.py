@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from napari_wsol.errors import DatasetError, ImageError, ignore_failure
+from napari_wsol.errors import DatasetError, ImageError, WsolError, ignore_failure
 from napari_wsol.files import path_from
 from napari_wsol.images.heatmap import covering
 from napari_wsol.jobs import JobKind
@@ -42,10 +42,6 @@ Pair = tuple[float, float]
 DRAWN_SIDE = 2048
 """Cells along the longer side of what is drawn of a reference, at most."""
 
-NOTHING = (
-    "The reference has no foreground on this image, so there is nothing to compare "
-    "with. Choose another one."
-)
 NO_REFERENCES = (
     "No image of the list has a reference of the model's classes. Open a table with "
     "the columns path, label and mask, or a data set as it was published."
@@ -57,11 +53,8 @@ class Reference:
     """What the maps of an image are compared with.
 
     Attributes:
-        name: for people.
-        fingerprint: of the image.
         against: it, on the grid that ``evaluate`` compares on.
         area: (H', W') its foreground over the whole image, to be drawn.
-        image_shape: (H, W) of level 0.
         priors: maps without a network, by name: what any method should beat.
         measured: figures by key, with the map that they are of.
     """
@@ -122,14 +115,18 @@ class Comparison:
             classes: of annotations → 0 left out, 1 background, 2 foreground, where it
                 fails with UnclearClassesError.
         """
-        named = Path(source).name if isinstance(source, str | Path) else "reference"
+        file = Path(source).name if isinstance(source, str | Path) else ""
 
         def work(report: Report) -> Reference:
             document, result = self._state.document, self._state.current.maps.result
             slide, of = document.slide, target or (result.target if result else None)
-            against, area = _read(source, boxes, classes, slide.shape, of)
+            try:
+                against, area = _read(source, boxes, classes, slide.shape, of)
+            except WsolError:  # what was there before is not what is meant now
+                self.clear_reference()
+                raise
             reference = Reference(
-                name=name or named,
+                name=name or file or "reference",
                 fingerprint=document.fingerprint,
                 against=against,
                 area=area,
@@ -157,8 +154,8 @@ class Comparison:
         ``centre`` and ``darkness``. Any thread may ask; empty without a reference.
 
         Args:
-            wait: whether to measure maps that were not yet: some milliseconds each, a
-                fifth of a second beside boxes. Without, they are left out.
+            wait: whether maps that were not measured yet are: milliseconds each, up to
+                half a second beside boxes. Without, they are left out.
         """
         reference = self.reference
         if reference is None:
@@ -256,7 +253,7 @@ def _read(
     """A reference on the grid that ``evaluate`` compares on, and as it is drawn."""
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.points import paint
-    from napari_wsol.evaluation.references import labelled, read_mask
+    from napari_wsol.evaluation.references import labelled, read_pixels
     from napari_wsol.evaluation.scores import as_boxes, as_mask, squash
     from napari_wsol.evaluation.settings import FIELD_SIZE
     from napari_wsol.strokes.annotation_files import is_annotations
@@ -282,11 +279,11 @@ def _read(
         elif is_annotations(path := path_from(source)):
             labels = areas_on(path, shape, classes)
         else:
-            labels = read_mask(path)
+            labels = labelled(read_pixels(path))
         mask = labels == FOREGROUND
         area, seen = squash(mask, drawn), squash(mask, grid)
         ignore = squash(labels == UNLABELLED, grid)
         against = MapTarget(target=target, grid=grid, mask=seen, ignore=ignore)
     if not seen.any():
-        raise ImageError(NOTHING)
+        raise ImageError("The reference has no foreground here. Choose another one.")
     return against, area

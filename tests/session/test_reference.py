@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from napari_wsol import Session
 from napari_wsol.cli import app
+from napari_wsol.errors import DatasetError, WsolError
 from napari_wsol.methods import list_methods
+from napari_wsol.strokes.classes import UnclearClassesError
+from napari_wsol.worklist.items import WorkList
 from napari_wsol.zoo import load_model
 
 WAIT = 120
@@ -84,9 +87,16 @@ def evaluated(table, out, methods, *options):
     return json.loads(out.read_text("utf-8"))
 
 
-@pytest.mark.parametrize("case", ["mask 0", "mask 1", "boxes 0", "geojson 1"])
+CASES = ("mask 0", "mask 1", "geojson 1", "boxes 0")
+
+
+@pytest.mark.parametrize(
+    "case", [*CASES, pytest.param("boxes 1 all", marks=pytest.mark.slow)]
+)
 def test_all_figures_are_those_of_evaluate(session, folder, methods, tmp_path, case):
-    truth, image = case.split()
+    truth, image, *every = case.split()
+    if truth == "boxes" and not every:  # these take a while
+        methods = ["cam", "pcam", "pixelcam", "layercam"]
     path, threshold = folder / f"{image}.png", 0.37
     y, x, h, w = AREA
     session.open(path)
@@ -124,3 +134,115 @@ def test_all_figures_are_those_of_evaluate(session, folder, methods, tmp_path, c
             fixed, abs=1e-6
         )
         assert len(fixed) >= 4
+
+
+def test_labels_of_255_do_not_count_beside_others(compared, folder):
+    mask = np.array(Image.open(folder / "m0.png"))
+    assert {0, 1, 255} == set(np.unique(mask))
+    first = compared.figures()
+    assert compared.reference.name == "m0.png"
+    compared.set_reference(mask).result(WAIT)
+    again = compared.figures()
+    assert {k: x.fixed for k, x in again.items()} == {
+        k: x.fixed for k, x in first.items()
+    }
+    compared.set_reference(np.where(mask == 1, 255, 0)).result(WAIT)  # of 0 and 255
+    whole = compared.figures()["darkness"]
+    assert whole.at(0.5)[IOU] < again["darkness"].at(0.5)[IOU]
+    compared.clear_reference()
+    assert compared.reference is None
+    assert compared.figures() == {}
+
+
+def test_figures_are_measured_once_and_told(compared, folder):
+    told = []
+    compared.figures_changed.connect(lambda: told.append(len(told)))
+    assert compared.figures(wait=False) == {}
+    first = compared.figures()
+    assert compared.figures(wait=False) == first
+    assert all(compared.figures()[key] is one for key, one in first.items())
+    assert told == [0]
+    compared.add_map(np.full(SIDES[0], 0.5, np.float32), name="flat").result(WAIT)
+    assert set(compared.figures(wait=False)) == set(first)
+    assert "flat" in compared.figures()
+    assert told == [0, 1]
+    compared.open(folder / "1.png").result(WAIT)
+    assert compared.reference is None  # that of another image
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"source": np.zeros(SIDES[0])}, "no foreground"),
+        ({"source": np.ones(3)}, "rows and columns"),
+        ({"boxes": [[0, 0, 5, 0]]}, "larger than nothing"),
+        ({"boxes": [[900, 900, 5, 5]]}, "no foreground"),
+        ({"boxes": [[0, 0, np.nan, 5]]}, "larger than nothing"),
+        ({"source": "nowhere.png"}, "cannot be read"),
+    ],
+)
+def test_what_is_no_reference_is_refused_in_words(compared, told, words):
+    with pytest.raises(WsolError, match=words):
+        compared.set_reference(**told).result(WAIT)
+    assert compared.reference is None
+
+
+def test_what_classes_of_annotations_mean_can_be_said(compared, folder, tmp_path):
+    text = (folder / "g0.geojson").read_text("utf-8").replace("Tumor", "Gland")
+    (tmp_path / "own.geojson").write_text(text)
+    with pytest.raises(UnclearClassesError) as error:
+        compared.set_reference(tmp_path / "own.geojson").result(WAIT)
+    (question,) = error.value.questions
+    chosen = {question.key: 2}
+    compared.set_reference(tmp_path / "own.geojson", classes=chosen).result(WAIT)
+    found = compared.figures()
+    compared.set_reference(folder / "g0.geojson").result(WAIT)
+    assert compared.figures()["cam"].fixed == found["cam"].fixed
+
+
+def test_the_outline_lies_where_the_reference_does(compared):
+    y, x, h, w = AREA
+    compared.set_reference(boxes=[[x, y, w, h]]).result(WAIT)
+    area, scale, translate = compared.reference.outline()
+    rows, columns = np.nonzero(area)
+    low = np.array([rows.min(), columns.min()]) * scale + translate
+    high = np.array([rows.max(), columns.max()]) * scale + translate
+    assert low == pytest.approx((y, x))
+    assert high == pytest.approx((y + h - 1, x + w - 1))
+
+
+def test_the_other_images_of_the_list_make_a_prior(session, folder):
+    session.use_list(WorkList.of_table(folder / "set.csv"))
+    session.open(folder / "0.png")
+    session.localize(["cam"], "malignant").result(WAIT)
+    session.set_reference(folder / "m0.png").result(WAIT)
+    assert list(session.figures()) == ["cam", "location_prior", "centre", "darkness"]
+    y, x, h, w = AREA
+    values = session.reference.priors["location_prior"].values
+    rows, columns = np.nonzero(values)
+    assert values.max() == 1.0  # the one other image
+    assert rows.min() == pytest.approx(224 * y / SIDES[1][0], abs=1)
+    assert columns.max() + 1 == pytest.approx(224 * (x + w) / SIDES[1][1], abs=1)
+    session.set_reference(boxes=[[x, y, w, h]]).result(WAIT)
+    assert "location_prior" in session.reference.priors
+
+
+def test_the_score_of_a_list_is_what_evaluate_writes(session, folder, tmp_path):
+    session.use_list(WorkList.of_table(folder / "set.csv"))
+    session.open(folder / "0.png").result(WAIT)
+    seen = []
+    session.job_changed.connect(lambda status: seen.append((status.done, status.total)))
+    found = session.score(["cam", "pixelcam"]).result(WAIT)
+    assert (1, 2) in seen
+    theirs = evaluated(folder / "set.csv", tmp_path / "m.json", ["cam", "pixelcam"])
+    assert json.loads(found.to_json()) == theirs
+
+
+def test_a_list_without_references_cannot_be_scored(session, folder):
+    session.open(folder / "0.png").result(WAIT)
+    with pytest.raises(DatasetError, match="No image of the list has a reference"):
+        session.score().result(WAIT)
+    (folder / "bare.csv").write_text("path,label\n0.png,malignant\n")
+    session.use_list(WorkList.of_table(folder / "bare.csv"))
+    with pytest.raises(DatasetError, match="No image of the list has a reference"):
+        session.score().result(WAIT)

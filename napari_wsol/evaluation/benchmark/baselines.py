@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_wsol.errors import DatasetError, one_of_many
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.benchmark.targets import referenced, targets_of
-from napari_wsol.evaluation.prior import (
-    LocationPrior,
-    centre_values,
-    darkness_values,
-)
+from napari_wsol.evaluation.prior import LocationPrior, centre_values
 from napari_wsol.evaluation.scores import spread_over
 from napari_wsol.evaluation.settings import FIELD_SIZE
 from napari_wsol.files import path_from
@@ -152,11 +150,6 @@ class Baselines:
     def prior(self, sample: Sample, target: str, grid: tuple[int, int]) -> Heatmap:
         """Where a class lies in the images of other groups; after ``prepare``.
 
-        Args:
-            sample: the image.
-            target: the class.
-            grid: rows and columns that it is compared on.
-
         Raises:
             DatasetError: no other group has a reference of the class.
         """
@@ -169,17 +162,11 @@ class Baselines:
 def plain_maps(
     slide: Slide, target: str, grid: tuple[int, int], side: int = FIELD_SIZE
 ) -> dict[str, Heatmap]:
-    """Centre and darkness of an image, which any method should beat, by their names.
-
-    Args:
-        slide: the image.
-        target: the class that they are taken for.
-        grid: rows and columns that they are compared on.
-        side: cells along the longer side of what they are made of.
-    """
+    """Centre, and 1 - luma (ITU-R BT.601), of an image on a grid, by their names."""
     down = max(1.0, max(slide.shape) / side)
     pixels = read_region(slide, 0, 0, *region_shape(slide.shape, down), down)
-    values = {CENTRE: centre_values(side), DARKNESS: darkness_values(pixels)}
+    dark = np.clip(1 - pixels @ np.array([0.299, 0.587, 0.114]) / 255, 0, 1)
+    values = {CENTRE: centre_values(side), DARKNESS: dark}
     return {
         name: spread_over(grid, found, method=name, target=target)
         for name, found in values.items()

@@ -56,7 +56,15 @@ class ComparePanel(Panel):
         self._build_threshold()
         self._build_looks()
         self.probe = ProbeTable()
-        self.rows.addWidget(self.probe)
+        self.reference_box = Choice(
+            "What the maps are compared with: a Labels or Shapes layer, or a file."
+        )
+        self.scores_button = push_button(
+            "Scores…",
+            "All figures, precision-recall curves, and those of a whole list.",
+        )
+        chosen = row("reference", self.reference_box, self.scores_button, stretch=1)
+        put(self.rows, self.probe, chosen)
         self._build_places()
         self._build_regions()
 

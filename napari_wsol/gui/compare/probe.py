@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -13,6 +14,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
+from napari_wsol.gui.compare.scores import shown
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.layers.threshold import thinned
 from napari_wsol.gui.tasks import once
@@ -21,20 +23,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_wsol.export import Region
+    from napari_wsol.gui.compare.scores import Row
     from napari_wsol.images.heatmap import Heatmap
 
 MAX_LISTED = 200
 """More regions than anyone clicks through; the count above the list names all."""
 
 
+GREY = QColor(128, 128, 128)
+
 ROWS = 4
 """Rows of the list that are seen without scrolling."""
 
 
 class ProbeTable(QTableWidget):
-    """A row a method: value, percentile, and whether it is above the threshold."""
+    """A row a method: value, percentile, whether it is above the threshold, scores."""
 
-    COLUMNS = ("at cursor", "value", "pct", "above")
+    COLUMNS = ("at cursor", "value", "pct", "above", "PxAP", "Dice", "IoU")
 
     def __init__(self) -> None:
         super().__init__(0, len(self.COLUMNS))
@@ -56,14 +61,17 @@ class ProbeTable(QTableWidget):
         header = self._header = needed(self.horizontalHeader())
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(40)
+        header.setMinimumSectionSize(30)
         self.setToolTip(
             "What each method says under the mouse: its value, how many per cent of "
-            "the image are lower (pct), and whether it is above the threshold."
+            "the image are lower (pct), and whether it is above the threshold. With a "
+            "reference how well it agrees: PxAP in per cent, Dice and IoU at the "
+            "threshold; the best is bold. Grey: what needs no network at all."
         )
         # Where the table grows while the dock is being laid out, Qt keeps its old
         # height in mind, and what stands below is drawn over the last rows.
         self._settle = once(self, 50, self.updateGeometry)
+        self.show_scores(())
         self._fit_height()
 
     def show_methods(self, titles: Sequence[str]) -> None:
@@ -81,6 +89,26 @@ class ProbeTable(QTableWidget):
                     item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
                 self.setItem(row, column, item)
         self._fit_height()
+
+    def show_scores(self, rows: Sequence[Row]) -> None:
+        """How well each map agrees with the reference; the columns hide without one.
+
+        Args:
+            rows: the methods, then in grey what they should beat.
+        """
+        self.show_methods([row.title for row in rows])
+        has_any = any(row.values for row in rows)
+        for column, name in enumerate(("pxap", "image_dice", "image_iou"), start=4):
+            self.setColumnHidden(column, not has_any)
+            for place, (text, is_best) in enumerate(shown(rows, name)):
+                item = needed(self.item(place, column))
+                item.setText(text)
+                font = item.font()
+                font.setBold(is_best)
+                item.setFont(font)
+        for place, row in enumerate(rows):
+            for column in range(self.columnCount() if row.is_prior else 0):
+                needed(self.item(place, column)).setForeground(GREY)
 
     def probe(
         self,

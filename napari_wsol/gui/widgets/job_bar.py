@@ -21,6 +21,7 @@ UNITS = {
     JobKind.FOLLOW: "steps",
     JobKind.IMPORT_ANNOTATIONS: "annotations",
     JobKind.EXPORT: "files",
+    JobKind.SCORE: "images",
 }
 
 PATIENCE = 0.6

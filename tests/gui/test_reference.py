@@ -1,0 +1,234 @@
+"""A reference in the window: layers and files beside the maps, and their scores."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
+
+pytestmark = pytest.mark.gui
+
+SIDE = 128
+SQUARE = np.s_[40:80, 60:100]
+
+
+def pixels():
+    image = np.random.default_rng(0).integers(0, 60, (SIDE, SIDE, 3)).astype(np.uint8)
+    image[SQUARE] = 200
+    return image
+
+
+def mask():
+    area = np.zeros((SIDE, SIDE), np.uint8)
+    area[SQUARE] = 1
+    area[30:90, 90:110] = 1  # not all of it is bright
+    return area
+
+
+@pytest.fixture
+def localized(bench):
+    bench.open(pixels(), name="picture")
+    bench.localize()
+    return bench
+
+
+def choose(bench, words: str) -> None:
+    """Take an entry of the list of references."""
+    box = bench.widget.compare_panel.reference_box
+    bench.until(lambda: box.findText(words) >= 0)
+    box.setCurrentIndex(box.findText(words))
+    box.activated.emit(box.currentIndex())
+
+
+def column(bench, name: str) -> list[str]:
+    table = bench.widget.compare_panel.probe
+    heads = [table.horizontalHeaderItem(k).text() for k in range(table.columnCount())]
+    at = heads.index(name)
+    if table.isColumnHidden(at):
+        return []
+    return [table.item(row, at).text() for row in range(table.rowCount())]
+
+
+def figures(bench):
+    return bench.session.figures(wait=False)
+
+
+def measured(bench, *, than=None) -> None:
+    """Wait for figures of all maps; of another reference than this one."""
+    session = bench.session
+    bench.until(lambda: session.reference not in (None, than) and not session.is_busy)
+    bench.until(lambda: len(figures(bench)) == 4)
+    bench.until(lambda: "–" not in column(bench, "IoU")[:2])
+
+
+def same(bench, area) -> None:
+    """The figures in the window are those beside this array."""
+    shown, before = figures(bench), bench.session.reference
+    bench.session.set_reference(area).result(60)
+    measured(bench, than=before)
+    for key, one in figures(bench).items():
+        assert shown[key].fixed == pytest.approx(one.fixed, abs=1e-6)
+        assert shown[key].at(0.4) == pytest.approx(one.at(0.4), abs=1e-6)
+
+
+def test_a_layer_of_labels_is_the_reference_and_what_is_painted_counts(localized):
+    bench = localized
+    assert column(bench, "PxAP") == []
+    layer = bench.viewer.add_labels(mask(), name="truth")
+    choose(bench, "truth")
+    measured(bench)
+    first = bench.session.reference
+    assert first.name == "truth"
+    found = figures(bench)
+    assert list(found) == ["pixelcam", "cam", "centre", "darkness"]
+    assert column(bench, "PxAP") == [f"{x.fixed['pxap']:.1f}" for x in found.values()]
+    at = [x.at(bench.widget.layers.cuts["pixelcam"]) for x in found.values()]
+    assert column(bench, "Dice")[0] == f"{at[0]['image_dice']:.2f}"
+    assert bench.layer("Reference").visible
+    layer.data_setitem((np.array([5]), np.array([5])), 1)  # as the brush does
+    layer.data[0:20, 0:20] = 255
+    layer.data = layer.data
+    measured(bench, than=first)
+    assert bench.session.reference.against.ignore.any()
+    choose(bench, "none")
+    bench.until(lambda: bench.session.reference is None)
+    assert column(bench, "PxAP") == []
+    assert "Reference" not in bench.names
+
+
+def test_a_layer_counts_where_it_lies_on_the_image(bench):
+    """Coarser, moved and turned, over an image that is moved and turned itself."""
+    how = {"scale": (2.0, 2.0), "translate": (7.0, -3.0), "rotate": 30.0}
+    image = bench.open(pixels(), name="picture", **how)
+    bench.localize()
+    area = np.zeros((SIDE // 2, SIDE // 2), np.uint8)
+    area[20:45, 30:50] = 3
+    corner = image.data_to_world((SIDE - 1.5, SIDE - 1.5))
+    turned = {"scale": (4.0, 4.0), "translate": corner, "rotate": 30.0 + 180.0}
+    bench.viewer.add_labels(area, name="turned", **turned)
+    choose(bench, "turned")
+    measured(bench)
+    same(bench, area[::-1, ::-1])
+
+
+def test_rectangles_are_boxes_and_other_shapes_are_filled(localized):
+    bench = localized
+    corners = np.array([[39.5, 59.5], [39.5, 99.5], [79.5, 99.5], [79.5, 59.5]])
+    layer = bench.viewer.add_shapes([corners], shape_type="rectangle", name="shapes")
+    choose(bench, "shapes")
+    measured(bench)
+    first = bench.session.reference
+    expected = np.array([[60, 40, 40, 40]]) * 224 / SIDE
+    assert first.against.boxes == pytest.approx(expected)
+    assert column(bench, "PxAP")[0] == "–"
+    assert figures(bench)["cam"].fixed["iobb_0.5"] == 1.0
+    layer.add_ellipses([[[0, 0], [0, 20], [30, 20], [30, 0]]])
+    measured(bench, than=first)
+    mask = bench.session.reference.against.mask
+    y, x = (np.indices((224, 224)) + 0.5) * SIDE / 224 - 0.5
+    ellipse = ((y - 15) / 15) ** 2 + ((x - 10) / 10) ** 2 <= 1
+    square = (abs(y - 59.5) <= 20) & (abs(x - 79.5) <= 20)
+    assert (mask != (ellipse | square)).mean() < 0.005
+    bench.viewer.layers.remove(layer)
+    box = bench.widget.compare_panel.reference_box
+    assert box.findText("shapes") < 0 or box.currentText() == "shapes"
+
+
+def test_a_file_is_read_and_unclear_classes_are_asked(localized, tmp_path, monkeypatch):
+    bench = localized
+    Image.fromarray(mask()).save(tmp_path / "mask.png")
+    given = [tmp_path / "mask.png"]
+    name = lambda *_: (str(given[0]), "")  # noqa: E731
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", name)
+    choose(bench, "File…")
+    measured(bench)
+    first = bench.session.reference
+    assert bench.widget.compare_panel.reference_box.currentText() == "mask.png"
+    same(bench, mask())
+    ring = [[60, 40], [100, 40], [100, 80], [60, 80], [60, 40]]
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"classification": {"name": "Gland"}},
+    }
+    given[0] = tmp_path / "own.geojson"
+    given[0].write_text(json.dumps(feature))
+    first = bench.session.reference
+    choose(bench, "File…")
+    chooser = bench.widget.controller.chooser
+    bench.until(lambda: chooser.dialog is not None)
+    chooser.dialog.fields["Gland"].value = "foreground"
+    chooser.dialog.accept()
+    measured(bench, than=first)
+    square = np.zeros((SIDE, SIDE), np.uint8)
+    square[SQUARE] = 1
+    same(bench, square)
+
+
+def test_scores_follow_the_threshold_and_the_window_shows_them_all(localized):
+    bench = localized
+    panel = bench.widget.compare_panel
+    bench.viewer.add_labels(mask(), name="truth")
+    choose(bench, "truth")
+    measured(bench)
+    window = bench.widget.controller.reference.scores
+    bench.click(panel.scores_button)
+    bench.until(window.isVisible)
+    before = column(bench, "IoU")
+    for amount in (0.9, 0.02):
+        panel.slider.setValue(round(amount * 1000))
+        bench.until(lambda a=amount: bench.widget.layers.cuts["cam"] == a)
+        found = figures(bench)
+        said = [f"{found[key].at(amount)['image_iou']:.2f}" for key in found]
+        assert column(bench, "IoU") == said
+        words = window.table.toPlainText()
+        assert said[1] in words
+    assert column(bench, "IoU") != before
+    best = float(found["cam"].fixed["best_image_dice"])
+    assert f"{best:.2f}" in words
+    assert "Centre at 0.02" in words
+    table = panel.probe
+    shown = [float(x) for x in column(bench, "Dice")]
+    for row, value in enumerate(shown):
+        is_best = row < 2 and value == max(shown[:2])
+        assert table.item(row, 5).font().bold() == is_best
+    curve = window.chart.rows[0].figures.curve
+    assert curve.pxap == pytest.approx(found["pixelcam"].fixed["pxap"])
+
+
+def test_the_table_reads_in_a_narrow_dock(localized):
+    bench = localized
+    bench.viewer.add_labels(mask(), name="truth")
+    choose(bench, "truth")
+    measured(bench)
+    table = bench.widget.compare_panel.probe
+    assert bench.widget.scroll_area.horizontalScrollBar().maximum() == 0
+    assert sum(table.columnWidth(k) for k in range(7)) <= table.viewport().width() + 1
+    assert table.columnWidth(0) >= 60
+    assert table.rowCount() == 4
+
+
+def test_a_list_is_scored_as_by_the_command(bench, tmp_path):
+    lines = ["path,label,mask"]
+    for k in range(2):
+        Image.fromarray(pixels()).save(tmp_path / f"{k}.png")
+        Image.fromarray(mask()).save(tmp_path / f"m{k}.png")
+        lines.append(f"{k}.png,bright,m{k}.png")
+    (tmp_path / "set.csv").write_text("\n".join(lines) + "\n")
+    bench.widget.controller.lists.open_table(tmp_path / "set.csv")
+    bench.until(lambda: bench.session.slide is not None)
+    bench.until(lambda: len(bench.widget.layers.maps()) == 2)
+    bench.until(lambda: not bench.session.is_busy)
+    window = bench.widget.controller.reference.scores
+    bench.click(bench.widget.compare_panel.scores_button)
+    bench.qtbot.mouseClick(window.score_button, Qt.MouseButton.LeftButton)
+    bench.until(window.report.isVisible)
+    words = window.report.toPlainText()
+    assert "2 images, 2 masks" in words
+    expected = bench.session.score(["pixelcam", "cam"]).result(60)
+    value = expected.methods[0].figures["pxap"]
+    assert f"{value.value:.1f} ({value.low:.1f}–{value.high:.1f})" in words
