@@ -62,7 +62,7 @@ def measured(bench, *, than=None) -> None:
     session = bench.session
     bench.until(lambda: session.reference not in (None, than) and not session.is_busy)
     bench.until(lambda: len(figures(bench)) == 4)
-    bench.until(lambda: "–" not in column(bench, "IoU")[:2])
+    bench.until(lambda: "–" not in (column(bench, "IoU") or "–"))
 
 
 def same(bench, area) -> None:
