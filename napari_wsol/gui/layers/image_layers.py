@@ -254,6 +254,7 @@ class ImageLayers(QObject):
         self.heatmaps.put_in_order(keys)
         self._listed = list(self.heatmaps.pairs)
         self.maps_changed.emit()
+        self.cuts_changed.emit()
 
     def set_contours(self, on: bool) -> None:
         """Lines on or off."""
