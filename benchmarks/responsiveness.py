@@ -279,7 +279,7 @@ def side_by_side(methods: int = 12) -> None:
         with timer:
             started = time.perf_counter()
             layers.show_cells(True)
-            run_until(lambda: layers.cells.wall.is_settled, 60)
+            run_until(lambda: layers.wall.is_settled, 60)
             entered = time.perf_counter() - started
             pause(SETTLED)
             started = time.perf_counter()

@@ -190,6 +190,7 @@ class WsolWidget(QWidget):
     def _key_table(self) -> tuple[Key, ...]:
         control, strokes = self.controller, self.controller.strokes
         pick, tools = control.choose_tool, strokes.choose_tool
+        tour = control.proposals.tour
         return (
             Key("Enter", "Localize", control.localize, "⏎", reach="layers"),
             Key("F", "foreground brush", partial(pick, "foreground"), reach="strokes"),
@@ -205,6 +206,14 @@ class WsolWidget(QWidget):
             Key(UNTOUCHED, "next untouched image", control.lists.next_untouched),
             Key(GO_KEY, "where a stroke would teach most", control.proposals.go),
             Key(DISMISS_KEY, "not there", control.proposals.dismiss),
+            Key(
+                "P",
+                "pin the place under the mouse",
+                control.compare.pin,
+                reach="strokes",
+            ),
+            Key("T", "where the maps disagree most", partial(tour, 1)),
+            Key("Shift+T", "the place before", partial(tour, -1)),
             Key(
                 BLINK_KEY,
                 "hold: the map of the round before",

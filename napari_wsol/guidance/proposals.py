@@ -7,18 +7,20 @@ is the score of a place: a speck is not worth a stroke.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
     from napari_wsol.guidance.factors import Floats, Guide, Mask
+    from napari_wsol.images.heatmap import Heatmap
 
 WORTH, WORTH_BESIDE = 0.15, 0.25
 """Score below which a place is not worth a stroke, and share of the best score below
@@ -26,6 +28,9 @@ which it is not worth one beside that: the rim of a place is no place of its own
 
 STANDS_OUT = 0.3
 """Uncertainty or disagreement of a place from which on it is named as a reason."""
+
+AMOUNTS = ((0.75, "strong"), (0.5, "some"), (0.25, "little"), (0.0, "none"))
+"""What evidence is called by its rank; steps are less than ``STANDS_OUT`` apart."""
 
 _TO_THE_MIDDLE = 1e-4
 
@@ -95,18 +100,56 @@ def proposals(
         _wipe(is_open, _disc(known, y, x, size + radius), 0)
     places = np.where(is_open, _smoothed(scores, known), np.float32(0.0))
     found: list[Proposal] = []
-    # Where all is equal, the middle comes first rather than the first row.
-    order = places - _TO_THE_MIDDLE * _from_the_middle(places.shape)
-    while len(found) < count:
-        row, column = divmod(int(order.argmax()), places.shape[1])
-        score = float(places[row, column])
+    for at in islice(_peaks(places, known), count):
+        score = float(places[at])
         least = max(WORTH, WORTH_BESIDE * found[0].score) if found else WORTH
-        if score < least or order[row, column] < 0:
+        if score < least:
             break
-        found.append(_proposal(known, (row, column), score, titles or {}))
-        taken = _disc(known, found[-1].y, found[-1].x, known.length)
-        _wipe(order, taken, -1.0)
+        found.append(_proposal(known, at, score, titles or {}))
     return found
+
+
+def disputes(
+    known: Guide, heatmaps: Sequence[Heatmap], count: int, titles: Mapping[str, str]
+) -> list[Proposal]:
+    """The places where maps disagree most, whatever was stroked; as :func:`proposals`.
+
+    Highest is the disagreement there, not in the middle of a ring, times its mean over
+    a stroke's length; its reason says who sees what, with value and percentile: “PCAM
+    sees strong evidence here (0.91, pct 98), LayerCAM none (0.05, pct 11)”. ``known``
+    was made of the heatmaps; one alone does not disagree.
+    """
+    apart, found = known.disagreement * known.tissue, list[Proposal]()
+    peaks = _peaks(apart * _smoothed(apart, known), known) if len(heatmaps) > 1 else ()
+    for at in islice(peaks, count):
+        place = _proposal(known, at, float(apart[at]), titles)
+        told = [
+            (known.ranks[one.key][at], titles[one.key], one.at(place.y, place.x) or 0.0)
+            for one in heatmaps
+            if known.ranks[one.key][at] >= 0
+        ]
+        if place.score >= STANDS_OUT:
+            most, least = _seen(*max(told)), _seen(*min(told))
+            words = "{} sees {} evidence here {}, {} {} {}".format(*most, *least)
+            found.append(replace(place, short="methods disagree", reason=words))
+    return found
+
+
+def _seen(rank: float, title: str, value: float) -> tuple[str, str, str]:
+    amount = next(words for least, words in AMOUNTS if rank >= least)
+    return title, amount, f"({value:.2f}, pct {100 * rank:.0f})"
+
+
+def _peaks(places: Floats, known: Guide) -> Iterator[tuple[int, int]]:
+    """Cells, the highest first, none nearer to one before than a stroke's length."""
+    # Where all is equal, the middle comes first rather than the first row.
+    order = np.subtract(places, _TO_THE_MIDDLE * _from_the_middle(places.shape))
+    while True:
+        row, column = divmod(int(order.argmax()), places.shape[1])
+        if order[row, column] < 0:
+            return
+        yield row, column
+        _wipe(order, _disc(known, *_centre(known, (row, column)), known.length), -1.0)
 
 
 def nothing_words(methods: int, strokes: bool) -> str:
@@ -159,10 +202,16 @@ def _from_the_middle(shape: tuple[int, ...]) -> Floats:
     return ((rows[:, None] ** 2 + columns[None] ** 2) / 2).astype(np.float32)
 
 
+def _centre(known: Guide, at: tuple[int, int]) -> tuple[float, float]:
+    """The middle of a cell in level-0 pixels."""
+    (row, column), (height, width) = at, known.cell
+    return (row + 0.5) * height - 0.5, (column + 0.5) * width - 0.5
+
+
 def _proposal(
     known: Guide, at: tuple[int, int], score: float, titles: Mapping[str, str]
 ) -> Proposal:
-    y, x = ((k + 0.5) * step - 0.5 for k, step in zip(at, known.cell, strict=True))
+    y, x = _centre(known, at)
     radius = known.length / 2
     short, clauses = _clauses(known, (y, x), at, titles)
     height, width = known.tissue.shape

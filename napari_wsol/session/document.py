@@ -119,11 +119,12 @@ class Document:
         mpp: µm a level-0 pixel, where the person knows better than the file.
         tissue: (h, w) bool over the whole slide: where to look, as a person drew it.
         looked_at: what the person sees: top, left, bottom, right in level-0 pixels.
+        pins: places at which maps are compared, as :meth:`set_pins` was given them.
         waiting_shown: the round that an earlier work had shown last.
 
     Signals:
-        scribbles_changed, dismissed_changed, settings_changed, mpp_changed,
-            tissue_changed: no argument.
+        scribbles_changed, dismissed_changed, pins_changed, settings_changed,
+            mpp_changed, tissue_changed: no argument.
         earlier_changed: no argument; an earlier work was found, or somebody said what
             to do with it.
         status_changed: the status.
@@ -133,6 +134,7 @@ class Document:
 
     scribbles_changed = Signal()
     dismissed_changed = Signal()
+    pins_changed = Signal()
     settings_changed = Signal()
     earlier_changed = Signal()
     mpp_changed = Signal()
@@ -154,6 +156,7 @@ class Document:
         self.mpp: float | None = None
         self.tissue: npt.NDArray[np.bool_] | None = None
         self.looked_at: Box | None = None
+        self.pins: tuple[Point, ...] = ()
         self._strokes = StrokeList.empty(self.canvas.shape)
         self._has_drawn = False
         self._status: Status = "untouched"
@@ -612,6 +615,19 @@ class Document:
             self._dismissed = (*self._dismissed, entry)
             self.write(entry)
             self._tell(self.dismissed_changed)
+
+    def set_pins(self, pins: Sequence[Point]) -> None:
+        """Marks places to compare maps at, (y, x) in level-0 pixels, from no. 1 on.
+
+        Raises:
+            ImageError: one lies beside the image.
+        """
+        height, width = self.slide.shape
+        if not all(0 <= y + 0.5 < height and 0 <= x + 0.5 < width for y, x in pins):
+            raise ImageError("Point at the image; then its place can be pinned.")
+        with self.changing():
+            self.pins = tuple((float(y), float(x)) for y, x in pins)
+            self._tell(self.pins_changed)
 
     # ----------------------------------------------------------------------- settings
 

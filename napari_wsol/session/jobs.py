@@ -18,6 +18,7 @@ from psygnal import Signal
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import NoResultError
+from napari_wsol.guidance.proposals import disputes
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind, JobRunner
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.config import FinetuneConfig, InferenceConfig
+    from napari_wsol.guidance.factors import Guide
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
@@ -600,6 +602,20 @@ class SessionJobs:
         from napari_wsol.session.proposals import proposed  # torch is there by now
 
         return proposed(current.document, current.maps, count, methods)
+
+    def doubt(self, count: int = 8) -> tuple[Guide, list[Proposal]]:
+        """What is known of doubt, and the places where the maps disagree most of all.
+
+        As :meth:`propose`, whatever was stroked or dismissed; two maps at least.
+        """
+        current, document = self._state.current, self._state.document
+        if len(current.maps.heatmaps) < 2:
+            raise NoResultError("It takes two maps: tick another method and localize.")
+        current.check_maps()
+        from napari_wsol.session.proposals import known_of  # torch is there by now
+
+        known, heatmaps, titles = known_of(document, current.maps, None)
+        return known, disputes(known, heatmaps, count, titles)
 
     def look_at(self, top: float, left: float, bottom: float, right: float) -> None:
         """What the person sees, in level-0 pixels: a slide goes on there first."""

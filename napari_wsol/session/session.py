@@ -74,6 +74,7 @@ class Session:
     slide_moved = Signal(object)  # a SlideProgress
     scribbles_changed = Signal()
     dismissed_changed = Signal()
+    pins_changed = Signal()
     status_changed = Signal(str)  # of the open image
     settings_changed = Signal()
     saved_changed = Signal(object)  # a Saved: something reached the disk, or failed
@@ -140,6 +141,8 @@ class Session:
     """How far the work on the open image is."""
     dismissed = known(lambda document: document.dismissed, ())
     """Places on this image that nobody wants to see proposed again."""
+    pins = known(lambda document: document.pins, ())
+    """Places (y, x) that a person marked to compare maps there; the first is no. 1."""
     earlier = known(lambda document: document.earlier, None)
     """Work on this image from an earlier day, while nobody said what to do."""
     awaits_rounds = known(lambda document: document.has_waiting_rounds, nothing=False)
@@ -251,6 +254,8 @@ class Session:
     grow = of_jobs(SessionJobs.grow)
     import_annotations = of_jobs(SessionJobs.import_annotations)
     propose = of_jobs(SessionJobs.propose)
+    doubt = of_jobs(SessionJobs.doubt)
+    set_pins = of_document(Document.set_pins)
     dismiss = of_document(Document.dismiss)
     resume = if_open(Document.resume, nothing=False)
     start_afresh = if_open(Document.start_afresh, nothing=False)

@@ -71,7 +71,7 @@ def test_two_models_and_a_map_from_elsewhere_side_by_side(bench, tmp_path):
     value = float(panel.probe.item(3, 1).text())
     assert value == pytest.approx(250 / 255, abs=0.01)
     panel.side_by_side.click()
-    bench.until(lambda: bench.widget.layers.cells.is_on)
+    bench.until(lambda: bench.widget.layers.wall is not None)
     captions = [cell.caption for cell in bench.widget.layers._cells()]
     assert [
         words.split(" · dark")[0].split(" · bright")[0] for words in captions[:3]

@@ -103,7 +103,7 @@ def test_two_layers_of_one_method_stand_side_by_side(bench, methods):
     assert layer.data.shape == (64, 64)
     assert layer.metadata["napari-wsol"]["layer"] == "fine"
     bench.click(bench.widget.compare_panel.side_by_side)
-    captions = bench.widget.layers.cells.wall.captions
+    captions = bench.widget.layers.wall.captions
     assert [words.split(" · ")[0] for words in captions] == [
         "CAM",
         "LayerCAM",

@@ -97,7 +97,7 @@ def test_a_stroke_ends_a_place_and_not_here_is_for_good(bench):
     bench.click(bench.widget.compare_panel.side_by_side)
     press_g(bench)
     assert np.abs(at(bench) - UPPER_LEFT).max() <= 6
-    assert bench.widget.layers.cells.is_on
+    assert bench.widget.layers.wall is not None
     bench.click(bench.widget.compare_panel.overlay)
     press_g(bench)
     press_g(bench)

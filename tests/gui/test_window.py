@@ -267,7 +267,7 @@ def wall(bench):
     bench.localize()
     before = list(bench.viewer.layers)
     bench.click(bench.widget.compare_panel.side_by_side)
-    shown = bench.widget.layers.cells.wall
+    shown = bench.widget.layers.wall
     bench.until(lambda: shown.is_settled)
     assert list(bench.viewer.layers) == before  # no copies
     return shown
@@ -293,7 +293,7 @@ def test_side_by_side_shows_every_method_over_the_one_image(bench, wall):
     panel.opacity.setValue(0)
     bench.until(lambda: np.abs(pixel(wall, 1, (47, 79)) - 220).max() <= 3)
     bench.click(panel.overlay)
-    assert not bench.widget.layers.cells.is_on
+    assert bench.widget.layers.wall is None
     assert bench.layer("PixelCAM · bright").visible
     assert not bench.layer("CAM · bright").visible
 
@@ -336,7 +336,7 @@ def test_a_brush_leaves_side_by_side_and_a_deleted_map_leaves_its_cell(bench, wa
     assert rect.size() == wall.size()
     assert 128 * wall._zoom > 0.9 * min(rect.width(), rect.height())
     bench.press_key("f")
-    bench.until(lambda: not bench.widget.layers.cells.is_on)
+    bench.until(lambda: bench.widget.layers.wall is None)
     assert bench.widget.compare_panel.overlay.isChecked()
     assert bench.widget.layers.strokes.tool == "foreground"
 

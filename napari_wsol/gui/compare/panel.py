@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QButtonGroup, QDoubleSpinBox, QRadioButton, QWidget
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QDoubleSpinBox,
+    QHeaderView,
+    QRadioButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QWidget,
+)
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compare.gallery import Gallery
 from napari_wsol.gui.compare.probe import ProbeTable, RegionList
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.layers.threshold import RANGES, TITLES, Threshold
 from napari_wsol.gui.widgets.elided import Choice, Fold, MethodChoice, Words
 from napari_wsol.gui.widgets.panel import (
@@ -54,6 +65,7 @@ class ComparePanel(Panel):
         )
         chosen = row("reference", self.reference_box, self.scores_button, stretch=1)
         put(self.rows, self.probe, chosen)
+        self._build_places()
         self._build_regions()
 
     def _build_mode(self) -> None:
@@ -68,7 +80,10 @@ class ComparePanel(Panel):
         group.addButton(self.overlay)
         group.addButton(self.side_by_side)
         self.side_by_side.toggled.connect(self.side_by_side_wanted)
-        put(self.rows, row(self.overlay, self.side_by_side, None, spacing=6))
+        tip = "By PxAP or MaxBoxAcc, with a reference. By hand: drag a cell's caption."
+        self.best_first = push_button("Best first", tip)
+        modes = (self.overlay, self.side_by_side, None, self.best_first)
+        put(self.rows, row(*modes, spacing=6))
 
     def _build_threshold(self) -> None:
         self.currency_box = Choice(
@@ -101,6 +116,55 @@ class ComparePanel(Panel):
         put(
             self.rows, row(self.contours, "opacity", self.opacity, stretch=2, spacing=6)
         )
+
+    def _build_places(self) -> None:
+        """Pinned places, and what the maps disagree on."""
+        self.pins = QTreeWidget()
+        self.pins.setHeaderLabels(("pinned place", "value", "pct", "above"))
+        header = needed(self.pins.header())
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setStretchLastSection(False)
+        tip = "P pins what is under the mouse. Click: go there. Delete: remove it."
+        self.pins.setToolTip(tip)
+        self.pins.setFixedHeight(8 * (self.fontMetrics().height() + 6))
+        self.pins.hide()
+        what = "the maps disagree. T walks where they do most, Shift+T back."
+        less = "the map cannot tell: that of PixelCAM, or else the first."
+        self.doubts = {
+            role: check_box(role, f"From dark to bright, where {tip}")
+            for role, tip in (("disagreement", what), ("uncertainty", less))
+        }
+        self.places_csv = push_button(
+            "CSV…", "Save what each map says at pins, and where they disagree most."
+        )
+        doubts = row(*self.doubts.values(), None, self.places_csv, spacing=6)
+        put(self.rows, self.pins, doubts)
+
+    def chosen_pin(self) -> int:
+        """The pin that was clicked, from 0; -1 for none."""
+        item = self.pins.currentItem()
+        return self.pins.indexOfTopLevelItem(item.parent() or item) if item else -1
+
+    def show_pins(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """What each map says at each pin, as ``place_rows`` gives it."""
+        chosen = self.chosen_pin()
+        self.pins.clear()
+        for number, told in groupby(rows, itemgetter("place")):
+            pin = QTreeWidgetItem(self.pins)
+            for one in told:
+                where = "{place}   {y_px:.0f}, {x_px:.0f} px".format(**one)
+                if one["y_mm"] != "":
+                    where += " · {y_mm:.3f}, {x_mm:.3f} mm".format(**one)
+                pin.setText(0, where)
+                said = f"{one['value']:.2f}", f"{one['percentile']:.0f}"
+                above = "●" if one["above"] else "○"
+                pin.addChild(QTreeWidgetItem([one["method"], *said, above]))
+            pin.setFirstColumnSpanned(True)
+            if number == chosen + 1:
+                self.pins.setCurrentItem(pin)
+                pin.setExpanded(True)
+        self.pins.setVisible(bool(rows))
 
     def _build_regions(self) -> None:
         self.method_box = MethodChoice(

@@ -16,6 +16,7 @@ from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compare.scores import shown
 from napari_wsol.gui.compat import needed
+from napari_wsol.gui.layers.threshold import thinned
 from napari_wsol.gui.tasks import once
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class ProbeTable(QTableWidget):
                 above = value >= cuts.get(heatmap.key, 1.0)
                 texts = (
                     f"{value:.2f}",
-                    f"{heatmap.rank(value):.0f}",
+                    f"{thinned(heatmap).rank(value):.0f}",
                     "●" if above else "○",
                 )
             for column, text in enumerate(texts, start=1):

@@ -85,6 +85,7 @@ class ProposalsController(QObject):
         self.places: list[Proposal] = []
         """The places that the key walks through, the best first."""
         self._turn = 0  # the place to go to next
+        self._toured = -1  # the place of the tour, from 0
         self._here: Proposal | None = None
         self._labels_here = NO_LABELS
         self._changes = 0  # of maps and strokes
@@ -142,6 +143,26 @@ class ProposalsController(QObject):
         self._session.dismiss(place)
         self._messages.say(f"Not proposed any more: {place.place}.")
         self._show()
+
+    def tour(self, by: int) -> None:
+        """Fly on, or back, through the places where the maps disagree most."""
+        session, slide = self._session, self._session.slide
+        question = lambda: (slide, by, session.doubt(COUNT)[1])  # noqa: E731
+        ask, warn = self._context.tasks.ask, self._messages.warn
+        ask(question, self._on_tour, warn, kind="tour")
+
+    def _on_tour(self, answer: tuple[Slide | None, int, list[Proposal]]) -> None:
+        slide, by, places = answer
+        if slide is not self._session.slide:
+            return
+        if not places:
+            self._messages.say("The maps agree wherever there is tissue.")
+            return
+        self._toured = (max(self._toured, min(0, -by)) + by) % len(places)
+        place = places[self._toured]
+        self._layers.fly_to_box(*place.box)
+        self.ring.show(place.y, place.x, place.radius)
+        self._messages.say(f"{self._toured + 1} of {len(places)}: {place.reason}.")
 
     # ------------------------------------------------------------------------- places
 
@@ -210,6 +231,7 @@ class ProposalsController(QObject):
 
     def _on_image(self) -> None:
         self.places, self._turn, self._is_eager = [], 0, False
+        self._toured = -1
         self._leave()
         self.ring.place_on(self._layers.image, self._session.slide)
         self.ring.take_away()  # that of an earlier dock

@@ -11,9 +11,11 @@ from qtpy.QtWidgets import QApplication
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.correct.rounds import round_words
-from napari_wsol.gui.layers.difference import DifferenceLayer
+from napari_wsol.gui.layers.difference import ValuesLayer, change
+from napari_wsol.gui.layers.marks import DIFFERENCE
 from napari_wsol.gui.messages import Action
 from napari_wsol.gui.tasks import once
+from napari_wsol.gui.widgets.colours import change_colours
 from napari_wsol.jobs import REFINES, JobKind
 from napari_wsol.refinement.rounds import jump_words, odd_map_words
 from napari_wsol.session.maps import REFINED
@@ -197,7 +199,8 @@ class RoundsController(QObject):
         self._panel, self._box = panel, panel.rounds
         self.live = Live(context)
         self.blink = Blink(context.session, context.layers.heatmaps)
-        self.difference = DifferenceLayer(context.viewer)
+        colours, limits = change_colours(), (-1.0, 1.0)
+        self.difference = ValuesLayer(context.viewer, DIFFERENCE, colours, limits)
         self._soon = once(self, SOON_MS, self._show_all)
         context.at_parting(self.close)
         self._connect(context.events)
@@ -312,8 +315,10 @@ class RoundsController(QObject):
         rounds = self._compared() if self._box.difference.isChecked() else None
         if rounds is None or self._layers.image is None:
             self.difference.take_away()
-        elif self.difference.show(*rounds):
-            self.difference.lift(self._layers.strokes.layer)
+            return
+        shown, earlier = (item.index for item in rounds)
+        name = f"What changed · round {shown} after {earlier}"
+        self.difference.show(*change(*rounds), name, self._layers.strokes.layer)
 
     def _on_deleted(self) -> None:
         """The person took the layer away: it is not wanted any more."""

@@ -1,4 +1,4 @@
-"""What a round has changed, as a layer over the maps."""
+"""What a round has changed, or where maps are in doubt, as a layer over the maps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from napari.utils import Colormap
 
 from napari_wsol.gui.compat import fill
 from napari_wsol.gui.layers.fine_map import SHOWN_CELLS
-from napari_wsol.gui.layers.marks import DIFFERENCE, raise_in_order
+from napari_wsol.gui.layers.marks import raise_in_order
 from napari_wsol.gui.layers.overlay import Overlay
-from napari_wsol.gui.widgets.colours import change_colours
 from napari_wsol.images.heatmap import covering
 
 if TYPE_CHECKING:
@@ -23,38 +22,41 @@ if TYPE_CHECKING:
     from napari_wsol.gui.layers.overlay import Place
     from napari_wsol.refinement.rounds import Round
 
-COLOURS, NAME = "napari-wsol difference", "What changed"
 
+class ValuesLayer(Overlay[Image]):
+    """Values over the image, in (256, 4) RGBA from the lower limit to the upper one."""
 
-class DifferenceLayer(Overlay[Image]):
-    """A round's map minus that of an earlier one, in [-1, 1]; clear where equal."""
-
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer, DIFFERENCE)
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        role: str,
+        colours: np.ndarray,
+        limits: tuple[float, float],
+    ) -> None:
+        super().__init__(viewer, role)
         # napari keeps every new colormap in its list: one for ever.
-        self._colours = Colormap(
-            change_colours(), name=COLOURS, display_name="difference"
-        )
+        name = f"napari-wsol {role}"
+        self._colours = Colormap(colours, name=name, display_name=role)
+        self._limits = limits
 
-    def show(self, shown: Round, earlier: Round) -> bool:
+    def show(
+        self, values: np.ndarray, place: Place, name: str, *above: Layer | None
+    ) -> None:
         """Bring it up to date.
 
         Args:
-            shown: the newer round.
-            earlier: what it is compared with, on the same grid.
-
-        Returns:
-            Whether the layer is a new one, right above the image.
+            values: (h, w) float32.
+            place: where they lie on the image.
+            name: of the layer.
+            above: where it is a new one, it comes over the maps, and these over it.
         """
-        values, place = change(shown, earlier)
         before = self.find()
         layer = self.hold(
             values.shape,
             place,
             lambda how: Image(
                 values,
-                name=NAME,
-                contrast_limits=(-1.0, 1.0),
+                contrast_limits=self._limits,
                 interpolation2d="linear",
                 blending="translucent_no_depth",
                 colormap=cast("Any", self._colours),  # napari takes more than it says
@@ -62,17 +64,13 @@ class DifferenceLayer(Overlay[Image]):
             ),
         )
         if layer is None:
-            return False
+            return
         if layer.data is not values:
             fill(layer, values)
-            layer.contrast_limits = (-1.0, 1.0)
-        layer.name = f"{NAME} · round {shown.index} after {earlier.index}"
-        return layer is not before
-
-    def lift(self, strokes: Layer | None) -> None:
-        """Put it over the maps, and the strokes over it."""
-        above = [layer for layer in (self.layer, strokes) if layer is not None]
-        raise_in_order(self._viewer, above)
+            layer.contrast_limits = self._limits
+        layer.name = name
+        if layer is not before:
+            raise_in_order(self._viewer, [layer, *(x for x in above if x is not None)])
 
 
 def change(shown: Round, earlier: Round) -> tuple[np.ndarray, Place]:

@@ -23,7 +23,6 @@ from napari_wsol.gui.layers.marks import (
     remove,
 )
 from napari_wsol.gui.layers.placement import TRANSFORMS, fit_width, move_onto, placed_on
-from napari_wsol.gui.layers.wall import Cell
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.colours import (
     EVIDENCE,
@@ -145,6 +144,7 @@ class HeatmapLayers(QObject):
         self._contours = True
         self._opacity = 0.6
         self._bright = True
+        self._covered = False
         self.dropped: set[str] = set()
         """Methods whose layers the person has deleted since :meth:`begin`."""
         self._width_timer = once(self, 60, self._fit_width)
@@ -352,26 +352,12 @@ class HeatmapLayers(QObject):
         for name, pair in self.pairs.items():
             pair.image.visible = method == name
 
-    def cells(self, captions: Mapping[str, str]) -> list[Cell]:
-        """What is drawn over the image where every method has its own cell.
-
-        Args:
-            captions: method → what stands in its cell.
-        """
-        line = contour_colour(bright=self._bright) if self._contours else None
-        shares = np.linspace(0, 1, 256)
-        return [
-            Cell(
-                heatmap=pair.peeked or pair.heatmap,
-                cut=pair.cut,
-                colours=np.asarray(pair.image.colormap.map(shares)),
-                opacity=float(pair.image.opacity),
-                line=line,
-                is_added=str(pair.image.blending) == "additive",
-                caption=captions.get(method, method),
-            )
-            for method, pair in self.pairs.items()
-        ]
+    def cover(self, on: bool) -> None:
+        """Nobody sees the layers: what changes is drawn once they are seen again."""
+        if on != self._covered:
+            self._covered = on
+            for pair in self.pairs.values():
+                self._draw(pair)
 
     def _adopt(
         self, source: Image, heatmap: Heatmap, mark: dict[str, object]
@@ -430,6 +416,8 @@ class HeatmapLayers(QObject):
         """Contour and colours of one method for its present cut."""
         self._recolour(pair)
         self.redrawn.emit()
+        if self._covered:
+            return
         visible = self._has_lines(pair)
         if visible and pair.heatmap.values.size > LARGE_CELLS:
             # Longer than a frame; of each method the newest counts.
@@ -464,10 +452,8 @@ class HeatmapLayers(QObject):
         method, shown = pair.heatmap.key, pair.image.colormap.name
         if shown != colours_name(method):
             return
-        ours = self._colormaps.get(method)
-        before = [] if ours is None else np.array(ours.colors)
         ours = self._colours(method, pair.cut)
-        if not np.array_equal(ours.colors, before):
+        if not self._covered:
             pair.image.colormap = ours
 
     def _colours(self, method: str, cut: float) -> Colormap:

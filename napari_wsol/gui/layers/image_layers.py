@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.gui.compat import camera_of, cell_size, collected_once
@@ -16,23 +17,25 @@ from napari_wsol.gui.layers.placement import (
     to_world,
     world_a_pixel,
 )
-from napari_wsol.gui.layers.side_by_side import SideBySide
 from napari_wsol.gui.layers.stroke_layer import NAME_ELSEWHERE, StrokeLayer
 from napari_wsol.gui.layers.threshold import Threshold
+from napari_wsol.gui.layers.touch import canvas_beside
+from napari_wsol.gui.layers.wall import Cell, Wall
 from napari_wsol.gui.tasks import once
+from napari_wsol.gui.widgets.colours import contour_colour, is_bright
 from napari_wsol.images.tissue import coarse_tissue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import napari.viewer
     from napari.layers import Image
     from napari.utils.events import Event
     from qtpy.QtWidgets import QWidget
 
+    from napari_wsol.evaluation.single import MapFigures
     from napari_wsol.export import Region
     from napari_wsol.gui.layers.threshold import Bools
-    from napari_wsol.gui.layers.wall import Cell
     from napari_wsol.gui.tasks import Tasks
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.level_arrays import LevelArray
@@ -85,8 +88,9 @@ class ImageLayers(QObject):
         self.heatmaps = HeatmapLayers(viewer, tasks)
         self.heatmaps.deleted.connect(self._on_deleted)
         self.strokes = StrokeLayer(viewer)
-        self.cells = SideBySide(viewer, dock, tasks)
-        self.cells.pointed.connect(self.cursor_moved)
+        self._dock = dock
+        self.wall: Wall | None = None
+        """The cells side by side, while they are shown over napari's canvas."""
         # Many maps change in one turn of the event loop.
         self._renew_cells = once(self, 0, self._show_in_cells)
         self.heatmaps.redrawn.connect(self._on_redrawn)
@@ -99,6 +103,7 @@ class ImageLayers(QObject):
         self._steps: Iterator[None] = iter(())
         self._is_first = True
         self._listed: list[str] = []
+        self._order: Sequence[str] = ()
         self._next = once(self, 0, self._show_next)
         viewer.mouse_move_callbacks.append(self._on_mouse)
 
@@ -114,7 +119,7 @@ class ImageLayers(QObject):
         self._next.stop()
         self._forget_waiting()
         self._renew_cells.stop()
-        self.cells.leave()
+        self.show_cells(False)
         if self.image is not None:
             self.image.events.data.disconnect(self._on_data)
         if self._on_mouse in self._viewer.mouse_move_callbacks:
@@ -243,6 +248,14 @@ class ImageLayers(QObject):
         self.threshold = threshold
         self._redraw.start()
 
+    def set_order(self, keys: Sequence[str]) -> None:
+        """Put cells and rows in this order; maps that are not named come last."""
+        self._order = keys
+        self.heatmaps.put_in_order(keys)
+        self._listed = list(self.heatmaps.pairs)
+        self.maps_changed.emit()
+        self.cuts_changed.emit()
+
     def set_contours(self, on: bool) -> None:
         """Lines on or off."""
         self._contours = on
@@ -250,40 +263,70 @@ class ImageLayers(QObject):
 
     def show_cells(self, on: bool) -> None:
         """Side by side, or over each other."""
-        if on and self.heatmaps.pairs and self.image is not None:
-            self.strokes.choose(None)
-            self.cells.enter(self.image, self._cells())
-        else:
-            self.cells.leave()
+        wall, self.wall = self.wall, None
+        if wall is not None:
+            wall.close_wall()
+            self.heatmaps.cover(False)
+        canvas = canvas_beside(self._dock)
+        if not on or not self.heatmaps.pairs or self.image is None or canvas is None:
+            return
+        self.strokes.choose(None)
+        self.heatmaps.cover(True)
+        wall = self.wall = Wall(self._viewer, canvas, self.image, self._tasks)
+        wall.pointed.connect(self.cursor_moved)
+        wall.reordered.connect(self.set_order)
+        wall.show_cells(self._cells())
+        wall.show_pins(self._session.pins)
+        wall.fit()
+        wall.show()
+        wall.raise_()
 
     def _cells(self) -> list[Cell]:
-        result = self._session.result
-        captions = {}
+        """A cell a map; those of one model, and those from elsewhere, go together."""
+        session, cells, shares = self._session, list[Cell](), np.linspace(0, 1, 256)
+        scores = {} if session.result is None else session.result.scores
+        figures = session.figures(wait=False)
+        bright = self.image is not None and is_bright(self.image)
+        line = contour_colour(bright=bright) if self._contours else None
         for method, pair in self.heatmaps.pairs.items():
-            words = [self._titles.get(method, method), pair.heatmap.target]
-            scores = {} if result is None else result.scores
-            score = scores.get(pair.heatmap.target)
-            if score is not None and method not in self._session.kept:
-                words.append(f"{score:.2f}")
-            if badge := self._badge(method):
-                words.append(badge)
-            captions[method] = " · ".join(words)
-        return self.heatmaps.cells(captions)
+            words, group = [self._titles.get(method, method), pair.heatmap.target], ""
+            if (kept := session.kept.get(method)) is not None:
+                group = kept.made_by or "elsewhere"
+            elif pair.heatmap.target in scores:
+                words.append(f"{scores[pair.heatmap.target]:.2f}")
+            words.append(self._badge(method))
+            caption = " · ".join(filter(None, words))
+            if (one := figures.get(method)) is not None:
+                name = "MaxBoxAcc" if one.curve is None else "PxAP"
+                iou = one.at(pair.cut)["image_iou"]
+                caption += f"\n{name} {score_of(one):.1f} · IoU {iou:.2f}"
+            cell = Cell(
+                heatmap=pair.peeked or pair.heatmap,
+                cut=pair.cut,
+                colours=np.asarray(pair.image.colormap.map(shares)),
+                opacity=float(pair.image.opacity),
+                line=line,
+                is_added=str(pair.image.blending) == "additive",
+                caption=caption,
+                group=group,
+            )
+            cells.append(cell)
+        return cells
 
     def _show_in_cells(self) -> None:
-        if not self.cells.is_on:
+        if self.wall is None:
             return
         if self.heatmaps.pairs:
-            self.cells.show(self._cells())
+            self.wall.show_cells(self._cells())
         else:
             self.cells_left.emit()
 
     def _on_redrawn(self) -> None:
-        if self.cells.is_on:
+        if self.wall is not None:
             self._renew_cells.start()
 
     def _on_tool(self, tool: str | None) -> None:
-        if tool is not None and self.cells.is_on:
+        if tool is not None and self.wall is not None:
             self.cells_left.emit()
 
     def fly_to(self, region: Region) -> None:
@@ -311,7 +354,9 @@ class ImageLayers(QObject):
         """Centre a rectangle of level-0 pixels and zoom to three times its size."""
         if self.image is None:
             return
-        centre = to_world(self.image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
+        middle = (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
+        self.cursor_moved.emit(*middle)  # the table says what is there
+        centre = to_world(self.image, *middle)
         size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self.image)
         camera = camera_of(self._viewer)
         camera.center = cast("Any", (*camera.center[:-2], *centre))
@@ -339,7 +384,7 @@ class ImageLayers(QObject):
         if is_more or self._waiting:
             self._next.start()
             return
-        self.heatmaps.put_in_order(self._session.heatmaps)
+        self.heatmaps.put_in_order((*self._order, *self._session.heatmaps))
         if list(self.heatmaps.pairs) != self._listed:  # not only newer values
             self._listed = list(self.heatmaps.pairs)
             if self._is_first:
@@ -412,3 +457,8 @@ class ImageLayers(QObject):
         del viewer
         if self.image is not None:
             self.cursor_moved.emit(*to_pixels(self.image, event.position))
+
+
+def score_of(figures: MapFigures) -> float:
+    """By which maps are put in order: PxAP, or against boxes MaxBoxAcc."""
+    return figures.fixed["max_box_acc" if figures.curve is None else "pxap"]

@@ -28,7 +28,7 @@ MARK = "napari-wsol"
 
 HEATMAP, CONTOUR, STROKES = "heatmap", "contour", "strokes"
 TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
-REGION, REFERENCE = "region", "reference"
+REGION, PINS, REFERENCE = "region", "pins", "reference"
 """Roles of our layers."""
 
 

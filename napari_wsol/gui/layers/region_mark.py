@@ -1,4 +1,4 @@
-"""The region that was clicked in the list: beads along its outline, and its number."""
+"""Numbers on the image: of pins; of the region that was clicked, with its outline."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from napari_wsol.gui.layers.placement import screen_a_pixel
 from napari_wsol.gui.widgets.colours import LINE_ON_BRIGHT, LINE_ON_DARK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import napari.viewer
     import numpy.typing as npt
 
@@ -33,11 +35,63 @@ MOST = 1500
 """Beads of one region."""
 
 
-class RegionMark(ZoomedOverlay[Points]):
+class Badges(ZoomedOverlay[Points]):
+    """Numbers in black badges and white beads, as large at any zoom, above the maps."""
+
+    def draw(
+        self, points: npt.ArrayLike, words: Sequence[str], name: str, symbol: str
+    ) -> None:
+        """Draw (N, 2) level-0 pixels: badges, or beads where the words are empty."""
+        points = np.asarray(points, float)
+        if not len(points):
+            self.take_away()
+            return
+        number = np.array(words, object)
+        layer = self.find()
+        if layer is not None:
+            fill(layer, points)
+        layer = self.hold(
+            points.shape,
+            ((1.0, 1.0), (0.0, 0.0)),
+            lambda how: Points(
+                points,
+                ndim=2,
+                features={"number": number},
+                text={
+                    "string": "{number}",
+                    "size": 11,
+                    "color": "white",
+                    "anchor": "center",
+                },
+                blending="translucent_no_depth",
+                border_width=0.25,
+                symbol=symbol,
+                **how,
+            ),
+        )
+        if layer is None:
+            return
+        is_badge = number != ""
+        layer.features = {"number": number}
+        # Sizes are bounded on the screen: the disc from above, beads from below.
+        layer.size = np.where(is_badge, 1e6, 1e-6)
+        ratio = screen_ratio()  # napari bounds them in the screen's own pixels
+        layer.canvas_size_limits = (round(BEAD * ratio), round(BADGE * ratio))
+        light, dark = LINE_ON_DARK, LINE_ON_BRIGHT
+        layer.face_color = [dark if badge else light for badge in is_badge]
+        layer.border_color = [light if badge else dark for badge in is_badge]
+        layer.border_width = np.where(is_badge, 0.08, 0.25)
+        layer.name = name
+        layer.selected_data = set()
+        layer.visible = True
+        raise_in_order(self._viewer, [layer])
+
+
+class RegionMark(Badges):
     """One region at a time, above the maps; hidden where none is marked.
 
-    White beads with a black rim are seen on light and on dark ground, and are no line
-    as contours and ring are. They are as large at any zoom.
+    White beads with a black rim are seen on light and dark ground, and are no line as
+    contours and ring are.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -58,45 +112,8 @@ class RegionMark(ZoomedOverlay[Points]):
             return
         step = SPACING / screen_a_pixel(self._viewer, image)
         points = np.concatenate([middle_of(region), beads(region, step)])
-        number = np.array([str(region.id)] + [""] * (len(points) - 1), object)
-        layer = self.find()
-        if layer is not None:
-            fill(layer, points)
-        layer = self.hold(
-            points.shape,
-            ((1.0, 1.0), (0.0, 0.0)),
-            lambda how: Points(
-                points,
-                name=NAME,
-                ndim=2,
-                features={"number": number},
-                text={
-                    "string": "{number}",
-                    "size": 11,
-                    "color": "white",
-                    "anchor": "center",
-                },
-                blending="translucent_no_depth",
-                border_width=0.25,
-                **how,
-            ),
-        )
-        if layer is None:
-            return
-        is_badge = np.arange(len(points)) == 0
-        layer.features = {"number": number}
-        # Sizes are bounded on the screen: the disc from above, beads from below.
-        layer.size = np.where(is_badge, 1e6, 1e-6)
-        ratio = screen_ratio()  # napari bounds them in the screen's own pixels
-        layer.canvas_size_limits = (round(BEAD * ratio), round(BADGE * ratio))
-        light, dark = LINE_ON_DARK, LINE_ON_BRIGHT
-        layer.face_color = [dark if first else light for first in is_badge]
-        layer.border_color = [light if first else dark for first in is_badge]
-        layer.border_width = np.where(is_badge, 0.08, 0.25)
-        layer.name = f"{NAME} {region.id}"
-        layer.selected_data = set()
-        layer.visible = True
-        raise_in_order(self._viewer, [layer])
+        words = [str(region.id)] + [""] * (len(points) - 1)
+        self.draw(points, words, f"{NAME} {region.id}", "disc")
 
 
 def screen_ratio() -> float:

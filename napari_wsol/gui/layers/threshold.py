@@ -19,7 +19,7 @@ Bools = npt.NDArray[np.bool_]
 TITLES = {"value": "value", "percentile": "percentile", "area": "share of tissue"}
 """Currency of ``Heatmap.threshold`` → its words in the window."""
 
-COUNTED_CELLS = 1_000_000
+COUNTED_CELLS = 300_000
 """Cells that a share or percentile is taken of; the cut moves by less than its digits
 show."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,6 +51,9 @@ FRAME_SECONDS = 0.03
 OVERSAMPLED = 2
 """Pixels of the image a pixel of the screen, at least, where it is made smaller."""
 
+PIN = 18
+"""Pixels of the screen along the number of a pin."""
+
 STEP = 1.1
 """Zoom a notch of the wheel, as of napari."""
 
@@ -65,7 +69,8 @@ class Cell:
         opacity: of the map.
         line: colour of the contour; None for no contour.
         is_added: whether light is added, as over dark images.
-        caption: stands in the corner.
+        caption: stands in the corner, line by line.
+        group: cells of one have rows of their own.
     """
 
     heatmap: Heatmap
@@ -75,6 +80,7 @@ class Cell:
     line: str | None
     is_added: bool
     caption: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,9 @@ class Wall(QWidget):
     pointed = Signal(float, float)
     """Level-0 pixel (y, x) under the mouse."""
 
+    reordered = Signal(object)
+    """Keys of the maps: a caption was dragged onto another cell."""
+
     def __init__(
         self, viewer: napari.viewer.Viewer, canvas: QWidget, image: Image, tasks: Tasks
     ) -> None:
@@ -110,7 +119,11 @@ class Wall(QWidget):
         self._backdrop: QImage | None = None
         self._sheet = QImage()
         self._factor = 1.0
-        self._columns = 1
+        self._columns = self._rows = 1
+        self._places: list[tuple[int, int]] = []  # row and column of each cell
+        self._crops: dict[str, tuple[Heatmap, object, npt.NDArray[np.float32]]] = {}
+        self._pins: Sequence[tuple[float, float]] = ()
+        self._held = -1  # the cell whose caption is dragged
         self._side = 0.0
         """The shorter side of a cell."""
         self._whole: object = None
@@ -152,11 +165,13 @@ class Wall(QWidget):
 
     def show_cells(self, cells: Sequence[Cell]) -> None:
         """Show these cells; those that stay as they are are not drawn again."""
-        before, self._cells = self._cells, list(cells)
-        if len(before) != len(cells):
+        groups, before = [cell.group for cell in cells], self._cells
+        self._cells = sorted(cells, key=lambda cell: groups.index(cell.group))
+        if [cell.group for cell in before] != [cell.group for cell in self._cells]:
             self._arrange()
             return
-        changed = [k for k, cell in enumerate(cells) if not _same(cell, before[k])]
+        both = enumerate(zip(self._cells, before, strict=True))
+        changed = [k for k, (new, old) in both if not _same(new, old)]
         self._dirty += [k for k in changed if k not in self._dirty]
         self._next.start()
 
@@ -191,14 +206,19 @@ class Wall(QWidget):
         self._whole = (tuple(camera.center), camera.zoom)
         self._move()
 
-    def cell_at(self, place: QPointF) -> QRect | None:
-        """The cell under a point of the wall."""
-        rects = map(self.rect_of, range(len(self._cells)))
-        return next((rect for rect in rects if rect.contains(place.toPoint())), None)
+    def show_pins(self, pins: Sequence[tuple[float, float]]) -> None:
+        """Mark these level-0 pixels (y, x) in all cells, numbered from 1."""
+        self._pins, self._dirty = pins, list(range(len(self._cells)))
+        self._next.start()
+
+    def cell_at(self, place: QPointF) -> int:
+        """The cell under a point of the wall; -1 between them."""
+        rects = enumerate(map(self.rect_of, range(len(self._cells))))
+        return next((k for k, rect in rects if rect.contains(place.toPoint())), -1)
 
     def rect_of(self, index: int) -> QRect:
         """Where a cell lies on the wall."""
-        row, column = divmod(index, self._columns)
+        row, column = self._places[index]
         height, width = self._size()
         return QRect(
             round(column * (width + GAP)),
@@ -217,16 +237,19 @@ class Wall(QWidget):
     def _arrange(self) -> None:
         """Rows and columns in which the image is seen largest."""
         height, width = self._shape
-        count = max(1, len(self._cells))
+        groups = Counter(cell.group for cell in self._cells).values()
 
         def size(columns: int) -> float:
-            rows = -(-count // columns)
-            return min(
-                (self.width() - GAP * (columns - 1)) / columns / width,
-                (self.height() - GAP * (rows - 1)) / rows / height,
-            )
+            rows = sum(-(-count // columns) for count in groups)
+            self._columns, self._rows = columns, max(1, rows)
+            return min(np.array(self._size()) / (height, width))
 
-        self._columns = max(range(1, count + 1), key=size)
+        size(max(range(1, max(groups, default=1) + 1), key=size))
+        self._places, above = [], 0
+        for count in groups:
+            at = (divmod(k, self._columns) for k in range(count))
+            self._places += [(above + row, column) for row, column in at]
+            above = self._places[-1][0] + 1
         before, self._side = self._side, min(self._size())
         dots = self.devicePixelRatioF()
         side = self.size() * dots
@@ -242,9 +265,8 @@ class Wall(QWidget):
 
     def _size(self) -> tuple[float, float]:
         """Height and width of a cell."""
-        rows = -(-max(1, len(self._cells)) // self._columns)
         return (
-            max(8.0, (self.height() - GAP * (rows - 1)) / rows),
+            max(8.0, (self.height() - GAP * (self._rows - 1)) / self._rows),
             max(8.0, (self.width() - GAP * (self._columns - 1)) / self._columns),
         )
 
@@ -337,6 +359,13 @@ class Wall(QWidget):
             if line is not None:
                 pen.drawImage(target, line)
             pen.restore()
+        pen.setPen(QColor("#ffffff"))
+        for number, (y, x) in enumerate(self._pins, 1):
+            at = self._to_cell().map(QPointF(x + 0.5, y + 0.5)).toPoint()
+            badge = QRect(at.x() - PIN // 2, at.y() - PIN // 2, PIN, PIN)
+            pen.fillRect(badge, QColor("#000000"))
+            pen.drawRect(badge)
+            pen.drawText(badge, int(Qt.AlignmentFlag.AlignCenter), str(number))
         self._write(pen, cell.caption)
         pen.end()
 
@@ -384,35 +413,47 @@ class Wall(QWidget):
             max(1, round((bottom - top) * dots[0])),
             max(1, round((right - left) * dots[1])),
         )
-        values = cell.heatmap.crop((top, left), (bottom - top, right - left), shape)
+        values = self._values(cell.heatmap, box, shape)
         shown = np.clip(cell.colours, 0, 1) * (1, 1, 1, cell.opacity)
         table = np.round(255 * shown).astype(np.uint8)
-        places = np.round(values * 255).astype(np.uint8)
+        first = math.ceil(255 * cell.cut)
         inside = values >= cell.cut
-        colours = table[places]
-        if not cell.colours[int(255 * cell.cut) - 1, 3]:  # nothing is shown below it
-            colours[inside] = table[
-                np.maximum(places[inside], math.ceil(255 * cell.cut))
-            ]
-            colours[~inside] = 0
-        drawn = _qimage(colours)
+        hidden = not cell.colours[first - 1, 3]  # nothing is shown below the cut
+        if hidden:
+            table[:first] = table[first]
+        colours = table.view(np.uint32)[:, 0][np.round(255 * values).astype(np.uint8)]
+        if hidden:
+            colours *= inside
+        drawn = _qimage(colours.view(np.uint8).reshape(*shape, 4))
         if cell.line is None:
             return drawn, None
-        width = max(1, round(2 * self.devicePixelRatioF()))
-        lines = np.zeros((*shape, 4), np.uint8)
-        lines[_outline(inside, width)] = QColor(cell.line).getRgb()
-        return drawn, _qimage(lines)
+        outline = _outline(inside, max(1, round(2 * self.devicePixelRatioF())))
+        ink = np.array(QColor(cell.line).getRgb(), np.uint8).view(np.uint32)
+        return drawn, _qimage((outline * ink).view(np.uint8).reshape(*shape, 4))
+
+    def _values(
+        self, heatmap: Heatmap, box: Box, shape: tuple[int, int]
+    ) -> npt.NDArray[np.float32]:
+        """A map on the screen's pixels: read once, whatever it is cut at."""
+        known = self._crops.get(heatmap.key)
+        if known is None or known[0] is not heatmap or known[1] != (box, shape):
+            top, left, bottom, right = box
+            values = heatmap.crop((top, left), (bottom - top, right - left), shape)
+            known = self._crops[heatmap.key] = (heatmap, (box, shape), values)
+        return known[2]
 
     def _write(self, pen: QPainter, caption: str) -> None:
-        """The caption, in a strip along the top."""
+        """The caption, in strips along the top."""
         metrics, width = self.fontMetrics(), int(self._size()[1])
-        words = metrics.elidedText(caption, Qt.TextElideMode.ElideMiddle, width - 12)
-        strip = QRect(0, 0, metrics.horizontalAdvance(words) + 12, metrics.height() + 4)
-        paper = self._paper
+        paper, high = self._paper, metrics.height() + 4
         paper.setAlpha(210)
-        pen.fillRect(strip, paper)
-        pen.setPen(QColor(readable_on(self._paper.name())))
-        pen.drawText(strip, int(Qt.AlignmentFlag.AlignCenter), words)
+        pen.setPen(QColor(readable_on(paper.name())))
+        for number, line in enumerate(caption.splitlines()):
+            words = metrics.elidedText(line, Qt.TextElideMode.ElideMiddle, width - 12)
+            wide = metrics.horizontalAdvance(words) + 12
+            strip = QRect(0, number * high, wide, high)
+            pen.fillRect(strip, paper)
+            pen.drawText(strip, int(Qt.AlignmentFlag.AlignCenter), words)
 
     # ------------------------------------------------------------------------- pixels
 
@@ -479,14 +520,12 @@ class Wall(QWidget):
 
     def _paint_cross(self, pen: QPainter, world: tuple[float, float]) -> None:
         """The same place in all cells: white with a dark edge, seen on everything."""
-        centre = camera_of(self._viewer).center[-2:]
-        height, width = self._size()
-        y = (world[0] - centre[0]) * self._zoom + height / 2
-        x = (world[1] - centre[1]) * self._zoom + width / 2
+        y, x = self._image.world_to_data(world)[-2:]
+        place = self._to_cell().map(QPointF(x + 0.5, y + 0.5))
         for index in range(len(self._cells)):
             rect = self.rect_of(index)
             pen.setClipRect(rect)
-            at = QPointF(rect.left() + x, rect.top() + y)
+            at = QPointF(rect.topLeft()) + place
             for colour, thick in (("#000000", 3), ("#ffffff", 1)):
                 pen.setPen(QPen(QColor(colour), thick))
                 for dy, dx in ((0, 10), (10, 0)):
@@ -495,9 +534,10 @@ class Wall(QWidget):
                     pen.drawLine(at + step * 0.3, at + step)
 
     def _world(self, place: QPointF) -> tuple[float, float] | None:
-        rect = self.cell_at(place)
-        if rect is None:
+        index = self.cell_at(place)
+        if index < 0:
             return None
+        rect = self.rect_of(index)
         centre = camera_of(self._viewer).center[-2:]
         height, width = self._size()
         return (
@@ -508,19 +548,29 @@ class Wall(QWidget):
     @override
     def mousePressEvent(self, event: Any) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
-            self._grip = _place(event)
+            self._grip, index = _place(event), self.cell_at(_place(event))
+            strip = self.fontMetrics().height() + 4
+            if index >= 0 and self._grip.y() < self.rect_of(index).top() + strip:
+                self._grip, self._held = None, index  # by its caption
+                self.setCursor(Qt.CursorShape.ClosedHandCursor)
 
     @override
     def mouseReleaseEvent(self, event: Any) -> None:
-        del event
-        self._grip = None
+        keys, target = [x.heatmap.key for x in self._cells], self.cell_at(_place(event))
+        held, self._held, self._grip = self._held, -1, None
+        self.setCursor(Qt.CursorShape.CrossCursor)
+        if -1 not in (held, target) and held != target:
+            keys.insert(target, keys.pop(held))
+            self.reordered.emit(keys)
 
     @override
     def mouseMoveEvent(self, event: Any) -> None:
         place = _place(event)
         if self._grip is not None:
             by, self._grip = (place - self._grip) / self._zoom, place
-            self._look_from(by.y(), by.x())
+            camera = camera_of(self._viewer)
+            y, x = camera.center[-2:]
+            camera.center = cast("Any", (*camera.center[:-2], y - by.y(), x - by.x()))
         self.cross = self._world(place)
         if self.cross is not None:
             y, x = self._image.world_to_data(self.cross)[-2:]
@@ -548,12 +598,6 @@ class Wall(QWidget):
         )
         camera.zoom *= times
         event.accept()
-
-    def _look_from(self, y: float, x: float) -> None:
-        """Move what is seen by world units."""
-        camera = camera_of(self._viewer)
-        centre = camera.center
-        camera.center = cast("Any", (*centre[:-2], centre[-2] - y, centre[-1] - x))
 
 
 def read_part(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.utils.colormaps import AVAILABLE_COLORMAPS
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 from skimage.color import lab2rgb, rgb2lab
@@ -122,4 +123,12 @@ def change_colours() -> npt.NDArray[np.float32]:
         colours[side, :3] = QColor(name).getRgbF()[:3]
     colours[:, 3] = np.minimum(1.0, 2.5 * np.abs(change))
     colours[127:129, 3] = 0.0
+    return colours
+
+
+def doubt_colours() -> npt.NDArray[np.float32]:
+    """Of doubt from 0 to 1, perceptual: (256, 4) RGBA, clear at 0, dense from 0.5."""
+    shares = np.linspace(0, 1, 256, dtype=np.float32)
+    colours = AVAILABLE_COLORMAPS["inferno"].map(shares).astype(np.float32)
+    colours[:, 3] = np.minimum(0.75, 1.5 * shares)
     return colours
