@@ -181,7 +181,7 @@ class ReferenceController(QObject):
             Row(title, figures.get(key), cuts.get(key, 1.0), key in priors)
             for key, title in {**titles, **priors}.items()
         ]
-        self._panel.probe.show_scores(rows if reference else [])
+        self._panel.probe.show_scores(rows)
         if self.scores.isVisible():
             chosen = titles.get(self._panel.method_box.method or "", "")
             self.scores.show_rows(rows if reference else [], chosen)
