@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Bools = npt.NDArray[np.bool_]
 Pair = tuple[float, float]
 
-DRAWN_SIDE = 2048
+DRAWN_SIDE = 1024
 """Cells along the longer side of what is drawn of a reference, at most."""
 
 NO_REFERENCES = (

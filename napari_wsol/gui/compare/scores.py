@@ -36,6 +36,9 @@ HEADS = {
 }
 """Figures that are shown, the first three in the dock, and their heads."""
 
+STEP = 5
+"""Every so many thresholds are drawn: more than the screen tells apart."""
+
 EMPTY = "Localize, and choose a reference in Compare; then its scores stand here."
 
 
@@ -58,13 +61,10 @@ def shown(rows: Sequence[Row], name: str) -> list[tuple[str, bool]]:
     """A column: its texts, and whether each is the best of the methods."""
     values = [row.values.get(name) for row in rows]
     own = [x for x, row in zip(values, rows, strict=True) if not row.is_prior]
-    best = max((x for x in own if x is not None), default=None)
+    best = max((x for x in own if x is not None), default=-1.0)
     digits = 1 if HEADS[name].endswith("%") else 2
     return [
-        (
-            "–" if x is None else f"{x:.{digits}f}",
-            x is not None and x == best and not row.is_prior,
-        )
+        ("–" if x is None else f"{x:.{digits}f}", x == best and not row.is_prior)
         for x, row in zip(values, rows, strict=True)
     ]
 
@@ -91,26 +91,24 @@ class RecallChart(QWidget):
         area = QRectF(self.rect()).adjusted(high, 8, -0.35 * self.width(), -high)
         painter.setPen(text)
         painter.drawRect(area)
-        painter.drawText(area.bottomLeft() + QPointF(0, high - 2), "recall")
-        painter.drawText(area.topLeft() + QPointF(4, high), "precision")
+        painter.drawText(area.bottomLeft() + QPointF(0, high - 2), "recall, 0 to 1")
+        painter.drawText(area.topLeft() + QPointF(4, high), "precision, 0 to 1")
         for place, row in enumerate(row for row in self.rows if not row.is_prior):
             curve = None if row.figures is None else row.figures.curve
             colour = QColor(SERIES[place % len(SERIES)])
             strong = row.title == self.chosen
-            painter.setPen(QPen(colour, 3.0 if strong else 1.2))
+            painter.setPen(QPen(colour, 3.0 if strong else 1.0))
             at = QPointF(area.right() + 10, area.top() + (place + 1) * high)
             painter.drawText(at, row.title)
             if curve is None:
                 continue
-            points = [
-                QPointF(
-                    area.left() + area.width() * x, area.bottom() - area.height() * y
-                )
-                for x, y in zip(curve.recall, curve.precision, strict=True)
-            ]
-            painter.drawPolyline(QPolygonF(points))
+            x = area.left() + area.width() * curve.recall
+            y = area.bottom() - area.height() * curve.precision
+            line = zip(x[::STEP].tolist(), y[::STEP].tolist(), strict=True)
+            painter.drawPolyline(QPolygonF([QPointF(*point) for point in line]))
             painter.setBrush(colour)
-            painter.drawEllipse(points[curve.nearest(row.cut)], 4.0, 4.0)
+            cut = curve.nearest(row.cut)
+            painter.drawEllipse(QPointF(x[cut], y[cut]), 4.0, 4.0)
             painter.setBrush(Qt.BrushStyle.NoBrush)
 
 
@@ -124,7 +122,7 @@ class ScoresWindow(QDialog):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setWindowTitle("Scores")
-        self.resize(720, 560)
+        self.resize(720, 640)
         self.table, self.chart = QTextBrowser(), RecallChart()
         self.report = QTextBrowser()
         self.report.hide()
