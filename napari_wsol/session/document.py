@@ -12,6 +12,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,13 @@ from napari_wsol.session.learning import LIVE, REFINEMENT, Learning
 from napari_wsol.strokes.annotations import AnnotationError, draw_annotations
 from napari_wsol.strokes.canvas import Canvas
 from napari_wsol.strokes.raster import Drawing, brushed, changed, filled, pieces
-from napari_wsol.strokes.stroke import UNLABELLED, StrokeList, now
+from napari_wsol.strokes.stroke import (
+    UNLABELLED,
+    StrokeList,
+    changed_runs,
+    now,
+    packed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -101,6 +108,14 @@ class Drawn:
     def numbers(self) -> tuple[int, ...]:
         """What the journal calls the strokes."""
         return tuple(stroke.number for stroke in self.strokes)
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What an export says of them, beside those that a round has learnt from."""
+        if self.scribbles is None:
+            return {}
+        digest = sha256(self.scribbles.tobytes()).hexdigest()
+        return {"drawn": {"strokes": self.numbers, "strokes_sha256": digest}}
 
 
 class Document:
@@ -711,6 +726,14 @@ class Document:
         with self.changing():
             self.tissue = found
             self._tell(self.tissue_changed)
+
+    @property
+    def told_tissue(self) -> dict[str, object] | None:
+        """What an export says of the tissue that a person drew: shape and runs."""
+        if self.tissue is None:
+            return None
+        runs = changed_runs(np.zeros_like(self.tissue), self.tissue.view(np.uint8))
+        return {"shape": self.tissue.shape, "runs": packed(runs)}
 
     def seen_tissue(self) -> npt.NDArray[np.bool_]:
         """(h, w) bool: where there is tissue, as it was drawn or as it is found."""
