@@ -72,6 +72,8 @@ class JobKind(Enum):
     IMPORT_ANNOTATIONS = "Importing annotations"
     ADD_MAP = "Adding the map"
     REMOVE_MAP = "Taking the map away"
+    REFERENCE = "Reading the reference"
+    SCORE = "Scoring the list"
     EXPORT = "Exporting"
     SAVE_MODEL = "Saving the model"
     IMPORT_MODEL = "Importing"
@@ -84,7 +86,13 @@ class JobKind(Enum):
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 """Jobs that make a round."""
 
-_OPENS = (JobKind.OPEN, JobKind.LEAVE, JobKind.ADD_MAP, JobKind.REMOVE_MAP)
+_OPENS = (
+    JobKind.OPEN,
+    JobKind.LEAVE,
+    JobKind.ADD_MAP,
+    JobKind.REMOVE_MAP,
+    JobKind.REFERENCE,
+)
 _LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
 _OF_IMAGE = (  # void once image or model change
     *_LOCALIZES,
@@ -97,7 +105,7 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.OPEN: (*_OPENS, *_OF_IMAGE),
     JobKind.LEAVE: (*_OPENS, JobKind.REREAD, *_OF_IMAGE),
     JobKind.REREAD: (JobKind.REREAD, *_OF_IMAGE),
-    JobKind.USE: (JobKind.USE, *_OF_IMAGE),
+    JobKind.USE: (JobKind.USE, JobKind.SCORE, *_OF_IMAGE),
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),
     JobKind.ESTIMATE: _LOCALIZES,
     JobKind.COMPARE: (JobKind.COMPARE,),
@@ -105,6 +113,8 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.FOLLOW: (*REFINES, JobKind.JUDGE),
     JobKind.JUDGE: (JobKind.JUDGE,),
     JobKind.REVERT: (JobKind.REVERT,),
+    JobKind.REFERENCE: (JobKind.REFERENCE,),
+    JobKind.SCORE: (JobKind.SCORE,),
     JobKind.GROW: (JobKind.GROW, JobKind.JUDGE),
 }
 """Running and waiting jobs that a new one stops: their answer is void."""

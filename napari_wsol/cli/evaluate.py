@@ -20,8 +20,6 @@ from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import check_folder, encoded, file_set, make_folder
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from napari_wsol.data.folds import Grouping
     from napari_wsol.evaluation.benchmark import Benchmark, ModelReport
 
@@ -185,7 +183,7 @@ def evaluate(
     failures.leave()
 
 
-def _run(benchmark: Benchmark, failures: Failures) -> tuple[ModelReport, Image.Image]:
+def _run(benchmark: Benchmark, failures: Failures) -> tuple[ModelReport, bytes]:
     """Figures and picture, with a bar on the way."""
     try:
         with progress_bar() as bar:
@@ -248,7 +246,7 @@ def _frame(text: str | None) -> tuple[int, int] | None:
 
 
 def write_results(
-    report: ModelReport, picture: Image.Image, paths: tuple[Path, Path, Path]
+    report: ModelReport, picture: bytes, paths: tuple[Path, Path, Path]
 ) -> None:
     """Writes figures, table and picture, all of them or none; the figures last.
 
@@ -259,7 +257,7 @@ def write_results(
     try:
         make_folder(figures.parent)
         with file_set(figures.parent, figures.name) as files:
-            picture.save(files.add(image.name), format="PNG")
+            files.add(image.name).write_bytes(picture)
             files.add(table.name).write_bytes(encoded(report.to_markdown()))
             files.add(figures.name).write_bytes(encoded(report.to_json()))
             files.publish(replace=True)

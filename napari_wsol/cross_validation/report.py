@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.evaluation.report import UNITS, markdown_lines, shown, title_of
+from napari_wsol.evaluation.report import UNITS, shown, title_of
+from napari_wsol.export.table import markdown_lines
 from napari_wsol.training.summary import spread
 
 if TYPE_CHECKING:

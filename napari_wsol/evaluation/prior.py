@@ -1,4 +1,4 @@
-"""Maps that never look at an image: where a class usually lies, and the centre.
+"""Maps without a network: where a class usually lies, the centre, and darkness.
 
 What a network's map is worth shows beside them. On chest films a location prior alone
 points into the box of nearly every large heart.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.evaluation.scores import BoolArray
+    from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.heatmap import FloatMap
 
     PackedBits = npt.NDArray[np.uint8]
@@ -103,3 +104,16 @@ def centre_values(side: int = FIELD_SIZE) -> FloatMap:
     at = (np.arange(side) + 0.5) / side * 2 - 1
     fall = np.exp(-(at**2) / 2)
     return np.outer(fall, fall).astype(np.float32)
+
+
+def darkness_values(pixels: Rgb) -> FloatMap:
+    """How dark an image is, from its luma (ITU-R BT.601): darker is more evidence.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+
+    Returns:
+        (H, W) float32 in [0, 1]; 1 is black.
+    """
+    luma = pixels @ np.array([0.299, 0.587, 0.114]) / 255
+    return np.clip(1 - luma, 0, 1).astype(np.float32)

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from napari_wsol.evaluation.bootstrap import Estimate  # noqa: TC001
+from napari_wsol.export.table import markdown_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 FORMAT = "napari-wsol evaluation 1"
 
@@ -201,19 +202,6 @@ class ModelReport:
                 for name in classes
             ]
             yield title_of(kind), [item.title for item in self.methods], rows
-
-
-def markdown_lines(
-    tables: Iterable[tuple[str, list[str], list[list[str]]]],
-) -> list[str]:
-    """Tables as lines of Markdown, an empty one after each."""
-    lines: list[str] = []
-    for title, names, rows in tables:
-        lines += [f"| {title} | " + " | ".join(names) + " |"]
-        lines += ["|---|" + "---|" * len(names)]
-        lines += ["| " + " | ".join(row) + " |" for row in rows]
-        lines += [""]
-    return lines
 
 
 def title_of(name: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+    from napari_wsol.session.comparison import Comparison
     from napari_wsol.session.document import Document
     from napari_wsol.session.jobs import SessionJobs
     from napari_wsol.session.maps import Maps
@@ -39,11 +40,13 @@ class Parts:
         state: what is worked on.
         others: the other images of the list.
         jobs: what is asked for.
+        comparison: what maps are compared with.
     """
 
     state: State
     others: OtherImages
     jobs: SessionJobs
+    comparison: Comparison
 
 
 class Whole(Protocol):
@@ -130,6 +133,13 @@ def of_others(
 ) -> Callable[Concatenate[Whole, P], T]:
     """A verb of the list of images."""
     return _verb(method, lambda parts, asked: asked(parts.others))
+
+
+def of_comparison(
+    method: Callable[Concatenate[Comparison, P], T],
+) -> Callable[Concatenate[Whole, P], T]:
+    """A verb of what maps are compared with."""
+    return _verb(method, lambda parts, asked: asked(parts.comparison))
 
 
 def of_document(

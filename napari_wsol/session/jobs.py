@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.config import FinetuneConfig, InferenceConfig
+    from napari_wsol.evaluation.report import ModelReport
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.rounds import Round
+    from napari_wsol.session.comparison import Comparison, Reference, Told
     from napari_wsol.session.state import State
     from napari_wsol.session.worker import Worker
     from napari_wsol.slides.cost import Cost
@@ -60,6 +62,7 @@ class SessionJobs:
         state: what is worked on.
         make_worker: called once, on its thread, before the first job.
         config: says how images go through the encoder, as it is wanted now.
+        comparison: takes references.
 
     Signals:
         job_changed: a :class:`JobStatus`.
@@ -76,8 +79,10 @@ class SessionJobs:
         state: State,
         make_worker: Callable[[], Worker],
         config: Callable[[], InferenceConfig],
+        comparison: Comparison,
     ) -> None:
         self._state, self._config = state, config
+        self._comparison = comparison
         self._make_worker = make_worker
         self._worker: Worker  # there before the first job
         self._opening: Future[Slide] | None = None
@@ -319,6 +324,41 @@ class SessionJobs:
         return self._runner.submit(
             JobKind.REMOVE_MAP, lambda _: self._worker.remove_map(key)
         )
+
+    def set_reference(
+        self, source: str | Path | npt.ArrayLike | None = None, **told: Unpack[Told]
+    ) -> Future[Reference]:
+        """Compares the open image's maps with a reference, as ``evaluate`` does.
+
+        Args:
+            source: a mask (PNG, TIFF) or annotations (GeoJSON, XML), or an array, of
+                any size over the whole image; what is not 0 is foreground, and beside
+                other labels 255 does not count. None with boxes.
+            told: ``boxes``, (n, 4) of x, y, width, height in level-0 pixels; ``name``
+                for people; ``target``, the class that it shows (that of the maps);
+                ``classes`` of annotations → 0 left out, 1 background, 2 foreground,
+                where it fails with UnclearClassesError.
+        """
+        return self._runner.submit(
+            JobKind.REFERENCE,
+            lambda report: self._comparison.read(source, told, report),
+        )
+
+    def score(
+        self, methods: Sequence[str] | None = None, *, priors: bool = False
+    ) -> Future[ModelReport]:
+        """Runs ``evaluate`` over the images of the list that have a reference.
+
+        Args:
+            methods: names; those that the model was made for by default.
+            priors: whether to add where the class lies in the other images, the centre
+                and darkness, as ``evaluate --prior``.
+        """
+
+        def work(report: Report) -> ModelReport:
+            return self._worker.score(methods, report, priors=priors)
+
+        return self._runner.submit(JobKind.SCORE, work)
 
     def restore(self) -> None:
         """Rounds of an earlier work are shown again, where they wait for it."""

@@ -17,12 +17,14 @@ from psygnal import Signal
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.journal import JournalLibrary
+from napari_wsol.session.comparison import Comparison
 from napari_wsol.session.document import Document
 from napari_wsol.session.facade import (
     Parts,
     Reads,
     if_open,
     known,
+    of_comparison,
     of_document,
     of_jobs,
     of_others,
@@ -77,6 +79,8 @@ class Session:
     finetune_step = Signal(object)  # a FinetuneStep
     list_changed = Signal()
     scored = Signal(object)  # a Scored
+    reference_changed = Signal()
+    figures_changed = Signal()  # some maps were measured beside the reference
     exported = Signal(object)  # paths
     device_full = Signal(str)  # a sentence: the processor does the work now
     train_step = Signal(object)  # a TrainStep
@@ -98,9 +102,10 @@ class Session:
         others = OtherImages(
             state, None if journals is False else JournalLibrary(folder)
         )
-        jobs = SessionJobs(state, self._make_worker, lambda: self.config)
-        self._parts = Parts(state, others, jobs)
-        for part in (others, jobs):
+        comparison = Comparison(state, lambda: others.worklist)
+        jobs = SessionJobs(state, self._make_worker, lambda: self.config, comparison)
+        self._parts = Parts(state, others, jobs, comparison)
+        for part in (others, jobs, comparison):
             relay(part, self)
         jobs.start()
 
@@ -160,6 +165,8 @@ class Session:
     """All refits, the unrefined model first."""
     round_index = shown(lambda maps: maps.round_index)
     """The round whose map is shown."""
+    reference = Reads(lambda parts: parts.comparison.reference)
+    """What the maps of the open image are compared with."""
     worklist = Reads(lambda parts: parts.others.worklist)
     """The images that are worked on; None where there is one only."""
     is_aside = Reads(lambda parts: parts.others.is_aside)
@@ -226,6 +233,10 @@ class Session:
     revert = of_jobs(SessionJobs.revert)
     add_map = of_jobs(SessionJobs.add_map)
     remove_map = of_jobs(SessionJobs.remove_map)
+    set_reference = of_jobs(SessionJobs.set_reference)
+    clear_reference = of_comparison(Comparison.clear_reference)
+    figures = of_comparison(Comparison.figures)
+    score = of_jobs(SessionJobs.score)
     export = of_jobs(SessionJobs.export)
     cancel = of_jobs(SessionJobs.cancel)
 

@@ -41,6 +41,7 @@ from napari_wsol.refinement.last_stage import adapted_model
 from napari_wsol.refinement.on_slides.job import LOCALIZE_FIRST
 from napari_wsol.refinement.refine import RoundRequest
 from napari_wsol.refinement.saved_model import save_refined
+from napari_wsol.session.comparison import score_list
 from napari_wsol.session.document import Document
 from napari_wsol.session.engine import SMALL, Shows
 from napari_wsol.session.judging import Judgeable
@@ -58,7 +59,7 @@ from napari_wsol.slides.expected import is_gradual, seconds_a_pixel
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from napari_wsol.config import (
         ExportConfig,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         InferenceConfig,
         SlideConfig,
     )
+    from napari_wsol.evaluation.report import ModelReport
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
@@ -542,6 +544,16 @@ class Worker:
         return told | {
             "made": making_of(of.slide, of.result, self._config(), of.shown, **cut)
         }
+
+    def score(
+        self, methods: Sequence[str] | None, report: Report, *, priors: bool
+    ) -> ModelReport:
+        """The model over the images of the list that have a reference."""
+        self._take_device_back()
+        model, worklist = self._state.current.need()[1], self._others.worklist
+        return self._with_room(
+            lambda: score_list(model, worklist, methods, priors=priors, report=report)
+        )
 
     def save_model(self, name: str, title: str, report: Report) -> Card:
         """Makes the round that is shown a model of the user's own.

@@ -137,7 +137,7 @@ def hits_of(model, data, *splits, config=CONFIG, **options):
 def test_rows_beside_the_methods_leave_the_own_patient_out(films, model):
     found = evaluate_model(model, films, config=CONFIG, prior=films, grouping=PATIENTS)
     names = [item.name for item in found.methods]
-    assert names == ["pcam", "location_prior", "centre"]
+    assert names == ["pcam", "location_prior", "centre", "darkness"]
     own, prior, centre = found.methods
     # Patient 1 sees one mass high and two low; 2 and 3 see more of them high.
     assert prior.per_class["point_localization"] == {"Mass": 1 / 6, "Nodule": 1.0}

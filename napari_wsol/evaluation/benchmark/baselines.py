@@ -1,4 +1,4 @@
-"""Rows beside the methods that never look at an image: location prior and centre."""
+"""Rows beside the methods that need no network: location prior, centre, darkness."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 from napari_wsol.errors import DatasetError, one_of_many
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
 from napari_wsol.evaluation.benchmark.targets import referenced, targets_of
-from napari_wsol.evaluation.prior import LocationPrior, centre_values
+from napari_wsol.evaluation.prior import (
+    LocationPrior,
+    centre_values,
+    darkness_values,
+)
 from napari_wsol.evaluation.scores import spread_over
 from napari_wsol.evaluation.settings import FIELD_SIZE
 from napari_wsol.files import path_from
 from napari_wsol.images.readers import open_slide
+from napari_wsol.images.resample import read_region, region_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,10 +31,15 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.settings import EvaluationConfig
     from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Progress
 
-PRIOR, CENTRE = "location_prior", "centre"
-TITLES: Mapping[str, str] = {PRIOR: "Location prior", CENTRE: "Centre"}
+PRIOR, CENTRE, DARKNESS = "location_prior", "centre", "darkness"
+TITLES: Mapping[str, str] = {
+    PRIOR: "Location prior",
+    CENTRE: "Centre",
+    DARKNESS: "Darkness",
+}
 """Names of the rows, and what they are called in a table."""
 
 
@@ -65,7 +75,6 @@ class Baselines:
         self._grouping = grouping
         self._groups = groups_of(measured.samples, grouping)
         self._prior, self._is_ready = LocationPrior(self._side), False
-        self._centre = centre_values(self._side)
         self._used = [item for item in source.samples if self._names(source, item)]
         if not self._used:
             raise DatasetError(
@@ -85,7 +94,8 @@ class Baselines:
             said = f"pattern “{how.pattern}”" if how.pattern else f"“{how.column}”"
             left_out = f"of each image's own group ({said})"
         return (
-            "Location prior and centre never look at an image. The prior is the mean "
+            "Location prior and centre never look at an image; darkness takes its dark "
+            "pixels for evidence. The prior is the mean "
             f"of the filled masks or boxes of {len(self._used)} images of "
             f"{', '.join((self._source.data, *self._source.splits))}, those {left_out} "
             "left out."
@@ -140,32 +150,44 @@ class Baselines:
                 self._prior.add(name, group, area)
 
     def maps(
-        self, sample: Sample, target: str, grid: tuple[int, int]
+        self, sample: Sample, slide: Slide, target: str, grid: tuple[int, int]
     ) -> dict[str, Heatmap]:
         """The maps of a class in an image, by the name of the row; after ``prepare``.
 
         Args:
             sample: the image.
+            slide: the same, open.
             target: the class.
             grid: rows and columns that they are compared on.
 
         Raises:
             DatasetError: no other group has a reference of the class.
         """
-        values = {
-            PRIOR: self._prior.values(target, self._groups[sample.id]),
-            CENTRE: self._centre,
-        }
-        return {
-            name: spread_over(
-                grid,
-                found,
-                method=name,
-                target=target,
-                is_probability=name == PRIOR,
-            )
-            for name, found in values.items()
-        }
+        values = self._prior.values(target, self._groups[sample.id])
+        prior = spread_over(
+            grid, values, method=PRIOR, target=target, is_probability=True
+        )
+        return {PRIOR: prior, **plain_maps(slide, target, grid, self._side)}
+
+
+def plain_maps(
+    slide: Slide, target: str, grid: tuple[int, int], side: int = FIELD_SIZE
+) -> dict[str, Heatmap]:
+    """Centre and darkness of an image, which any method should beat, by their names.
+
+    Args:
+        slide: the image.
+        target: the class that they are taken for.
+        grid: rows and columns that they are compared on.
+        side: of the longer side of what is looked at, in pixels.
+    """
+    down = max(1.0, max(slide.shape) / side)
+    pixels = read_region(slide, 0, 0, *region_shape(slide.shape, down), down)
+    values = {CENTRE: centre_values(side), DARKNESS: darkness_values(pixels)}
+    return {
+        name: spread_over(grid, found, method=name, target=target)
+        for name, found in values.items()
+    }
 
 
 def load_source(

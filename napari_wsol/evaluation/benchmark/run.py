@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_wsol.config import FigureConfig
 from napari_wsol.errors import (
     ConfigError,
     DatasetError,
@@ -23,10 +24,10 @@ from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.faithfulness import insertion_deletion
-from napari_wsol.evaluation.figure import PANEL_SIDE, Panel, draw_panels
 from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
 from napari_wsol.evaluation.scores import squash
 from napari_wsol.evaluation.settings import EvaluationConfig
+from napari_wsol.export.figure import Panel, Sheet
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.inference.augmentation import check_views
@@ -38,8 +39,6 @@ from napari_wsol.methods import evaluating, method_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from PIL import Image
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Grouping
@@ -331,7 +330,8 @@ class Benchmark:
         }
         notes = self._notes_of(found, slide)
         if self.baselines is not None and against.is_reference:
-            maps = {**maps, **self.baselines.maps(sample, target, against.grid)}
+            own = self.baselines.maps(sample, slide, target, against.grid)
+            maps = {**maps, **own}
         return _Compared(
             case=case, against=against, maps=maps, faithful=faithful, notes=tuple(notes)
         )
@@ -412,26 +412,26 @@ class Benchmark:
         for note, count in meters.notes.items():
             yield f"{note} ({count} of {meters.images} images)"
 
-    def picture(self, report: ModelReport) -> Image.Image:
-        """The worst, the median and the best case of the model's own method.
+    def picture(self, report: ModelReport) -> bytes:
+        """The worst, the median and the best case of the model's own method, as PNG.
 
         Args:
             report: what ``run`` gave.
 
         """
         samples = {sample.id: sample for sample in self._samples}
-        panels: list[Panel] = []
-        for title, case in chosen_cases(report.cases, self.primary):
+        chosen, pairs = chosen_cases(report.cases, self.primary), list[list[Panel]]()
+        sheet = Sheet(2 * len(chosen), FigureConfig(columns=max(1, len(chosen))))
+        for title, case in chosen:
             # The figures are there: a picture less is no reason to lose them.
             with one_of_many(lambda _reason: None):
-                panels.append(self._panel(title, case, samples[case.id]))
-        title = (
-            f"{report.model}: {method_title(self.primary)}, cut at "
-            f"{self.config.threshold:g}"
-        )
-        return draw_panels(panels, title)
+                pairs.append(self._panels(title, case, samples[case.id], sheet.panel))
+        panels = [pair[row] for row in (0, 1) for pair in pairs]
+        config = FigureConfig(columns=len(pairs))
+        return Sheet(len(panels), config).drawn(panels, ".png")
 
-    def _panel(self, title: str, case: Case, sample: Sample) -> Panel:
+    def _panels(self, title: str, case: Case, sample: Sample, side: int) -> list[Panel]:
+        """The image of a case, and the map over it."""
         with closing(open_slide(sample.path)) as slide:
             references = list(self._targets(sample, slide))
             against = next(
@@ -446,19 +446,22 @@ class Benchmark:
                 views=self.config.views,
                 mpp=self.config.mpp,
             )
-            downsample = max(slide.shape) / PANEL_SIDE
+            downsample = slide.shape[1] / side
             shape = region_shape(slide.shape, downsample)
             area = against.area()
             overlap = case.overlap.get(self.primary)
-            measured = (
-                f"p = {case.probability:.2f}"
-                if overlap is None
-                else f"IoU {overlap:.2f}, p = {case.probability:.2f}"
-            )
-            return Panel(
+            first = Panel(
                 image=read_region(slide, 0, 0, *shape, downsample),
-                scores=found.heatmaps[self.primary].resized(shape),
-                area=None if area is None else squash(area, shape),
-                threshold=self.config.threshold,
-                lines=(title, measured, case.target, Path(case.id).name),
+                reference=None if area is None else squash(area, shape),
+                title=f"{title}: {Path(case.id).name}",
+                caption=(case.target, f"p = {case.probability:.2f}"),
             )
+            measured = () if overlap is None else (f"IoU {overlap:.2f}",)
+            second = replace(
+                first,
+                scores=found.heatmaps[self.primary].resized(shape),
+                cut=self.config.threshold,
+                title=method_title(self.primary),
+                caption=(*measured, f"threshold {self.config.threshold:g}"),
+            )
+            return [first, second]

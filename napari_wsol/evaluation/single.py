@@ -1,0 +1,94 @@
+"""One map against one reference: the numbers of ``evaluate`` on a set of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_wsol.errors import ImageError
+from napari_wsol.evaluation.benchmark.meter_set import MapMeters
+from napari_wsol.evaluation.bootstrap import Bootstrap
+from napari_wsol.evaluation.pixels import PxapMeter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_wsol.evaluation.benchmark.targets import MapTarget
+    from napari_wsol.evaluation.pixels import PixelCurve
+    from napari_wsol.evaluation.scores import BoolArray, FloatArray
+    from napari_wsol.evaluation.settings import EvaluationConfig
+    from napari_wsol.images.heatmap import Heatmap
+
+_AT_THRESHOLD = ("pooled_", "image_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapFigures:
+    """One map against one reference.
+
+    Attributes:
+        curve: precision and recall at every threshold; None against boxes.
+        best_threshold: of the best mean IoU of the two sides; None against boxes.
+        fixed: what depends on no threshold, under the names of ``evaluate``'s JSON.
+        overlap: (2, n) IoU and Dice with the reference's area at n thresholds, evenly
+            from 1 down to 0.
+    """
+
+    curve: PixelCurve | None
+    best_threshold: float | None
+    fixed: Mapping[str, float]
+    overlap: FloatArray
+
+    def at(self, threshold: float) -> Mapping[str, float]:
+        """``image_iou`` and ``image_dice``, 0 to 1, at the nearest threshold."""
+        steps = self.overlap.shape[1] - 1
+        iou, dice = self.overlap[:, steps - round(threshold * steps)]
+        return {"image_iou": float(iou), "image_dice": float(dice)}
+
+
+def measure(
+    heatmap: Heatmap, against: MapTarget, config: EvaluationConfig
+) -> MapFigures:
+    """All figures of a map.
+
+    Args:
+        heatmap: of the class that the reference shows.
+        against: what it is compared with.
+        config: how; its threshold does not matter.
+
+    Raises:
+        ImageError: the reference has no foreground.
+    """
+    area = area_of(against)
+    meters, pixels = MapMeters(config), PxapMeter()
+    meters.update(heatmap, against, name=heatmap.target, image=0)
+    pixels.update(heatmap.resized(against.grid), area, against.ignore)
+    found, curve = meters.report("", "", Bootstrap(samples=0)), pixels.curve()
+    fixed = {
+        name: item.value
+        for name, item in found.figures.items()
+        if not name.startswith(_AT_THRESHOLD)
+    }
+    return MapFigures(
+        curve=None if len(against.boxes) else curve,
+        best_threshold=found.best_threshold,
+        fixed=fixed,
+        overlap=np.stack([curve.iou, curve.dice]),
+    )
+
+
+def area_of(against: MapTarget) -> BoolArray:
+    """(rows, columns) foreground of a reference.
+
+    Raises:
+        ImageError: it has none.
+    """
+    area = against.area()
+    if area is None or not area.any():
+        raise ImageError(
+            "The reference has no foreground on this image, so there is nothing to "
+            "compare with. Choose another one."
+        )
+    return area
