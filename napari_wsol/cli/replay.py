@@ -12,13 +12,12 @@ import typer
 from napari_wsol.cli.console import errors, output
 from napari_wsol.cli.journal import Chosen, Folder, find_record, image_of, work_of
 from napari_wsol.cli.options import out_folder
-from napari_wsol.errors import ExportError, ImageError, NoResultError
+from napari_wsol.cli.verify import Images, Model
+from napari_wsol.errors import ExportError, NoResultError
 from napari_wsol.files import file_set, make_folder, sha256_of, unwritable
-from napari_wsol.images.readers import open_slide
 
 if TYPE_CHECKING:
-    from napari_wsol.images.slide import Slide
-    from napari_wsol.journal import ImageFacts, Record, RoundMade
+    from napari_wsol.journal import Record, RoundMade
     from napari_wsol.session.session import Session
 
 HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
@@ -30,18 +29,12 @@ def replay(
     out: Annotated[
         Path, typer.Option(help="Folder for the results.", callback=out_folder)
     ],
-    image: Annotated[
-        Path | None,
-        typer.Option(help="The image, where it is not where it was [as recorded]."),
-    ] = None,
+    image: Images = None,
     number: Annotated[
         int | None,
         typer.Option("--round", min=1, help="Which round [the last]."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Name or folder of the model [as recorded]."),
-    ] = None,
+    model: Model = None,
     journals: Folder = None,
 ) -> None:
     """Learn a round again from its strokes, and compare its map with the recorded one.
@@ -51,13 +44,7 @@ def replay(
     strokes and what was compared.
     """
     from napari_wsol.export.provenance import write_record
-    from napari_wsol.session.again import (
-        Sources,
-        made_again,
-        strokes_of,
-        told_of,
-        write_round,
-    )
+    from napari_wsol.session.again import Again, strokes_of, told_of, write_round
     from napari_wsol.session.maps import REFINED
 
     record = find_record(journal, journals)
@@ -70,13 +57,12 @@ def replay(
             )
     facts = image_of(record)
     strokes = strokes_of(record, made.strokes, f"Round {made.index}")
-    sources = Sources(model=model, journals=record.folder.parent)
+    again = Again(image, model, record.folder.parent)
     with ExitStack() as stack:
-        slide = stack.enter_context(closing(_opened(image, made, facts)))
         told = told_of(made, facts)
-        session = stack.enter_context(
-            made_again(told, slide, sources, (facts, strokes))
-        )
+        mpp, beside = told["image"]["mpp"], Path(facts.path or "").parent
+        slide = stack.enter_context(closing(again.slide(told, mpp, beside)))
+        session = stack.enter_context(again.session(told, slide, (facts, strokes)))
         result = _compared(made, session)
         result |= {
             "round": made.index,
@@ -90,9 +76,10 @@ def replay(
             make_folder(out)
             with file_set(out, "replay") as files:
                 paths = files.add(HEATMAP), files.add(STROKES)
-                write_round(*paths, session.heatmap(REFINED), strokes, facts)
+                write_round(paths, session.heatmap(REFINED), strokes, facts)
                 listed = [{"name": x.name, "sha256": sha256_of(x)} for x in paths]
-                write_record(files.add(REPORT), {**result, "files": listed})
+                result |= {"files": listed, "provenance": told}
+                write_record(files.add(REPORT), result)
                 files.publish()
     word = "identical" if result["identical"] else "differs"
     output.print(f"round {made.index}: {word}")
@@ -112,29 +99,6 @@ def _wanted(record: Record, number: int | None) -> RoundMade:
         what = "There is no round" if number is None else f"There is no round {number}"
         raise NoResultError(f"{what} in the journal; it has: {there}.")
     return found[-1]
-
-
-def _opened(path: Path | None, made: RoundMade, image: ImageFacts) -> Slide:
-    path = path or (Path(image.path) if image.path else None)
-    if path is None:
-        raise ImageError(
-            f"The journal does not tell the file of “{image.name}”, as of arrays and "
-            "of films in DICOM. Say where it is now, with --image."
-        )
-    if not path.exists():
-        raise ImageError(
-            f"“{path}” is not there. Say where the image is now, with --image."
-        )
-    mpp = made.facts.get("mpp", image.mpp)
-    slide = open_slide(path, mpp=float(mpp) if isinstance(mpp, int | float) else None)
-    if slide.fingerprint() != image.fingerprint:
-        slide.close()
-        raise ImageError(
-            f"“{path}” is another image: its fingerprint begins with "
-            f"{slide.fingerprint()[:12]}, that of the journal with "
-            f"{image.fingerprint[:12]}. Give the right one with --image."
-        )
-    return slide
 
 
 def _compared(made: RoundMade, session: Session) -> dict[str, object]:

@@ -1,44 +1,45 @@
-"""A recorded result made again, from its image, its model and its strokes.
+"""What was recorded, made again: from its image, its model, its strokes and settings.
 
-One way for all: a round of a journal (``replay``), the maps of an export (``verify``)
-and what is told of them (``report``). It runs on the processor, with as many threads as
+One way for all: a round of a journal (``replay``), the files of an export (``verify``),
+what is told of them (``report``). It runs on the processor, with as many threads as
 were recorded, and takes nothing that was computed before.
 """
 
 # pyright: basic
 # ruff: noqa: ANN401
-# Records are JSON of any version; what is taken from them is checked where it is used.
+# Records are JSON of any version: what is taken from them is checked where it is used.
 
 from __future__ import annotations
 
+import json
 import os
-from contextlib import contextmanager
+import shutil
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tifffile
+import zarr
 
-from napari_wsol.config import InferenceConfig, SlideConfig
-from napari_wsol.errors import (
-    ConfigError,
-    ExportError,
-    ImageError,
-    ModelError,
-    NoResultError,
-    NoScribblesError,
-    OtherSourceError,
-)
+from napari_wsol import errors
+from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
+from napari_wsol.export import export_heatmap
+from napari_wsol.export.files import RECORD, checksums_of
 from napari_wsol.export.masks import Grid
+from napari_wsol.export.provenance import versions
 from napari_wsol.export.writers import Parts, write_heatmap_tiff
-from napari_wsol.files.parsing import typed
+from napari_wsol.files.parsing import read_json, typed
 from napari_wsol.images.foreign_map import read_map
 from napari_wsol.images.heatmap import KEPT_CELLS
 from napari_wsol.images.readers import list_readers, open_slide
-from napari_wsol.journal import JournalLibrary, StrokeMade, read_record
+from napari_wsol.images.tissue import coarse_tissue
+from napari_wsol.journal import ImageFacts, JournalLibrary, StrokeMade, read_record
 from napari_wsol.journal.geojson import write_strokes
 from napari_wsol.paths import CACHE
 from napari_wsol.registry import plugins
@@ -47,116 +48,379 @@ from napari_wsol.session.facade import parts_of
 from napari_wsol.session.learning import settings_of_round
 from napari_wsol.session.maps import REFINED
 from napari_wsol.session.session import Session
-from napari_wsol.strokes.stroke import StrokeList, unpacked
+from napari_wsol.strokes.canvas import Canvas
+from napari_wsol.strokes.stroke import StrokeList, drawn
 from napari_wsol.worklist.files import images_in
 from napari_wsol.worklist.samples import SampleStore
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
-    from napari_wsol.journal import ImageFacts, Record, RoundMade
+    from napari_wsol.journal import Record, RoundMade
     from napari_wsol.strokes.stroke import Stroke
 
+REPLAY = "replay.json"
+SAME, DIFFERENT, NOT_MADE = "same", "different", "cannot be made again"
 MOST_LOOKED_AT, MOST_OPENED = 200_000, 2_000
 """Files of a folder whose names are looked at, and images in it that are opened."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Where image, model and strokes are looked for.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One file or folder of an export: its name below the folder, a word, and why."""
 
-    Attributes:
-        images: a folder, beside that of the export and where journals saw the image.
+    name: str
+    word: str
+    why: str = ""
+
+
+class Again:
+    """Makes what was recorded again; the maps of an image once.
+
+    Args:
+        images: folder with images, beside that of a record and where journals saw them.
         model: name or folder, instead of the recorded one.
         journals: folder of all journals; the user's own if None.
     """
 
-    images: Path | None = None
-    model: str | None = None
-    journals: Path | None = None
+    def __init__(
+        self,
+        images: Path | None = None,
+        model: str | None = None,
+        journals: Path | None = None,
+    ) -> None:
+        self._images, self._model = images, model
+        self._journals = JournalLibrary(journals)
+        self._latest: tuple[str, dict[str, Heatmap], Any] = ("", {}, None)
 
-    def records(self, fingerprint: str) -> list[Record]:
-        """The journals of an image."""
-        folders = JournalLibrary(self.journals).folders_of(fingerprint)
-        found = map(read_record, folders)
-        return [x for x in found if x.image and x.image.fingerprint == fingerprint]
-
-    def drawn(
-        self, told: Mapping[str, Any], fingerprint: str
-    ) -> tuple[ImageFacts, list[Stroke]]:
-        """Strokes of a journal by their numbers and the canvas that they gave.
+    def verify(self, folder: Path) -> Iterator[Verdict]:
+        """A verdict a file, record by record, as they are reached.
 
         Raises:
-            OtherSourceError: the journal holds others by now.
-            NoScribblesError: there is no journal of the image.
+            ExportError: there is no record in the folder or below it.
         """
-        problem: Exception = NoScribblesError(
-            "Its strokes are in no journal here. Give the folder of all journals with "
-            "--journals."
-        )
-        for record in self.records(fingerprint):
+        for path in records_in(folder):
+            inside = path.parent.relative_to(folder)
+            for name, word, why in self._record(path):
+                yield Verdict((inside / name).as_posix(), word, why)
+
+    def _record(self, path: Path) -> Iterator[tuple[str, str, str]]:
+        try:
+            record = read_json(path, dict[str, Any])
+            listed = {item["name"]: item["sha256"] for item in record["files"]}
+        except (OSError, errors.MalformedError, LookupError, TypeError) as error:
+            yield path.name, NOT_MADE, f"it is no record ({error})"
+            return
+        word, why, made = SAME, "", list[Path]()
+        with TemporaryDirectory(ignore_cleanup_errors=True) as out:
             try:
-                strokes = strokes_of(record, told["learnt_from"], "The strokes")
-            except OtherSourceError as error:
-                problem = error
-                continue
-            drawn = StrokeList.empty(record.image.canvas_shape).add(*strokes)
-            if sha256(drawn.canvas.tobytes()).hexdigest() == told["strokes_sha256"]:
-                return record.image, strokes
-            problem = OtherSourceError("The strokes are others in the journal by now.")
-        raise problem
+                with errors.told_as(_unsaid):
+                    again = self._round if path.name == REPLAY else self._export
+                    made = again(record, path.parent, Path(out))
+            except errors.WsolError as error:
+                is_other = isinstance(error, errors.OtherSourceError)
+                word, why = DIFFERENT if is_other else NOT_MADE, str(error)
+            for name, ours in zip_longest({x.split("/")[0]: 0 for x in listed}, made):
+                there = checksums_of(path.parent / name)
+                if there != {x: listed[x] for x in listed if x.split("/")[0] == name}:
+                    how = "changed since it was written" if there else "missing"
+                    yield name, DIFFERENT, how
+                elif ours is None:
+                    yield name, word, why
+                else:
+                    how = _difference(path.parent / name, ours, record)
+                    yield name, DIFFERENT if how else SAME, how
+
+    def _export(self, record: Any, beside: Path, out: Path) -> list[Path]:
+        """Writes the files of an export again."""
+        told, way = record["provenance"], record["export"]
+        key, others = record["heatmap"]["method"], told.get("beside", {})
+        with closing(self.slide(told, record["image"]["mpp"], beside)) as slide:
+            maps: dict[str, Heatmap] = {}
+            for name in {key: 0, **dict.fromkeys(way["heatmaps"])}:
+                maker = told if name == key else others.get(name)
+                live = (x for x in (told, *others.values()) if _makes(x, name))
+                maps[name] = self._map(name, maker or next(live), slide, beside)
+            strokes, store = None, None
+            if told.get("drawn"):
+                facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
+                strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
+            if way["store"]:
+                stores = Path(self._latest[2].name)
+                source = next(stores.glob(f"*_{told['method']}_*.zarr"))
+                store = Path(shutil.copytree(source, out / source.name))
+            *paths, _ = export_heatmap(
+                out / "files",
+                maps[key],
+                slide,
+                typed(record["config"], ExportConfig),
+                {},
+                heatmaps={name: maps[name] for name in way["heatmaps"]},
+                tissue=partial(coarse_tissue, slide) if way["tissue"] else None,
+                strokes=strokes,
+                store=store,
+                as_coarse=way["as_coarse"],
+            )
+        return [*paths, *filter(None, [store])]
+
+    def _round(self, record: Any, beside: Path, out: Path) -> list[Path]:
+        """Writes the files of a replay again."""
+        told, image = record["provenance"], typed(record["image"], ImageFacts)
+        paths = [out / item["name"] for item in record["files"]]
+        taught = self._drawn(told["made"]["round"], image.fingerprint)
+        with (
+            closing(self.slide(told, told["image"]["mpp"], beside)) as slide,
+            self.session(told, slide, taught) as session,
+        ):
+            write_round(paths, session.heatmap(REFINED), taught[1], image)
+        return paths
+
+    def _map(self, key: str, told: Any, slide: Slide, beside: Path) -> Heatmap:
+        """A live map, one that was kept of a former model, or one from elsewhere."""
+        if told.get("origin"):
+            name = told["origin"].partition(": ")[2].rpartition(", sha256")[0]
+
+            def read(path: Path) -> Any:
+                found = read_map(path, told["given"], slide.shape, told["image"]["mpp"])
+                return found if found.notes[0] == told["origin"] else None
+
+            return _first(f"map “{name}”", name, self._named(name, beside), read)
+        parts = ("image", "model", "target", "views", "made")
+        known = json.dumps([told[part] for part in parts])
+        if known != self._latest[0]:
+            stores = TemporaryDirectory(ignore_cleanup_errors=True)
+            with self.session(told, slide) as session:
+                if session.work is not None and told["made"].get("cut"):
+                    session.work.finish(Path(stores.name))
+                found = dict(session.heatmaps)
+                if told["made"]["round"]:
+                    index = told["made"]["round"]["round"]
+                    found[REFINED] = replace(found[REFINED], round=index)
+                maps = {x: replace(y, values=y.values.copy()) for x, y in found.items()}
+            self._latest = known, maps, stores
+        one, (_, _, model) = self._latest[1][told["method"]], key.partition(" · ")
+        if not model:
+            return self._latest[1][key]
+        return replace(one.coarser(KEPT_CELLS), model=model)
 
     @contextmanager
-    def slide(self, told: Any, mpp: float | None, beside: Path) -> Generator[Slide]:
-        """The image, open; by its file's name, else by its fingerprint.
+    def session(
+        self,
+        told: Any,
+        slide: Slide,
+        taught: tuple[ImageFacts, Sequence[Stroke]] | None = None,
+    ) -> Generator[Session]:
+        """A session that shows the maps of a record, made anew.
+
+        Args:
+            told: its provenance, as ``provenance_of`` and ``making_of`` write it.
+            slide: the image.
+            taught: the strokes, where they are known; else the journal is asked.
+
+        Raises:
+            OtherSourceError: model or strokes are others by now.
+            WsolError: it cannot be made again; says what is missing.
+        """
+        made, mpp = told["made"], told["image"]["mpp"]
+        lesson = made.get("round") or {}
+        missing = {*told.get("plugins", ())} - {item.origin for item in plugins()}
+        if missing or not made.get("is_finished", True):
+            raise errors.NoResultError(
+                f"It needs {', '.join(missing)}: name it with --plugin."
+                if missing
+                else "Not all tiles of the slide were there, or its tissue was drawn."
+            )
+        if lesson.get("learnt_from") and taught is None:
+            taught = self._drawn(lesson, told["image"]["fingerprint"])
+        with self._empty(made, taught) as session:
+            session.open(slide, resume=True).result()
+            if mpp not in (None, slide.mpp):  # not remembered beyond this session
+                parts_of(session).state.of_image(Document.set_mpp, mpp)
+            self._use(session, told)
+            if lesson:
+                session.settings = settings_of_round(lesson["settings"])
+                samples = SampleStore(self._journals).by_digest(lesson["others"])
+                session.learn_beside(samples)
+            methods = made["methods"] or [REFINED] * (REFINED in session.model.heads)
+            target = made["asked"] if made.get("cut") else told["target"]
+            views = told.get("views", 1)
+            session.localize(methods or None, target, views=views).result()
+            if taught is not None:
+                session.finetune().result()
+            yield session
+
+    @contextmanager
+    def _empty(self, made: Any, taught: Any) -> Generator[Session]:
+        """A session that finds these strokes of an image, and nothing of before."""
+        before = os.environ.get(CACHE)
+        with TemporaryDirectory(ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            if taught is not None:
+                with closing(JournalLibrary(folder).open(taught[0])) as journal:
+                    for stroke in taught[1]:
+                        journal.append(StrokeMade(stroke=stroke, time=stroke.time))
+                    if not journal.flush():
+                        raise errors.ExportError(journal.saved.problem)
+            os.environ[CACHE] = str(folder / "cache")  # finished tiles do not count
+            how = {"device": "cpu", **made.get("inference", {})}
+            config, threads = typed(how, InferenceConfig), made.get("threads")
+            session = Session(config, threads=threads, journals=folder)
+            if made.get("cut"):
+                session.slide_config = typed(made["cut"], SlideConfig)
+            try:
+                yield session
+            finally:
+                session.close(wait=True)
+                os.environ.pop(CACHE)
+                if before is not None:
+                    os.environ[CACHE] = before
+
+    def _use(self, session: Session, told: Any) -> None:
+        """Loads the very model that a record is of."""
+        from napari_wsol.refinement.heads import weights_digest
+
+        what, model = told.get("called", "the record"), told["model"] or {}
+        name, digest = self._model or model.get("name"), model.get("sha256")
+        if not name:
+            raise errors.ConfigError(
+                f"The model of {what} has no name. Give its folder with --model."
+            )
+        try:
+            found = weights_digest(session.use(name).result())
+        except errors.ModelError as error:
+            raise errors.OtherSourceError(str(error)) from error
+        digest = model.get("weights_sha256", digest)
+        if found != digest:
+            raise errors.OtherSourceError(
+                f"The model “{name}” is not the one of {what}: its weights have sha256 "
+                f"{found[:12]}…, not {digest[:12]}…. Give the right one with --model."
+            )
+
+    def slide(self, told: Any, mpp: float | None, beside: Path) -> Slide:
+        """The image of a record, open: by its file's name, else by its fingerprint.
 
         Args:
             told: the provenance.
             mpp: µm a pixel that its file told.
-            beside: the folder of the export.
+            beside: the folder of the record.
 
         Raises:
             OtherSourceError: the file of its name is another image by now.
             ImageError: it was not found.
         """
-        image, how = told["image"], dict(told.get("made", {}).get("opening", {}))
-        how["name"] = image["name"]
+        image, opening = told["image"], told.get("made", {}).get("opening", {})
+        how = {**opening, "name": image["name"]}
         if image["reader"] in list_readers():
             how["reader"] = image["reader"]
-        error = ImageError("was not found. Give the folder that it is in: --images")
-        for path in self._places(image, beside):
-            try:
-                slide = open_slide(path, **how)
-            except ImageError:
-                slide = None
-            if slide and slide.fingerprint() == image["fingerprint"]:
+
+        def read(path: Path) -> Any:
+            slide = open_slide(path, **how)
+            if slide.fingerprint() == image["fingerprint"]:
                 slide.mpp = mpp  # whatever is known of its size here
-                try:
-                    yield slide
-                finally:
-                    slide.close()
-                return
-            if path.name == image["file"]:
-                error = OtherSourceError("is another one by now")
-        words = f"The image “{image['name']}”, {image['fingerprint'][:12]}…,"
-        raise type(error)(f"{words} {error}.")
+                return slide
+            return slide.close()
 
-    def _places(self, image: Mapping[str, Any], beside: Path) -> Iterator[Path]:
+        what, name = f"image “{image['name']}”", image["file"]
+        if self._images is not None and self._images.is_file():
+            return _first(what, self._images.name, iter([self._images]), read)
+        return _first(what, name, self._places(image, beside), read)
+
+    def _places(self, image: Any, beside: Path) -> Iterator[Path]:
         if image["file"]:
-            yield from self.named(image["file"], beside)
-        for record in self.records(image["fingerprint"]):
+            yield from self._named(image["file"], beside)
+        for record in self._records(image["fingerprint"]):
             yield from filter(Path.exists, map(Path, filter(None, [record.image.path])))
-        if self.images is not None:
-            yield from islice(images_in(self.images, recursive=True), MOST_OPENED)
+        if self._images is not None:
+            yield from islice(images_in(self._images, recursive=True), MOST_OPENED)
 
-    def named(self, name: str, beside: Path) -> Iterator[Path]:
-        """What has that name."""
-        if self.images is not None:
-            every = islice(self.images.rglob("*"), MOST_LOOKED_AT)
-            yield from (path for path in every if path.name == name)
+    def _named(self, name: str, beside: Path) -> Iterator[Path]:
+        every = () if self._images is None else self._images.rglob("*")
+        yield from (x for x in islice(every, MOST_LOOKED_AT) if x.name == name)
         yield from filter(Path.exists, [beside / Path(name).name])
+
+    def _records(self, fingerprint: str) -> list[Record]:
+        """The journals of an image."""
+        found = map(read_record, self._journals.folders_of(fingerprint))
+        return [x for x in found if x.image and x.image.fingerprint == fingerprint]
+
+    def _drawn(self, told: Any, fingerprint: str) -> tuple[ImageFacts, list[Stroke]]:
+        """Strokes of a journal by their numbers, which give the canvas that is told."""
+        problem: Exception = errors.NoScribblesError(
+            "Its strokes are in no journal here: name their folder with --journals."
+        )
+        for record in self._records(fingerprint):
+            with suppress(errors.OtherSourceError):
+                strokes = strokes_of(record, told["learnt_from"], "The map")
+                canvas = drawn(strokes, record.image.canvas_shape)
+                if sha256(canvas.tobytes()).hexdigest() == told["strokes_sha256"]:
+                    return record.image, strokes
+            problem = errors.OtherSourceError("The strokes in its journal are others.")
+        raise problem
+
+
+def _unsaid(error: Exception) -> errors.WsolError:
+    return errors.MalformedError(
+        f"The record, perhaps of an older version, does not say all it takes: {error!r}"
+    )
+
+
+def _makes(told: Any, key: str) -> bool:
+    return key in told.get("made", {}).get("methods", ())
+
+
+def records_in(folder: Path) -> list[Path]:
+    """The records of exports and replays in a folder and those below it.
+
+    Raises:
+        ExportError: there is none.
+    """
+    found = [*folder.rglob(f"*_{RECORD}*.json"), *folder.rglob(REPLAY)]
+    if not found:
+        raise errors.ExportError(
+            f"There is no record of an export in “{folder}” (…_{RECORD}.json). Choose "
+            "the folder that files were exported to."
+        )
+    return sorted(found)
+
+
+def _first(what: str, name: str | None, paths: Iterator[Path], read: Any) -> Any:
+    """What ``read`` makes of the first file that is the right one."""
+    error = errors.ImageError(f"The {what} is not there: say where, with --images.")
+    for path in paths:
+        with suppress(errors.ImageError):
+            found = read(path)
+            if found is not None:
+                return found
+        if path.name == name:
+            error = errors.OtherSourceError(f"The {what} is another one by now.")
+    raise error
+
+
+def _difference(one: Path, other: Path, record: Any) -> str:
+    """How a file differs from the one made again; empty where it does not."""
+    sums = map(checksums_of, (one, other))
+    was, now = (sorted((x.partition("/")[2], y) for x, y in z.items()) for z in sums)
+    if was == now:
+        return ""
+    how = "its content is another"
+    if one.suffix in {".tiff", ".zarr"}:
+        was, now = map(_values, (one, other))
+        if was.shape == now.shape:
+            most = np.nanmax(np.abs(was - now), initial=0)
+            how = f"its values differ by {most:.3g} at most"
+    then, here = record.get("software", {}), versions()
+    found = [f"{x} {then[x]}" for x in then if here.get(x) != then[x]]
+    device = (record["provenance"].get("model") or {}).get("device", "cpu")
+    found += [device] * (device != "cpu")
+    return f"{how}; it was made with {', '.join(found)}" if found else how
+
+
+def _values(path: Path) -> Any:
+    if path.suffix == ".tiff":
+        return tifffile.imread(path).astype(np.float64)
+    return np.asarray(zarr.open_group(path, mode="r")["0"], np.float64)
 
 
 def strokes_of(record: Record, numbers: Sequence[int], what: str) -> list[Stroke]:
@@ -170,193 +434,34 @@ def strokes_of(record: Record, numbers: Sequence[int], what: str) -> list[Stroke
     missing = [number for number in numbers if number not in known]
     if missing:
         listed = ", ".join(map(str, missing))
-        raise OtherSourceError(
+        raise errors.OtherSourceError(
             f"{what} cannot be learnt again: its strokes {listed} are not in the "
             "journal. " + " ".join(record.notes)
         )
     return [known[number] for number in numbers]
 
 
-@contextmanager
-def _session(
-    image: ImageFacts | None, strokes: Sequence[Stroke], made: Mapping[str, Any]
-) -> Generator[Session]:
-    """A session that finds these strokes on an image, and nothing else of before."""
-    before = os.environ.get(CACHE)
-    with TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        if image is not None:
-            journal = JournalLibrary(folder).open(image)
-            for stroke in strokes:
-                journal.append(StrokeMade(stroke=stroke, time=stroke.time))
-            is_saved = journal.flush()
-            journal.close()
-            if not is_saved:
-                raise ExportError(journal.saved.problem)
-        os.environ[CACHE] = str(folder / "cache")  # tiles that are there do not count
-        config = typed({"device": "cpu", **made["inference"]}, InferenceConfig)
-        session = Session(config, threads=made["threads"], journals=folder)
-        cut = made.get("cut")
-        session.slide_config = None if cut is None else typed(cut, SlideConfig)
-        try:
-            yield session
-        finally:
-            session.close(wait=True)
-            os.environ.pop(CACHE)
-            if before is not None:
-                os.environ[CACHE] = before
-
-
-@contextmanager
-def made_again(
-    told: Mapping[str, Any],
-    slide: Slide,
-    sources: Sources,
-    taught: tuple[ImageFacts, Sequence[Stroke]] | None = None,
-) -> Generator[Session]:
-    """A session that shows the maps of a record, made anew.
-
-    Args:
-        told: the provenance, as ``provenance_of`` and ``making_of`` write it.
-        slide: the image.
-        sources: where model and strokes are looked for.
-        taught: the strokes; those that are told if None.
-
-    Raises:
-        WsolError: it cannot be made again; says what is missing or is another.
-    """
-    made, image = told.get("made"), told["image"]
-    if made is None:
-        raise NoResultError(
-            "The record is of a version that wrote down neither methods nor threads"
-        )
-    missing = {*told["plugins"]} - {item.origin for item in plugins()}
-    if missing:
-        raise ConfigError(f"It needs {', '.join(missing)}: name it with --plugin")
-    if not made.get("is_finished", True):
-        raise NoResultError("Not all tiles of the slide were finished")
-    lesson = made["round"] or {"learnt_from": ()}
-    if lesson["learnt_from"] and taught is None:
-        taught = sources.drawn(lesson, image["fingerprint"])
-    facts, strokes = taught or (None, ())
-    with _session(facts, strokes, made) as session:
-        session.open(slide, resume=True).result()
-        if image["mpp"] not in (None, slide.mpp):  # not remembered beyond this
-            parts_of(session).state.of_image(Document.set_mpp, image["mpp"])
-        if made.get("tissue"):
-            mask = np.zeros(made["tissue"]["shape"], np.uint8)
-            for row, first, after, value in unpacked(made["tissue"]["runs"]):
-                mask[row, first:after] = value
-            session.set_tissue(mask)
-        _use(session, told, sources)
-        if made["round"]:
-            session.settings = settings_of_round(lesson["settings"])
-            others = SampleStore(JournalLibrary(sources.journals))
-            session.learn_beside(others.by_digest(lesson["others"]))
-        methods = made["methods"] or [REFINED] * (REFINED in session.model.heads)
-        target = told["target"] if made.get("cut") is None else made["asked"]
-        session.localize(methods or None, target, views=told["views"]).result()
-        if strokes:
-            session.finetune().result()
-        yield session
-
-
-def _use(session: Session, told: Any, sources: Sources) -> None:
-    """Loads the very model that a record is of."""
-    from napari_wsol.refinement.heads import weights_digest
-
-    what = told.get("called", "the record")
-    name, digest = sources.model or told["model"]["name"], told["model"]["sha256"]
-    if not name:
-        raise ConfigError(
-            f"The model of {what} has no name. Give its folder with --model."
-        )
-    try:
-        found = weights_digest(session.use(name).result())
-    except ModelError as error:
-        raise OtherSourceError(str(error)) from error
-    digest = told["model"].get("weights_sha256", digest)
-    if found != digest:
-        raise OtherSourceError(
-            f"The model “{name}” is not the one of {what}: its weights have sha256 "
-            f"{found[:12]}…, those that were used {digest[:12]}…. Give the right one "
-            "with --model."
-        )
-
-
-def maps_again(
-    told: Any, slide: Slide, sources: Sources, stores: Path
-) -> dict[str, Heatmap]:
-    """The live maps of a record, made anew, by method; a slide's go to ``stores``."""
-    with made_again(told, slide, sources) as session:
-        if session.work is not None:
-            session.work.finish(stores)
-        found = dict(session.heatmaps)
-        if told["made"]["round"]:
-            index = told["made"]["round"]["round"]
-            found[REFINED] = replace(found[REFINED], round=index)
-        return {
-            key: replace(one, values=np.array(one.values)) for key, one in found.items()
-        }
-
-
-def map_again(
-    key: str, told: Any, live: Mapping[str, Heatmap], sources: Sources, beside: Path
-) -> Heatmap:
-    """A map by its key: a live one, that of a former model, or read from elsewhere.
-
-    Args:
-        key: among the maps of its session.
-        told: its provenance.
-        live: the maps that the model of that provenance gave; empty of one from
-            elsewhere.
-        sources: where its file is looked for.
-        beside: the folder of the export.
-
-    Raises:
-        OtherSourceError: its file is another one by now.
-        ImageError: it is not there.
-    """
-    if not told.get("origin"):
-        _, _, model = key.partition(" · ")
-        one = live[told["method"]]
-        return replace(one.coarser(KEPT_CELLS), model=model) if model else one
-    name = told["origin"].partition(": ")[2].rpartition(", sha256")[0]
-    error = ImageError("was not found. Give the folder that it is in: --images")
-    for path in sources.named(name, beside):
-        shape, mpp = told["image"]["shape"], told["image"]["mpp"]
-        found = read_map(path, told["given"], tuple(shape), mpp)
-        if found.notes[0] == told["origin"]:
-            return found
-        error = OtherSourceError("is another one by now")
-    raise type(error)(f"The map from elsewhere, “{name}”, {error}.")
-
-
 def told_of(made: RoundMade, image: ImageFacts) -> dict[str, Any]:
     """The provenance of a round of a journal, as that of an export."""
+    lesson = {
+        "learnt_from": made.strokes,
+        "others": made.others,
+        "settings": made.settings,
+        "strokes_sha256": made.facts.get("strokes_sha256"),
+    }
+    threads, mpp = made.facts.get("threads"), made.facts.get("mpp", image.mpp)
+    file = None if image.path is None else Path(image.path).name
     return {
         "called": f"round {made.index}",
-        "image": {"mpp": made.facts.get("mpp", image.mpp)},
-        "plugins": (),
+        "image": {**image.to_dict(), "mpp": mpp, "file": file, "reader": ""},
         "model": {"name": made.model, "sha256": made.model_sha256},
         "target": made.target,
-        "views": 1,
-        "made": {
-            "methods": (),
-            "inference": {},
-            "threads": made.facts.get("threads"),
-            "round": {
-                "learnt_from": made.strokes,
-                "others": made.others,
-                "settings": made.settings,
-            },
-        },
+        "made": {"methods": (), "threads": threads, "round": lesson},
     }
 
 
 def write_round(
-    heatmap_path: Path,
-    strokes_path: Path,
+    paths: Sequence[Path],
     heatmap: Heatmap,
     strokes: Sequence[Stroke],
     image: ImageFacts,
@@ -370,6 +475,6 @@ def write_round(
         mpp=image.mpp,
         fingerprint=image.fingerprint,
     )
-    write_heatmap_tiff(heatmap_path, parts)
-    drawn = StrokeList.empty(image.canvas_shape).add(*strokes)
-    write_strokes(strokes_path, drawn, image)
+    write_heatmap_tiff(paths[0], parts)
+    made = StrokeList.empty(image.canvas_shape).add(*strokes)
+    write_strokes(paths[1], made, image)

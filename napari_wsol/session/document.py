@@ -36,13 +36,7 @@ from napari_wsol.session.learning import LIVE, REFINEMENT, Learning
 from napari_wsol.strokes.annotations import AnnotationError, draw_annotations
 from napari_wsol.strokes.canvas import Canvas
 from napari_wsol.strokes.raster import Drawing, brushed, changed, filled, pieces
-from napari_wsol.strokes.stroke import (
-    UNLABELLED,
-    StrokeList,
-    changed_runs,
-    now,
-    packed,
-)
+from napari_wsol.strokes.stroke import UNLABELLED, StrokeList, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -115,7 +109,7 @@ class Drawn:
         if self.scribbles is None:
             return {}
         digest = sha256(self.scribbles.tobytes()).hexdigest()
-        return {"drawn": {"strokes": self.numbers, "strokes_sha256": digest}}
+        return {"drawn": {"learnt_from": self.numbers, "strokes_sha256": digest}}
 
 
 class Document:
@@ -726,14 +720,6 @@ class Document:
         with self.changing():
             self.tissue = found
             self._tell(self.tissue_changed)
-
-    @property
-    def told_tissue(self) -> dict[str, object] | None:
-        """What an export says of the tissue that a person drew: shape and runs."""
-        if self.tissue is None:
-            return None
-        runs = changed_runs(np.zeros_like(self.tissue), self.tissue.view(np.uint8))
-        return {"shape": self.tissue.shape, "runs": packed(runs)}
 
     def seen_tissue(self) -> npt.NDArray[np.bool_]:
         """(h, w) bool: where there is tissue, as it was drawn or as it is found."""

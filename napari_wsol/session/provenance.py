@@ -76,7 +76,7 @@ def making_of(
         config: how an image goes through the encoder.
         shown: the round that is shown.
         of_slide: ``cut``, how a slide is cut; ``asked``, the class that it was
-            localized for; ``tissue``, as it was drawn; ``is_finished``.
+            localized for; ``is_finished``, whether all tiles are there.
     """
     again = slide.open_again if isinstance(slide, SlideBase) else None
     how: dict[str, object] = getattr(again, "keywords", {})

@@ -538,8 +538,8 @@ class Worker:
             cut = {
                 "cut": slide_config(view, self._slide_config()),
                 "asked": work and work.target,
-                "tissue": document.told_tissue,
-                "is_finished": work is not None and work.is_finished,
+                # The tissue that a person drew is not written down.
+                "is_finished": work and work.is_finished and document.tissue is None,
             }
         return told | {
             "made": making_of(of.slide, of.result, self._config(), of.shown, **cut)
