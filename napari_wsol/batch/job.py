@@ -437,7 +437,7 @@ def _export(
         if arrays is not None:
             cut = {"cut": asdict(settings.cut), "asked": settings.target}
         all_memory = InferenceConfig(memory_bytes=10**12)  # however much one takes
-        made = making_of(slide, result, all_memory, **cut)
+        made = making_of(slide, result, all_memory, **cut, tissue=tissue is not None)
         paths = export_heatmap(
             draft,
             heatmap,

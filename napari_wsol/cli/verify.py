@@ -36,10 +36,10 @@ def verify(
     from napari_wsol.session.again import SAME, Again
 
     found: list[bool] = []
-    for item in Again(images, model, journals).verify(folder):
-        why = f"{item.word}: {item.why}" if item.why else item.word
-        output.print(named(item.name, why, "" if item.word == SAME else "yellow"))
-        found.append(item.word == SAME)
+    for name, word, why in Again(images, model, journals).verify(folder):
+        words = f"{word}: {why}" if why else word
+        output.print(named(name, words, "" if word == SAME else "yellow"))
+        found.append(word == SAME)
     output.print(f"{sum(found)} of {len(found)} files are the same")
     if not all(found):
         raise typer.Exit(1)

@@ -122,14 +122,8 @@ def export_heatmap(
         written = files.checksums()
         if store is not None:
             written |= checksums_of(store)
-        how = {
-            "heatmaps": list(parts.heatmaps),
-            "tissue": tissue is not None,
-            "as_coarse": as_coarse,
-            "store": store is not None,
-        }
         record = make_record(parts, slide, config, provenance, written)
-        write_record(files.add(RECORD, ".json"), {**record, "export": how})
+        write_record(files.add(RECORD, ".json"), record)
         paths = files.publish()
         # Still inside: a cancel that arrives here takes the files back, too.
         report(total, total, _summary(parts, config))

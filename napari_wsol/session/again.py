@@ -67,44 +67,31 @@ MOST_LOOKED_AT, MOST_OPENED = 200_000, 2_000
 """Files of a folder whose names are looked at, and images in it that are opened."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One file or folder of an export: its name below the folder, a word, and why."""
-
-    name: str
-    word: str
-    why: str = ""
-
-
+@dataclass(eq=False)
 class Again:
     """Makes what was recorded again; the maps of an image once.
 
-    Args:
-        images: folder with images, beside that of a record and where journals saw them.
+    Attributes:
+        images: an image or a folder, beside that of a record and where journals saw it.
         model: name or folder, instead of the recorded one.
         journals: folder of all journals; the user's own if None.
     """
 
-    def __init__(
-        self,
-        images: Path | None = None,
-        model: str | None = None,
-        journals: Path | None = None,
-    ) -> None:
-        self._images, self._model = images, model
-        self._journals = JournalLibrary(journals)
-        self._latest: tuple[str, dict[str, Heatmap], Any] = ("", {}, None)
+    images: Path | None = None
+    model: str | None = None
+    journals: Path | None = None
+    _latest: tuple[str, dict[str, Heatmap], Any] = ("", {}, None)
 
-    def verify(self, folder: Path) -> Iterator[Verdict]:
-        """A verdict a file, record by record, as they are reached.
+    def verify(self, folder: Path) -> Iterator[tuple[str, str, str]]:
+        """Each file below a folder that a record names, a word, and why.
 
         Raises:
-            ExportError: there is no record in the folder or below it.
+            ExportError: there is no record.
         """
         for path in records_in(folder):
             inside = path.parent.relative_to(folder)
-            for name, word, why in self._record(path):
-                yield Verdict((inside / name).as_posix(), word, why)
+            for name, *words in self._record(path):
+                yield (inside / name).as_posix(), *words
 
     def _record(self, path: Path) -> Iterator[tuple[str, str, str]]:
         try:
@@ -135,33 +122,30 @@ class Again:
 
     def _export(self, record: Any, beside: Path, out: Path) -> list[Path]:
         """Writes the files of an export again."""
-        told, way = record["provenance"], record["export"]
-        key, others = record["heatmap"]["method"], told.get("beside", {})
+        told, key = record["provenance"], record["heatmap"]["method"]
+        made, cut, strokes, store = told.get("made", {}), told.get("cut"), None, None
         with closing(self.slide(told, record["image"]["mpp"], beside)) as slide:
-            maps: dict[str, Heatmap] = {}
-            for name in {key: 0, **dict.fromkeys(way["heatmaps"])}:
-                maker = told if name == key else others.get(name)
-                live = (x for x in (told, *others.values()) if _makes(x, name))
-                maps[name] = self._map(name, maker or next(live), slide, beside)
-            strokes, store = None, None
+            makers = told.get("beside") or dict.fromkeys(made.get("methods", ()), told)
+            maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
+            heatmap = maps.get(key) or self._map(key, told, slide, beside)
             if told.get("drawn"):
                 facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
                 strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
-            if way["store"]:
-                stores = Path(self._latest[2].name)
-                source = next(stores.glob(f"*_{told['method']}_*.zarr"))
-                store = Path(shutil.copytree(source, out / source.name))
+            if cut:  # of a batch, which writes a slide's map tile by tile
+                for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
+                    store = Path(shutil.copytree(source, out / source.name))
+            is_held = made.get("tissue", True)
             *paths, _ = export_heatmap(
                 out / "files",
-                maps[key],
+                heatmap,
                 slide,
                 typed(record["config"], ExportConfig),
                 {},
-                heatmaps={name: maps[name] for name in way["heatmaps"]},
-                tissue=partial(coarse_tissue, slide) if way["tissue"] else None,
+                heatmaps=maps,
+                tissue=partial(coarse_tissue, slide) if is_held else None,
                 strokes=strokes,
                 store=store,
-                as_coarse=way["as_coarse"],
+                as_coarse=bool(cut),
             )
         return [*paths, *filter(None, [store])]
 
@@ -241,7 +225,9 @@ class Again:
             self._use(session, told)
             if lesson:
                 session.settings = settings_of_round(lesson["settings"])
-                samples = SampleStore(self._journals).by_digest(lesson["others"])
+                samples = SampleStore(JournalLibrary(self.journals)).by_digest(
+                    lesson["others"]
+                )
                 session.learn_beside(samples)
             methods = made["methods"] or [REFINED] * (REFINED in session.model.heads)
             target = made["asked"] if made.get("cut") else told["target"]
@@ -282,7 +268,7 @@ class Again:
         from napari_wsol.refinement.heads import weights_digest
 
         what, model = told.get("called", "the record"), told["model"] or {}
-        name, digest = self._model or model.get("name"), model.get("sha256")
+        name, digest = self.model or model.get("name"), model.get("sha256")
         if not name:
             raise errors.ConfigError(
                 f"The model of {what} has no name. Give its folder with --model."
@@ -323,8 +309,8 @@ class Again:
             return slide.close()
 
         what, name = f"image “{image['name']}”", image["file"]
-        if self._images is not None and self._images.is_file():
-            return _first(what, self._images.name, iter([self._images]), read)
+        if self.images is not None and self.images.is_file():
+            return _first(what, self.images.name, iter([self.images]), read)
         return _first(what, name, self._places(image, beside), read)
 
     def _places(self, image: Any, beside: Path) -> Iterator[Path]:
@@ -332,17 +318,17 @@ class Again:
             yield from self._named(image["file"], beside)
         for record in self._records(image["fingerprint"]):
             yield from filter(Path.exists, map(Path, filter(None, [record.image.path])))
-        if self._images is not None:
-            yield from islice(images_in(self._images, recursive=True), MOST_OPENED)
+        if self.images is not None:
+            yield from islice(images_in(self.images, recursive=True), MOST_OPENED)
 
     def _named(self, name: str, beside: Path) -> Iterator[Path]:
-        every = () if self._images is None else self._images.rglob("*")
+        every = () if self.images is None else self.images.rglob("*")
         yield from (x for x in islice(every, MOST_LOOKED_AT) if x.name == name)
         yield from filter(Path.exists, [beside / Path(name).name])
 
     def _records(self, fingerprint: str) -> list[Record]:
         """The journals of an image."""
-        found = map(read_record, self._journals.folders_of(fingerprint))
+        found = map(read_record, JournalLibrary(self.journals).folders_of(fingerprint))
         return [x for x in found if x.image and x.image.fingerprint == fingerprint]
 
     def _drawn(self, told: Any, fingerprint: str) -> tuple[ImageFacts, list[Stroke]]:
@@ -364,10 +350,6 @@ def _unsaid(error: Exception) -> errors.WsolError:
     return errors.MalformedError(
         f"The record, perhaps of an older version, does not say all it takes: {error!r}"
     )
-
-
-def _makes(told: Any, key: str) -> bool:
-    return key in told.get("made", {}).get("methods", ())
 
 
 def records_in(folder: Path) -> list[Path]:

@@ -497,8 +497,8 @@ class Worker:
         told = dict(kept.provenance if kept else self._provenance(method))
         if any(name.startswith("tiles") for name in settings.formats):
             told["beside"] = {  # tiles measure all maps
+                **{key: self._provenance(key) for key in maps.live},
                 **{key: one.provenance for key, one in maps.kept.items()},
-                **{key: self._provenance(key) for key in list(maps.live)[:1]},
             }
         # Tissue and strokes are of the image as it is.
         drawn = document.scribbles if maps.before is None else None
