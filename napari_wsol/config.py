@@ -424,38 +424,32 @@ class FigureConfig:
     """How a comparison is drawn for print.
 
     Attributes:
-        width_mm: of the whole figure; journals ask for about 85 (one column) or 180.
+        width_mm: of the figure; journals ask for about 85 (one column) or 180.
         dpi: pixels an inch of the images in it.
         columns: panels beside each other.
-        view: the whole image, or what is seen of it in the window.
-        opacity: how strongly the colours of a map cover the grey image under it.
+        view: the whole image, or what is seen of it.
+        opacity: how strongly the colours of a map cover the grey image.
         font_size: of titles; captions are a little smaller.
-        contours: a line around what reaches the threshold of each map.
-        letters: a letter before the title of each panel.
-        scale_bar: in the image; where the pixel size is known.
-        colour_bar: what the colours of the maps mean.
-        scores: figures under each map, and its threshold.
+        contours: a line around what reaches the threshold.
+        letters: a letter before each title.
+        scale_bar: in the image, where the pixel size is known.
+        colour_bar: what the colours mean.
+        scores: figures and threshold under each map.
     """
 
-    width_mm: Annotated[
-        float, Option("Width", lowest=30, highest=300, step=5, decimals=1, unit="mm")
-    ] = 180.0
-    dpi: Annotated[
-        int, Option("Resolution", lowest=72, highest=600, step=50, unit="dpi")
-    ] = 300
-    columns: Annotated[
-        int, Option("Columns", lowest=0, highest=12, empty="as fit well")
-    ] = 0
+    width_mm: Annotated[float, Option("Width", lowest=30, highest=300, unit="mm")] = 180
+    dpi: Annotated[int, Option("Resolution", lowest=72, highest=600, unit="dpi")] = 300
+    columns: Annotated[int, Option("Columns", lowest=0, highest=12, empty="auto")] = 0
     view: Annotated[
         Literal["image", "seen"],
         Option("View", choices={"image": "whole image", "seen": "as seen now"}),
     ] = "image"
     opacity: Annotated[
-        float, Option("Strength of maps", lowest=0, highest=1, step=0.1, decimals=2)
+        float, Option("Opacity of maps", lowest=0, highest=1, step=0.1, decimals=1)
     ] = 0.6
     font_size: Annotated[
-        float, Option("Font size", lowest=4, highest=24, decimals=1, unit="pt")
-    ] = 8.0
+        float, Option("Font size", lowest=4, highest=24, unit="pt")
+    ] = 8
     contours: Annotated[bool, Option("contours")] = True
     letters: Annotated[bool, Option("letters")] = True
     scale_bar: Annotated[bool, Option("scale bar")] = True

@@ -9,47 +9,42 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
+from pathlib import Path
 from string import ascii_lowercase
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from skimage.measure import find_contours
 
 from napari_wsol.errors import ConfigError
+from napari_wsol.images.heatmap import covering
+from napari_wsol.images.resample import read_region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    import numpy.typing as npt
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from napari_wsol.config import FigureConfig
     from napari_wsol.export.masks import BoolMap
     from napari_wsol.images.geometry import Rgb
-    from napari_wsol.images.heatmap import FloatMap
+    from napari_wsol.images.heatmap import FloatMap, Heatmap
+    from napari_wsol.images.slide import Slide
 
 _UNDATED = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
 """What a figure can be, by the file's ending, and what would date it."""
-
-_STYLE = {
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "napari-wsol",
-    "image.composite_image": False,  # it would resample them
-}
+_STYLE = Path(__file__).with_name("figure.mplstyle")
 _SETTINGS = Lock()
 """matplotlib's settings are the process's: one figure at a time changes them."""
-
-_CONTOUR, _REFERENCE = ("#56b4e9", "solid"), ("white", (0, (3, 2)))
-"""Colour and dashes. Sky blue (Okabe-Ito): no colour of magma, nor of a stain."""
-_LINE_CELLS = 1500
-"""Along the grid that lines are found on: finer ones look the same."""
-_LEAST_MM, _GAP_MM, _BAR_MM, _PAD_MM = 8.0, 2.0, 2.5, 0.8
-_SMALL = 0.875
-"""Size of captions, by that of titles."""
+_CONTOUR, _SMALL = "#56b4e9", 0.875
+"""Sky blue of the Okabe-Ito set: no colour of magma, nor of a stain. Size of captions,
+by that of titles."""
+_LEAST_MM, _GAP_MM, _BAR_MM = 8.0, 2.0, 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +57,7 @@ class Panel:
         cut: value of the map that its contour follows.
         reference: (H, W) bool; outlined in white dashes.
         title: above the panel.
-        caption: pieces that stand below it, in as many lines as they need.
+        caption: lines below it.
         pixel_um: µm a pixel of ``image``: gives a scale bar. None for none.
     """
 
@@ -75,27 +70,55 @@ class Panel:
     pixel_um: float | None = None
 
 
-class Sheet:
-    """A figure that is to be drawn; its units are pixels from the upper left corner.
+def panels_of(
+    slide: Slide,
+    maps: Sequence[Heatmap],
+    width: int,
+    area: BoolMap | None = None,
+    *,
+    mpp: float | None = None,
+    box: tuple[float, float, float, float] | None = None,
+) -> list[Panel]:
+    """The image and then each of its maps, no finer than they are drawn.
 
     Args:
-        count: of panels, at least one.
-        config: of the figure.
+        slide: the image.
+        maps: of it, at least one.
+        width: of a panel, in pixels.
+        area: (h, w) the reference's foreground, over the whole image.
+        mpp: µm a level-0 pixel, where the image shall have a scale bar.
+        box: top, left, bottom, right of what is shown, in level-0 pixels [all].
+    """
+    whole = np.array(slide.shape, float)
+    low, high = np.clip(np.reshape(box or (0, 0, *whole), (2, 2)), 0, whole)
+    if (high - low).min() < 1:
+        raise ConfigError("Nothing of the image is seen. Move it into the view.")
+    step = float(high[1] - low[1]) / width
+    y, x = (round(side / step) for side in low)
+    shape = max(1, round((high[0] - low[0]) / step)), width
+    where = (y * step, x * step), (shape[0] * step, width * step), shape
+    panel = Panel(image=read_region(slide, y, x, *shape, step))
+    if area is not None:
+        scale, at = covering(slide.shape, area.shape[:2])
+        mask = replace(maps[0], values=area * np.float32(1), scale=scale, translate=at)
+        panel = replace(panel, reference=mask.crop(*where) >= 0.5)
+    first = replace(panel, pixel_um=None if mpp is None else mpp * step)
+    return [first, *(replace(panel, scores=one.crop(*where)) for one in maps)]
 
-    Attributes:
-        panel: width of a panel: how large an image is wanted.
 
-    Raises:
-        ConfigError: the panels would be too narrow.
+class Sheet:
+    """A figure that is to be drawn.
+
+    ``panel`` is the width of one, in pixels: how large an image is wanted. Raises
+    ConfigError where that is too little.
     """
 
     def __init__(self, count: int, config: FigureConfig) -> None:
         self._config = config
         even = count if count <= 4 else math.ceil(math.sqrt(count))
         self._columns = min(config.columns or even, count)
-        self._gap, self._pad = self._mm(_GAP_MM), self._mm(_PAD_MM)
-        self._text = round(1.3 * config.font_size / 72 * config.dpi)
-        self._bar = round(3.8 * self._text) if config.colour_bar else 0
+        self._gap, self._text = self._mm(_GAP_MM), self._mm(config.font_size * 0.46)
+        self._bar = 4 * self._text if config.colour_bar else 0
         room = self._mm(config.width_mm) - self._bar + self._gap
         self.panel = room // self._columns - self._gap
         if self.panel < self._mm(_LEAST_MM):
@@ -109,154 +132,100 @@ class Sheet:
 
         Args:
             panels: row by row; an image of another width than ``panel`` is resampled.
-            kind: ".pdf", ".svg" or ".png".
-
-        Raises:
-            ConfigError: another kind.
+            kind: ".pdf", ".svg" or ".png"; others raise a ConfigError.
         """
         config, name = self._config, kind[1:].lower()
         if name not in _UNDATED:
-            told = f"not “{kind}”" if kind else "which is missing"
-            raise ConfigError(f"A figure's name ends in .pdf, .svg or .png, {told}.")
+            raise ConfigError(f"A figure ends in .pdf, .svg or .png, not in “{kind}”.")
         from matplotlib import style  # takes a second
         from matplotlib.figure import Figure
 
+        size, content = config.font_size, BytesIO()
+        sizes = {"axes.titlesize": size, "font.size": size * _SMALL}
         # A letter that no font has is a box, of which matplotlib warns.
         no_warnings = warnings.catch_warnings(action="ignore", category=UserWarning)
-        with _SETTINGS, no_warnings, style.context(["default", _STYLE]):
-            starts = range(0, len(panels), self._columns)
-            rows = [self._row(panels[at : at + self._columns]) for at in starts]
-            wide, gap = self._mm(config.width_mm), self._gap
-            high = sum(row[-1] for row in rows) + gap * (len(rows) - 1) + 0.01
+        with _SETTINGS, no_warnings, style.context(["default", _STYLE, sizes]):
             # Paper may end within a pixel; a picture is made of whole ones.
             exact = config.width_mm / 25.4 * config.dpi
-            exact = wide + 0.01 if name == "png" else exact
-            figure = Figure((exact / config.dpi, high / config.dpi), config.dpi)
-            self._axes = figure.add_axes((0, 0, 1, 1), xlim=(0, exact), ylim=(high, 0))
-            self._axes.axis("off")
-            letters = iter(ascii_lowercase * len(panels) if config.letters else "")
-            top = self._text
-            for row, lines, side, height in rows:
-                for column, panel in enumerate(row):
-                    left = column * (self.panel + gap)
-                    self._draw(panel, left, top, next(letters, ""))
-                    for place, line in enumerate(lines[column], start=1):
-                        below = top + side + place * self._text
-                        self._write(left, below, line, small=True)
-                top += height + gap
-            maps = [panel for panel in panels if panel.scores is not None]
-            if maps and self._bar:
-                self._draw_bar(wide - self._bar + gap, rows[0][2], maps[0])
-            content, undated = BytesIO(), {_UNDATED[name]: None}
+            wide = round(exact) + 0.01 if name == "png" else exact
+            figure, tops = Figure(dpi=config.dpi), [self._text]
+            rows = range(0, len(panels), self._columns)
+            for row in (panels[at : at + self._columns] for at in rows):
+                lines = max(len(one.caption) for one in row) if config.scores else 0
+                below = max(map(self._side, row)) + lines * self._text
+                tops.append(tops[-1] + below + self._gap + self._text)
+            high = tops[-1] - self._text - self._gap + 0.01
+            figure.set_size_inches(wide / config.dpi, high / config.dpi)
+            for place, panel in enumerate(panels):
+                row, column = divmod(place, self._columns)
+                box = column * (self.panel + self._gap), tops[row], self.panel
+                axes = self._axes(figure, *box, self._side(panel))
+                self._draw(axes, panel, ascii_lowercase[place % 26])
+            if self._bar and any(panel.scores is not None for panel in panels):
+                left, width = round(exact) - self._bar + self._gap, self._mm(_BAR_MM)
+                box = left, self._text, width, self._side(panels[0])
+                axes, shares = self._axes(figure, *box), np.linspace(1, 0, 256)[:, None]
+                axes.imshow(shares, "magma", aspect="auto", alpha=config.opacity)
+                axes.set_yticks([0, 127.5, 255], ["1", "0.5", "0"])
+                axes.set_ylabel("evidence")
+                axes.yaxis.set_label_position("right")
+            undated = {_UNDATED[name]: None}
             figure.savefig(content, format=name, dpi=config.dpi, metadata=undated)
         return content.getvalue()
 
-    def _row(
-        self, row: Sequence[Panel]
-    ) -> tuple[Sequence[Panel], list[list[str]], int, int]:
-        """Panels, lines of their captions, height of the images, and of all."""
-        lines = [self._lines(panel) for panel in row]
-        side = max(map(self._side, row))
-        return row, lines, side, side + self._text * (1 + max(map(len, lines)))
+    def _axes(
+        self, figure: Figure, left: int, top: int, width: int, height: int
+    ) -> Axes:
+        wide, high = figure.get_size_inches() * self._config.dpi
+        low = high - top - height
+        place = (left / wide, low / high, width / wide, height / high)
+        return figure.add_axes(place, xticks=[], yticks=[], frame_on=False)
 
     def _side(self, panel: Panel) -> int:
         return round(self.panel * panel.image.shape[0] / panel.image.shape[1])
 
-    def _draw(self, panel: Panel, left: int, top: int, letter: str) -> None:
-        """A panel, and its title above it."""
-        config, width, height = self._config, self.panel, self._side(panel)
-        begin = left + (self._width(f"{letter}n", bold=True) if letter else 0)
-        self._write(left, top, letter, weight="bold")
-        self._write(begin, top, self._fitted(panel.title, left + width - begin))
-        self._show(blended(panel, config.opacity), left, top, width, height)
-        scale = width / panel.image.shape[1]
-        lines: list[tuple[FloatMap, float, tuple[str, object]]] = []
+    def _draw(self, axes: Axes, panel: Panel, letter: str) -> None:
+        config, em = self._config, self._text / 1.3
+        axes.imshow(blended(panel, config.opacity), aspect="auto")
+        indent = 1.3 * em / self.panel if config.letters else 0
+        title, most = " ".join(panel.title.split()), int(self.panel / em / 0.6 - 2)
+        title = title if len(title) <= most else f"{title[: most - 1]}…"
+        axes.set_title(title, x=indent, parse_math=False)
+        if config.letters:
+            axes.set_title(letter, loc="right", x=0, ha="left", weight="bold")
+        if config.scores:
+            axes.set_xlabel("\n".join(panel.caption), loc="left", parse_math=False)
+        lines: list[tuple[FloatMap, float, str, str]] = []
         if panel.scores is not None and config.contours:  # what equals the cut is in
             level = float(np.nextafter(np.float32(panel.cut), np.float32(-1)))
-            lines.append((panel.scores, level, _CONTOUR))
+            lines.append((panel.scores, level, _CONTOUR, "solid"))
         if panel.reference is not None:
-            lines.append((panel.reference.astype(np.float32), 0.5, _REFERENCE))
-        for values, level, (color, dashes) in lines:
-            for x, y in outlines(values, level):
-                at = left + x * scale, top + y * scale
-                self._axes.plot(*at, color="black", lw=1.3)
-                self._axes.plot(*at, color=color, lw=0.8, ls=dashes)
+            lines.append((panel.reference * np.float32(1), 0.5, "white", "dashed"))
+        for values, level, color, dashes in lines:
+            axes.contour(values, [level], colors="black", linewidths=1.3)
+            axes.contour(values, [level], colors=color, linestyles=dashes)
         if panel.pixel_um is not None and config.scale_bar:
-            self._draw_scale(left + width, top + height, panel.pixel_um / scale)
-
-    def _draw_scale(self, right: int, bottom: int, um: float) -> None:
-        """White on a dark plate, in the lower right corner: seen on any image."""
-        pad = self._pad
-        length_um, words = scale_length(0.3 * self.panel * um)
-        length, wide = round(length_um / um), self._width(words, small=True)
-        room = max(length, round(wide))
-        left, top = right - room - 3 * pad, bottom - self._text - 4 * pad
-        self._fill(left, top, right - pad, bottom - pad, "#0000008c")
-        bar, low = left + pad + (room - length) // 2, bottom - 2 * pad
-        self._fill(bar, low - pad, bar + length, low, "white")
-        at = left + pad + (room - wide) / 2
-        self._write(at, low - pad, words, small=True, color="white")
-
-    def _draw_bar(self, left: int, height: int, panel: Panel) -> None:
-        """What the colours mean, over the mean grey of an image."""
-        grey = np.full((256, 1, 3), round(float(panel.image.mean())), np.uint8)
-        scores = np.linspace(1, 0, 256, dtype=np.float32)[:, None]
-        colours = blended(Panel(image=grey, scores=scores), self._config.opacity)
-        width, top = self._mm(_BAR_MM), self._text
-        self._show(colours, left, top, width, height)
-        self._write(left, top, "evidence", small=True)
-        for share, words in ((0, "1"), (0.5, "0.5"), (1, "0")):
-            below = top + share * height + (1 - share) * 0.8 * self._text
-            self._write(left + width + self._pad, below, words, small=True)
-
-    def _write(
-        self, left: float, bottom: float, words: str, *, small: bool = False, **how: str
-    ) -> None:
-        """A line whose letters stand a little above ``bottom``."""
-        size = self._config.font_size * (_SMALL if small else 1)
-        up = bottom - self._text / 4
-        self._axes.text(left, up, words, fontsize=size, parse_math=False, **how)
-
-    def _show(self, pixels: Rgb, left: int, top: int, width: int, height: int) -> None:
-        extent = (left, left + width, top + height, top)
-        self._axes.imshow(pixels, extent=extent, interpolation="none", aspect="auto")
-
-    def _fill(self, left: int, top: int, right: int, bottom: int, color: str) -> None:
-        corners = [left, right, right, left], [top, top, bottom, bottom]
-        self._axes.fill(*corners, color=color, lw=0, aa=False, zorder=2.5, gid="scale")
+            axes.add_artist(_scale_bar(axes, panel.image.shape[1], panel.pixel_um))
 
     def _mm(self, length: float) -> int:
-        """Pixels of a length in mm."""
         return round(length / 25.4 * self._config.dpi)
 
-    def _width(self, words: str, *, bold: bool = False, small: bool = False) -> float:
-        """Of a line of text."""
-        from matplotlib.font_manager import FontProperties
-        from matplotlib.textpath import text_to_path
 
-        size = self._config.font_size * (_SMALL if small else 1)
-        font = FontProperties(size=size, weight="bold" if bold else "normal")
-        points = text_to_path.get_text_width_height_descent(words, font, ismath=False)
-        return points[0] / 72 * self._config.dpi
+def _scale_bar(axes: Axes, width: int, um: float) -> Artist:
+    """White on a dark plate, in the lower right corner: seen on any image."""
+    from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-    def _fitted(self, words: str, room: float) -> str:
-        """A line, cut where it would run into the next panel."""
-        words = whole = " ".join(words.split())
-        while words and self._width(words) > room:
-            whole = whole[:-1]
-            words = f"{whole}…" if whole else ""
-        return words
-
-    def _lines(self, panel: Panel) -> list[str]:
-        """The caption, in lines that fit."""
-        found: list[str] = []
-        for piece in panel.caption if self._config.scores else ():
-            longer = " · ".join((*found[-1:], piece))
-            if found and self._width(longer, small=True) <= self.panel:
-                found[-1] = longer
-            else:
-                found.append(self._fitted(piece, self.panel / _SMALL))
-        return found
+    most = 0.3 * width * um
+    power = 10.0 ** math.floor(math.log10(most))
+    told = max(step * power for step in (1, 2, 5) if step * power <= most)
+    words = f"{told / 1000:g} mm" if told >= 1000 else f"{told:g} µm"
+    how = {"color": "white", "size_vertical": 0.015 * width, "sep": 2, "pad": 0.3}
+    bar = AnchoredSizeBar(
+        axes.transData, told / um, words, "lower right", label_top=True, **how
+    )
+    bar.size_bar.get_children()[0].set(gid="scale", lw=0, fill=True, fc="white")
+    bar.patch.set(facecolor="black", alpha=0.55, linewidth=0)
+    return bar
 
 
 def blended(panel: Panel, opacity: float) -> Rgb:
@@ -268,30 +237,3 @@ def blended(panel: Panel, opacity: float) -> Rgb:
     heat = Image.fromarray(colormaps["magma"](panel.scores, bytes=True)[..., :3])
     under = Image.fromarray(panel.image).convert("L").convert("RGB")
     return np.asarray(Image.blend(under, heat, opacity))
-
-
-def outlines(
-    values: FloatMap, level: float
-) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Lines around what is above a level, closed along the border.
-
-    Args:
-        values: (H, W), not below 0.
-        level: of the lines.
-
-    Yields:
-        x and y in pixels, where pixel 0 covers [0, 1].
-    """
-    step = math.ceil(max(values.shape) / _LINE_CELLS)
-    thin = np.pad(values[::step, ::step], 1, constant_values=-1)
-    for line in find_contours(thin, level):
-        y, x = np.clip((line - 1) * step + 0.5, 0, values.shape).T
-        yield x, y
-
-
-def scale_length(most_um: float) -> tuple[float, str]:
-    """The longest round length up to ``most_um``, in µm, and its words: “200 µm”."""
-    power = 10.0 ** math.floor(math.log10(most_um))
-    length = max(step * power for step in (1, 2, 5) if step * power <= most_um)
-    words = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    return length, words

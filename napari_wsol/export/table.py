@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from napari_wsol.errors import ConfigError
@@ -11,14 +10,16 @@ from napari_wsol.files.tables import lines_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    Table = tuple[str, list[str], list[list[str]]]
-    """Title of the first column, of the others, and rows that start with their name."""
+_TEX = {ord(sign): rf"\{sign}" for sign in "&%$#_{}"} | {
+    ord("\\"): r"\textbackslash{}",
+    ord("~"): r"\textasciitilde{}",
+    ord("^"): r"\textasciicircum{}",
+}
 
-_SPECIAL = {**{sign: rf"\{sign}" for sign in "&%$#_{}"}, "\\": r"\textbackslash{}"}
-_SPECIAL |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
-
-def markdown_lines(tables: Iterable[Table]) -> list[str]:
+def markdown_lines(
+    tables: Iterable[tuple[str, list[str], list[list[str]]]],
+) -> list[str]:
     """Tables as lines of Markdown, an empty one after each."""
     lines: list[str] = []
     for title, names, rows in tables:
@@ -29,36 +30,27 @@ def markdown_lines(tables: Iterable[Table]) -> list[str]:
     return lines
 
 
-def table_text(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], kind: str
-) -> str:
-    """A table as a file's content.
+def table_text(rows: Sequence[Sequence[object]], kind: str) -> str:
+    """A table, its titles first, as .csv, .md or .tex (with booktabs).
 
-    Args:
-        columns: their titles.
-        rows: cells; None for an empty one. Numbers have all their digits in CSV, and
-            three of a share elsewhere.
-        kind: ".csv", ".md" or ".tex" (needs the package booktabs).
-
-    Raises:
-        ConfigError: another kind.
+    Numbers have all their digits in CSV, and three of a share elsewhere. Raises a
+    ConfigError for another kind.
     """
     if kind == ".csv":
-        return lines_of([columns, *(["" if x is None else x for x in r] for r in rows)])
-    shown = [[_shown(cell) for cell in row] for row in rows]
+        return lines_of([["" if x is None else x for x in row] for row in rows])
+    first, *rest = ([_shown(cell) for cell in row] for row in rows)
     if kind == ".md":
-        escaped = [[cell.replace("|", r"\|") for cell in row] for row in shown]
-        return "\n".join(markdown_lines([(columns[0], list(columns[1:]), escaped)]))
+        cells = [[cell.replace("|", r"\|") for cell in row] for row in rest]
+        return "\n".join(markdown_lines([(first[0], first[1:], cells)]))
     if kind != ".tex":
-        raise ConfigError(f"A table's name ends in .csv, .md or .tex, not “{kind}”.")
-    lines = [
-        " & ".join(re.sub(r"[\\&%$#_{}~^]", lambda m: _SPECIAL[m[0]], x) for x in row)
-        for row in (columns, *shown)
-    ]
-    aligned = f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}"
-    body = [f"{line} \\\\" for line in lines]
-    ends = [r"\bottomrule", r"\end{tabular}", ""]
-    return "\n".join([aligned, r"\toprule", body[0], r"\midrule", *body[1:], *ends])
+        raise ConfigError(f"A table ends in .csv, .md or .tex, not in “{kind}”.")
+    head, *body = (
+        " & ".join(cell.translate(_TEX) for cell in row) + r" \\"
+        for row in (first, *rest)
+    )
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(first) - 1)}}}"
+    lines = [begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
+    return "\n".join([*lines, r"\end{tabular}", ""])
 
 
 def _shown(cell: object) -> str:

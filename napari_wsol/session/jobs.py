@@ -18,10 +18,12 @@ from psygnal import Signal
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import NoResultError
+from napari_wsol.files import path_from
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.session.document import Document
+from napari_wsol.session.figures import Shown
 from napari_wsol.session.maps import Wanted
 from napari_wsol.session.preferences import keep_memory_bytes
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_wsol.config import FinetuneConfig, InferenceConfig
+    from napari_wsol.config import FigureConfig, FinetuneConfig, InferenceConfig
     from napari_wsol.evaluation.report import ModelReport
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.foreign_map import Given
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.rounds import Round
     from napari_wsol.session.comparison import Comparison, Reference, Told
-    from napari_wsol.session.state import State
+    from napari_wsol.session.state import Current, State
     from napari_wsol.session.worker import Worker
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.raster import Drawing
     from napari_wsol.strokes.stroke import Stroke
     from napari_wsol.training.job import Training
+
+    Make = Callable[[Comparison, Report, Current], bytes | str]
 
 
 class SessionJobs:
@@ -384,6 +388,44 @@ class SessionJobs:
             JobKind.EXPORT,
             lambda report: self._worker.export(Path(folder), settings, report),
         )
+
+    def figure(
+        self,
+        path: str | Path,
+        config: FigureConfig | None = None,
+        cuts: Mapping[str, float] | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> Future[Path]:
+        """Draws the image and its maps beside each other, for print.
+
+        Args:
+            path: ends in .pdf, .svg or .png; gets a number where there is such a file.
+            config: how it is drawn; what is seen is what :meth:`look_at` was told.
+            cuts: threshold of maps by their keys; 0.5 of others.
+            methods: keys of the maps, in their order; all by default.
+        """
+        wanted = Shown(path_from(path).suffix, cuts or {}, methods, config)
+        return self._write(path, wanted.figure)
+
+    def table(
+        self,
+        path: str | Path,
+        cuts: Mapping[str, float] | None = None,
+        methods: Sequence[str] | None = None,
+    ) -> Future[Path]:
+        """Area and regions above the threshold of each map, and its figures.
+
+        ``path`` ends in .csv, .md or .tex; all else is as for :meth:`figure`.
+        """
+        wanted = Shown(path_from(path).suffix, cuts or {}, methods)
+        return self._write(path, wanted.table)
+
+    def _write(self, path: str | Path, make: Make) -> Future[Path]:
+        def work(report: Report) -> Path:
+            made = partial(make, self._comparison, report)
+            return self._worker.write(path_from(path), made)
+
+        return self._runner.submit(JobKind.EXPORT, work)
 
     # ------------------------------------------------------------------------ strokes
 

@@ -238,6 +238,8 @@ class Session:
     figures = of_comparison(Comparison.figures)
     score = of_jobs(SessionJobs.score)
     export = of_jobs(SessionJobs.export)
+    figure = of_jobs(SessionJobs.figure)
+    table = of_jobs(SessionJobs.table)
     cancel = of_jobs(SessionJobs.cancel)
 
     put = of_document(Document.put)

@@ -24,7 +24,7 @@ from napari_wsol.errors import (
     UnknownNameError,
     choices,
 )
-from napari_wsol.files import numbered
+from napari_wsol.files import free_name, numbered, write_whole
 from napari_wsol.images.foreign_map import read_map
 from napari_wsol.images.heatmap import KEPT_CELLS
 from napari_wsol.images.readers import is_as_opened
@@ -515,6 +515,14 @@ class Worker:
         )
         self.exported.emit(paths)
         return paths
+
+    def write(self, path: Path, make: Callable[[Current], bytes | str]) -> Path:
+        """Writes what is made of the maps, under a name that is free."""
+        self.look()
+        content, free = make(self._state.current), free_name(path.absolute())
+        write_whole(free, content)
+        self.exported.emit((free,))
+        return free
 
     def _provenance(self, method: str) -> dict[str, object]:
         """How a live map came about."""

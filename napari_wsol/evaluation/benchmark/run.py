@@ -25,11 +25,9 @@ from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.faithfulness import insertion_deletion
 from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
-from napari_wsol.evaluation.scores import squash
 from napari_wsol.evaluation.settings import EvaluationConfig
-from napari_wsol.export.figure import Panel, Sheet
+from napari_wsol.export.figure import Panel, Sheet, panels_of
 from napari_wsol.images.readers import open_slide
-from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.inference.augmentation import check_views
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
@@ -446,22 +444,17 @@ class Benchmark:
                 views=self.config.views,
                 mpp=self.config.mpp,
             )
-            downsample = slide.shape[1] / side
-            shape = region_shape(slide.shape, downsample)
-            area = against.area()
             overlap = case.overlap.get(self.primary)
-            first = Panel(
-                image=read_region(slide, 0, 0, *shape, downsample),
-                reference=None if area is None else squash(area, shape),
-                title=f"{title}: {Path(case.id).name}",
-                caption=(case.target, f"p = {case.probability:.2f}"),
-            )
-            measured = () if overlap is None else (f"IoU {overlap:.2f}",)
+            maps = [found.heatmaps[self.primary]]
+            image, over = panels_of(slide, maps, side, against.area())
+            probable = f"p = {case.probability:.2f}"
+            title = f"{title}: {Path(case.id).name}"
+            first = replace(image, title=title, caption=(f"{case.target}, {probable}",))
+            measured = "" if overlap is None else f"IoU {overlap:.2f} · "
             second = replace(
-                first,
-                scores=found.heatmaps[self.primary].resized(shape),
+                over,
                 cut=self.config.threshold,
                 title=method_title(self.primary),
-                caption=(*measured, f"threshold {self.config.threshold:g}"),
+                caption=(f"{measured}threshold {self.config.threshold:g}",),
             )
             return [first, second]

@@ -1,0 +1,78 @@
+"""What was done to an image as a text that does it again: Python, or a command."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from napari_wsol import __version__
+from napari_wsol.errors import NoImageError, NoModelError, NoResultError
+from napari_wsol.images.readers import told_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_wsol.session.state import Current
+
+PYTHON, COMMAND = "script.py.jinja", "command.sh.jinja"
+
+
+def script(kind: str, current: Current, told: Mapping[str, object]) -> str:
+    """The same files again.
+
+    Args:
+        kind: ``PYTHON`` or ``COMMAND``, for a POSIX shell.
+        current: what is worked on.
+        told: what its template asks for beside.
+
+    Raises:
+        NoImageError, NoModelError, NoResultError: say what cannot be told, and why.
+    """
+    import jinja2
+
+    current.check_maps()
+    (document, model), maps = current.need(), current.maps
+    slide, card, result, shown = document.slide, model.card, maps.result, maps.shown
+    if result is None:
+        raise NoResultError("Localize first; then there is something to repeat.")
+    path, again = told_path(slide), getattr(slide, "open_again", None)
+    if path is None:
+        raise NoImageError(
+            "This image is an array, or a film, whose file is not told. Save it as a "
+            "picture and open that: then a text can name it."
+        )
+    if card is None or not card.folder.is_absolute():
+        raise NoModelError(
+            "This model was made in Python, or read from a checkpoint: import it, then "
+            "a text can name it."
+        )
+    made = getattr(told["export"], "method", "") in maps.live
+    round_ = 0 if shown is None else shown.index
+    if not made or (round_ and kind == COMMAND):
+        raise NoResultError(
+            "A command knows no strokes, and no text a map of another model or from "
+            "elsewhere. Choose another map to export, round 0, or Copy as Python."
+        )
+    known = {stroke.number: stroke.to_dict() for stroke in document.strokes.strokes}
+    learnt = () if shown is None else shown.learnt_from
+    if not known.keys() >= set(learnt) or (round_ and not learnt):
+        raise NoResultError(
+            "The round that is shown learnt from strokes that were taken back, or from "
+            "other images alone: a text cannot tell them. Refine again."
+        )
+    given = again.keywords if isinstance(again, partial) else {}
+    leave = {"name", "rgb"} if getattr(slide, "shown", None) is not None else {"name"}
+    how = {k: v for k, v in given.items() if v is not None and k not in leave}
+    env = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 - no HTML
+    env.filters |= {"repr": repr, "quote": lambda words: shlex.quote(str(words))}
+    text = files(__package__).joinpath(kind).read_text("utf-8")
+    text = text.replace("\n", "") if kind == COMMAND else text
+    return env.from_string(text).render(
+        told, version=__version__, image=str(path.absolute()), opening=how,
+        mpp=document.mpp, model=card.name if card.bundled else str(card.folder),
+        methods=list(result.heatmaps), target=result.target, views=result.views,
+        strokes=[known[number] | {"path": ()} for number in learnt], round=round_,
+        settings=None if shown is None else shown.settings, seen=document.looked_at,
+    )  # fmt: skip
