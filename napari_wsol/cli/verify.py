@@ -22,6 +22,20 @@ Model = Annotated[
 ]
 
 
+def report(
+    folder: Exported,
+    out: Annotated[Path, typer.Option(help="The new HTML file.")],
+    images: Images = None,
+    model: Model = None,
+    journals: Folder = None,
+) -> None:
+    """Make an export again, and one HTML file of image, maps, strokes and model."""
+    from napari_wsol.session.again import Again
+
+    with Again(images, model, journals).shown(folder) as (session, cuts):
+        output.print(str(session.report(out, cuts).result()))
+
+
 def verify(
     folder: Exported,
     images: Images = None,

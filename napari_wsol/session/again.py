@@ -93,6 +93,28 @@ class Again:
             for name, *words in self._record(path):
                 yield (inside / name).as_posix(), *words
 
+    @contextmanager
+    def shown(self, folder: Path) -> Generator[tuple[Session, dict[str, float]]]:
+        """A session that shows what was exported last; the thresholds of its maps.
+
+        Raises:
+            ExportError: there is no export, or there are some of several images.
+            WsolError: it cannot be made again.
+        """
+        found = [(x.parent, read_json(x, dict[str, Any])) for x in records_in(folder)]
+        found = [one for one in found if "heatmap" in one[1]]
+        if len({one["image"]["fingerprint"] for _, one in found}) != 1:
+            raise errors.ExportError(f"“{folder}” holds no export of one image alone.")
+        beside, record = max(found, key=lambda one: one[1]["created_utc"])
+        told, mpp = record["provenance"], record["image"]["mpp"]
+        cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for _, x in found}
+        with (
+            errors.told_as(_unsaid),
+            closing(self.slide(told, mpp, beside)) as slide,
+            self.session(told, slide) as session,
+        ):
+            yield session, cuts
+
     def _record(self, path: Path) -> Iterator[tuple[str, str, str]]:
         try:
             record = read_json(path, dict[str, Any])

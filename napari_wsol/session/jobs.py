@@ -420,6 +420,17 @@ class SessionJobs:
         wanted = Shown(path_from(path).suffix, cuts or {}, methods)
         return self._write(path, wanted.table)
 
+    def report(
+        self, path: str | Path, cuts: Mapping[str, float] | None = None
+    ) -> Future[Path]:
+        """Image, maps, figures, strokes, rounds, model and provenance as one HTML file.
+
+        ``path`` and ``cuts`` are as for :meth:`figure`.
+        """
+        from napari_wsol.session.report import report_of
+
+        return self._write(path, partial(report_of, cuts or {}))
+
     def _write(self, path: str | Path, make: Make) -> Future[Path]:
         def work(report: Report) -> Path:
             made = partial(make, self._comparison, report)

@@ -240,6 +240,7 @@ class Session:
     export = of_jobs(SessionJobs.export)
     figure = of_jobs(SessionJobs.figure)
     table = of_jobs(SessionJobs.table)
+    report = of_jobs(SessionJobs.report)
     cancel = of_jobs(SessionJobs.cancel)
 
     put = of_document(Document.put)
