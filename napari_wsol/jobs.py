@@ -86,13 +86,7 @@ class JobKind(Enum):
 REFINES = (JobKind.REFINE, JobKind.FOLLOW)
 """Jobs that make a round."""
 
-_OPENS = (
-    JobKind.OPEN,
-    JobKind.LEAVE,
-    JobKind.ADD_MAP,
-    JobKind.REMOVE_MAP,
-    JobKind.REFERENCE,
-)
+_OPENS = (JobKind.OPEN, JobKind.LEAVE, JobKind.ADD_MAP, JobKind.REMOVE_MAP)
 _LOCALIZES = (JobKind.LOCALIZE, JobKind.ESTIMATE)
 _OF_IMAGE = (  # void once image or model change
     *_LOCALIZES,

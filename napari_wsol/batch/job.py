@@ -446,6 +446,7 @@ def _export(
             {**provenance, **cut, "made": made},
             heatmaps=result.heatmaps,
             tissue=tissue,
+            mpp=settings.mpp,
             store=(arrays or {}).get(name),
             as_coarse=arrays is not None,
             report=report,

@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.scores import BoolArray
     from napari_wsol.strokes.canvas import Scribbles
 
-    Numbers = npt.NDArray[np.integer]
-
-VOID, MOST_LABELS = 255, 127
-"""The number of pixels that do not count, in masks of no more labels than these."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
@@ -74,24 +69,25 @@ class Reference:
         return _union(self.masks, partial(self._read, chosen, FOREGROUND))
 
     def ignore(self, chosen: Mapping[str, int] | None = None) -> BoolArray | None:
-        """(H, W) pixels that do not count, or None; see :func:`labels_in`.
+        """(H, W) pixels that do not count, or None; see :func:`labelled`.
 
         Raises:
             DatasetError: when a map cannot be read or two differ in shape.
             ImageError: when annotations cannot be read, or their image.
         """
         paths = (*self.masks, *self.ignored)
-        read = partial(self._read, chosen, UNLABELLED)
-        found = _union(paths, read) if paths else None
+        found = (
+            _union(paths, partial(self._read, chosen, UNLABELLED)) if paths else None
+        )
         return found if found is not None and found.any() else None
 
     def _read(
         self, chosen: Mapping[str, int] | None, label: int, path: Path
     ) -> BoolArray:
-        """The pixels of a file with a label; all those of a map of ignored ones."""
-        if path in self.ignored and not is_annotations(path):
-            return _read(path) > 0
-        return labels_in(path, partial(_shape, self.image), chosen) == label
+        """A mask; or the cells of the canvas that annotations give a label."""
+        if is_annotations(path):
+            return areas_on(path, _shape(self.image), chosen) == label
+        return _read(path) > 0 if path in self.ignored else read_mask(path) == label
 
 
 def load_references(
@@ -179,42 +175,6 @@ def references_of(
     ]
 
 
-def labels_in(
-    path: Path,
-    shape: Callable[[], tuple[int, int]],
-    chosen: Mapping[str, int] | None = None,
-) -> Scribbles:
-    """What a mask or annotations say: 0 nothing, 1 background, 2 foreground.
-
-    Args:
-        path: of the file.
-        shape: gives (H, W) of its image, where that has to be known.
-        chosen: what classes of annotations mean; see
-            :func:`~napari_wsol.strokes.annotations.labels_for`.
-
-    Raises:
-        DatasetError: a mask cannot be read.
-        ImageError: annotations cannot be read, or their image.
-    """
-    if is_annotations(path):
-        return areas_on(path, shape(), chosen)
-    return labelled(_read(path))
-
-
-def labelled(pixels: Numbers) -> Scribbles:
-    """What a mask's numbers say: 0 nothing, 1 background, 2 foreground.
-
-    Foreground is what is not 0, so that 0/1 and 0/255 masks both work. Beside labels up
-    to :data:`MOST_LABELS` 255 does not count, as in PASCAL VOC's; soft edges have more.
-    """
-    labels = np.where(pixels > 0, FOREGROUND, BACKGROUND).astype(np.uint8)
-    void = pixels == VOID
-    others = pixels[(pixels > 0) & ~void]
-    if others.size and others.max() <= MOST_LABELS:
-        labels[void] = UNLABELLED
-    return labels
-
-
 def _shape(image: Path) -> tuple[int, int]:
     with closing(open_slide(image)) as slide:
         return slide.shape
@@ -233,7 +193,29 @@ def _union(paths: Sequence[Path], read: Callable[[Path], BoolArray]) -> BoolArra
     return union
 
 
-def _read(path: Path) -> Numbers:
+def read_mask(path: Path) -> Scribbles:
+    """A mask of an image file, :func:`labelled`.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    return labelled(_read(path))
+
+
+def labelled(pixels: npt.NDArray[np.integer]) -> Scribbles:
+    """What numbers of a mask mean: 0 does not count, 1 background, 2 foreground.
+
+    Foreground is what is not 0, so that 0/1 and 0/255 masks both work. Beside labels up
+    to 127, and none above, 255 does not count (as in PASCAL VOC; soft edges have more).
+    """
+    labels = np.where(pixels > 0, FOREGROUND, BACKGROUND).astype(np.uint8)
+    others = pixels[(pixels > 0) & (pixels != 255)]
+    if others.size and others.max() <= 127:
+        labels[pixels == 255] = UNLABELLED
+    return labels
+
+
+def _read(path: Path) -> npt.NDArray[np.integer]:
     try:
         with Image.open(path) as image:
             # A palette's numbers are labels; its colours mean nothing here.

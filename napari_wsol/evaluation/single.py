@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_wsol.errors import ImageError
 from napari_wsol.evaluation.benchmark.meter_set import MapMeters
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.pixels import PxapMeter
+from napari_wsol.evaluation.points import paint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.pixels import PixelCurve
-    from napari_wsol.evaluation.scores import BoolArray, FloatArray
+    from napari_wsol.evaluation.scores import FloatArray
     from napari_wsol.evaluation.settings import EvaluationConfig
     from napari_wsol.images.heatmap import Heatmap
-
-_AT_THRESHOLD = ("pooled_", "image_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,25 +49,17 @@ class MapFigures:
 def measure(
     heatmap: Heatmap, against: MapTarget, config: EvaluationConfig
 ) -> MapFigures:
-    """All figures of a map.
-
-    Args:
-        heatmap: of the class that the reference shows.
-        against: what it is compared with.
-        config: how; its threshold does not matter.
-
-    Raises:
-        ImageError: the reference has no foreground.
-    """
-    area = area_of(against)
+    """All figures of a map, beside a reference that has foreground."""
     meters, pixels = MapMeters(config), PxapMeter()
     meters.update(heatmap, against, name=heatmap.target, image=0)
+    found = meters.report("", "", Bootstrap(samples=0))
+    area = paint(against.boxes, against.grid) if against.mask is None else against.mask
     pixels.update(heatmap.resized(against.grid), area, against.ignore)
-    found, curve = meters.report("", "", Bootstrap(samples=0)), pixels.curve()
+    curve = pixels.curve()
     fixed = {
         name: item.value
         for name, item in found.figures.items()
-        if not name.startswith(_AT_THRESHOLD)
+        if not name.startswith(("pooled_", "image_"))
     }
     return MapFigures(
         curve=None if len(against.boxes) else curve,
@@ -77,18 +67,3 @@ def measure(
         fixed=fixed,
         overlap=np.stack([curve.iou, curve.dice]),
     )
-
-
-def area_of(against: MapTarget) -> BoolArray:
-    """(rows, columns) foreground of a reference.
-
-    Raises:
-        ImageError: it has none.
-    """
-    area = against.area()
-    if area is None or not area.any():
-        raise ImageError(
-            "The reference has no foreground on this image, so there is nothing to "
-            "compare with. Choose another one."
-        )
-    return area

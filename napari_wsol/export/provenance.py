@@ -60,7 +60,7 @@ def make_record(
         "image": {
             "name": slide.name,
             "shape": slide.shape,
-            "mpp": slide.mpp,
+            "mpp": parts.mpp,
             "fingerprint": parts.fingerprint,
             "notes": slide.notes,
         },

@@ -45,6 +45,7 @@ def export_heatmap(
     heatmaps: Mapping[str, Heatmap] | None = None,
     tissue: Callable[[], BoolMap | None] | None = None,
     strokes: tuple[Scribbles, Canvas] | None = None,
+    mpp: float | None = None,
     store: Path | None = None,
     as_coarse: bool = False,
     report: Progress = ignore_progress,
@@ -64,6 +65,7 @@ def export_heatmap(
         tissue: gives (h, w) bool over the whole image, None where it is not known;
             asked where a format holds it.
         strokes: and the canvas that they are on; None where there are none.
+        mpp: µm a level-0 pixel, where somebody knows better than the file.
         store: an OME-Zarr of this map that is there: it gets the labels.
         as_coarse: whether the mask of an image of more than 64 megapixels is about as
             coarse as the heatmap, which holds all there is, not as fine as it can be.
@@ -75,6 +77,7 @@ def export_heatmap(
     Raises:
         ExportError: the heatmap is not of this image, or a file cannot be written.
     """
+    mpp = mpp or slide.mpp
     formats = tuple(dict.fromkeys(config.formats))  # each once, in the order asked for
     total = len(formats) + 3
 
@@ -98,10 +101,10 @@ def export_heatmap(
             mask=mask,
             grid=grid,
             regions=find_regions(
-                mask, grid, heatmap, slide.mpp, features=features, tick=outlining
+                mask, grid, heatmap, mpp, features=features, tick=outlining
             ),
             heatmap=heatmap,
-            mpp=slide.mpp,
+            mpp=mpp,
             fingerprint=slide.fingerprint(),
             threshold=config.threshold,
             heatmaps=heatmaps or {},
@@ -117,7 +120,7 @@ def export_heatmap(
         if store is not None:
             group = zarr.open_group(store, mode="r+", zarr_format=3)
             levels = len(list(group.array_keys()))
-            write_labels(group, parts.labels, levels, slide.mpp)
+            write_labels(group, parts.labels, levels, mpp)
         report(total - 1, total, "Writing the provenance")
         written = files.checksums()
         if store is not None:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from napari_wsol.errors import DatasetError, ignore_failure
-from napari_wsol.evaluation.settings import FIELD_SIZE
+from napari_wsol.errors import DatasetError, ImageError, ignore_failure
 from napari_wsol.files import path_from
 from napari_wsol.images.heatmap import covering
+from napari_wsol.jobs import JobKind
 from napari_wsol.strokes.stroke import FOREGROUND, UNLABELLED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
 
-    from napari_wsol.data.split_files import Sample
-    from napari_wsol.evaluation.benchmark.baselines import Baselines
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.report import ModelReport
@@ -31,65 +30,58 @@ if TYPE_CHECKING:
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Report
     from napari_wsol.methods import Model
+    from napari_wsol.session.jobs import SessionJobs
+    from napari_wsol.session.other_images import OtherImages
     from napari_wsol.session.state import State
-    from napari_wsol.worklist.items import WorkList
 
-    Measured = tuple[Heatmap, MapTarget, MapFigures]
+    Measured = dict[str, tuple[Heatmap, MapFigures]]
 
-BoolArray = npt.NDArray[np.bool_]
+Bools = npt.NDArray[np.bool_]
+Pair = tuple[float, float]
 
-Placed = tuple[npt.NDArray[np.bool_], tuple[float, float], tuple[float, float]]
-"""(H', W') bool, with scale and translate as of a :class:`Heatmap`."""
-
-OUTLINE_SIDE = 2048
+DRAWN_SIDE = 2048
 """Cells along the longer side of what is drawn of a reference, at most."""
 
-
-class Told(TypedDict, total=False):
-    """What is said of a reference.
-
-    (n, 4) ``boxes`` of x, y, width, height in level-0 pixels; its ``name``; the class
-    that it shows (``target``); what the ``classes`` of annotations mean.
-    """
-
-    boxes: npt.ArrayLike
-    name: str
-    target: str | None
-    classes: Mapping[str, int] | None
+NOTHING = (
+    "The reference has no foreground on this image, so there is nothing to compare "
+    "with. Choose another one."
+)
+NO_REFERENCES = (
+    "No image of the list has a reference of the model's classes. Open a table with "
+    "the columns path, label and mask, or a data set as it was published."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reference:
-    """What the maps of the open image are compared with.
+    """What the maps of an image are compared with.
 
     Attributes:
         name: for people.
         fingerprint: of the image.
-        against: on the grid that ``evaluate`` compares on.
-        area: (H', W') its foreground over the whole image, for drawing.
+        against: it, on the grid that ``evaluate`` compares on.
+        area: (H', W') its foreground over the whole image, to be drawn.
         image_shape: (H, W) of level 0.
         priors: maps without a network, by name: what any method should beat.
+        measured: figures by key, with the map that they are of.
     """
 
     name: str
     fingerprint: str
     against: MapTarget
-    area: npt.NDArray[np.bool_]
+    area: Bools
     image_shape: tuple[int, int]
-    priors: Mapping[str, Heatmap] = field(default_factory=dict[str, "Heatmap"])
+    priors: Mapping[str, Heatmap]
+    measured: Measured = field(default_factory=dict[str, "tuple[Heatmap, MapFigures]"])
 
-    def outline(self) -> Placed:
-        """The foreground, whose border is the outline, and where it lies."""
+    def outline(self) -> tuple[Bools, Pair, Pair]:
+        """What to draw the border of; scale and translate, as of a :class:`Heatmap`."""
         shape = (self.area.shape[0], self.area.shape[1])
         return self.area, *covering(self.image_shape, shape)
 
 
 class Comparison:
     """The reference of the open image, and the figures of its maps beside it.
-
-    Args:
-        state: what is worked on.
-        worklist: gives the list, if any.
 
     Signals:
         reference_changed: another reference, or none.
@@ -99,224 +91,202 @@ class Comparison:
     reference_changed = Signal()
     figures_changed = Signal()
 
-    def __init__(self, state: State, worklist: Callable[[], WorkList | None]) -> None:
-        self._state, self._worklist = state, worklist
+    def __init__(self, state: State, others: OtherImages, jobs: SessionJobs) -> None:
+        self._state, self._others, self._jobs = state, others, jobs
         self._reference: Reference | None = None
-        self._known: Mapping[str, Measured] = {}
-        self._measuring = threading.Lock()
-        self._listed: tuple[object, Baselines, list[Sample]] | None = None
 
     @property
     def reference(self) -> Reference | None:
         """What the maps of the open image are compared with."""
         reference, document = self._reference, self._state.current.document
-        is_its = (
-            document and reference and reference.fingerprint == document.fingerprint
-        )
-        return reference if is_its else None
+        its = "" if document is None else document.fingerprint
+        return reference if reference and reference.fingerprint == its else None
+
+    def set_reference(
+        self,
+        source: str | Path | npt.ArrayLike | None = None,
+        *,
+        boxes: npt.ArrayLike | None = None,
+        name: str | None = None,
+        target: str | None = None,
+        classes: Mapping[str, int] | None = None,
+    ) -> Future[Reference]:
+        """Compares the open image's maps with a mask, annotations or boxes.
+
+        Args:
+            source: PNG, TIFF, GeoJSON, XML, or (H, W) numbers; over the whole image,
+                on any grid; see :func:`~napari_wsol.evaluation.references.labelled`.
+            boxes: instead; (n, 4) of x, y, width, height in level-0 pixels.
+            name: for people.
+            target: the class that it shows; that of the maps if None.
+            classes: of annotations → 0 left out, 1 background, 2 foreground, where it
+                fails with UnclearClassesError.
+        """
+        named = Path(source).name if isinstance(source, str | Path) else "reference"
+
+        def work(report: Report) -> Reference:
+            document, result = self._state.document, self._state.current.maps.result
+            slide, of = document.slide, target or (result.target if result else None)
+            against, area = _read(source, boxes, classes, slide.shape, of)
+            reference = Reference(
+                name=name or named,
+                fingerprint=document.fingerprint,
+                against=against,
+                area=area,
+                image_shape=slide.shape,
+                priors=self._priors(slide, against, report),
+            )
+            report.check()
+            self._put(reference)
+            return reference
+
+        return self._jobs.submit(JobKind.REFERENCE, work)
 
     def clear_reference(self) -> None:
         """Compares with nothing any more."""
         self._put(None)
 
+    def _put(self, reference: Reference | None) -> None:
+        self._reference = reference
+        self.reference_changed.emit()
+
     def figures(self, *, wait: bool = True) -> Mapping[str, MapFigures]:
         """Figures of each map by its key, then of what any method should beat.
 
-        That are ``centre`` and ``darkness``, and ``location_prior`` where the list has
-        references of other images. Any thread may ask; empty without a reference.
+        That are ``location_prior``, where the list has references of other images,
+        ``centre`` and ``darkness``. Any thread may ask; empty without a reference.
 
         Args:
-            wait: whether to measure maps that were not yet, some milliseconds each, a
-                second against boxes. Without, they are left out.
+            wait: whether to measure maps that were not yet: some milliseconds each, a
+                fifth of a second beside boxes. Without, they are left out.
         """
         reference = self.reference
         if reference is None:
             return {}
         maps = {**self._state.current.maps.heatmaps, **reference.priors}
-        if wait:
-            self._measure(maps, reference.against)
-        known = self._known
-        return {
-            key: known[key][2]
-            for key, one in maps.items()
-            if key in known and _is_of(known[key], one, reference.against)
-        }
-
-    def _measure(self, maps: Mapping[str, Heatmap], against: MapTarget) -> None:
+        found = {key: reference.measured.get(key) for key in maps}
+        known = {key: x[1] for key, x in found.items() if x and x[0] is maps[key]}
+        if not wait or len(known) == len(maps):
+            return known
         from napari_wsol.evaluation.settings import EvaluationConfig
         from napari_wsol.evaluation.single import measure
 
-        with self._measuring:
-            before, known = self._known, dict[str, "Measured"]()
-            for key, one in maps.items():
-                held = before.get(key)
-                if held is None or not _is_of(held, one, against):
-                    held = one, against, measure(one, against, EvaluationConfig())
-                known[key] = held
-            self._known = known
-        if any(before.get(key) is not held for key, held in known.items()):
-            self.figures_changed.emit()
+        for key in maps.keys() - known.keys():
+            known[key] = measure(maps[key], reference.against, EvaluationConfig())
+            reference.measured[key] = maps[key], known[key]
+        self.figures_changed.emit()
+        return {key: known[key] for key in maps}
 
-    def _put(self, reference: Reference | None) -> None:
-        self._reference = reference
-        self.reference_changed.emit()
+    def score(self, methods: Sequence[str] | None = None) -> Future[ModelReport]:
+        """Runs ``evaluate`` over the images of the list that have a reference.
 
-    # ------------------------------------------------------------------ on the worker
+        Args:
+            methods: names; those that the model was made for if None.
+        """
 
-    def read(
-        self, source: str | Path | npt.ArrayLike | None, told: Told, report: Report
-    ) -> Reference:
-        """Compares with a mask, a file or boxes; as ``SessionJobs.set_reference``."""
-        from napari_wsol.evaluation.benchmark.baselines import plain_maps
-        from napari_wsol.evaluation.single import area_of
+        def work(model: Model, report: Report) -> ModelReport:
+            from napari_wsol.evaluation.benchmark import Benchmark
+            from napari_wsol.evaluation.benchmark.targets import referenced
 
-        document, result = self._state.document, self._state.current.maps.result
-        slide, target = document.slide, told.get("target")
-        target = target or (None if result is None else result.target)
-        if "boxes" in told:
-            against, area = _of_boxes(told["boxes"], slide.shape, target)
-        else:
-            against, area = _of_mask(source, slide.shape, target, told.get("classes"))
-        area_of(against)  # whether it has any
-        report.check()
-        named = Path(source).name if isinstance(source, str | Path) else "reference"
-        reference = Reference(
-            name=told.get("name", named),
-            fingerprint=document.fingerprint,
-            against=against,
-            area=area,
-            image_shape=slide.shape,
-            priors=plain_maps(slide, target or "", against.grid),
+            listed, classes = self._listed(model), model.classes
+            with_one = partial(referenced, truth=listed.truth, classes=classes)
+            found = listed.only([*filter(with_one, listed.samples)])
+            if not found.samples:
+                raise DatasetError(NO_REFERENCES)
+            benchmark = Benchmark(model, found, methods=methods)
+            return benchmark.run(report, report.check)
+
+        return self._jobs.with_model(JobKind.SCORE, work)
+
+    def _listed(self, model: Model) -> EvaluationSet:
+        """The images of the list, with the references that its folder or table gives.
+
+        Raises:
+            DatasetError: there is no list, or it says nothing of its images' classes.
+        """
+        from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
+
+        worklist = self._others.worklist
+        if worklist is None:
+            raise DatasetError(NO_REFERENCES)
+        found = load_evaluation_set(
+            place := worklist.source or worklist.root,
+            [(place, None)],
+            classes=model.classes,
+            multi_label=True if model.spec.multi_label else None,
         )
-        self._put(reference)
-        with suppress(DatasetError):  # the list says of no other image where it is
-            priors = self._priors(slide, against, report)
-            if priors:
-                reference = replace(reference, priors=priors)
-                self._put(reference)
-        return reference
+        rows = worklist.row_of
+        return found.only([x for x in found.samples if rows(x.path) is not None])
 
     def _priors(
         self, slide: Slide, against: MapTarget, report: Report
     ) -> Mapping[str, Heatmap]:
-        """With where the class lies in other images of the list; {} without one.
-
-        Raises:
-            DatasetError: no other image has a reference of the class.
-        """
-        from napari_wsol.evaluation.benchmark.baselines import Baselines
+        """Maps without a network; those of the reference before where they are its."""
+        from napari_wsol.evaluation.benchmark.baselines import (
+            PRIOR,
+            Baselines,
+            plain_maps,
+        )
         from napari_wsol.evaluation.settings import EvaluationConfig
 
-        worklist, model = self._worklist(), self._state.current.model
-        if worklist is None or model is None or against.target is None:
-            return {}
-        key = (worklist, model, slide.path)
-        if self._listed is None or self._listed[0] != key:
-            listed = listed_set(worklist, model)
-            own = [x for x in listed.samples if x.path.absolute() == slide.path]
-            config, measured = EvaluationConfig(), listed.only(own)
-            found = Baselines(listed, measured, None, model.classes, config)
-            found.prepare(report, report.check, ignore_failure)
-            self._listed = key, found, own
-        _, found, own = self._listed
-        if not own:  # what is its own group is not known
-            return {}
-        return found.maps(own[0], slide, against.target, against.grid)
+        before, model = self.reference, self._state.current.model
+        target = against.target or ""
+        if before is not None and before.against.target == against.target:
+            return before.priors
+        plain = plain_maps(slide, target, against.grid)
+        with suppress(DatasetError):  # the list does not say where the class lies
+            if model is not None and slide.path is not None:
+                listed, path = self._listed(model), slide.path.absolute()
+                own = [x for x in listed.samples if x.path.absolute() == path]
+                measured, classes = listed.only(own), model.classes
+                found = Baselines(listed, measured, None, classes, EvaluationConfig())
+                found.prepare(report, report.check, ignore_failure)
+                for one in own:
+                    return {PRIOR: found.prior(one, target, against.grid), **plain}
+        return plain
 
 
-def score_list(
-    model: Model,
-    worklist: WorkList | None,
-    methods: Sequence[str] | None,
-    *,
-    priors: bool,
-    report: Report,
-) -> ModelReport:
-    """What ``evaluate`` says of the images of a list that have a reference.
-
-    Raises:
-        DatasetError: there is none, or (with ``priors``) one of a class only.
-    """
-    from napari_wsol.evaluation.benchmark import Benchmark
-    from napari_wsol.evaluation.benchmark.targets import referenced
-
-    if worklist is None:
-        raise DatasetError("Open a folder or table of images with references first.")
-    listed = listed_set(worklist, model)
-    truth, classes = listed.truth, model.classes
-    found = listed.only([x for x in listed.samples if referenced(x, truth, classes)])
-    if not found.samples:
-        raise DatasetError(
-            f"No image of “{worklist.name}” has a reference of the model's classes. "
-            "Give them in a table with the columns path, label and mask."
-        )
-    prior = found if priors else None
-    return Benchmark(model, found, methods=methods, prior=prior).run(
-        report, report.check
-    )
-
-
-def listed_set(worklist: WorkList, model: Model) -> EvaluationSet:
-    """The images of a list that its folder or table gives classes and references.
-
-    Raises:
-        DatasetError: it is no data set; names the first line that cannot be used.
-    """
-    from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
-
-    place = worklist.source or worklist.root
-    found = load_evaluation_set(
-        place,
-        [(place, None)],
-        classes=model.classes,
-        multi_label=True if model.spec.multi_label else None,
-    )
-    return found.only([x for x in found.samples if worklist.row_of(x.path) is not None])
-
-
-def _of_boxes(
-    boxes: npt.ArrayLike, shape: tuple[int, int], target: str | None
-) -> tuple[MapTarget, BoolArray]:
-    from napari_wsol.data.split_files import Box, sides_of
-    from napari_wsol.evaluation.benchmark.targets import boxed
-    from napari_wsol.evaluation.scores import as_boxes
-
-    where = "The reference"
-    found = [
-        Box(xywh=sides_of([*map(str, one)], where), name=None, frame=None, where=where)
-        for one in as_boxes(boxes, "image").tolist()
-    ]
-    area = boxed(found, shape, _drawn_on(shape), target).area()
-    against = boxed(found, shape, (FIELD_SIZE, FIELD_SIZE), target)
-    return against, np.zeros(shape, np.bool_) if area is None else area
-
-
-def _of_mask(
+def _read(
     source: str | Path | npt.ArrayLike | None,
+    boxes: npt.ArrayLike | None,
+    classes: Mapping[str, int] | None,
     shape: tuple[int, int],
     target: str | None,
-    classes: Mapping[str, int] | None,
-) -> tuple[MapTarget, BoolArray]:
-    from napari_wsol.evaluation.benchmark.targets import masked
-    from napari_wsol.evaluation.references import labelled, labels_in
-    from napari_wsol.evaluation.scores import as_mask, squash
+) -> tuple[MapTarget, Bools]:
+    """A reference on the grid that ``evaluate`` compares on, and as it is drawn."""
+    from napari_wsol.evaluation.benchmark.targets import MapTarget
+    from napari_wsol.evaluation.points import paint
+    from napari_wsol.evaluation.references import labelled, read_mask
+    from napari_wsol.evaluation.scores import as_boxes, as_mask, squash
+    from napari_wsol.evaluation.settings import FIELD_SIZE
+    from napari_wsol.strokes.annotation_files import is_annotations
+    from napari_wsol.strokes.annotations import areas_on
 
-    if isinstance(source, str | Path):
-        labels = labels_in(path_from(source), lambda: shape, classes)
+    grid = FIELD_SIZE, FIELD_SIZE
+    most = max(1.0, max(shape) / DRAWN_SIDE)
+    drawn = max(1, round(shape[0] / most)), max(1, round(shape[1] / most))
+    if boxes is not None:
+        sides = as_boxes(boxes, "image")
+        if not (np.isfinite(sides).all() and (sides[:, 2:] > 0).all()):
+            raise ImageError("A box is x, y, width and height, larger than nothing.")
+        on, onto = (
+            sides * [x[1] / shape[1], x[0] / shape[0], x[1] / shape[1], x[0] / shape[0]]
+            for x in (grid, drawn)
+        )
+        against = MapTarget(target=target, grid=grid, boxes=on)
+        area, seen = paint(onto, drawn), paint(on, grid)
     else:
-        pixels = np.asarray(source)
-        as_mask(pixels)  # whether it is one
-        labels = labelled(pixels)
-    mask = labels == FOREGROUND
-    against = masked(mask, labels == UNLABELLED, FIELD_SIZE, target)
-    return against, squash(mask, _drawn_on((mask.shape[0], mask.shape[1])))
-
-
-def _drawn_on(shape: tuple[int, int]) -> tuple[int, int]:
-    """The grid that a reference is drawn on."""
-    times = min(1.0, OUTLINE_SIDE / max(shape))
-    return max(1, round(shape[0] * times)), max(1, round(shape[1] * times))
-
-
-def _is_of(held: Measured, heatmap: Heatmap, against: MapTarget) -> bool:
-    return held[0] is heatmap and held[1] is against
+        if not isinstance(source, str | Path):
+            as_mask(pixels := np.asarray(source))  # whether it is one
+            labels = labelled(pixels)
+        elif is_annotations(path := path_from(source)):
+            labels = areas_on(path, shape, classes)
+        else:
+            labels = read_mask(path)
+        mask = labels == FOREGROUND
+        area, seen = squash(mask, drawn), squash(mask, grid)
+        ignore = squash(labels == UNLABELLED, grid)
+        against = MapTarget(target=target, grid=grid, mask=seen, ignore=ignore)
+    if not seen.any():
+        raise ImageError(NOTHING)
+    return against, area

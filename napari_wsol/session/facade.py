@@ -142,6 +142,13 @@ def of_comparison(
     return _verb(method, lambda parts, asked: asked(parts.comparison))
 
 
+def of_all(
+    method: Callable[Concatenate[Parts, P], T],
+) -> Callable[Concatenate[Whole, P], T]:
+    """A verb that needs several parts."""
+    return _verb(method, lambda parts, asked: asked(parts))
+
+
 def of_document(
     method: Callable[Concatenate[Document, P], T],
 ) -> Callable[Concatenate[Whole, P], T]:

@@ -12,18 +12,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from psygnal import Signal
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import NoResultError
-from napari_wsol.files import path_from
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind, JobRunner
 from napari_wsol.session.document import Document
-from napari_wsol.session.figures import Shown
 from napari_wsol.session.maps import Wanted
 from napari_wsol.session.preferences import keep_memory_bytes
 
@@ -33,8 +31,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_wsol.config import FigureConfig, FinetuneConfig, InferenceConfig
-    from napari_wsol.evaluation.report import ModelReport
+    from napari_wsol.config import FinetuneConfig, InferenceConfig
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
@@ -46,8 +43,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
     from napari_wsol.refinement.rounds import Round
-    from napari_wsol.session.comparison import Comparison, Reference, Told
-    from napari_wsol.session.state import Current, State
+    from napari_wsol.session.state import State
     from napari_wsol.session.worker import Worker
     from napari_wsol.slides.cost import Cost
     from napari_wsol.slides.plan import SlidePlan
@@ -56,7 +52,7 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.stroke import Stroke
     from napari_wsol.training.job import Training
 
-    Make = Callable[[Comparison, Report, Current], bytes | str]
+T = TypeVar("T")
 
 
 class SessionJobs:
@@ -66,27 +62,26 @@ class SessionJobs:
         state: what is worked on.
         make_worker: called once, on its thread, before the first job.
         config: says how images go through the encoder, as it is wanted now.
-        comparison: takes references.
 
     Signals:
         job_changed: a :class:`JobStatus`.
         train_step: a TrainStep.
         train_evaluated: an Evaluation.
+        exported: paths.
     """
 
     job_changed = Signal(object)
     train_step = Signal(object)
     train_evaluated = Signal(object)
+    exported = Signal(object)
 
     def __init__(
         self,
         state: State,
         make_worker: Callable[[], Worker],
         config: Callable[[], InferenceConfig],
-        comparison: Comparison,
     ) -> None:
         self._state, self._config = state, config
-        self._comparison = comparison
         self._make_worker = make_worker
         self._worker: Worker  # there before the first job
         self._opening: Future[Slide] | None = None
@@ -105,6 +100,16 @@ class SessionJobs:
     def _on_job(self, status: JobStatus) -> None:
         self.latest = status
         self.job_changed.emit(status)
+
+    def submit(self, kind: JobKind, work: Callable[[Report], T]) -> Future[T]:
+        """Queues a job of another part of the session."""
+        return self._runner.submit(kind, work)
+
+    def with_model(
+        self, kind: JobKind, work: Callable[[Model, Report], T]
+    ) -> Future[T]:
+        """Queues a job that runs the model, where there is room for it."""
+        return self._runner.submit(kind, lambda report: self._worker.run(work, report))
 
     @property
     def is_busy(self) -> bool:
@@ -329,41 +334,6 @@ class SessionJobs:
             JobKind.REMOVE_MAP, lambda _: self._worker.remove_map(key)
         )
 
-    def set_reference(
-        self, source: str | Path | npt.ArrayLike | None = None, **told: Unpack[Told]
-    ) -> Future[Reference]:
-        """Compares the open image's maps with a reference, as ``evaluate`` does.
-
-        Args:
-            source: a mask (PNG, TIFF) or annotations (GeoJSON, XML), or an array, of
-                any size over the whole image; what is not 0 is foreground, and beside
-                other labels 255 does not count. None with boxes.
-            told: ``boxes``, (n, 4) of x, y, width, height in level-0 pixels; ``name``
-                for people; ``target``, the class that it shows (that of the maps);
-                ``classes`` of annotations → 0 left out, 1 background, 2 foreground,
-                where it fails with UnclearClassesError.
-        """
-        return self._runner.submit(
-            JobKind.REFERENCE,
-            lambda report: self._comparison.read(source, told, report),
-        )
-
-    def score(
-        self, methods: Sequence[str] | None = None, *, priors: bool = False
-    ) -> Future[ModelReport]:
-        """Runs ``evaluate`` over the images of the list that have a reference.
-
-        Args:
-            methods: names; those that the model was made for by default.
-            priors: whether to add where the class lies in the other images, the centre
-                and darkness, as ``evaluate --prior``.
-        """
-
-        def work(report: Report) -> ModelReport:
-            return self._worker.score(methods, report, priors=priors)
-
-        return self._runner.submit(JobKind.SCORE, work)
-
     def restore(self) -> None:
         """Rounds of an earlier work are shown again, where they wait for it."""
         self._runner.submit(JobKind.RESTORE, self._worker.restore)
@@ -388,55 +358,6 @@ class SessionJobs:
             JobKind.EXPORT,
             lambda report: self._worker.export(Path(folder), settings, report),
         )
-
-    def figure(
-        self,
-        path: str | Path,
-        config: FigureConfig | None = None,
-        cuts: Mapping[str, float] | None = None,
-        methods: Sequence[str] | None = None,
-    ) -> Future[Path]:
-        """Draws the image and its maps beside each other, for print.
-
-        Args:
-            path: ends in .pdf, .svg or .png; gets a number where there is such a file.
-            config: how it is drawn; what is seen is what :meth:`look_at` was told.
-            cuts: threshold of maps by their keys; 0.5 of others.
-            methods: keys of the maps, in their order; all by default.
-        """
-        wanted = Shown(path_from(path).suffix, cuts or {}, methods, config)
-        return self._write(path, wanted.figure)
-
-    def table(
-        self,
-        path: str | Path,
-        cuts: Mapping[str, float] | None = None,
-        methods: Sequence[str] | None = None,
-    ) -> Future[Path]:
-        """Area and regions above the threshold of each map, and its figures.
-
-        ``path`` ends in .csv, .md or .tex; all else is as for :meth:`figure`.
-        """
-        wanted = Shown(path_from(path).suffix, cuts or {}, methods)
-        return self._write(path, wanted.table)
-
-    def report(
-        self, path: str | Path, cuts: Mapping[str, float] | None = None
-    ) -> Future[Path]:
-        """Image, maps, figures, strokes, rounds, model and provenance as one HTML file.
-
-        ``path`` and ``cuts`` are as for :meth:`figure`.
-        """
-        from napari_wsol.session.report import report_of
-
-        return self._write(path, partial(report_of, cuts or {}))
-
-    def _write(self, path: str | Path, make: Make) -> Future[Path]:
-        def work(report: Report) -> Path:
-            made = partial(make, self._comparison, report)
-            return self._worker.write(path_from(path), made)
-
-        return self._runner.submit(JobKind.EXPORT, work)
 
     # ------------------------------------------------------------------------ strokes
 

@@ -45,34 +45,31 @@ def script(kind: str, current: Current, told: Mapping[str, object]) -> str:
         )
     if card is None or not card.folder.is_absolute():
         raise NoModelError(
-            "This model was made in Python, or read from a checkpoint: import it, then "
+            "This model was made in Python, or read from a checkpoint. Import it; then "
             "a text can name it."
         )
-    made = getattr(told["export"], "method", "") in maps.live
-    round_ = 0 if shown is None else shown.index
-    if not made or (round_ and kind == COMMAND):
-        raise NoResultError(
-            "A command knows no strokes, and no text a map of another model or from "
-            "elsewhere. Choose another map to export, round 0, or Copy as Python."
-        )
+    number, learnt = (0, ()) if shown is None else (shown.index, shown.learnt_from)
     known = {stroke.number: stroke.to_dict() for stroke in document.strokes.strokes}
-    learnt = () if shown is None else shown.learnt_from
-    if not known.keys() >= set(learnt) or (round_ and not learnt):
+    is_told = known.keys() >= set(learnt) and not (shown and shown.others)
+    is_ours = getattr(told["export"], "method", "") in maps.live
+    if not (is_ours and is_told) or (number and kind == COMMAND):
         raise NoResultError(
-            "The round that is shown learnt from strokes that were taken back, or from "
-            "other images alone: a text cannot tell them. Refine again."
+            "A command knows no strokes: Copy as Python, or go back to round 0. No text "
+            "knows maps of other models or from elsewhere, and strokes that were taken "
+            "back or are on other images."
         )
     given = again.keywords if isinstance(again, partial) else {}
     leave = {"name", "rgb"} if getattr(slide, "shown", None) is not None else {"name"}
-    how = {k: v for k, v in given.items() if v is not None and k not in leave}
-    env = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701 - no HTML
+    strict = jinja2.StrictUndefined
+    env = jinja2.Environment(trim_blocks=True, undefined=strict)  # noqa: S701
     env.filters |= {"repr": repr, "quote": lambda words: shlex.quote(str(words))}
     text = files(__package__).joinpath(kind).read_text("utf-8")
     text = text.replace("\n", "") if kind == COMMAND else text
     return env.from_string(text).render(
-        told, version=__version__, image=str(path.absolute()), opening=how,
-        mpp=document.mpp, model=card.name if card.bundled else str(card.folder),
+        told, version=__version__, image=str(path.absolute()), mpp=document.mpp,
+        opening={k: v for k, v in given.items() if v is not None and k not in leave},
+        model=card.name if card.bundled else str(card.folder), round=number,
         methods=list(result.heatmaps), target=result.target, views=result.views,
-        strokes=[known[number] | {"path": ()} for number in learnt], round=round_,
-        settings=None if shown is None else shown.settings, seen=document.looked_at,
+        strokes=[known[one] | {"path": ()} for one in learnt], shown=shown,
+        seen=document.looked_at,
     )  # fmt: skip

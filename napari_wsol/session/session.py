@@ -24,6 +24,7 @@ from napari_wsol.session.facade import (
     Reads,
     if_open,
     known,
+    of_all,
     of_comparison,
     of_document,
     of_jobs,
@@ -31,15 +32,18 @@ from napari_wsol.session.facade import (
     relay,
     shown,
 )
+from napari_wsol.session.figures import figure, table
 from napari_wsol.session.jobs import SessionJobs
 from napari_wsol.session.other_images import OtherImages
 from napari_wsol.session.preferences import memory_bytes
+from napari_wsol.session.report import report
+from napari_wsol.session.script import script
 from napari_wsol.session.state import State
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from napari_wsol.config import FinetuneConfig, SlideConfig
+    from napari_wsol.config import ExportConfig, FinetuneConfig, SlideConfig
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.session.worker import Worker
 
@@ -80,7 +84,7 @@ class Session:
     list_changed = Signal()
     scored = Signal(object)  # a Scored
     reference_changed = Signal()
-    figures_changed = Signal()  # some maps were measured beside the reference
+    figures_changed = Signal()  # maps were measured beside the reference
     exported = Signal(object)  # paths
     device_full = Signal(str)  # a sentence: the processor does the work now
     train_step = Signal(object)  # a TrainStep
@@ -102,8 +106,8 @@ class Session:
         others = OtherImages(
             state, None if journals is False else JournalLibrary(folder)
         )
-        comparison = Comparison(state, lambda: others.worklist)
-        jobs = SessionJobs(state, self._make_worker, lambda: self.config, comparison)
+        jobs = SessionJobs(state, self._make_worker, lambda: self.config)
+        comparison = Comparison(state, others, jobs)
         self._parts = Parts(state, others, jobs, comparison)
         for part in (others, jobs, comparison):
             relay(part, self)
@@ -166,7 +170,7 @@ class Session:
     round_index = shown(lambda maps: maps.round_index)
     """The round whose map is shown."""
     reference = Reads(lambda parts: parts.comparison.reference)
-    """What the maps of the open image are compared with."""
+    """What the maps of the open image are compared with; None for nothing."""
     worklist = Reads(lambda parts: parts.others.worklist)
     """The images that are worked on; None where there is one only."""
     is_aside = Reads(lambda parts: parts.others.is_aside)
@@ -233,14 +237,10 @@ class Session:
     revert = of_jobs(SessionJobs.revert)
     add_map = of_jobs(SessionJobs.add_map)
     remove_map = of_jobs(SessionJobs.remove_map)
-    set_reference = of_jobs(SessionJobs.set_reference)
-    clear_reference = of_comparison(Comparison.clear_reference)
-    figures = of_comparison(Comparison.figures)
-    score = of_jobs(SessionJobs.score)
     export = of_jobs(SessionJobs.export)
-    figure = of_jobs(SessionJobs.figure)
-    table = of_jobs(SessionJobs.table)
-    report = of_jobs(SessionJobs.report)
+    figure = of_all(figure)
+    table = of_all(table)
+    report = of_all(report)
     cancel = of_jobs(SessionJobs.cancel)
 
     put = of_document(Document.put)
@@ -258,6 +258,11 @@ class Session:
     start_afresh = if_open(Document.start_afresh, nothing=False)
     set_status = of_document(Document.set_status)
     _set_learning = of_document(Document.learn)
+
+    set_reference = of_comparison(Comparison.set_reference)
+    clear_reference = of_comparison(Comparison.clear_reference)
+    figures = of_comparison(Comparison.figures)
+    score = of_comparison(Comparison.score)
 
     use_list = of_others(OtherImages.use_list)
     remember_list = of_others(OtherImages.remember_list)
@@ -282,6 +287,22 @@ class Session:
         """
         self.config = replace(self.config, memory_bytes=count)
         return self._parts.jobs.keep_memory(count)
+
+    def script(
+        self, kind: str, folder: str | Path, export: ExportConfig, *more: object
+    ) -> str:
+        """What was done to the open image, as a text that gives the same files.
+
+        Args:
+            kind: ``session.script.PYTHON`` or ``COMMAND``.
+            folder: of the export.
+            export: what is written.
+            more: names of verbs and what they are given, for Python alone.
+        """
+        told = {"folder": str(folder), "export": export, "more": more}
+        told |= {"config": self.config, "slides": self.slide_config}
+        current = self._parts.state.current
+        return script(kind, current, {**told, "threads": self._threads})
 
     def close(self, *, wait: bool = False) -> None:
         """Stops everything; harmless when called again.

@@ -24,7 +24,7 @@ from napari_wsol.errors import (
     UnknownNameError,
     choices,
 )
-from napari_wsol.files import free_name, numbered, write_whole
+from napari_wsol.files import numbered
 from napari_wsol.images.foreign_map import read_map
 from napari_wsol.images.heatmap import KEPT_CELLS
 from napari_wsol.images.readers import is_as_opened
@@ -41,7 +41,6 @@ from napari_wsol.refinement.last_stage import adapted_model
 from napari_wsol.refinement.on_slides.job import LOCALIZE_FIRST
 from napari_wsol.refinement.refine import RoundRequest
 from napari_wsol.refinement.saved_model import save_refined
-from napari_wsol.session.comparison import score_list
 from napari_wsol.session.document import Document
 from napari_wsol.session.engine import SMALL, Shows
 from napari_wsol.session.judging import Judgeable
@@ -59,7 +58,7 @@ from napari_wsol.slides.expected import is_gradual, seconds_a_pixel
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
 
     from napari_wsol.config import (
         ExportConfig,
@@ -67,7 +66,6 @@ if TYPE_CHECKING:
         InferenceConfig,
         SlideConfig,
     )
-    from napari_wsol.evaluation.report import ModelReport
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
@@ -511,18 +509,11 @@ class Worker:
             heatmaps=maps.heatmaps,
             tissue=document.seen_tissue if maps.before is None else None,
             strokes=None if drawn is None else (drawn, document.canvas),
+            mpp=document.known_mpp if maps.before is None else maps.before.mpp,
             report=report,
         )
         self.exported.emit(paths)
         return paths
-
-    def write(self, path: Path, make: Callable[[Current], bytes | str]) -> Path:
-        """Writes what is made of the maps, under a name that is free."""
-        self.look()
-        content, free = make(self._state.current), free_name(path.absolute())
-        write_whole(free, content)
-        self.exported.emit((free,))
-        return free
 
     def _provenance(self, method: str) -> dict[str, object]:
         """How a live map came about."""
@@ -553,15 +544,11 @@ class Worker:
             "made": making_of(of.slide, of.result, self._config(), of.shown, **cut)
         }
 
-    def score(
-        self, methods: Sequence[str] | None, report: Report, *, priors: bool
-    ) -> ModelReport:
-        """The model over the images of the list that have a reference."""
+    def run(self, work: Callable[[Model, Report], T], report: Report) -> T:
+        """Whatever needs the model, where it has room."""
         self._take_device_back()
-        model, worklist = self._state.current.need()[1], self._others.worklist
-        return self._with_room(
-            lambda: score_list(model, worklist, methods, priors=priors, report=report)
-        )
+        model = self._state.current.need()[1]
+        return self._with_room(lambda: work(model, report))
 
     def save_model(self, name: str, title: str, report: Report) -> Card:
         """Makes the round that is shown a model of the user's own.

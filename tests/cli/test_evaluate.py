@@ -107,7 +107,7 @@ def test_a_prior_is_a_row_beside_the_methods(data, tmp_path):
     assert result.exit_code == 0, result.output
     stored = json.loads(out.read_text("utf-8"))
     figures = {item["name"]: item["figures"] for item in stored["methods"]}
-    assert list(figures) == ["cam", "location_prior", "centre"]
+    assert list(figures) == ["cam", "location_prior", "centre", "darkness"]
     assert figures["location_prior"]["pxap"]["value"] == pytest.approx(100)
     assert figures["centre"]["pxap"]["value"] < 90
 

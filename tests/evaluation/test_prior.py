@@ -138,7 +138,7 @@ def test_rows_beside_the_methods_leave_the_own_patient_out(films, model):
     found = evaluate_model(model, films, config=CONFIG, prior=films, grouping=PATIENTS)
     names = [item.name for item in found.methods]
     assert names == ["pcam", "location_prior", "centre", "darkness"]
-    own, prior, centre = found.methods
+    own, prior, centre, _darkness = found.methods
     # Patient 1 sees one mass high and two low; 2 and 3 see more of them high.
     assert prior.per_class["point_localization"] == {"Mass": 1 / 6, "Nodule": 1.0}
     assert centre.per_class["point_localization"] == {"Mass": 0.0, "Nodule": 1.0}
@@ -147,7 +147,7 @@ def test_rows_beside_the_methods_leave_the_own_patient_out(films, model):
     assert all("location_prior" in case.overlap for case in found.cases)
     said = "8 images of films, those of each image's own group (pattern “^(\\d+)_”)"
     assert said in found.notes[0]
-    assert "| Location prior | Centre |" in found.to_markdown()
+    assert "| Location prior | Centre | Darkness |" in found.to_markdown()
 
 
 def test_a_method_is_measured_alike_with_and_without_a_prior(films, model):
@@ -195,7 +195,8 @@ def test_masks_make_a_prior_too(tmp_path):
     found = evaluate_model(
         Model(spec).eval(), tmp_path / "set.csv", config=CONFIG, prior=tmp_path
     )
-    prior, centre = found.methods[1:]
+    prior, centre, darkness = found.methods[1:]
+    assert 0 < darkness.figures["pxap"].value < 100
     assert prior.figures["pxap"].value == pytest.approx(100)
     assert prior.figures["image_iou"].value == 1
     assert centre.figures["pxap"].value == pytest.approx(50, abs=3)
@@ -254,8 +255,9 @@ def test_prior_of_the_real_films_across_patients():
         boxes = measured.truth.boxes.get(sample.id, ())
         for name in {box.name for box in boxes}:
             wanted = [box.on((0, 0), (224, 224)) for box in boxes if box.name == name]
-            for row, heatmap in rows.maps(sample, name, (224, 224)).items():
-                meters[row].update(heatmap, wanted, name=name)
+            prior = rows.prior(sample, name, (224, 224))
+            meters["location_prior"].update(prior, wanted, name=name)
+            meters["centre"].update(centre_values(224), wanted, name=name)
     prior = meters["location_prior"].value()
     assert prior.macro == pytest.approx(0.375, abs=0.002)
     assert prior.per_class["Cardiomegaly"] > 0.97

@@ -9,6 +9,7 @@ import pytest
 
 from napari_wsol import Session
 from napari_wsol.errors import NoImageError
+from napari_wsol.session.comparison import Comparison
 from napari_wsol.session.document import Document
 from napari_wsol.session.jobs import SessionJobs
 
@@ -18,27 +19,28 @@ def words(text: str) -> list[str]:
 
 
 SIGNALS = words(
-    """device_full dismissed_changed earlier_changed exported finetune_step
-    heatmap_changed image_changed image_replaced job_changed list_changed localized
-    model_changed mpp_changed rounds_changed saved_changed scored scribbles_changed
-    settings_changed slide_moved status_changed tissue_changed train_evaluated
-    train_step"""
+    """device_full dismissed_changed earlier_changed exported figures_changed
+    finetune_step heatmap_changed image_changed image_replaced job_changed list_changed
+    localized model_changed mpp_changed rounds_changed saved_changed scored
+    scribbles_changed reference_changed settings_changed slide_moved status_changed
+    tissue_changed train_evaluated train_step"""
 )
 
 READ = words(
     """awaits_rounds can_redo can_undo canvas dismissed drawn_on earlier heatmaps
     is_aside is_busy is_gradual is_large is_replaced job journal journals kept
-    lists_folder mapped model mpp possible_views result round_index rounds saved
-    scores scribbles slide stale status stroke_counts strokes tissue undo_steps work
-    worklist"""
+    lists_folder mapped model mpp possible_views reference result round_index rounds
+    saved scores scribbles slide stale status stroke_counts strokes tissue undo_steps
+    work worklist"""
 )
 
 VERBS = words(
-    """add_map brush cancel clear close compare dismiss estimate export fill
-    finetune grow heatmap held_out import_annotations import_model learn_beside
-    leave localize look_at open others plan propose put redo release remember_list
-    remembered_lists remove_map reread resume revert save_model set_memory set_mpp
-    set_scribbles set_status set_tissue start_afresh train undo use use_list"""
+    """add_map brush cancel clear clear_reference close compare dismiss estimate export
+    figures fill finetune grow heatmap held_out import_annotations import_model
+    learn_beside leave localize look_at open others plan propose put redo release
+    remember_list remembered_lists remove_map reread resume revert save_model score
+    set_memory set_mpp set_reference set_scribbles set_status set_tissue start_afresh
+    train undo use use_list"""
 )
 
 
@@ -65,7 +67,7 @@ def test_its_names_are_those_that_others_use():
 
 
 def test_whatever_a_part_tells_has_a_name_at_the_session():
-    parts = [Document, SessionJobs]
+    parts = [Comparison, Document, SessionJobs]
     told = {
         name
         for part in parts

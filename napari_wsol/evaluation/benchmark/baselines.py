@@ -149,25 +149,21 @@ class Baselines:
             if area is not None and area.any():
                 self._prior.add(name, group, area)
 
-    def maps(
-        self, sample: Sample, slide: Slide, target: str, grid: tuple[int, int]
-    ) -> dict[str, Heatmap]:
-        """The maps of a class in an image, by the name of the row; after ``prepare``.
+    def prior(self, sample: Sample, target: str, grid: tuple[int, int]) -> Heatmap:
+        """Where a class lies in the images of other groups; after ``prepare``.
 
         Args:
             sample: the image.
-            slide: the same, open.
             target: the class.
-            grid: rows and columns that they are compared on.
+            grid: rows and columns that it is compared on.
 
         Raises:
             DatasetError: no other group has a reference of the class.
         """
         values = self._prior.values(target, self._groups[sample.id])
-        prior = spread_over(
+        return spread_over(
             grid, values, method=PRIOR, target=target, is_probability=True
         )
-        return {PRIOR: prior, **plain_maps(slide, target, grid, self._side)}
 
 
 def plain_maps(
@@ -179,7 +175,7 @@ def plain_maps(
         slide: the image.
         target: the class that they are taken for.
         grid: rows and columns that they are compared on.
-        side: of the longer side of what is looked at, in pixels.
+        side: cells along the longer side of what they are made of.
     """
     down = max(1.0, max(slide.shape) / side)
     pixels = read_region(slide, 0, 0, *region_shape(slide.shape, down), down)

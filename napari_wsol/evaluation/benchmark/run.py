@@ -18,14 +18,20 @@ from napari_wsol.errors import (
     ignore_failure,
     one_of_many,
 )
-from napari_wsol.evaluation.benchmark.baselines import TITLES, Baselines, load_source
+from napari_wsol.evaluation.benchmark.baselines import (
+    PRIOR,
+    TITLES,
+    Baselines,
+    load_source,
+    plain_maps,
+)
 from napari_wsol.evaluation.benchmark.dataset import EvaluationSet, load_evaluation_set
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.faithfulness import insertion_deletion
 from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
-from napari_wsol.evaluation.settings import EvaluationConfig
+from napari_wsol.evaluation.settings import FIELD_SIZE, EvaluationConfig
 from napari_wsol.export.figure import Panel, Sheet, panels_of
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.augmentation import check_views
@@ -328,8 +334,9 @@ class Benchmark:
         }
         notes = self._notes_of(found, slide)
         if self.baselines is not None and against.is_reference:
-            own = self.baselines.maps(sample, slide, target, against.grid)
-            maps = {**maps, **own}
+            grid, side = against.grid, self.config.size or FIELD_SIZE
+            prior = self.baselines.prior(sample, target, grid)
+            maps = {**maps, PRIOR: prior, **plain_maps(slide, target, grid, side)}
         return _Compared(
             case=case, against=against, maps=maps, faithful=faithful, notes=tuple(notes)
         )

@@ -117,45 +117,17 @@ def targets_of(
     if boxes:
         for name, found in boxes.items():
             place = name if target is not None or own is None else None
-            yield boxed(found, shape, grid, place)
+            sides = np.array([box.on(shape, grid) for box in found])
+            yield MapTarget(target=place, grid=grid, boxes=sides)
     elif reference is not None and own is not None:
         chosen = config.classes
         mask, ignore = reference.mask(chosen), reference.ignore(chosen)
-        yield masked(mask, ignore, size, target)
+        grid = mask.shape if size is None else grid
+        yield MapTarget(
+            target=target,
+            grid=grid,
+            mask=squash(mask, grid),
+            ignore=None if ignore is None else squash(ignore, grid),
+        )
     else:
         yield MapTarget(target=target, grid=grid)
-
-
-def boxed(
-    boxes: Sequence[Box],
-    shape: tuple[int, int],
-    grid: tuple[int, int],
-    target: str | None,
-) -> MapTarget:
-    """Boxes of one class on a grid over an image of ``shape`` pixels.
-
-    Raises:
-        DatasetError: a box ends outside its frame.
-    """
-    sides = np.array([box.on(shape, grid) for box in boxes])
-    return MapTarget(target=target, grid=grid, boxes=sides)
-
-
-def masked(
-    mask: BoolArray, ignore: BoolArray | None, size: int | None, target: str | None
-) -> MapTarget:
-    """A mask on a square grid of side ``size``, or on its own pixels where it is None.
-
-    Args:
-        mask: (H, W) foreground, over the whole image.
-        ignore: (H, W) pixels that do not count.
-        size: side of the grid.
-        target: the class.
-    """
-    grid = mask.shape if size is None else (size, size)
-    return MapTarget(
-        target=target,
-        grid=grid,
-        mask=squash(mask, grid),
-        ignore=None if ignore is None else squash(ignore, grid),
-    )

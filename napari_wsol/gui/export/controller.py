@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_wsol.config import ExportConfig
+from napari_wsol.errors import WsolError
+from napari_wsol.files import path_from
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.export.panel import short_names
+from napari_wsol.gui.layers.placement import seen_pixels
+from napari_wsol.session.script import COMMAND, PYTHON
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -23,11 +30,17 @@ class ExportController(QObject):
 
     def __init__(self, context: Context, panel: ExportPanel) -> None:
         super().__init__(context.dock)
+        self._context = context
         self._session, self._layers = context.session, context.layers
         self._messages, self._panel = context.messages, panel
         self.latest: Future[tuple[Path, ...]] | None = None
         """The latest export, done or not."""
         panel.export_button.clicked.connect(self.export)
+        self._written: list[tuple[str, tuple[object, ...]]] = []
+        calls = (self.draw, self.tabulate, self.copy, partial(self.copy, COMMAND))
+        for button, call in zip(panel.more.values(), calls, strict=True):
+            button.clicked.connect(partial(_call, call))
+        context.layers.image_changed.connect(self._written.clear)
         context.layers.maps_changed.connect(self._show_methods)
         context.layers.cuts_changed.connect(self._show_threshold)
         context.events.exported.connect(self._on_exported)
@@ -42,6 +55,50 @@ class ExportController(QObject):
             self._messages.warn("Localize first; then there is something to export.")
             return
         self.latest = self._session.export(self._panel.folder, config=config)
+
+    def draw(self) -> None:
+        """Write the figure as it is set, of the maps as they are cut."""
+        path, config = self._ask("figure.pdf"), self._panel.figure_form.settings
+        if path is None:
+            return
+        seen = seen_pixels(self._context.viewer, needed(self._layers.image))
+        if config.view == "seen" and seen is not None:
+            self._session.look_at(*seen)
+        self._write("figure", path, config, self._layers.cuts)
+        if config.scale_bar and self._session.mpp is None:
+            self._messages.say("No scale bar: the pixel size of the image is not set.")
+
+    def tabulate(self) -> None:
+        """Write the table, of the maps as they are cut."""
+        path = self._ask("table.csv")
+        if path is not None:
+            self._write("table", path, self._layers.cuts)
+
+    def copy(self, kind: str = PYTHON) -> None:
+        """What was done, to the clipboard."""
+        config = self.config()
+        if config is None:
+            return
+        try:
+            text = self._session.script(
+                kind, self._panel.folder, config, *self._written
+            )
+        except WsolError as error:
+            self._messages.warn(error)
+            return
+        needed(QApplication.clipboard()).setText(text)
+        self._messages.say(f"Copied {len(text.splitlines())} lines. Paste them to run.")
+
+    def _ask(self, name: str) -> Path | None:
+        no_question = QFileDialog.Option.DontConfirmOverwrite  # nothing is overwritten
+        found, _ = QFileDialog.getSaveFileName(
+            self._panel, "Save", str(self._panel.folder / name), options=no_question
+        )
+        return path_from(found) if found else None
+
+    def _write(self, verb: str, path: Path, *how: object) -> None:
+        self._written.append((verb, (str(path), *how)))
+        getattr(self._session, verb)(path, *how)
 
     def config(self) -> ExportConfig | None:
         """As the panels are set; None while there is no map."""
@@ -76,3 +133,7 @@ class ExportController(QObject):
         names = ", ".join(short_names(paths)[1])
         # The folder first: what does not fit ends in dots.
         self._messages.say(f"Written to {paths[0].parent}: {names}")
+
+
+def _call(call: Callable[[], None], *_: object) -> None:
+    call()  # without what Qt says of the click

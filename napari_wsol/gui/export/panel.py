@@ -10,11 +10,17 @@ from qtpy.QtCore import QStandardPaths, Qt, QTime, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
-from napari_wsol.config import ExportConfig, Option, Setting, listed_settings
-from napari_wsol.gui.widgets.elided import MethodChoice, Words
-from napari_wsol.gui.widgets.forms import Fields
+from napari_wsol.config import (
+    ExportConfig,
+    FigureConfig,
+    Option,
+    Setting,
+    listed_settings,
+)
+from napari_wsol.gui.widgets.elided import Fold, MethodChoice, Words
+from napari_wsol.gui.widgets.forms import Fields, Form
 from napari_wsol.gui.widgets.job_bar import JobBar
-from napari_wsol.gui.widgets.panel import Panel, push_button, put
+from napari_wsol.gui.widgets.panel import Panel, push_button, put, row
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -25,6 +31,15 @@ if TYPE_CHECKING:
 SETTINGS = listed_settings(ExportConfig)
 
 AREAS = ("min_area", "fill_holes")
+
+MORE = {
+    "Figure…": "Draw the image and all maps beside each other, as PDF, SVG or PNG.",
+    "Table…": "Write a row a method: area, regions and, beside a reference, scores; "
+    "as CSV, Markdown or LaTeX.",
+    "Copy as Python": "Copy a script that does all of this again.",
+    "Copy as command": "Copy a command for a shell that gives the same files.",
+}
+"""Buttons beside Export: what they are called, and what they do."""
 
 FOLDER = Setting(
     Path | None,
@@ -50,6 +65,10 @@ class ExportPanel(Panel):
             "strokes that they came from. Nothing existing is overwritten.",
         )
         self.job_bar = JobBar((JobKind.EXPORT,), self.export_button)
+        self.more = {name: push_button(name, tip) for name, tip in MORE.items()}
+        self.figure_form = Form(FigureConfig())
+        fold = Fold("Figure", self.figure_form, "How Figure… draws.")
+        figure, table, python, command = self.more.values()
         self.recent = QListWidget()
         self.recent.setMaximumHeight(84)
         self.recent.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -61,7 +80,9 @@ class ExportPanel(Panel):
         )
         self.open_button.clicked.connect(self._open_latest)
         self.open_button.hide()
-        put(self.rows, self.form, self.job_bar, self.recent, self.open_button)
+        put(self.rows, self.form, self.job_bar, row(figure, table))
+        put(self.rows, row(python, command), fold, self.figure_form)
+        put(self.rows, self.recent, self.open_button)
 
     def _build_what(self) -> None:
         self.method_box = MethodChoice()
@@ -110,18 +131,20 @@ class ExportPanel(Panel):
         self._folder = paths[0].parent
         stem, kinds = short_names(paths)
         now = QTime.currentTime().toString("HH:mm")
-        item = QListWidgetItem(f"{now}  {len(kinds)} files  {stem}")
+        what = f"{len(kinds)} files  {stem}" if len(kinds) > 1 else paths[0].name
+        item = QListWidgetItem(f"{now}  {what}")
         item.setToolTip("\n".join(str(path) for path in paths))
         item.setData(Qt.ItemDataRole.UserRole, str(self._folder))
         self.recent.insertItem(0, item)
-        row = self.recent.sizeHintForRow(0)
-        self.recent.setFixedHeight(min(84, row * self.recent.count() + 8))
+        high = self.recent.sizeHintForRow(0)
+        self.recent.setFixedHeight(min(84, high * self.recent.count() + 8))
         self.recent.show()
         self.open_button.show()
 
     def set_ready(self, ready: bool) -> None:
         """Whether there is something to export."""
-        self.export_button.setEnabled(ready)
+        for button in (self.export_button, *self.more.values()):
+            button.setEnabled(ready)
 
     def _on_area(self) -> None:
         self.clean_up_changed.emit()

@@ -1,0 +1,137 @@
+"""Copied texts are run: they give the bytes that the session gave."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from napari_wsol import Session
+from napari_wsol.cli.app import app
+from napari_wsol.config import ExportConfig, FigureConfig
+from napari_wsol.errors import NoImageError, NoModelError, NoResultError
+from napari_wsol.methods.card import Card
+from napari_wsol.session.script import COMMAND, PYTHON
+from napari_wsol.zoo import save_model
+
+WAIT = 60
+FORMATS = ("png", "tiff", "geojson", "csv")
+
+
+@pytest.fixture
+def model(small_model, tmp_path):
+    """A model in a folder whose name no shell may take apart."""
+    card = Card(
+        name="small", title="Small", summary="Nothing.", spec=small_model.spec,
+        methods=("pixelcam", "cam"), primary="pixelcam",
+    )  # fmt: skip
+    return save_model(small_model, card, tmp_path / "it's $HOME; of é")
+
+
+@pytest.fixture
+def session(model, tissue, tmp_path):
+    """Localized, an image whose name is as bad as they come."""
+    path = tmp_path / 'a "b" \'c\'\n$(d) 中.png'
+    Image.fromarray(tissue).save(path)
+    session = Session(threads=1, journals=False)
+    session.open(path, mpp=0.5)
+    session.use(model)
+    session.localize(["cam", "pixelcam"], views=4).result(WAIT)
+    yield session
+    session.close(wait=True)
+
+
+def contents(folder):
+    """The bytes of each file; the record without what the clock says."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for name in found:
+        if name.endswith(".json"):
+            told = json.loads(found[name])
+            del told["created_utc"]
+            if told["provenance"]["refinement"]:
+                del told["provenance"]["refinement"]["seconds"]
+            found[name] = told
+    return found
+
+
+def run_python(text, path):
+    path.write_text(text, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error:::__main__", path],
+        capture_output=True, text=True, check=False, timeout=200,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_python_text_gives_the_same_bytes_with_strokes(session, tmp_path):
+    session.brush([(57, 66), (57, 94)], 2, 6.0)
+    session.finetune().result(WAIT)
+    session.fill([(5, 20), (5, 140), (14, 140)], 1)
+    session.brush([(110, 30)], 1, 9.0)
+    session.finetune().result(WAIT)
+    export = ExportConfig(
+        method="pixelcam", threshold=0.4321, min_area=7.5, formats=FORMATS
+    )
+    cuts = {"cam": 0.3, "pixelcam": 0.4321}
+    figure = FigureConfig(width_mm=90, dpi=72, view="seen")
+    session.look_at(10.0, 20.0, 100.0, 130.0)
+    out, again = tmp_path / "out é", tmp_path / "again"
+    session.export(out, config=export).result(WAIT)
+    session.figure(out / "figure.pdf", figure, cuts).result(WAIT)
+    session.table(out / "table.csv", cuts).result(WAIT)
+    text = session.script(
+        PYTHON, again, export,
+        ("figure", (str(again / "figure.pdf"), figure, cuts)),
+        ("table", (str(again / "table.csv"), cuts)),
+    )  # fmt: skip
+    assert session.heatmap("pixelcam").round == 2
+    run_python(text, tmp_path / "script.py")
+    assert contents(again) == contents(out)
+    assert len(contents(out)) == 8
+
+
+def test_the_command_gives_the_same_bytes(session, tmp_path):
+    export = ExportConfig(method="cam", threshold=0.1 + 0.2, formats=FORMATS)
+    out, again = tmp_path / "out", tmp_path / "again ' é"
+    session.export(out, config=export).result(WAIT)
+    words = shlex.split(session.script(COMMAND, again, export))
+    assert words[:3] == ["OMP_NUM_THREADS=1", "napari-wsol", "localize"]
+    done = CliRunner().invoke(app, words[2:])
+    assert done.exit_code == 0, done.output
+    assert contents(out) == {
+        name: content
+        for name, content in contents(again).items()
+        if name != "summary.csv"
+    }
+
+
+def test_a_command_says_that_it_knows_no_strokes(session, strokes, tmp_path):
+    session.set_scribbles(strokes).result(WAIT)
+    session.finetune().result(WAIT)
+    export = ExportConfig(method="cam")
+    with pytest.raises(NoResultError, match="Copy as Python"):
+        session.script(COMMAND, tmp_path, export)
+    session.undo()
+    with pytest.raises(NoResultError, match="taken back"):
+        session.script(PYTHON, tmp_path, export)
+    session.revert(0).result(WAIT)
+    assert "localize" in session.script(COMMAND, tmp_path, export)
+
+
+def test_what_has_no_file_is_said(session, tissue, small_model, tmp_path):
+    session.use(small_model)
+    session.localize(["cam"]).result(WAIT)
+    with pytest.raises(NoModelError, match="made in Python"):
+        session.script(PYTHON, tmp_path, ExportConfig(method="cam"))
+    session.open(tissue, name="array").result(WAIT)
+    with pytest.raises(NoResultError, match="Localize first"):
+        session.script(PYTHON, tmp_path, ExportConfig())
+    session.localize(["cam"]).result(WAIT)
+    with pytest.raises(NoImageError, match="Save it as a picture"):
+        session.script(PYTHON, tmp_path, ExportConfig(method="cam"))
