@@ -103,7 +103,12 @@ def _wanted(record: Record, number: int | None) -> RoundMade:
 
 def _compared(made: RoundMade, session: Session) -> dict[str, object]:
     """What was recorded, what came out now, and whether the maps are the same."""
-    now = _last_round(session)
+    from napari_wsol.journal import read_record
+
+    journal = session.journal
+    if journal is None or not journal.flush():
+        raise ExportError("The round could not be written down: make room, and again.")
+    now = work_of(read_record(journal.folder)).rounds[-1]
     recorded, replayed = _facts(made), _facts(now)
     return {
         "identical": now.map_sha256 == made.map_sha256,
@@ -115,17 +120,6 @@ def _compared(made: RoundMade, session: Session) -> dict[str, object]:
         "recorded": recorded,
         "replayed": replayed,
     }
-
-
-def _last_round(session: Session) -> RoundMade:
-    from napari_wsol.journal import RoundMade, read_record
-
-    journal = session.journal
-    if journal is None or not journal.flush():
-        problem = "" if journal is None else journal.saved.problem
-        raise ExportError(f"The round could not be written down. {problem}")
-    entries = read_record(journal.folder).entries
-    return next(item for item in reversed(entries) if isinstance(item, RoundMade))
 
 
 def _facts(made: RoundMade) -> dict[str, object]:

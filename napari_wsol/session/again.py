@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
-import zarr
 
 from napari_wsol import errors
 from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
@@ -61,6 +60,8 @@ if TYPE_CHECKING:
     from napari_wsol.journal import Record, RoundMade
     from napari_wsol.strokes.stroke import Stroke
 
+    Taught = tuple[ImageFacts, Sequence[Stroke]]
+
 REPLAY = "replay.json"
 SAME, DIFFERENT, NOT_MADE = "same", "different", "cannot be made again"
 MOST_LOOKED_AT, MOST_OPENED = 200_000, 2_000
@@ -83,11 +84,7 @@ class Again:
     _latest: tuple[str, dict[str, Heatmap], Any] = ("", {}, None)
 
     def verify(self, folder: Path) -> Iterator[tuple[str, str, str]]:
-        """Each file below a folder that a record names, a word, and why.
-
-        Raises:
-            ExportError: there is no record.
-        """
+        """Each file below a folder that a record names, a word, and why."""
         for path in records_in(folder):
             inside = path.parent.relative_to(folder)
             for name, *words in self._record(path):
@@ -95,25 +92,16 @@ class Again:
 
     @contextmanager
     def shown(self, folder: Path) -> Generator[tuple[Session, dict[str, float]]]:
-        """A session that shows what was exported last; the thresholds of its maps.
-
-        Raises:
-            ExportError: there is no export, or there are some of several images.
-            WsolError: it cannot be made again.
-        """
+        """A session that shows what was exported last, and the thresholds of maps."""
         found = [(x.parent, read_json(x, dict[str, Any])) for x in records_in(folder)]
         found = [one for one in found if "heatmap" in one[1]]
         if len({one["image"]["fingerprint"] for _, one in found}) != 1:
             raise errors.ExportError(f"“{folder}” holds no export of one image alone.")
         beside, record = max(found, key=lambda one: one[1]["created_utc"])
-        told, mpp = record["provenance"], record["image"]["mpp"]
         cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for _, x in found}
-        with (
-            errors.told_as(_unsaid),
-            closing(self.slide(told, mpp, beside)) as slide,
-            self.session(told, slide) as session,
-        ):
-            yield session, cuts
+        with errors.told_as(_unsaid), self._open(record, beside) as slide:
+            with self.session(record["provenance"], slide) as session:
+                yield session, cuts
 
     def _record(self, path: Path) -> Iterator[tuple[str, str, str]]:
         try:
@@ -125,62 +113,57 @@ class Again:
         word, why, made = SAME, "", list[Path]()
         with TemporaryDirectory(ignore_cleanup_errors=True) as out:
             try:
-                with errors.told_as(_unsaid):
+                with (
+                    errors.told_as(_unsaid),
+                    self._open(record, path.parent) as slide,
+                ):
                     again = self._round if path.name == REPLAY else self._export
-                    made = again(record, path.parent, Path(out))
+                    made = again(record, slide, path.parent, Path(out))
             except errors.WsolError as error:
                 is_other = isinstance(error, errors.OtherSourceError)
                 word, why = DIFFERENT if is_other else NOT_MADE, str(error)
             for name, ours in zip_longest({x.split("/")[0]: 0 for x in listed}, made):
-                there = checksums_of(path.parent / name)
+                there, how = checksums_of(path.parent / name), why
                 if there != {x: listed[x] for x in listed if x.split("/")[0] == name}:
+                    word = DIFFERENT
                     how = "changed since it was written" if there else "missing"
-                    yield name, DIFFERENT, how
-                elif ours is None:
-                    yield name, word, why
-                else:
+                elif ours is not None:
                     how = _difference(path.parent / name, ours, record)
-                    yield name, DIFFERENT if how else SAME, how
+                    word = DIFFERENT if how else SAME
+                yield name, word, how
 
-    def _export(self, record: Any, beside: Path, out: Path) -> list[Path]:
+    def _export(self, record: Any, slide: Slide, beside: Path, out: Path) -> list[Path]:
         """Writes the files of an export again."""
         told, key = record["provenance"], record["heatmap"]["method"]
         made, cut, strokes, store = told.get("made", {}), told.get("cut"), None, None
-        with closing(self.slide(told, record["image"]["mpp"], beside)) as slide:
-            makers = told.get("beside") or dict.fromkeys(made.get("methods", ()), told)
-            maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
-            heatmap = maps.get(key) or self._map(key, told, slide, beside)
-            if told.get("drawn"):
-                facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
-                strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
-            if cut:  # of a batch, which writes a slide's map tile by tile
-                for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
-                    store = Path(shutil.copytree(source, out / source.name))
-            is_held = made.get("tissue", True)
-            *paths, _ = export_heatmap(
-                out / "files",
-                heatmap,
-                slide,
-                typed(record["config"], ExportConfig),
-                {},
-                heatmaps=maps,
-                tissue=partial(coarse_tissue, slide) if is_held else None,
-                strokes=strokes,
-                store=store,
-                as_coarse=bool(cut),
-            )
+        makers = told.get("beside") or dict.fromkeys(made.get("methods", ()), told)
+        maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
+        if told.get("drawn"):
+            facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
+            strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
+        if cut:  # of a batch, which writes a slide's map tile by tile
+            for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
+                store = Path(shutil.copytree(source, out / source.name))
+        *paths, _ = export_heatmap(
+            out / "files",
+            maps.get(key) or self._map(key, told, slide, beside),
+            slide,
+            typed(record["config"], ExportConfig),
+            {},
+            heatmaps=maps,
+            tissue=partial(coarse_tissue, slide) if made.get("tissue", True) else None,
+            strokes=strokes,
+            store=store,
+            as_coarse=bool(cut),
+        )
         return [*paths, *filter(None, [store])]
 
-    def _round(self, record: Any, beside: Path, out: Path) -> list[Path]:
+    def _round(self, record: Any, slide: Slide, _: Path, out: Path) -> list[Path]:
         """Writes the files of a replay again."""
-        told, image = record["provenance"], typed(record["image"], ImageFacts)
-        paths = [out / item["name"] for item in record["files"]]
-        taught = self._drawn(told["made"]["round"], image.fingerprint)
-        with (
-            closing(self.slide(told, told["image"]["mpp"], beside)) as slide,
-            self.session(told, slide, taught) as session,
-        ):
-            write_round(paths, session.heatmap(REFINED), taught[1], image)
+        told, paths = record["provenance"], [out / x["name"] for x in record["files"]]
+        facts, strokes = self._drawn(told["made"]["round"], slide.fingerprint())
+        with self.session(told, slide, (facts, strokes)) as session:
+            write_round(paths, session.heatmap(REFINED), strokes, facts)
         return paths
 
     def _map(self, key: str, told: Any, slide: Slide, beside: Path) -> Heatmap:
@@ -198,7 +181,7 @@ class Again:
         if known != self._latest[0]:
             stores = TemporaryDirectory(ignore_cleanup_errors=True)
             with self.session(told, slide) as session:
-                if session.work is not None and told["made"].get("cut"):
+                if told["made"].get("cut"):
                     session.work.finish(Path(stores.name))
                 found = dict(session.heatmaps)
                 if told["made"]["round"]:
@@ -206,17 +189,13 @@ class Again:
                     found[REFINED] = replace(found[REFINED], round=index)
                 maps = {x: replace(y, values=y.values.copy()) for x, y in found.items()}
             self._latest = known, maps, stores
-        one, (_, _, model) = self._latest[1][told["method"]], key.partition(" · ")
-        if not model:
-            return self._latest[1][key]
-        return replace(one.coarser(KEPT_CELLS), model=model)
+        one, model = self._latest[1][told["method"]], key.partition(" · ")[2]
+        kept = replace(one.coarser(KEPT_CELLS), model=model)
+        return kept if model else self._latest[1][key]
 
     @contextmanager
     def session(
-        self,
-        told: Any,
-        slide: Slide,
-        taught: tuple[ImageFacts, Sequence[Stroke]] | None = None,
+        self, told: Any, slide: Slide, taught: Taught | None = None
     ) -> Generator[Session]:
         """A session that shows the maps of a record, made anew.
 
@@ -232,12 +211,12 @@ class Again:
         made, mpp = told["made"], told["image"]["mpp"]
         lesson = made.get("round") or {}
         missing = {*told.get("plugins", ())} - {item.origin for item in plugins()}
-        if missing or not made.get("is_finished", True):
-            raise errors.NoResultError(
-                f"It needs {', '.join(missing)}: name it with --plugin."
-                if missing
-                else "Not all tiles of the slide were there, or its tissue was drawn."
-            )
+        if missing:
+            words = f"It needs {', '.join(missing)}: name it with --plugin."
+            raise errors.NoResultError(words)
+        if not made.get("is_finished", True):
+            words = "Not all tiles of the slide were there, or its tissue was drawn."
+            raise errors.NoResultError(words)
         if lesson.get("learnt_from") and taught is None:
             taught = self._drawn(lesson, told["image"]["fingerprint"])
         with self._empty(made, taught) as session:
@@ -247,10 +226,8 @@ class Again:
             self._use(session, told)
             if lesson:
                 session.settings = settings_of_round(lesson["settings"])
-                samples = SampleStore(JournalLibrary(self.journals)).by_digest(
-                    lesson["others"]
-                )
-                session.learn_beside(samples)
+                samples = SampleStore(JournalLibrary(self.journals))
+                session.learn_beside(samples.by_digest(lesson["others"]))
             methods = made["methods"] or [REFINED] * (REFINED in session.model.heads)
             target = made["asked"] if made.get("cut") else told["target"]
             views = told.get("views", 1)
@@ -260,23 +237,21 @@ class Again:
             yield session
 
     @contextmanager
-    def _empty(self, made: Any, taught: Any) -> Generator[Session]:
+    def _empty(self, made: Any, taught: Taught | None) -> Generator[Session]:
         """A session that finds these strokes of an image, and nothing of before."""
         before = os.environ.get(CACHE)
         with TemporaryDirectory(ignore_cleanup_errors=True) as name:
-            folder = Path(name)
             if taught is not None:
-                with closing(JournalLibrary(folder).open(taught[0])) as journal:
+                with closing(JournalLibrary(Path(name)).open(taught[0])) as journal:
                     for stroke in taught[1]:
                         journal.append(StrokeMade(stroke=stroke, time=stroke.time))
                     if not journal.flush():
                         raise errors.ExportError(journal.saved.problem)
-            os.environ[CACHE] = str(folder / "cache")  # finished tiles do not count
+            os.environ[CACHE] = f"{name}/cache"  # tiles that are finished do not count
             how = {"device": "cpu", **made.get("inference", {})}
-            config, threads = typed(how, InferenceConfig), made.get("threads")
-            session = Session(config, threads=threads, journals=folder)
-            if made.get("cut"):
-                session.slide_config = typed(made["cut"], SlideConfig)
+            config, cut = typed(how, InferenceConfig), made.get("cut")
+            session = Session(config, threads=made.get("threads"), journals=name)
+            session.slide_config = cut and typed(cut, SlideConfig)
             try:
                 yield session
             finally:
@@ -289,22 +264,28 @@ class Again:
         """Loads the very model that a record is of."""
         from napari_wsol.refinement.heads import weights_digest
 
-        what, model = told.get("called", "the record"), told["model"] or {}
-        name, digest = self.model or model.get("name"), model.get("sha256")
+        what, model = told.get("called", "the record"), told["model"]
+        name = self.model or model["name"]
+        digest = model.get("weights_sha256") or model["sha256"]
         if not name:
-            raise errors.ConfigError(
-                f"The model of {what} has no name. Give its folder with --model."
-            )
+            words = f"The model of {what} has no name: give its folder with --model."
+            raise errors.ConfigError(words)
         try:
             found = weights_digest(session.use(name).result())
         except errors.ModelError as error:
             raise errors.OtherSourceError(str(error)) from error
-        digest = model.get("weights_sha256", digest)
         if found != digest:
             raise errors.OtherSourceError(
                 f"The model “{name}” is not the one of {what}: its weights have sha256 "
                 f"{found[:12]}…, not {digest[:12]}…. Give the right one with --model."
             )
+
+    @contextmanager
+    def _open(self, record: Any, beside: Path) -> Generator[Slide]:
+        told = record["provenance"]
+        mpp = record["image"]["mpp"] if "heatmap" in record else told["image"]["mpp"]
+        with closing(self.slide(told, mpp, beside)) as slide:
+            yield slide
 
     def slide(self, told: Any, mpp: float | None, beside: Path) -> Slide:
         """The image of a record, open: by its file's name, else by its fingerprint.
@@ -330,9 +311,9 @@ class Again:
                 return slide
             return slide.close()
 
-        what, name = f"image “{image['name']}”", image["file"]
-        if self.images is not None and self.images.is_file():
-            return _first(what, self.images.name, iter([self.images]), read)
+        what, name, paths = f"image “{image['name']}”", image["file"], self.images
+        if paths is not None and paths.is_file():
+            return _first(what, paths.name, iter([paths]), read)
         return _first(what, name, self._places(image, beside), read)
 
     def _places(self, image: Any, beside: Path) -> Iterator[Path]:
@@ -350,10 +331,11 @@ class Again:
 
     def _records(self, fingerprint: str) -> list[Record]:
         """The journals of an image."""
-        found = map(read_record, JournalLibrary(self.journals).folders_of(fingerprint))
-        return [x for x in found if x.image and x.image.fingerprint == fingerprint]
+        found = JournalLibrary(self.journals).folders_of(fingerprint)
+        records = map(read_record, found)
+        return [x for x in records if x.image and x.image.fingerprint == fingerprint]
 
-    def _drawn(self, told: Any, fingerprint: str) -> tuple[ImageFacts, list[Stroke]]:
+    def _drawn(self, told: Any, fingerprint: str) -> Taught:
         """Strokes of a journal by their numbers, which give the canvas that is told."""
         problem: Exception = errors.NoScribblesError(
             "Its strokes are in no journal here: name their folder with --journals."
@@ -375,11 +357,7 @@ def _unsaid(error: Exception) -> errors.WsolError:
 
 
 def records_in(folder: Path) -> list[Path]:
-    """The records of exports and replays in a folder and those below it.
-
-    Raises:
-        ExportError: there is none.
-    """
+    """The records of exports and replays in a folder and those below it."""
     found = [*folder.rglob(f"*_{RECORD}*.json"), *folder.rglob(REPLAY)]
     if not found:
         raise errors.ExportError(
@@ -409,8 +387,8 @@ def _difference(one: Path, other: Path, record: Any) -> str:
     if was == now:
         return ""
     how = "its content is another"
-    if one.suffix in {".tiff", ".zarr"}:
-        was, now = map(_values, (one, other))
+    if one.suffix == ".tiff":
+        was, now = (tifffile.imread(path).astype(np.float64) for path in (one, other))
         if was.shape == now.shape:
             most = np.nanmax(np.abs(was - now), initial=0)
             how = f"its values differ by {most:.3g} at most"
@@ -419,12 +397,6 @@ def _difference(one: Path, other: Path, record: Any) -> str:
     device = (record["provenance"].get("model") or {}).get("device", "cpu")
     found += [device] * (device != "cpu")
     return f"{how}; it was made with {', '.join(found)}" if found else how
-
-
-def _values(path: Path) -> Any:
-    if path.suffix == ".tiff":
-        return tifffile.imread(path).astype(np.float64)
-    return np.asarray(zarr.open_group(path, mode="r")["0"], np.float64)
 
 
 def strokes_of(record: Record, numbers: Sequence[int], what: str) -> list[Stroke]:
@@ -447,14 +419,10 @@ def strokes_of(record: Record, numbers: Sequence[int], what: str) -> list[Stroke
 
 def told_of(made: RoundMade, image: ImageFacts) -> dict[str, Any]:
     """The provenance of a round of a journal, as that of an export."""
-    lesson = {
-        "learnt_from": made.strokes,
-        "others": made.others,
-        "settings": made.settings,
-        "strokes_sha256": made.facts.get("strokes_sha256"),
-    }
-    threads, mpp = made.facts.get("threads"), made.facts.get("mpp", image.mpp)
-    file = None if image.path is None else Path(image.path).name
+    digest, mpp = made.facts.get("strokes_sha256"), made.facts.get("mpp", image.mpp)
+    lesson = {"learnt_from": made.strokes, "strokes_sha256": digest}
+    lesson |= {"others": made.others, "settings": made.settings}
+    threads, file = made.facts.get("threads"), image.path and Path(image.path).name
     return {
         "called": f"round {made.index}",
         "image": {**image.to_dict(), "mpp": mpp, "file": file, "reader": ""},
@@ -465,20 +433,11 @@ def told_of(made: RoundMade, image: ImageFacts) -> dict[str, Any]:
 
 
 def write_round(
-    paths: Sequence[Path],
-    heatmap: Heatmap,
-    strokes: Sequence[Stroke],
-    image: ImageFacts,
+    paths: Sequence[Path], heatmap: Heatmap, strokes: Sequence[Stroke], on: ImageFacts
 ) -> None:
     """Writes a heatmap as TIFF, and the strokes that taught it as GeoJSON."""
-    parts = Parts(  # a heatmap that no mask is cut from
-        mask=np.zeros((0, 0), np.bool_),
-        grid=Grid(heatmap.image_shape),
-        regions=[],
-        heatmap=heatmap,
-        mpp=image.mpp,
-        fingerprint=image.fingerprint,
-    )
-    write_heatmap_tiff(paths[0], parts)
-    made = StrokeList.empty(image.canvas_shape).add(*strokes)
-    write_strokes(paths[1], made, image)
+    grid, mask = Grid(heatmap.image_shape), np.zeros((0, 0), np.bool_)
+    of = {"heatmap": heatmap, "mpp": on.mpp, "fingerprint": on.fingerprint}
+    # A heatmap that no mask is cut from.
+    write_heatmap_tiff(paths[0], Parts(mask=mask, grid=grid, regions=[], **of))
+    write_strokes(paths[1], StrokeList.empty(on.canvas_shape).add(*strokes), on)

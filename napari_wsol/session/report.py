@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2_900_000
 """Of the file: it can be sent."""
+DPI = 240
 SIDES = (960, 640, 480, 320, 200, 120)
 """Of its pictures, in pixels: the first that lets it be so small."""
 
@@ -124,9 +125,9 @@ def _picture(panel: Panel) -> str:
     from napari_wsol.export.figure import Sheet
 
     height, width = panel.image.shape[:2]
-    millimetres = min(300, max(30, width / 96 * 25.4))
+    millimetres = min(300, max(30, width / DPI * 25.4))  # a picture is some 10 cm wide
     config = FigureConfig(
-        width_mm=millimetres, dpi=96, font_size=6, letters=False, colour_bar=False
+        width_mm=millimetres, dpi=DPI, letters=False, colour_bar=False
     )
     sheet, content = Sheet(1, config), BytesIO()
     with Image.open(BytesIO(sheet.drawn([panel], ".png"))) as drawn:
