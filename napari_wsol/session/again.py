@@ -38,7 +38,7 @@ from napari_wsol.images.foreign_map import read_map
 from napari_wsol.images.heatmap import KEPT_CELLS
 from napari_wsol.images.readers import list_readers, open_slide
 from napari_wsol.images.tissue import coarse_tissue
-from napari_wsol.journal import ImageFacts, JournalLibrary, StrokeMade, read_record
+from napari_wsol.journal import JournalLibrary, StrokeMade, read_record
 from napari_wsol.journal.geojson import write_strokes
 from napari_wsol.paths import CACHE
 from napari_wsol.registry import plugins
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
-    from napari_wsol.journal import Record, RoundMade
+    from napari_wsol.journal import ImageFacts, Record, RoundMade
     from napari_wsol.strokes.stroke import Stroke
 
     Taught = tuple[ImageFacts, Sequence[Stroke]]
@@ -99,9 +99,12 @@ class Again:
             raise errors.ExportError(f"“{folder}” holds no export of one image alone.")
         beside, record = max(found, key=lambda one: one[1]["created_utc"])
         cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for _, x in found}
-        with errors.told_as(_unsaid), self._open(record, beside) as slide:
-            with self.session(record["provenance"], slide) as session:
-                yield session, cuts
+        with (
+            errors.told_as(_unsaid),
+            self._open(record, beside) as slide,
+            self.session(record["provenance"], slide) as session,
+        ):
+            yield session, cuts
 
     def _record(self, path: Path) -> Iterator[tuple[str, str, str]]:
         try:

@@ -83,12 +83,11 @@ def _html(
         document.known_mpp,
         parts.comparison.reference,
     )
-    records = {key: dict(one.provenance) for key, one in shown.kept.items()}
-    for key in shown.live:
+    key, records = shown.exported, {x: y.provenance for x, y in shown.kept.items()}
+    if shown.live:
         of = shown.shown if key == REFINED else None
-        records[key] = provenance_of(
-            slide, model, shown.result, method=key, mpp=mpp, current=of
-        )
+        told = {"method": key, "mpp": mpp, "current": of}
+        records = {key: provenance_of(slide, model, shown.result, **told), **records}
     wide = max(120, round(side * min(1, slide.shape[1] / slide.shape[0])))
     area = None if reference is None else reference.area
     panels = panels_of(slide, maps, wide, area, mpp=mpp)
