@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from string import ascii_lowercase
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -53,12 +53,10 @@ class Panel:
 
     Attributes:
         image: (H, W, 3) uint8.
-        scores: (H, W) float32 in [0, 1] over the same place; None for the image alone.
-        cut: value of the map that its contour follows.
+        scores: (H, W) float32 in [0, 1], a map of it; its contour is at ``cut``.
         reference: (H, W) bool; outlined in white dashes.
-        title: above the panel.
-        caption: lines below it.
-        pixel_um: µm a pixel of ``image``: gives a scale bar. None for none.
+        title, caption: above the panel, and lines below it.
+        pixel_um: µm a pixel of ``image``: gives a scale bar.
     """
 
     image: Rgb
@@ -83,7 +81,7 @@ def panels_of(
 
     Args:
         slide: the image.
-        maps: of it, at least one.
+        maps: of it.
         width: of a panel, in pixels.
         area: (h, w) the reference's foreground, over the whole image.
         mpp: µm a level-0 pixel, where the image shall have a scale bar.
@@ -107,10 +105,9 @@ def panels_of(
 
 
 class Sheet:
-    """A figure that is to be drawn.
+    """A figure that is to be drawn; ``panel`` is how wide an image it wants, in pixels.
 
-    ``panel`` is the width of one, in pixels: how large an image is wanted. Raises
-    ConfigError where that is too little.
+    Raises ConfigError where that is too little.
     """
 
     def __init__(self, count: int, config: FigureConfig) -> None:
@@ -195,15 +192,13 @@ class Sheet:
             axes.set_title(letter, loc="right", x=0, ha="left", weight="bold")
         if config.scores:
             axes.set_xlabel("\n".join(panel.caption), loc="left", parse_math=False)
-        lines: list[tuple[FloatMap, float, str, str]] = []
         if panel.scores is not None and config.contours:  # what equals the cut is in
-            level = float(np.nextafter(np.float32(panel.cut), np.float32(-1)))
-            lines.append((panel.scores, level, _CONTOUR, "solid"))
+            level = [np.nextafter(np.float32(panel.cut), np.float32(-1))]
+            axes.contour(panel.scores, level, colors="black", linewidths=1.3)
+            axes.contour(panel.scores, level, colors=_CONTOUR)
         if panel.reference is not None:
-            lines.append((panel.reference * np.float32(1), 0.5, "white", "dashed"))
-        for values, level, color, dashes in lines:
-            axes.contour(values, [level], colors="black", linewidths=1.3)
-            axes.contour(values, [level], colors=color, linestyles=dashes)
+            axes.contour(panel.reference, [0.5], colors="black", linewidths=1.3)
+            axes.contour(panel.reference, [0.5], colors="white", linestyles="dashed")
         if panel.pixel_um is not None and config.scale_bar:
             axes.add_artist(_scale_bar(axes, panel.image.shape[1], panel.pixel_um))
 
@@ -219,10 +214,10 @@ def _scale_bar(axes: Axes, width: int, um: float) -> Artist:
     power = 10.0 ** math.floor(math.log10(most))
     told = max(step * power for step in (1, 2, 5) if step * power <= most)
     words = f"{told / 1000:g} mm" if told >= 1000 else f"{told:g} µm"
-    how = {"color": "white", "size_vertical": 0.015 * width, "sep": 2, "pad": 0.3}
-    bar = AnchoredSizeBar(
-        axes.transData, told / um, words, "lower right", label_top=True, **how
-    )
+    high: Any = 0.015 * width  # a float, whatever its type says
+    where = axes.transData, told / um, words, "lower right"
+    bar = AnchoredSizeBar(*where, pad=0.3, size_vertical=high, label_top=True)
+    bar.txt_label.get_children()[0].set(color="white")
     bar.size_bar.get_children()[0].set(gid="scale", lw=0, fill=True, fc="white")
     bar.patch.set(facecolor="black", alpha=0.55, linewidth=0)
     return bar
@@ -230,10 +225,10 @@ def _scale_bar(axes: Axes, width: int, um: float) -> Artist:
 
 def blended(panel: Panel, opacity: float) -> Rgb:
     """(H, W, 3) uint8: magma's colours over the grey image; the image without a map."""
-    if panel.scores is None:
-        return panel.image
     from matplotlib import colormaps
 
+    if panel.scores is None:
+        return panel.image
     heat = Image.fromarray(colormaps["magma"](panel.scores, bytes=True)[..., :3])
     under = Image.fromarray(panel.image).convert("L").convert("RGB")
     return np.asarray(Image.blend(under, heat, opacity))

@@ -10,11 +10,8 @@ from napari_wsol.files.tables import lines_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_TEX = {ord(sign): rf"\{sign}" for sign in "&%$#_{}"} | {
-    ord("\\"): r"\textbackslash{}",
-    ord("~"): r"\textasciitilde{}",
-    ord("^"): r"\textasciicircum{}",
-}
+_TEX = {ord(sign): rf"\{sign}" for sign in "&%$#_{}"}
+_TEX |= {ord("\\"): r"\textbackslash{}", ord("~"): r"\~{}", ord("^"): r"\^{}"}
 
 
 def markdown_lines(
@@ -44,10 +41,8 @@ def table_text(rows: Sequence[Sequence[object]], kind: str) -> str:
         return "\n".join(markdown_lines([(first[0], first[1:], cells)]))
     if kind != ".tex":
         raise ConfigError(f"A table ends in .csv, .md or .tex, not in “{kind}”.")
-    head, *body = (
-        " & ".join(cell.translate(_TEX) for cell in row) + r" \\"
-        for row in (first, *rest)
-    )
+    escaped = ([cell.translate(_TEX) for cell in row] for row in (first, *rest))
+    head, *body = (" & ".join(row) + r" \\" for row in escaped)
     begin = rf"\begin{{tabular}}{{l{'r' * (len(first) - 1)}}}"
     lines = [begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
     return "\n".join([*lines, r"\end{tabular}", ""])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari_wsol.config import ExportConfig, FigureConfig
 from napari_wsol.files import free_name, path_from, write_whole
@@ -22,6 +22,15 @@ _SAID = {"pxap": "PxAP {:.1f}", "image_iou": "IoU {:.2f}", "image_dice": "Dice {
 _COLUMNS = "Map", "Class", "p(class)", "Threshold", "Area (px)", "Area (mm²)", "Regions"
 
 
+class CutMap(NamedTuple):
+    """One map, cut, with its figures; without a heatmap what any should beat."""
+
+    title: str
+    heatmap: Heatmap | None
+    cut: float
+    found: Mapping[str, float]
+
+
 def figure(
     parts: Parts,
     path: str | Path,
@@ -38,31 +47,28 @@ def figure(
         cuts: threshold of maps by their keys; 0.5 of others.
         methods: keys of the maps, in their order; all by default.
     """
-    how, kind = config or FigureConfig(), path_from(path).suffix.lower()
+    how = config or FigureConfig()
 
-    def draw(maps: list[Heatmap], report: Report) -> bytes:
+    def draw(rows: list[CutMap], kind: str, report: Report) -> bytes:
         from napari_wsol.export.figure import Sheet, panels_of
-        from napari_wsol.inference.whole_image import map_title
 
         document, reference = parts.state.document, parts.comparison.reference
+        maps = [row.heatmap for row in rows if row.heatmap is not None]
         sheet, area = Sheet(1 + len(maps), how), reference and reference.area
-        report(0, 3, "Reading the image")
         box, mpp = document.looked_at, document.known_mpp
         box = box if how.view == "seen" else None
+        report(1, 3, "Reading the image")
         panels = panels_of(document.slide, maps, sheet.panel, area, mpp=mpp, box=box)
         panels[0] = replace(panels[0], title=document.slide.name)
-        report(1, 3, "Measuring the maps")
-        for place, one in enumerate(maps, start=1):
-            cut = (cuts or {}).get(one.key, 0.5)
-            found = _measured(parts, one.key, cut)
+        for place, (title, _, cut, found) in enumerate(rows[: len(maps)], start=1):
             said = [words.format(found[x]) for x, words in _SAID.items() if x in found]
-            told = [" · ".join(said[:2]), *said[2:], f"threshold {cut:.2f}"]
-            title, told = map_title(one), tuple(filter(None, told))
+            told = *filter(None, [" · ".join(said[:2])]), *said[2:]
+            told = *told, f"threshold {cut:.2f}"
             panels[place] = replace(panels[place], title=title, cut=cut, caption=told)
         report(2, 3, "Drawing")
         return sheet.drawn(panels, kind)
 
-    return write_made(parts, path, methods, draw)
+    return write_made(parts, path, cuts or {}, methods, draw)
 
 
 def table(
@@ -76,56 +82,53 @@ def table(
     ``path`` ends in .csv, .md or .tex; all else is as for :func:`figure`.
     """
 
-    def tabulate(maps: list[Heatmap], report: Report) -> str:
+    def tabulate(rows: list[CutMap], kind: str, report: Report) -> str:
         from napari_wsol.evaluation.report import title_of
         from napari_wsol.export import regions_of
         from napari_wsol.export.table import table_text
-        from napari_wsol.inference.whole_image import map_title
 
         mpp, result = parts.state.document.known_mpp, parts.state.current.maps.result
-        rows: list[tuple[list[object], Mapping[str, float]]] = []
-        for done, one in enumerate(maps):
-            report(done, len(maps), "Measuring the maps")
-            cut = (cuts or {}).get(one.key, 0.5)
-            config, shape = ExportConfig(threshold=cut), one.image_shape
-            regions = regions_of(one, shape, config, mpp, tick=report.check)
-            area = float(sum(region.area_px for region in regions))
-            mm2 = None if mpp is None else area * mpp**2 / 1e6
-            score = None if result is None else result.scores.get(one.target)
-            row = [map_title(one), one.target, score, cut, area, mm2, len(regions)]
-            rows.append((row, _measured(parts, one.key, cut)))
-        reference = parts.comparison.reference
-        for key in () if reference is None else reference.priors:
-            row = [key.replace("_", " "), *[None] * (len(_COLUMNS) - 1)]
-            rows.append((row, _measured(parts, key, 0.5)))
-        names = list(dict.fromkeys(name for _, found in rows for name in found))
-        head = [*_COLUMNS, *map(title_of, names)]
-        cells = ([*row, *map(found.get, names)] for row, found in rows)
-        return table_text([head, *cells], path_from(path).suffix.lower())
+        names = list(dict.fromkeys(name for row in rows for name in row.found))
+        cells: list[list[object]] = [[*_COLUMNS, *map(title_of, names)]]
+        for title, one, cut, found in rows:
+            told: list[object] = [title, *[None] * (len(_COLUMNS) - 1)]
+            if one is not None:
+                config, shape = ExportConfig(threshold=cut), one.image_shape
+                regions = regions_of(one, shape, config, mpp, tick=report.check)
+                area = float(sum(region.area_px for region in regions))
+                mm2 = None if mpp is None else area * mpp**2 / 1e6
+                score = None if result is None else result.scores.get(one.target)
+                told = [title, one.target, score, cut, area, mm2, len(regions)]
+            cells.append([*told, *map(found.get, names)])
+        return table_text(cells, kind)
 
-    return write_made(parts, path, methods, tabulate)
-
-
-def _measured(parts: Parts, key: str, cut: float) -> Mapping[str, float]:
-    found = parts.comparison.figures().get(key)
-    return {} if found is None else {**found.fixed, **found.at(cut)}
+    return write_made(parts, path, cuts or {}, methods, tabulate)
 
 
 def write_made(
     parts: Parts,
     path: str | Path,
+    cuts: Mapping[str, float],
     methods: Sequence[str] | None,
-    make: Callable[[list[Heatmap], Report], bytes | str],
+    make: Callable[[list[CutMap], str, Report], bytes | str],
 ) -> Future[Path]:
-    """Writes what is made of the maps, under a name that is free."""
+    """Writes what is made of the maps and priors, under a name that is free."""
 
     def work(report: Report) -> Path:
+        from napari_wsol.inference.whole_image import map_title
+
         parts.state.current.check_maps()
-        maps = parts.state.current.maps
+        maps, free = parts.state.current.maps, free_name(path_from(path).absolute())
         keys = methods or list(maps.heatmaps) or [maps.exported]
-        content = make([maps.heatmap(key) for key in keys], report)
-        free = free_name(path_from(path).absolute())
-        write_whole(free, content)
+        titles = {key: map_title(maps.heatmap(key)) for key in keys}
+        report(0, 3, "Measuring the maps")
+        figures, rows = parts.comparison.figures(), list[CutMap]()
+        priors = {key: key.replace("_", " ") for key in figures.keys() - maps.heatmaps}
+        for key, title in {**titles, **dict(sorted(priors.items()))}.items():
+            cut, told = cuts.get(key, 0.5), figures.get(key)
+            found = {} if told is None else {**told.fixed, **told.at(cut)}
+            rows.append(CutMap(title, maps.heatmaps.get(key), cut, found))
+        write_whole(free, make(rows, free.suffix.lower(), report))
         parts.jobs.exported.emit((free,))
         return free
 

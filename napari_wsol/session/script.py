@@ -22,13 +22,8 @@ PYTHON, COMMAND = "script.py.jinja", "command.sh.jinja"
 def script(kind: str, current: Current, told: Mapping[str, object]) -> str:
     """The same files again.
 
-    Args:
-        kind: ``PYTHON`` or ``COMMAND``, for a POSIX shell.
-        current: what is worked on.
-        told: what its template asks for beside.
-
-    Raises:
-        NoImageError, NoModelError, NoResultError: say what cannot be told, and why.
+    ``told`` is what the template ``kind`` asks for beside; commands are for a POSIX
+    shell. What cannot be told raises NoImageError, NoModelError or NoResultError.
     """
     import jinja2
 
@@ -40,7 +35,7 @@ def script(kind: str, current: Current, told: Mapping[str, object]) -> str:
     path, again = told_path(slide), getattr(slide, "open_again", None)
     if path is None:
         raise NoImageError(
-            "This image is an array, or a film, whose file is not told. Save it as a "
+            "This image is an array, or a film whose file is not told. Save it as a "
             "picture and open that: then a text can name it."
         )
     if card is None or not card.folder.is_absolute():
@@ -54,16 +49,16 @@ def script(kind: str, current: Current, told: Mapping[str, object]) -> str:
     is_ours = getattr(told["export"], "method", "") in maps.live
     if not (is_ours and is_told) or (number and kind == COMMAND):
         raise NoResultError(
-            "A command knows no strokes: Copy as Python, or go back to round 0. No text "
-            "knows maps of other models or from elsewhere, and strokes that were taken "
-            "back or are on other images."
+            "A command knows no strokes: Copy as Python, or go back to round 0. Nor can "
+            "a text tell maps of other models or from elsewhere, strokes on other images "
+            "and strokes that were taken back."
         )
     given = again.keywords if isinstance(again, partial) else {}
     leave = {"name", "rgb"} if getattr(slide, "shown", None) is not None else {"name"}
     strict = jinja2.StrictUndefined
     env = jinja2.Environment(trim_blocks=True, undefined=strict)  # noqa: S701
     env.filters |= {"repr": repr, "quote": lambda words: shlex.quote(str(words))}
-    text = files(__package__).joinpath(kind).read_text("utf-8")
+    text = files("napari_wsol.session").joinpath(kind).read_text("utf-8")
     text = text.replace("\n", "") if kind == COMMAND else text
     return env.from_string(text).render(
         told, version=__version__, image=str(path.absolute()), mpp=document.mpp,

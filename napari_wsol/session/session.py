@@ -291,13 +291,10 @@ class Session:
     def script(
         self, kind: str, folder: str | Path, export: ExportConfig, *more: object
     ) -> str:
-        """What was done to the open image, as a text that gives the same files.
+        """A text that writes the same export, and ``more`` where it is Python's.
 
-        Args:
-            kind: ``session.script.PYTHON`` or ``COMMAND``.
-            folder: of the export.
-            export: what is written.
-            more: names of verbs and what they are given, for Python alone.
+        ``kind`` is ``PYTHON`` or ``COMMAND`` of :mod:`napari_wsol.session.script`;
+        ``more`` are names of verbs and what they are given.
         """
         told = {"folder": str(folder), "export": export, "more": more}
         told |= {"config": self.config, "slides": self.slide_config}

@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -36,7 +35,7 @@ def model(small_model, tmp_path):
 @pytest.fixture
 def session(model, tissue, tmp_path):
     """Localized, an image whose name is as bad as they come."""
-    path = tmp_path / 'a "b" \'c\'\n$(d) 中.png'
+    path = tmp_path / "a \"b\" 'c'\n$(d) 中.png"
     Image.fromarray(tissue).save(path)
     session = Session(threads=1, journals=False)
     session.open(path, mpp=0.5)
@@ -49,9 +48,9 @@ def session(model, tissue, tmp_path):
 def contents(folder):
     """The bytes of each file; the record without what the clock says."""
     found = {path.name: path.read_bytes() for path in folder.iterdir()}
-    for name in found:
+    for name, content in list(found.items()):
         if name.endswith(".json"):
-            told = json.loads(found[name])
+            told = json.loads(content)
             del told["created_utc"]
             if told["provenance"]["refinement"]:
                 del told["provenance"]["refinement"]["seconds"]

@@ -10,14 +10,13 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import WsolError
-from napari_wsol.files import path_from
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.export.panel import short_names
 from napari_wsol.gui.layers.placement import seen_pixels
 from napari_wsol.session.script import COMMAND, PYTHON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -37,9 +36,15 @@ class ExportController(QObject):
         """The latest export, done or not."""
         panel.export_button.clicked.connect(self.export)
         self._written: list[tuple[str, tuple[object, ...]]] = []
-        calls = (self.draw, self.tabulate, self.copy, partial(self.copy, COMMAND))
+        calls = (
+            self.draw,
+            self.tabulate,
+            self.tell,
+            self.copy,
+            partial(self.copy, COMMAND),
+        )
         for button, call in zip(panel.more.values(), calls, strict=True):
-            button.clicked.connect(partial(_call, call))
+            button.clicked.connect(lambda _=False, call=call: call())
         context.layers.image_changed.connect(self._written.clear)
         context.layers.maps_changed.connect(self._show_methods)
         context.layers.cuts_changed.connect(self._show_threshold)
@@ -58,21 +63,19 @@ class ExportController(QObject):
 
     def draw(self) -> None:
         """Write the figure as it is set, of the maps as they are cut."""
-        path, config = self._ask("figure.pdf"), self._panel.figure_form.settings
-        if path is None:
-            return
-        seen = seen_pixels(self._context.viewer, needed(self._layers.image))
+        config, image = self._panel.figure_form.settings, needed(self._layers.image)
+        seen = seen_pixels(self._context.viewer, image)
         if config.view == "seen" and seen is not None:
             self._session.look_at(*seen)
-        self._write("figure", path, config, self._layers.cuts)
-        if config.scale_bar and self._session.mpp is None:
-            self._messages.say("No scale bar: the pixel size of the image is not set.")
+        self._write("figure", "figure.pdf", config)
 
     def tabulate(self) -> None:
         """Write the table, of the maps as they are cut."""
-        path = self._ask("table.csv")
-        if path is not None:
-            self._write("table", path, self._layers.cuts)
+        self._write("table", "table.csv")
+
+    def tell(self) -> None:
+        """Write the report, of the maps as they are cut."""
+        self._write("report", "report.html")
 
     def copy(self, kind: str = PYTHON) -> None:
         """What was done, to the clipboard."""
@@ -87,18 +90,20 @@ class ExportController(QObject):
             self._messages.warn(error)
             return
         needed(QApplication.clipboard()).setText(text)
-        self._messages.say(f"Copied {len(text.splitlines())} lines. Paste them to run.")
+        where = "a file NAME.py and run it" if kind == PYTHON else "a terminal"
+        self._messages.say(f"Copied. Paste it into {where}.")
 
-    def _ask(self, name: str) -> Path | None:
-        no_question = QFileDialog.Option.DontConfirmOverwrite  # nothing is overwritten
-        found, _ = QFileDialog.getSaveFileName(
-            self._panel, "Save", str(self._panel.folder / name), options=no_question
+    def _write(self, verb: str, name: str, *how: object) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self._panel,
+            f"Save the {verb}",
+            str(self._panel.folder / name),
+            options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is overwritten
         )
-        return path_from(found) if found else None
-
-    def _write(self, verb: str, path: Path, *how: object) -> None:
-        self._written.append((verb, (str(path), *how)))
-        getattr(self._session, verb)(path, *how)
+        if path:
+            given = (path, *how, dict(self._layers.cuts))
+            self._written.append((verb, given))
+            getattr(self._session, verb)(*given)
 
     def config(self) -> ExportConfig | None:
         """As the panels are set; None while there is no map."""
@@ -132,8 +137,7 @@ class ExportController(QObject):
         self._panel.show_exported(paths)
         names = ", ".join(short_names(paths)[1])
         # The folder first: what does not fit ends in dots.
-        self._messages.say(f"Written to {paths[0].parent}: {names}")
-
-
-def _call(call: Callable[[], None], *_: object) -> None:
-    call()  # without what Qt says of the click
+        words = f"Written to {paths[0].parent}: {names}"
+        if self._session.mpp is None and paths[0].suffix in {".pdf", ".svg"}:
+            words += ". No scale bar: the pixel size is not set."
+        self._messages.say(words)

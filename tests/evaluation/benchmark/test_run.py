@@ -1,12 +1,15 @@
 """A tiny model measured on generated data sets; the same figures by hand."""
 
+import io
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from napari_wsol.config import FigureConfig
 from napari_wsol.errors import ConfigError, DatasetError, JobCancelledError
 from napari_wsol.evaluation import (
     accuracy,
@@ -21,6 +24,7 @@ from napari_wsol.evaluation import (
 )
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.report import chosen_cases
+from napari_wsol.export.figure import Sheet, panels_of
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.view import ModelView
@@ -287,19 +291,39 @@ def test_boxes_of_another_frame_are_noticed(films, chest_model):
 
 def test_the_picture_shows_three_cases(films, split, chest_model, small_model):
     config = EvaluationConfig(bootstrap=0, box_frame=(128, 160), size=64)
-    for benchmark, rows in (
+    for benchmark, cases in (
         (Benchmark(chest_model, films, config=config), 3),
         (Benchmark(small_model, split, "valpx", config=QUICK), 3),
         (Benchmark(small_model, split, "valcl", config=QUICK), 1),
     ):
         result = benchmark.run()
-        picture = benchmark.picture(result)
-        assert picture.width > 3 * 300
-        assert picture.height > rows * 200
-        blue = (np.asarray(picture) == (0, 114, 178)).all(axis=-1)
-        assert blue.any() == (result.kind != "labels")
-        names = [name for name, _ in chosen_cases(result.cases, benchmark.primary)]
-        assert names == ["worst", "median", "best"][:rows]
+        chosen = chosen_cases(result.cases, benchmark.primary)
+        assert [name for name, _ in chosen] == ["worst", "median", "best"][:cases]
+        with Image.open(io.BytesIO(benchmark.picture(result))) as picture:
+            pixels = np.asarray(picture)[..., :3]
+        # Above the first case's image, below its map; outlined where that is known.
+        side = Sheet(2 * cases, FigureConfig(columns=cases)).panel
+        path = next(
+            x.path for x in benchmark.measured.samples if x.id == chosen[0][1].id
+        )
+        with closing(open_slide(path)) as slide:
+            image = panels_of(slide, [], side)[0].image
+        assert pixels.shape[0] > 2 * image.shape[0]
+        top = first_row(pixels[:120, :side])
+        seen = pixels[top : top + len(image), :side]
+        is_plain = np.array_equal(seen, image)
+        assert is_plain == (result.kind == "labels")
+        assert (seen == image).mean() > 0.9
+        below = pixels[top + len(image) :, :side]
+        assert (
+            np.ptp(below.astype(int), axis=2) > 60
+        ).mean() > 0.05  # colours of a map
+
+
+def first_row(strip):
+    """The first one that is no paper and no words, but an image."""
+    filled = (strip != 255).any(2).mean(1)
+    return int(np.flatnonzero(filled > 0.9)[0])
 
 
 # --- what is refused ----------------------------------------------------------------
