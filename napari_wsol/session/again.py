@@ -199,7 +199,7 @@ class Again:
     @contextmanager
     def session(
         self, told: Any, slide: Slide, taught: Taught | None = None
-    ) -> Generator[Session]:
+    ) -> Generator[Any]:
         """A session that shows the maps of a record, made anew.
 
         Args:
@@ -240,7 +240,7 @@ class Again:
             yield session
 
     @contextmanager
-    def _empty(self, made: Any, taught: Taught | None) -> Generator[Session]:
+    def _empty(self, made: Any, taught: Taught | None) -> Generator[Any]:
         """A session that finds these strokes of an image, and nothing of before."""
         before = os.environ.get(CACHE)
         with TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -308,7 +308,7 @@ class Again:
             how["reader"] = image["reader"]
 
         def read(path: Path) -> Any:
-            slide = open_slide(path, **how)
+            slide: Any = open_slide(path, **how)
             if slide.fingerprint() == image["fingerprint"]:
                 slide.mpp = mpp  # whatever is known of its size here
                 return slide
@@ -332,7 +332,7 @@ class Again:
         yield from (x for x in islice(every, MOST_LOOKED_AT) if x.name == name)
         yield from filter(Path.exists, [beside / Path(name).name])
 
-    def _records(self, fingerprint: str) -> list[Record]:
+    def _records(self, fingerprint: str) -> list[Any]:
         """The journals of an image."""
         found = JournalLibrary(self.journals).folders_of(fingerprint)
         records = map(read_record, found)

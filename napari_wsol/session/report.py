@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import replace
 from importlib.resources import files
 from io import BytesIO
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2_900_000
 """Of the file: it can be sent."""
-DPI, SIDES = 240, (960, 640, 480, 320, 200, 120)
-"""Of its pictures, in pixels: the first that lets it be so small."""
+DPI, SIDE = 240, 960
+"""Of its pictures, in pixels, unless they take too much."""
 
 
 def report(
@@ -41,18 +42,19 @@ def report(
     """
 
     def make(rows: list[CutMap], _: str, tell: Report) -> str:
-        html = ""
-        for side in SIDES:
+        side = float(SIDE)
+        while True:
             tell(2, 3, "Drawing")
             html = _html(parts, rows, side, tell)
-            if len(html.encode()) <= MOST_BYTES:
-                break
-        return html
+            size = len(html.encode())
+            if size <= MOST_BYTES or side < 40:
+                return html
+            side *= 0.9 * math.sqrt(MOST_BYTES / size)
 
     return write_made(parts, path, cuts or {}, None, make)
 
 
-def _html(parts: Parts, rows: list[CutMap], side: int, tell: Report) -> str:
+def _html(parts: Parts, rows: list[CutMap], side: float, tell: Report) -> str:
     import jinja2
 
     from napari_wsol.evaluation.report import title_of
@@ -66,16 +68,18 @@ def _html(parts: Parts, rows: list[CutMap], side: int, tell: Report) -> str:
         document.slide, document.known_mpp, current.maps, current.model
     )  # fmt: skip
     reference, key = parts.comparison.reference, shown.exported
-    told = {"method": key, "mpp": mpp}
-    told |= {"current": shown.shown if key == REFINED else None}
+    of = shown.shown if key == REFINED else None
     records = {x: y.provenance for x, y in shown.kept.items()}
     if key in shown.live:
-        records = {key: provenance_of(slide, model, shown.result, **told), **records}
+        told = provenance_of(
+            slide, model, shown.result, method=key, mpp=mpp, current=of
+        )
+        records = {key: told, **records}
     area, maps = (
         reference and reference.area,
         [x for x in rows if x.heatmap is not None],
     )
-    wide = max(120, round(side * min(1, slide.shape[1] / slide.shape[0])))
+    wide = max(8, round(side * min(1, slide.shape[1] / slide.shape[0])))
     every = [one.heatmap for one in maps if one.heatmap is not None]
     panels = panels_of(slide, every, wide, area, mpp=mpp)
     for place, one in enumerate(maps, start=1):
@@ -92,7 +96,7 @@ def _html(parts: Parts, rows: list[CutMap], side: int, tell: Report) -> str:
         tell.check()
         pictures.append(_picture(panel))
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = files(__package__).joinpath("report.html.jinja").read_text("utf-8")
+    text = files("napari_wsol.session").joinpath("report.html.jinja").read_text("utf-8")
     return env.from_string(text).render(
         notice=NOTICE, slide=slide, mpp=mpp, rows=rows, shown=shown, pictures=pictures,
         reference=reference, title_of=title_of, card=model and model.card,
@@ -106,13 +110,22 @@ def _picture(panel: Panel) -> str:
     from napari_wsol.export.figure import Sheet
 
     height, width = panel.image.shape[:2]
-    millimetres = min(300, max(30, width / DPI * 25.4))
+    room = max(width, height // 3)  # of a strip: no sheet is so narrow
+    beside = (0, 0), (0, room - width)
+    panel = replace(panel, image=np.pad(panel.image, (*beside, (0, 0))))
+    if panel.scores is not None:
+        panel = replace(panel, scores=np.pad(panel.scores, beside))
+    if panel.reference is not None:
+        panel = replace(panel, reference=np.pad(panel.reference, beside))
+    millimetres = min(300, max(30, room / DPI * 25.4))
     config = FigureConfig(
         width_mm=millimetres, dpi=DPI, letters=False, colour_bar=False
     )
     sheet, content = Sheet(1, config), BytesIO()
     with Image.open(BytesIO(sheet.drawn([panel], ".png"))) as drawn:
-        top = drawn.height - round(sheet.panel * height / width)
-        inner = drawn.convert("RGB").crop((0, top, sheet.panel, drawn.height))
+        top = drawn.height - round(sheet.panel * height / room)
+        inner = drawn.convert("RGB").crop(
+            (0, top, max(1, sheet.panel * width // room), drawn.height)
+        )
     inner.save(content, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
