@@ -435,9 +435,10 @@ def _export(
         )
         cut: dict[str, object] = {}
         if arrays is not None:
-            cut = {"cut": asdict(settings.cut), "asked": settings.target}
+            cut = {"cut": asdict(settings.cut)}
         all_memory = InferenceConfig(memory_bytes=10**12)  # however much one takes
-        made = making_of(slide, result, all_memory, **cut, tissue=tissue is not None)
+        told = {**cut, "asked": settings.target, "tissue": tissue is not None}
+        made = making_of(slide, result, all_memory, **told)
         paths = export_heatmap(
             draft,
             heatmap,

@@ -87,8 +87,8 @@ class Again:
         """Each file below a folder that a record names, a word, and why."""
         for path in records_in(folder):
             inside = path.parent.relative_to(folder)
-            for name, *words in self._record(path):
-                yield (inside / name).as_posix(), *words
+            for name, word, why in self._record(path):
+                yield (inside / name).as_posix(), word, why
 
     @contextmanager
     def shown(self, folder: Path) -> Generator[tuple[Session, dict[str, float]]]:
@@ -230,7 +230,7 @@ class Again:
             if lesson:
                 session.settings = settings_of_round(lesson["settings"])
                 samples = SampleStore(JournalLibrary(self.journals))
-                session.learn_beside(samples.by_digest(lesson["others"]))
+                session.learn_beside(samples.by_digest(lesson["others_sha256"]))
             methods = made["methods"] or [REFINED] * (REFINED in session.model.heads)
             target = made["asked"] if made.get("cut") else told["target"]
             views = told.get("views", 1)
@@ -424,7 +424,7 @@ def told_of(made: RoundMade, image: ImageFacts) -> dict[str, Any]:
     """The provenance of a round of a journal, as that of an export."""
     digest, mpp = made.facts.get("strokes_sha256"), made.facts.get("mpp", image.mpp)
     lesson = {"learnt_from": made.strokes, "strokes_sha256": digest}
-    lesson |= {"others": made.others, "settings": made.settings}
+    lesson |= {"others_sha256": made.others, "settings": made.settings}
     threads, file = made.facts.get("threads"), image.path and Path(image.path).name
     return {
         "called": f"round {made.index}",

@@ -117,7 +117,7 @@ def _refinement(current: Round | None) -> Mapping[str, object] | None:
         "strokes_sha256": current.strokes_sha256,
         "stroke_numbers": list(current.teaching),
         "learnt_from": list(current.learnt_from),
-        "others": list(current.others),
+        "others_sha256": list(current.others),
         "other_strokes": current.other_strokes,
         "other_images": len(current.others),
         "steps": len(current.loss),
