@@ -64,6 +64,10 @@ class StackError(ImageError):
         self.questions = questions
 
 
+class OtherSourceError(WsolError, ValueError):
+    """What a result was made from is another one by now: image, model or strokes."""
+
+
 class NoImageError(WsolError, RuntimeError):
     """Something was asked for that needs an open image."""
 

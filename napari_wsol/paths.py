@@ -1,7 +1,8 @@
 """Where the program keeps what is the user's: the only place that computes a folder.
 
 ``NAPARI_WSOL_HOME`` moves everything into one folder, ``NAPARI_WSOL_JOURNALS`` the
-journals alone. A ``~`` in either is the user's home.
+journals alone, ``NAPARI_WSOL_CACHE`` what can be computed again. A ``~`` in any of them
+is the user's home.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from napari_wsol.files import path_from
 
 APPLICATION = "napari-wsol"
 HOME, JOURNALS = "NAPARI_WSOL_HOME", "NAPARI_WSOL_JOURNALS"
+CACHE = "NAPARI_WSOL_CACHE"
 
 
 def data_folder() -> Path:
@@ -31,8 +33,8 @@ def cache_folder() -> Path:
     """What can be computed again: features and finished tiles of slides."""
     home = _home()
     if home is not None:
-        return home / "cache"
-    return platformdirs.user_cache_path(APPLICATION, appauthor=False)
+        return _named(CACHE) or home / "cache"
+    return _named(CACHE) or platformdirs.user_cache_path(APPLICATION, appauthor=False)
 
 
 def models_folder() -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
 from napari_wsol.batch.results import OK
-from napari_wsol.config import ExportConfig, SlideConfig
+from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
 from napari_wsol.errors import one_of_many
 from napari_wsol.export import export_heatmap
 from napari_wsol.files import path_from
@@ -24,7 +24,7 @@ from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import get_method
-from napari_wsol.session.provenance import provenance_of
+from napari_wsol.session.provenance import making_of, provenance_of
 from napari_wsol.slides.large import check_slide_views, is_large
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.result import check_target, slide_result
@@ -433,13 +433,18 @@ def _export(
             method=name,
             mpp=settings.mpp or slide.mpp,
         )
-        cut = {} if arrays is None else {"cut": asdict(settings.cut)}
+        cut: dict[str, object] = {}
+        if arrays is not None:
+            cut = {"cut": asdict(settings.cut)}
+        all_memory = InferenceConfig(memory_bytes=10**12)  # however much one takes
+        told = {**cut, "asked": settings.target, "tissue": tissue is not None}
+        made = making_of(slide, result, all_memory, **told)
         paths = export_heatmap(
             draft,
             heatmap,
             slide,
             replace(settings.export, method=name, formats=formats or ("geojson",)),
-            {**provenance, **cut},
+            {**provenance, **cut, "made": made},
             heatmaps=result.heatmaps,
             tissue=tissue,
             mpp=settings.mpp,

@@ -25,6 +25,7 @@ from napari_wsol.cli import (
     replay,
     reproduce,
     train,
+    verify,
     viewer,
 )
 from napari_wsol.cli.console import all_encodable, commands, errors, named, output
@@ -45,6 +46,8 @@ app.command("crossvalidate")(crossvalidate.crossvalidate)
 app.command("reproduce")(reproduce.reproduce)
 app.command("evaluate")(evaluate.evaluate)
 app.command("replay")(replay.replay)
+app.command("verify")(verify.verify)
+app.command("report")(verify.report)
 app.add_typer(journal.app, name="journal")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")

@@ -102,12 +102,10 @@ class StagedFiles:
 
     def checksums(self) -> dict[str, str]:
         """The sha256 of every file so far, folders file by file."""
-        hidden = self.files.hidden
-        return {
-            path.relative_to(hidden).as_posix(): sha256_of(path)
-            for name in self.files.names
-            for path in _files_of(hidden / name)
-        }
+        found: dict[str, str] = {}
+        for name in self.files.names:
+            found |= checksums_of(self.files.hidden / name)
+        return found
 
     @property
     def is_taken(self) -> bool:
@@ -220,7 +218,11 @@ def _size(number: int) -> str:
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
 
 
-def _files_of(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(item for item in path.rglob("*") if item.is_file())
-    return [path]
+def checksums_of(path: Path) -> dict[str, str]:
+    """The sha256 of a file, or of every file of a folder, by its name beside it."""
+    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return {
+        item.relative_to(path.parent).as_posix(): sha256_of(item)
+        for item in inside
+        if item.is_file()
+    }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import zarr
 
-from napari_wsol.export.files import RECORD, check_space, staged, stem_of
+from napari_wsol.export.files import RECORD, check_space, checksums_of, staged, stem_of
 from napari_wsol.export.labels import (
     CLASS_COLOR,
     STROKES,
@@ -122,7 +122,10 @@ def export_heatmap(
             levels = len(list(group.array_keys()))
             write_labels(group, parts.labels, levels, mpp)
         report(total - 1, total, "Writing the provenance")
-        record = make_record(parts, slide, config, provenance, files.checksums())
+        written = files.checksums()
+        if store is not None:
+            written |= checksums_of(store)
+        record = make_record(parts, slide, config, provenance, written)
         write_record(files.add(RECORD, ".json"), record)
         paths = files.publish()
         # Still inside: a cancel that arrives here takes the files back, too.

@@ -12,6 +12,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,6 +102,14 @@ class Drawn:
     def numbers(self) -> tuple[int, ...]:
         """What the journal calls the strokes."""
         return tuple(stroke.number for stroke in self.strokes)
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What an export says of them, beside those that a round has learnt from."""
+        if self.scribbles is None:
+            return {}
+        digest = sha256(self.scribbles.tobytes()).hexdigest()
+        return {"drawn": {"learnt_from": self.numbers, "strokes_sha256": digest}}
 
 
 class Document:

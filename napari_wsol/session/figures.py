@@ -22,7 +22,7 @@ _SAID = {"pxap": "PxAP {:.1f}", "image_iou": "IoU {:.2f}", "image_dice": "Dice {
 _COLUMNS = "Map", "Class", "p(class)", "Threshold", "Area (px)", "Area (mm²)", "Regions"
 
 
-class _Map(NamedTuple):
+class CutMap(NamedTuple):
     """One map, cut, with its figures; without a heatmap what any should beat."""
 
     title: str
@@ -49,7 +49,7 @@ def figure(
     """
     how = config or FigureConfig()
 
-    def draw(rows: list[_Map], kind: str, report: Report) -> bytes:
+    def draw(rows: list[CutMap], kind: str, report: Report) -> bytes:
         from napari_wsol.export.figure import Sheet, panels_of
 
         document, reference = parts.state.document, parts.comparison.reference
@@ -68,7 +68,7 @@ def figure(
         report(0, 0, "Drawing")
         return sheet.drawn(panels, kind)
 
-    return _write(parts, path, cuts or {}, methods, draw)
+    return write_made(parts, path, cuts or {}, methods, draw)
 
 
 def table(
@@ -82,7 +82,7 @@ def table(
     ``path`` ends in .csv, .md or .tex; all else is as for :func:`figure`.
     """
 
-    def tabulate(rows: list[_Map], kind: str, report: Report) -> str:
+    def tabulate(rows: list[CutMap], kind: str, report: Report) -> str:
         from napari_wsol.evaluation.report import title_of
         from napari_wsol.export import regions_of
         from napari_wsol.export.table import table_text
@@ -102,16 +102,18 @@ def table(
             cells.append([*told, *map(found.get, names)])
         return table_text(cells, kind)
 
-    return _write(parts, path, cuts or {}, methods, tabulate)
+    return write_made(parts, path, cuts or {}, methods, tabulate)
 
 
-def _write(
+def write_made(
     parts: Parts,
     path: str | Path,
     cuts: Mapping[str, float],
     methods: Sequence[str] | None,
-    make: Callable[[list[_Map], str, Report], bytes | str],
+    make: Callable[[list[CutMap], str, Report], bytes | str],
 ) -> Future[Path]:
+    """Writes what is made of the maps and priors, under a name that is free."""
+
     def work(report: Report) -> Path:
         from napari_wsol.inference.whole_image import map_title
 
@@ -120,12 +122,12 @@ def _write(
         keys = methods or list(maps.heatmaps) or [maps.exported]
         titles = {key: map_title(maps.heatmap(key)) for key in keys}
         report(0, 0, "Measuring the maps")
-        figures, rows = parts.comparison.figures(), list[_Map]()
+        figures, rows = parts.comparison.figures(), list[CutMap]()
         priors = {key: key.replace("_", " ") for key in figures.keys() - maps.heatmaps}
         for key, title in {**titles, **dict(sorted(priors.items()))}.items():
             cut, told = cuts.get(key, 0.5), figures.get(key)
             found = {} if told is None else {**told.fixed, **told.at(cut)}
-            rows.append(_Map(title, maps.heatmaps.get(key), cut, found))
+            rows.append(CutMap(title, maps.heatmaps.get(key), cut, found))
         write_whole(free, make(rows, free.suffix.lower(), report))
         parts.jobs.exported.emit((free,))
         return free

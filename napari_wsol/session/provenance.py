@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import torch
+
 from napari_wsol.images.readers import told_path
+from napari_wsol.images.readers.base import SlideBase
+from napari_wsol.refinement.heads import weights_digest
 from napari_wsol.registry import origins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari_wsol.config import InferenceConfig
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
     from napari_wsol.methods import Model
@@ -56,11 +61,42 @@ def provenance_of(
     }
 
 
+def making_of(
+    slide: Slide,
+    result: Localization | None,
+    config: InferenceConfig,
+    shown: Round | None = None,
+    **of_slide: object,
+) -> dict[str, object]:
+    """What else it takes to make the maps of a result again.
+
+    Args:
+        slide: the image.
+        result: its scores and maps.
+        config: how an image goes through the encoder.
+        shown: the round that is shown.
+        of_slide: ``cut``, how a slide is cut; ``asked``, the class that it was
+            localized for; ``is_finished``, whether all tiles are there.
+    """
+    again = slide.open_again if isinstance(slide, SlideBase) else None
+    how: dict[str, object] = getattr(again, "keywords", {})
+    names = ("whole", "core", "memory_bytes")
+    return {
+        "opening": {key: how.get(key) for key in ("rgb", "channel", "plane")},
+        "methods": list(result.heatmaps) if result is not None else [],
+        "inference": {key: getattr(config, key) for key in names},
+        "threads": torch.get_num_threads(),
+        "round": _refinement(shown),
+        **of_slide,
+    }
+
+
 def _model(model: Model) -> Mapping[str, object]:
     card = model.card
     return {
         "name": card.name if card is not None else None,
         "sha256": card.sha256 if card is not None else None,
+        "weights_sha256": weights_digest(model),
         "encoder_sha256": model.encoder_fingerprint(),
         "encoder": model.spec.encoder,
         "classes": list(model.classes),
@@ -80,6 +116,8 @@ def _refinement(current: Round | None) -> Mapping[str, object] | None:
         "background_pixels": current.background,
         "strokes_sha256": current.strokes_sha256,
         "stroke_numbers": list(current.teaching),
+        "learnt_from": list(current.learnt_from),
+        "others_sha256": list(current.others),
         "other_strokes": current.other_strokes,
         "other_images": len(current.others),
         "steps": len(current.loss),

@@ -36,6 +36,7 @@ from napari_wsol.session.figures import figure, table
 from napari_wsol.session.jobs import SessionJobs
 from napari_wsol.session.other_images import OtherImages
 from napari_wsol.session.preferences import memory_bytes
+from napari_wsol.session.report import report
 from napari_wsol.session.state import State
 
 if TYPE_CHECKING:
@@ -242,6 +243,7 @@ class Session:
     export = of_jobs(SessionJobs.export)
     figure = of_all(figure)
     table = of_all(table)
+    report = of_all(report)
     cancel = of_jobs(SessionJobs.cancel)
 
     put = of_document(Document.put)

@@ -45,9 +45,14 @@ from napari_wsol.session.document import Document
 from napari_wsol.session.engine import SMALL, Shows
 from napari_wsol.session.judging import Judgeable
 from napari_wsol.session.maps import REFINED, Before, Kept, Maps
-from napari_wsol.session.provenance import provenance_of
+from napari_wsol.session.provenance import making_of, provenance_of
 from napari_wsol.session.rounds import RoundHistory
-from napari_wsol.session.slide_engine import engine_for, planned, view_is_large
+from napari_wsol.session.slide_engine import (
+    engine_for,
+    planned,
+    slide_config,
+    view_is_large,
+)
 from napari_wsol.session.state import Current
 from napari_wsol.slides.expected import is_gradual, seconds_a_pixel
 from napari_wsol.zoo import load_model
@@ -233,7 +238,11 @@ class Worker:
         name = next(one for one in numbered(heatmap.method) if one not in taken)
         heatmap = replace(heatmap, method=name)
         told = provenance_of(slide, None, None, method=name, mpp=mpp)
-        told |= {"target": heatmap.target, "origin": heatmap.notes[0]}
+        told |= {
+            "target": heatmap.target,
+            "origin": heatmap.notes[0],
+            "given": {**given, "name": name},
+        }
         self._put(replace(maps, kept={**maps.kept, name: Kept(heatmap, told)}))
         self.heatmap_changed.emit(name)
         return heatmap
@@ -483,6 +492,12 @@ class Worker:
         maps, method = self._state.current.maps, settings.method
         heatmap, document = maps.heatmap(method), self._state.document
         kept = maps.kept.get(method)
+        told = dict(kept.provenance if kept else self._provenance(method))
+        if any(name.startswith("tiles") for name in settings.formats):
+            told["beside"] = {  # tiles measure all maps
+                **{key: self._provenance(key) for key in maps.live},
+                **{key: one.provenance for key, one in maps.kept.items()},
+            }
         # Tissue and strokes are of the image as it is.
         drawn = document.scribbles if maps.before is None else None
         paths = export_heatmap(
@@ -490,7 +505,7 @@ class Worker:
             heatmap,
             document.slide if maps.before is None else maps.before.slide,
             settings,
-            kept.provenance if kept else self._provenance(method),
+            told | (document.drawn().told if maps.before is None else {}),
             heatmaps=maps.heatmaps,
             tissue=document.seen_tissue if maps.before is None else None,
             strokes=None if drawn is None else (drawn, document.canvas),
@@ -509,7 +524,7 @@ class Worker:
             result=maps.result,
             shown=maps.shown,
         )
-        return provenance_of(
+        told = provenance_of(
             of.slide,
             model,
             of.result,
@@ -517,6 +532,17 @@ class Worker:
             mpp=of.mpp,
             current=of.shown if method == REFINED else None,
         )
+        view, work, cut = self._view(self._state.current), self._state.work, {}
+        if view_is_large(view):
+            cut = {
+                "cut": slide_config(view, self._slide_config()),
+                "asked": work and work.target,
+                # The tissue that a person drew is not written down.
+                "is_finished": work and work.is_finished and document.tissue is None,
+            }
+        return told | {
+            "made": making_of(of.slide, of.result, self._config(), of.shown, **cut)
+        }
 
     def run(self, work: Callable[[Model, Report], T], report: Report) -> T:
         """Whatever needs the model, where it has room."""

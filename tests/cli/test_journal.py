@@ -198,7 +198,7 @@ def test_another_image_or_model_is_refused(work, tmp_path, tissue):
     other = tmp_path / "other.png"
     Image.fromarray(tissue[::-1]).save(other)
     result = run("replay", folder, "--out", out, "--image", other)
-    assert "another image" in str(result.exception)
+    assert "image “tissue one.png” is another one" in str(result.exception)
     _rewrite(
         folder / "journal-0001.jsonl",
         lambda values: (

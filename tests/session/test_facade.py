@@ -38,7 +38,8 @@ VERBS = words(
     """add_map brush cancel clear clear_reference close compare dismiss estimate export
     figure figures fill finetune grow heatmap held_out import_annotations import_model
     learn_beside leave localize look_at open others plan propose put redo release
-    remember_list remembered_lists remove_map reread resume revert save_model score
+    remember_list remembered_lists remove_map report reread
+    resume revert save_model score
     set_memory set_mpp set_reference set_scribbles set_status set_tissue start_afresh
     table train undo use use_list"""
 )

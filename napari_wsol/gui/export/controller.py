@@ -36,7 +36,13 @@ class ExportController(QObject):
         """The latest export, done or not."""
         panel.export_button.clicked.connect(self.export)
         self._written: list[tuple[str, tuple[object, ...]]] = []
-        calls = (self.draw, self.tabulate, self.copy, partial(self.copy, COMMAND))
+        calls = (
+            self.draw,
+            self.tabulate,
+            self.tell,
+            self.copy,
+            partial(self.copy, COMMAND),
+        )
         for button, call in zip(panel.more.values(), calls, strict=True):
             button.clicked.connect(lambda _=False, call=call: call())
         context.layers.image_changed.connect(self._written.clear)
@@ -66,6 +72,10 @@ class ExportController(QObject):
     def tabulate(self) -> None:
         """Write the table, of the maps as they are cut."""
         self._write("table", "table.csv")
+
+    def tell(self) -> None:
+        """Write the report, of the maps as they are cut."""
+        self._write("report", "report.html")
 
     def copy(self, kind: str = PYTHON) -> None:
         """What was done, to the clipboard."""

@@ -36,6 +36,8 @@ MORE = {
     "Figure…": "Draw the image and all maps beside each other, as PDF, SVG or PNG.",
     "Table…": "Write a row a method: area, regions and, beside a reference, scores; "
     "as CSV, Markdown or LaTeX.",
+    "Report…": "Write all of it as one HTML page: maps, scores, strokes, rounds, the "
+    "model's limits.",
     "Copy as Python": "Copy a script that does all of this again.",
     "Copy as command": "Copy a command for a shell that gives the same files.",
 }
@@ -68,7 +70,7 @@ class ExportPanel(Panel):
         self.more = {name: push_button(name, tip) for name, tip in MORE.items()}
         self.figure_form = Form(FigureConfig())
         fold = Fold("How figures look", self.figure_form, "What Figure… draws.")
-        figure, table, python, command = self.more.values()
+        figure, table, report, python, command = self.more.values()
         self.recent = QListWidget()
         self.recent.setMaximumHeight(84)
         self.recent.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -80,7 +82,7 @@ class ExportPanel(Panel):
         )
         self.open_button.clicked.connect(self._open_latest)
         self.open_button.hide()
-        put(self.rows, self.form, self.job_bar, row(figure, table))
+        put(self.rows, self.form, self.job_bar, row(figure, table, report))
         put(self.rows, row(python, command), fold, self.figure_form)
         put(self.rows, self.recent, self.open_button)
 

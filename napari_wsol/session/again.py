@@ -1,0 +1,446 @@
+"""What was recorded, made again: from its image, its model, its strokes and settings.
+
+One way for all: a round of a journal (``replay``), the files of an export (``verify``),
+what is told of them (``report``). It runs on the processor, with as many threads as
+were recorded, and takes nothing that was computed before.
+"""
+
+# pyright: basic
+# ruff: noqa: ANN401
+# Records are JSON of any version: what is taken from them is checked where it is used.
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from itertools import islice, zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+
+from napari_wsol import errors
+from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
+from napari_wsol.export import export_heatmap
+from napari_wsol.export.files import RECORD, checksums_of
+from napari_wsol.export.masks import Grid
+from napari_wsol.export.provenance import versions
+from napari_wsol.export.writers import Parts, write_heatmap_tiff
+from napari_wsol.files.parsing import read_json, typed
+from napari_wsol.images.foreign_map import read_map
+from napari_wsol.images.heatmap import KEPT_CELLS
+from napari_wsol.images.readers import list_readers, open_slide
+from napari_wsol.images.tissue import coarse_tissue
+from napari_wsol.journal import JournalLibrary, StrokeMade, read_record
+from napari_wsol.journal.geojson import write_strokes
+from napari_wsol.paths import CACHE
+from napari_wsol.registry import plugins
+from napari_wsol.session.document import Document
+from napari_wsol.session.facade import parts_of
+from napari_wsol.session.learning import settings_of_round
+from napari_wsol.session.maps import REFINED
+from napari_wsol.session.session import Session
+from napari_wsol.strokes.canvas import Canvas
+from napari_wsol.strokes.stroke import StrokeList, drawn
+from napari_wsol.worklist.files import images_in
+from napari_wsol.worklist.samples import SampleStore
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.images.slide import Slide
+    from napari_wsol.journal import ImageFacts, Record, RoundMade
+    from napari_wsol.strokes.stroke import Stroke
+
+    Taught = tuple[ImageFacts, Sequence[Stroke]]
+
+REPLAY = "replay.json"
+SAME, DIFFERENT, NOT_MADE = "same", "different", "cannot be made again"
+MOST_LOOKED_AT, MOST_OPENED = 200_000, 2_000
+"""Files of a folder whose names are looked at, and images in it that are opened."""
+
+
+@dataclass(eq=False)
+class Again:
+    """Makes what was recorded again; the maps of an image once.
+
+    Attributes:
+        images: an image or a folder, beside that of a record and where journals saw it.
+        model: name or folder, instead of the recorded one.
+        journals: folder of all journals; the user's own if None.
+    """
+
+    images: Path | None = None
+    model: str | None = None
+    journals: Path | None = None
+    _latest: tuple[str, dict[str, Heatmap], Any] = ("", {}, None)
+
+    def verify(self, folder: Path) -> Iterator[tuple[str, str, str]]:
+        """Each file below a folder that a record names, a word, and why."""
+        for path in records_in(folder):
+            inside = path.parent.relative_to(folder)
+            for name, word, why in self._record(path):
+                yield (inside / name).as_posix(), word, why
+
+    @contextmanager
+    def shown(self, folder: Path) -> Generator[tuple[Session, dict[str, float]]]:
+        """A session that shows what was exported last, and the thresholds of maps."""
+        found = [(x.parent, read_json(x, dict[str, Any])) for x in records_in(folder)]
+        found = [one for one in found if "heatmap" in one[1]]
+        if len({one["image"]["fingerprint"] for _, one in found}) != 1:
+            raise errors.ExportError(f"“{folder}” holds no export of one image alone.")
+        beside, record = max(found, key=lambda one: one[1]["created_utc"])
+        cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for _, x in found}
+        with (
+            errors.told_as(_unsaid),
+            self._open(record, beside) as slide,
+            self.session(record["provenance"], slide) as session,
+        ):
+            yield session, cuts
+
+    def _record(self, path: Path) -> Iterator[tuple[str, str, str]]:
+        try:
+            record = read_json(path, dict[str, Any])
+            listed = {item["name"]: item["sha256"] for item in record["files"]}
+        except (OSError, errors.MalformedError, LookupError, TypeError) as error:
+            yield path.name, NOT_MADE, f"it is no record ({error})"
+            return
+        word, why, made = SAME, "", list[Path]()
+        with TemporaryDirectory(ignore_cleanup_errors=True) as out:
+            try:
+                with (
+                    errors.told_as(_unsaid),
+                    self._open(record, path.parent) as slide,
+                ):
+                    again = self._round if path.name == REPLAY else self._export
+                    made = again(record, slide, path.parent, Path(out))
+            except errors.WsolError as error:
+                is_other = isinstance(error, errors.OtherSourceError)
+                word, why = DIFFERENT if is_other else NOT_MADE, str(error)
+            for name, ours in zip_longest({x.split("/")[0]: 0 for x in listed}, made):
+                there, how = checksums_of(path.parent / name), why
+                if there != {x: listed[x] for x in listed if x.split("/")[0] == name}:
+                    word = DIFFERENT
+                    how = "changed since it was written" if there else "missing"
+                elif ours is not None:
+                    how = _difference(path.parent / name, ours, record)
+                    word = DIFFERENT if how else SAME
+                yield name, word, how
+
+    def _export(self, record: Any, slide: Slide, beside: Path, out: Path) -> list[Path]:
+        """Writes the files of an export again."""
+        told, key = record["provenance"], record["heatmap"]["method"]
+        made, cut, strokes, store = told.get("made", {}), told.get("cut"), None, None
+        makers = told.get("beside") or dict.fromkeys(made.get("methods", ()), told)
+        maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
+        if told.get("drawn"):
+            facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
+            strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
+        if cut:  # of a batch, which writes a slide's map tile by tile
+            for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
+                store = Path(shutil.copytree(source, out / source.name))
+        *paths, _ = export_heatmap(
+            out / "files",
+            maps.get(key) or self._map(key, told, slide, beside),
+            slide,
+            typed(record["config"], ExportConfig),
+            {},
+            heatmaps=maps,
+            tissue=partial(coarse_tissue, slide) if made.get("tissue", True) else None,
+            strokes=strokes,
+            store=store,
+            as_coarse=bool(cut),
+        )
+        return [*paths, *filter(None, [store])]
+
+    def _round(self, record: Any, slide: Slide, _: Path, out: Path) -> list[Path]:
+        """Writes the files of a replay again."""
+        told, paths = record["provenance"], [out / x["name"] for x in record["files"]]
+        facts, strokes = self._drawn(told["made"]["round"], slide.fingerprint())
+        with self.session(told, slide, (facts, strokes)) as session:
+            write_round(paths, session.heatmap(REFINED), strokes, facts)
+        return paths
+
+    def _map(self, key: str, told: Any, slide: Slide, beside: Path) -> Heatmap:
+        """A live map, one that was kept of a former model, or one from elsewhere."""
+        if told.get("origin"):
+            name = told["origin"].partition(": ")[2].rpartition(", sha256")[0]
+
+            def read(path: Path) -> Any:
+                found = read_map(path, told["given"], slide.shape, told["image"]["mpp"])
+                return found if found.notes[0] == told["origin"] else None
+
+            return _first(f"map “{name}”", name, self._named(name, beside), read)
+        parts = ("image", "model", "target", "views", "made")
+        known = json.dumps([told[part] for part in parts])
+        if known != self._latest[0]:
+            stores = TemporaryDirectory(ignore_cleanup_errors=True)
+            with self.session(told, slide) as session:
+                if told["made"].get("cut"):
+                    session.work.finish(Path(stores.name))
+                found = dict(session.heatmaps)
+                if told["made"]["round"]:
+                    index = told["made"]["round"]["round"]
+                    found[REFINED] = replace(found[REFINED], round=index)
+                maps = {x: replace(y, values=y.values.copy()) for x, y in found.items()}
+            self._latest = known, maps, stores
+        one, model = self._latest[1][told["method"]], key.partition(" · ")[2]
+        kept = replace(one.coarser(KEPT_CELLS), model=model)
+        return kept if model else self._latest[1][key]
+
+    @contextmanager
+    def session(
+        self, told: Any, slide: Slide, taught: Taught | None = None
+    ) -> Generator[Any]:
+        """A session that shows the maps of a record, made anew.
+
+        Args:
+            told: its provenance, as ``provenance_of`` and ``making_of`` write it.
+            slide: the image.
+            taught: the strokes, where they are known; else the journal is asked.
+
+        Raises:
+            OtherSourceError: model or strokes are others by now.
+            WsolError: it cannot be made again; says what is missing.
+        """
+        made, mpp = told["made"], told["image"]["mpp"]
+        lesson = made.get("round") or {}
+        missing = {*told.get("plugins", ())} - {item.origin for item in plugins()}
+        if missing:
+            words = f"It needs {', '.join(missing)}: name it with --plugin."
+            raise errors.NoResultError(words)
+        if not made.get("is_finished", True):
+            words = "Not all tiles of the slide were there, or its tissue was drawn."
+            raise errors.NoResultError(words)
+        if lesson.get("learnt_from") and taught is None:
+            taught = self._drawn(lesson, told["image"]["fingerprint"])
+        with self._empty(made, taught) as session:
+            session.open(slide, resume=True).result()
+            if mpp not in (None, slide.mpp):  # not remembered beyond this session
+                parts_of(session).state.of_image(Document.set_mpp, mpp)
+            self._use(session, told)
+            if lesson:
+                session.settings = settings_of_round(lesson["settings"])
+                samples = SampleStore(JournalLibrary(self.journals))
+                session.learn_beside(samples.by_digest(lesson["others_sha256"]))
+            methods = made["methods"] or [REFINED] * (REFINED in session.model.heads)
+            target = made["asked"] if made.get("cut") else told["target"]
+            views = told.get("views", 1)
+            session.localize(methods or None, target, views=views).result()
+            if taught is not None:
+                session.finetune().result()
+            yield session
+
+    @contextmanager
+    def _empty(self, made: Any, taught: Taught | None) -> Generator[Any]:
+        """A session that finds these strokes of an image, and nothing of before."""
+        before = os.environ.get(CACHE)
+        with TemporaryDirectory(ignore_cleanup_errors=True) as name:
+            if taught is not None:
+                with closing(JournalLibrary(Path(name)).open(taught[0])) as journal:
+                    for stroke in taught[1]:
+                        journal.append(StrokeMade(stroke=stroke, time=stroke.time))
+                    if not journal.flush():
+                        raise errors.ExportError(journal.saved.problem)
+            os.environ[CACHE] = f"{name}/cache"  # tiles that are finished do not count
+            how = {"device": "cpu", **made.get("inference", {})}
+            config, cut = typed(how, InferenceConfig), made.get("cut")
+            session = Session(config, threads=made.get("threads"), journals=name)
+            session.slide_config = cut and typed(cut, SlideConfig)
+            try:
+                yield session
+            finally:
+                session.close(wait=True)
+                os.environ.pop(CACHE)
+                if before is not None:
+                    os.environ[CACHE] = before
+
+    def _use(self, session: Session, told: Any) -> None:
+        """Loads the very model that a record is of."""
+        from napari_wsol.refinement.heads import weights_digest
+
+        what, model = told.get("called", "the record"), told["model"]
+        name = self.model or model["name"]
+        digest = model.get("weights_sha256") or model["sha256"]
+        if not name:
+            words = f"The model of {what} has no name: give its folder with --model."
+            raise errors.ConfigError(words)
+        try:
+            found = weights_digest(session.use(name).result())
+        except errors.ModelError as error:
+            raise errors.OtherSourceError(str(error)) from error
+        if found != digest:
+            raise errors.OtherSourceError(
+                f"The model “{name}” is not the one of {what}: its weights have sha256 "
+                f"{found[:12]}…, not {digest[:12]}…. Give the right one with --model."
+            )
+
+    @contextmanager
+    def _open(self, record: Any, beside: Path) -> Generator[Slide]:
+        told = record["provenance"]
+        mpp = record["image"]["mpp"] if "heatmap" in record else told["image"]["mpp"]
+        with closing(self.slide(told, mpp, beside)) as slide:
+            yield slide
+
+    def slide(self, told: Any, mpp: float | None, beside: Path) -> Slide:
+        """The image of a record, open: by its file's name, else by its fingerprint.
+
+        Args:
+            told: the provenance.
+            mpp: µm a pixel that its file told.
+            beside: the folder of the record.
+
+        Raises:
+            OtherSourceError: the file of its name is another image by now.
+            ImageError: it was not found.
+        """
+        image, opening = told["image"], told.get("made", {}).get("opening", {})
+        how = {**opening, "name": image["name"]}
+        if image["reader"] in list_readers():
+            how["reader"] = image["reader"]
+
+        def read(path: Path) -> Any:
+            slide: Any = open_slide(path, **how)
+            if slide.fingerprint() == image["fingerprint"]:
+                slide.mpp = mpp  # whatever is known of its size here
+                return slide
+            return slide.close()
+
+        what, name, paths = f"image “{image['name']}”", image["file"], self.images
+        if paths is not None and paths.is_file():
+            return _first(what, paths.name, iter([paths]), read)
+        return _first(what, name, self._places(image, beside), read)
+
+    def _places(self, image: Any, beside: Path) -> Iterator[Path]:
+        if image["file"]:
+            yield from self._named(image["file"], beside)
+        for record in self._records(image["fingerprint"]):
+            yield from filter(Path.exists, map(Path, filter(None, [record.image.path])))
+        if self.images is not None:
+            yield from islice(images_in(self.images, recursive=True), MOST_OPENED)
+
+    def _named(self, name: str, beside: Path) -> Iterator[Path]:
+        every = () if self.images is None else self.images.rglob("*")
+        yield from (x for x in islice(every, MOST_LOOKED_AT) if x.name == name)
+        yield from filter(Path.exists, [beside / Path(name).name])
+
+    def _records(self, fingerprint: str) -> list[Any]:
+        """The journals of an image."""
+        found = JournalLibrary(self.journals).folders_of(fingerprint)
+        records = map(read_record, found)
+        return [x for x in records if x.image and x.image.fingerprint == fingerprint]
+
+    def _drawn(self, told: Any, fingerprint: str) -> Taught:
+        """Strokes of a journal by their numbers, which give the canvas that is told."""
+        problem: Exception = errors.NoScribblesError(
+            "Its strokes are in no journal here: name their folder with --journals."
+        )
+        for record in self._records(fingerprint):
+            with suppress(errors.OtherSourceError):
+                strokes = strokes_of(record, told["learnt_from"], "The map")
+                canvas = drawn(strokes, record.image.canvas_shape)
+                if sha256(canvas.tobytes()).hexdigest() == told["strokes_sha256"]:
+                    return record.image, strokes
+            problem = errors.OtherSourceError("The strokes in its journal are others.")
+        raise problem
+
+
+def _unsaid(error: Exception) -> errors.WsolError:
+    return errors.MalformedError(
+        f"The record, perhaps of an older version, does not say all it takes: {error!r}"
+    )
+
+
+def records_in(folder: Path) -> list[Path]:
+    """The records of exports and replays in a folder and those below it."""
+    found = [*folder.rglob(f"*_{RECORD}*.json"), *folder.rglob(REPLAY)]
+    if not found:
+        raise errors.ExportError(
+            f"There is no record of an export in “{folder}” (…_{RECORD}.json). Choose "
+            "the folder that files were exported to."
+        )
+    return sorted(found)
+
+
+def _first(what: str, name: str | None, paths: Iterator[Path], read: Any) -> Any:
+    """What ``read`` makes of the first file that is the right one."""
+    error = errors.ImageError(f"The {what} is not there: say where, with --images.")
+    for path in paths:
+        with suppress(errors.ImageError):
+            found = read(path)
+            if found is not None:
+                return found
+        if path.name == name:
+            error = errors.OtherSourceError(f"The {what} is another one by now.")
+    raise error
+
+
+def _difference(one: Path, other: Path, record: Any) -> str:
+    """How a file differs from the one made again; empty where it does not."""
+    sums = map(checksums_of, (one, other))
+    was, now = (sorted((x.partition("/")[2], y) for x, y in z.items()) for z in sums)
+    if was == now:
+        return ""
+    how = "its content is another"
+    if one.suffix == ".tiff":
+        was, now = (tifffile.imread(path).astype(np.float64) for path in (one, other))
+        if was.shape == now.shape:
+            most = np.nanmax(np.abs(was - now), initial=0)
+            how = f"its values differ by {most:.3g} at most"
+    then, here = record.get("software", {}), versions()
+    found = [f"{x} {then[x]}" for x in then if here.get(x) != then[x]]
+    device = (record["provenance"].get("model") or {}).get("device", "cpu")
+    found += [device] * (device != "cpu")
+    return f"{how}; it was made with {', '.join(found)}" if found else how
+
+
+def strokes_of(record: Record, numbers: Sequence[int], what: str) -> list[Stroke]:
+    """Strokes of a journal, also where they were taken back later.
+
+    Raises:
+        OtherSourceError: some are not there any more.
+    """
+    strokes = (item.stroke for item in record.entries if isinstance(item, StrokeMade))
+    known = {stroke.number: stroke for stroke in strokes}
+    missing = [number for number in numbers if number not in known]
+    if missing:
+        listed = ", ".join(map(str, missing))
+        raise errors.OtherSourceError(
+            f"{what} cannot be learnt again: its strokes {listed} are not in the "
+            "journal. " + " ".join(record.notes)
+        )
+    return [known[number] for number in numbers]
+
+
+def told_of(made: RoundMade, image: ImageFacts) -> dict[str, Any]:
+    """The provenance of a round of a journal, as that of an export."""
+    digest, mpp = made.facts.get("strokes_sha256"), made.facts.get("mpp", image.mpp)
+    lesson = {"learnt_from": made.strokes, "strokes_sha256": digest}
+    lesson |= {"others_sha256": made.others, "settings": made.settings}
+    threads, file = made.facts.get("threads"), image.path and Path(image.path).name
+    return {
+        "called": f"round {made.index}",
+        "image": {**image.to_dict(), "mpp": mpp, "file": file, "reader": ""},
+        "model": {"name": made.model, "sha256": made.model_sha256},
+        "target": made.target,
+        "made": {"methods": (), "threads": threads, "round": lesson},
+    }
+
+
+def write_round(
+    paths: Sequence[Path], heatmap: Heatmap, strokes: Sequence[Stroke], on: ImageFacts
+) -> None:
+    """Writes a heatmap as TIFF, and the strokes that taught it as GeoJSON."""
+    grid, mask = Grid(heatmap.image_shape), np.zeros((0, 0), np.bool_)
+    of = {"heatmap": heatmap, "mpp": on.mpp, "fingerprint": on.fingerprint}
+    # A heatmap that no mask is cut from.
+    write_heatmap_tiff(paths[0], Parts(mask=mask, grid=grid, regions=[], **of))
+    write_strokes(paths[1], StrokeList.empty(on.canvas_shape).add(*strokes), on)
