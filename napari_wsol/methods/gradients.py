@@ -20,6 +20,8 @@ from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.methods.base import Method
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from torch import Tensor
 
     from napari_wsol.methods.base import NetworkInput
@@ -30,6 +32,11 @@ NO_IMAGE = (
     "This read-out runs the network on the image again, so features alone are not "
     "enough: use localize(), or give map() the image."
 )
+
+LARGEST_BATCH = 64
+BATCH_BYTES = 10_000_000
+"""Of changed copies: 16 of 224 × 224 RGB. More are hardly faster on a CPU, the layers
+within the encoder take many times as much memory, and Cancel waits for a batch."""
 
 
 class LayerMethod(Method):
@@ -99,6 +106,28 @@ class RerunMethod(ClassifierMethod):
     ) -> Tensor:
         """(N, h, w) float32 on the nominal grid, with the image at hand."""
 
+    def batches(
+        self, image: NetworkInput, counts: Sequence[int]
+    ) -> Iterator[tuple[int, slice]]:
+        """What is run at once: which image, and which of its changed copies.
+
+        Reports and looks for a cancellation in between.
+
+        Args:
+            image: the network's input.
+            counts: how many changed copies of each image are run.
+        """
+        x = image.pixels()
+        fits = BATCH_BYTES // (x[0].numel() * x.element_size())
+        step = max(1, min(LARGEST_BATCH, fits))
+        done, total = 0, sum(counts)
+        for index, count in enumerate(counts):
+            for start in range(0, count, step):
+                image.check()
+                yield index, slice(start, start + step)
+                done += min(step, count - start)
+                image.report(done, total, self.title)
+
 
 def map_of(
     method: Method, model: Model, features: Features, target: int, image: NetworkInput
@@ -122,10 +151,14 @@ class GradientMethod(ClassifierMethod):
     ) -> Tensor:
         x = image.pixels() if image is not None and model.encoder.is_traced else None
         activation, gradient = activation_and_gradient(
-            model, features, target, self.place(model), x
+            model, features, target, self.place(model), x, self.score
         )
         values = self.combine(activation, gradient)
         return features.straight(values, self.index(model, features))
+
+    def score(self, model: Model, features: Features, target: int) -> Tensor:
+        """(N,): what the gradient is of; the class's logit."""
+        return class_logit(model, features, target)
 
     @abstractmethod
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
@@ -133,7 +166,7 @@ class GradientMethod(ClassifierMethod):
 
         Args:
             activation: (N, C, h, w) float32.
-            gradient: (N, C, h, w) float32, of the class's logit.
+            gradient: (N, C, h, w) float32, of ``score``.
 
         Returns:
             (N, h, w) float32 on the grid of the layer.
@@ -146,8 +179,9 @@ def activation_and_gradient(
     target: int,
     layer: str | None,
     image: Tensor | None = None,
+    score_of: Callable[[Model, Features, int], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A layer's map, and the gradient of a class's logit at each of its cells.
+    """A layer's map, and the gradient of a class's score at each of its cells.
 
     Works where gradients are switched off and in inference mode. Autocast is left
     aside: in half precision gradients of large images vanish.
@@ -158,6 +192,7 @@ def activation_and_gradient(
         target: index of the class.
         layer: of the encoder; the deepest tap by default.
         image: (N, C, H, W) network input, where the encoder is traced.
+        score_of: gives (N,) scores; by default :func:`class_logit`.
 
     Returns:
         Both (N, C, h, w) float32.
@@ -180,7 +215,7 @@ def activation_and_gradient(
             leaf, read = model.encoder.trace(x, name)
         else:
             leaf, read = _resumed(model, features, name, dtype)
-        score = class_logit(model, read, target).sum()
+        score = (score_of or class_logit)(model, read, target).sum()
         gradient = None
         if score.requires_grad:
             found = torch.autograd.grad(score, leaf, allow_unused=True)
@@ -211,16 +246,21 @@ def _resumed(
     return leaf, Features(tuple(kept), own.strides, own.offsets, own.names)
 
 
-def class_logit(model: Model, features: Features, target: int) -> Tensor:
-    """(N,): the logit of a class.
+def class_logits(model: Model, features: Features) -> Tensor:
+    """(N, K): the logit of each class.
 
     One logit for two classes is that of the second, and its negative the first's; for
     one class it is its own.
     """
     logits = model.image_logits(features)
-    if logits.shape[1] > 1:
-        return logits[:, target]
-    return -logits[:, 0] if target < len(model.classes) - 1 else logits[:, 0]
+    if logits.shape[1] < len(model.classes):
+        return torch.cat([-logits, logits], dim=1)
+    return logits
+
+
+def class_logit(model: Model, features: Features, target: int) -> Tensor:
+    """(N,): the logit of a class."""
+    return class_logits(model, features)[:, target]
 
 
 def full_precision(values: Tensor) -> torch.autocast:

@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from scipy.cluster.vq import kmeans2
 from torch.nn import functional
 from typing_extensions import override
 
@@ -40,10 +41,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
-LARGEST_BATCH = 64
-BATCH_BYTES = 10_000_000
-"""Of masked copies: 16 of 224 × 224 RGB. More are hardly faster on a CPU, the layers
-within the encoder take many times as much memory, and Cancel waits for a batch."""
+MOST_GROUPS = 40
 
 
 @register
@@ -60,22 +58,50 @@ class ScoreCam(RerunMethod):
         masks = scaled(features.maps[self.index(model, features)].float())
         # A constant channel shows nothing and adds nothing, whatever its weight.
         used = masks.flatten(2).amax(-1) > 0
-        total, done = int(used.sum()), 0
-        x = image.pixels()
-        own = own_taps(model, features)
-        fits = BATCH_BYTES // (x[0].numel() * x.element_size())
-        step = max(1, min(LARGEST_BATCH, fits))
-        maps: list[Tensor] = []
-        for pixels, mask, chosen in zip(x, masks, used, strict=True):
-            summed = torch.zeros_like(mask[0])
-            for batch in torch.split(mask[chosen], step):
-                image.check()
-                weights = _probability(model, pixels, batch, own, target)
-                summed += weighted(weights[None], batch[None])[0]
-                done += len(batch)
-                image.report(done, total, self.title)
-            maps.append(summed)
-        return features.straight(torch.stack(maps), self.index(model, features))
+        x, own = image.pixels(), own_taps(model, features)
+        pairs = zip(masks, used, strict=True)
+        parts = [self.parts(mask[chosen]) for mask, chosen in pairs]
+        maps = torch.zeros_like(masks[:, 0])
+        for index, part in self.batches(image, [len(shown) for shown, _ in parts]):
+            shown, added = (item[part] for item in parts[index])
+            weights = _probability(model, x[index], shown, own, target)
+            maps[index] += weighted(weights[None], added[None])[0]
+        return features.straight(maps, self.index(model, features))
+
+    def parts(self, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """What is shown to the classifier, and what is added with its weight.
+
+        Args:
+            masks: (C, h, w) channels in [0, 1], none constant.
+
+        Returns:
+            Both (n, h, w), in [0, 1] and not below 0.
+        """
+        return masks, masks
+
+
+@register
+class ScoreCamGroups(ScoreCam):
+    """Score-CAM with one weight for the channels that are bright in the same places."""
+
+    name: ClassVar[str] = "scorecam_groups"
+    title: ClassVar[str] = "Score-CAM in groups"
+
+    @override
+    def parts(self, masks: Tensor) -> tuple[Tensor, Tensor]:
+        if len(masks) <= MOST_GROUPS:
+            return masks, masks
+        groups = _groups(masks)
+        belongs = torch.nn.functional.one_hot(groups).to(masks)
+        together = torch.einsum("kg,khw->ghw", belongs, masks)
+        return scaled(together), together
+
+
+def _groups(masks: Tensor) -> Tensor:
+    """(C,) group of each of (C, h, w) channels: 40-means of the maps."""
+    points = masks.flatten(1).cpu().double().numpy()
+    _, groups = kmeans2(points, MOST_GROUPS, minit="++", seed=0)
+    return torch.from_numpy(groups).long().to(masks.device)
 
 
 def _probability(
