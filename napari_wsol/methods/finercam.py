@@ -3,27 +3,26 @@
 Zhang, Gu, Chowdhury, Mai, Carlyn, Berger-Wolf, Su, Chao: Finer-CAM: Spotting the
 Difference Reveals Finer Details for Visual Explanation, CVPR 2025, arXiv 2501.11309.
 
-Grad-CAM of what sets a class apart from the T classes d that the image is most like,
-those whose logits lie nearest to its own, in place of all that speaks for it::
+Grad-CAM of what sets a class apart from the T classes d with the nearest logits::
 
     s_c = y_c - γ · mean_d y_d        w_k = mean_ij ∂s_c/∂A_k,ij
     M_c = ReLU(Σ_k w_k · A_k)
 
 with γ = 0.6 and T = 3 (all others, where there are fewer). The authors' code weighs the
-mean by the probabilities of d; the plain one also fits several labels an image, where
-a finding that is there besides is told apart like one that is only similar. One logit
-for two classes is the difference already: then this is Grad-CAM, times 1 + γ.
+mean by the probabilities of d; the plain one also fits several labels an image. One
+logit, of two classes or of one, leaves nothing to compare: this is Grad-CAM then.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from typing_extensions import override
 
 from napari_wsol.methods.base import register
 from napari_wsol.methods.gradcam import GradCam
-from napari_wsol.methods.gradients import class_logits
+from napari_wsol.methods.gradients import class_logit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +30,7 @@ if TYPE_CHECKING:
     from napari_wsol.encoders import Features
     from napari_wsol.methods.model import Model
 
-STRENGTH = 0.6
-"""γ: how much of the other classes' evidence is taken away."""
-REFERENCES = 3
+STRENGTH, REFERENCES = 0.6, 3
 
 
 @register
@@ -43,25 +40,17 @@ class FinerCam(GradCam):
     name: ClassVar[str] = "finercam"
     title: ClassVar[str] = "Finer-CAM"
     note: ClassVar[str] = (
-        "Shows what sets the class apart from those with the nearest scores, not all "
-        "that speaks for it."
+        "Shows what sets the class apart from those with like scores; where the model "
+        "has one logit, it is Grad-CAM."
     )
 
     @override
     def score(self, model: Model, features: Features, target: int) -> Tensor:
-        logits = class_logits(model, features)
-        own = logits[:, target]
+        logits, own = model.image_logits(features), class_logit(model, features, target)
+        if logits.shape[1] == 1:
+            return own
         away = (logits - own[:, None]).detach().abs()
-        away[:, target] = float("inf")
+        away[:, target] = torch.inf
         count = min(REFERENCES, logits.shape[1] - 1)
         nearest = away.topk(count, largest=False).indices
         return own - STRENGTH * logits.gather(1, nearest).mean(1)
-
-    @override
-    def unavailable(self, model: Model) -> str | None:
-        if model.classifier is not None and len(model.classes) == 1:
-            return (
-                f"{self.title} compares a class with others, and this model knows one "
-                "class only. Choose Grad-CAM."
-            )
-        return super().unavailable(model)

@@ -109,14 +109,7 @@ class RerunMethod(ClassifierMethod):
     def batches(
         self, image: NetworkInput, counts: Sequence[int]
     ) -> Iterator[tuple[int, slice]]:
-        """What is run at once: which image, and which of its changed copies.
-
-        Reports and looks for a cancellation in between.
-
-        Args:
-            image: the network's input.
-            counts: how many changed copies of each image are run.
-        """
+        """Which image and which of its changed copies run at once; reports between."""
         x = image.pixels()
         fits = BATCH_BYTES // (x[0].numel() * x.element_size())
         step = max(1, min(LARGEST_BATCH, fits))
@@ -247,21 +240,16 @@ def _resumed(
     return leaf, Features(tuple(kept), own.strides, own.offsets, own.names)
 
 
-def class_logits(model: Model, features: Features) -> Tensor:
-    """(N, K): the logit of each class.
+def class_logit(model: Model, features: Features, target: int) -> Tensor:
+    """(N,): the logit of a class.
 
     One logit for two classes is that of the second, and its negative the first's; for
     one class it is its own.
     """
     logits = model.image_logits(features)
-    if logits.shape[1] < len(model.classes):
-        return torch.cat([-logits, logits], dim=1)
-    return logits
-
-
-def class_logit(model: Model, features: Features, target: int) -> Tensor:
-    """(N,): the logit of a class."""
-    return class_logits(model, features)[:, target]
+    if logits.shape[1] > 1:
+        return logits[:, target]
+    return -logits[:, 0] if target < len(model.classes) - 1 else logits[:, 0]
 
 
 def full_precision(values: Tensor) -> torch.autocast:

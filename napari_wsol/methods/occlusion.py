@@ -3,19 +3,18 @@
 Zeiler, Fergus: Visualizing and Understanding Convolutional Networks, ECCV 2014,
 arXiv 1311.2901 (section 4.2).
 
-A square slides over the image X and hides a part of it; where the logit y_c falls, the
-classifier looked at what is hidden there::
+A square slides over the image X, and the logit y_c falls where it hides evidence::
 
     M_c(i, j) = y_c(X) - y_c(X hidden around (i, j))
 
-The square has the image's mean colour: grey would be a thing of its own on tissue. It
-moves by a third of its side, so that the map has at most 256 cells and no image takes
-more runs. Below 0 lies what speaks against the class. Reads no layer.
+It has the image's mean colour, since grey is a thing of its own on tissue, and moves by
+a third of its side: as far as at most 256 runs take. Below 0 lies what speaks against.
 """
 
 from __future__ import annotations
 
 from itertools import count
+from math import ceil
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -31,9 +30,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
-MOST_RUNS = 256
-LEAST_STRIDE = 4
-"""In pixels of the network's input."""
+MOST_RUNS, LEAST_STRIDE = 256, 4
 
 
 @register
@@ -52,11 +49,10 @@ class Occlusion(RerunMethod):
         """Pixels of the input a cell, rows and columns."""
         index = self.index(model, features)
         shape, side = features.maps[index].shape[-2:], features.strides[index]
-        for step in count(LEAST_STRIDE):
-            rows, columns = (-int(-n * side // step) for n in shape)
-            if rows * columns <= MOST_RUNS:
-                return step, rows, columns
-        raise AssertionError  # the loop has no end
+        height, width = (n * side for n in shape)
+        steps = count(LEAST_STRIDE)
+        grids = ((n, ceil(height / n), ceil(width / n)) for n in steps)
+        return next(grid for grid in grids if grid[1] * grid[2] <= MOST_RUNS)
 
     @override
     def map_again(
@@ -64,19 +60,18 @@ class Occlusion(RerunMethod):
     ) -> Tensor:
         x, own = image.pixels(), own_taps(model, features)
         step, rows, columns = self._grid(model, features)
-        down, across = (
-            torch.arange(side, device=x.device) // step for side in x.shape[-2:]
-        )
+        down, across = (torch.arange(n, device=x.device) // step for n in x.shape[-2:])
+        every = torch.arange(rows * columns, device=x.device)
+        mean = x.mean((-2, -1), keepdim=True)
         with torch.no_grad():
-            whole = class_logit(model, own, target).float()
-        drops = whole[:, None].repeat(1, rows * columns)
-        for index, part in self.batches(image, [rows * columns] * len(x)):
-            cells = torch.arange(rows * columns, device=x.device)[part, None]
-            hidden = (down - cells // columns).abs()[:, :, None] <= 1
-            hidden = hidden & ((across - cells % columns).abs()[:, None] <= 1)
-            mean = x[index].mean((-2, -1), keepdim=True)
-            changed = torch.where(hidden[:, None], mean, x[index])
-            found = run_again(model, changed, own, None)
-            with torch.no_grad():
+            drops = (
+                class_logit(model, own, target).float()[:, None].repeat(1, len(every))
+            )
+            for index, part in self.batches(image, [len(every)] * len(x)):
+                cells = every[part, None]
+                hidden = (down - cells // columns).abs()[:, :, None] <= 1
+                hidden = hidden & ((across - cells % columns).abs()[:, None] <= 1)
+                changed = torch.where(hidden[:, None], mean[index], x[index])
+                found = run_again(model, changed, own, None)
                 drops[index, part] -= class_logit(model, found, target).float()
         return drops.reshape(len(x), rows, columns)

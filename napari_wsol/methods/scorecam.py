@@ -21,7 +21,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from scipy.cluster.vq import kmeans2
 from torch.nn import functional
 from typing_extensions import override
 
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods.base import NetworkInput
     from napari_wsol.methods.model import Model
 
-MOST_GROUPS = 40
+MOST_GROUPS, STEPS, TINY = 40, 20, 1e-3
 
 
 @register
@@ -69,20 +68,13 @@ class ScoreCam(RerunMethod):
         return features.straight(maps, self.index(model, features))
 
     def parts(self, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """What is shown to the classifier, and what is added with its weight.
-
-        Args:
-            masks: (C, h, w) channels in [0, 1], none constant.
-
-        Returns:
-            Both (n, h, w), in [0, 1] and not below 0.
-        """
+        """Of (C, h, w) masks what is shown, and what is added with its weight."""
         return masks, masks
 
 
 @register
 class ScoreCamGroups(ScoreCam):
-    """Score-CAM with one weight for the channels that are bright in the same places."""
+    """Nearly: k-means' 40 means are shown, and channels weigh as those at d, by d⁻⁶."""
 
     name: ClassVar[str] = "scorecam_groups"
     title: ClassVar[str] = "Score-CAM in groups"
@@ -91,17 +83,20 @@ class ScoreCamGroups(ScoreCam):
     def parts(self, masks: Tensor) -> tuple[Tensor, Tensor]:
         if len(masks) <= MOST_GROUPS:
             return masks, masks
-        groups = _groups(masks)
-        belongs = torch.nn.functional.one_hot(groups).to(masks)
-        together = torch.einsum("kg,khw->ghw", belongs, masks)
-        return scaled(together), together
-
-
-def _groups(masks: Tensor) -> Tensor:
-    """(C,) group of each of (C, h, w) channels: 40-means of the maps."""
-    points = masks.flatten(1).cpu().double().numpy()
-    _, groups = kmeans2(points, MOST_GROUPS, minit="++", seed=0)
-    return torch.from_numpy(groups).long().to(masks.device)
+        points = masks.flatten(1)
+        draw, centres = torch.Generator(points.device).manual_seed(0), points[:1]
+        while len(centres) < MOST_GROUPS:  # k-means++
+            far = torch.cdist(points, centres).amin(1) ** 2 + TINY
+            centres = torch.cat([centres, points[far.multinomial(1, generator=draw)]])
+        for _ in range(STEPS):
+            nearest = torch.cdist(points, centres).argmin(1)
+            belongs = functional.one_hot(nearest, len(centres)).to(points)
+            belongs = belongs[:, belongs.any(0)]
+            centres = (belongs / belongs.sum(0)).mT @ points
+        shown = scaled(centres.reshape(-1, *masks.shape[1:]))
+        near = torch.cdist(points, shown.flatten(1)).clamp_min(TINY) ** -6
+        shares = near / near.sum(1, keepdim=True)
+        return shown, torch.einsum("kg,khw->ghw", shares, masks)
 
 
 def _probability(

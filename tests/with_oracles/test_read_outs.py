@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from scipy.stats import spearmanr
 
 import napari_wsol as wsol
 from napari_wsol.methods import NetworkInput, get_method, map_of
@@ -28,18 +27,20 @@ def network() -> nn.Module:
 
     torch.manual_seed(0)
     net = resnet18(weights=None, num_classes=len(CLASSES)).eval()
-    net.fc.weight.data *= 100
+    net.fc.weight.data *= 1e4
     return net
 
 
 @pytest.fixture(scope="module")
 def x() -> Tensor:
-    return torch.randn(2, 3, 96, 128, generator=torch.Generator().manual_seed(1))
+    return torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
 
 
-def ours(network: nn.Module, key: str, x: Tensor, target: int) -> Tensor:
+def ours(
+    network: nn.Module, key: str, x: Tensor, target: int, classes=CLASSES
+) -> Tensor:
     """Our maps of a batch, on the layer's grid."""
-    model = wsol.wrap(network, "layer4", CLASSES)
+    model = wsol.wrap(network, "layer4", classes)
     method = get_method(key)
     with torch.no_grad(), model.encoder.also(method.taps(model)):
         features = model.encoder(x)
@@ -112,29 +113,9 @@ def test_grad_cam_s_finercam_against_one_class_is_ours_of_two(x):
 
     torch.manual_seed(1)
     net = resnet18(weights=None, num_classes=2).eval()
-    model = wsol.wrap(net, "layer4", ("a", "b"))
-    with torch.no_grad():
-        found = get_method("finercam").map(model, model.encoder(x), 1)
+    found = ours(net, "finercam", x, 1, ("a", "b"))
     with FinerCAM(net, [net.layer4]) as cam:
         cam(x, alpha=0.6, target_idx=1)
         kept = cam.base_cam.activations_and_grads
         a, g = kept.activations[0], kept.gradients[0]
     assert_same(found, torch.einsum("nc,nchw->nhw", g.mean((2, 3)), a).relu())
-
-
-@pytest.mark.parametrize("kind", ["grad-cam", "torch-cam"])
-def test_scorecam_ranks_places_as_others_do(network, x, kind):
-    """They weigh by the softmax of scores over channels, ours by probabilities."""
-    calm = wsol.wrap(network, "layer4", CLASSES)
-    found = ours(network, "scorecam", x, 2)
-    assert calm.encoder.taps[-1] == "layer4"
-    if kind == "grad-cam":
-        expected = by_grad_cam("ScoreCAM", network, "layer4", x, 2)
-    else:
-        from torchcam.methods import ScoreCAM
-
-        with ScoreCAM(network, "layer4") as extractor, torch.no_grad():
-            network(x)
-            (expected,) = extractor([2, 2], normalized=False)
-    for one, other in zip(found, expected, strict=True):
-        print(kind, spearmanr(one.flatten(), other.flatten()).statistic)
