@@ -8,9 +8,8 @@ Grad-CAM of what sets a class apart from the T classes d with the nearest logits
     s_c = y_c - γ · mean_d y_d        w_k = mean_ij ∂s_c/∂A_k,ij
     M_c = ReLU(Σ_k w_k · A_k)
 
-with γ = 0.6 and T = 3 (all others, where there are fewer). The authors' code weighs the
-mean by the probabilities of d; the plain one also fits several labels an image. One
-logit, of two classes or of one, leaves nothing to compare: this is Grad-CAM then.
+with γ = 0.6 and T = 3, or all others. The authors' code weighs the mean by probability;
+ours fits several labels an image, too. One logit leaves nothing to compare: Grad-CAM.
 """
 
 from __future__ import annotations
@@ -39,18 +38,14 @@ class FinerCam(GradCam):
 
     name: ClassVar[str] = "finercam"
     title: ClassVar[str] = "Finer-CAM"
-    note: ClassVar[str] = (
-        "Shows what sets the class apart from those with like scores; where the model "
-        "has one logit, it is Grad-CAM."
-    )
+    note: ClassVar[str] = "Shows what sets a class apart; of one logit, it is Grad-CAM."
 
     @override
     def score(self, model: Model, features: Features, target: int) -> Tensor:
-        logits, own = model.image_logits(features), class_logit(model, features, target)
+        logits = model.image_logits(features)
         if logits.shape[1] == 1:
-            return own
-        away = (logits - own[:, None]).detach().abs()
+            return class_logit(model, features, target)
+        away = (logits - logits[:, target, None]).detach().abs()
         away[:, target] = torch.inf
-        count = min(REFERENCES, logits.shape[1] - 1)
-        nearest = away.topk(count, largest=False).indices
-        return own - STRENGTH * logits.gather(1, nearest).mean(1)
+        nearest = away.topk(min(REFERENCES, logits.shape[1] - 1), largest=False).indices
+        return logits[:, target] - STRENGTH * logits.gather(1, nearest).mean(1)

@@ -111,8 +111,7 @@ class RerunMethod(ClassifierMethod):
     ) -> Iterator[tuple[int, slice]]:
         """Which image and which of its changed copies run at once; reports between."""
         x = image.pixels()
-        fits = BATCH_BYTES // (x[0].numel() * x.element_size())
-        step = max(1, min(LARGEST_BATCH, fits))
+        step = min(LARGEST_BATCH, BATCH_BYTES // (x[0].numel() * x.element_size())) or 1
         done, total = 0, sum(counts)
         for index, count in enumerate(counts):
             for start in range(0, count, step):

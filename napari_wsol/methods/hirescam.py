@@ -3,8 +3,7 @@
 Draelos, Carin: Use HiResCAM instead of Grad-CAM for faithful explanations of
 convolutional neural networks, 2020, arXiv 2011.08891.
 
-Every cell weighs by its own gradient, which Grad-CAM averages away, so that only what
-changes the logit is shown::
+Every cell weighs by its own gradient, which Grad-CAM averages away::
 
     M_c = Σ_k ∂y_c/∂A_k ⊙ A_k
 

@@ -7,8 +7,8 @@ A square slides over the image X, and the logit y_c falls where it hides evidenc
 
     M_c(i, j) = y_c(X) - y_c(X hidden around (i, j))
 
-It has the image's mean colour, since grey is a thing of its own on tissue, and moves by
-a third of its side: as far as at most 256 runs take. Below 0 lies what speaks against.
+In the image's mean colour (grey stands out on tissue), moved by a third of its side, as
+far as 256 runs take it. Below 0 lies what speaks against the class.
 """
 
 from __future__ import annotations
@@ -48,10 +48,9 @@ class Occlusion(RerunMethod):
     def _grid(self, model: Model, features: Features) -> tuple[int, int, int]:
         """Pixels of the input a cell, rows and columns."""
         index = self.index(model, features)
-        shape, side = features.maps[index].shape[-2:], features.strides[index]
-        height, width = (n * side for n in shape)
-        steps = count(LEAST_STRIDE)
-        grids = ((n, ceil(height / n), ceil(width / n)) for n in steps)
+        side = features.strides[index]
+        height, width = (n * side for n in features.maps[index].shape[-2:])
+        grids = ((n, ceil(height / n), ceil(width / n)) for n in count(LEAST_STRIDE))
         return next(grid for grid in grids if grid[1] * grid[2] <= MOST_RUNS)
 
     @override
@@ -65,7 +64,7 @@ class Occlusion(RerunMethod):
         mean = x.mean((-2, -1), keepdim=True)
         with torch.no_grad():
             drops = (
-                class_logit(model, own, target).float()[:, None].repeat(1, len(every))
+                class_logit(model, own, target)[:, None].float().repeat(1, len(every))
             )
             for index, part in self.batches(image, [len(every)] * len(x)):
                 cells = every[part, None]

@@ -56,10 +56,8 @@ class ScoreCam(RerunMethod):
     ) -> Tensor:
         masks = scaled(features.maps[self.index(model, features)].float())
         # A constant channel shows nothing and adds nothing, whatever its weight.
-        used = masks.flatten(2).amax(-1) > 0
+        parts = [self.parts(item[item.flatten(1).amax(-1) > 0]) for item in masks]
         x, own = image.pixels(), own_taps(model, features)
-        pairs = zip(masks, used, strict=True)
-        parts = [self.parts(mask[chosen]) for mask, chosen in pairs]
         maps = torch.zeros_like(masks[:, 0])
         for index, part in self.batches(image, [len(shown) for shown, _ in parts]):
             shown, added = (item[part] for item in parts[index])
@@ -95,8 +93,7 @@ class ScoreCamGroups(ScoreCam):
             centres = (belongs / belongs.sum(0)).mT @ points
         shown = scaled(centres.reshape(-1, *masks.shape[1:]))
         near = torch.cdist(points, shown.flatten(1)).clamp_min(TINY) ** -6
-        shares = near / near.sum(1, keepdim=True)
-        return shown, torch.einsum("kg,khw->ghw", shares, masks)
+        return shown, torch.einsum("kg,khw->ghw", functional.normalize(near, 1), masks)
 
 
 def _probability(
