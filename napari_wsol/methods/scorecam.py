@@ -25,12 +25,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from napari_wsol.methods.base import register
-from napari_wsol.methods.gradients import (
-    RerunMethod,
-    own_taps,
-    run_again,
-    weighted,
-)
+from napari_wsol.methods.gradients import RerunMethod, own_taps, run_again, weighted
 from napari_wsol.methods.heads import scaled
 
 if TYPE_CHECKING:
