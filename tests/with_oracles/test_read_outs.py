@@ -119,3 +119,22 @@ def test_grad_cam_s_finercam_against_one_class_is_ours_of_two(x):
         kept = cam.base_cam.activations_and_grads
         a, g = kept.activations[0], kept.gradients[0]
     assert_same(found, torch.einsum("nc,nchw->nhw", g.mean((2, 3)), a).relu())
+
+
+def test_torch_cam_s_scorecam_weighs_channels_alike(x):
+    """By the softmax of scores over channels: of log p_c that is p_c, shared out."""
+    from torchcam.methods import ScoreCAM
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    net = resnet18(weights=None, num_classes=len(CLASSES)).eval()
+    with ScoreCAM(net, "layer4") as extractor, torch.no_grad():
+        net(x)
+        (weights,) = extractor._get_weights(
+            None, targets=[lambda logits: logits.log_softmax(0)[2]] * len(x)
+        )
+        masks = extractor._normalize(extractor.hook_a[0].clone(), 2)
+    found = ours(net, "scorecam", x, 2)
+    shares = found / found.sum((1, 2), keepdim=True)
+    expected = torch.einsum("nc,nchw->nhw", weights, masks)
+    assert_same(shares, expected / expected.sum((1, 2), keepdim=True))
