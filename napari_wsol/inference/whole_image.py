@@ -50,9 +50,7 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Method, Model
 
 
-NO_VERDICT = (
-    "It does not depend on the image's verdict: what gives that has no part in the map."
-)
+NO_VERDICT = "It does not depend on the image's verdict."
 
 
 @dataclass(frozen=True, slots=True)

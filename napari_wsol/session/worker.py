@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STEPS = 20  # of insertion and deletion, where maps of the open image are checked
+STEPS = 10  # of insertion and deletion, where maps of the open image are checked
 
 WHOLE = (
     "This is a slide, read tile by tile: maps are checked on images in one piece. Crop "

@@ -63,7 +63,7 @@ def test_the_figures_are_those_of_evaluate(session, small_model, image, tmp_path
     Image.fromarray(image).save(tmp_path / "one.png")
     (tmp_path / "set.csv").write_text("path,label\none.png,bright\n")
     config = EvaluationConfig(
-        bootstrap=0, sanity=True, road=True, faithfulness_steps=20
+        bootstrap=0, sanity=True, road=True, faithfulness_steps=10
     )
     data = tmp_path / "set.csv"
     report = Benchmark(small_model, data, methods=METHODS, config=config).run()
