@@ -110,11 +110,12 @@ def drawn_anew(model: Model, part: str, seed: int = 0) -> Model:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(seed)
         for layer in (*above, *below[kept:]):
+            if callable(reset := getattr(layer, "reset_parameters", None)):
+                reset()
+                continue
             for values in layer.parameters(recurse=False):
                 order = torch.randperm(values.numel())
                 values.copy_(values.flatten()[order].view_as(values))
-            if callable(reset := getattr(layer, "reset_parameters", None)):
-                reset()
     return other.with_encoder(other.encoder).to(device)
 
 
