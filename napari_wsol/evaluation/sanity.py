@@ -65,10 +65,10 @@ class Trust:
             level, said = "partly", f"{how} when the verdict's weights are drawn anew "
             said += f"({heads:.2f}): it shows what {what} learnt, not why the image "
             said += "got its verdict."
-        return level, " ".join((f"{method_title(self.method)}: {said}", *self.notes))
+        return level, " ".join((f"{method_title(self.method)}: {said}", *self.caveats))
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def caveats(self) -> tuple[str, ...]:
         """What its figures hide, a sentence each."""
         title, parts = method_title(self.method), " or ".join(self.constant)
         words = f"{title} is the same everywhere with other weights of the {parts}: 0."

@@ -123,11 +123,11 @@ def test_a_sentence_says_what_a_map_is_worth(method, heads, encoder, level, word
     )
     assert trust.verdict[0] == level
     assert words in trust.verdict[1]
-    assert trust.notes == ()
+    assert trust.caveats == ()
 
 
 def test_a_constant_map_is_told():
     sanity = dict.fromkeys(PARTS, 0.0)
     found = Trust(method="cam", sanity=sanity, constant=("heads", "last_stage"))
-    assert found.notes[0] in found.verdict[1]
-    assert "heads or last stage" in found.notes[0]
+    assert found.caveats[0] in found.verdict[1]
+    assert "heads or last stage" in found.caveats[0]

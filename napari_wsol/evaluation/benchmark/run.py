@@ -383,7 +383,7 @@ class Benchmark:
         maps = found.heatmaps
         trust = view.trust(found) if is_checked else {}
         notes = self._notes_of(found, slide)
-        notes += [note for one in trust.values() for note in one.notes]
+        notes += [note for one in trust.values() for note in one.caveats]
         if self.baselines is not None and against.is_reference:
             maps = {**maps, **self.baselines.maps(sample, target, against.grid)}
         return _Compared(
