@@ -43,6 +43,7 @@ class LayerMethod(Method):
     """A read-out of the features of one layer, the deepest by default."""
 
     reads_layers: ClassVar[bool] = True
+    follows_verdict: ClassVar[bool] = False
 
     @override
     def unavailable(self, model: Model) -> str | None:
@@ -57,6 +58,8 @@ class LayerMethod(Method):
 
 class ClassifierMethod(LayerMethod):
     """A read-out of how the image-level classifier uses a layer."""
+
+    follows_verdict: ClassVar[bool] = True
 
     @override
     def place(self, model: Model) -> str | None:

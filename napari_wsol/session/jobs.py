@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.config import FinetuneConfig, InferenceConfig
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.guidance.factors import Guide
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.foreign_map import Given
@@ -277,6 +278,17 @@ class SessionJobs:
             return self._worker.compare(report)
 
         return self._runner.submit(JobKind.COMPARE, work)
+
+    def trust(
+        self, methods: Sequence[str] | None = None
+    ) -> Future[Mapping[str, Trust]]:
+        """What can be said without a reference of maps, by default of all of the model.
+
+        It fails with NoResultError before localizing, and with ImageError for slides.
+        """
+        return self._runner.submit(
+            JobKind.TRUST, lambda report: self._worker.trust(methods, report)
+        )
 
     def finetune(
         self, config: FinetuneConfig | None = None, *, live: bool = False

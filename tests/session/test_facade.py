@@ -19,11 +19,11 @@ def words(text: str) -> list[str]:
 
 
 SIGNALS = words(
-    """device_full dismissed_changed earlier_changed exported figures_changed
-    finetune_step heatmap_changed image_changed image_replaced job_changed list_changed
-    localized model_changed mpp_changed pins_changed rounds_changed saved_changed scored
-    scribbles_changed reference_changed settings_changed slide_moved status_changed
-    tissue_changed train_evaluated train_step"""
+    """device_full dismissed_changed earlier_changed exported figures_changed finetune_step
+    heatmap_changed image_changed image_replaced job_changed list_changed localized
+    model_changed mpp_changed pins_changed reference_changed rounds_changed
+    saved_changed scored scribbles_changed settings_changed slide_moved
+    status_changed tissue_changed train_evaluated train_step"""
 )
 
 READ = words(
@@ -35,13 +35,12 @@ READ = words(
 )
 
 VERBS = words(
-    """add_map brush cancel clear clear_reference close compare dismiss doubt estimate export
-    figure figures fill finetune grow heatmap held_out import_annotations import_model
-    learn_beside leave localize look_at open others plan propose put redo release
-    remember_list remembered_lists remove_map report reread
-    resume revert save_model score
-    set_memory set_mpp set_pins set_reference set_scribbles set_status set_tissue start_afresh
-    table train undo use use_list"""
+    """add_map brush cancel clear clear_reference close compare dismiss doubt estimate
+    export figure figures fill finetune grow heatmap held_out import_annotations
+    import_model learn_beside leave localize look_at open others plan propose put
+    redo release remember_list remembered_lists remove_map report reread resume
+    revert save_model score set_memory set_mpp set_pins set_reference set_scribbles
+    set_status set_tissue start_afresh table train trust undo use use_list"""
 )
 
 
