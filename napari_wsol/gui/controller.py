@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
+from napari_wsol.gui.compare.trust import TrustBox
 from napari_wsol.gui.correct.proposals import ProposalsController
 from napari_wsol.gui.correct.rounds_controller import RoundsController
 from napari_wsol.gui.correct.save_model import SaveModelController
@@ -129,6 +130,9 @@ class Controller(QObject):
         self.proposals = ProposalsController(context, panels.correct.next_row)
         self.export = ExportController(context, panels.export)
         self.compare = CompareController(context, panels.compare, self.export.config)
+        self.trust = TrustBox(context)
+        self.trust.found.connect(panels.localize.method_list.show_trust)
+        panels.compare.rows.addWidget(self.trust)
         self.importer = Importer(context)
         self.training = TrainingController(context)
         self.drops = SlideDrops(context, self.chooser)
@@ -159,7 +163,8 @@ class Controller(QObject):
         panels.correct.refine_button.clicked.connect(self.refine)
         strokes.brush.changed.connect(panels.correct.more_tools.widths.show_brush)
         self._bars = [
-            panel.job_bar for panel in (panels.localize, panels.correct, panels.export)
+            panel.job_bar
+            for panel in (panels.localize, panels.correct, panels.export, self.trust)
         ]
         for bar in self._bars:
             bar.cancelled.connect(self.cancel)
@@ -376,6 +381,9 @@ class Controller(QObject):
         panel.method_list.show_methods(
             methods, own, {name: why for name, why in reasons.items() if why}
         )
+        from napari_wsol.evaluation.sanity import known_trust
+
+        panel.method_list.show_trust(known_trust(panel.card))
 
     # ------------------------------------------------------------------------- images
 
