@@ -42,6 +42,6 @@ def test_maps_are_checked_and_told_by_table_sentence_and_badge(bench, box):
     said = tip[tip.index("PixelCAM: ") :]  # of a random network it is no good word
     assert said in unescape(words)
     assert methods.boxes["pixelcam"].icon().pixmap(16).toImage() != unchecked
-    bench.open(square()[:, ::-1].copy())
+    bench.viewer.layers.remove(bench.widget.layers.image)
     bench.until(lambda: not box.words.text())
     assert not box.button.isEnabled()
