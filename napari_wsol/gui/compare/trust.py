@@ -52,7 +52,9 @@ class TrustBox(QWidget):
 
     def _begin(self) -> None:
         """Other maps: what was said of those before is gone."""
-        self.button.setEnabled(self._context.session.result is not None)
+        context = self._context
+        has_maps = context.session.result is not None
+        self.button.setEnabled(context.layers.image is not None and has_maps)
         self.say("")
 
     def say(self, words: str) -> None:
