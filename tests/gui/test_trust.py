@@ -43,5 +43,5 @@ def test_maps_are_checked_and_told_by_table_sentence_and_badge(bench, box):
     assert said in unescape(words)
     assert methods.boxes["pixelcam"].icon().pixmap(16).toImage() != unchecked
     bench.viewer.layers.remove(bench.widget.layers.image)
-    bench.until(lambda: not box.words.text())
-    assert not box.button.isEnabled()
+    bench.until(lambda: not box.button.isEnabled())
+    assert not box.words.text()
