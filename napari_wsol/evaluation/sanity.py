@@ -8,12 +8,15 @@ of a map with itself. What stays the same does not show why the verdict was give
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from napari_wsol.errors import MalformedError
+from napari_wsol.files.parsing import typed
 from napari_wsol.methods import method_title
 from napari_wsol.methods.heads import Head, list_heads
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.heatmap import FloatMap
     from napari_wsol.methods import Model
+    from napari_wsol.methods.card import Card
 
 PARTS = {"heads": 0.0, "last_stage": 0.25, "encoder": 1.0}
 """What is drawn anew: the heads that give the image's verdict (one of pixels gives
@@ -73,6 +77,16 @@ class Trust:
         title, parts = method_title(self.method), " or ".join(self.constant)
         words = f"{title} is the same everywhere with other weights of the {parts}: 0."
         return (words.replace("_", " "),) if parts else ()
+
+
+def known_trust(card: Card) -> dict[str, Trust]:
+    """What ``evaluate --sanity`` has written into a model's card, by method."""
+    found: object = card.metrics.get("sanity", {})
+    with suppress(MalformedError):
+        rows = typed(found, dict[str, dict[str, float]])
+        known = {name: one for name, one in rows.items() if one.keys() >= PARTS.keys()}
+        return {name: Trust(method=name, sanity=one) for name, one in known.items()}
+    return {}
 
 
 def rank_correlation(one: FloatMap, other: FloatMap) -> float:

@@ -1,8 +1,11 @@
 """Weights drawn anew: which maps change, and what is said of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from fixtures.models import small_card
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -11,6 +14,7 @@ from napari_wsol.evaluation.sanity import (
     PARTS,
     Trust,
     drawn_anew,
+    known_trust,
     rank_correlation,
 )
 from napari_wsol.methods import get_method
@@ -131,3 +135,13 @@ def test_a_constant_map_is_told():
     found = Trust(method="cam", sanity=sanity, constant=("heads", "last_stage"))
     assert found.caveats[0] in found.verdict[1]
     assert "heads or last stage" in found.caveats[0]
+
+
+def test_what_a_card_does_not_say_properly_is_not_known(small_model):
+    card = small_card(small_model, small_model.spec.heads)
+    assert known_trust(card) == {}
+    figures = {"heads": 0.1, "last_stage": 0.2, "encoder": 0.3}
+    for wrong in (3, {"cam": 3}, {"cam": {"heads": "x"}}, {"cam": {"heads": 0.1}}):
+        assert known_trust(replace(card, metrics={"sanity": wrong})) == {}
+    found = known_trust(replace(card, metrics={"sanity": {"cam": figures}}))
+    assert found["cam"].sanity == figures

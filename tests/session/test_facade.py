@@ -29,8 +29,8 @@ SIGNALS = words(
 READ = words(
     """awaits_rounds can_redo can_undo canvas dismissed drawn_on earlier heatmaps
     is_aside is_busy is_gradual is_large is_replaced job journal journals kept
-    lists_folder mapped model mpp pins possible_views reference result round_index rounds
-    saved scores scribbles slide stale status stroke_counts strokes tissue undo_steps
+    lists_folder mapped model mpp pins possible_views reference result round_index
+    rounds saved scores scribbles slide stale status stroke_counts strokes tissue undo_steps
     work worklist"""
 )
 
