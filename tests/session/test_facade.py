@@ -36,7 +36,7 @@ READ = words(
 VERBS = words(
     """add_map brush cancel clear close compare dismiss estimate export fill
     finetune grow heatmap held_out import_annotations import_model learn_beside
-    leave localize look_at open others plan propose put redo release remember_list
+    leave localize look_at occlude open others plan propose put redo release remember_list
     remembered_lists remove_map reread resume revert save_model set_memory set_mpp
     set_scribbles set_status set_tissue start_afresh train trust undo use use_list"""
 )
