@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.config import FinetuneConfig, InferenceConfig
+    from napari_wsol.evaluation.occluding import Occluded
     from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.guidance.factors import Guide
     from napari_wsol.guidance.proposals import Proposal
@@ -288,6 +289,17 @@ class SessionJobs:
         """
         return self._runner.submit(
             JobKind.TRUST, lambda report: self._worker.trust(methods, report)
+        )
+
+    def occlude(self, box: Sequence[float]) -> Future[Occluded]:
+        """Blurs a box: what the class's score loses, and what maps claimed.
+
+        Args:
+            box: top, left, bottom, right in level-0 pixels; the first one covers
+                [0, 1]. It fails as :meth:`trust` does.
+        """
+        return self._runner.submit(
+            JobKind.TRUST, lambda report: self._worker.occlude(box, report)
         )
 
     def finetune(

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         InferenceConfig,
         SlideConfig,
     )
+    from napari_wsol.evaluation.occluding import Occluded
     from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
@@ -373,6 +374,15 @@ class Worker:
         )
         seen = EvaluatedView(view.model, view.slide, names, how, report.check)
         return self._with_room(lambda: seen.trust(seen.localize(target), report))
+
+    def occlude(self, box: Sequence[float], report: Report) -> Occluded:
+        """What the score of the class loses without a box."""
+        from napari_wsol.evaluation.occluding import occlude
+
+        (view, result), maps = self._whole(), self._state.current.maps.live
+        return self._with_room(
+            lambda: occlude(view, box, maps, result.target, report.check)
+        )
 
     def _whole(self) -> tuple[ModelView, Localization]:
         """The open image, held whole, and what was found on it."""
