@@ -60,8 +60,8 @@ def replay(
     again = Again(image, model, record.folder.parent)
     with ExitStack() as stack:
         told = told_of(made, facts)
-        mpp, beside = told["image"]["mpp"], Path(facts.path or "").parent
-        slide = stack.enter_context(closing(again.slide(told, mpp, beside)))
+        beside = Path(facts.path or "").parent
+        slide = stack.enter_context(closing(again.slide(told, beside)))
         session = stack.enter_context(again.session(told, slide, (facts, strokes)))
         result = _compared(made, session)
         result |= {

@@ -142,13 +142,15 @@ class Sheet:
             # Paper may end within a pixel; a picture is made of whole ones.
             exact = config.width_mm / 25.4 * config.dpi
             wide = round(exact) + 0.01 if name == "png" else exact
-            figure, tops = Figure(dpi=config.dpi), [self._text]
+            is_named = config.letters or any(one.title for one in panels)
+            head = self._text if is_named else 0
+            figure, tops = Figure(dpi=config.dpi), [head]
             rows = range(0, len(panels), self._columns)
             for row in (panels[at : at + self._columns] for at in rows):
                 lines = max(len(one.caption) for one in row) if config.scores else 0
                 below = max(map(self._side, row)) + lines * self._text
-                tops.append(tops[-1] + below + self._gap + self._text)
-            high = tops[-1] - self._text - self._gap + 0.01
+                tops.append(tops[-1] + below + self._gap + head)
+            high = tops[-1] - head - self._gap + 0.01
             figure.set_size_inches(wide / config.dpi, high / config.dpi)
             for place, panel in enumerate(panels):
                 row, column = divmod(place, self._columns)
@@ -157,7 +159,7 @@ class Sheet:
                 self._draw(axes, panel, ascii_lowercase[place % 26])
             if self._bar and any(panel.scores is not None for panel in panels):
                 left, width = round(exact) - self._bar + self._gap, self._mm(_BAR_MM)
-                box = left, self._text, width, self._side(panels[0])
+                box = left, head, width, self._side(panels[0])
                 axes, shares = self._axes(figure, *box), np.linspace(1, 0, 256)[:, None]
                 axes.imshow(shares, "magma", aspect="auto", alpha=config.opacity)
                 axes.set_yticks([0, 127.5, 255], ["1", "0.5", "0"])

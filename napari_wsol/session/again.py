@@ -17,6 +17,7 @@ import shutil
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import escape
 from hashlib import sha256
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -42,8 +43,6 @@ from napari_wsol.journal import JournalLibrary, StrokeMade, read_record
 from napari_wsol.journal.geojson import write_strokes
 from napari_wsol.paths import CACHE
 from napari_wsol.registry import plugins
-from napari_wsol.session.document import Document
-from napari_wsol.session.facade import parts_of
 from napari_wsol.session.learning import settings_of_round
 from napari_wsol.session.maps import REFINED
 from napari_wsol.session.session import Session
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from napari_wsol.images.heatmap import Heatmap
-    from napari_wsol.images.slide import Slide
     from napari_wsol.journal import ImageFacts, Record, RoundMade
     from napari_wsol.strokes.stroke import Stroke
 
@@ -64,8 +62,8 @@ if TYPE_CHECKING:
 
 REPLAY = "replay.json"
 SAME, DIFFERENT, NOT_MADE = "same", "different", "cannot be made again"
-MOST_LOOKED_AT, MOST_OPENED = 200_000, 2_000
-"""Files of a folder whose names are looked at, and images in it that are opened."""
+MOST_OPENED = 2_000
+"""Images of a folder that are opened to find one."""
 
 
 @dataclass(eq=False)
@@ -93,15 +91,16 @@ class Again:
     @contextmanager
     def shown(self, folder: Path) -> Generator[tuple[Session, dict[str, float]]]:
         """A session that shows what was exported last, and the thresholds of maps."""
-        found = [(x.parent, read_json(x, dict[str, Any])) for x in records_in(folder)]
-        found = [one for one in found if "heatmap" in one[1]]
-        if len({one["image"]["fingerprint"] for _, one in found}) != 1:
+        found = [(read_json(x, dict[str, Any]), x.parent) for x in records_in(folder)]
+        found = [one for one in found if "heatmap" in one[0]]
+        if len({told["image"]["fingerprint"] for told, _ in found}) != 1:
             raise errors.ExportError(f"“{folder}” holds no export of one image alone.")
-        beside, record = max(found, key=lambda one: one[1]["created_utc"])
-        cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for _, x in found}
+        cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for x, _ in found}
+        # Of a map from elsewhere nothing is told that could be shown.
+        ours = [one for one in found if "made" in one[0]["provenance"]] or found
+        record, beside = max(ours, key=lambda one: one[0]["created_utc"])
         with (
-            errors.told_as(_unsaid),
-            self._open(record, beside) as slide,
+            self._opened(record, beside) as slide,
             self.session(record["provenance"], slide) as session,
         ):
             yield session, cuts
@@ -116,10 +115,7 @@ class Again:
         word, why, made = SAME, "", list[Path]()
         with TemporaryDirectory(ignore_cleanup_errors=True) as out:
             try:
-                with (
-                    errors.told_as(_unsaid),
-                    self._open(record, path.parent) as slide,
-                ):
+                with self._opened(record, path.parent) as slide:
                     again = self._round if path.name == REPLAY else self._export
                     made = again(record, slide, path.parent, Path(out))
             except errors.WsolError as error:
@@ -135,11 +131,12 @@ class Again:
                     word = DIFFERENT if how else SAME
                 yield name, word, how
 
-    def _export(self, record: Any, slide: Slide, beside: Path, out: Path) -> list[Path]:
+    def _export(self, record: Any, slide: Any, beside: Path, out: Path) -> list[Path]:
         """Writes the files of an export again."""
         told, key = record["provenance"], record["heatmap"]["method"]
         made, cut, strokes, store = told.get("made", {}), told.get("cut"), None, None
         makers = told.get("beside") or dict.fromkeys(made.get("methods", ()), told)
+        makers = {**makers, key: told}
         maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
         if told.get("drawn"):
             facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
@@ -147,9 +144,10 @@ class Again:
         if cut:  # of a batch, which writes a slide's map tile by tile
             for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
                 store = Path(shutil.copytree(source, out / source.name))
+        slide.mpp = record["image"]["mpp"]  # maybe told after a map was made
         *paths, _ = export_heatmap(
             out / "files",
-            maps.get(key) or self._map(key, told, slide, beside),
+            maps[key],
             slide,
             typed(record["config"], ExportConfig),
             {},
@@ -161,7 +159,7 @@ class Again:
         )
         return [*paths, *filter(None, [store])]
 
-    def _round(self, record: Any, slide: Slide, _: Path, out: Path) -> list[Path]:
+    def _round(self, record: Any, slide: Any, _: Path, out: Path) -> list[Path]:
         """Writes the files of a replay again."""
         told, paths = record["provenance"], [out / x["name"] for x in record["files"]]
         facts, strokes = self._drawn(told["made"]["round"], slide.fingerprint())
@@ -169,7 +167,7 @@ class Again:
             write_round(paths, session.heatmap(REFINED), strokes, facts)
         return paths
 
-    def _map(self, key: str, told: Any, slide: Slide, beside: Path) -> Heatmap:
+    def _map(self, key: str, told: Any, slide: Any, beside: Path) -> Heatmap:
         """A live map, one that was kept of a former model, or one from elsewhere."""
         if told.get("origin"):
             name = told["origin"].partition(": ")[2].rpartition(", sha256")[0]
@@ -198,7 +196,7 @@ class Again:
 
     @contextmanager
     def session(
-        self, told: Any, slide: Slide, taught: Taught | None = None
+        self, told: Any, slide: Any, taught: Taught | None = None
     ) -> Generator[Any]:
         """A session that shows the maps of a record, made anew.
 
@@ -211,7 +209,7 @@ class Again:
             OtherSourceError: model or strokes are others by now.
             WsolError: it cannot be made again; says what is missing.
         """
-        made, mpp = told["made"], told["image"]["mpp"]
+        made = told["made"]
         lesson = made.get("round") or {}
         missing = {*told.get("plugins", ())} - {item.origin for item in plugins()}
         if missing:
@@ -223,9 +221,8 @@ class Again:
         if lesson.get("learnt_from") and taught is None:
             taught = self._drawn(lesson, told["image"]["fingerprint"])
         with self._empty(made, taught) as session:
+            slide.mpp = told["image"]["mpp"]  # whatever is known of its size here
             session.open(slide, resume=True).result()
-            if mpp not in (None, slide.mpp):  # not remembered beyond this session
-                parts_of(session).state.of_image(Document.set_mpp, mpp)
             self._use(session, told)
             if lesson:
                 session.settings = settings_of_round(lesson["settings"])
@@ -242,7 +239,7 @@ class Again:
     @contextmanager
     def _empty(self, made: Any, taught: Taught | None) -> Generator[Any]:
         """A session that finds these strokes of an image, and nothing of before."""
-        before = os.environ.get(CACHE)
+        before = {x: y for x, y in os.environ.items() if x == CACHE}
         with TemporaryDirectory(ignore_cleanup_errors=True) as name:
             if taught is not None:
                 with closing(JournalLibrary(Path(name)).open(taught[0])) as journal:
@@ -259,9 +256,8 @@ class Again:
                 yield session
             finally:
                 session.close(wait=True)
-                os.environ.pop(CACHE)
-                if before is not None:
-                    os.environ[CACHE] = before
+                del os.environ[CACHE]
+                os.environ.update(before)
 
     def _use(self, session: Session, told: Any) -> None:
         """Loads the very model that a record is of."""
@@ -284,18 +280,18 @@ class Again:
             )
 
     @contextmanager
-    def _open(self, record: Any, beside: Path) -> Generator[Slide]:
-        told = record["provenance"]
-        mpp = record["image"]["mpp"] if "heatmap" in record else told["image"]["mpp"]
-        with closing(self.slide(told, mpp, beside)) as slide:
+    def _opened(self, record: Any, beside: Path) -> Generator[Any]:
+        with (
+            errors.told_as(_unsaid),
+            closing(self.slide(record["provenance"], beside)) as slide,
+        ):
             yield slide
 
-    def slide(self, told: Any, mpp: float | None, beside: Path) -> Slide:
+    def slide(self, told: Any, beside: Path) -> Any:
         """The image of a record, open: by its file's name, else by its fingerprint.
 
         Args:
             told: the provenance.
-            mpp: µm a pixel that its file told.
             beside: the folder of the record.
 
         Raises:
@@ -308,29 +304,27 @@ class Again:
             how["reader"] = image["reader"]
 
         def read(path: Path) -> Any:
-            slide: Any = open_slide(path, **how)
-            if slide.fingerprint() == image["fingerprint"]:
-                slide.mpp = mpp  # whatever is known of its size here
-                return slide
-            return slide.close()
+            slide = open_slide(path, **how)
+            is_it = slide.fingerprint() == image["fingerprint"]
+            return slide if is_it else slide.close()
 
-        what, name, paths = f"image “{image['name']}”", image["file"], self.images
-        if paths is not None and paths.is_file():
-            return _first(what, paths.name, iter([paths]), read)
-        return _first(what, name, self._places(image, beside), read)
+        name, paths = image["file"], self._places(image, beside)
+        if self.images is not None and self.images.is_file():
+            name, paths = self.images.name, iter([self.images])
+        return _first(f"image “{image['name']}”", name, paths, read)
 
     def _places(self, image: Any, beside: Path) -> Iterator[Path]:
-        if image["file"]:
-            yield from self._named(image["file"], beside)
-        for record in self._records(image["fingerprint"]):
-            yield from filter(Path.exists, map(Path, filter(None, [record.image.path])))
+        yield from self._named(image["file"], beside)
+        seen = (x.image.path for x in self._records(image["fingerprint"]))
+        yield from map(Path, filter(None, seen))
         if self.images is not None:
             yield from islice(images_in(self.images, recursive=True), MOST_OPENED)
 
-    def _named(self, name: str, beside: Path) -> Iterator[Path]:
-        every = () if self.images is None else self.images.rglob("*")
-        yield from (x for x in islice(every, MOST_LOOKED_AT) if x.name == name)
-        yield from filter(Path.exists, [beside / Path(name).name])
+    def _named(self, name: str | None, beside: Path) -> Iterator[Path]:
+        if name:
+            if self.images is not None:
+                yield from self.images.rglob(escape(Path(name).name))
+            yield beside / Path(name).name
 
     def _records(self, fingerprint: str) -> list[Any]:
         """The journals of an image."""
@@ -373,7 +367,7 @@ def records_in(folder: Path) -> list[Path]:
 def _first(what: str, name: str | None, paths: Iterator[Path], read: Any) -> Any:
     """What ``read`` makes of the first file that is the right one."""
     error = errors.ImageError(f"The {what} is not there: say where, with --images.")
-    for path in paths:
+    for path in filter(Path.exists, paths):
         with suppress(errors.ImageError):
             found = read(path)
             if found is not None:

@@ -244,6 +244,7 @@ def test_maps_of_a_former_model_and_from_elsewhere(worked, small_model, path, tm
     source = path.with_name("clam.npy")
     np.save(source, np.linspace(0, 5, 131 * 157).reshape(131, 157))
     worked.add_map(source, target="bright", name="mine").result(WAIT)
+    worked.set_mpp(0.5)  # after maps were made and kept without one
     out = tmp_path / "out"
     for key in worked.heatmaps:
         exported(worked, out, key, ("tiff", "tiles-gz", "csv"))
