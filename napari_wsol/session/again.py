@@ -31,23 +31,20 @@ from napari_wsol import errors
 from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
 from napari_wsol.export import export_heatmap
 from napari_wsol.export.files import RECORD, checksums_of
-from napari_wsol.export.masks import Grid
 from napari_wsol.export.provenance import versions
-from napari_wsol.export.writers import Parts, write_heatmap_tiff
 from napari_wsol.files.parsing import read_json, typed
 from napari_wsol.images.foreign_map import read_map
 from napari_wsol.images.heatmap import KEPT_CELLS
 from napari_wsol.images.readers import list_readers, open_slide
 from napari_wsol.images.tissue import coarse_tissue
-from napari_wsol.journal import JournalLibrary, StrokeMade, read_record
-from napari_wsol.journal.geojson import write_strokes
+from napari_wsol.journal import JournalLibrary, StrokeMade
 from napari_wsol.paths import CACHE
 from napari_wsol.registry import plugins
 from napari_wsol.session.learning import settings_of_round
 from napari_wsol.session.maps import REFINED
 from napari_wsol.session.session import Session
 from napari_wsol.strokes.canvas import Canvas
-from napari_wsol.strokes.stroke import StrokeList, drawn
+from napari_wsol.strokes.stroke import drawn
 from napari_wsol.worklist.files import images_in
 from napari_wsol.worklist.samples import SampleStore
 
@@ -55,12 +52,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from napari_wsol.images.heatmap import Heatmap
-    from napari_wsol.journal import ImageFacts, Record, RoundMade
+    from napari_wsol.journal import ImageFacts, Record
     from napari_wsol.strokes.stroke import Stroke
 
     Taught = tuple[ImageFacts, Sequence[Stroke]]
 
-REPLAY = "replay.json"
 SAME, DIFFERENT, NOT_MADE = "same", "different", "cannot be made again"
 MOST_OPENED = 2_000
 """Images of a folder that are opened to find one."""
@@ -92,7 +88,6 @@ class Again:
     def shown(self, folder: Path) -> Generator[tuple[Session, dict[str, float]]]:
         """A session that shows what was exported last, and the thresholds of maps."""
         found = [(read_json(x, dict[str, Any]), x.parent) for x in records_in(folder)]
-        found = [one for one in found if "heatmap" in one[0]]
         if len({told["image"]["fingerprint"] for told, _ in found}) != 1:
             raise errors.ExportError(f"“{folder}” holds no export of one image alone.")
         cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for x, _ in found}
@@ -116,8 +111,7 @@ class Again:
         with TemporaryDirectory(ignore_cleanup_errors=True) as out:
             try:
                 with self._opened(record, path.parent) as slide:
-                    again = self._round if path.name == REPLAY else self._export
-                    made = again(record, slide, path.parent, Path(out))
+                    made = self._export(record, slide, path.parent, Path(out))
             except errors.WsolError as error:
                 is_other = isinstance(error, errors.OtherSourceError)
                 word, why = DIFFERENT if is_other else NOT_MADE, str(error)
@@ -159,14 +153,6 @@ class Again:
         )
         return [*paths, *filter(None, [store])]
 
-    def _round(self, record: Any, slide: Any, _: Path, out: Path) -> list[Path]:
-        """Writes the files of a replay again."""
-        told, paths = record["provenance"], [out / x["name"] for x in record["files"]]
-        facts, strokes = self._drawn(told["made"]["round"], slide.fingerprint())
-        with self.session(told, slide, (facts, strokes)) as session:
-            write_round(paths, session.heatmap(REFINED), strokes, facts)
-        return paths
-
     def _map(self, key: str, told: Any, slide: Any, beside: Path) -> Heatmap:
         """A live map, one that was kept of a former model, or one from elsewhere."""
         if told.get("origin"):
@@ -198,23 +184,17 @@ class Again:
     def session(
         self, told: Any, slide: Any, taught: Taught | None = None
     ) -> Generator[Any]:
-        """A session that shows the maps of a record, made anew.
+        """A session that shows the maps of a record, made anew, by its provenance.
 
-        Args:
-            told: its provenance, as ``provenance_of`` and ``making_of`` write it.
-            slide: the image.
-            taught: the strokes, where they are known; else the journal is asked.
-
-        Raises:
-            OtherSourceError: model or strokes are others by now.
-            WsolError: it cannot be made again; says what is missing.
+        The journal is asked for strokes that are not given as ``taught``. Model or
+        strokes that are others by now raise an OtherSourceError.
         """
         made = told["made"]
         lesson = made.get("round") or {}
         missing = {*told.get("plugins", ())} - {item.origin for item in plugins()}
         if missing:
-            words = f"It needs {', '.join(missing)}: name it with --plugin."
-            raise errors.NoResultError(words)
+            names = ", ".join(sorted(missing))
+            raise errors.NoResultError(f"It needs {names}: name it with --plugin.")
         if not made.get("is_finished", True):
             words = "Not all tiles of the slide were there, or its tissue was drawn."
             raise errors.NoResultError(words)
@@ -263,11 +243,11 @@ class Again:
         """Loads the very model that a record is of."""
         from napari_wsol.refinement.heads import weights_digest
 
-        what, model = told.get("called", "the record"), told["model"]
+        model = told["model"]
         name = self.model or model["name"]
         digest = model.get("weights_sha256") or model["sha256"]
         if not name:
-            words = f"The model of {what} has no name: give its folder with --model."
+            words = "The recorded model has no name: give its folder with --model."
             raise errors.ConfigError(words)
         try:
             found = weights_digest(session.use(name).result())
@@ -275,7 +255,7 @@ class Again:
             raise errors.OtherSourceError(str(error)) from error
         if found != digest:
             raise errors.OtherSourceError(
-                f"The model “{name}” is not the one of {what}: its weights have sha256 "
+                f"The model “{name}” is not the recorded one: its weights have sha256 "
                 f"{found[:12]}…, not {digest[:12]}…. Give the right one with --model."
             )
 
@@ -290,13 +270,8 @@ class Again:
     def slide(self, told: Any, beside: Path) -> Any:
         """The image of a record, open: by its file's name, else by its fingerprint.
 
-        Args:
-            told: the provenance.
-            beside: the folder of the record.
-
-        Raises:
-            OtherSourceError: the file of its name is another image by now.
-            ImageError: it was not found.
+        It is looked for beside the record, too. Another image of that name raises an
+        OtherSourceError.
         """
         image, opening = told["image"], told.get("made", {}).get("opening", {})
         how = {**opening, "name": image["name"]}
@@ -328,9 +303,8 @@ class Again:
 
     def _records(self, fingerprint: str) -> list[Any]:
         """The journals of an image."""
-        found = JournalLibrary(self.journals).folders_of(fingerprint)
-        records = map(read_record, found)
-        return [x for x in records if x.image and x.image.fingerprint == fingerprint]
+        found = JournalLibrary(self.journals).records_of(fingerprint)
+        return [record for record in found if record.image]
 
     def _drawn(self, told: Any, fingerprint: str) -> Taught:
         """Strokes of a journal by their numbers, which give the canvas that is told."""
@@ -354,14 +328,14 @@ def _unsaid(error: Exception) -> errors.WsolError:
 
 
 def records_in(folder: Path) -> list[Path]:
-    """The records of exports and replays in a folder and those below it."""
-    found = [*folder.rglob(f"*_{RECORD}*.json"), *folder.rglob(REPLAY)]
+    """The records of exports in a folder and those below it."""
+    found = sorted(folder.rglob(f"*_{RECORD}*.json"))
     if not found:
         raise errors.ExportError(
             f"There is no record of an export in “{folder}” (…_{RECORD}.json). Choose "
             "the folder that files were exported to."
         )
-    return sorted(found)
+    return found
 
 
 def _first(what: str, name: str | None, paths: Iterator[Path], read: Any) -> Any:
@@ -379,8 +353,8 @@ def _first(what: str, name: str | None, paths: Iterator[Path], read: Any) -> Any
 
 def _difference(one: Path, other: Path, record: Any) -> str:
     """How a file differs from the one made again; empty where it does not."""
-    sums = map(checksums_of, (one, other))
-    was, now = (sorted((x.partition("/")[2], y) for x, y in z.items()) for z in sums)
+    sums = map(checksums_of, (one, other))  # names of folders may differ
+    was, now = ({x.partition("/")[2]: y for x, y in z.items()} for z in sums)
     if was == now:
         return ""
     how = "its content is another"
@@ -389,10 +363,9 @@ def _difference(one: Path, other: Path, record: Any) -> str:
         if was.shape == now.shape:
             most = np.nanmax(np.abs(was - now), initial=0)
             how = f"its values differ by {most:.3g} at most"
-    then, here = record.get("software", {}), versions()
+    model, here = record["provenance"]["model"] or {}, {"device": "cpu", **versions()}
+    then = {"device": model.get("device", "cpu"), **record["software"]}
     found = [f"{x} {then[x]}" for x in then if here.get(x) != then[x]]
-    device = (record["provenance"].get("model") or {}).get("device", "cpu")
-    found += [device] * (device != "cpu")
     return f"{how}; it was made with {', '.join(found)}" if found else how
 
 
@@ -412,29 +385,3 @@ def strokes_of(record: Record, numbers: Sequence[int], what: str) -> list[Stroke
             "journal. " + " ".join(record.notes)
         )
     return [known[number] for number in numbers]
-
-
-def told_of(made: RoundMade, image: ImageFacts) -> dict[str, Any]:
-    """The provenance of a round of a journal, as that of an export."""
-    digest, mpp = made.facts.get("strokes_sha256"), made.facts.get("mpp", image.mpp)
-    lesson = {"learnt_from": made.strokes, "strokes_sha256": digest}
-    lesson |= {"others_sha256": made.others, "settings": made.settings}
-    threads, file = made.facts.get("threads"), image.path and Path(image.path).name
-    return {
-        "called": f"round {made.index}",
-        "image": {**image.to_dict(), "mpp": mpp, "file": file, "reader": ""},
-        "model": {"name": made.model, "sha256": made.model_sha256},
-        "target": made.target,
-        "made": {"methods": (), "threads": threads, "round": lesson},
-    }
-
-
-def write_round(
-    paths: Sequence[Path], heatmap: Heatmap, strokes: Sequence[Stroke], on: ImageFacts
-) -> None:
-    """Writes a heatmap as TIFF, and the strokes that taught it as GeoJSON."""
-    grid, mask = Grid(heatmap.image_shape), np.zeros((0, 0), np.bool_)
-    of = {"heatmap": heatmap, "mpp": on.mpp, "fingerprint": on.fingerprint}
-    # A heatmap that no mask is cut from.
-    write_heatmap_tiff(paths[0], Parts(mask=mask, grid=grid, regions=[], **of))
-    write_strokes(paths[1], StrokeList.empty(on.canvas_shape).add(*strokes), on)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_wsol.images.readers import told_path
-from napari_wsol.images.readers.base import SlideBase
 from napari_wsol.refinement.heads import weights_digest
 from napari_wsol.registry import origins
+from napari_wsol.session.maps import REFINED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,19 +29,33 @@ def provenance_of(
     *,
     method: str,
     mpp: float | None,
-    current: Round | None = None,
+    shown: Round | None = None,
+    config: InferenceConfig | None = None,
+    of_slide: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Image, model, method, scores, and the strokes that had a part in the map.
 
     ``views`` says of how many views scores and map are the average; a map that strokes
-    have taught is of the image as it is, which its ``refinement`` says.
+    have taught is of the image as it is, which its ``refinement`` says. ``made`` says
+    what else it takes to make the maps again.
 
     Only the file's name is recorded, never its folder: that may name a patient or a
     person. Of a film not even that. The fingerprint identifies the content.
+
+    Args:
+        slide: the image.
+        model: None for a map from elsewhere.
+        result: its scores and maps.
+        method: key of the map.
+        mpp: µm a level-0 pixel.
+        shown: the round that is shown.
+        config: how images go through the encoder; without, there is no ``made``.
+        of_slide: ``cut``, how a slide is cut; ``asked``, the class that it was
+            localized for; ``is_finished``, whether all tiles are there.
     """
     path = told_path(slide)
     used = () if model is None else (model.spec.encoder, *model.spec.heads)
-    return {
+    told: dict[str, object] = {
         "image": {
             "name": slide.name,
             "file": path.name if path is not None else None,
@@ -57,38 +71,20 @@ def provenance_of(
         "views": result.views if result is not None else 1,
         "scores": dict(result.scores) if result is not None else {},
         "notes": list(result.notes) if result is not None else [],
-        "refinement": _refinement(current),
+        "refinement": _refinement(shown) if method == REFINED else None,
     }
-
-
-def making_of(
-    slide: Slide,
-    result: Localization | None,
-    config: InferenceConfig,
-    shown: Round | None = None,
-    **of_slide: object,
-) -> dict[str, object]:
-    """What else it takes to make the maps of a result again.
-
-    Args:
-        slide: the image.
-        result: its scores and maps.
-        config: how an image goes through the encoder.
-        shown: the round that is shown.
-        of_slide: ``cut``, how a slide is cut; ``asked``, the class that it was
-            localized for; ``is_finished``, whether all tiles are there.
-    """
-    again = slide.open_again if isinstance(slide, SlideBase) else None
-    how: dict[str, object] = getattr(again, "keywords", {})
-    names = ("whole", "core", "memory_bytes")
-    return {
-        "opening": {key: how.get(key) for key in ("rgb", "channel", "plane")},
-        "methods": list(result.heatmaps) if result is not None else [],
-        "inference": {key: getattr(config, key) for key in names},
-        "threads": torch.get_num_threads(),
-        "round": _refinement(shown),
-        **of_slide,
-    }
+    if config is not None:
+        opening = getattr(getattr(slide, "open_again", None), "keywords", {})
+        names = ("whole", "core", "memory_bytes")
+        told["made"] = {
+            "opening": {key: opening.get(key) for key in ("rgb", "channel", "plane")},
+            "methods": list(result.heatmaps) if result is not None else [],
+            "inference": {key: getattr(config, key) for key in names},
+            "threads": torch.get_num_threads(),
+            "round": _lesson(shown),
+            **(of_slide or {}),
+        }
+    return told
 
 
 def _model(model: Model) -> Mapping[str, object]:
@@ -116,12 +112,23 @@ def _refinement(current: Round | None) -> Mapping[str, object] | None:
         "background_pixels": current.background,
         "strokes_sha256": current.strokes_sha256,
         "stroke_numbers": list(current.teaching),
-        "learnt_from": list(current.learnt_from),
-        "others_sha256": list(current.others),
         "other_strokes": current.other_strokes,
         "other_images": len(current.others),
         "steps": len(current.loss),
         "final_loss": current.loss[-1] if current.loss else None,
         "seconds": round(current.seconds, 3),
         "settings": asdict(current.settings) if current.settings else None,
+    }
+
+
+def _lesson(current: Round | None) -> Mapping[str, object] | None:
+    """What it takes to learn a round again."""
+    if current is None or current.index == 0:
+        return None
+    return {
+        "round": current.index,
+        "learnt_from": list(current.learnt_from),
+        "strokes_sha256": current.strokes_sha256,
+        "others_sha256": list(current.others),
+        "settings": current.settings,
     }

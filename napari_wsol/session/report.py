@@ -14,7 +14,6 @@ from PIL import Image
 
 from napari_wsol.config import FigureConfig
 from napari_wsol.session.figures import panels_of_rows, write_made
-from napari_wsol.session.maps import REFINED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,9 +66,9 @@ def _html(parts: Parts, rows: list[CutMap], side: float, tell: Report) -> str:
     mpp, key = document.known_mpp, shown.exported
     records = {x: y.provenance for x, y in shown.kept.items()}
     if key in shown.live:
-        of = shown.shown if key == REFINED else None
-        how = {"method": key, "mpp": mpp, "current": of}
-        records = {key: provenance_of(slide, model, shown.result, **how), **records}
+        told = slide, model, shown.result
+        made = provenance_of(*told, method=key, mpp=mpp, shown=shown.shown)
+        records = {key: made, **records}
     wide = max(8, round(side * min(1, slide.shape[1] / slide.shape[0])))
     panels = panels_of_rows(parts, rows, wide)
     if document.scribbles is not None:

@@ -132,7 +132,7 @@ def reweighed(folder):
 CHANGES = {
     "image": "image “tissue one.png” is another one",
     "weights": "are not those of its card",
-    "weights and card": "is not the one of the record",
+    "weights and card": "is not the recorded one",
     "a line of the journal": "strokes in its journal are others",
     "a stroke": "strokes in its journal are others",
     "a round's settings": "",
@@ -344,19 +344,6 @@ def test_slides_of_a_session_and_their_rounds(session, slide, tmp_path):
     session.localize(["cam"]).result(WAIT)
     exported(session, tmp_path / "drawn", "cam")
     assert "its tissue was drawn" in str(verified(tmp_path / "drawn"))
-
-
-def test_the_folder_of_a_replay(worked, tmp_path):
-    folder = worked.journal.folder
-    worked.close(wait=True)
-    assert run("replay", folder, "--out", tmp_path / "out").exit_code == 0
-    assert set(assert_same(tmp_path / "out")) == {"heatmap.tiff", "strokes.geojson"}
-    grown(folder / "journal-0001.jsonl")
-    words = verified(tmp_path / "out")[1]
-    assert all("strokes in its journal are others" in word for word in words.values())
-    flip(tmp_path / "out" / "strokes.geojson", 40)
-    words = verified(tmp_path / "out")[1]
-    assert words["strokes.geojson"] == "different: changed since it was written"
 
 
 def test_a_plane_of_a_stack(session, tissue, tmp_path):

@@ -29,19 +29,19 @@ SIGNALS = words(
 READ = words(
     """awaits_rounds can_redo can_undo canvas dismissed drawn_on earlier heatmaps
     is_aside is_busy is_gradual is_large is_replaced job journal journals kept
-    lists_folder mapped model mpp pins possible_views reference result round_index rounds
-    saved scores scribbles slide stale status stroke_counts strokes tissue undo_steps
-    work worklist"""
+    lists_folder mapped model mpp pins possible_views reference result round_index
+    rounds saved scores scribbles slide stale status stroke_counts strokes tissue
+    undo_steps work worklist"""
 )
 
 VERBS = words(
-    """add_map brush cancel clear clear_reference close compare dismiss doubt estimate export
-    figure figures fill finetune grow heatmap held_out import_annotations import_model
-    learn_beside leave localize look_at open others plan propose put redo release
-    remember_list remembered_lists remove_map report reread
+    """add_map brush cancel clear clear_reference close compare dismiss doubt estimate
+    export figure figures fill finetune grow heatmap held_out import_annotations
+    import_model learn_beside leave localize look_at open others plan propose put redo
+    release remember_list remembered_lists remove_map report reread
     resume revert save_model score
-    set_memory set_mpp set_pins set_reference set_scribbles set_status set_tissue start_afresh
-    table train undo use use_list"""
+    set_memory set_mpp set_pins set_reference set_scribbles set_status set_tissue
+    start_afresh table train undo use use_list"""
 )
 
 
