@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from glob import escape
 from hashlib import sha256
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -107,23 +107,29 @@ class Again:
         except (OSError, errors.MalformedError, LookupError, TypeError) as error:
             yield path.name, NOT_MADE, f"it is no record ({error})"
             return
-        word, why, made = SAME, "", list[Path]()
+        names = list(dict.fromkeys(name.partition("/")[0] for name in listed))
+        word, why, made = NOT_MADE, "its record does not tell of it", dict[str, Path]()
         with TemporaryDirectory(ignore_cleanup_errors=True) as out:
             try:
                 with self._opened(record, path.parent) as slide:
-                    made = self._export(record, slide, path.parent, Path(out))
+                    paths = self._export(record, slide, path.parent, Path(out))
+                made = dict(zip(names, paths, strict=False))
             except errors.WsolError as error:
                 is_other = isinstance(error, errors.OtherSourceError)
                 word, why = DIFFERENT if is_other else NOT_MADE, str(error)
-            for name, ours in zip_longest({x.split("/")[0]: 0 for x in listed}, made):
-                there, how = checksums_of(path.parent / name), why
-                if there != {x: listed[x] for x in listed if x.split("/")[0] == name}:
-                    word = DIFFERENT
+            for name in names:
+                file = path.parent / name
+                there = checksums_of(file)
+                if there != {
+                    x: listed[x] for x in listed if x.partition("/")[0] == name
+                }:
                     how = "changed since it was written" if there else "missing"
-                elif ours is not None:
-                    how = _difference(path.parent / name, ours, record)
-                    word = DIFFERENT if how else SAME
-                yield name, word, how
+                    yield name, DIFFERENT, how
+                elif name in made:
+                    how = _difference(file, made[name], record)
+                    yield name, DIFFERENT if how else SAME, how
+                else:
+                    yield name, word, why
 
     def _export(self, record: Any, slide: Any, beside: Path, out: Path) -> list[Path]:
         """Writes the files of an export again."""

@@ -187,6 +187,28 @@ def test_one_changed_byte_of_a_file_is_of_that_file(worked, tmp_path, kind):
     assert verified(out)[1][file.name] == "different: missing"
 
 
+def test_each_file_has_a_word_of_its_own(worked, path, tmp_path):
+    *_, record = exported(worked, tmp_path / "out", formats=("png", "tiff"))
+    worked.close(wait=True)
+    next((tmp_path / "out").glob("*.png")).unlink()
+    image = path.read_bytes()
+    path.unlink()
+    mask, *others = verified(tmp_path / "out")[1].values()
+    assert mask == "different: missing"
+    assert len(others) == 2
+    assert all(word.startswith("cannot be made again: ") for word in others)
+    path.write_bytes(image)
+    told = json.loads(record.read_text("utf-8"))
+    more = tmp_path / "out" / "more.txt"
+    more.write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    told["files"].append({"name": more.name, "sha256": empty})
+    record.write_text(json.dumps(told), "utf-8")
+    words = verified(tmp_path / "out")[1]
+    assert words.pop(more.name).startswith("cannot be made again: ")
+    assert list(words.values()) == ["different: missing", "same", "same"]
+
+
 def test_images_are_found_elsewhere_and_what_is_missing_is_named(
     worked, path, home, tmp_path
 ):
