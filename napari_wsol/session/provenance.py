@@ -36,24 +36,16 @@ def provenance_of(
     """Image, model, method, scores, and the strokes that had a part in the map.
 
     ``views`` says of how many views scores and map are the average; a map that strokes
-    have taught is of the image as it is, which its ``refinement`` says. ``made`` says
-    what else it takes to make the maps again.
+    have taught is of the image as it is, which its ``refinement`` says.
 
     Only the file's name is recorded, never its folder: that may name a patient or a
     person. Of a film not even that. The fingerprint identifies the content.
 
-    Args:
-        slide: the image.
-        model: None for a map from elsewhere.
-        result: its scores and maps.
-        method: key of the map.
-        mpp: µm a level-0 pixel.
-        shown: the round that is shown.
-        config: how images go through the encoder; without, there is no ``made``.
-        of_slide: ``cut``, how a slide is cut; ``asked``, the class that it was
-            localized for; ``is_finished``, whether all tiles are there.
+    With the ``config`` that it went through the encoder with, ``made`` says what else
+    it takes to make the maps again: of slides how they are cut (``cut``), the class
+    that was asked for (``asked``), whether all tiles are there (``is_finished``).
     """
-    path = told_path(slide)
+    path, taught = told_path(slide), shown if shown and shown.index else None
     used = () if model is None else (model.spec.encoder, *model.spec.heads)
     told: dict[str, object] = {
         "image": {
@@ -71,7 +63,7 @@ def provenance_of(
         "views": result.views if result is not None else 1,
         "scores": dict(result.scores) if result is not None else {},
         "notes": list(result.notes) if result is not None else [],
-        "refinement": _refinement(shown) if method == REFINED else None,
+        "refinement": _refinement(taught) if method == REFINED else None,
     }
     if config is not None:
         opening = getattr(getattr(slide, "open_again", None), "keywords", {})
@@ -81,7 +73,7 @@ def provenance_of(
             "methods": list(result.heatmaps) if result is not None else [],
             "inference": {key: getattr(config, key) for key in names},
             "threads": torch.get_num_threads(),
-            "round": _lesson(shown),
+            "round": _lesson(taught),
             **(of_slide or {}),
         }
     return told
@@ -102,7 +94,7 @@ def _model(model: Model) -> Mapping[str, object]:
 
 
 def _refinement(current: Round | None) -> Mapping[str, object] | None:
-    if current is None or current.index == 0:
+    if current is None:
         return None
     return {
         "round": current.index,
@@ -123,7 +115,7 @@ def _refinement(current: Round | None) -> Mapping[str, object] | None:
 
 def _lesson(current: Round | None) -> Mapping[str, object] | None:
     """What it takes to learn a round again."""
-    if current is None or current.index == 0:
+    if current is None:
         return None
     return {
         "round": current.index,
