@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -63,10 +62,10 @@ def replay(
     facts, told = image_of(record), _told(made, image_of(record))
     strokes = strokes_of(record, made.strokes, f"Round {made.index}")
     again = Again(image, model, record.folder.parent)
-    with ExitStack() as stack:
-        slide = again.slide(told, Path(facts.path or "").parent)
-        stack.enter_context(closing(slide))
-        session = stack.enter_context(again.session(told, slide, (facts, strokes)))
+    with (
+        again.slide(told, Path(facts.path or "").parent) as slide,
+        again.session(told, slide, (facts, strokes)) as session,
+    ):
         result = _compared(made, session)
         result |= {
             "round": made.index,

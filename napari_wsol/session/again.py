@@ -94,9 +94,11 @@ class Again:
         # Of a map from elsewhere nothing is told that could be shown.
         ours = [one for one in found if "made" in one[0]["provenance"]] or found
         record, beside = max(ours, key=lambda one: one[0]["created_utc"])
+        told = record["provenance"]
         with (
-            self._opened(record, beside) as slide,
-            self.session(record["provenance"], slide) as session,
+            errors.told_as(_unsaid),
+            self.slide(told, beside) as slide,
+            self.session(told, slide) as session,
         ):
             yield session, cuts
 
@@ -111,12 +113,13 @@ class Again:
         word, why, made = NOT_MADE, "its record does not tell of it", dict[str, Path]()
         with TemporaryDirectory(ignore_cleanup_errors=True) as out:
             try:
-                with self._opened(record, path.parent) as slide:
-                    paths = self._export(record, slide, path.parent, Path(out))
+                with errors.told_as(_unsaid):
+                    paths = self._export(record, path.parent, Path(out))
                 made = dict(zip(names, paths, strict=False))
+            except (errors.OtherSourceError, errors.ModelError) as error:
+                word, why = DIFFERENT, str(error)
             except errors.WsolError as error:
-                is_other = isinstance(error, errors.OtherSourceError)
-                word, why = DIFFERENT if is_other else NOT_MADE, str(error)
+                why = str(error)
             for name in names:
                 file = path.parent / name
                 there = checksums_of(file)
@@ -131,32 +134,34 @@ class Again:
                 else:
                     yield name, word, why
 
-    def _export(self, record: Any, slide: Any, beside: Path, out: Path) -> list[Path]:
+    def _export(self, record: Any, beside: Path, out: Path) -> list[Path]:
         """Writes the files of an export again."""
         told, key = record["provenance"], record["heatmap"]["method"]
         made, cut, strokes, store = told.get("made", {}), told.get("cut"), None, None
         makers = told.get("beside") or dict.fromkeys(made.get("methods", ()), told)
         makers = {**makers, key: told}
-        maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
-        if told.get("drawn"):
-            facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
-            strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
-        if cut:  # of a batch, which writes a slide's map tile by tile
-            for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
-                store = Path(shutil.copytree(source, out / source.name))
-        slide.mpp = record["image"]["mpp"]  # maybe told after a map was made
-        *paths, _ = export_heatmap(
-            out / "files",
-            maps[key],
-            slide,
-            typed(record["config"], ExportConfig),
-            {},
-            heatmaps=maps,
-            tissue=partial(coarse_tissue, slide) if made.get("tissue", True) else None,
-            strokes=strokes,
-            store=store,
-            as_coarse=bool(cut),
-        )
+        with self.slide(told, beside) as slide:
+            maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
+            if told.get("drawn"):
+                facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
+                strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
+            if cut:  # of a batch, which writes a slide's map tile by tile
+                for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
+                    store = Path(shutil.copytree(source, out / source.name))
+            has_tissue = made.get("tissue", True)
+            slide.mpp = record["image"]["mpp"]  # maybe told after a map was made
+            *paths, _ = export_heatmap(
+                out / "files",
+                maps[key],
+                slide,
+                typed(record["config"], ExportConfig),
+                {},
+                heatmaps=maps,
+                tissue=partial(coarse_tissue, slide) if has_tissue else None,
+                strokes=strokes,
+                store=store,
+                as_coarse=bool(cut),
+            )
         return [*paths, *filter(None, [store])]
 
     def _map(self, key: str, told: Any, slide: Any, beside: Path) -> Heatmap:
@@ -255,10 +260,7 @@ class Again:
         if not name:
             words = "The recorded model has no name: give its folder with --model."
             raise errors.ConfigError(words)
-        try:
-            found = weights_digest(session.use(name).result())
-        except errors.ModelError as error:
-            raise errors.OtherSourceError(str(error)) from error
+        found = weights_digest(session.use(name).result())
         if found != digest:
             raise errors.OtherSourceError(
                 f"The model “{name}” is not the recorded one: its weights have sha256 "
@@ -266,14 +268,7 @@ class Again:
             )
 
     @contextmanager
-    def _opened(self, record: Any, beside: Path) -> Generator[Any]:
-        with (
-            errors.told_as(_unsaid),
-            closing(self.slide(record["provenance"], beside)) as slide,
-        ):
-            yield slide
-
-    def slide(self, told: Any, beside: Path) -> Any:
+    def slide(self, told: Any, beside: Path) -> Generator[Any]:
         """The image of a record, open: by its file's name, else by its fingerprint.
 
         It is looked for beside the record, too. Another image of that name raises an
@@ -292,7 +287,8 @@ class Again:
         name, paths = image["file"], self._places(image, beside)
         if self.images is not None and self.images.is_file():
             name, paths = self.images.name, iter([self.images])
-        return _first(f"image “{image['name']}”", name, paths, read)
+        with closing(_first(f"image “{image['name']}”", name, paths, read)) as slide:
+            yield slide
 
     def _places(self, image: Any, beside: Path) -> Iterator[Path]:
         yield from self._named(image["file"], beside)
