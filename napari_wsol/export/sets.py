@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import Progress
     from napari_wsol.strokes.canvas import Canvas, Scribbles
 
+HOLD_TISSUE = frozenset({"zarr", "tiles", "tiles-gz"})
+
 
 def export_heatmap(
     folder: Path,
@@ -91,7 +93,7 @@ def export_heatmap(
         mask = cut_mask(heatmap, grid, config, tick=cutting)
         outlining()
         features = FEATURES if {"csv", "geojson"}.intersection(formats) else ()
-        is_held = store or {"zarr", "tiles", "tiles-gz"}.intersection(formats)
+        is_held = store or HOLD_TISSUE.intersection(formats)
         seen = tissue() if tissue and is_held else None
         parts = Parts(
             mask=mask,

@@ -148,6 +148,8 @@ class Again:
             if cut:  # of a batch, which writes a slide's map tile by tile
                 for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
                     store = Path(shutil.copytree(source, out / source.name))
+            if told.get("tissue"):
+                raise errors.NoResultError("Its tissue was drawn by a person.")
             has_tissue = made.get("tissue", True)
             slide.mpp = record["image"]["mpp"]  # maybe told after a map was made
             *paths, _ = export_heatmap(

@@ -90,28 +90,35 @@ def table(
     path: str | Path,
     cuts: Mapping[str, float] | None = None,
     methods: Sequence[str] | None = None,
+    config: ExportConfig | None = None,
 ) -> Future[Path]:
     """Area and regions above the threshold of each map, and its figures.
 
-    ``path`` ends in .csv, .md or .tex; all else is as for :func:`figure`.
+    ``path`` ends in .csv, .md or .tex; ``config`` says which regions and holes are left
+    out; all else is as for :func:`figure`.
     """
+    clean_up = config or ExportConfig()
 
     def tabulate(rows: list[CutMap], kind: str, report: Report) -> str:
         from napari_wsol.evaluation.report import title_of
         from napari_wsol.export import regions_of
         from napari_wsol.export.table import table_text
 
-        mpp, result = parts.state.document.known_mpp, parts.state.current.maps.result
+        mpp, maps = parts.state.document.known_mpp, parts.state.current.maps
+        result = maps.result
         names = list(dict.fromkeys(name for row in rows for name in row.found))
         cells: list[list[object]] = [[*_COLUMNS, *map(title_of, names)]]
         for title, one, cut, found in rows:
             told: list[object] = [title, *[None] * (len(_COLUMNS) - 1)]
             if one is not None:
-                config, shape = ExportConfig(threshold=cut), one.image_shape
-                regions = regions_of(one, shape, config, mpp, tick=report.check)
+                how, shape = replace(clean_up, threshold=cut), one.image_shape
+                regions = regions_of(one, shape, how, mpp, tick=report.check)
                 area = float(sum(region.area_px for region in regions))
                 mm2 = None if mpp is None else area * mpp**2 / 1e6
-                score = None if result is None else result.scores.get(one.target)
+                scores = result.scores if result and one.key in maps.live else {}
+                score = scores.get(
+                    one.target
+                )  # others' did not tell it
                 told = [title, one.target, score, cut, area, mm2, len(regions)]
             cells.append([*told, *map(found.get, names)])
         return table_text(cells, kind)
@@ -126,7 +133,12 @@ def write_made(
     methods: Sequence[str] | None,
     make: Callable[[list[CutMap], str, Report], bytes | str],
 ) -> Future[Path]:
-    """Writes what is made of the maps and priors, under a name that is free."""
+    """Writes what is made of the maps and priors, under a name that is free.
+
+    A threshold outside 0 to 1 is a ConfigError, that of no map a NoResultError.
+    """
+    for cut in cuts.values():
+        ExportConfig(threshold=cut)
 
     def work(report: Report) -> Path:
         from napari_wsol.evaluation.benchmark.baselines import TITLES
@@ -136,6 +148,8 @@ def write_made(
         maps, free = parts.state.current.maps, free_name(path_from(path).absolute())
         keys = methods or list(maps.heatmaps) or [maps.exported]
         titles = {key: map_title(maps.heatmap(key)) for key in keys}
+        for key in cuts:
+            maps.heatmap(key)
         report(0, 0, "Measuring the maps")
         figures, rows = parts.comparison.figures(), list[CutMap]()
         priors = sorted(figures.keys() - maps.heatmaps)

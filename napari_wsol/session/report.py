@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from napari_wsol.config import FigureConfig
+from napari_wsol.errors import ConfigError
 from napari_wsol.session.figures import panels_of_rows, write_made
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -32,15 +33,21 @@ DPI, SIDE = 240, 960
 
 
 def report(
-    parts: Parts, path: str | Path, cuts: Mapping[str, float] | None = None
+    parts: Parts,
+    path: str | Path,
+    cuts: Mapping[str, float] | None = None,
+    methods: Sequence[str] | None = None,
 ) -> Future[Path]:
     """Image, maps, figures, strokes, rounds, model and provenance as one HTML file.
 
     Of the image's file the name is told, as in exports; of a film not even that.
-    ``path`` and ``cuts`` are as for :func:`~napari_wsol.session.figures.figure`.
+    ``path`` ends in .html; all else is as for
+    :func:`~napari_wsol.session.figures.figure`.
     """
 
-    def make(rows: list[CutMap], _: str, tell: Report) -> str:
+    def make(rows: list[CutMap], kind: str, tell: Report) -> str:
+        if kind != ".html":
+            raise ConfigError(f"A report ends in .html, not in “{kind}”.")
         side = float(SIDE)
         while True:
             tell(2, 3, "Drawing")
@@ -50,7 +57,7 @@ def report(
                 return html
             side *= 0.9 * math.sqrt(MOST_BYTES / size)
 
-    return write_made(parts, path, cuts or {}, None, make)
+    return write_made(parts, path, cuts or {}, methods, make)
 
 
 def _html(parts: Parts, rows: list[CutMap], side: float, tell: Report) -> str:

@@ -528,7 +528,7 @@ class Worker:
 
         A map of the image as it was is written as such.
         """
-        from napari_wsol.export import export_heatmap  # half a second of imports
+        from napari_wsol.export.sets import HOLD_TISSUE, export_heatmap  # half a second
 
         with suppress(ImageError):  # whoever localizes hears of it
             self.look()
@@ -540,6 +540,8 @@ class Worker:
         if any(name.startswith("tiles") for name in settings.formats):
             # They measure all maps.
             told["beside"] = {key: self._provenance(key) for key in maps.heatmaps}
+        if drawn and document.tissue is not None and HOLD_TISSUE & {*settings.formats}:
+            told["tissue"] = "drawn by a person"
         scribbles = drawn and drawn.scribbles
         paths = export_heatmap(
             folder,
@@ -585,7 +587,7 @@ class Worker:
             model,
             of.result,
             method=method,
-            mpp=of.mpp,
+            mpp=self._state.current.maps.mpp if of.result else of.mpp,
             shown=of.shown,
             config=self._config(),
             of_slide=cut,
@@ -703,7 +705,8 @@ class Worker:
         self.rounds_changed.emit()
 
     def _present(self, result: Localization) -> None:
-        self._put(self._state.current.maps.localized(result))
+        maps, mpp = self._state.current.maps, self._state.document.known_mpp
+        self._put(maps.localized(result, mpp))
         self.localized.emit()
         self.rounds_changed.emit()
 

@@ -282,6 +282,15 @@ def test_maps_of_a_former_model_and_from_elsewhere(worked, small_model, path, tm
     assert "The map “clam.npy” is not there" in str(words)
 
 
+def test_a_tissue_that_was_drawn_is_told(worked, path, tmp_path):
+    worked.set_tissue(np.ones((8, 8), np.uint8))
+    exported(worked, tmp_path / "flat", "pixelcam", ("tiff",))
+    assert_same(tmp_path / "flat", "--images", path.parent)
+    exported(worked, tmp_path / "held", "pixelcam", ("zarr",))
+    words = verified(tmp_path / "held", "--images", path.parent)[1]
+    assert "cannot be made again: Its tissue was drawn by a person." in words.values()
+
+
 def test_what_other_images_taught_comes_from_their_journals(session, path, tmp_path):
     other = path.with_name("other.png")
     with Image.open(path) as image:

@@ -147,3 +147,16 @@ def test_what_has_no_file_is_said(session, tissue, small_model, tmp_path):
     session.localize(["cam"]).result(WAIT)
     with pytest.raises(NoImageError, match="Save it as a picture"):
         script(PYTHON, session, tmp_path, ExportConfig(method="cam"))
+
+
+def test_what_no_text_can_tell_is_said(session, tmp_path):
+    export = ExportConfig(method="cam")
+    session.set_mpp(0.33)
+    for kind in (PYTHON, COMMAND):
+        with pytest.raises(NoResultError, match="pixel size that was set after"):
+            script(kind, session, tmp_path, export)
+    session.localize(["cam"]).result(WAIT)
+    assert "0.33" in script(PYTHON, session, tmp_path, export)
+    session.set_tissue(np.ones((8, 8), np.uint8))
+    with pytest.raises(NoResultError, match="tissue that was drawn"):
+        script(PYTHON, session, tmp_path, export)
