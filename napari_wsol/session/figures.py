@@ -116,9 +116,7 @@ def table(
                 area = float(sum(region.area_px for region in regions))
                 mm2 = None if mpp is None else area * mpp**2 / 1e6
                 scores = result.scores if result and one.key in maps.live else {}
-                score = scores.get(
-                    one.target
-                )  # others' did not tell it
+                score = scores.get(one.target)  # others' did not tell it
                 told = [title, one.target, score, cut, area, mm2, len(regions)]
             cells.append([*told, *map(found.get, names)])
         return table_text(cells, kind)
