@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
+from napari_wsol.gui.compare.places import PlacesController
 from napari_wsol.gui.compare.reference import ReferenceController
 from napari_wsol.gui.correct.proposals import ProposalsController
 from napari_wsol.gui.correct.rounds_controller import RoundsController
@@ -130,6 +131,7 @@ class Controller(QObject):
         self.proposals = ProposalsController(context, panels.correct.next_row)
         self.export = ExportController(context, panels.export)
         self.compare = CompareController(context, panels.compare, self.export.config)
+        self.places = PlacesController(context, panels.compare)
         self.reference = ReferenceController(context, panels.compare, self.chooser)
         self.importer = Importer(context)
         self.training = TrainingController(context)

@@ -17,6 +17,7 @@ from napari_wsol.gui.layers.placement import (
     to_world,
     world_a_pixel,
 )
+from napari_wsol.gui.layers.reference import Outline
 from napari_wsol.gui.layers.stroke_layer import NAME_ELSEWHERE, StrokeLayer
 from napari_wsol.gui.layers.threshold import Threshold
 from napari_wsol.gui.layers.touch import canvas_beside
@@ -88,6 +89,8 @@ class ImageLayers(QObject):
         self.heatmaps = HeatmapLayers(viewer, tasks)
         self.heatmaps.deleted.connect(self._on_deleted)
         self.strokes = StrokeLayer(viewer)
+        self.outline = Outline(viewer)
+        """Of what the maps are compared with."""
         self._dock = dock
         self.wall: Wall | None = None
         """The cells side by side, while they are shown over napari's canvas."""
@@ -126,6 +129,7 @@ class ImageLayers(QObject):
             self._viewer.mouse_move_callbacks.remove(self._on_mouse)
         self.heatmaps.close()
         self.strokes.close()
+        self.outline.close()
 
     def work_on(self, image: Image) -> None:
         """The session has opened the image of this layer."""
@@ -146,6 +150,7 @@ class ImageLayers(QObject):
         self.image = image
         self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
+        self.outline.begin_on(image, slide)
         self.tissue = None
         self.find_tissue()
         self.image_changed.emit()
@@ -190,6 +195,7 @@ class ImageLayers(QObject):
         self.show_cells(False)
         self._forget_waiting()
         self.heatmaps.place_on(None)
+        self.outline.begin_on(None, None)
         self.strokes.release()
         if self.image is not None:
             self.image.events.data.disconnect(self._on_data)
@@ -252,6 +258,7 @@ class ImageLayers(QObject):
         """Put cells and rows in this order; maps that are not named come last."""
         self._order = keys
         self.heatmaps.put_in_order(keys)
+        self._show_in_cells()
         self._listed = list(self.heatmaps.pairs)
         self.maps_changed.emit()
         self.cuts_changed.emit()
@@ -276,26 +283,40 @@ class ImageLayers(QObject):
         wall.pointed.connect(self.cursor_moved)
         wall.reordered.connect(self.set_order)
         wall.show_cells(self._cells())
-        wall.show_pins(self._session.pins)
+        self.show_marks()
         wall.fit()
         wall.show()
         wall.raise_()
 
+    def show_marks(self) -> None:
+        """Pins, and the outline of the reference, lie over the maps in all cells."""
+        if self.wall is not None:
+            self.wall.show_marks(self._session.pins, self.outline.dashes)
+
     def _cells(self) -> list[Cell]:
-        """A cell a map; those of one model, and those from elsewhere, go together."""
+        """A cell a map; those of one model, and those from elsewhere, go together.
+
+        Where maps of several models are there, captions say of which each is.
+        """
         session, cells, shares = self._session, list[Cell](), np.linspace(0, 1, 256)
+        own = session.model.name if session.model is not None else ""
+        several = any(one.made_by for one in session.kept.values())
         scores = {} if session.result is None else session.result.scores
         figures = session.figures(wait=False)
         bright = self.image is not None and is_bright(self.image)
         line = contour_colour(bright=bright) if self._contours else None
         for method, pair in self.heatmaps.pairs.items():
-            words, group = [self._titles.get(method, method), pair.heatmap.target], ""
+            title, of = self._titles.get(method, method), pair.heatmap.model
+            words, group = [title.removesuffix(f" · {of}"), pair.heatmap.target], ""
             if (kept := session.kept.get(method)) is not None:
                 group = kept.made_by or "elsewhere"
-            elif pair.heatmap.target in scores:
-                words.append(f"{scores[pair.heatmap.target]:.2f}")
+            else:
+                of, score = own, scores.get(pair.heatmap.target)
+                words.append("" if score is None else f"{score:.2f}")
             words.append(self._badge(method))
             caption = " · ".join(filter(None, words))
+            if several and of:
+                caption += f"\n{of}"
             if (one := figures.get(method)) is not None:
                 name = "MaxBoxAcc" if one.curve is None else "PxAP"
                 iou = one.at(pair.cut)["image_iou"]

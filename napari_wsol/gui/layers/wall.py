@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from qtpy.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
+from qtpy.QtCore import QEvent, QLineF, QPointF, QRect, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QTransform
 from qtpy.QtWidgets import QWidget
 from typing_extensions import override
 
 from napari_wsol.gui.compat import camera_of, cell_size
+from napari_wsol.gui.layers.contours import LINE_PIXELS
 from napari_wsol.gui.layers.marks import levels_of
 from napari_wsol.gui.layers.placement import TRANSFORMS, seen_pixels, to_world
 from napari_wsol.gui.tasks import once
@@ -116,13 +117,15 @@ class Wall(QWidget):
         self._cells: list[Cell] = []
         self._dirty: list[int] = []
         self._part: Part | None = None
-        self._backdrop: QImage | None = None
+        self._backdrop: QImage | None = None  # the image as every cell shows it
+        self._marks: QImage | None = None  # what lies over the map in every cell
         self._sheet = QImage()
         self._factor = 1.0
         self._columns = self._rows = 1
         self._places: list[tuple[int, int]] = []  # row and column of each cell
         self._crops: dict[str, tuple[Heatmap, object, npt.NDArray[np.float32]]] = {}
         self._pins: Sequence[tuple[float, float]] = ()
+        self._dashes: Sequence[list[QLineF]] = ()
         self._held = -1  # the cell whose caption is dragged
         self._side = 0.0
         """The shorter side of a cell."""
@@ -166,9 +169,12 @@ class Wall(QWidget):
     def show_cells(self, cells: Sequence[Cell]) -> None:
         """Show these cells; those that stay as they are are not drawn again."""
         groups, before = [cell.group for cell in cells], self._cells
+        counts = self._counts()
         self._cells = sorted(cells, key=lambda cell: groups.index(cell.group))
-        if [cell.group for cell in before] != [cell.group for cell in self._cells]:
+        if counts != self._counts():
             self._arrange()
+            if self.isVisible():  # no cell is empty meanwhile
+                self._draw_next(math.inf)
             return
         both = enumerate(zip(self._cells, before, strict=True))
         changed = [k for k, (new, old) in both if not _same(new, old)]
@@ -206,9 +212,23 @@ class Wall(QWidget):
         self._whole = (tuple(camera.center), camera.zoom)
         self._move()
 
-    def show_pins(self, pins: Sequence[tuple[float, float]]) -> None:
-        """Mark these level-0 pixels (y, x) in all cells, numbered from 1."""
-        self._pins, self._dirty = pins, list(range(len(self._cells)))
+    def show_marks(
+        self,
+        pins: Sequence[tuple[float, float]],
+        dashes: Sequence[npt.NDArray[np.float32]],
+    ) -> None:
+        """Lay marks over the maps of all cells.
+
+        Args:
+            pins: level-0 pixels (y, x), numbered from 1.
+            dashes: white and black ones: (N, 2, 2) starts and steps in level-0 pixels.
+        """
+        self._pins, self._marks = pins, None
+        ends = (np.cumsum(lines, axis=1)[..., ::-1] + 0.5 for lines in dashes)
+        self._dashes = [
+            [QLineF(*start, *end) for start, end in lines.tolist()] for lines in ends
+        ]
+        self._dirty = list(range(len(self._cells)))
         self._next.start()
 
     def cell_at(self, place: QPointF) -> int:
@@ -234,10 +254,14 @@ class Wall(QWidget):
         height, width = self._image.level_shapes[0][:2]
         return int(height), int(width)
 
+    def _counts(self) -> list[int]:
+        """How many cells each group has."""
+        return list(Counter(cell.group for cell in self._cells).values())
+
     def _arrange(self) -> None:
         """Rows and columns in which the image is seen largest."""
         height, width = self._shape
-        groups = Counter(cell.group for cell in self._cells).values()
+        groups = self._counts()
 
         def size(columns: int) -> float:
             rows = sum(-(-count // columns) for count in groups)
@@ -251,11 +275,8 @@ class Wall(QWidget):
             self._places += [(above + row, column) for row, column in at]
             above = self._places[-1][0] + 1
         before, self._side = self._side, min(self._size())
-        dots = self.devicePixelRatioF()
-        side = self.size() * dots
-        self._sheet = QImage(side, QImage.Format.Format_RGB32)
-        self._sheet.setDevicePixelRatio(dots)
-        self._sheet.fill(self._paper)
+        kind = QImage.Format.Format_RGB32
+        self._sheet = self._blank(self.size(), kind, self._paper)
         camera = camera_of(self._viewer)
         if self._whole == (tuple(camera.center), camera.zoom):
             self._show_all()
@@ -269,6 +290,11 @@ class Wall(QWidget):
             max(8.0, (self.height() - GAP * (self._rows - 1)) / self._rows),
             max(8.0, (self.width() - GAP * (self._columns - 1)) / self._columns),
         )
+
+    @property
+    def _cell_size(self) -> QSize:
+        height, width = self._size()
+        return QSize(math.ceil(width), math.ceil(height))
 
     @property
     def _paper(self) -> QColor:
@@ -317,16 +343,16 @@ class Wall(QWidget):
 
     def _move(self) -> None:
         """Something else is looked at: everything is drawn again."""
-        self._backdrop = None
+        self._backdrop = self._marks = None
         count = len(self._cells)
         first = self._dirty[0] if self._dirty else 0
         self._dirty = [(first + k) % count for k in range(count)]
         self._reading.start()
         self._next.start()
 
-    def _draw_next(self) -> None:
-        """As many cells as a frame has time for."""
-        ended = time.perf_counter() + FRAME_SECONDS
+    def _draw_next(self, seconds: float = FRAME_SECONDS) -> None:
+        """As many cells as there is time for."""
+        ended = time.perf_counter() + seconds
         while self._dirty:
             self._draw(self._dirty.pop(0))
             if time.perf_counter() > ended:
@@ -342,8 +368,8 @@ class Wall(QWidget):
         pen = QPainter(self._sheet)
         pen.setClipRect(rect)
         pen.translate(rect.topLeft())
-        if self._backdrop is None:
-            self._backdrop = self._picture()
+        if self._backdrop is None or self._marks is None:
+            self._backdrop, self._marks = self._picture(), self._marked()
         pen.drawImage(0, 0, self._backdrop)
         box = self._seen()
         if box is not None:
@@ -359,27 +385,48 @@ class Wall(QWidget):
             if line is not None:
                 pen.drawImage(target, line)
             pen.restore()
+        pen.drawImage(0, 0, self._marks)
+        self._write(pen, cell.caption)
+        pen.end()
+
+    def _blank(self, size: QSize, kind: QImage.Format, colour: QColor) -> QImage:
+        """A picture in one colour, of a size on the screen."""
+        dots = self.devicePixelRatioF()
+        picture = QImage(size * dots, kind)
+        picture.setDevicePixelRatio(dots)
+        picture.fill(colour)
+        return picture
+
+    def _marked(self) -> QImage:
+        """The outline of the reference, and pins."""
+        kind = QImage.Format.Format_ARGB32_Premultiplied
+        picture = self._blank(self._cell_size, kind, QColor(0, 0, 0, 0))
+        pen, into = QPainter(picture), self._to_cell()
+        pen.setRenderHint(QPainter.RenderHint.Antialiasing)
+        pen.setTransform(into)
+        for colour, lines in zip(("#ffffff", "#99000000"), self._dashes, strict=False):
+            line = QPen(QColor(colour), LINE_PIXELS)
+            line.setCosmetic(True)  # as thick at any zoom
+            pen.setPen(line)
+            if lines:
+                pen.drawLines(*lines)
+        pen.resetTransform()
+        pen.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
         pen.setPen(QColor("#ffffff"))
         for number, (y, x) in enumerate(self._pins, 1):
-            at = self._to_cell().map(QPointF(x + 0.5, y + 0.5)).toPoint()
+            at = into.map(QPointF(x + 0.5, y + 0.5)).toPoint()
             badge = QRect(at.x() - PIN // 2, at.y() - PIN // 2, PIN, PIN)
             pen.fillRect(badge, QColor("#000000"))
             pen.drawRect(badge)
             pen.drawText(badge, int(Qt.AlignmentFlag.AlignCenter), str(number))
-        self._write(pen, cell.caption)
         pen.end()
+        return picture
 
     def _picture(self) -> QImage:
-        """The image as every cell shows it."""
-        height, width = self._size()
+        """The image, without a map."""
         dots = self.devicePixelRatioF()
-        picture = QImage(
-            math.ceil(width * dots),
-            math.ceil(height * dots),
-            QImage.Format.Format_RGB32,
-        )
-        picture.setDevicePixelRatio(dots)
-        picture.fill(self._paper)
+        kind = QImage.Format.Format_RGB32
+        picture = self._blank(self._cell_size, kind, self._paper)
         if self._part is None:
             return picture
         top, left, bottom, right = self._part.box
