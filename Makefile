@@ -6,8 +6,8 @@
 #   TORCH_INDEX=URL     a further package index for torch, for example
 #                       https://download.pytorch.org/whl/cpu (much smaller on Linux
 #                       without an NVIDIA GPU)
-#   ARGS="..."          more arguments: of pytest for test and test-timm, of napari-wsol
-#                       for demo, of tools/mutants.py for mutants (--seed, --count,
+#   ARGS="..."          more arguments: of pytest for test, test-timm and test-oracles, of
+#                       napari-wsol for demo, of tools/mutants.py for mutants (--seed, --count,
 #                       --only, --jobs)
 #   QT_API=pyqt5        the Qt binding of demo and screenshots (default: pyqt6)
 
@@ -20,7 +20,7 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-timm fuzz lint mutants screenshots clean
+.PHONY: help setup demo test test-timm test-oracles fuzz lint mutants screenshots clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
@@ -38,7 +38,10 @@ test: setup ## run all tests; those of the window under PyQt6 and under PyQt5
 	@sh tools/desktop.sh sh tools/test.sh $(ARGS)
 
 test-timm: ## run the tests that need timm, in an environment of their own (several GB)
-	@sh tools/timm.sh $(ARGS)
+	@sh tools/apart.sh timm 'timm, torchvision' $(ARGS)
+
+test-oracles: ## compare with grad-cam, torchcam and quantus, in an environment of their own (several GB)
+	@sh tools/apart.sh oracles 'pytorch_grad_cam, quantus, torchcam' $(ARGS)
 
 fuzz: setup ## 5,000 damaged files of each kind, and five minutes of the monkey
 	@NAPARI_WSOL_FUZZ=$${NAPARI_WSOL_FUZZ:-5000} \
@@ -58,5 +61,5 @@ screenshots: setup ## run the demo unattended and save the README's pictures
 		--exports "$${TMPDIR:-/tmp}/napari-wsol-demo" $(ARGS)
 
 clean: ## remove the environments, caches and build products
-	rm -rf .venv .venv-timm build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf .venv .venv-oracles .venv-timm build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -62,6 +62,7 @@ class JobKind(Enum):
     LOCALIZE = "Localizing"
     ESTIMATE = "Estimating"
     COMPARE = "Comparing with the training images"
+    TRUST = "Checking the maps"
     REFINE = "Refining"
     FOLLOW = "Following"
     """A refinement that follows a stroke, and that nobody asked for."""
@@ -93,6 +94,7 @@ _OF_IMAGE = (  # void once image or model change
     *REFINES,
     JobKind.JUDGE,
     JobKind.COMPARE,
+    JobKind.TRUST,
 )
 
 REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
@@ -103,6 +105,7 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.LOCALIZE: (*_LOCALIZES, JobKind.JUDGE),
     JobKind.ESTIMATE: _LOCALIZES,
     JobKind.COMPARE: (JobKind.COMPARE,),
+    JobKind.TRUST: (JobKind.TRUST,),
     JobKind.REFINE: (*REFINES, JobKind.JUDGE),
     JobKind.FOLLOW: (*REFINES, JobKind.JUDGE),
     JobKind.JUDGE: (JobKind.JUDGE,),

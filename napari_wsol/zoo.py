@@ -23,7 +23,7 @@ from napari_wsol.errors import (
     UnansweredError,
     UnknownNameError,
 )
-from napari_wsol.files import encoded, sha256_of, whole_folder
+from napari_wsol.files import encoded, sha256_of, whole_folder, write_whole
 from napari_wsol.files.parsing import parse_toml, read_text
 from napari_wsol.methods import evaluating, own_methods
 from napari_wsol.methods.card import Card
@@ -314,10 +314,15 @@ def _written(model: Model, card: Card, folder: Path) -> Card:
         plugins=tuple(origins((*card.methods, spec.encoder, *spec.heads))) or None,
         folder=folder,
     )
+    write_card(card)
+    return card
+
+
+def write_card(card: Card) -> None:
+    """Writes a card into its folder; whole, or what was there stays."""
     # TOML has no way to write what is no character; a file's name may have it.
     text = tomli_w.dumps(card.to_dict())
-    (folder / CARD).write_bytes(text.encode("utf-8", "replace"))
-    return card
+    write_whole(card.folder / CARD, text.encode("utf-8", "replace"))
 
 
 def verify(card: Card) -> None:

@@ -31,13 +31,19 @@ pytest_plugins = [
 GOLDEN = Path(__file__).parent / "golden"
 
 
+APART = {"timm": ("timm",), "oracles": ("pytorch_grad_cam", "quantus", "torchcam")}
+"""What the tests of a marker import, which the environment of the others lacks."""
+
+
 def pytest_runtest_setup(item: pytest.Item):
-    if item.get_closest_marker("timm") is None:
-        return
-    if os.environ.get("NAPARI_WSOL_TIMM"):
-        importlib.import_module("timm")  # then its absence is a failure
-    else:
-        pytest.importorskip("timm", exc_type=ImportError)
+    for marker, packages in APART.items():
+        if item.get_closest_marker(marker) is None:
+            continue
+        for package in packages:
+            if os.environ.get(f"NAPARI_WSOL_{marker.upper()}"):
+                importlib.import_module(package)  # then its absence is a failure
+            else:
+                pytest.importorskip(package, exc_type=ImportError)
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ def test_plugins_are_listed_and_one_that_fails_is_told_and_left_out(
     broken = f"example-broken (napari_wsol.methods, {package}): left out, ValueError: "
     assert f"{broken}The encoder 'resnet18' exists already." in told
     (mine,) = (line for line in told if line.startswith("my_method.py (file, "))
-    assert re.search(r"my_method.py, sha256 \w{64}\): method hirescam$", mine)
+    assert re.search(r"my_method.py, sha256 \w{64}\): method mycam$", mine)
     assert "bad.py (file, bad.py, sha256 " in done.stderr
     assert "left out, ModuleNotFoundError: No module named 'nowhere'" in done.stderr
 
@@ -93,7 +93,7 @@ threads = [
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 assert len(found) == 8 and len(set(found)) == 1, found
-assert found[0].count("hirescam") == 1 and get_method("hirescam").title == "HiResCAM"
+assert found[0].count("mycam") == 1 and get_method("mycam").title == "MyCAM"
 assert "example-half" not in list_encoders() and "resnet18" in list_encoders()
 assert build_encoder("two-convs").channels == (32,)
 assert sys.modules["times"] == 1, "it ran once, whatever its path is called"

@@ -28,6 +28,11 @@ AGREEMENT = 0.02
 SINCE = {
     "glands-mobilenetv2 chefer": "it is new",
     "malignancy-mobilenetv2 chefer": "likewise",
+    **{
+        f"{model}-mobilenetv2 {method}": "likewise"
+        for model in ("glands", "malignancy")
+        for method in ("finercam", "hirescam", "occlusion", "scorecam_groups")
+    },
     "glands-mobilenetv2 scores": "the model has a cut",
     "slide glands-mobilenetv2 pixelcam": "tissue is told by the slide's own glass",
     "slide round head alone": "likewise",

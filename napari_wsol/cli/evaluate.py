@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,6 +133,18 @@ def evaluate(
             "out. The network runs twice a step, for every image and method.",
         ),
     ] = 0,
+    road: Annotated[
+        bool,
+        typer.Option("--road", help="ROAD, too: 18 runs for every image and method."),
+    ] = False,
+    sanity: Annotated[
+        bool,
+        typer.Option(
+            "--sanity",
+            help="Compare maps with those of weights drawn anew: what stays alike "
+            "explains no verdict. A model's card keeps it, unless it is bundled.",
+        ),
+    ] = False,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 for none.")
     ] = 1000,
@@ -149,7 +162,7 @@ def evaluate(
     tell_model_data(model, data, split)
     from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
     from napari_wsol.strokes.classes import chosen_labels
-    from napari_wsol.zoo import load_model
+    from napari_wsol.zoo import load_model, write_card
 
     config = EvaluationConfig(
         threshold=threshold,
@@ -162,6 +175,8 @@ def evaluate(
         region_threshold=region_threshold,
         region_scaled=scale_regions,
         faithfulness_steps=faithfulness,
+        road=road,
+        sanity=sanity,
         bootstrap=bootstrap,
         seed=seed,
     )
@@ -178,6 +193,11 @@ def evaluate(
     failures = Failures()
     result, picture = _run(benchmark, failures)
     write_results(result, picture, paths)
+    if sanity and loaded.card is not None and not loaded.card.bundled:
+        on = f"{result.images} images of {result.data}"
+        found = {item.name: item.sanity for item in result.methods if item.sanity}
+        metrics = {**loaded.card.metrics, "sanity_on": on, "sanity": found}
+        write_card(replace(loaded.card, metrics=metrics))
     show_figures(result.model, result)
     output.print(f"Written: {', '.join(str(path) for path in paths)}")
     failures.leave()

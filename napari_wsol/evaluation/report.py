@@ -41,6 +41,10 @@ UNITS: Mapping[str, tuple[str, str]] = {
     "max_box_acc_v2": ("MaxBoxAccV2", "%"),
     "insertion": ("Insertion AUC", ""),
     "deletion": ("Deletion AUC (low is good)", ""),
+    "road": ("ROAD", ""),
+    "sanity_heads": ("Rank correlation, other heads", ""),
+    "sanity_last_stage": ("… and other last stage", ""),
+    "sanity_encoder": ("… and other encoder", ""),
 }
 """What each figure is called in a table, and its unit; others are shares, 0 to 1."""
 
@@ -54,6 +58,7 @@ class MethodReport:
         title: for people.
         figures: by name; see ``UNITS``.
         best_threshold: where the pooled mean IoU is best; None without masks.
+        sanity: its figures of that name without their intervals, by what was drawn.
         per_class: figures of single classes, by figure and class.
     """
 
@@ -61,6 +66,7 @@ class MethodReport:
     title: str
     figures: Mapping[str, Estimate]
     best_threshold: float | None = None
+    sanity: Mapping[str, float] = field(default_factory=dict[str, float])
     per_class: Mapping[str, Mapping[str, float]] = field(
         default_factory=dict[str, "Mapping[str, float]"]
     )

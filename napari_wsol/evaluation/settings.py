@@ -33,10 +33,12 @@ class EvaluationConfig:
         region_scaled: whether maps are scaled image by image for these.
         faithfulness_steps: of the insertion and deletion curves; 0 leaves them out.
             Each step runs the network twice for every image and method.
+        road: whether ROAD is measured, on inputs of up to 400 000 pixels.
+        sanity: whether maps are compared with those of weights that are drawn anew.
         classes: of annotations → 1 background, 2 foreground, where their names do not
             tell; those that nothing tells of are then ignored.
         bootstrap: draws for the intervals; 0 for none.
-        seed: of the draws.
+        seed: of the draws, also of weights.
     """
 
     threshold: float = 0.5
@@ -49,6 +51,8 @@ class EvaluationConfig:
     region_threshold: float = PCAM_THRESHOLD
     region_scaled: bool = False
     faithfulness_steps: int = 0
+    road: bool = False
+    sanity: bool = False
     classes: dict[str, int] = field(default_factory=dict[str, int])
     bootstrap: int = 1000
     seed: int = 0

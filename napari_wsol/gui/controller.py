@@ -12,6 +12,7 @@ from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
 from napari_wsol.gui.compare.places import PlacesController
 from napari_wsol.gui.compare.reference import ReferenceController
+from napari_wsol.gui.compare.trust import TrustBox
 from napari_wsol.gui.correct.proposals import ProposalsController
 from napari_wsol.gui.correct.rounds_controller import RoundsController
 from napari_wsol.gui.correct.save_model import SaveModelController
@@ -133,6 +134,9 @@ class Controller(QObject):
         self.compare = CompareController(context, panels.compare, self.export.config)
         self.places = PlacesController(context, panels.compare)
         self.reference = ReferenceController(context, panels.compare, self.chooser)
+        self.trust = TrustBox(context)
+        self.trust.found.connect(panels.localize.method_list.show_trust)
+        panels.compare.rows.addWidget(self.trust)
         self.importer = Importer(context)
         self.training = TrainingController(context)
         self.drops = SlideDrops(context, self.chooser)
@@ -169,6 +173,7 @@ class Controller(QObject):
                 panels.correct,
                 panels.export,
                 self.reference.scores,
+                self.trust,
             )
         ]
         for bar in self._bars:
@@ -386,6 +391,9 @@ class Controller(QObject):
         panel.method_list.show_methods(
             methods, own, {name: why for name, why in reasons.items() if why}
         )
+        from napari_wsol.evaluation.sanity import known_trust
+
+        panel.method_list.show_trust(known_trust(panel.card))
 
     # ------------------------------------------------------------------------- images
 

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from napari_wsol.methods import Method, Model
 
 
+NO_VERDICT = "It does not depend on the image's verdict."
+
+
 @dataclass(frozen=True, slots=True)
 class Localization:
     """What one image shows, and where.
@@ -144,6 +147,7 @@ def make_heatmap(
         )
     is_refined = round_index > 0
     flat = flat_note(read_out, target, low, high, refined=is_refined)
+    apart = "" if read_out.follows_verdict else NO_VERDICT
     scale, translate = seen.place((stride, stride))
     return Heatmap(
         values=np.clip(array, 0.0, 1.0),
@@ -155,7 +159,7 @@ def make_heatmap(
         is_probability=is_probability,
         raw_range=(low, high),
         round=round_index,
-        notes=tuple(filter(None, (read_out.note, flat, note))),
+        notes=tuple(filter(None, (read_out.note, apart, flat, note))),
     )
 
 

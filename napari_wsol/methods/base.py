@@ -53,6 +53,7 @@ class Method(ABC):
         rectified: whether it keeps only what speaks for a class (a ReLU at its end).
         for_all_classes: whether its map is the same for every class.
         pools_tiles: whether it weighs the tiles of an image by their vectors.
+        follows_verdict: whether it is read off weights that give the image's verdict.
         note: what a reader of its maps must know, a sentence; empty if nothing.
     """
 
@@ -66,6 +67,7 @@ class Method(ABC):
     rectified: ClassVar[bool] = False
     for_all_classes: ClassVar[bool] = False
     pools_tiles: ClassVar[bool] = False
+    follows_verdict: ClassVar[bool] = True
     note: ClassVar[str] = ""
 
     def __init__(self, layer: str | None = None) -> None:
@@ -172,6 +174,7 @@ class TapMethod(Method):
 
     tap: ClassVar[str]
     lacks: ClassVar[str]
+    follows_verdict: ClassVar[bool] = False
 
     @override
     def taps(self, model: Model) -> tuple[str, ...]:

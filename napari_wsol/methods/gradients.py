@@ -20,6 +20,8 @@ from napari_wsol.errors import MethodUnavailableError
 from napari_wsol.methods.base import Method
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from torch import Tensor
 
     from napari_wsol.methods.base import NetworkInput
@@ -31,11 +33,17 @@ NO_IMAGE = (
     "enough: use localize(), or give map() the image."
 )
 
+LARGEST_BATCH = 64
+BATCH_BYTES = 10_000_000
+"""Of changed copies: 16 of 224 × 224 RGB. More are hardly faster on a CPU, the layers
+within the encoder take many times as much memory, and Cancel waits for a batch."""
+
 
 class LayerMethod(Method):
     """A read-out of the features of one layer, the deepest by default."""
 
     reads_layers: ClassVar[bool] = True
+    follows_verdict: ClassVar[bool] = False
 
     @override
     def unavailable(self, model: Model) -> str | None:
@@ -50,6 +58,8 @@ class LayerMethod(Method):
 
 class ClassifierMethod(LayerMethod):
     """A read-out of how the image-level classifier uses a layer."""
+
+    follows_verdict: ClassVar[bool] = True
 
     @override
     def place(self, model: Model) -> str | None:
@@ -99,6 +109,20 @@ class RerunMethod(ClassifierMethod):
     ) -> Tensor:
         """(N, h, w) float32 on the nominal grid, with the image at hand."""
 
+    def batches(
+        self, image: NetworkInput, counts: Sequence[int]
+    ) -> Iterator[tuple[int, slice]]:
+        """Which image and which of its changed copies run at once; reports between."""
+        x = image.pixels()
+        step = min(LARGEST_BATCH, BATCH_BYTES // (x[0].numel() * x.element_size())) or 1
+        done, total = 0, sum(counts)
+        for index, count in enumerate(counts):
+            for start in range(0, count, step):
+                image.check()
+                yield index, slice(start, start + step)
+                done += min(step, count - start)
+                image.report(done, total, self.title)
+
 
 def map_of(
     method: Method, model: Model, features: Features, target: int, image: NetworkInput
@@ -122,10 +146,14 @@ class GradientMethod(ClassifierMethod):
     ) -> Tensor:
         x = image.pixels() if image is not None and model.encoder.is_traced else None
         activation, gradient = activation_and_gradient(
-            model, features, target, self.place(model), x
+            model, features, target, self.place(model), x, score_of=self.score
         )
         values = self.combine(activation, gradient)
         return features.straight(values, self.index(model, features))
+
+    def score(self, model: Model, features: Features, target: int) -> Tensor:
+        """(N,): what the gradient is of; the class's logit."""
+        return class_logit(model, features, target)
 
     @abstractmethod
     def combine(self, activation: Tensor, gradient: Tensor) -> Tensor:
@@ -133,7 +161,7 @@ class GradientMethod(ClassifierMethod):
 
         Args:
             activation: (N, C, h, w) float32.
-            gradient: (N, C, h, w) float32, of the class's logit.
+            gradient: (N, C, h, w) float32, of ``score``.
 
         Returns:
             (N, h, w) float32 on the grid of the layer.
@@ -146,8 +174,10 @@ def activation_and_gradient(
     target: int,
     layer: str | None,
     image: Tensor | None = None,
+    *,
+    score_of: Callable[[Model, Features, int], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A layer's map, and the gradient of a class's logit at each of its cells.
+    """A layer's map, and the gradient of a class's score at each of its cells.
 
     Works where gradients are switched off and in inference mode. Autocast is left
     aside: in half precision gradients of large images vanish.
@@ -158,6 +188,7 @@ def activation_and_gradient(
         target: index of the class.
         layer: of the encoder; the deepest tap by default.
         image: (N, C, H, W) network input, where the encoder is traced.
+        score_of: gives (N,) scores; by default :func:`class_logit`.
 
     Returns:
         Both (N, C, h, w) float32.
@@ -180,7 +211,7 @@ def activation_and_gradient(
             leaf, read = model.encoder.trace(x, name)
         else:
             leaf, read = _resumed(model, features, name, dtype)
-        score = class_logit(model, read, target).sum()
+        score = (score_of or class_logit)(model, read, target).sum()
         gradient = None
         if score.requires_grad:
             found = torch.autograd.grad(score, leaf, allow_unused=True)

@@ -140,6 +140,7 @@ class Negev(HeadMethod):
     name: ClassVar[str] = "negev"
     title: ClassVar[str] = "NEGEV"
     is_probability: ClassVar[bool] = True
+    follows_verdict: ClassVar[bool] = False
 
     def map(
         self,

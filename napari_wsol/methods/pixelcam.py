@@ -221,6 +221,7 @@ class PixelCam(HeadMethod):
     head: ClassVar[str] = "pixelcam"
     is_probability: ClassVar[bool] = True
     for_all_classes: ClassVar[bool] = True
+    follows_verdict: ClassVar[bool] = False
 
     def map(
         self,

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_wsol.config import FinetuneConfig, InferenceConfig
+    from napari_wsol.evaluation.occluding import Occluded
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.guidance.factors import Guide
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.foreign_map import Given
@@ -277,6 +279,28 @@ class SessionJobs:
             return self._worker.compare(report)
 
         return self._runner.submit(JobKind.COMPARE, work)
+
+    def trust(
+        self, methods: Sequence[str] | None = None
+    ) -> Future[Mapping[str, Trust]]:
+        """What can be said without a reference of maps, by default of all of the model.
+
+        It fails with NoResultError before localizing, and with ImageError for slides.
+        """
+        return self._runner.submit(
+            JobKind.TRUST, lambda report: self._worker.trust(methods, report)
+        )
+
+    def occlude(self, box: Sequence[float]) -> Future[Occluded]:
+        """Blurs a box: what the class's score loses, and what maps claimed.
+
+        Args:
+            box: top, left, bottom, right in level-0 pixels; the first one covers
+                [0, 1]. It fails as :meth:`trust` does.
+        """
+        return self._runner.submit(
+            JobKind.TRUST, lambda report: self._worker.occlude(box, report)
+        )
 
     def finetune(
         self, config: FinetuneConfig | None = None, *, live: bool = False

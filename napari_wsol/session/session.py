@@ -236,6 +236,8 @@ class Session:
     estimate = of_jobs(SessionJobs.estimate)
     localize = of_jobs(SessionJobs.localize)
     compare = of_jobs(SessionJobs.compare)
+    trust = of_jobs(SessionJobs.trust)
+    occlude = of_jobs(SessionJobs.occlude)
     finetune = of_jobs(SessionJobs.finetune)
     revert = of_jobs(SessionJobs.revert)
     add_map = of_jobs(SessionJobs.add_map)

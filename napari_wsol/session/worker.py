@@ -58,7 +58,7 @@ from napari_wsol.slides.expected import is_gradual, seconds_a_pixel
 from napari_wsol.zoo import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from napari_wsol.config import (
         ExportConfig,
@@ -66,6 +66,8 @@ if TYPE_CHECKING:
         InferenceConfig,
         SlideConfig,
     )
+    from napari_wsol.evaluation.occluding import Occluded
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
@@ -85,6 +87,13 @@ if TYPE_CHECKING:
     from napari_wsol.strokes.annotations import Part
 
 T = TypeVar("T")
+
+STEPS = 10  # of insertion and deletion, where maps of the open image are checked
+
+WHOLE = (
+    "This is a slide, read tile by tile: maps are checked on images in one piece. Crop "
+    "the part that matters, and open that."
+)
 
 
 class Worker:
@@ -350,6 +359,40 @@ class Worker:
         return self._with_room(
             lambda: likeness(view.model, view.slide, mpp=view.mpp, check=report.check)
         )
+
+    def trust(
+        self, methods: Sequence[str] | None, report: Report
+    ) -> Mapping[str, Trust]:
+        """What can be said of maps of the open image without a reference."""
+        from napari_wsol.evaluation.benchmark.run import EvaluatedView, EvaluationConfig
+
+        view, result = self._whole()
+        names, target = list(methods or result.heatmaps), result.target
+        how = EvaluationConfig(
+            mpp=view.mpp, faithfulness_steps=STEPS, road=True, sanity=True
+        )
+        seen = EvaluatedView(view.model, view.slide, names, how, report.check)
+        return self._with_room(lambda: seen.trust(seen.localize(target), report))
+
+    def occlude(self, box: Sequence[float], report: Report) -> Occluded:
+        """What the score of the class loses without a box."""
+        from napari_wsol.evaluation.occluding import occlude
+
+        (view, result), maps = self._whole(), self._state.current.maps.live
+        return self._with_room(
+            lambda: occlude(view, box, maps, result.target, report.check)
+        )
+
+    def _whole(self) -> tuple[ModelView, Localization]:
+        """The open image, held whole, and what was found on it."""
+        self.look()
+        current = self._state.current
+        current.check_maps()
+        if self.is_large(current):
+            raise ImageError(WHOLE)
+        if current.maps.result is None:
+            raise NoResultError(LOCALIZE_FIRST)
+        return self._view(current), current.maps.result
 
     def restore(self, report: Report) -> None:
         """Rounds of an earlier work, now that there is a result to show them on."""

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from napari_wsol.cli import app
 from napari_wsol.errors import ConfigError, DatasetError, ImageError
-from napari_wsol.zoo import save_model
+from napari_wsol.zoo import find_card, save_model, verify
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,42 @@ def test_an_older_run_is_replaced_only_on_request(data, tmp_path):
     done = run(*arguments, "--out", out, "--threshold", 0.3, "--overwrite")
     assert done.exit_code == 0
     assert json.loads(out.read_text("utf-8"))["settings"]["threshold"] == 0.3
+
+
+def test_sanity_is_written_told_and_kept_in_the_card(data, tmp_path):
+    out = tmp_path / "metrics.json"
+    arguments = ("small", "--data", data, "--method", "cam", "--method", "pixelcam")
+    done = run(*arguments, "--sanity", "--road", "--bootstrap", 50, "--out", out)
+    assert done.exit_code == 0, done.output
+    stored = json.loads(out.read_text("utf-8"))
+    cam, pixelcam = stored["methods"]
+    assert pixelcam["sanity"]["heads"] == pytest.approx(1)
+    assert abs(cam["sanity"]["heads"]) < 0.99
+    for item in (cam, pixelcam):
+        assert [*item["sanity"]] == ["heads", "last_stage", "encoder"]
+        for part, value in item["sanity"].items():
+            figure = item["figures"][f"sanity_{part}"]
+            assert figure["low"] <= figure["value"] == value <= figure["high"]
+        assert -0.5 <= item["figures"]["road"]["value"] <= 0.5
+    table = out.with_suffix(".md").read_text("utf-8")
+    assert "| Rank correlation, other heads |" in table
+    assert any(
+        note.startswith("PixelCAM: It does not depend on the image's verdict")
+        for note in stored["notes"]
+    )
+    kept = find_card("small").metrics["sanity"]
+    assert kept["pixelcam"] == pytest.approx(pixelcam["sanity"], abs=5e-4)
+    assert verify(find_card("small")) is None
+
+
+def test_without_sanity_nothing_is_said_of_it(data, tmp_path):
+    out = tmp_path / "metrics.json"
+    arguments = ("small", "--data", data, "--method", "cam", "--bootstrap", 0)
+    assert run(*arguments, "--out", out).exit_code == 0
+    stored = json.loads(out.read_text("utf-8"))
+    assert stored["methods"][0]["sanity"] == {}
+    assert "sanity" not in find_card("small").metrics
+    assert "Rank correlation" not in out.with_suffix(".md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,11 @@ SPECS = {
     "pixelcam": {**PLAIN, "heads": ("cam", "pixelcam")},
     "pylon": {"encoder": "resnet18", "taps": PYRAMID, "heads": ("pylon",)},
     "rollout": {"encoder": "deit_tiny", "heads": ("tscam",)},
+    "scorecam_groups": {  # more channels than groups
+        "encoder": "mobilenet_v2",
+        "taps": ("features.6", "features.7"),
+        "heads": ("cam",),
+    },
     "sat": {"encoder": "deit_sat_tiny", "heads": ("sat",)},
     "spg": {"encoder": "wsol_spg_resnet50", "heads": ("spg",)},
     "tscam": {"encoder": "deit_tiny", "heads": ("tscam",)},
@@ -35,6 +40,7 @@ SPECS = {
 
 HEADLESS = {"eigencam": "cam", "gradcam": "cam", "gradcam++": "pcam", "layercam": "lse"}
 HEADLESS |= {"scorecam": "cam", "smoothgradcam++": "cam", "xgradcam": "deepmil"}
+HEADLESS |= {"finercam": "cam", "hirescam": "maxpool", "occlusion": "cam"}
 """Read-outs that take any classifier: which one here."""
 
 
@@ -129,7 +135,7 @@ def test_tiles_give_what_the_whole_gives(models, name):
     model = models(name)
     if model.preprocessing.size is not None:
         pytest.skip("sees the whole image at once")
-    heavy = name in ("scorecam", "spg", "negev")
+    heavy = name in ("scorecam", "spg", "negev", "occlusion")
     image = picture(74, 70) if heavy else picture(150, 130)
     whole = localize(model, image, [name], "b").heatmaps[name].values
     small = InferenceConfig(whole=32, core=64)

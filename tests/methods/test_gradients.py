@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from napari_wsol.methods import (
     unavailable,
 )
 from napari_wsol.methods.gradients import activation_and_gradient
+from napari_wsol.methods.wrap import wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
 
     from napari_wsol.encoders import Features
 
-GRADIENTS = ["gradcam", "gradcam++", "xgradcam", "layercam"]
+GRADIENTS = ["gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "finercam"]
 QUICK = [*GRADIENTS, "eigencam"]
-ALL = [*QUICK, "smoothgradcam++", "scorecam"]
+ALL = [*QUICK, "smoothgradcam++", "scorecam", "scorecam_groups"]
 
 
 def normalised(values: Tensor) -> Tensor:
@@ -51,6 +53,9 @@ def test_behind_a_global_average_gradcam_is_rectified_cam(small_model):
         for name in ("gradcam", "xgradcam"):
             found = get_method(name).map(small_model, features, 1)
             assert torch.allclose(found, expected, atol=1e-6)
+        found = get_method("hirescam").map(small_model, features, 1)
+        assert float(cam.min()) < 0  # what speaks against the class is not cut off
+        assert torch.allclose(found, cam / features.last[0, 0].numel(), atol=1e-6)
 
 
 def by_hooks(
@@ -120,6 +125,45 @@ def test_gradcampp_follows_equation_19_where_gradients_differ(two_depths):
     expected = torch.einsum("nc,nchw->nhw", weights, a).relu()
     found = get_method("gradcam++").combine(a.float(), g.float())
     assert torch.allclose(found.double(), expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_finercam_takes_away_what_the_nearest_classes_share(multi_label):
+    classes = ("a", "b", "c", "d", "e")
+    spec = ModelSpec(
+        encoder="mobilenet_v2",
+        classes=classes,
+        heads=("cam",),
+        taps=("features.3",),
+        multi_label=multi_label,
+    )
+    torch.manual_seed(2)
+    model = Model(spec).eval()
+    head = model.heads["cam"]
+    with torch.no_grad():
+        features = model.encoder(torch.randn(2, 3, 64, 96))
+        a = features.last
+        shared, own, other = a.mean((0, 2, 3)).argsort(descending=True)[:3].tolist()
+        head.fc.weight.zero_()
+        head.fc.weight[:, shared] = torch.tensor([1.0, 2.0, 1.0, 1.0, 9.0])
+        head.fc.weight[1, own], head.fc.weight[4, other] = 3.0, 7.0
+        head.fc.bias[:] = torch.tensor([0.1, 0.0, -0.1, 0.2, 100.0])  # “e” is far away
+        found = get_method("finercam").map(model, features, 1)
+        expected = (2 - 0.6) * a[:, shared] + 3 * a[:, own]
+        expected = features.straight(expected.relu() / a[0, 0].numel())
+    assert float(found.max()) > 0
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_finercam_of_one_logit_is_gradcam(small_model):
+    small_model.heads["cam"] = OneLogit(small_model.encoder.channels[-1])
+    with torch.no_grad():
+        features = small_model.encoder(torch.randn(1, 3, 64, 64))
+        for target in (0, 1):
+            finer = get_method("finercam").map(small_model, features, target)
+            plain = get_method("gradcam").map(small_model, features, target)
+            assert torch.equal(finer, plain)
+    assert "of one logit" in get_method("finercam").note
 
 
 def test_dead_channels_and_gradients_give_zeros_not_nan():
@@ -228,6 +272,85 @@ def test_scorecam_stops_between_batches(small_model):
         get_method("scorecam").map(small_model, small_model.encoder(x), 0, image)
     assert len(done) == 1
     assert done[0] < 32
+
+
+def test_groups_of_scorecam_take_40_runs_and_share_out_the_weights(small_model):
+    """Where a hundred channels are five, each group is one of them: nothing is lost."""
+    x = torch.randn(1, 3, 64, 96)
+    runs: list[int] = []
+    image = NetworkInput(lambda: x, lambda done, *_: runs.append(done), lambda: None)
+    with torch.no_grad():
+        own = small_model.encoder(x)
+        maps = own.last[:, :5].repeat(1, 20, 1, 1) * torch.rand(1, 100, 1, 1)
+        features = replace(own, maps=(*own.maps, maps), names=(*own.names, "many"))
+        features = replace(
+            features,
+            strides=(*own.strides, own.strides[-1]),
+            offsets=(*own.offsets, own.offsets[-1]),
+        )
+        full = get_method("scorecam@many").map(small_model, features, 1, image)
+        assert runs[-1] == 100
+        found = get_method("scorecam_groups@many").map(small_model, features, 1, image)
+        assert 5 <= runs[-1] <= 40
+        assert torch.allclose(found, full, rtol=1e-4)
+        maps[:] = torch.rand_like(maps)  # now each is its own
+        found = get_method("scorecam_groups@many").map(small_model, features, 1, image)
+        assert runs[-1] == 40
+        again = get_method("scorecam_groups@many").map(small_model, features, 1, image)
+    assert torch.equal(found, again)
+
+
+class Brightness(torch.nn.Module):
+    """Its logits are the mean of red, and of green."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours = torch.nn.Conv2d(3, 2, 1, bias=False)
+        self.colours.weight.data = torch.eye(3)[:2, :, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.colours(x).mean((2, 3))
+
+
+@pytest.mark.parametrize("shape", [(50, 70), (224, 224), (20, 700)])
+def test_occlusion_is_what_the_logit_loses(shape):
+    classes, plain = ("red", "green"), ((0.0,) * 3, (1.0,) * 3)
+    model = wrap(Brightness(), None, classes, mean=plain[0], std=plain[1])
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    image[20 : shape[0] // 2, 24:48, 1] = 255
+    steps: list[tuple[int, int]] = []
+    found = localize(
+        model, image, ["occlusion"], "green", report=lambda *now: steps.append(now[:2])
+    ).heatmaps["occlusion"]
+    done, total = steps[-1]
+    assert done == total == found.values.size <= 256
+    step = int(found.scale[0])
+    assert found.scale == (step, step)
+    assert found.translate == ((step - 1) / 2,) * 2
+    assert found.values.shape == tuple(-(-side // step) for side in shape)
+    green = image[..., 1] / 255 - image[..., 1].mean() / 255
+    expected = np.zeros(found.values.shape)
+    for row, column in np.ndindex(*expected.shape):
+        rows = slice(max(0, (row - 1) * step), (row + 2) * step)
+        columns = slice(max(0, (column - 1) * step), (column + 2) * step)
+        expected[row, column] = green[rows, columns].sum() / green.size
+    low, high = expected.min(), expected.max()
+    assert found.raw_range == pytest.approx((low, high), abs=1e-6)
+    np.testing.assert_allclose(found.values, (expected - low) / (high - low), atol=1e-4)
+
+
+def test_occlusion_stops_between_batches(small_model):
+    done: list[int] = []
+
+    def check() -> None:
+        if done:
+            raise JobCancelledError("stopped")
+
+    x = torch.randn(1, 3, 300, 300)
+    image = NetworkInput(lambda: x, lambda now, *_: done.append(now), check)
+    with torch.no_grad(), pytest.raises(JobCancelledError):
+        get_method("occlusion").map(small_model, small_model.encoder(x), 0, image)
+    assert len(done) == 1
 
 
 @pytest.mark.parametrize("size", [(16, 24), (64, 96)])

@@ -21,6 +21,7 @@ PARTS = (
     "LICENSE",
     "Makefile",
     "README.md",
+    "constraints-oracles.txt",
     "constraints-timm.txt",
     "constraints.txt",
     "models",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_wsol.evaluation.bootstrap import Estimate, mean
 from napari_wsol.evaluation.boxes import BoxAccuracyMeter
 from napari_wsol.evaluation.classification import ClassificationMeter
@@ -19,14 +17,15 @@ from napari_wsol.evaluation.points import (
 )
 from napari_wsol.evaluation.regions import RegionMeter
 from napari_wsol.evaluation.report import MethodReport
+from napari_wsol.evaluation.sanity import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.bootstrap import Bootstrap
-    from napari_wsol.evaluation.faithfulness import Faithfulness
     from napari_wsol.evaluation.report import Case
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.evaluation.scores import FloatArray
     from napari_wsol.evaluation.settings import EvaluationConfig
     from napari_wsol.images.heatmap import FloatMap, Heatmap
@@ -85,7 +84,7 @@ class MeterSet:
         heatmaps: Mapping[str, Heatmap],
         against: MapTarget,
         target: str,
-        faithful: Mapping[str, Faithfulness],
+        trust: Mapping[str, Trust],
     ) -> dict[str, float]:
         """Adds the maps of a class of the image that was begun.
 
@@ -93,7 +92,7 @@ class MeterSet:
             heatmaps: of each method.
             against: what they are compared with.
             target: the class.
-            faithful: insertion and deletion of each method, where they were measured.
+            trust: what was measured of each method without a reference.
 
         Returns:
             For each method IoU at the threshold; empty without a reference.
@@ -104,8 +103,8 @@ class MeterSet:
             value = meter.update(heatmap, against, name=target, image=image)
             if value is not None:
                 overlap[name] = value
-            if name in faithful:
-                meter.faithful(faithful[name])
+            if name in trust:
+                meter.trust(trust[name])
         return overlap
 
     def note(self, texts: Sequence[str]) -> None:
@@ -135,7 +134,7 @@ class MapMeters:
         )
         self._largest = BoxAccuracyMeter((0.5,), all_contours=False)
         self._any_box = BoxAccuracyMeter()
-        self._faithful: list[tuple[float, float]] = []
+        self._trust: dict[str, list[float]] = {}
         self._boxes = 0
 
     def update(
@@ -177,9 +176,11 @@ class MapMeters:
         self._largest.update(scores, corners)
         self._any_box.update(scores, corners)
 
-    def faithful(self, found: Faithfulness) -> None:
-        """Add an image's insertion and deletion."""
-        self._faithful.append((found.insertion, found.deletion))
+    def trust(self, found: Trust) -> None:
+        """Add what was measured of an image's map without a reference."""
+        sanity = {f"sanity_{part}": value for part, value in found.sanity.items()}
+        for key, value in {**found.faithful, **sanity}.items():
+            self._trust.setdefault(key, []).append(value)
 
     def report(self, name: str, title: str, draw: Bootstrap) -> MethodReport:
         """All figures that there are references for.
@@ -195,15 +196,14 @@ class MapMeters:
             figures["pointing_game"] = self._pointing.estimate(draw)
         if self._boxes:
             self._box_figures(figures, per_class, draw)
-        if self._faithful:
-            insertion, deletion = np.array(self._faithful).T
-            figures["insertion"] = mean(insertion, draw)
-            figures["deletion"] = mean(deletion, draw)
+        figures |= {key: mean(values, draw) for key, values in self._trust.items()}
+        own = {part: figures.get(f"sanity_{part}") for part in PARTS}
         return MethodReport(
             name=name,
             title=title,
             figures=figures,
             best_threshold=best,
+            sanity={part: one.value for part, one in own.items() if one is not None},
             per_class=per_class,
         )
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from napari_wsol.config import FigureConfig
@@ -31,13 +32,25 @@ from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.faithfulness import insertion_deletion
 from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
+from napari_wsol.evaluation.road import road
+from napari_wsol.evaluation.sanity import (
+    PARTS,
+    Trust,
+    drawn_anew,
+    rank_correlation,
+)
 from napari_wsol.evaluation.settings import FIELD_SIZE, EvaluationConfig
 from napari_wsol.export.figure import Panel, Sheet, panels_of
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.augmentation import check_views
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
-from napari_wsol.inference.whole_image import check_methods, class_scores, localize
+from napari_wsol.inference.whole_image import (
+    check_methods,
+    class_scores,
+    localize,
+    map_notes,
+)
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import evaluating, method_title
 
@@ -49,7 +62,7 @@ if TYPE_CHECKING:
     from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.bootstrap import Estimate
-    from napari_wsol.evaluation.faithfulness import Faithfulness, Pixels
+    from napari_wsol.evaluation.faithfulness import Pixels
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
@@ -60,6 +73,9 @@ if TYPE_CHECKING:
 FEATURE_BYTES = 500_000_000
 """For the features of one image, whose classes are compared one after another."""
 
+AT_ONCE, ROAD_PIXELS = 2_000_000, 400_000
+"""Pixels of inputs at a time, and of the largest input whose ROAD is measured."""
+
 
 class EvaluatedView:
     """One image under one model: encoded once for all classes and methods.
@@ -68,7 +84,7 @@ class EvaluatedView:
         model: classifies and localizes.
         slide: the image, open.
         methods: names.
-        config: views, and µm a level-0 pixel.
+        config: views, µm a level-0 pixel, and what is measured without a reference.
         check: called often; raises to stop.
     """
 
@@ -82,7 +98,7 @@ class EvaluatedView:
     ) -> None:
         cache = FeatureCache(FEATURE_BYTES)
         self._view = ModelView(slide, model, config.mpp, cache=cache)
-        self._methods, self._check = methods, check
+        self._methods, self._check, self._config = methods, check, config
         self._how: dict[str, Any] = {
             "views": config.views,
             "mpp": config.mpp,
@@ -101,12 +117,47 @@ class EvaluatedView:
         view = self._view
         return localize(view.model, view.slide, self._methods, target, **self._how)
 
-    def faithful(self, heatmap: Heatmap, steps: int) -> Faithfulness:
-        """Insertion and deletion on the network's own input, as RISE does."""
-        model, seen = self._view.model, self._view.geometry()
+    def trust(
+        self, found: Localization, report: Progress = ignore_progress
+    ) -> dict[str, Trust]:
+        """What can be said of maps without a reference, as far as the config wants it.
+
+        Args:
+            found: from :meth:`localize`.
+            report: called with (done, total, what is being done).
+        """
+        maps, view, config = found.heatmaps, self._view, self._config
+        parts = [*PARTS] if config.sanity else []
+        redrawn: dict[str, Mapping[str, Heatmap]] = {}
+        for done, part in enumerate(parts):
+            report(done, len(parts) + len(maps), "drawing weights anew")
+            other = drawn_anew(view.model, part, config.seed)
+            # The features of an encoder that is drawn anew are not wanted again.
+            cache = self._how["cache"] if part == "heads" else None
+            how: dict[str, Any] = {**self._how, "cache": cache}
+            again = localize(other, view.slide, list(maps), found.target, **how)
+            redrawn[part] = again.heatmaps
+        result: dict[str, Trust] = {}
+        for done, (name, one) in enumerate(maps.items(), len(parts)):
+            report(done, len(parts) + len(maps), method_title(name))
+            others = {part: redrawn[part][name].values for part in parts}
+            result[name] = Trust(
+                method=name,
+                sanity={p: rank_correlation(one.values, others[p]) for p in parts},
+                constant=tuple(p for p in parts if np.ptp(others[p]) == 0),
+                faithful=self._faithful(one),
+            )
+        return result
+
+    def _faithful(self, heatmap: Heatmap) -> dict[str, float]:
+        """Insertion, deletion and ROAD on the network's own input, as RISE does."""
+        config, view = self._config, self._view
+        if not (config.faithfulness_steps or config.road):
+            return {}
+        steps, model, seen = config.faithfulness_steps, view.model, view.geometry()
         if self._input is None:
             with torch.no_grad():
-                self._input = self._view.pixels()[0].float().cpu().numpy()
+                self._input = view.pixels()[0].float().cpu().numpy()
         shape = (self._input.shape[1], self._input.shape[2])
         down = seen.downsample
         values = heatmap.crop(
@@ -123,7 +174,14 @@ class EvaluatedView:
                 found = model.probabilities(features, by_cut=False)[:, place]
             return found.cpu().numpy()
 
-        return insertion_deletion(probability, self._input, values, steps=steps)
+        x, measured = self._input, dict[str, float]()
+        if steps:
+            batch = max(1, min(16, AT_ONCE // values.size))
+            found = insertion_deletion(probability, x, values, steps=steps, batch=batch)
+            measured |= {"insertion": found.insertion, "deletion": found.deletion}
+        if config.road and values.size <= ROAD_PIXELS:
+            measured["road"] = road(probability, x, values)
+        return measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +191,7 @@ class _Compared:
     case: Case
     against: MapTarget
     maps: Mapping[str, Heatmap] = field(default_factory=dict[str, "Heatmap"])
-    faithful: Mapping[str, Faithfulness] = field(
-        default_factory=dict[str, "Faithfulness"]
-    )
+    trust: Mapping[str, Trust] = field(default_factory=dict[str, Trust])
     notes: tuple[str, ...] = ()
 
 
@@ -300,7 +356,7 @@ class Benchmark:
             for item in seen:
                 meters.note(item.notes)
                 overlap = meters.compare(
-                    item.maps, item.against, item.case.target, item.faithful
+                    item.maps, item.against, item.case.target, item.trust
                 )
                 meters.cases.append(replace(item.case, overlap=overlap))
 
@@ -315,7 +371,8 @@ class Benchmark:
     ) -> _Compared:
         """The maps of a class of an image; none where there is nothing to do."""
         predicted = max(scores, key=scores.__getitem__, default="")
-        target, steps = against.target or predicted, self.config.faithfulness_steps
+        target, config = against.target or predicted, self.config
+        is_checked = config.sanity or config.road or config.faithfulness_steps > 0
         case = Case(
             id=sample.id,
             target=target,
@@ -323,30 +380,26 @@ class Benchmark:
             probability=scores.get(target, 1.0),
             overlap={},
         )
-        if not (against.is_reference or steps):
+        if not (against.is_reference or is_checked):
             return _Compared(case=case, against=against)
         found = view.localize(target)
         maps = found.heatmaps
-        faithful = {
-            name: view.faithful(heatmap, steps)
-            for name, heatmap in maps.items()
-            if steps
-        }
+        trust = view.trust(found) if is_checked else {}
         notes = self._notes_of(found, slide)
+        notes += [note for one in trust.values() for note in one.caveats]
         if self.baselines is not None and against.is_reference:
             grid, side = against.grid, self.config.size or FIELD_SIZE
             prior = self.baselines.prior(sample, target, grid)
             maps = {**maps, PRIOR: prior, **plain_maps(slide, target, grid, side)}
         return _Compared(
-            case=case, against=against, maps=maps, faithful=faithful, notes=tuple(notes)
+            case=case, against=against, maps=maps, trust=trust, notes=tuple(notes)
         )
 
     def _notes_of(self, found: Localization, slide: Slide) -> list[str]:
         """What has to be said of an image."""
         # How the file was read matters to who opens it, not to the figures.
         notes = [note for note in found.notes if note not in slide.notes]
-        for heatmap in found.heatmaps.values():
-            notes += heatmap.notes
+        notes += map_notes(found.heatmaps.values())
         return [note.replace(slide.name, "an image") for note in notes]
 
     def _targets(self, sample: Sample, slide: Slide) -> Iterator[MapTarget]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_wsol.gui.compat import needed
@@ -14,6 +16,7 @@ from napari_wsol.gui.widgets.panel import fill_column, row
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.methods import Method
 
 LAYER_TIP = (
@@ -21,6 +24,17 @@ LAYER_TIP = (
     "knows most of the class, earlier ones are finer. Maps at other layers that are "
     "shown already stay beside the new ones; delete a map's layer to let go of it."
 )
+
+
+BADGES = {
+    "good": ("●", "#2fb67c"),
+    "partly": ("▲", "#e69f00"),
+    "bad": ("■", "#d55e00"),
+    "unchecked": ("○", "#8f939a"),
+}
+"""What maps are worth: by shape as well as by colour."""
+
+UNCHECKED = ("unchecked", "Not checked: “Can I believe this?” in Compare does it.")
 
 
 class MethodList(QWidget):
@@ -117,6 +131,14 @@ class MethodList(QWidget):
             self.more_fold.setChecked(True)
         self._update()
 
+    def show_trust(self, found: Mapping[str, Trust]) -> None:
+        """A badge for each method that something is known of; in words at the mouse."""
+        for name, box in self.boxes.items():
+            level, words = found[name].verdict if name in found else UNCHECKED
+            if name in found or box.icon().isNull():
+                box.setIcon(badge(*BADGES[level]))
+                box.setToolTip(f"{_tip(self._methods[name])} {words}")
+
     def show_layers(self, layers: Sequence[str]) -> None:
         """The layers that can be read, finest first, the last one chosen."""
         last = f"last ({layers[-1]})" if layers else "last"
@@ -210,6 +232,20 @@ class MethodList(QWidget):
     def _name_at(self, place: int) -> str | None:
         box = needed(self._more.itemAt(place)).widget()
         return next((name for name, item in self.boxes.items() if item is box), None)
+
+
+def badge(sign: str, colour: str) -> QIcon:
+    """A sign in its colour."""
+    picture = QPixmap(32, 32)
+    picture.fill(QColor(0, 0, 0, 0))
+    painter = QPainter(picture)
+    font = painter.font()
+    font.setPixelSize(30)
+    painter.setFont(font)
+    painter.setPen(QColor(colour))
+    painter.drawText(picture.rect(), Qt.AlignmentFlag.AlignCenter, sign)
+    painter.end()
+    return QIcon(picture)
 
 
 def _key(name: str, layer: str | None) -> str:

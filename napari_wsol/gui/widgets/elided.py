@@ -217,7 +217,10 @@ class Tick(QCheckBox):
             style.SubElement.SE_CheckBoxContents, option, self
         ).intersected(self.rect())
         middle = Qt.TextElideMode.ElideMiddle
-        option.text = self.fontMetrics().elidedText(self.text(), middle, field.width())
+        room = field.width() - (self.iconSize().width() + 4) * (
+            not self.icon().isNull()
+        )
+        option.text = self.fontMetrics().elidedText(self.text(), middle, room)
         painter.drawControl(style.ControlElement.CE_CheckBox, option)
 
 

@@ -24,6 +24,7 @@ from napari_wsol.evaluation import (
 )
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.report import chosen_cases
+from napari_wsol.evaluation.sanity import drawn_anew, rank_correlation
 from napari_wsol.export.figure import Sheet, panels_of
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.images.readers import open_slide
@@ -209,6 +210,26 @@ def test_faithfulness_is_measured_on_what_the_model_sees(split, images):
     figures = found.methods[0].figures
     assert figures["insertion"].value == pytest.approx(wanted.insertion)
     assert figures["deletion"].value == pytest.approx(wanted.deletion)
+
+
+def test_trust_is_the_mean_over_images_and_of_the_config_alone(split, small_model):
+    config = EvaluationConfig(bootstrap=0, sanity=True, seed=2)
+    methods = ["cam", "pixelcam"]
+    found = evaluate_model(small_model, split, "valpx", methods, config=config)
+    again = evaluate_model(small_model, split, "valpx", methods, config=config)
+    assert found == again
+    other = drawn_anew(small_model, "encoder", 2)
+    values = []
+    for case in found.cases:
+        image = split / "images" / case.id.rpartition("/")[2]
+        one, two = (
+            localize(model, image, ["cam"], case.target).heatmaps["cam"].values
+            for model in (small_model, other)
+        )
+        values.append(rank_correlation(one, two))
+    assert found.methods[0].sanity["encoder"] == pytest.approx(np.mean(values))
+    assert set(found.methods[0].figures) >= {"pxap", "sanity_heads"}
+    assert "road" not in found.methods[0].figures
 
 
 # --- several labels, boxes ---------------------------------------------------------
