@@ -84,7 +84,6 @@ class CompareController(QObject):
         layers.cuts_changed.connect(self.list_regions)
         layers.cursor_moved.connect(self._on_cursor)
         layers.cells_left.connect(self._on_cells_left)
-        layers.image_changed.connect(self._forget_places)
         layers.image_changed.connect(self._on_image)
         self._context.events.model_changed.connect(self._forget_places)
 
@@ -173,6 +172,7 @@ class CompareController(QObject):
         self.mark.show(None if self._layers.wall is not None else region)
 
     def _on_image(self) -> None:
+        self._forget_places()
         self._panel.regions.show_regions(())
         self.mark.begin_on(self._layers.image, self._session.slide)
 
@@ -183,10 +183,8 @@ class CompareController(QObject):
         session = self._session
         slide, work = session.slide, session.work
         heatmap = session.heatmaps.get(self._panel.method_box.method or "")
-        if slide is None or heatmap is None or work is None:
-            self._forget_places()
-            return
-        if self._context.tiles_come_in:
+        busy = self._context.tiles_come_in
+        if slide is None or heatmap is None or work is None or busy:
             self._forget_places()
             return
         from napari_wsol.slides.localize import uses_tiles

@@ -9,8 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QDoubleSpinBox, QRadioButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compare.gallery import Gallery
-from napari_wsol.gui.compare.pins import PinTree
-from napari_wsol.gui.compare.probe import ProbeTable, RegionList
+from napari_wsol.gui.compare.probe import PinTree, ProbeTable, RegionList
 from napari_wsol.gui.layers.threshold import RANGES, TITLES, Threshold
 from napari_wsol.gui.widgets.elided import Choice, Fold, MethodChoice, Words
 from napari_wsol.gui.widgets.panel import (
@@ -81,7 +80,8 @@ class ComparePanel(Panel):
             "treat all methods alike; “value” is each method's own scale."
         )
         self.currency_box.offer([(title, name) for name, title in TITLES.items()])
-        self.currency_box.activated.connect(self._on_currency)
+        box = self.currency_box
+        box.activated.connect(lambda: self.currency_wanted.emit(box.currentData()))
         self.amount_box = QDoubleSpinBox()
         self.amount_box.setToolTip("The threshold as a number.")
         self.amount_box.setKeyboardTracking(False)
@@ -102,7 +102,7 @@ class ComparePanel(Panel):
             on=True,
         )
         self.opacity = slider(0, 100, 60, "How strongly the evidence covers the image.")
-        self.opacity.valueChanged.connect(self._on_opacity)
+        self.opacity.valueChanged.connect(lambda x: self.opacity_changed.emit(x / 100))
         put(
             self.rows, row(self.contours, "opacity", self.opacity, stretch=2, spacing=6)
         )
@@ -191,9 +191,3 @@ class ComparePanel(Panel):
     def _set(self, amount: float) -> None:
         self.threshold = Threshold(amount, self.threshold.currency)
         self.threshold_changed.emit(self.threshold)
-
-    def _on_currency(self) -> None:
-        self.currency_wanted.emit(self.currency_box.currentData())
-
-    def _on_opacity(self, percent: int) -> None:
-        self.opacity_changed.emit(percent / 100)

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QFileDialog
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compare.scores import Row, ScoresWindow
-from napari_wsol.gui.layers.image_layers import score_of
 from napari_wsol.gui.layers.marks import role_of
 from napari_wsol.gui.layers.placement import TRANSFORMS
 from napari_wsol.gui.layers.reference import is_possible, place_of, read_layer
@@ -127,10 +126,9 @@ class ReferenceController(QObject):
     def _follow(self, layer: Layer | None) -> None:
         """What is drawn in this layer, if any, is the reference from now on."""
         for one, wanted in ((self._layer, False), (layer, True)):
-            for name in EDITS:
-                if one is not None and hasattr(one.events, name):
-                    emitter = getattr(one.events, name)
-                    (emitter.connect if wanted else emitter.disconnect)(self._on_edit)
+            emitters = (getattr(one.events, x, None) for x in EDITS) if one else ()
+            for emitter in filter(None, emitters):
+                (emitter.connect if wanted else emitter.disconnect)(self._on_edit)
         self._layer = layer
         self._edited.stop()
 
@@ -185,10 +183,9 @@ class ReferenceController(QObject):
             self.scores.show_rows(rows if reference else [], chosen)
 
     def _put_best_first(self) -> None:
-        figures = self._session.figures(wait=False)
-        scores = {key: score_of(one) for key, one in figures.items()}
-        keys = [heatmap.key for heatmap in self._layers.maps()]
-        self._layers.set_order(sorted(keys, key=lambda key: -scores.get(key, -1.0)))
+        figures = self._session.figures(wait=False).items()
+        scores = {key: one.headline[1] for key, one in figures}
+        self._layers.set_order(sorted(scores, key=lambda key: -scores[key]))
 
     def _score(self) -> None:
         """Figures over the list, of the methods whose maps are shown."""

@@ -216,15 +216,10 @@ class ProposalsController(QObject):
         canvas, scribbles = self._session.canvas, self._session.scribbles
         if canvas is None or scribbles is None:
             return NO_LABELS
-        top, left, bottom, right = place.box
-        (y, x), (dy, dx) = canvas.translate, canvas.scale
-        first = max(0, round((top - y) / dy)), max(0, round((left - x) / dx))
-        last = round((bottom - y) / dy), round((right - x) / dx)
-        rows, columns = (
-            slice(start, max(start, end + 1))
-            for start, end in zip(first, last, strict=True)
-        )
-        part = scribbles[rows, columns]
+        corners = np.reshape(place.box, (2, 2)) - canvas.translate
+        cells = np.maximum(np.round(corners / canvas.scale), 0).astype(int)
+        (top, left), (bottom, right) = cells
+        part = scribbles[top : bottom + 1, left : right + 1]
         return part.copy() if part.any() else NO_LABELS
 
     # ------------------------------------------------------------------------ changes

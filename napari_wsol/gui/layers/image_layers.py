@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.gui.compat import camera_of, cell_size, collected_once
+from napari_wsol.gui.compat import camera_of, cell_size, centre_on, collected_once
 from napari_wsol.gui.layers.heatmaps import OF_BEFORE, STALE, HeatmapLayers
 from napari_wsol.gui.layers.marks import map_facts, raise_in_order
 from napari_wsol.gui.layers.placement import (
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
     from qtpy.QtWidgets import QWidget
 
-    from napari_wsol.evaluation.single import MapFigures
     from napari_wsol.export import Region
     from napari_wsol.gui.layers.threshold import Bools
     from napari_wsol.gui.tasks import Tasks
@@ -318,9 +317,8 @@ class ImageLayers(QObject):
             if several and of:
                 caption += f"\n{of}"
             if (one := figures.get(method)) is not None:
-                name = "MaxBoxAcc" if one.curve is None else "PxAP"
                 iou = one.at(pair.cut)["image_iou"]
-                caption += f"\n{name} {score_of(one):.1f} · IoU {iou:.2f}"
+                caption += "\n{} {:.1f} · IoU {:.2f}".format(*one.headline, iou)
             cell = Cell(
                 heatmap=pair.peeked or pair.heatmap,
                 cut=pair.cut,
@@ -368,8 +366,7 @@ class ImageLayers(QObject):
             if inside or (larger and not apart):
                 return
         centre = to_world(self.image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
-        camera = camera_of(self._viewer)
-        camera.center = cast("Any", (*camera.center[:-2], *centre))
+        centre_on(self._viewer, centre)
 
     def fly_to_box(self, y0: float, x0: float, y1: float, x1: float) -> None:
         """Centre a rectangle of level-0 pixels and zoom to three times its size."""
@@ -377,13 +374,11 @@ class ImageLayers(QObject):
             return
         middle = (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
         self.cursor_moved.emit(*middle)  # the table says what is there
-        centre = to_world(self.image, *middle)
+        centre_on(self._viewer, to_world(self.image, *middle))
         size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self.image)
-        camera = camera_of(self._viewer)
-        camera.center = cast("Any", (*camera.center[:-2], *centre))
         view = cell_size(self._viewer)
         if view is not None:
-            camera.zoom = min(view) / (3 * size)
+            camera_of(self._viewer).zoom = min(view) / (3 * size)
 
     def maps(self) -> list[Heatmap]:
         """The maps that are shown, in the order of the rows of the probe."""
@@ -478,8 +473,3 @@ class ImageLayers(QObject):
         del viewer
         if self.image is not None:
             self.cursor_moved.emit(*to_pixels(self.image, event.position))
-
-
-def score_of(figures: MapFigures) -> float:
-    """By which maps are put in order: PxAP, or against boxes MaxBoxAcc."""
-    return figures.fixed["max_box_acc" if figures.curve is None else "pxap"]

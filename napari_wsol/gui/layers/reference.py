@@ -45,9 +45,9 @@ class Outline(Lines):
         self.dashes = ()
         if reference is None:
             return
-        area, scale, at = reference.outline()
-        lines = contour_segments(spread_over(reference.image_shape, area), 0.5)
-        lines = (lines * scale + (at, (0, 0))).astype(np.float32)
+        area = spread_over(reference.image_shape, reference.area)
+        lines = contour_segments(area, 0.5) * np.array(area.scale, np.float32)
+        lines[:, 0] += area.translate
         far = np.cumsum(np.linalg.norm(lines[:, 1], axis=1))
         white = far * 2 * DASHES / max(reference.image_shape) % 2 < 1
         self.dashes = lines[white], lines[~white]

@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from qtpy.QtCore import QEvent, QLineF, QPointF, QRect, QRectF, QSize, Qt, Signal
@@ -19,7 +19,7 @@ from qtpy.QtGui import QColor, QImage, QPainter, QPen, QTransform
 from qtpy.QtWidgets import QWidget
 from typing_extensions import override
 
-from napari_wsol.gui.compat import camera_of, cell_size
+from napari_wsol.gui.compat import camera_of, cell_size, centre_on
 from napari_wsol.gui.layers.contours import LINE_PIXELS
 from napari_wsol.gui.layers.marks import levels_of
 from napari_wsol.gui.layers.placement import TRANSFORMS, seen_pixels, to_world
@@ -84,8 +84,7 @@ class Cell:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Pixels of the image, and where they lie on it."""
 
     pixels: npt.NDArray[np.uint8]
@@ -198,16 +197,10 @@ class Wall(QWidget):
 
     def _show_all(self) -> None:
         """All of the image, as large as a cell allows."""
-        height, width = self._shape
-        corners = [
-            to_world(self._image, y, x)
-            for y in (-0.5, height - 0.5)
-            for x in (-0.5, width - 0.5)
-        ]
-        low, high = np.min(corners, axis=0), np.max(corners, axis=0)
-        sizes = np.array(self._size()) / np.maximum(high - low, 1e-12)
-        camera = camera_of(self._viewer)
-        camera.center = cast("Any", (*camera.center[:-2], *((low + high) / 2)))
+        extent, camera = self._image.extent, camera_of(self._viewer)
+        low, high = extent.world[:, -2:]  # of the centres of pixels
+        sizes = np.array(self._size()) / (high - low + extent.step[-2:])
+        centre_on(self._viewer, (low + high) / 2)
         self._factor = MARGIN * float(sizes.min()) / camera.zoom
         self._whole = (tuple(camera.center), camera.zoom)
         self._move()
@@ -431,7 +424,7 @@ class Wall(QWidget):
             return picture
         top, left, bottom, right = self._part.box
         pixels = self._part.pixels
-        image = _qimage(pixels)
+        image = picture_of(pixels)
         pen = QPainter(picture)
         into = self._to_cell()
         if into.m12() == into.m21() == 0 and into.m11() > 0 and into.m22() > 0:
@@ -471,12 +464,12 @@ class Wall(QWidget):
         colours = table.view(np.uint32)[:, 0][np.round(255 * values).astype(np.uint8)]
         if hidden:
             colours *= inside
-        drawn = _qimage(colours.view(np.uint8).reshape(*shape, 4))
+        drawn = picture_of(colours.view(np.uint8).reshape(*shape, 4))
         if cell.line is None:
             return drawn, None
         outline = _outline(inside, max(1, round(2 * self.devicePixelRatioF())))
         ink = np.array(QColor(cell.line).getRgb(), np.uint8).view(np.uint32)
-        return drawn, _qimage((outline * ink).view(np.uint8).reshape(*shape, 4))
+        return drawn, picture_of((outline * ink).view(np.uint8).reshape(*shape, 4))
 
     def _values(
         self, heatmap: Heatmap, box: Box, shape: tuple[int, int]
@@ -536,8 +529,7 @@ class Wall(QWidget):
     def _listen(self, *, connect: bool) -> None:
         camera, image = camera_of(self._viewer), self._image
         emitters = [camera.events.center, camera.events.zoom]
-        emitters += [getattr(image.events, name) for name in TRANSFORMS]
-        looks = ("contrast_limits", "gamma", "colormap", "data")
+        looks = ("contrast_limits", "gamma", "colormap", "data", *TRANSFORMS)
         for emitter in (*emitters, *(getattr(image.events, name) for name in looks)):
             (emitter.connect if connect else emitter.disconnect)(self._move)
 
@@ -615,9 +607,8 @@ class Wall(QWidget):
         place = _place(event)
         if self._grip is not None:
             by, self._grip = (place - self._grip) / self._zoom, place
-            camera = camera_of(self._viewer)
-            y, x = camera.center[-2:]
-            camera.center = cast("Any", (*camera.center[:-2], y - by.y(), x - by.x()))
+            y, x = camera_of(self._viewer).center[-2:]
+            centre_on(self._viewer, (y - by.y(), x - by.x()))
         self.cross = self._world(place)
         if self.cross is not None:
             y, x = self._image.world_to_data(self.cross)[-2:]
@@ -640,9 +631,7 @@ class Wall(QWidget):
         camera = camera_of(self._viewer)
         centre = np.array(camera.center[-2:], float)
         times = STEP**turned
-        camera.center = cast(
-            "Any", (*camera.center[:-2], *(at + (centre - at) / times))
-        )
+        centre_on(self._viewer, at + (centre - at) / times)
         camera.zoom *= times
         event.accept()
 
@@ -718,7 +707,7 @@ def _outline(inside: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]
     return inside & ~core[1:-1, 1:-1]
 
 
-def _qimage(pixels: npt.NDArray[np.uint8]) -> QImage:
+def picture_of(pixels: npt.NDArray[np.uint8]) -> QImage:
     """(h, w, 3 or 4) uint8 RGB or RGBA as a picture of its own, ready to be drawn."""
     height, width, channels = pixels.shape
     kinds = {3: QImage.Format.Format_RGB888, 4: QImage.Format.Format_RGBA8888}
