@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from napari_wsol.export.figure import Panel
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.jobs import Report
     from napari_wsol.session.facade import Parts
@@ -50,25 +51,38 @@ def figure(
     how = config or FigureConfig()
 
     def draw(rows: list[CutMap], kind: str, report: Report) -> bytes:
-        from napari_wsol.export.figure import Sheet, panels_of
+        from napari_wsol.export.figure import Sheet
 
-        document, reference = parts.state.document, parts.comparison.reference
-        maps = [row.heatmap for row in rows if row.heatmap is not None]
-        sheet, area = Sheet(1 + len(maps), how), reference and reference.area
-        box, mpp = document.looked_at, document.known_mpp
-        box = box if how.view == "seen" else None
+        sheet = Sheet(1 + sum(row.heatmap is not None for row in rows), how)
+        box = parts.state.document.looked_at if how.view == "seen" else None
         report(0, 0, "Reading the image")
-        panels = panels_of(document.slide, maps, sheet.panel, area, mpp=mpp, box=box)
-        panels[0] = replace(panels[0], title=document.slide.name)
-        for place, (title, _, cut, found) in enumerate(rows[: len(maps)], start=1):
-            said = [words.format(found[x]) for x, words in _SAID.items() if x in found]
-            told = *filter(None, [" · ".join(said[:2])]), *said[2:]
-            told = *told, f"threshold {cut:.2f}"
-            panels[place] = replace(panels[place], title=title, cut=cut, caption=told)
+        panels = panels_of_rows(parts, rows, sheet.panel, box)
         report(0, 0, "Drawing")
         return sheet.drawn(panels, kind)
 
     return write_made(parts, path, cuts or {}, methods, draw)
+
+
+def panels_of_rows(
+    parts: Parts,
+    rows: Sequence[CutMap],
+    width: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> list[Panel]:
+    """The image and its maps, cut, with names and figures, ``width`` pixels wide."""
+    from napari_wsol.export.figure import panels_of
+
+    document, reference = parts.state.document, parts.comparison.reference
+    maps = [row.heatmap for row in rows if row.heatmap is not None]
+    area, mpp = reference and reference.area, document.known_mpp
+    panels = panels_of(document.slide, maps, width, area, mpp=mpp, box=box)
+    panels[0] = replace(panels[0], title=document.slide.name)
+    for place, (title, _, cut, found) in enumerate(rows[: len(maps)], start=1):
+        said = [words.format(found[x]) for x, words in _SAID.items() if x in found]
+        told = *filter(None, [" · ".join(said[:2])]), *said[2:]
+        told = *told, f"threshold {cut:.2f}"
+        panels[place] = replace(panels[place], title=title, cut=cut, caption=told)
+    return panels
 
 
 def table(
@@ -115,6 +129,7 @@ def write_made(
     """Writes what is made of the maps and priors, under a name that is free."""
 
     def work(report: Report) -> Path:
+        from napari_wsol.evaluation.benchmark.baselines import TITLES
         from napari_wsol.inference.whole_image import map_title
 
         parts.state.current.check_maps()
@@ -123,8 +138,8 @@ def write_made(
         titles = {key: map_title(maps.heatmap(key)) for key in keys}
         report(0, 0, "Measuring the maps")
         figures, rows = parts.comparison.figures(), list[CutMap]()
-        priors = {key: key.replace("_", " ") for key in figures.keys() - maps.heatmaps}
-        for key, title in {**titles, **dict(sorted(priors.items()))}.items():
+        priors = sorted(figures.keys() - maps.heatmaps)
+        for key, title in {**titles, **{key: TITLES[key] for key in priors}}.items():
             cut, told = cuts.get(key, 0.5), figures.get(key)
             found = {} if told is None else {**told.fixed, **told.at(cut)}
             rows.append(CutMap(title, maps.heatmaps.get(key), cut, found))

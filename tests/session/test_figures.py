@@ -55,7 +55,7 @@ def test_figure_and_table_tell_the_figures_of_the_session(session, tmp_path):
     session.set_reference(mask, name="square").result(WAIT)
     told = session.figures()
     rows = cells(session.table(tmp_path / "t.csv", CUTS).result(WAIT))
-    assert [row["Map"] for row in rows][2:] == ["centre", "darkness"]
+    assert [row["Map"] for row in rows][2:] == ["Centre", "Darkness"]
     for row, key in zip(rows, ("cam", "pixelcam"), strict=False):
         assert float(row["PxAP (%)"]) == told[key].fixed["pxap"]
         name = "IoU, mean of images, given cut"

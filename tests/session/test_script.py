@@ -103,11 +103,12 @@ def test_the_command_gives_the_same_bytes(session, tmp_path):
     assert words[:3] == ["OMP_NUM_THREADS=1", "napari-wsol", "localize"]
     done = CliRunner().invoke(app, words[2:])
     assert done.exit_code == 0, done.output
-    assert contents(out) == {
-        name: content
-        for name, content in contents(again).items()
-        if name != "summary.csv"
-    }
+    was, now = contents(out), contents(again)
+    del now["summary.csv"]
+    for files in (was, now):  # how much memory there was, the class that was asked for
+        (record,) = (told for name, told in files.items() if name.endswith(".json"))
+        del record["provenance"]["made"]
+    assert was == now
 
 
 def test_a_reference_has_to_be_given_again_and_the_text_says_so(session, tmp_path):

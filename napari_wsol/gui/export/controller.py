@@ -39,9 +39,9 @@ class ExportController(QObject):
         self._written: list[tuple[str, tuple[object, ...]]] = []
         calls = (
             self.draw,
-            self.tabulate,
-            self.tell,
-            self.copy,
+            partial(self._write, "table", "table.csv"),
+            partial(self._write, "report", "report.html"),
+            partial(self.copy, PYTHON),
             partial(self.copy, COMMAND),
         )
         for button, call in zip(panel.more.values(), calls, strict=True):
@@ -70,23 +70,14 @@ class ExportController(QObject):
             self._session.look_at(*seen)
         self._write("figure", "figure.pdf", config)
 
-    def tabulate(self) -> None:
-        """Write the table, of the maps as they are cut."""
-        self._write("table", "table.csv")
-
-    def tell(self) -> None:
-        """Write the report, of the maps as they are cut."""
-        self._write("report", "report.html")
-
-    def copy(self, kind: str = PYTHON) -> None:
+    def copy(self, kind: str) -> None:
         """What was done, to the clipboard."""
         config = self.config()
         if config is None:
             return
+        folder, more = self._panel.folder, self._written
         try:
-            text = script(
-                kind, self._session, self._panel.folder, config, *self._written
-            )
+            text = script(kind, self._session, folder, config, *more)
         except WsolError as error:
             self._messages.warn(error)
             return
