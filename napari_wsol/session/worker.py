@@ -227,9 +227,8 @@ class Worker:
         kept = {key: one for key, one in maps.kept.items() if one.made_by != digest}
         before = "" if former is None else weights_digest(former)
         if former is not None and maps.live and before != digest:
-            name = former.spec.encoder if former.card is None else former.card.name
             names = {one.heatmap.model for one in kept.values()}
-            name = next(one for one in numbered(name) if one not in names)
+            name = next(one for one in numbered(former.name) if one not in names)
             for method, heatmap in maps.live.items():
                 one = replace(heatmap.coarser(KEPT_CELLS), model=name)
                 told = self._provenance(method)

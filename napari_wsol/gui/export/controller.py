@@ -6,13 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.export.panel import short_names
 from napari_wsol.gui.layers.placement import seen_pixels
+from napari_wsol.gui.widgets.panel import asked_path
 from napari_wsol.session.script import COMMAND, PYTHON, script
 
 if TYPE_CHECKING:
@@ -85,12 +86,8 @@ class ExportController(QObject):
         self._messages.say(f"Copied. Paste it into {where}.")
 
     def _write(self, verb: str, name: str, *how: object) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self._panel,
-            f"Save the {verb}",
-            str(self._panel.folder / name),
-            options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is overwritten
-        )
+        folder, title = self._panel.folder, f"Save the {verb}"
+        path = asked_path(self._panel, title, str(folder / name))
         if path:
             given = (path, *how, dict(self._layers.cuts))
             self._written.append((verb, given))
