@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,8 +103,10 @@ def as_boxes(
     Raises:
         ImageError: there is none, or one has not four numbers.
     """
-    array = np.atleast_2d(np.asarray(boxes, np.float64))
-    if array.shape[-1] != 4 or array.size == 0:
+    array = np.zeros(0)
+    with suppress(TypeError, ValueError):
+        array = np.atleast_2d(np.asarray(boxes, np.float64))
+    if array.ndim != 2 or array.shape[1] != 4 or array.size == 0:
         raise ImageError(
             f"Every {of} needs at least one reference box of four numbers: {order}. "
             f"Leave out {of}s without a box."
@@ -118,10 +121,10 @@ def as_mask(mask: AnyMask) -> BoolArray:
         ImageError: when it has no rows and columns, or holds NaN.
     """
     array = np.asarray(mask)
-    if array.ndim != 2 or array.size == 0:
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "biuf":
         raise ImageError(
-            f"A mask has rows and columns, but this array has the shape {array.shape}."
-            " Pass one (H, W) mask an image."
+            f"A mask has rows and columns of numbers, but this array has the shape "
+            f"{array.shape} of {array.dtype}. Pass one (H, W) mask an image."
         )
     if array.dtype == np.bool_:
         return array.astype(np.bool_, copy=False)

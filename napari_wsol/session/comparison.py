@@ -53,6 +53,9 @@ class Reference:
     Attributes:
         against: it, on the grid that ``evaluate`` compares on.
         area: (H', W') its foreground over the whole image, to be drawn.
+        target: the class that it shows, where that was said; maps of others are not
+            compared with it.
+        source: its file, where it is one.
         priors: maps without a network, by name: what any method should beat.
         measured: figures by key, with the map that they are of.
     """
@@ -62,6 +65,8 @@ class Reference:
     against: MapTarget
     area: Bools
     image_shape: tuple[int, int]
+    target: str | None
+    source: Path | None
     priors: Mapping[str, Heatmap]
     measured: Measured = field(default_factory=dict[str, "tuple[Heatmap, MapFigures]"])
 
@@ -104,26 +109,31 @@ class Comparison:
                 on any grid; see :func:`~napari_wsol.evaluation.references.labelled`.
             boxes: instead; (n, 4) of x, y, width, height in level-0 pixels.
             name: for people.
-            target: the class that it shows; that of the maps if None.
+            target: the class that it shows; that of whatever map if None.
             classes: of annotations → 0 left out, 1 background, 2 foreground, where it
                 fails with UnclearClassesError.
         """
-        file = Path(source).name if isinstance(source, str | Path) else ""
+        file = Path(source) if isinstance(source, str | Path) else None
 
         def work(report: Report) -> Reference:
             document, result = self._state.document, self._state.current.maps.result
             slide, of = document.slide, target or (result.target if result else None)
+            model = self._state.current.model
             try:
+                if target and model is not None:
+                    model.class_index(target)
                 against, area = _read(source, boxes, classes, slide.shape, of)
             except WsolError:  # what was there before is not what is meant now
                 self.clear_reference()
                 raise
             reference = Reference(
-                name=name or file or "reference",
+                name=name or (file.name if file else "reference"),
                 fingerprint=document.fingerprint,
                 against=against,
                 area=area,
                 image_shape=slide.shape,
+                target=target,
+                source=file,
                 priors=self._priors(slide, against, report),
             )
             report.check()
@@ -153,7 +163,9 @@ class Comparison:
         reference = self.reference
         if reference is None:
             return {}
-        maps = {**self._state.current.maps.heatmaps, **reference.priors}
+        maps, of = self._state.current.maps.heatmaps, reference.target
+        maps = {key: one for key, one in maps.items() if of in (None, one.target)}
+        maps |= reference.priors
         found = {key: reference.measured.get(key) for key in maps}
         known = {key: x[1] for key, x in found.items() if x and x[0] is maps[key]}
         if not wait or len(known) == len(maps):
@@ -255,12 +267,18 @@ def _read(
     grid = FIELD_SIZE, FIELD_SIZE
     most = max(1.0, max(shape) / DRAWN_SIDE)
     drawn = max(1, round(shape[0] / most)), max(1, round(shape[1] / most))
+    if (boxes is None) == (source is None):
+        raise ImageError("Give a mask or a file, or boxes: one of them.")
     if boxes is not None:
-        sides = as_boxes(boxes, "image")
-        if not (np.isfinite(sides).all() and (sides[:, 2:] > 0).all()):
-            raise ImageError("A box is x, y, width and height, larger than nothing.")
+        sides, (height, width) = as_boxes(boxes, "image"), shape
+        inside = (sides[:, :2] < (width, height)) & (sides[:, :2] + sides[:, 2:] > 0)
+        if not (inside & (sides[:, 2:] > 0) & (sides[:, 2:] < 10 * max(shape))).all():
+            raise ImageError(
+                "A box is x, y, width and height in pixels of the image, and lies on "
+                "it; one of these does not. Leave it out."
+            )
         on, onto = (
-            sides * [x[1] / shape[1], x[0] / shape[0], x[1] / shape[1], x[0] / shape[0]]
+            sides * [x[1] / width, x[0] / height, x[1] / width, x[0] / height]
             for x in (grid, drawn)
         )
         against = MapTarget(target=target, grid=grid, boxes=on)
@@ -273,10 +291,21 @@ def _read(
             labels = areas_on(path, shape, classes)
         else:
             labels = labelled(read_pixels(path))
+            of, onto = (f"{x[1]} × {x[0]}" for x in (labels.shape, shape))
+            tall, wide = (a / b for a, b in zip(labels.shape, shape, strict=True))
+            if not 0.95 < tall / wide < 1.05:
+                raise ImageError(
+                    f"“{path.name}” has {of} pixels and the image {onto}: it is a mask "
+                    "of another image. Choose its own."
+                )
         mask = labels == FOREGROUND
         area, seen = squash(mask, drawn), squash(mask, grid)
         ignore = squash(labels == UNLABELLED, grid)
         against = MapTarget(target=target, grid=grid, mask=seen, ignore=ignore)
-    if not seen.any():
-        raise ImageError("The reference has no foreground here. Choose another one.")
+    if not seen.any() or seen.all():
+        raise ImageError(
+            f"The reference has {'only' if seen.all() else 'no'} foreground on the "
+            f"{FIELD_SIZE} × {FIELD_SIZE} cells that maps are compared on. Choose a "
+            "mask of this image."
+        )
     return against, area

@@ -38,15 +38,19 @@ def figure(
     config: FigureConfig | None = None,
     cuts: Mapping[str, float] | None = None,
     methods: Sequence[str] | None = None,
+    *,
+    box: tuple[float, float, float, float] | None = None,
 ) -> Future[Path]:
     """Draws the image and its maps beside each other, for print.
 
     Args:
         parts: of the session.
         path: ends in .pdf, .svg or .png; gets a number where there is such a file.
-        config: how it is drawn; what is seen is what ``look_at`` was told.
-        cuts: threshold of maps by their keys; 0.5 of others.
+        config: how it is drawn.
+        cuts: threshold of maps and priors by their keys; 0.5 of others.
         methods: keys of the maps, in their order; all by default.
+        box: what is seen, where that is drawn, as of ``look_at``; what that was told
+            last if None.
     """
     how = config or FigureConfig()
 
@@ -54,9 +58,9 @@ def figure(
         from napari_wsol.export.figure import Sheet
 
         sheet = Sheet(1 + sum(row.heatmap is not None for row in rows), how)
-        box = parts.state.document.looked_at if how.view == "seen" else None
+        seen = box or parts.state.document.looked_at if how.view == "seen" else None
         report(0, 0, "Reading the image")
-        panels = panels_of_rows(parts, rows, sheet.panel, box)
+        panels = panels_of_rows(parts, rows, sheet.panel, seen)
         report(0, 0, "Drawing")
         return sheet.drawn(panels, kind)
 
@@ -146,11 +150,11 @@ def write_made(
         maps, free = parts.state.current.maps, free_name(path_from(path).absolute())
         keys = methods or list(maps.heatmaps) or [maps.exported]
         titles = {key: map_title(maps.heatmap(key)) for key in keys}
-        for key in cuts:
-            maps.heatmap(key)
         report(0, 0, "Measuring the maps")
         figures, rows = parts.comparison.figures(), list[CutMap]()
         priors = sorted(figures.keys() - maps.heatmaps)
+        for key in cuts.keys() - {*priors}:
+            maps.heatmap(key)
         for key, title in {**titles, **{key: TITLES[key] for key in priors}}.items():
             cut, told = cuts.get(key, 0.5), figures.get(key)
             found = {} if told is None else {**told.fixed, **told.at(cut)}

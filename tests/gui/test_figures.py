@@ -49,6 +49,31 @@ def test_figure_and_table_are_written_and_told(localized, tmp_path, monkeypatch)
     assert panel.recent.item(0).text().endswith("b.csv")
 
 
+def test_what_is_published_is_as_it_is_shown(localized, tmp_path, monkeypatch):
+    """In the order of the wall, cleaned up as an export, with an ending of its own."""
+    widget, panel = localized.widget, localized.widget.export_panel
+    keys = [heatmap.key for heatmap in widget.layers.maps()][::-1]
+    widget.layers.set_order(keys)
+    panel.form.show_values(min_area=10_000.0)
+    answer(monkeypatch, tmp_path / "typed")
+    localized.click(panel.more["Table…"])
+    localized.until((tmp_path / "typed.csv").exists)
+    with (tmp_path / "typed.csv").open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader(table))
+    titles = [widget.layers.titles[key] for key in keys]
+    assert [row["Map"] for row in rows] == titles
+    assert {row["Regions"] for row in rows} == {"0"}
+
+    def is_copied():
+        localized.click(panel.more["Copy as Python"])
+        return "typed.csv" in QApplication.clipboard().text()
+
+    localized.until(is_copied)
+    localized.click(widget.localize_panel.localize_button)
+    localized.until(lambda: not widget.session.is_busy)
+    localized.until(lambda: not is_copied())  # that table was of other maps
+
+
 def test_the_form_says_how_figures_look(localized, tmp_path, monkeypatch):
     panel = localized.widget.export_panel
     panel.figure_form.fields["width_mm"].native.setValue(85)

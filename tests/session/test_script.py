@@ -86,8 +86,8 @@ def test_the_python_text_gives_the_same_bytes_with_strokes(session, tmp_path):
     session.figure(out / "figure.pdf", figure, cuts).result(WAIT)
     session.table(out / "table.csv", cuts).result(WAIT)
     text = script(PYTHON, session, again, export,
-        ("figure", (str(again / "figure.pdf"), figure, cuts)),
-        ("table", (str(again / "table.csv"), cuts)),
+        ("figure", {"path": str(again / "figure.pdf"), "config": figure, "cuts": cuts}),
+        ("table", {"path": str(again / "table.csv"), "cuts": cuts}),
     )  # fmt: skip
     assert session.heatmap("pixelcam").round == 2
     run_python(text, tmp_path / "script.py")
@@ -117,7 +117,7 @@ def test_a_reference_has_to_be_given_again_and_the_text_says_so(session, tmp_pat
     session.set_reference(mask, name="it's mine").result(WAIT)
     export = ExportConfig(method="cam")
     assert "set_reference" not in script(PYTHON, session, tmp_path, export)
-    text = script(PYTHON, session, tmp_path, export, ("table", ("t.csv",)))
+    text = script(PYTHON, session, tmp_path, export, ("table", {"path": "t.csv"}))
     assert "give its file or array" in text
     assert """set_reference("it's mine", target='""" in text
     compile(text, "copied", "exec")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from napari_wsol.gui.context import Context
     from napari_wsol.gui.export.panel import ExportPanel
 
+FIGURES = {".pdf", ".svg", ".png"}
+
 
 class ExportController(QObject):
     """Writes the map that is chosen as it is cut in the window."""
@@ -36,17 +39,20 @@ class ExportController(QObject):
         self.latest: Future[tuple[Path, ...]] | None = None
         """The latest export, done or not."""
         panel.export_button.clicked.connect(self.export)
-        self._written: list[tuple[str, tuple[object, ...]]] = []
+        self._written: list[tuple[str, dict[str, object]]] = []
         calls = (
             self.draw,
-            partial(self._write, "table", "table.csv"),
+            self.tabulate,
             partial(self._write, "report", "report.html"),
             partial(self.copy, PYTHON),
             partial(self.copy, COMMAND),
         )
         for button, call in zip(panel.more.values(), calls, strict=True):
             button.clicked.connect(lambda _=False, call=call: call())
-        context.layers.image_changed.connect(self._written.clear)
+        events, layers = context.events, context.layers
+        # What was written of other maps would not come out again.
+        for changed in (layers.image_changed, events.localized, events.rounds_changed):
+            changed.connect(self._written.clear)
         context.layers.maps_changed.connect(self._show_methods)
         context.layers.cuts_changed.connect(self._show_threshold)
         context.events.exported.connect(self._on_exported)
@@ -65,10 +71,13 @@ class ExportController(QObject):
     def draw(self) -> None:
         """Write the figure as it is set, of the maps as they are cut."""
         config, image = self._panel.figure_form.settings, needed(self._layers.image)
-        seen = seen_pixels(self._context.viewer, image)
-        if config.view == "seen" and seen is not None:
-            self._session.look_at(*seen)
-        self._write("figure", "figure.pdf", config)
+        box = seen_pixels(self._context.viewer, image)
+        self._write("figure", "figure.pdf", config=config, box=box)
+
+    def tabulate(self) -> None:
+        """Write the table of the maps, cleaned up as an export is."""
+        config = ExportConfig(**self._panel.clean_up())
+        self._write("table", "table.csv", config=config)
 
     def copy(self, kind: str) -> None:
         """What was done, to the clipboard."""
@@ -85,13 +94,19 @@ class ExportController(QObject):
         where = "a file NAME.py and run it" if kind == PYTHON else "a terminal"
         self._messages.say(f"Copied. Paste it into {where}.")
 
-    def _write(self, verb: str, name: str, *how: object) -> None:
+    def _write(self, verb: str, name: str, **how: object) -> None:
+        """As it is shown: the maps in their order, cut as they are."""
         folder, title = self._panel.folder, f"Save the {verb}"
         path = asked_path(self._panel, title, str(folder / name))
-        if path:
-            given = (path, *how, dict(self._layers.cuts))
-            self._written.append((verb, given))
-            getattr(self._session, verb)(*given)
+        if not path:
+            return
+        layers, ending = self._layers, PurePath(path).suffix or PurePath(name).suffix
+        given = {"path": str(PurePath(path).with_suffix(ending)), **how}
+        given |= {"cuts": layers.every_cut, "methods": [x.key for x in layers.maps()]}
+        self._context.tasks.follow(
+            getattr(self._session, verb)(**given),
+            lambda _: self._written.append((verb, given)),
+        )
 
     def config(self) -> ExportConfig | None:
         """As the panels are set; None while there is no map."""
@@ -126,6 +141,6 @@ class ExportController(QObject):
         names = ", ".join(short_names(paths)[1])
         # The folder first: what does not fit ends in dots.
         words = f"Written to {paths[0].parent}: {names}"
-        if self._session.mpp is None and paths[0].suffix in {".pdf", ".svg"}:
+        if self._session.mpp is None and [x.suffix in FIGURES for x in paths] == [True]:
             words += ". No scale bar: the pixel size is not set."
         self._messages.say(words)

@@ -380,6 +380,14 @@ class ImageLayers(QObject):
         if view is not None:
             camera_of(self._viewer).zoom = min(view) / (3 * size)
 
+    @property
+    def every_cut(self) -> dict[str, float]:
+        """Of the maps, and of what any should beat, by their keys."""
+        reference = self._session.reference
+        priors = {} if reference is None else reference.priors
+        cut = self.threshold.cut
+        return dict(self.cuts) | {x: cut(y, self.tissue) for x, y in priors.items()}
+
     def maps(self) -> list[Heatmap]:
         """The maps that are shown, in the order of the rows of the probe."""
         return [pair.heatmap for pair in self.heatmaps.pairs.values()]
