@@ -8,99 +8,33 @@ of a map with itself. What stays the same does not show why the verdict was give
 from __future__ import annotations
 
 import copy
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from napari_wsol.errors import MalformedError
-from napari_wsol.files.parsing import typed
-from napari_wsol.methods import method_title
-from napari_wsol.methods.heads import Head, list_heads
+from napari_wsol.methods.heads import Head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    import numpy.typing as npt
     from torch import nn
 
     from napari_wsol.images.heatmap import FloatMap
     from napari_wsol.methods import Model
-    from napari_wsol.methods.card import Card
 
 PARTS = {"heads": 0.0, "last_stage": 0.25, "encoder": 1.0}
 """What is drawn anew: the heads that give the image's verdict (one of pixels gives
 none, and stays), and this share of the encoder's layers, the deepest ones first."""
 
-SAME, ALIKE = 0.9, 0.5
-"""Rank correlations from which on maps are called so."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
-    """What can be said of a method's map without a reference.
-
-    Attributes:
-        method: its name.
-        sanity: rank correlation, -1 to 1, after each of ``PARTS`` was drawn anew.
-        constant: parts that left the map the same everywhere, which counts as 0.
-        faithful: "insertion", "deletion" (0 to 1), "road" (-½ to ½), where measured.
-    """
-
-    method: str
-    sanity: Mapping[str, float]
-    constant: tuple[str, ...] = ()
-    faithful: Mapping[str, float] = field(default_factory=dict[str, float])
-
-    @property
-    def verdict(self) -> tuple[str, str]:
-        """A level ("good", "partly", "bad"), and a sentence."""
-        heads, every = self.sanity["heads"], self.sanity["encoder"]
-        level, said = "good", f"changes with the verdict's weights ({heads:.2f})."
-        if abs(every) >= ALIKE:
-            level = "bad"
-            said = f"hardly changes when all weights are drawn anew ({every:.2f}): it "
-            said += "shows the image, not what the model learnt."
-        elif abs(heads) >= ALIKE:
-            how = "does not change" if abs(heads) >= SAME else "changes little"
-            what = "its own head" if self.method in list_heads() else "the encoder"
-            level, said = "partly", f"{how} when the verdict's weights are drawn anew "
-            said += f"({heads:.2f}): it shows what {what} learnt, not why the image "
-            said += "got its verdict."
-        return level, " ".join((f"{method_title(self.method)}: {said}", *self.caveats))
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """What its figures hide, a sentence each."""
-        title, parts = method_title(self.method), " or ".join(self.constant)
-        words = f"{title} is the same everywhere with other weights of the {parts}: 0."
-        return (words.replace("_", " "),) if parts else ()
-
-
-def known_trust(card: Card) -> dict[str, Trust]:
-    """What ``evaluate --sanity`` has written into a model's card, by method."""
-    found: object = card.metrics.get("sanity", {})
-    with suppress(MalformedError):
-        rows = typed(found, dict[str, dict[str, float]])
-        known = {name: one for name, one in rows.items() if one.keys() >= PARTS.keys()}
-        return {name: Trust(method=name, sanity=one) for name, one in known.items()}
-    return {}
-
 
 def rank_correlation(one: FloatMap, other: FloatMap) -> float:
     """Spearman's, of two maps of one shape, -1 to 1; 0 where one is constant."""
-    ranks = np.stack([_ranks(item.ravel()) for item in (one, other)])
-    ranks -= ranks.mean(1, keepdims=True)
-    scale = float(np.sqrt((ranks**2).sum(1).prod()))
-    return float(ranks[0] @ ranks[1]) / scale if scale else 0.0
+    from scipy.stats import spearmanr  # takes a while to load
 
-
-def _ranks(values: FloatMap) -> npt.NDArray[np.float64]:
-    """Of equal values the mean of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[places]
+    if not (np.ptp(one) and np.ptp(other)):
+        return 0.0
+    return float(spearmanr(one, other, axis=None).statistic)
 
 
 def drawn_anew(model: Model, part: str, seed: int = 0) -> Model:

@@ -31,6 +31,7 @@ from napari_wsol.images.readers import is_as_opened
 from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import Report
 from napari_wsol.methods import list_methods
 from napari_wsol.methods.card import Card
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
         SlideConfig,
     )
     from napari_wsol.evaluation.occluding import Occluded
-    from napari_wsol.evaluation.sanity import Trust
+    from napari_wsol.evaluation.trust import Trust
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
@@ -365,15 +366,24 @@ class Worker:
         self, methods: Sequence[str] | None, report: Report
     ) -> Mapping[str, Trust]:
         """What can be said of maps of the open image without a reference."""
-        from napari_wsol.evaluation.benchmark.run import EvaluatedView, EvaluationConfig
+        from napari_wsol.evaluation.settings import EvaluationConfig
+        from napari_wsol.evaluation.trust import check_maps
 
         view, result = self._whole()
-        names, target = list(methods or result.heatmaps), result.target
-        how = EvaluationConfig(
-            mpp=view.mpp, faithfulness_steps=STEPS, road=True, sanity=True
+        found = localize(
+            view.model,
+            view.slide,
+            methods or [*result.heatmaps],
+            result.target,
+            mpp=view.mpp,
+            config=view.config,
+            cache=view.cache,
+            check=report.check,
         )
-        seen = EvaluatedView(view.model, view.slide, names, how, report.check)
-        return self._with_room(lambda: seen.trust(seen.localize(target), report))
+        how = EvaluationConfig(faithfulness_steps=STEPS, road=True, sanity=True)
+        return self._with_room(
+            lambda: check_maps(view, found, how, report, report.check)
+        )
 
     def occlude(self, box: Sequence[float], report: Report) -> Occluded:
         """What the score of the class loses without a box."""

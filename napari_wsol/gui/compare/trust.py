@@ -16,7 +16,7 @@ from napari_wsol.jobs import JobKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from napari_wsol.evaluation.sanity import Trust
+    from napari_wsol.evaluation.trust import Trust
     from napari_wsol.gui.context import Context
 
 TIP = (

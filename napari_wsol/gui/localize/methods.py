@@ -16,7 +16,7 @@ from napari_wsol.gui.widgets.panel import fill_column, row
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from napari_wsol.evaluation.sanity import Trust
+    from napari_wsol.evaluation.trust import Trust
     from napari_wsol.methods import Method
 
 LAYER_TIP = (
@@ -134,10 +134,16 @@ class MethodList(QWidget):
     def show_trust(self, found: Mapping[str, Trust]) -> None:
         """A badge for each method that something is known of; in words at the mouse."""
         for name, box in self.boxes.items():
-            level, words = found[name].verdict if name in found else UNCHECKED
-            if name in found or box.icon().isNull():
+            one = found.get(name)
+            if one is not None or box.icon().isNull():
+                level, *words = one.verdict if one else UNCHECKED
                 box.setIcon(badge(*BADGES[level]))
-                box.setToolTip(f"{_tip(self._methods[name])} {words}")
+                told = [
+                    _tip(self._methods[name]),
+                    *words,
+                    *(one.caveats if one else ()),
+                ]
+                box.setToolTip(" ".join(told))
 
     def show_layers(self, layers: Sequence[str]) -> None:
         """The layers that can be read, finest first, the last one chosen."""
