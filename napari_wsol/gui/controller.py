@@ -389,7 +389,7 @@ class Controller(QObject):
         panel.method_list.show_methods(
             methods, own, {name: why for name, why in reasons.items() if why}
         )
-        from napari_wsol.evaluation.trust import known_trust
+        from napari_wsol.evaluation.sanity import known_trust
 
         panel.method_list.show_trust(known_trust(panel.card))
 

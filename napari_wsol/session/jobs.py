@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.config import FinetuneConfig, InferenceConfig
     from napari_wsol.evaluation.occluding import Occluded
-    from napari_wsol.evaluation.trust import Trust
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.guidance.factors import Guide
     from napari_wsol.guidance.proposals import Proposal
     from napari_wsol.images.foreign_map import Given

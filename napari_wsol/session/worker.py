@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 import torch
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
         SlideConfig,
     )
     from napari_wsol.evaluation.occluding import Occluded
-    from napari_wsol.evaluation.trust import Trust
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
@@ -366,23 +366,18 @@ class Worker:
         self, methods: Sequence[str] | None, report: Report
     ) -> Mapping[str, Trust]:
         """What can be said of maps of the open image without a reference."""
+        from napari_wsol.evaluation.sanity import check_maps
         from napari_wsol.evaluation.settings import EvaluationConfig
-        from napari_wsol.evaluation.trust import check_maps
 
         view, result = self._whole()
+        names, target = methods or [*result.heatmaps], result.target
+        how: Any = {"mpp": view.mpp, "config": view.config, "cache": view.cache}
         found = localize(
-            view.model,
-            view.slide,
-            methods or [*result.heatmaps],
-            result.target,
-            mpp=view.mpp,
-            config=view.config,
-            cache=view.cache,
-            check=report.check,
+            view.model, view.slide, names, target, **how, check=report.check
         )
-        how = EvaluationConfig(faithfulness_steps=STEPS, road=True, sanity=True)
+        wanted = EvaluationConfig(faithfulness_steps=STEPS, road=True, sanity=True)
         return self._with_room(
-            lambda: check_maps(view, found, how, report, report.check)
+            lambda: check_maps(view, found, wanted, report, report.check)
         )
 
     def occlude(self, box: Sequence[float], report: Report) -> Occluded:

@@ -10,9 +10,16 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from napari_wsol import localize, wrap
-from napari_wsol.evaluation.sanity import PARTS, drawn_anew, rank_correlation
+from napari_wsol.evaluation.sanity import (
+    NO_ROAD,
+    PARTS,
+    Trust,
+    check_maps,
+    drawn_anew,
+    known_trust,
+    rank_correlation,
+)
 from napari_wsol.evaluation.settings import EvaluationConfig
-from napari_wsol.evaluation.trust import NO_ROAD, Trust, check_maps, known_trust
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.view import ModelView
 from napari_wsol.methods import get_method

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.bootstrap import Bootstrap
     from napari_wsol.evaluation.report import Case
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.evaluation.scores import FloatArray
     from napari_wsol.evaluation.settings import EvaluationConfig
-    from napari_wsol.evaluation.trust import Trust
     from napari_wsol.images.heatmap import FloatMap, Heatmap
 
 IOBB_LEVELS = (0.1, 0.25, 0.5)

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_wsol.config import FigureConfig
 from napari_wsol.errors import (
@@ -28,8 +28,8 @@ from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
+from napari_wsol.evaluation.sanity import check_maps
 from napari_wsol.evaluation.settings import FIELD_SIZE, EvaluationConfig
-from napari_wsol.evaluation.trust import check_maps
 from napari_wsol.export.figure import Panel, Sheet, panels_of
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.augmentation import check_views
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.bootstrap import Estimate
-    from napari_wsol.evaluation.trust import Trust
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
@@ -222,20 +222,12 @@ class Benchmark:
         self, sample: Sample, meter_sets: list[MeterSet], check: Callable[[], None]
     ) -> None:
         """The figures and cases of one image, added to all meters, or to none."""
-        model, config, cache = self.model, self.config, FeatureCache(FEATURE_BYTES)
+        how: dict[str, Any] = {"views": self.config.views, "mpp": self.config.mpp}
+        how |= {"cache": FeatureCache(FEATURE_BYTES), "check": check}
         with closing(open_slide(sample.path)) as slide:
-            view = ModelView(slide, model, config.mpp, cache=cache)
-            scores = class_scores(
-                model,
-                slide,
-                methods=self.methods,
-                views=config.views,
-                mpp=config.mpp,
-                cache=cache,
-                check=check,
-            )
+            scores = class_scores(self.model, slide, methods=self.methods, **how)
             seen = [
-                self._compared(sample, view, against, scores, check)
+                self._compared(sample, slide, against, scores, how)
                 for against in self._targets(sample, slide)
             ]
         # Meters of its own come first: an image that fails there counts nowhere.
@@ -251,10 +243,10 @@ class Benchmark:
     def _compared(
         self,
         sample: Sample,
-        view: ModelView,
+        slide: Slide,
         against: MapTarget,
         scores: Mapping[str, float],
-        check: Callable[[], None],
+        how: Mapping[str, Any],
     ) -> _Compared:
         """The maps of a class of an image; none where there is nothing to do."""
         predicted = max(scores, key=scores.__getitem__, default="")
@@ -269,23 +261,15 @@ class Benchmark:
         is_checked = config.sanity or config.road or config.faithfulness_steps > 0
         if not (against.is_reference or is_checked):
             return _Compared(case, against, {}, {}, ())
-        found = localize(
-            self.model,
-            view.slide,
-            self.methods,
-            target,
-            views=config.views,
-            mpp=config.mpp,
-            cache=view.cache,
-            check=check,
-        )
-        maps, trust = found.heatmaps, check_maps(view, found, config, check=check)
-        notes = self._notes_of(found, view.slide)
+        found = localize(self.model, slide, self.methods, target, **how)
+        view = ModelView(slide, self.model, config.mpp, cache=how["cache"])
+        trust = check_maps(view, found, config, check=how["check"])
+        maps, notes = found.heatmaps, self._notes_of(found, slide)
         notes += [note for one in trust.values() for note in one.caveats]
         if self.baselines is not None and against.is_reference:
             grid, side = against.grid, config.size or FIELD_SIZE
             prior = self.baselines.prior(sample, target, grid)
-            maps = {**maps, PRIOR: prior, **plain_maps(view.slide, target, grid, side)}
+            maps = {**maps, PRIOR: prior, **plain_maps(slide, target, grid, side)}
         return _Compared(case, against, maps, trust, notes)
 
     def _notes_of(self, found: Localization, slide: Slide) -> list[str]:

@@ -16,7 +16,7 @@ from napari_wsol.gui.widgets.panel import fill_column, row
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from napari_wsol.evaluation.trust import Trust
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.methods import Method
 
 LAYER_TIP = (
@@ -135,14 +135,10 @@ class MethodList(QWidget):
         """A badge for each method that something is known of; in words at the mouse."""
         for name, box in self.boxes.items():
             one = found.get(name)
-            if one is not None or box.icon().isNull():
-                level, *words = one.verdict if one else UNCHECKED
+            level, words = one.verdict if one else UNCHECKED
+            if one or box.icon().isNull():
+                told = (_tip(self._methods[name]), words, *(one.caveats if one else ()))
                 box.setIcon(badge(*BADGES[level]))
-                told = [
-                    _tip(self._methods[name]),
-                    *words,
-                    *(one.caveats if one else ()),
-                ]
                 box.setToolTip(" ".join(told))
 
     def show_layers(self, layers: Sequence[str]) -> None:
