@@ -88,6 +88,13 @@ def test_a_box_is_dragged_and_the_true_loss_stands_beside_the_claims(localized, 
     assert not box.occlude_button.isChecked()
     assert localized.viewer.layers.selection.active == own
     assert len(own.data) == 1
+    # Whoever pans on its layer moves nothing.
+    localized.viewer.layers.selection.active = layer
+    localized.drag((50, 50), (40, 40))
+    localized.qtbot.wait(50)
+    assert np.array_equal(drawn(localized)[0].data[0].min(0), corners.min(0))
+    assert not localized.session.is_busy
+    localized.viewer.layers.selection.active = own
     # The next one takes its place; other maps, or no image, take it away.
     localized.click(box.occlude_button)
     assert not box.words.isVisible()

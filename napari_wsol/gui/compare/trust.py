@@ -11,6 +11,7 @@ from napari.layers import Shapes
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_wsol.gui.compat import is_drawing
 from napari_wsol.gui.layers.marks import BOX, raise_in_order
 from napari_wsol.gui.layers.overlay import ZoomedOverlay
 from napari_wsol.gui.layers.placement import screen_a_pixel
@@ -148,8 +149,9 @@ class TrustBox(QWidget):
         if selection.active in (layer, None) and self._before in layers:
             selection.active = self._before
         if layer is not None:
+            unfinished = not layer.data or is_drawing(layer)
             layer.mode = "pan_zoom"
-            if not layer.data:
+            if unfinished:
                 self.box.take_away()
 
     def _on_active(self) -> None:
@@ -160,6 +162,8 @@ class TrustBox(QWidget):
         start = layer.world_to_data(event.position)
         while event.type != "mouse_release":
             yield
+        if not self.occlude_button.isChecked():  # it was left, or the person pans
+            return
         # napari, which draws it meanwhile, leaves out the last moves of the mouse.
         corners = np.array([start, layer.world_to_data(event.position)])
         layer.data, layer.selected_data = [corners], set()
