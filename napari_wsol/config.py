@@ -428,11 +428,8 @@ class FigureConfig:
         dpi: pixels an inch of the images in it.
         columns: panels beside each other.
         view: the whole image, or what is seen of it.
-        opacity: how strongly the colours of a map cover the grey image.
         font_size: of titles; captions are a little smaller.
-        contours: a line around what reaches the threshold.
         letters: a letter before each title.
-        scale_bar: in the image, where the pixel size is known.
         colour_bar: what the colours mean.
         scores: figures and threshold under each map.
     """
@@ -444,15 +441,10 @@ class FigureConfig:
         Literal["image", "seen"],
         Option("View", choices={"image": "whole image", "seen": "as seen now"}),
     ] = "image"
-    opacity: Annotated[
-        float, Option("Opacity of maps", lowest=0, highest=1, step=0.1, decimals=1)
-    ] = 0.6
     font_size: Annotated[
         float, Option("Font size", lowest=4, highest=24, unit="pt")
     ] = 8
-    contours: Annotated[bool, Option("contours")] = True
     letters: Annotated[bool, Option("letters")] = True
-    scale_bar: Annotated[bool, Option("scale bar")] = True
     colour_bar: Annotated[bool, Option("colour bar")] = True
     scores: Annotated[bool, Option("scores")] = True
 

@@ -40,7 +40,6 @@ SINCE = {
     "slide round network": "likewise",
     "export refined": "more formats, and more is told of regions",
     "export pcam": "more is told of regions",
-    "replay": "its record says which files it wrote, and what it takes to make them",
     "cli glands-mobilenetv2": "likewise",
     "cli malignancy-mobilenetv2": "likewise",
 }

@@ -24,7 +24,7 @@ from napari_wsol.inference.encode import geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import get_method
-from napari_wsol.session.provenance import making_of, provenance_of
+from napari_wsol.session.provenance import provenance_of
 from napari_wsol.slides.large import check_slide_views, is_large
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.result import check_target, slide_result
@@ -417,34 +417,35 @@ def _export(
     records: list[Path] = []
     tissue = partial(coarse_tissue, slide) if settings.cut.tissue_only else None
     for name, heatmap in result.heatmaps.items():
-        formats = settings.export.formats
+        formats = dict.fromkeys(settings.export.formats)
         if records:  # all maps are in the tiles of the first
-            formats = tuple(item for item in formats if not item.startswith("tiles"))
+            formats = {x: None for x in formats if not x.startswith("tiles")}
             if not formats and arrays is None:
                 break
-        if arrays is not None and name in arrays:
-            formats = tuple(item for item in formats if item != "zarr")
-        elif arrays is not None:
-            formats = tuple(dict.fromkeys((*formats, "zarr")))
+        cut: dict[str, object] = {}
+        if arrays is not None:
+            cut = {"cut": asdict(settings.cut)}
+            formats |= {"zarr": None}
+            if name in arrays:
+                del formats["zarr"]
+        told = {**cut, "asked": settings.target, "tissue": tissue is not None}
         provenance = provenance_of(
             slide,
             settings.model,
             result,
             method=name,
             mpp=settings.mpp or slide.mpp,
+            config=InferenceConfig(memory_bytes=10**12),  # however much one takes
+            of_slide=told,
         )
-        cut: dict[str, object] = {}
-        if arrays is not None:
-            cut = {"cut": asdict(settings.cut)}
-        all_memory = InferenceConfig(memory_bytes=10**12)  # however much one takes
-        told = {**cut, "asked": settings.target, "tissue": tissue is not None}
-        made = making_of(slide, result, all_memory, **told)
         paths = export_heatmap(
             draft,
             heatmap,
             slide,
-            replace(settings.export, method=name, formats=formats or ("geojson",)),
-            {**provenance, **cut, "made": made},
+            replace(
+                settings.export, method=name, formats=tuple(formats) or ("geojson",)
+            ),
+            provenance | cut,
             heatmaps=result.heatmaps,
             tissue=tissue,
             mpp=settings.mpp,

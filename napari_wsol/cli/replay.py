@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import numpy as np
 import typer
 
 from napari_wsol.cli.console import errors, output
@@ -14,10 +14,10 @@ from napari_wsol.cli.journal import Chosen, Folder, find_record, image_of, work_
 from napari_wsol.cli.options import out_folder
 from napari_wsol.cli.verify import Images, Model
 from napari_wsol.errors import ExportError, NoResultError
-from napari_wsol.files import file_set, make_folder, sha256_of, unwritable
+from napari_wsol.files import file_set, make_folder, unwritable
 
 if TYPE_CHECKING:
-    from napari_wsol.journal import Record, RoundMade
+    from napari_wsol.journal import ImageFacts, Record, RoundMade
     from napari_wsol.session.session import Session
 
 HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
@@ -43,9 +43,13 @@ def replay(
     same kind of processor. The exit status is 1 where it differs. Writes the map, the
     strokes and what was compared.
     """
+    from napari_wsol.export.masks import Grid
     from napari_wsol.export.provenance import write_record
-    from napari_wsol.session.again import Again, strokes_of, told_of, write_round
+    from napari_wsol.export.writers import Parts, write_heatmap_tiff
+    from napari_wsol.journal.geojson import write_strokes
+    from napari_wsol.session.again import Again, strokes_of
     from napari_wsol.session.maps import REFINED
+    from napari_wsol.strokes.stroke import StrokeList
 
     record = find_record(journal, journals)
     made = _wanted(record, number)
@@ -55,30 +59,37 @@ def replay(
                 f"“{out / name}” exists, and nothing is replaced. Choose another "
                 "folder."
             )
-    facts = image_of(record)
+    facts, told = image_of(record), _told(made, image_of(record))
     strokes = strokes_of(record, made.strokes, f"Round {made.index}")
     again = Again(image, model, record.folder.parent)
-    with ExitStack() as stack:
-        told = told_of(made, facts)
-        mpp, beside = told["image"]["mpp"], Path(facts.path or "").parent
-        slide = stack.enter_context(closing(again.slide(told, mpp, beside)))
-        session = stack.enter_context(again.session(told, slide, (facts, strokes)))
+    with (
+        again.slide(told, Path(facts.path or "").parent) as slide,
+        again.session(told, slide, (facts, strokes)) as session,
+    ):
         result = _compared(made, session)
         result |= {
             "round": made.index,
             "image": facts.to_dict(),
-            "model": {"name": made.model, "sha256": made.model_sha256},
+            "model": told["model"],
             "target": made.target,
             "strokes": list(made.strokes),
         }
+        heatmap = session.heatmap(REFINED)
+        parts = Parts(  # a heatmap that no mask is cut from
+            mask=np.zeros((0, 0), np.bool_),
+            grid=Grid(heatmap.image_shape),
+            regions=[],
+            heatmap=heatmap,
+            mpp=facts.mpp,
+            fingerprint=facts.fingerprint,
+        )
+        drawn = StrokeList.empty(facts.canvas_shape).add(*strokes)
         to_do = ". Choose a folder that may be written to and has room."
         with unwritable(f"“{out}” cannot be written to", to_do):
             make_folder(out)
             with file_set(out, "replay") as files:
-                paths = files.add(HEATMAP), files.add(STROKES)
-                write_round(paths, session.heatmap(REFINED), strokes, facts)
-                listed = [{"name": x.name, "sha256": sha256_of(x)} for x in paths]
-                result |= {"files": listed, "provenance": told}
+                write_heatmap_tiff(files.add(HEATMAP), parts)
+                write_strokes(files.add(STROKES), drawn, facts)
                 write_record(files.add(REPORT), result)
                 files.publish()
     word = "identical" if result["identical"] else "differs"
@@ -101,6 +112,20 @@ def _wanted(record: Record, number: int | None) -> RoundMade:
     return found[-1]
 
 
+def _told(made: RoundMade, image: ImageFacts) -> dict[str, Any]:
+    """The provenance of a round of a journal, as exports have it."""
+    digest, mpp = made.facts.get("strokes_sha256"), made.facts.get("mpp", image.mpp)
+    lesson = {"learnt_from": made.strokes, "strokes_sha256": digest}
+    lesson |= {"others_sha256": made.others, "settings": made.settings}
+    threads, file = made.facts.get("threads"), image.path and Path(image.path).name
+    return {
+        "image": {**image.to_dict(), "mpp": mpp, "file": file, "reader": ""},
+        "model": {"name": made.model, "sha256": made.model_sha256},
+        "target": made.target,
+        "made": {"methods": (), "threads": threads, "round": lesson},
+    }
+
+
 def _compared(made: RoundMade, session: Session) -> dict[str, object]:
     """What was recorded, what came out now, and whether the maps are the same."""
     from napari_wsol.journal import read_record
@@ -109,7 +134,17 @@ def _compared(made: RoundMade, session: Session) -> dict[str, object]:
     if journal is None or not journal.flush():
         raise ExportError("The round could not be written down: make room, and again.")
     now = work_of(read_record(journal.folder)).rounds[-1]
-    recorded, replayed = _facts(made), _facts(now)
+    recorded, replayed = (
+        {
+            "map_sha256": one.map_sha256,
+            "head_sha256": one.head_sha256,
+            "strokes_sha256": one.facts.get("strokes_sha256"),
+            "settings": one.settings,
+            "threads": one.facts.get("threads"),
+            "versions": one.facts.get("versions"),
+        }
+        for one in (made, now)
+    )
     return {
         "identical": now.map_sha256 == made.map_sha256,
         "differences": [
@@ -119,18 +154,6 @@ def _compared(made: RoundMade, session: Session) -> dict[str, object]:
         ],
         "recorded": recorded,
         "replayed": replayed,
-    }
-
-
-def _facts(made: RoundMade) -> dict[str, object]:
-    facts = made.facts
-    return {
-        "map_sha256": made.map_sha256,
-        "head_sha256": made.head_sha256,
-        "strokes_sha256": facts.get("strokes_sha256"),
-        "settings": made.settings,
-        "threads": facts.get("threads"),
-        "versions": facts.get("versions"),
     }
 
 

@@ -39,6 +39,13 @@ class MapFigures:
     fixed: Mapping[str, float]
     overlap: FloatArray
 
+    @property
+    def headline(self) -> tuple[str, float]:
+        """The figure that maps are put in order by, in percent, after its name."""
+        boxes = self.curve is None
+        name, key = ("MaxBoxAcc", "max_box_acc") if boxes else ("PxAP", "pxap")
+        return name, self.fixed[key]
+
     def at(self, threshold: float) -> Mapping[str, float]:
         """``image_iou`` and ``image_dice``, 0 to 1, at the nearest threshold."""
         steps = self.overlap.shape[1] - 1

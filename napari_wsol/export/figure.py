@@ -44,6 +44,8 @@ _CONTOUR, _SMALL = "#56b4e9", 0.875
 """Sky blue of the Okabe-Ito set: no colour of magma, nor of a stain. Size of captions,
 by that of titles."""
 _LEAST_MM, _GAP_MM, _BAR_MM = 8.0, 2.0, 2.5
+_OPACITY = 0.6
+"""How strongly the colours of a map cover the grey image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +144,15 @@ class Sheet:
             # Paper may end within a pixel; a picture is made of whole ones.
             exact = config.width_mm / 25.4 * config.dpi
             wide = round(exact) + 0.01 if name == "png" else exact
-            figure, tops = Figure(dpi=config.dpi), [self._text]
+            is_named = config.letters or any(one.title for one in panels)
+            head = self._text if is_named else 0
+            figure, tops = Figure(dpi=config.dpi), [head]
             rows = range(0, len(panels), self._columns)
             for row in (panels[at : at + self._columns] for at in rows):
                 lines = max(len(one.caption) for one in row) if config.scores else 0
                 below = max(map(self._side, row)) + lines * self._text
-                tops.append(tops[-1] + below + self._gap + self._text)
-            high = tops[-1] - self._text - self._gap + 0.01
+                tops.append(tops[-1] + below + self._gap + head)
+            high = tops[-1] - head - self._gap + 0.01
             figure.set_size_inches(wide / config.dpi, high / config.dpi)
             for place, panel in enumerate(panels):
                 row, column = divmod(place, self._columns)
@@ -157,9 +161,9 @@ class Sheet:
                 self._draw(axes, panel, ascii_lowercase[place % 26])
             if self._bar and any(panel.scores is not None for panel in panels):
                 left, width = round(exact) - self._bar + self._gap, self._mm(_BAR_MM)
-                box = left, self._text, width, self._side(panels[0])
+                box = left, head, width, self._side(panels[0])
                 axes, shares = self._axes(figure, *box), np.linspace(1, 0, 256)[:, None]
-                axes.imshow(shares, "magma", aspect="auto", alpha=config.opacity)
+                axes.imshow(shares, "magma", aspect="auto", alpha=_OPACITY)
                 axes.set_yticks([0, 127.5, 255], ["1", "0.5", "0"])
                 axes.set_ylabel("evidence")
                 axes.yaxis.set_label_position("right")
@@ -185,8 +189,11 @@ class Sheet:
             axes.imshow(panel.image, aspect="auto")
         else:  # green alone: the grey in which stains are told from paper
             axes.imshow(panel.image[..., 1], "gray", aspect="auto", vmin=0, vmax=255)
-            how: Any = {"vmin": 0, "vmax": 1, "alpha": config.opacity}
+            how: Any = {"vmin": 0, "vmax": 1, "alpha": _OPACITY}
             axes.imshow(panel.scores, "magma", aspect="auto", **how)
+            level = [np.nextafter(np.float32(panel.cut), np.float32(-1))]
+            axes.contour(panel.scores, level, colors="black", linewidths=1.3)
+            axes.contour(panel.scores, level, colors=_CONTOUR)  # what equals is in
         indent = 1.3 * em / self.panel if config.letters else 0
         title, most = " ".join(panel.title.split()), int(self.panel / em / 0.6 - 2)
         title = title if len(title) <= most else f"{title[: most - 1]}…"
@@ -195,14 +202,10 @@ class Sheet:
             axes.set_title(letter, loc="right", x=0, ha="left", weight="bold")
         if config.scores:
             axes.set_xlabel("\n".join(panel.caption), loc="left", parse_math=False)
-        if panel.scores is not None and config.contours:  # what equals the cut is in
-            level = [np.nextafter(np.float32(panel.cut), np.float32(-1))]
-            axes.contour(panel.scores, level, colors="black", linewidths=1.3)
-            axes.contour(panel.scores, level, colors=_CONTOUR)
         if panel.reference is not None:
             axes.contour(panel.reference, [0.5], colors="black", linewidths=1.3)
             axes.contour(panel.reference, [0.5], colors="white", linestyles="dashed")
-        if panel.pixel_um is not None and config.scale_bar:
+        if panel.pixel_um is not None:
             axes.add_artist(_scale_bar(axes, panel.image.shape[1], panel.pixel_um))
 
     def _mm(self, length: float) -> int:

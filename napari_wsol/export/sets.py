@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from napari_wsol.jobs import Progress
     from napari_wsol.strokes.canvas import Canvas, Scribbles
 
+HOLD_TISSUE = frozenset({"zarr", "tiles", "tiles-gz"})
+
 
 def export_heatmap(
     folder: Path,
@@ -81,12 +83,8 @@ def export_heatmap(
     formats = tuple(dict.fromkeys(config.formats))  # each once, in the order asked for
     total = len(formats) + 3
 
-    def cutting() -> None:
-        report(0, total, "Cutting out the mask")
-
-    def outlining() -> None:
-        report(1, total, "Outlining the regions")
-
+    cutting = partial(report, 0, total, "Cutting out the mask")
+    outlining = partial(report, 1, total, "Outlining the regions")
     key = heatmap.key.replace(" · ", "-")
     with staged(folder, stem_of(slide.name, key, heatmap.target)) as files:
         cell = min(heatmap.scale) if as_coarse else 1.0
@@ -95,7 +93,7 @@ def export_heatmap(
         mask = cut_mask(heatmap, grid, config, tick=cutting)
         outlining()
         features = FEATURES if {"csv", "geojson"}.intersection(formats) else ()
-        is_held = store or {"zarr", "tiles", "tiles-gz"}.intersection(formats)
+        is_held = store or HOLD_TISSUE.intersection(formats)
         seen = tissue() if tissue and is_held else None
         parts = Parts(
             mask=mask,
@@ -122,9 +120,7 @@ def export_heatmap(
             levels = len(list(group.array_keys()))
             write_labels(group, parts.labels, levels, mpp)
         report(total - 1, total, "Writing the provenance")
-        written = files.checksums()
-        if store is not None:
-            written |= checksums_of(store)
+        written = files.checksums() | (checksums_of(store) if store else {})
         record = make_record(parts, slide, config, provenance, written)
         write_record(files.add(RECORD, ".json"), record)
         paths = files.publish()

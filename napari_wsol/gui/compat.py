@@ -12,7 +12,7 @@ from napari.utils.interactions import mouse_release_callbacks
 from vispy.app.canvas import MouseEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     import napari.viewer
     import numpy as np
@@ -29,6 +29,12 @@ def camera_of(viewer: napari.viewer.Viewer) -> Camera:
     """The camera: ``viewer.scene.camera`` since 0.9, ``viewer.camera`` before."""
     owner: Any = getattr(viewer, "scene", viewer)
     return owner.camera
+
+
+def centre_on(viewer: napari.viewer.Viewer, at: Sequence[float] | np.ndarray) -> None:
+    """Move a (y, x) of the world into the middle of the view."""
+    camera = camera_of(viewer)
+    camera.center = cast("Any", (*camera.center[:-2], *at))
 
 
 def show_scale_bar(viewer: napari.viewer.Viewer, shown: bool) -> None:

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import napari.viewer
+    from qtpy.QtCore import QTimer
     from qtpy.QtWidgets import QWidget
 
     from napari_wsol.gui.messages import MessageLine
+
+LATER_MS = 5000
+"""Between two looks at maps whose tiles come in."""
 
 
 class Context:
@@ -68,6 +72,13 @@ class Context:
         if job is None or not job.is_active or job.kind is not JobKind.LOCALIZE:
             return False
         return self.session.is_gradual
+
+    def soon(self, timer: QTimer, milliseconds: int) -> None:
+        """Start what follows the maps; it comes less often while tiles come in."""
+        if not self.tiles_come_in:
+            timer.start(milliseconds)
+        elif not timer.isActive():
+            timer.start(LATER_MS)
 
     def at_the_end(self, end: Callable[[], object]) -> None:
         """End something with the dock, however that goes; the latest ends first.

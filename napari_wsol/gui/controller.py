@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
+from napari_wsol.gui.compare.places import PlacesController
 from napari_wsol.gui.compare.reference import ReferenceController
 from napari_wsol.gui.compare.trust import TrustBox
 from napari_wsol.gui.correct.proposals import ProposalsController
@@ -131,6 +132,7 @@ class Controller(QObject):
         self.proposals = ProposalsController(context, panels.correct.next_row)
         self.export = ExportController(context, panels.export)
         self.compare = CompareController(context, panels.compare, self.export.config)
+        self.places = PlacesController(context, panels.compare)
         self.reference = ReferenceController(context, panels.compare, self.chooser)
         self.trust = TrustBox(context)
         self.trust.found.connect(panels.localize.method_list.show_trust)

@@ -206,12 +206,7 @@ class WsolWidget(QWidget):
             Key(UNTOUCHED, "next untouched image", control.lists.next_untouched),
             Key(GO_KEY, "where a stroke would teach most", control.proposals.go),
             Key(DISMISS_KEY, "not there", control.proposals.dismiss),
-            Key(
-                "P",
-                "pin the place under the mouse",
-                control.compare.pin,
-                reach="strokes",
-            ),
+            Key("P", "pin this place", control.places.pin, reach="strokes"),
             Key("T", "where the maps disagree most", partial(tour, 1)),
             Key("Shift+T", "the place before", partial(tour, -1)),
             Key(

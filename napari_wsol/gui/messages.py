@@ -13,6 +13,7 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame
 
+from napari_wsol.errors import WsolError
 from napari_wsol.gui.widgets.colours import WARNING, readable_on
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.panel import push_button, row
@@ -143,6 +144,11 @@ class Messages:
         """What went wrong and what to do, in the dock and as a notification."""
         self._line.warn(str(sentence), action)
         show_warning(str(sentence))
+
+    def excuse(self, error: BaseException) -> None:
+        """Why a question has no answer; a fault of ours is in the log alone."""
+        if isinstance(error, WsolError):
+            self.warn(error)
 
     def take_back(self, sentence: str) -> None:
         """Say a sentence no longer, if it is still the latest."""

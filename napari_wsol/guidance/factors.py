@@ -26,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_wsol.images.heatmap import mask_on_grid
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -115,7 +117,7 @@ def guide(
     learns = values[first.key]
     known = np.isfinite(learns)
     if tissue is not None:
-        known &= _nearest(tissue, shape)
+        known &= mask_on_grid(tissue, shape)
     learns = np.where(known, learns, np.float32(0.0))
     ranks = {name: _ranks(found, known) for name, found in values.items()}
     length = max(stroke_length(image, mpp), 4 * max(cell))
@@ -188,12 +190,6 @@ def _block_sums(values: Floats, steps: Sequence[int]) -> Floats:
         starts = np.arange(0, values.shape[axis], step, dtype=np.intp)
         values = np.add.reduceat(values, starts, axis=axis)
     return values
-
-
-def _nearest(mask: Mask, shape: tuple[int, int]) -> Mask:
-    rows = (np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]
-    columns = (np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]
-    return mask[np.ix_(rows.astype(np.intp), columns.astype(np.intp))]
 
 
 def stroke_length(image_shape: tuple[int, int], mpp: float | None) -> float:

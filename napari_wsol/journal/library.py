@@ -100,7 +100,7 @@ class JournalLibrary:
 
         Cheap: nothing is drawn, locked or written.
         """
-        records = _newest_first(self._records(fingerprint))
+        records = _newest_first(self.records_of(fingerprint))
         usable = [record for record in records if not record.is_newer]
         if not usable or not Replayed(usable[0].entries).counts:
             return None
@@ -115,7 +115,7 @@ class JournalLibrary:
         records = (read_record(path) for path in folders if segment_paths(path))
         return [_summary(record) for record in _newest_first(records)]
 
-    def _records(self, fingerprint: str) -> list[Record]:
+    def records_of(self, fingerprint: str) -> list[Record]:
         """All that there is of one image."""
         records: list[Record] = []
         for path in self.folders_of(fingerprint):
@@ -135,7 +135,7 @@ class JournalLibrary:
         return [path for path in paths if path.name.partition("-")[0] == stem]
 
     def _opened(self, image: ImageFacts, waiting: tuple[Entry, ...]) -> Journal:
-        records = _newest_first(self._records(image.fingerprint))
+        records = _newest_first(self.records_of(image.fingerprint))
         notes: list[str] = []
         busy: list[Record] = []
         for place, record in enumerate(records):

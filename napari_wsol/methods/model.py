@@ -104,6 +104,11 @@ class Model(nn.Module):
         return self.spec.classes
 
     @property
+    def name(self) -> str:
+        """That of its card, or else of its encoder."""
+        return self.spec.encoder if self.card is None else self.card.name
+
+    @property
     def finds(self) -> str:
         """What its maps find, in words: “a gland”."""
         return self.card.finds if self.card is not None else "what you look for"

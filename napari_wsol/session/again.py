@@ -17,8 +17,9 @@ import shutil
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import escape
 from hashlib import sha256
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -30,25 +31,20 @@ from napari_wsol import errors
 from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
 from napari_wsol.export import export_heatmap
 from napari_wsol.export.files import RECORD, checksums_of
-from napari_wsol.export.masks import Grid
 from napari_wsol.export.provenance import versions
-from napari_wsol.export.writers import Parts, write_heatmap_tiff
 from napari_wsol.files.parsing import read_json, typed
 from napari_wsol.images.foreign_map import read_map
 from napari_wsol.images.heatmap import KEPT_CELLS
 from napari_wsol.images.readers import list_readers, open_slide
 from napari_wsol.images.tissue import coarse_tissue
-from napari_wsol.journal import JournalLibrary, StrokeMade, read_record
-from napari_wsol.journal.geojson import write_strokes
+from napari_wsol.journal import JournalLibrary, StrokeMade
 from napari_wsol.paths import CACHE
 from napari_wsol.registry import plugins
-from napari_wsol.session.document import Document
-from napari_wsol.session.facade import parts_of
 from napari_wsol.session.learning import settings_of_round
 from napari_wsol.session.maps import REFINED
 from napari_wsol.session.session import Session
 from napari_wsol.strokes.canvas import Canvas
-from napari_wsol.strokes.stroke import StrokeList, drawn
+from napari_wsol.strokes.stroke import drawn
 from napari_wsol.worklist.files import images_in
 from napari_wsol.worklist.samples import SampleStore
 
@@ -56,16 +52,14 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from napari_wsol.images.heatmap import Heatmap
-    from napari_wsol.images.slide import Slide
-    from napari_wsol.journal import ImageFacts, Record, RoundMade
+    from napari_wsol.journal import ImageFacts, Record
     from napari_wsol.strokes.stroke import Stroke
 
     Taught = tuple[ImageFacts, Sequence[Stroke]]
 
-REPLAY = "replay.json"
 SAME, DIFFERENT, NOT_MADE = "same", "different", "cannot be made again"
-MOST_LOOKED_AT, MOST_OPENED = 200_000, 2_000
-"""Files of a folder whose names are looked at, and images in it that are opened."""
+MOST_OPENED = 2_000
+"""Images of a folder that are opened to find one."""
 
 
 @dataclass(eq=False)
@@ -93,16 +87,18 @@ class Again:
     @contextmanager
     def shown(self, folder: Path) -> Generator[tuple[Session, dict[str, float]]]:
         """A session that shows what was exported last, and the thresholds of maps."""
-        found = [(x.parent, read_json(x, dict[str, Any])) for x in records_in(folder)]
-        found = [one for one in found if "heatmap" in one[1]]
-        if len({one["image"]["fingerprint"] for _, one in found}) != 1:
+        found = [(read_json(x, dict[str, Any]), x.parent) for x in records_in(folder)]
+        if len({told["image"]["fingerprint"] for told, _ in found}) != 1:
             raise errors.ExportError(f"“{folder}” holds no export of one image alone.")
-        beside, record = max(found, key=lambda one: one[1]["created_utc"])
-        cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for _, x in found}
+        cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for x, _ in found}
+        # Of a map from elsewhere nothing is told that could be shown.
+        ours = [one for one in found if "made" in one[0]["provenance"]] or found
+        record, beside = max(ours, key=lambda one: one[0]["created_utc"])
+        told = record["provenance"]
         with (
             errors.told_as(_unsaid),
-            self._open(record, beside) as slide,
-            self.session(record["provenance"], slide) as session,
+            self.slide(told, beside) as slide,
+            self.session(told, slide) as session,
         ):
             yield session, cuts
 
@@ -113,63 +109,64 @@ class Again:
         except (OSError, errors.MalformedError, LookupError, TypeError) as error:
             yield path.name, NOT_MADE, f"it is no record ({error})"
             return
-        word, why, made = SAME, "", list[Path]()
+        names = list(dict.fromkeys(name.partition("/")[0] for name in listed))
+        word, why, made = NOT_MADE, "its record does not tell of it", dict[str, Path]()
         with TemporaryDirectory(ignore_cleanup_errors=True) as out:
             try:
-                with (
-                    errors.told_as(_unsaid),
-                    self._open(record, path.parent) as slide,
-                ):
-                    again = self._round if path.name == REPLAY else self._export
-                    made = again(record, slide, path.parent, Path(out))
+                with errors.told_as(_unsaid):
+                    paths = self._export(record, path.parent, Path(out))
+                made = dict(zip(names, paths, strict=False))
+            except (errors.OtherSourceError, errors.ModelError) as error:
+                word, why = DIFFERENT, str(error)
             except errors.WsolError as error:
-                is_other = isinstance(error, errors.OtherSourceError)
-                word, why = DIFFERENT if is_other else NOT_MADE, str(error)
-            for name, ours in zip_longest({x.split("/")[0]: 0 for x in listed}, made):
-                there, how = checksums_of(path.parent / name), why
-                if there != {x: listed[x] for x in listed if x.split("/")[0] == name}:
-                    word = DIFFERENT
+                why = str(error)
+            for name in names:
+                file = path.parent / name
+                there = checksums_of(file)
+                if there != {
+                    x: listed[x] for x in listed if x.partition("/")[0] == name
+                }:
                     how = "changed since it was written" if there else "missing"
-                elif ours is not None:
-                    how = _difference(path.parent / name, ours, record)
-                    word = DIFFERENT if how else SAME
-                yield name, word, how
+                    yield name, DIFFERENT, how
+                elif name in made:
+                    how = _difference(file, made[name], record)
+                    yield name, DIFFERENT if how else SAME, how
+                else:
+                    yield name, word, why
 
-    def _export(self, record: Any, slide: Slide, beside: Path, out: Path) -> list[Path]:
+    def _export(self, record: Any, beside: Path, out: Path) -> list[Path]:
         """Writes the files of an export again."""
         told, key = record["provenance"], record["heatmap"]["method"]
         made, cut, strokes, store = told.get("made", {}), told.get("cut"), None, None
         makers = told.get("beside") or dict.fromkeys(made.get("methods", ()), told)
-        maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
-        if told.get("drawn"):
-            facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
-            strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
-        if cut:  # of a batch, which writes a slide's map tile by tile
-            for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
-                store = Path(shutil.copytree(source, out / source.name))
-        *paths, _ = export_heatmap(
-            out / "files",
-            maps.get(key) or self._map(key, told, slide, beside),
-            slide,
-            typed(record["config"], ExportConfig),
-            {},
-            heatmaps=maps,
-            tissue=partial(coarse_tissue, slide) if made.get("tissue", True) else None,
-            strokes=strokes,
-            store=store,
-            as_coarse=bool(cut),
-        )
+        makers = {**makers, key: told}
+        with self.slide(told, beside) as slide:
+            maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
+            if told.get("drawn"):
+                facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
+                strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
+            if cut:  # of a batch, which writes a slide's map tile by tile
+                for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
+                    store = Path(shutil.copytree(source, out / source.name))
+            if told.get("tissue"):
+                raise errors.NoResultError("Its tissue was drawn by a person.")
+            has_tissue = made.get("tissue", True)
+            slide.mpp = record["image"]["mpp"]  # maybe told after a map was made
+            *paths, _ = export_heatmap(
+                out / "files",
+                maps[key],
+                slide,
+                typed(record["config"], ExportConfig),
+                {},
+                heatmaps=maps,
+                tissue=partial(coarse_tissue, slide) if has_tissue else None,
+                strokes=strokes,
+                store=store,
+                as_coarse=bool(cut),
+            )
         return [*paths, *filter(None, [store])]
 
-    def _round(self, record: Any, slide: Slide, _: Path, out: Path) -> list[Path]:
-        """Writes the files of a replay again."""
-        told, paths = record["provenance"], [out / x["name"] for x in record["files"]]
-        facts, strokes = self._drawn(told["made"]["round"], slide.fingerprint())
-        with self.session(told, slide, (facts, strokes)) as session:
-            write_round(paths, session.heatmap(REFINED), strokes, facts)
-        return paths
-
-    def _map(self, key: str, told: Any, slide: Slide, beside: Path) -> Heatmap:
+    def _map(self, key: str, told: Any, slide: Any, beside: Path) -> Heatmap:
         """A live map, one that was kept of a former model, or one from elsewhere."""
         if told.get("origin"):
             name = told["origin"].partition(": ")[2].rpartition(", sha256")[0]
@@ -198,34 +195,27 @@ class Again:
 
     @contextmanager
     def session(
-        self, told: Any, slide: Slide, taught: Taught | None = None
+        self, told: Any, slide: Any, taught: Taught | None = None
     ) -> Generator[Any]:
-        """A session that shows the maps of a record, made anew.
+        """A session that shows the maps of a record, made anew, by its provenance.
 
-        Args:
-            told: its provenance, as ``provenance_of`` and ``making_of`` write it.
-            slide: the image.
-            taught: the strokes, where they are known; else the journal is asked.
-
-        Raises:
-            OtherSourceError: model or strokes are others by now.
-            WsolError: it cannot be made again; says what is missing.
+        The journal is asked for strokes that are not given as ``taught``. Model or
+        strokes that are others by now raise an OtherSourceError.
         """
-        made, mpp = told["made"], told["image"]["mpp"]
+        made = told["made"]
         lesson = made.get("round") or {}
         missing = {*told.get("plugins", ())} - {item.origin for item in plugins()}
         if missing:
-            words = f"It needs {', '.join(missing)}: name it with --plugin."
-            raise errors.NoResultError(words)
+            names = ", ".join(sorted(missing))
+            raise errors.NoResultError(f"It needs {names}: name it with --plugin.")
         if not made.get("is_finished", True):
             words = "Not all tiles of the slide were there, or its tissue was drawn."
             raise errors.NoResultError(words)
         if lesson.get("learnt_from") and taught is None:
             taught = self._drawn(lesson, told["image"]["fingerprint"])
         with self._empty(made, taught) as session:
+            slide.mpp = told["image"]["mpp"]  # whatever is known of its size here
             session.open(slide, resume=True).result()
-            if mpp not in (None, slide.mpp):  # not remembered beyond this session
-                parts_of(session).state.of_image(Document.set_mpp, mpp)
             self._use(session, told)
             if lesson:
                 session.settings = settings_of_round(lesson["settings"])
@@ -242,7 +232,7 @@ class Again:
     @contextmanager
     def _empty(self, made: Any, taught: Taught | None) -> Generator[Any]:
         """A session that finds these strokes of an image, and nothing of before."""
-        before = os.environ.get(CACHE)
+        before = {x: y for x, y in os.environ.items() if x == CACHE}
         with TemporaryDirectory(ignore_cleanup_errors=True) as name:
             if taught is not None:
                 with closing(JournalLibrary(Path(name)).open(taught[0])) as journal:
@@ -259,48 +249,32 @@ class Again:
                 yield session
             finally:
                 session.close(wait=True)
-                os.environ.pop(CACHE)
-                if before is not None:
-                    os.environ[CACHE] = before
+                del os.environ[CACHE]
+                os.environ.update(before)
 
     def _use(self, session: Session, told: Any) -> None:
         """Loads the very model that a record is of."""
         from napari_wsol.refinement.heads import weights_digest
 
-        what, model = told.get("called", "the record"), told["model"]
+        model = told["model"]
         name = self.model or model["name"]
         digest = model.get("weights_sha256") or model["sha256"]
         if not name:
-            words = f"The model of {what} has no name: give its folder with --model."
+            words = "The recorded model has no name: give its folder with --model."
             raise errors.ConfigError(words)
-        try:
-            found = weights_digest(session.use(name).result())
-        except errors.ModelError as error:
-            raise errors.OtherSourceError(str(error)) from error
+        found = weights_digest(session.use(name).result())
         if found != digest:
             raise errors.OtherSourceError(
-                f"The model “{name}” is not the one of {what}: its weights have sha256 "
+                f"The model “{name}” is not the recorded one: its weights have sha256 "
                 f"{found[:12]}…, not {digest[:12]}…. Give the right one with --model."
             )
 
     @contextmanager
-    def _open(self, record: Any, beside: Path) -> Generator[Slide]:
-        told = record["provenance"]
-        mpp = record["image"]["mpp"] if "heatmap" in record else told["image"]["mpp"]
-        with closing(self.slide(told, mpp, beside)) as slide:
-            yield slide
-
-    def slide(self, told: Any, mpp: float | None, beside: Path) -> Slide:
+    def slide(self, told: Any, beside: Path) -> Generator[Any]:
         """The image of a record, open: by its file's name, else by its fingerprint.
 
-        Args:
-            told: the provenance.
-            mpp: µm a pixel that its file told.
-            beside: the folder of the record.
-
-        Raises:
-            OtherSourceError: the file of its name is another image by now.
-            ImageError: it was not found.
+        It is looked for beside the record, too. Another image of that name raises an
+        OtherSourceError.
         """
         image, opening = told["image"], told.get("made", {}).get("opening", {})
         how = {**opening, "name": image["name"]}
@@ -308,35 +282,33 @@ class Again:
             how["reader"] = image["reader"]
 
         def read(path: Path) -> Any:
-            slide: Any = open_slide(path, **how)
-            if slide.fingerprint() == image["fingerprint"]:
-                slide.mpp = mpp  # whatever is known of its size here
-                return slide
-            return slide.close()
+            slide = open_slide(path, **how)
+            is_it = slide.fingerprint() == image["fingerprint"]
+            return slide if is_it else slide.close()
 
-        what, name, paths = f"image “{image['name']}”", image["file"], self.images
-        if paths is not None and paths.is_file():
-            return _first(what, paths.name, iter([paths]), read)
-        return _first(what, name, self._places(image, beside), read)
+        name, paths = image["file"], self._places(image, beside)
+        if self.images is not None and self.images.is_file():
+            name, paths = self.images.name, iter([self.images])
+        with closing(_first(f"image “{image['name']}”", name, paths, read)) as slide:
+            yield slide
 
     def _places(self, image: Any, beside: Path) -> Iterator[Path]:
-        if image["file"]:
-            yield from self._named(image["file"], beside)
-        for record in self._records(image["fingerprint"]):
-            yield from filter(Path.exists, map(Path, filter(None, [record.image.path])))
+        yield from self._named(image["file"], beside)
+        seen = (x.image.path for x in self._records(image["fingerprint"]))
+        yield from map(Path, filter(None, seen))
         if self.images is not None:
             yield from islice(images_in(self.images, recursive=True), MOST_OPENED)
 
-    def _named(self, name: str, beside: Path) -> Iterator[Path]:
-        every = () if self.images is None else self.images.rglob("*")
-        yield from (x for x in islice(every, MOST_LOOKED_AT) if x.name == name)
-        yield from filter(Path.exists, [beside / Path(name).name])
+    def _named(self, name: str | None, beside: Path) -> Iterator[Path]:
+        if name:
+            if self.images is not None:
+                yield from self.images.rglob(escape(Path(name).name))
+            yield beside / Path(name).name
 
     def _records(self, fingerprint: str) -> list[Any]:
         """The journals of an image."""
-        found = JournalLibrary(self.journals).folders_of(fingerprint)
-        records = map(read_record, found)
-        return [x for x in records if x.image and x.image.fingerprint == fingerprint]
+        found = JournalLibrary(self.journals).records_of(fingerprint)
+        return [record for record in found if record.image]
 
     def _drawn(self, told: Any, fingerprint: str) -> Taught:
         """Strokes of a journal by their numbers, which give the canvas that is told."""
@@ -360,20 +332,20 @@ def _unsaid(error: Exception) -> errors.WsolError:
 
 
 def records_in(folder: Path) -> list[Path]:
-    """The records of exports and replays in a folder and those below it."""
-    found = [*folder.rglob(f"*_{RECORD}*.json"), *folder.rglob(REPLAY)]
+    """The records of exports in a folder and those below it."""
+    found = sorted(folder.rglob(f"*_{RECORD}*.json"))
     if not found:
         raise errors.ExportError(
             f"There is no record of an export in “{folder}” (…_{RECORD}.json). Choose "
             "the folder that files were exported to."
         )
-    return sorted(found)
+    return found
 
 
 def _first(what: str, name: str | None, paths: Iterator[Path], read: Any) -> Any:
     """What ``read`` makes of the first file that is the right one."""
     error = errors.ImageError(f"The {what} is not there: say where, with --images.")
-    for path in paths:
+    for path in filter(Path.exists, paths):
         with suppress(errors.ImageError):
             found = read(path)
             if found is not None:
@@ -385,8 +357,8 @@ def _first(what: str, name: str | None, paths: Iterator[Path], read: Any) -> Any
 
 def _difference(one: Path, other: Path, record: Any) -> str:
     """How a file differs from the one made again; empty where it does not."""
-    sums = map(checksums_of, (one, other))
-    was, now = (sorted((x.partition("/")[2], y) for x, y in z.items()) for z in sums)
+    sums = map(checksums_of, (one, other))  # names of folders may differ
+    was, now = ({x.partition("/")[2]: y for x, y in z.items()} for z in sums)
     if was == now:
         return ""
     how = "its content is another"
@@ -395,10 +367,9 @@ def _difference(one: Path, other: Path, record: Any) -> str:
         if was.shape == now.shape:
             most = np.nanmax(np.abs(was - now), initial=0)
             how = f"its values differ by {most:.3g} at most"
-    then, here = record.get("software", {}), versions()
+    model, here = record["provenance"]["model"] or {}, {"device": "cpu", **versions()}
+    then = {"device": model.get("device", "cpu"), **record["software"]}
     found = [f"{x} {then[x]}" for x in then if here.get(x) != then[x]]
-    device = (record["provenance"].get("model") or {}).get("device", "cpu")
-    found += [device] * (device != "cpu")
     return f"{how}; it was made with {', '.join(found)}" if found else how
 
 
@@ -418,29 +389,3 @@ def strokes_of(record: Record, numbers: Sequence[int], what: str) -> list[Stroke
             "journal. " + " ".join(record.notes)
         )
     return [known[number] for number in numbers]
-
-
-def told_of(made: RoundMade, image: ImageFacts) -> dict[str, Any]:
-    """The provenance of a round of a journal, as that of an export."""
-    digest, mpp = made.facts.get("strokes_sha256"), made.facts.get("mpp", image.mpp)
-    lesson = {"learnt_from": made.strokes, "strokes_sha256": digest}
-    lesson |= {"others_sha256": made.others, "settings": made.settings}
-    threads, file = made.facts.get("threads"), image.path and Path(image.path).name
-    return {
-        "called": f"round {made.index}",
-        "image": {**image.to_dict(), "mpp": mpp, "file": file, "reader": ""},
-        "model": {"name": made.model, "sha256": made.model_sha256},
-        "target": made.target,
-        "made": {"methods": (), "threads": threads, "round": lesson},
-    }
-
-
-def write_round(
-    paths: Sequence[Path], heatmap: Heatmap, strokes: Sequence[Stroke], on: ImageFacts
-) -> None:
-    """Writes a heatmap as TIFF, and the strokes that taught it as GeoJSON."""
-    grid, mask = Grid(heatmap.image_shape), np.zeros((0, 0), np.bool_)
-    of = {"heatmap": heatmap, "mpp": on.mpp, "fingerprint": on.fingerprint}
-    # A heatmap that no mask is cut from.
-    write_heatmap_tiff(paths[0], Parts(mask=mask, grid=grid, regions=[], **of))
-    write_strokes(paths[1], StrokeList.empty(on.canvas_shape).add(*strokes), on)

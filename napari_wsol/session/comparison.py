@@ -14,7 +14,6 @@ from psygnal import Signal
 
 from napari_wsol.errors import DatasetError, ImageError, WsolError, ignore_failure
 from napari_wsol.files import path_from
-from napari_wsol.images.heatmap import covering
 from napari_wsol.jobs import JobKind
 from napari_wsol.strokes.stroke import FOREGROUND, UNLABELLED
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     Measured = dict[str, tuple[Heatmap, MapFigures]]
 
 Bools = npt.NDArray[np.bool_]
-Pair = tuple[float, float]
 
 DRAWN_SIDE = 1024
 """Cells along the longer side of what is drawn of a reference, at most."""
@@ -66,11 +64,6 @@ class Reference:
     image_shape: tuple[int, int]
     priors: Mapping[str, Heatmap]
     measured: Measured = field(default_factory=dict[str, "tuple[Heatmap, MapFigures]"])
-
-    def outline(self) -> tuple[Bools, Pair, Pair]:
-        """What to draw the border of; scale and translate, as of a :class:`Heatmap`."""
-        shape = (self.area.shape[0], self.area.shape[1])
-        return self.area, *covering(self.image_shape, shape)
 
 
 class Comparison:

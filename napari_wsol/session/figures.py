@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from napari_wsol.export.figure import Panel
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.jobs import Report
     from napari_wsol.session.facade import Parts
@@ -50,25 +51,38 @@ def figure(
     how = config or FigureConfig()
 
     def draw(rows: list[CutMap], kind: str, report: Report) -> bytes:
-        from napari_wsol.export.figure import Sheet, panels_of
+        from napari_wsol.export.figure import Sheet
 
-        document, reference = parts.state.document, parts.comparison.reference
-        maps = [row.heatmap for row in rows if row.heatmap is not None]
-        sheet, area = Sheet(1 + len(maps), how), reference and reference.area
-        box, mpp = document.looked_at, document.known_mpp
-        box = box if how.view == "seen" else None
+        sheet = Sheet(1 + sum(row.heatmap is not None for row in rows), how)
+        box = parts.state.document.looked_at if how.view == "seen" else None
         report(0, 0, "Reading the image")
-        panels = panels_of(document.slide, maps, sheet.panel, area, mpp=mpp, box=box)
-        panels[0] = replace(panels[0], title=document.slide.name)
-        for place, (title, _, cut, found) in enumerate(rows[: len(maps)], start=1):
-            said = [words.format(found[x]) for x, words in _SAID.items() if x in found]
-            told = *filter(None, [" · ".join(said[:2])]), *said[2:]
-            told = *told, f"threshold {cut:.2f}"
-            panels[place] = replace(panels[place], title=title, cut=cut, caption=told)
+        panels = panels_of_rows(parts, rows, sheet.panel, box)
         report(0, 0, "Drawing")
         return sheet.drawn(panels, kind)
 
     return write_made(parts, path, cuts or {}, methods, draw)
+
+
+def panels_of_rows(
+    parts: Parts,
+    rows: Sequence[CutMap],
+    width: int,
+    box: tuple[float, float, float, float] | None = None,
+) -> list[Panel]:
+    """The image and its maps, cut, with names and figures, ``width`` pixels wide."""
+    from napari_wsol.export.figure import panels_of
+
+    document, reference = parts.state.document, parts.comparison.reference
+    maps = [row.heatmap for row in rows if row.heatmap is not None]
+    area, mpp = reference and reference.area, document.known_mpp
+    panels = panels_of(document.slide, maps, width, area, mpp=mpp, box=box)
+    panels[0] = replace(panels[0], title=document.slide.name)
+    for place, (title, _, cut, found) in enumerate(rows[: len(maps)], start=1):
+        said = [words.format(found[x]) for x, words in _SAID.items() if x in found]
+        told = *filter(None, [" · ".join(said[:2])]), *said[2:]
+        told = *told, f"threshold {cut:.2f}"
+        panels[place] = replace(panels[place], title=title, cut=cut, caption=told)
+    return panels
 
 
 def table(
@@ -76,28 +90,33 @@ def table(
     path: str | Path,
     cuts: Mapping[str, float] | None = None,
     methods: Sequence[str] | None = None,
+    config: ExportConfig | None = None,
 ) -> Future[Path]:
     """Area and regions above the threshold of each map, and its figures.
 
-    ``path`` ends in .csv, .md or .tex; all else is as for :func:`figure`.
+    ``path`` ends in .csv, .md or .tex; ``config`` says which regions and holes are left
+    out; all else is as for :func:`figure`.
     """
+    clean_up = config or ExportConfig()
 
     def tabulate(rows: list[CutMap], kind: str, report: Report) -> str:
         from napari_wsol.evaluation.report import title_of
         from napari_wsol.export import regions_of
         from napari_wsol.export.table import table_text
 
-        mpp, result = parts.state.document.known_mpp, parts.state.current.maps.result
+        mpp, maps = parts.state.document.known_mpp, parts.state.current.maps
+        result = maps.result
         names = list(dict.fromkeys(name for row in rows for name in row.found))
         cells: list[list[object]] = [[*_COLUMNS, *map(title_of, names)]]
         for title, one, cut, found in rows:
             told: list[object] = [title, *[None] * (len(_COLUMNS) - 1)]
             if one is not None:
-                config, shape = ExportConfig(threshold=cut), one.image_shape
-                regions = regions_of(one, shape, config, mpp, tick=report.check)
+                how, shape = replace(clean_up, threshold=cut), one.image_shape
+                regions = regions_of(one, shape, how, mpp, tick=report.check)
                 area = float(sum(region.area_px for region in regions))
                 mm2 = None if mpp is None else area * mpp**2 / 1e6
-                score = None if result is None else result.scores.get(one.target)
+                scores = result.scores if result and one.key in maps.live else {}
+                score = scores.get(one.target)  # others' did not tell it
                 told = [title, one.target, score, cut, area, mm2, len(regions)]
             cells.append([*told, *map(found.get, names)])
         return table_text(cells, kind)
@@ -112,19 +131,27 @@ def write_made(
     methods: Sequence[str] | None,
     make: Callable[[list[CutMap], str, Report], bytes | str],
 ) -> Future[Path]:
-    """Writes what is made of the maps and priors, under a name that is free."""
+    """Writes what is made of the maps and priors, under a name that is free.
+
+    A threshold outside 0 to 1 is a ConfigError, that of no map a NoResultError.
+    """
+    for cut in cuts.values():
+        ExportConfig(threshold=cut)
 
     def work(report: Report) -> Path:
+        from napari_wsol.evaluation.benchmark.baselines import TITLES
         from napari_wsol.inference.whole_image import map_title
 
         parts.state.current.check_maps()
         maps, free = parts.state.current.maps, free_name(path_from(path).absolute())
         keys = methods or list(maps.heatmaps) or [maps.exported]
         titles = {key: map_title(maps.heatmap(key)) for key in keys}
+        for key in cuts:
+            maps.heatmap(key)
         report(0, 0, "Measuring the maps")
         figures, rows = parts.comparison.figures(), list[CutMap]()
-        priors = {key: key.replace("_", " ") for key in figures.keys() - maps.heatmaps}
-        for key, title in {**titles, **dict(sorted(priors.items()))}.items():
+        priors = sorted(figures.keys() - maps.heatmaps)
+        for key, title in {**titles, **{key: TITLES[key] for key in priors}}.items():
             cut, told = cuts.get(key, 0.5), figures.get(key)
             found = {} if told is None else {**told.fixed, **told.at(cut)}
             rows.append(CutMap(title, maps.heatmaps.get(key), cut, found))

@@ -71,6 +71,7 @@ class Maps:
 
     Attributes:
         result: scores and heatmaps as the model gave them, before any refinement.
+        mpp: µm a level-0 pixel that they were made with; None where none was known.
         live: the current one of each method, PixelCAM's after the current round.
         kept: maps of former models and from elsewhere, by their keys.
         rounds: all refits, the unrefined model first.
@@ -80,6 +81,7 @@ class Maps:
     """
 
     result: Localization | None = None
+    mpp: float | None = None
     live: Mapping[str, Heatmap] = field(default_factory=lambda: MappingProxyType({}))
     kept: Mapping[str, Kept] = field(default_factory=dict[str, "Kept"])
     rounds: tuple[Round, ...] = ()
@@ -137,7 +139,7 @@ class Maps:
         is_bare = not learnt and not strokes.canvas.any()
         return frozenset() if numbers == learnt or is_bare else frozenset({REFINED})
 
-    def localized(self, result: Localization) -> Maps:
+    def localized(self, result: Localization, mpp: float | None) -> Maps:
         """With another result; rounds on the same grid stay, and maps of others."""
         heatmaps = dict(result.heatmaps)
         first = heatmaps.get(REFINED)
@@ -151,6 +153,7 @@ class Maps:
             heatmaps[REFINED] = shown.heatmap
         return Maps(
             result=result,
+            mpp=mpp,
             live=MappingProxyType(heatmaps),
             kept={} if self.before else self.kept,
             rounds=rounds,

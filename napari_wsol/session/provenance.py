@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_wsol.images.readers import told_path
-from napari_wsol.images.readers.base import SlideBase
 from napari_wsol.refinement.heads import weights_digest
 from napari_wsol.registry import origins
+from napari_wsol.session.maps import REFINED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,9 @@ def provenance_of(
     *,
     method: str,
     mpp: float | None,
-    current: Round | None = None,
+    shown: Round | None = None,
+    config: InferenceConfig | None = None,
+    of_slide: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Image, model, method, scores, and the strokes that had a part in the map.
 
@@ -38,10 +40,14 @@ def provenance_of(
 
     Only the file's name is recorded, never its folder: that may name a patient or a
     person. Of a film not even that. The fingerprint identifies the content.
+
+    With the ``config`` that it went through the encoder with, ``made`` says what else
+    it takes to make the maps again: of slides how they are cut (``cut``), the class
+    that was asked for (``asked``), whether all tiles are there (``is_finished``).
     """
-    path = told_path(slide)
+    path, taught = told_path(slide), shown if shown and shown.index else None
     used = () if model is None else (model.spec.encoder, *model.spec.heads)
-    return {
+    told: dict[str, object] = {
         "image": {
             "name": slide.name,
             "file": path.name if path is not None else None,
@@ -57,38 +63,20 @@ def provenance_of(
         "views": result.views if result is not None else 1,
         "scores": dict(result.scores) if result is not None else {},
         "notes": list(result.notes) if result is not None else [],
-        "refinement": _refinement(current),
+        "refinement": _refinement(taught) if method == REFINED else None,
     }
-
-
-def making_of(
-    slide: Slide,
-    result: Localization | None,
-    config: InferenceConfig,
-    shown: Round | None = None,
-    **of_slide: object,
-) -> dict[str, object]:
-    """What else it takes to make the maps of a result again.
-
-    Args:
-        slide: the image.
-        result: its scores and maps.
-        config: how an image goes through the encoder.
-        shown: the round that is shown.
-        of_slide: ``cut``, how a slide is cut; ``asked``, the class that it was
-            localized for; ``is_finished``, whether all tiles are there.
-    """
-    again = slide.open_again if isinstance(slide, SlideBase) else None
-    how: dict[str, object] = getattr(again, "keywords", {})
-    names = ("whole", "core", "memory_bytes")
-    return {
-        "opening": {key: how.get(key) for key in ("rgb", "channel", "plane")},
-        "methods": list(result.heatmaps) if result is not None else [],
-        "inference": {key: getattr(config, key) for key in names},
-        "threads": torch.get_num_threads(),
-        "round": _refinement(shown),
-        **of_slide,
-    }
+    if config is not None:
+        opening = getattr(getattr(slide, "open_again", None), "keywords", {})
+        names = ("whole", "core", "memory_bytes")
+        told["made"] = {
+            "opening": {key: opening.get(key) for key in ("rgb", "channel", "plane")},
+            "methods": list(result.heatmaps) if result is not None else [],
+            "inference": {key: getattr(config, key) for key in names},
+            "threads": torch.get_num_threads(),
+            "round": _lesson(taught),
+            **(of_slide or {}),
+        }
+    return told
 
 
 def _model(model: Model) -> Mapping[str, object]:
@@ -106,7 +94,7 @@ def _model(model: Model) -> Mapping[str, object]:
 
 
 def _refinement(current: Round | None) -> Mapping[str, object] | None:
-    if current is None or current.index == 0:
+    if current is None:
         return None
     return {
         "round": current.index,
@@ -116,12 +104,23 @@ def _refinement(current: Round | None) -> Mapping[str, object] | None:
         "background_pixels": current.background,
         "strokes_sha256": current.strokes_sha256,
         "stroke_numbers": list(current.teaching),
-        "learnt_from": list(current.learnt_from),
-        "others_sha256": list(current.others),
         "other_strokes": current.other_strokes,
         "other_images": len(current.others),
         "steps": len(current.loss),
         "final_loss": current.loss[-1] if current.loss else None,
         "seconds": round(current.seconds, 3),
         "settings": asdict(current.settings) if current.settings else None,
+    }
+
+
+def _lesson(current: Round | None) -> Mapping[str, object] | None:
+    """What it takes to learn a round again."""
+    if current is None:
+        return None
+    return {
+        "round": current.index,
+        "learnt_from": list(current.learnt_from),
+        "strokes_sha256": current.strokes_sha256,
+        "others_sha256": list(current.others),
+        "settings": current.settings,
     }

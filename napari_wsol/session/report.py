@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from napari_wsol.config import FigureConfig
-from napari_wsol.session.figures import write_made
-from napari_wsol.session.maps import REFINED
+from napari_wsol.errors import ConfigError
+from napari_wsol.session.figures import panels_of_rows, write_made
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -33,15 +33,21 @@ DPI, SIDE = 240, 960
 
 
 def report(
-    parts: Parts, path: str | Path, cuts: Mapping[str, float] | None = None
+    parts: Parts,
+    path: str | Path,
+    cuts: Mapping[str, float] | None = None,
+    methods: Sequence[str] | None = None,
 ) -> Future[Path]:
     """Image, maps, figures, strokes, rounds, model and provenance as one HTML file.
 
     Of the image's file the name is told, as in exports; of a film not even that.
-    ``path`` and ``cuts`` are as for :func:`~napari_wsol.session.figures.figure`.
+    ``path`` ends in .html; all else is as for
+    :func:`~napari_wsol.session.figures.figure`.
     """
 
-    def make(rows: list[CutMap], _: str, tell: Report) -> str:
+    def make(rows: list[CutMap], kind: str, tell: Report) -> str:
+        if kind != ".html":
+            raise ConfigError(f"A report ends in .html, not in “{kind}”.")
         side = float(SIDE)
         while True:
             tell(2, 3, "Drawing")
@@ -51,39 +57,27 @@ def report(
                 return html
             side *= 0.9 * math.sqrt(MOST_BYTES / size)
 
-    return write_made(parts, path, cuts or {}, None, make)
+    return write_made(parts, path, cuts or {}, methods, make)
 
 
 def _html(parts: Parts, rows: list[CutMap], side: float, tell: Report) -> str:
     import jinja2
 
     from napari_wsol.evaluation.report import title_of
-    from napari_wsol.export.figure import panels_of
     from napari_wsol.export.labels import STROKES
     from napari_wsol.export.provenance import NOTICE, plain, versions
     from napari_wsol.session.provenance import provenance_of
 
     document, current = parts.state.document, parts.state.current
-    slide, mpp, shown, model = (
-        document.slide, document.known_mpp, current.maps, current.model
-    )  # fmt: skip
-    reference, key = parts.comparison.reference, shown.exported
-    of = shown.shown if key == REFINED else None
+    slide, shown, model = document.slide, current.maps, current.model
+    mpp, key = document.known_mpp, shown.exported
     records = {x: y.provenance for x, y in shown.kept.items()}
     if key in shown.live:
-        told = provenance_of(
-            slide, model, shown.result, method=key, mpp=mpp, current=of
-        )
-        records = {key: told, **records}
-    area, maps = (
-        reference and reference.area,
-        [x for x in rows if x.heatmap is not None],
-    )
+        told = slide, model, shown.result
+        made = provenance_of(*told, method=key, mpp=mpp, shown=shown.shown)
+        records = {key: made, **records}
     wide = max(8, round(side * min(1, slide.shape[1] / slide.shape[0])))
-    every = [one.heatmap for one in maps if one.heatmap is not None]
-    panels = panels_of(slide, every, wide, area, mpp=mpp)
-    for place, one in enumerate(maps, start=1):
-        panels[place] = replace(panels[place], cut=one.cut)
+    panels = panels_of_rows(parts, rows, wide)
     if document.scribbles is not None:
         image = panels[0].image.copy()
         shape = image.shape[1], image.shape[0]
@@ -99,33 +93,26 @@ def _html(parts: Parts, rows: list[CutMap], side: float, tell: Report) -> str:
     text = files("napari_wsol.session").joinpath("report.html.jinja").read_text("utf-8")
     return env.from_string(text).render(
         notice=NOTICE, slide=slide, mpp=mpp, rows=rows, shown=shown, pictures=pictures,
-        reference=reference, title_of=title_of, card=model and model.card,
+        reference=parts.comparison.reference, card=model and model.card,
         strokes=document.strokes, is_drawn=document.scribbles is not None,
-        records=plain(records), software=versions(),
+        records=plain(records), software=versions(), title_of=title_of,
     )  # fmt: skip
 
 
 def _picture(panel: Panel) -> str:
-    """As JPEG in a data URI, drawn as *Figure…* draws it, without title and bar."""
+    """As JPEG in a data URI, drawn as *Figure…* draws it, but for the words."""
     from napari_wsol.export.figure import Sheet
 
-    height, width = panel.image.shape[:2]
-    room = max(width, height // 3)  # of a strip: no sheet is so narrow
-    beside = (0, 0), (0, room - width)
-    panel = replace(panel, image=np.pad(panel.image, (*beside, (0, 0))))
-    if panel.scores is not None:
-        panel = replace(panel, scores=np.pad(panel.scores, beside))
-    if panel.reference is not None:
-        panel = replace(panel, reference=np.pad(panel.reference, beside))
-    millimetres = min(300, max(30, room / DPI * 25.4))
+    width, content = panel.image.shape[1], BytesIO()
+    dpi = min(DPI, max(72, width // 4))  # a strip is as narrow as a sheet can be
     config = FigureConfig(
-        width_mm=millimetres, dpi=DPI, letters=False, colour_bar=False
+        width_mm=max(30, width / dpi * 25.4),
+        dpi=dpi,
+        letters=False,
+        colour_bar=False,
+        scores=False,
     )
-    sheet, content = Sheet(1, config), BytesIO()
-    with Image.open(BytesIO(sheet.drawn([panel], ".png"))) as drawn:
-        top = drawn.height - round(sheet.panel * height / room)
-        inner = drawn.convert("RGB").crop(
-            (0, top, max(1, sheet.panel * width // room), drawn.height)
-        )
-    inner.save(content, "JPEG", quality=85)
+    png = Sheet(1, config).drawn([replace(panel, title="")], ".png")
+    with Image.open(BytesIO(png)) as drawn:
+        drawn.convert("RGB").save(content, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

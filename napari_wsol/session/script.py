@@ -53,13 +53,24 @@ def script(
     number, learnt = (0, ()) if shown is None else (shown.index, shown.learnt_from)
     known = {stroke.number: stroke.to_dict() for stroke in document.strokes.strokes}
     is_told = known.keys() >= set(learnt) and not (shown and shown.others)
-    is_ours = export.method in maps.live
-    if not (is_ours and is_told) or (number and kind == COMMAND):
-        raise NoResultError(
-            "A command knows no strokes: Copy as Python, or choose round 0. No text "
-            "tells maps from elsewhere or of other models, or strokes that were taken "
-            "back or are on other images."
-        )
+    untold = {
+        "a map from elsewhere or of another model. Choose one of the model in use": (
+            export.method not in maps.live
+        ),
+        "strokes that were taken back, or are on other images. Choose another round": (
+            not is_told
+        ),
+        "a tissue that was drawn": document.tissue is not None,
+        "a pixel size that was set after the maps were made. Localize again": (
+            maps.mpp != document.known_mpp
+        ),
+        "strokes, as a command. Copy as Python, or choose round 0": (
+            number and kind == COMMAND
+        ),
+    }
+    for what, is_so in untold.items():
+        if is_so:
+            raise NoResultError(f"No text can tell {what}.")
     given = again.keywords if isinstance(again, partial) else {}
     leave = () if getattr(slide, "shown", None) is None else ("rgb",)  # the file's
     env = jinja2.Environment(trim_blocks=True)  # noqa: S701 - no page for a browser

@@ -46,7 +46,7 @@ from napari_wsol.session.document import Document
 from napari_wsol.session.engine import SMALL, Shows
 from napari_wsol.session.judging import Judgeable
 from napari_wsol.session.maps import REFINED, Before, Kept, Maps
-from napari_wsol.session.provenance import making_of, provenance_of
+from napari_wsol.session.provenance import provenance_of
 from napari_wsol.session.rounds import RoundHistory
 from napari_wsol.session.slide_engine import (
     engine_for,
@@ -228,9 +228,8 @@ class Worker:
         kept = {key: one for key, one in maps.kept.items() if one.made_by != digest}
         before = "" if former is None else weights_digest(former)
         if former is not None and maps.live and before != digest:
-            name = former.spec.encoder if former.card is None else former.card.name
             names = {one.heatmap.model for one in kept.values()}
-            name = next(one for one in numbered(name) if one not in names)
+            name = next(one for one in numbered(former.name) if one not in names)
             for method, heatmap in maps.live.items():
                 one = replace(heatmap.coarser(KEPT_CELLS), model=name)
                 told = self._provenance(method)
@@ -533,53 +532,52 @@ class Worker:
 
         A map of the image as it was is written as such.
         """
-        from napari_wsol.export import export_heatmap  # half a second of imports
+        from napari_wsol.export.sets import HOLD_TISSUE, export_heatmap  # half a second
 
         with suppress(ImageError):  # whoever localizes hears of it
             self.look()
-        maps, method = self._state.current.maps, settings.method
-        heatmap, document = maps.heatmap(method), self._state.document
-        kept = maps.kept.get(method)
-        told = dict(kept.provenance if kept else self._provenance(method))
-        if any(name.startswith("tiles") for name in settings.formats):
-            told["beside"] = {  # tiles measure all maps
-                **{key: self._provenance(key) for key in maps.live},
-                **{key: one.provenance for key, one in maps.kept.items()},
-            }
+        maps, document = self._state.current.maps, self._state.document
+        heatmap, of = maps.heatmap(settings.method), self._shown_of()
         # Tissue and strokes are of the image as it is.
-        drawn = document.scribbles if maps.before is None else None
+        drawn = document.drawn() if maps.before is None else None
+        told = self._provenance(settings.method) | (drawn.told if drawn else {})
+        if any(name.startswith("tiles") for name in settings.formats):
+            # They measure all maps.
+            told["beside"] = {key: self._provenance(key) for key in maps.heatmaps}
+        if drawn and document.tissue is not None and HOLD_TISSUE & {*settings.formats}:
+            told["tissue"] = "drawn by a person"
+        scribbles = drawn and drawn.scribbles
         paths = export_heatmap(
             folder,
             heatmap,
-            document.slide if maps.before is None else maps.before.slide,
+            of.slide,
             settings,
-            told | (document.drawn().told if maps.before is None else {}),
+            told,
             heatmaps=maps.heatmaps,
-            tissue=document.seen_tissue if maps.before is None else None,
-            strokes=None if drawn is None else (drawn, document.canvas),
-            mpp=document.known_mpp if maps.before is None else maps.before.mpp,
+            tissue=document.seen_tissue if drawn else None,
+            strokes=None if scribbles is None else (scribbles, document.canvas),
+            mpp=of.mpp,
             report=report,
         )
         self.exported.emit(paths)
         return paths
 
-    def _provenance(self, method: str) -> dict[str, object]:
-        """How a live map came about."""
-        (document, model), maps = self._state.current.need(), self._state.current.maps
-        of = maps.before or Before(
+    def _shown_of(self) -> Before:
+        """What the live maps are of."""
+        document, maps = self._state.document, self._state.current.maps
+        return maps.before or Before(
             slide=document.slide,
             mpp=document.known_mpp,
             result=maps.result,
             shown=maps.shown,
         )
-        told = provenance_of(
-            of.slide,
-            model,
-            of.result,
-            method=method,
-            mpp=of.mpp,
-            current=of.shown if method == REFINED else None,
-        )
+
+    def _provenance(self, method: str) -> dict[str, object]:
+        """How a map came about."""
+        kept = self._state.current.maps.kept.get(method)
+        if kept is not None:
+            return dict(kept.provenance)
+        (document, model), of = self._state.current.need(), self._shown_of()
         view, work, cut = self._view(self._state.current), self._state.work, {}
         if view_is_large(view):
             cut = {
@@ -588,9 +586,16 @@ class Worker:
                 # The tissue that a person drew is not written down.
                 "is_finished": work and work.is_finished and document.tissue is None,
             }
-        return told | {
-            "made": making_of(of.slide, of.result, self._config(), of.shown, **cut)
-        }
+        return provenance_of(
+            of.slide,
+            model,
+            of.result,
+            method=method,
+            mpp=self._state.current.maps.mpp if of.result else of.mpp,
+            shown=of.shown,
+            config=self._config(),
+            of_slide=cut,
+        )
 
     def run(self, work: Callable[[Model, Report], T], report: Report) -> T:
         """Whatever needs the model, where it has room."""
@@ -704,7 +709,8 @@ class Worker:
         self.rounds_changed.emit()
 
     def _present(self, result: Localization) -> None:
-        self._put(self._state.current.maps.localized(result))
+        maps, mpp = self._state.current.maps, self._state.document.known_mpp
+        self._put(maps.localized(result, mpp))
         self.localized.emit()
         self.rounds_changed.emit()
 

@@ -207,7 +207,7 @@ def test_another_image_or_model_is_refused(work, tmp_path, tissue):
     )
     result = run("replay", folder, "--out", out)
     assert result.exit_code == 1
-    assert "is not the one of round 2" in str(result.exception)
+    assert "is not the recorded one" in str(result.exception)
     assert not out.exists()
     assert path.exists()
     result = run("replay", folder, "--out", out, "--round", 9)

@@ -132,7 +132,7 @@ def reweighed(folder):
 CHANGES = {
     "image": "image “tissue one.png” is another one",
     "weights": "are not those of its card",
-    "weights and card": "is not the one of the record",
+    "weights and card": "is not the recorded one",
     "a line of the journal": "strokes in its journal are others",
     "a stroke": "strokes in its journal are others",
     "a round's settings": "",
@@ -185,6 +185,28 @@ def test_one_changed_byte_of_a_file_is_of_that_file(worked, tmp_path, kind):
     assert set(words.values()) == {"same"}
     shutil.rmtree(file) if file.is_dir() else file.unlink()
     assert verified(out)[1][file.name] == "different: missing"
+
+
+def test_each_file_has_a_word_of_its_own(worked, path, tmp_path):
+    *_, record = exported(worked, tmp_path / "out", formats=("png", "tiff"))
+    worked.close(wait=True)
+    next((tmp_path / "out").glob("*.png")).unlink()
+    image = path.read_bytes()
+    path.unlink()
+    mask, *others = verified(tmp_path / "out")[1].values()
+    assert mask == "different: missing"
+    assert len(others) == 2
+    assert all(word.startswith("cannot be made again: ") for word in others)
+    path.write_bytes(image)
+    told = json.loads(record.read_text("utf-8"))
+    more = tmp_path / "out" / "more.txt"
+    more.write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    told["files"].append({"name": more.name, "sha256": empty})
+    record.write_text(json.dumps(told), "utf-8")
+    words = verified(tmp_path / "out")[1]
+    assert words.pop(more.name).startswith("cannot be made again: ")
+    assert list(words.values()) == ["different: missing", "same", "same"]
 
 
 def test_images_are_found_elsewhere_and_what_is_missing_is_named(
@@ -244,6 +266,7 @@ def test_maps_of_a_former_model_and_from_elsewhere(worked, small_model, path, tm
     source = path.with_name("clam.npy")
     np.save(source, np.linspace(0, 5, 131 * 157).reshape(131, 157))
     worked.add_map(source, target="bright", name="mine").result(WAIT)
+    worked.set_mpp(0.5)  # after maps were made and kept without one
     out = tmp_path / "out"
     for key in worked.heatmaps:
         exported(worked, out, key, ("tiff", "tiles-gz", "csv"))
@@ -257,6 +280,15 @@ def test_maps_of_a_former_model_and_from_elsewhere(worked, small_model, path, tm
     source.unlink()
     words = verified(tmp_path / "mine")[1]
     assert "The map “clam.npy” is not there" in str(words)
+
+
+def test_a_tissue_that_was_drawn_is_told(worked, path, tmp_path):
+    worked.set_tissue(np.ones((8, 8), np.uint8))
+    exported(worked, tmp_path / "flat", "pixelcam", ("tiff",))
+    assert_same(tmp_path / "flat", "--images", path.parent)
+    exported(worked, tmp_path / "held", "pixelcam", ("zarr",))
+    words = verified(tmp_path / "held", "--images", path.parent)[1]
+    assert "cannot be made again: Its tissue was drawn by a person." in words.values()
 
 
 def test_what_other_images_taught_comes_from_their_journals(session, path, tmp_path):
@@ -343,19 +375,6 @@ def test_slides_of_a_session_and_their_rounds(session, slide, tmp_path):
     session.localize(["cam"]).result(WAIT)
     exported(session, tmp_path / "drawn", "cam")
     assert "its tissue was drawn" in str(verified(tmp_path / "drawn"))
-
-
-def test_the_folder_of_a_replay(worked, tmp_path):
-    folder = worked.journal.folder
-    worked.close(wait=True)
-    assert run("replay", folder, "--out", tmp_path / "out").exit_code == 0
-    assert set(assert_same(tmp_path / "out")) == {"heatmap.tiff", "strokes.geojson"}
-    grown(folder / "journal-0001.jsonl")
-    words = verified(tmp_path / "out")[1]
-    assert all("strokes in its journal are others" in word for word in words.values())
-    flip(tmp_path / "out" / "strokes.geojson", 40)
-    words = verified(tmp_path / "out")[1]
-    assert words["strokes.geojson"] == "different: changed since it was written"
 
 
 def test_a_plane_of_a_stack(session, tissue, tmp_path):

@@ -72,10 +72,14 @@ def test_two_models_and_a_map_from_elsewhere_side_by_side(bench, tmp_path):
     assert value == pytest.approx(250 / 255, abs=0.01)
     panel.side_by_side.click()
     bench.until(lambda: bench.widget.layers.wall is not None)
-    captions = [cell.caption for cell in bench.widget.layers._cells()]
-    assert [
-        words.split(" · dark")[0].split(" · bright")[0] for words in captions[:3]
-    ] == (titles[:3])
+    captions = [words.split("\n") for words in bench.widget.layers.wall.captions]
+    assert [words[0].split(" · ")[0] for words in captions[:3]] == [
+        "CAM",
+        "PixelCAM",
+        "CAM",
+    ]
+    # Each says of which model it is, also that of the one in use.
+    assert [words[1] for words in captions[:3]] == ["layers", "tiny", "tiny"]
     panel.overlay.click()
     # A layer that is deleted takes its map along; ours come again.
     bench.viewer.layers.remove(bench.widget.layers.heatmaps.pairs["mine"].image)

@@ -89,6 +89,22 @@ def test_each_model_has_rows_of_its_own_and_maps_from_elsewhere_theirs(bench):
     ]
     table = bench.widget.compare_panel.probe
     assert table.item(3, 0).text() == "more · from elsewhere"
+    assert [words.split("\n")[1:] for words in wall.captions] == [
+        ["layers"],
+        ["tiny"],
+        ["tiny"],
+        [],
+        [],
+    ]
+    # Other rows, other cells: none of them is empty meanwhile.
+    bench.until(lambda: wall.is_settled)
+    bench.widget.layers.set_order(["theirs", "more", "cam", *former])
+    assert wall.captions[0].startswith("theirs")
+    shown = wall.grab().toImage()
+    for index in range(5):
+        at = wall.rect_of(index).center() * shown.devicePixelRatio()
+        around = [shown.pixelColor(at.x() + k, at.y()) for k in range(-20, 20, 2)]
+        assert len({colour.rgb() for colour in around}) > 1, index
 
 
 def test_p_pins_the_place_under_the_mouse_with_what_the_maps_say(bench):
@@ -177,11 +193,29 @@ def test_pins_are_marked_in_every_cell_listed_saved_and_removed(
     assert rows[0]["above"] == "True"
     bench.qtbot.keyClick(panel.pins, Qt.Key.Key_Delete)
     bench.until(lambda: len(pin_rows(bench)) == 1)
-    assert len(bench.session.pins) == 1
+    assert bench.session.pins == ((48, 80),)
     bench.viewer.layers.remove(bench.widget.layers.image)
     bench.open(square()[::-1].copy())
     bench.until(lambda: bench.session.pins == () and not pin_rows(bench))
     assert our_layers(bench.viewer, "pins") == []
+
+
+def test_delete_harms_nothing_where_no_pin_is_chosen_or_none_is_left(bench):
+    bench.open(square())
+    bench.localize()
+    tree = bench.widget.compare_panel.pins
+    bench.session.set_pins([(48, 80)])
+    bench.until(lambda: len(pin_rows(bench)) == 1)
+    bench.qtbot.keyClick(tree, Qt.Key.Key_Delete)
+    tree.wanted.emit(tree.chosen)
+    assert bench.session.pins == ((48, 80),)
+    tree.setCurrentItem(tree.topLevelItem(0))
+    bench.session.set_pins([])  # what is listed is older
+    bench.qtbot.keyClick(tree, Qt.Key.Key_Delete)
+    tree.wanted.emit(0)
+    bench.until(lambda: not pin_rows(bench))
+    bench.qtbot.keyClick(tree, Qt.Key.Key_Delete)
+    assert bench.session.pins == ()
 
 
 def test_scores_stand_in_captions_and_order_the_maps(bench):
@@ -202,6 +236,18 @@ def test_scores_stand_in_captions_and_order_the_maps(bench):
         iou = one.at(cuts[key])["image_iou"]
         line = f"PxAP {one.fixed['pxap']:.1f} · IoU {iou:.2f}"
         assert caption.split("\n")[1] == line
+    bench.until(lambda: wall.is_settled)
+    outlined = wall.grab().toImage()  # mask[80:120, 8:48], in dashes, in every cell
+    for index in range(3):
+        view = wall._to_cell()
+        corner, dots = wall.rect_of(index).topLeft(), outlined.devicePixelRatio()
+        edge = [
+            (view.map(QPointF(x, 120.0)) + QPointF(corner)) * dots
+            for x in np.linspace(12, 44, 200)
+        ]
+        lightness = [outlined.pixelColor(at.toPoint()).lightness() for at in edge]
+        assert max(lightness) > 200
+        assert min(lightness) < 60
     bench.click(panel.best_first)
     bench.until(lambda: wall.captions[0].startswith("wrong"))
     assert panel.probe.item(0, 0).text().startswith("wrong")

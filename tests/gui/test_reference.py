@@ -88,7 +88,13 @@ def test_a_layer_of_labels_is_the_reference_and_what_is_painted_counts(localized
     assert column(bench, "PxAP") == [f"{x.fixed['pxap']:.1f}" for x in found.values()]
     at = [x.at(bench.widget.layers.cuts["pixelcam"]) for x in found.values()]
     assert column(bench, "Dice")[0] == f"{at[0]['image_dice']:.2f}"
-    assert bench.layer("Reference").visible
+    outline = bench.layer("Reference")
+    starts = outline.data[:, 0]  # on the border between pixels
+    assert np.allclose(starts.min(0), (29.5, 59.5), atol=0.1)
+    assert np.allclose(starts.max(0), (89.5, 109.5), atol=0.1)
+    for dimensions in (3, 2):  # napari cannot draw it in 3-D
+        bench.viewer.dims.ndisplay = dimensions
+        assert outline.visible == (dimensions == 2)
     layer.data_setitem((np.array([5]), np.array([5])), 1)  # as the brush does
     layer.data[0:20, 0:20] = 255
     layer.data = layer.data
@@ -196,7 +202,7 @@ def test_scores_follow_the_threshold_and_the_window_shows_them_all(localized):
     for row, value in enumerate(shown):
         is_best = row < 2 and value == max(shown[:2])
         assert table.item(row, 5).font().bold() == is_best
-    curve = window.chart.rows[0].figures.curve
+    curve = window.chart.rows["PixelCAM"].figures.curve
     assert curve.pxap == pytest.approx(found["pixelcam"].fixed["pxap"])
 
 

@@ -38,12 +38,13 @@ def test_wheel_has_every_module_of_the_package(wheel: Path):
     assert {path.relative_to(ROOT).as_posix() for path in modules} <= names
 
 
-def test_wheel_has_the_recipes_of_the_papers(wheel: Path):
+def test_wheel_has_recipes_templates_and_style(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    recipes = set((ROOT / "napari_wsol").rglob("*.toml"))
-    assert len(recipes) >= 8
-    assert {path.relative_to(ROOT).as_posix() for path in recipes} <= names
+    for kind, least in ((".toml", 8), (".jinja", 3), (".mplstyle", 1)):
+        files = set((ROOT / "napari_wsol").rglob(f"*{kind}"))
+        assert len(files) >= least
+        assert {path.relative_to(ROOT).as_posix() for path in files} <= names
 
 
 def test_sdist_holds_what_a_build_and_a_test_need(sdist: Path):

@@ -1,11 +1,13 @@
 """Figure and table of a session: what is in them is what the session knows."""
 
+import copy
 import csv
 import io
 import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pypdf import PdfReader
 
@@ -47,6 +49,34 @@ def test_a_table_without_a_reference_has_what_there_is(session, tmp_path):
         assert float(row["Threshold"]) == CUTS[key]
         assert float(row["p(class)"]) == session.result.scores[heatmap.target]
     assert "PxAP (%)" not in rows[0]
+    clean = ExportConfig(min_area=400.0)
+    cleaned = cells(session.table(tmp_path / "t.csv", CUTS, None, clean).result(WAIT))
+    left = [region for region in found if region.area_px >= 400]
+    assert int(cleaned[1]["Regions"]) == len(left) < len(found)
+
+
+@pytest.mark.parametrize("verb", ["figure", "table", "report"])
+@pytest.mark.parametrize("cut", [1.1, -0.1, float("nan")])
+def test_a_threshold_that_is_none_is_refused(session, tmp_path, verb, cut):
+    with pytest.raises(ConfigError, match="Threshold"):
+        getattr(session, verb)(tmp_path / "f", cuts={"cam": cut})
+    with pytest.raises(NoResultError, match="zzz"):
+        getattr(session, verb)(tmp_path / "f", cuts={"zzz": 0.5}).result(WAIT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_score_of_another_model_is_not_that_of_this_one(
+    session, small_model, tmp_path
+):
+    other = copy.deepcopy(small_model)
+    with torch.no_grad():
+        for value in other.parameters():
+            value.mul_(1.5)
+    session.use(other)
+    session.localize(["cam"]).result(WAIT)
+    rows = cells(session.table(tmp_path / "t.csv").result(WAIT))
+    assert len(rows) == 3
+    assert [bool(row["p(class)"]) for row in rows] == [True, False, False]
 
 
 def test_figure_and_table_tell_the_figures_of_the_session(session, tmp_path):
@@ -55,7 +85,7 @@ def test_figure_and_table_tell_the_figures_of_the_session(session, tmp_path):
     session.set_reference(mask, name="square").result(WAIT)
     told = session.figures()
     rows = cells(session.table(tmp_path / "t.csv", CUTS).result(WAIT))
-    assert [row["Map"] for row in rows][2:] == ["centre", "darkness"]
+    assert [row["Map"] for row in rows][2:] == ["Centre", "Darkness"]
     for row, key in zip(rows, ("cam", "pixelcam"), strict=False):
         assert float(row["PxAP (%)"]) == told[key].fixed["pxap"]
         name = "IoU, mean of images, given cut"

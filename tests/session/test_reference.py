@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from napari_wsol import Session
 from napari_wsol.cli import app
 from napari_wsol.errors import DatasetError, WsolError
+from napari_wsol.images.heatmap import covering
 from napari_wsol.methods import list_methods
 from napari_wsol.strokes.classes import UnclearClassesError
 from napari_wsol.worklist.items import WorkList
@@ -203,7 +204,8 @@ def test_what_classes_of_annotations_mean_can_be_said(compared, folder, tmp_path
 def test_the_outline_lies_where_the_reference_does(compared):
     y, x, h, w = AREA
     compared.set_reference(boxes=[[x, y, w, h]]).result(WAIT)
-    area, scale, translate = compared.reference.outline()
+    area, shape = compared.reference.area, compared.reference.image_shape
+    scale, translate = covering(shape, area.shape)
     rows, columns = np.nonzero(area)
     low = np.array([rows.min(), columns.min()]) * scale + translate
     high = np.array([rows.max(), columns.max()]) * scale + translate

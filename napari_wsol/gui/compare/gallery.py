@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtGui import QIcon, QPixmap
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_wsol.gui.compat import needed
+from napari_wsol.gui.layers.wall import picture_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     import numpy.typing as npt
 
     from napari_wsol.slides.top_tiles import TopTile
@@ -62,20 +63,11 @@ class Gallery(QListWidget):
         self._tiles = list(tiles)
         self.clear()
         for tile, pixels in zip(tiles, pictures, strict=True):
-            item = QListWidgetItem(QIcon(_pixmap(pixels)), f"{tile.value:.2f}")
+            icon = QIcon(QPixmap.fromImage(picture_of(pixels)))
+            item = QListWidgetItem(icon, f"{tile.value:.2f}")
             item.setToolTip(f"Place {tile.rank}: {tile.value:.2f} on average.")
             self.addItem(item)
         self.setVisible(bool(self._tiles))
 
     def _on_clicked(self, item: QListWidgetItem) -> None:
         self.wanted.emit(self._tiles[self.row(item)])
-
-
-def _pixmap(pixels: npt.NDArray[np.uint8]) -> QPixmap:
-    pixels = np.ascontiguousarray(pixels)
-    height, width = pixels.shape[:2]
-    kind = QImage.Format.Format_RGB888
-    # Copied: Qt does not keep the array alive.
-    return QPixmap.fromImage(
-        QImage(pixels.tobytes(), width, height, 3 * width, kind).copy()
-    )

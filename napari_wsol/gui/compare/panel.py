@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QButtonGroup,
-    QDoubleSpinBox,
-    QHeaderView,
-    QRadioButton,
-    QTreeWidget,
-    QTreeWidgetItem,
-    QWidget,
-)
+from qtpy.QtWidgets import QButtonGroup, QDoubleSpinBox, QRadioButton, QWidget
 from superqt.utils import signals_blocked
 
 from napari_wsol.gui.compare.gallery import Gallery
-from napari_wsol.gui.compare.probe import ProbeTable, RegionList
-from napari_wsol.gui.compat import needed
+from napari_wsol.gui.compare.probe import PinTree, ProbeTable, RegionList
 from napari_wsol.gui.layers.threshold import RANGES, TITLES, Threshold
 from napari_wsol.gui.widgets.elided import Choice, Fold, MethodChoice, Words
 from napari_wsol.gui.widgets.panel import (
@@ -91,7 +80,8 @@ class ComparePanel(Panel):
             "treat all methods alike; “value” is each method's own scale."
         )
         self.currency_box.offer([(title, name) for name, title in TITLES.items()])
-        self.currency_box.activated.connect(self._on_currency)
+        box = self.currency_box
+        box.activated.connect(lambda: self.currency_wanted.emit(box.currentData()))
         self.amount_box = QDoubleSpinBox()
         self.amount_box.setToolTip("The threshold as a number.")
         self.amount_box.setKeyboardTracking(False)
@@ -112,23 +102,14 @@ class ComparePanel(Panel):
             on=True,
         )
         self.opacity = slider(0, 100, 60, "How strongly the evidence covers the image.")
-        self.opacity.valueChanged.connect(self._on_opacity)
+        self.opacity.valueChanged.connect(lambda x: self.opacity_changed.emit(x / 100))
         put(
             self.rows, row(self.contours, "opacity", self.opacity, stretch=2, spacing=6)
         )
 
     def _build_places(self) -> None:
         """Pinned places, and what the maps disagree on."""
-        self.pins = QTreeWidget()
-        self.pins.setHeaderLabels(("pinned place", "value", "pct", "above"))
-        header = needed(self.pins.header())
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setStretchLastSection(False)
-        tip = "P pins what is under the mouse. Click: go there. Delete: remove it."
-        self.pins.setToolTip(tip)
-        self.pins.setFixedHeight(8 * (self.fontMetrics().height() + 6))
-        self.pins.hide()
+        self.pins = PinTree()
         what = "the maps disagree. T walks where they do most, Shift+T back."
         less = "the map cannot tell: that of PixelCAM, or else the first."
         self.doubts = {
@@ -140,31 +121,6 @@ class ComparePanel(Panel):
         )
         doubts = row(*self.doubts.values(), None, self.places_csv, spacing=6)
         put(self.rows, self.pins, doubts)
-
-    def chosen_pin(self) -> int:
-        """The pin that was clicked, from 0; -1 for none."""
-        item = self.pins.currentItem()
-        return self.pins.indexOfTopLevelItem(item.parent() or item) if item else -1
-
-    def show_pins(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """What each map says at each pin, as ``place_rows`` gives it."""
-        chosen = self.chosen_pin()
-        self.pins.clear()
-        for number, told in groupby(rows, itemgetter("place")):
-            pin = QTreeWidgetItem(self.pins)
-            for one in told:
-                where = "{place}   {y_px:.0f}, {x_px:.0f} px".format(**one)
-                if one["y_mm"] != "":
-                    where += " · {y_mm:.3f}, {x_mm:.3f} mm".format(**one)
-                pin.setText(0, where)
-                said = f"{one['value']:.2f}", f"{one['percentile']:.0f}"
-                above = "●" if one["above"] else "○"
-                pin.addChild(QTreeWidgetItem([one["method"], *said, above]))
-            pin.setFirstColumnSpanned(True)
-            if number == chosen + 1:
-                self.pins.setCurrentItem(pin)
-                pin.setExpanded(True)
-        self.pins.setVisible(bool(rows))
 
     def _build_regions(self) -> None:
         self.method_box = MethodChoice(
@@ -235,9 +191,3 @@ class ComparePanel(Panel):
     def _set(self, amount: float) -> None:
         self.threshold = Threshold(amount, self.threshold.currency)
         self.threshold_changed.emit(self.threshold)
-
-    def _on_currency(self) -> None:
-        self.currency_wanted.emit(self.currency_box.currentData())
-
-    def _on_opacity(self, percent: int) -> None:
-        self.opacity_changed.emit(percent / 100)

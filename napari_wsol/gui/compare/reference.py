@@ -13,7 +13,7 @@ from superqt.utils import signals_blocked
 from napari_wsol.gui.compare.scores import Row, ScoresWindow
 from napari_wsol.gui.layers.marks import role_of
 from napari_wsol.gui.layers.placement import TRANSFORMS
-from napari_wsol.gui.layers.reference import Outline, is_possible, place_of, read_layer
+from napari_wsol.gui.layers.reference import is_possible, place_of, read_layer
 from napari_wsol.gui.tasks import once
 from napari_wsol.strokes.classes import MEANINGS, UnclearClassesError
 
@@ -48,9 +48,8 @@ class ReferenceController(QObject):
         self._layer: Layer | None = None
         self._edited = once(self, SOON_MS, self._read_layer)
         self._changed = once(self, SOON_MS, self._measure)
-        self.outline = Outline(context.viewer)
         self.scores = ScoresWindow(context.dock)
-        for end in (self._edited.stop, self._changed.stop, self.outline.close):
+        for end in (self._edited.stop, self._changed.stop):
             context.at_parting(end)
         self._connect()
 
@@ -59,10 +58,11 @@ class ReferenceController(QObject):
         panel.reference_box.activated.connect(self._on_chosen)
         panel.scores_button.clicked.connect(self.scores.show)
         panel.scores_button.clicked.connect(self._show)
+        panel.best_first.clicked.connect(self._put_best_first)
         panel.method_box.currentIndexChanged.connect(self._show)
         self.scores.score_button.clicked.connect(self._score)
-        layers.image_changed.connect(self._on_image)
-        events.reference_changed.connect(self._on_reference)
+        for changed in (layers.image_changed, events.reference_changed):
+            changed.connect(self._on_reference)
         for changed in (layers.maps_changed, events.heatmap_changed):
             changed.connect(self._changed.start)
         for changed in (events.figures_changed, layers.cuts_changed):
@@ -126,10 +126,9 @@ class ReferenceController(QObject):
     def _follow(self, layer: Layer | None) -> None:
         """What is drawn in this layer, if any, is the reference from now on."""
         for one, wanted in ((self._layer, False), (layer, True)):
-            for name in EDITS:
-                if one is not None and hasattr(one.events, name):
-                    emitter = getattr(one.events, name)
-                    (emitter.connect if wanted else emitter.disconnect)(self._on_edit)
+            emitters = (getattr(one.events, x, None) for x in EDITS) if one else ()
+            for emitter in filter(None, emitters):
+                (emitter.connect if wanted else emitter.disconnect)(self._on_edit)
         self._layer = layer
         self._edited.stop()
 
@@ -149,13 +148,9 @@ class ReferenceController(QObject):
 
     # ------------------------------------------------------------------------ figures
 
-    def _on_image(self) -> None:
-        self.outline.take_away()
-        self.outline.place_on(self._layers.image, self._session.slide)
-        self._on_reference()
-
     def _on_reference(self) -> None:
-        self.outline.show(self._session.reference)
+        self._layers.outline.show(self._session.reference)
+        self._layers.show_marks()
         self._offer()
         self._measure()
         self._show()
@@ -167,6 +162,7 @@ class ReferenceController(QObject):
     def _show(self) -> None:
         """The figures that there are, at the cuts as they are now."""
         figures, reference = self._session.figures(wait=False), self._session.reference
+        self._panel.best_first.setEnabled(bool(figures))
         layers, titles = self._layers, dict(self._layers.titles)
         cuts, priors = dict(layers.cuts), {}
         if reference is not None:
@@ -185,6 +181,11 @@ class ReferenceController(QObject):
         if self.scores.isVisible():
             chosen = titles.get(self._panel.method_box.method or "", "")
             self.scores.show_rows(rows if reference else [], chosen)
+
+    def _put_best_first(self) -> None:
+        figures = self._session.figures(wait=False).items()
+        scores = {key: one.headline[1] for key, one in figures}
+        self._layers.set_order(sorted(scores, key=lambda key: -scores[key]))
 
     def _score(self) -> None:
         """Figures over the list, of the methods whose maps are shown."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
-from qtpy.QtWidgets import QDialog, QTextBrowser, QWidget
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtGui import QPen, QPolygonF
+from qtpy.QtWidgets import QDialog, QTextBrowser
 
-from napari_wsol.gui.widgets.charts import SERIES
+from napari_wsol.gui.widgets.charts import Curves
 from napari_wsol.gui.widgets.job_bar import JobBar
 from napari_wsol.gui.widgets.panel import fill_column, push_button
 from napari_wsol.jobs import JobKind
@@ -17,7 +17,9 @@ from napari_wsol.jobs import JobKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qtpy.QtGui import QPaintEvent
+    from qtpy.QtCore import QRect
+    from qtpy.QtGui import QPainter
+    from qtpy.QtWidgets import QWidget
 
     from napari_wsol.evaluation.report import ModelReport
     from napari_wsol.evaluation.single import MapFigures
@@ -69,47 +71,44 @@ def shown(rows: Sequence[Row], name: str) -> list[tuple[str, bool]]:
     ]
 
 
-class RecallChart(QWidget):
+class RecallChart(Curves):
     """Precision over recall of each map, with a dot where it is cut."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.rows: Sequence[Row] = ()
-        self.chosen = ""
+        super().__init__("Precision (up) over recall", limits=(0.0, 1.0))
+        self.rows: dict[str, Row] = {}
+        self._chosen = ""
         self.setMinimumHeight(220)
         self.setToolTip(
             "Precision (up) over recall (right) at all thresholds, from 0 to 1. Dots: "
             "the threshold as it is set; strong: the chosen method."
         )
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw the axes, the curves with their dots, and the legend."""
-        del event
-        painter, high = QPainter(self), self.fontMetrics().height()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        text = self.palette().text().color()
-        area = QRectF(self.rect()).adjusted(high, 8, -0.35 * self.width(), -high)
-        painter.setPen(text)
-        painter.drawRect(area)
-        painter.drawText(area.bottomLeft() + QPointF(0, high - 2), "recall, 0 to 1")
-        painter.drawText(area.topLeft() + QPointF(4, high), "precision, 0 to 1")
-        for place, row in enumerate(row for row in self.rows if not row.is_prior):
-            curve = None if row.figures is None else row.figures.curve
-            colour = QColor(SERIES[place % len(SERIES)])
-            strong = row.title == self.chosen
-            painter.setPen(QPen(colour, 3.0 if strong else 1.0))
-            at = QPointF(area.right() + 10, area.top() + (place + 1) * high)
-            painter.drawText(at, row.title)
-            if curve is None:
-                continue
-            x = area.left() + area.width() * curve.recall
-            y = area.bottom() - area.height() * curve.precision
-            line = zip(x[::STEP].tolist(), y[::STEP].tolist(), strict=True)
-            painter.drawPolyline(QPolygonF([QPointF(*point) for point in line]))
-            painter.setBrush(colour)
-            cut = curve.nearest(row.cut)
-            painter.drawEllipse(QPointF(x[cut], y[cut]), 4.0, 4.0)
-            painter.setBrush(Qt.BrushStyle.NoBrush)
+    def show_rows(self, rows: Sequence[Row], chosen: str) -> None:
+        """Draw the methods among these, one of them strong."""
+        self.rows = {row.title: row for row in rows if not row.is_prior}
+        self._chosen = chosen
+        self.start()
+        self.add(dict.fromkeys(self.rows, 0.0))
+        self.setVisible(any(x.figures and x.figures.curve for x in rows))
+
+    def _latest(self, name: str) -> str:
+        return name
+
+    def _draw_curve(self, painter: QPainter, area: QRect, span: Any, name: str) -> None:  # noqa: ANN401 - as above it
+        del span
+        row, colour = self.rows[name], painter.pen().color()
+        if row.figures is None or (curve := row.figures.curve) is None:
+            return
+        x = area.left() + area.width() * curve.recall
+        y = area.bottom() - area.height() * curve.precision
+        painter.setPen(QPen(colour, 3.0 if name == self._chosen else 1.0))
+        line = zip(x[::STEP].tolist(), y[::STEP].tolist(), strict=True)
+        painter.drawPolyline(QPolygonF([QPointF(*point) for point in line]))
+        cut = curve.nearest(row.cut)
+        painter.setBrush(colour)
+        painter.drawEllipse(QPointF(x[cut], y[cut]), 4.0, 4.0)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
 
 
 class ScoresWindow(QDialog):
@@ -148,9 +147,7 @@ class ScoresWindow(QDialog):
             lines.append([f"<i>{x}</i>" if row.is_prior else x for x in line])
         body = "".join(f"<tr><td>{'</td><td>'.join(line)}</td></tr>" for line in lines)
         self.table.setHtml(f"<table cellpadding=4>{body}</table>" if names else EMPTY)
-        self.chart.rows, self.chart.chosen = rows, chosen
-        self.chart.setVisible(any(x.figures and x.figures.curve for x in rows))
-        self.chart.update()
+        self.chart.show_rows(rows, chosen)
 
     def show_report(self, report: ModelReport) -> None:
         """What was found over the list, with intervals."""

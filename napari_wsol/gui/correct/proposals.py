@@ -8,7 +8,6 @@ import numpy as np
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QWidget
 
-from napari_wsol.errors import WsolError
 from napari_wsol.gui.layers.ring import Ring
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.elided import Words
@@ -70,8 +69,8 @@ COUNT = 8
 
 NO_LABELS = np.zeros((0, 0), np.uint8)
 
-SOON_MS, LATER_MS = 200, 5000
-"""After a change; and while tiles of a slide come in."""
+SOON_MS = 200
+"""After a change."""
 
 
 class ProposalsController(QObject):
@@ -148,8 +147,8 @@ class ProposalsController(QObject):
         """Fly on, or back, through the places where the maps disagree most."""
         session, slide = self._session, self._session.slide
         question = lambda: (slide, by, session.doubt(COUNT)[1])  # noqa: E731
-        ask, warn = self._context.tasks.ask, self._messages.warn
-        ask(question, self._on_tour, warn, kind="tour")
+        ask = self._context.tasks.ask
+        ask(question, self._on_tour, self._messages.excuse, kind="tour")
 
     def _on_tour(self, answer: tuple[Slide | None, int, list[Proposal]]) -> None:
         slide, by, places = answer
@@ -160,9 +159,7 @@ class ProposalsController(QObject):
             return
         self._toured = (max(self._toured, min(0, -by)) + by) % len(places)
         place = places[self._toured]
-        self._layers.fly_to_box(*place.box)
-        self.ring.show(place.y, place.x, place.radius)
-        self._messages.say(f"{self._toured + 1} of {len(places)}: {place.reason}.")
+        self._visit(place, f"{self._toured + 1} of {len(places)}: {place.reason}.")
 
     # ------------------------------------------------------------------------- places
 
@@ -187,10 +184,13 @@ class ProposalsController(QObject):
         place = self.places[self._turn % len(self.places)]
         self._turn = (self._turn + 1) % len(self.places)
         self._here, self._labels_here = place, self._labels_in(place)
+        self._visit(place, place.reason)
+        self._show()
+
+    def _visit(self, place: Proposal, words: str) -> None:
         self._layers.fly_to_box(*place.box)
         self.ring.show(place.y, place.x, place.radius)
-        self._messages.say(place.reason)
-        self._show()
+        self._messages.say(words)
 
     def _leave(self) -> None:
         """Not at a proposed place any more."""
@@ -216,15 +216,10 @@ class ProposalsController(QObject):
         canvas, scribbles = self._session.canvas, self._session.scribbles
         if canvas is None or scribbles is None:
             return NO_LABELS
-        top, left, bottom, right = place.box
-        (y, x), (dy, dx) = canvas.translate, canvas.scale
-        first = max(0, round((top - y) / dy)), max(0, round((left - x) / dx))
-        last = round((bottom - y) / dy), round((right - x) / dx)
-        rows, columns = (
-            slice(start, max(start, end + 1))
-            for start, end in zip(first, last, strict=True)
-        )
-        part = scribbles[rows, columns]
+        corners = np.reshape(place.box, (2, 2)) - canvas.translate
+        cells = np.maximum(np.round(corners / canvas.scale), 0).astype(int)
+        (top, left), (bottom, right) = cells
+        part = scribbles[top : bottom + 1, left : right + 1]
         return part.copy() if part.any() else NO_LABELS
 
     # ------------------------------------------------------------------------ changes
@@ -232,9 +227,8 @@ class ProposalsController(QObject):
     def _on_image(self) -> None:
         self.places, self._turn, self._is_eager = [], 0, False
         self._toured = -1
-        self._leave()
-        self.ring.place_on(self._layers.image, self._session.slide)
-        self.ring.take_away()  # that of an earlier dock
+        self._here = None
+        self.ring.begin_on(self._layers.image, self._session.slide)
         self._soon()
         self._show()
 
@@ -248,10 +242,7 @@ class ProposalsController(QObject):
     def _soon(self, *_: object) -> None:
         """Find the places anew, in a moment; less often while tiles come in."""
         self._changes += 1
-        if not self._context.tiles_come_in:
-            self._timer.start(SOON_MS)
-        elif not self._timer.isActive():
-            self._timer.start(LATER_MS)
+        self._context.soon(self._timer, SOON_MS)
 
     def _look(self) -> None:
         self._timer.stop()
@@ -291,5 +282,5 @@ class ProposalsController(QObject):
     def _on_error(self, error: BaseException) -> None:
         """Maps that were dropped meanwhile are no reason to worry anybody."""
         eager, self._is_eager = self._is_eager, False
-        if eager and isinstance(error, WsolError):
-            self._messages.warn(error)
+        if eager:
+            self._messages.excuse(error)

@@ -6,13 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.errors import WsolError
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.export.panel import short_names
 from napari_wsol.gui.layers.placement import seen_pixels
+from napari_wsol.gui.widgets.panel import asked_path
 from napari_wsol.session.script import COMMAND, PYTHON, script
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ class ExportController(QObject):
         self._written: list[tuple[str, tuple[object, ...]]] = []
         calls = (
             self.draw,
-            self.tabulate,
-            self.tell,
-            self.copy,
+            partial(self._write, "table", "table.csv"),
+            partial(self._write, "report", "report.html"),
+            partial(self.copy, PYTHON),
             partial(self.copy, COMMAND),
         )
         for button, call in zip(panel.more.values(), calls, strict=True):
@@ -69,23 +70,14 @@ class ExportController(QObject):
             self._session.look_at(*seen)
         self._write("figure", "figure.pdf", config)
 
-    def tabulate(self) -> None:
-        """Write the table, of the maps as they are cut."""
-        self._write("table", "table.csv")
-
-    def tell(self) -> None:
-        """Write the report, of the maps as they are cut."""
-        self._write("report", "report.html")
-
-    def copy(self, kind: str = PYTHON) -> None:
+    def copy(self, kind: str) -> None:
         """What was done, to the clipboard."""
         config = self.config()
         if config is None:
             return
+        folder, more = self._panel.folder, self._written
         try:
-            text = script(
-                kind, self._session, self._panel.folder, config, *self._written
-            )
+            text = script(kind, self._session, folder, config, *more)
         except WsolError as error:
             self._messages.warn(error)
             return
@@ -94,12 +86,8 @@ class ExportController(QObject):
         self._messages.say(f"Copied. Paste it into {where}.")
 
     def _write(self, verb: str, name: str, *how: object) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self._panel,
-            f"Save the {verb}",
-            str(self._panel.folder / name),
-            options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is overwritten
-        )
+        folder, title = self._panel.folder, f"Save the {verb}"
+        path = asked_path(self._panel, title, str(folder / name))
         if path:
             given = (path, *how, dict(self._layers.cuts))
             self._written.append((verb, given))

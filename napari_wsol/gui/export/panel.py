@@ -17,6 +17,7 @@ from napari_wsol.config import (
     Setting,
     listed_settings,
 )
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.elided import Fold, MethodChoice, Words
 from napari_wsol.gui.widgets.forms import Fields, Form
 from napari_wsol.gui.widgets.job_bar import JobBar
@@ -59,7 +60,6 @@ class ExportPanel(Panel):
     def __init__(self) -> None:
         super().__init__("Export", "Write masks, regions and tables.")
         self._mpp: float | None = None
-        self._folder: Path | None = None
         self._build_what()
         self.export_button = push_button(
             "Export",
@@ -70,20 +70,22 @@ class ExportPanel(Panel):
         self.more = {name: push_button(name, tip) for name, tip in MORE.items()}
         self.figure_form = Form(FigureConfig())
         fold = Fold("How figures look", self.figure_form, "What Figure… draws.")
-        figure, table, report, python, command = self.more.values()
+        figure, table, report, *copies = self.more.values()
         self.recent = QListWidget()
         self.recent.setMaximumHeight(84)
         self.recent.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.recent.setToolTip("Recent exports. Double-click to open the folder.")
-        self.recent.itemActivated.connect(self._open_item)
+        self.recent.itemActivated.connect(self._open)
         self.recent.hide()
         self.open_button = push_button(
             "Open folder", "Show the files of the latest export."
         )
-        self.open_button.clicked.connect(self._open_latest)
+        self.open_button.clicked.connect(
+            lambda: self._open(needed(self.recent.item(0)))
+        )
         self.open_button.hide()
         put(self.rows, self.form, self.job_bar, row(figure, table, report))
-        put(self.rows, row(python, command), fold, self.figure_form)
+        put(self.rows, row(*copies), fold, self.figure_form)
         put(self.rows, self.recent, self.open_button)
 
     def _build_what(self) -> None:
@@ -97,7 +99,9 @@ class ExportPanel(Panel):
         self.form.add_row(method.option.label, self.method_box, method.tip)
         self.form.add_wide(self.threshold_words)
         for name in AREAS:
-            self.form.add(name, SETTINGS[name]).changed.connect(self._on_area)
+            self.form.add(name, SETTINGS[name]).changed.connect(
+                lambda _: self.clean_up_changed.emit()
+            )
         self.form.add("formats", SETTINGS["formats"])
         self.form.show_values(formats=ExportConfig().formats)
         self.form.add("folder", FOLDER)
@@ -130,13 +134,12 @@ class ExportPanel(Panel):
         """Add an export on top of the recent ones."""
         if not paths:
             return
-        self._folder = paths[0].parent
         stem, kinds = short_names(paths)
         now = QTime.currentTime().toString("HH:mm")
         what = f"{len(kinds)} files  {stem}" if len(kinds) > 1 else paths[0].name
         item = QListWidgetItem(f"{now}  {what}")
         item.setToolTip("\n".join(str(path) for path in paths))
-        item.setData(Qt.ItemDataRole.UserRole, str(self._folder))
+        item.setData(Qt.ItemDataRole.UserRole, str(paths[0].parent))
         self.recent.insertItem(0, item)
         high = self.recent.sizeHintForRow(0)
         self.recent.setFixedHeight(min(84, high * self.recent.count() + 8))
@@ -148,14 +151,7 @@ class ExportPanel(Panel):
         for button in (self.export_button, *self.more.values()):
             button.setEnabled(ready)
 
-    def _on_area(self) -> None:
-        self.clean_up_changed.emit()
-
-    def _open_latest(self) -> None:
-        if self._folder is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._folder)))
-
-    def _open_item(self, item: QListWidgetItem) -> None:
+    def _open(self, item: QListWidgetItem) -> None:
         folder = item.data(Qt.ItemDataRole.UserRole)
         QDesktopServices.openUrl(QUrl.fromLocalFile(folder))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import StackError, WsolError
-from napari_wsol.gui.compat import camera_of, cell_size
+from napari_wsol.gui.compat import camera_of, cell_size, centre_on
 from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.gui.layers.marks import MARK, our_layers, remove
 from napari_wsol.gui.tasks import once
@@ -264,8 +264,7 @@ class ListController(QObject):
             return
         image = self._added[path]
         low, high = image.extent.world[:, -2:]
-        middle = (low + high) / 2
-        camera.center = cast("Any", (*camera.center[:-2], *middle))
+        centre_on(self._viewer, (low + high) / 2)
         if view is not None:
             size = [max(float(x), 1e-9) for x in high - low]
             camera.zoom = FILLED * min(view[0] / size[0], view[1] / size[1])

@@ -477,11 +477,9 @@ class HeatmapLayers(QObject):
     def _follow(self, source: Image | None) -> None:
         """Move our layers when the image's own transform is changed."""
         for layer, connect in ((self._source, False), (source, True)):
-            if layer is None:
-                continue
-            for name in TRANSFORMS:
-                emitter = getattr(layer.events, name)
-                (emitter.connect if connect else emitter.disconnect)(self._on_moved)
+            if layer is not None:
+                for emitter in (getattr(layer.events, name) for name in TRANSFORMS):
+                    (emitter.connect if connect else emitter.disconnect)(self._on_moved)
         self._source = source
 
     def _on_moved(self) -> None:

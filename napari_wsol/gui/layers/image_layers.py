@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.gui.compat import camera_of, cell_size, collected_once
+from napari_wsol.gui.compat import camera_of, cell_size, centre_on, collected_once
 from napari_wsol.gui.layers.heatmaps import OF_BEFORE, STALE, HeatmapLayers
 from napari_wsol.gui.layers.marks import map_facts, raise_in_order
 from napari_wsol.gui.layers.placement import (
@@ -17,6 +17,7 @@ from napari_wsol.gui.layers.placement import (
     to_world,
     world_a_pixel,
 )
+from napari_wsol.gui.layers.reference import Outline
 from napari_wsol.gui.layers.stroke_layer import NAME_ELSEWHERE, StrokeLayer
 from napari_wsol.gui.layers.threshold import Threshold
 from napari_wsol.gui.layers.touch import canvas_beside
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
     from qtpy.QtWidgets import QWidget
 
-    from napari_wsol.evaluation.single import MapFigures
     from napari_wsol.export import Region
     from napari_wsol.gui.layers.threshold import Bools
     from napari_wsol.gui.tasks import Tasks
@@ -88,6 +88,8 @@ class ImageLayers(QObject):
         self.heatmaps = HeatmapLayers(viewer, tasks)
         self.heatmaps.deleted.connect(self._on_deleted)
         self.strokes = StrokeLayer(viewer)
+        self.outline = Outline(viewer)
+        """Of what the maps are compared with."""
         self._dock = dock
         self.wall: Wall | None = None
         """The cells side by side, while they are shown over napari's canvas."""
@@ -126,6 +128,7 @@ class ImageLayers(QObject):
             self._viewer.mouse_move_callbacks.remove(self._on_mouse)
         self.heatmaps.close()
         self.strokes.close()
+        self.outline.close()
 
     def work_on(self, image: Image) -> None:
         """The session has opened the image of this layer."""
@@ -146,6 +149,7 @@ class ImageLayers(QObject):
         self.image = image
         self.heatmaps.place_on(image)
         self.strokes.place_on(image, canvas, slide.fingerprint())
+        self.outline.begin_on(image, slide)
         self.tissue = None
         self.find_tissue()
         self.image_changed.emit()
@@ -190,6 +194,7 @@ class ImageLayers(QObject):
         self.show_cells(False)
         self._forget_waiting()
         self.heatmaps.place_on(None)
+        self.outline.begin_on(None, None)
         self.strokes.release()
         if self.image is not None:
             self.image.events.data.disconnect(self._on_data)
@@ -252,6 +257,7 @@ class ImageLayers(QObject):
         """Put cells and rows in this order; maps that are not named come last."""
         self._order = keys
         self.heatmaps.put_in_order(keys)
+        self._show_in_cells()
         self._listed = list(self.heatmaps.pairs)
         self.maps_changed.emit()
         self.cuts_changed.emit()
@@ -276,30 +282,43 @@ class ImageLayers(QObject):
         wall.pointed.connect(self.cursor_moved)
         wall.reordered.connect(self.set_order)
         wall.show_cells(self._cells())
-        wall.show_pins(self._session.pins)
+        self.show_marks()
         wall.fit()
         wall.show()
         wall.raise_()
 
+    def show_marks(self) -> None:
+        """Pins, and the outline of the reference, lie over the maps in all cells."""
+        if self.wall is not None:
+            self.wall.show_marks(self._session.pins, self.outline.dashes)
+
     def _cells(self) -> list[Cell]:
-        """A cell a map; those of one model, and those from elsewhere, go together."""
+        """A cell a map; those of one model, and those from elsewhere, go together.
+
+        Where maps of several models are there, captions say of which each is.
+        """
         session, cells, shares = self._session, list[Cell](), np.linspace(0, 1, 256)
+        own = session.model.name if session.model is not None else ""
+        several = any(one.made_by for one in session.kept.values())
         scores = {} if session.result is None else session.result.scores
         figures = session.figures(wait=False)
         bright = self.image is not None and is_bright(self.image)
         line = contour_colour(bright=bright) if self._contours else None
         for method, pair in self.heatmaps.pairs.items():
-            words, group = [self._titles.get(method, method), pair.heatmap.target], ""
+            title, of = self._titles.get(method, method), pair.heatmap.model
+            words, group = [title.removesuffix(f" · {of}"), pair.heatmap.target], ""
             if (kept := session.kept.get(method)) is not None:
                 group = kept.made_by or "elsewhere"
-            elif pair.heatmap.target in scores:
-                words.append(f"{scores[pair.heatmap.target]:.2f}")
+            else:
+                of, score = own, scores.get(pair.heatmap.target)
+                words.append("" if score is None else f"{score:.2f}")
             words.append(self._badge(method))
             caption = " · ".join(filter(None, words))
+            if several and of:
+                caption += f"\n{of}"
             if (one := figures.get(method)) is not None:
-                name = "MaxBoxAcc" if one.curve is None else "PxAP"
                 iou = one.at(pair.cut)["image_iou"]
-                caption += f"\n{name} {score_of(one):.1f} · IoU {iou:.2f}"
+                caption += "\n{} {:.1f} · IoU {:.2f}".format(*one.headline, iou)
             cell = Cell(
                 heatmap=pair.peeked or pair.heatmap,
                 cut=pair.cut,
@@ -347,8 +366,7 @@ class ImageLayers(QObject):
             if inside or (larger and not apart):
                 return
         centre = to_world(self.image, (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2)
-        camera = camera_of(self._viewer)
-        camera.center = cast("Any", (*camera.center[:-2], *centre))
+        centre_on(self._viewer, centre)
 
     def fly_to_box(self, y0: float, x0: float, y1: float, x1: float) -> None:
         """Centre a rectangle of level-0 pixels and zoom to three times its size."""
@@ -356,13 +374,11 @@ class ImageLayers(QObject):
             return
         middle = (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
         self.cursor_moved.emit(*middle)  # the table says what is there
-        centre = to_world(self.image, *middle)
+        centre_on(self._viewer, to_world(self.image, *middle))
         size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self.image)
-        camera = camera_of(self._viewer)
-        camera.center = cast("Any", (*camera.center[:-2], *centre))
         view = cell_size(self._viewer)
         if view is not None:
-            camera.zoom = min(view) / (3 * size)
+            camera_of(self._viewer).zoom = min(view) / (3 * size)
 
     def maps(self) -> list[Heatmap]:
         """The maps that are shown, in the order of the rows of the probe."""
@@ -457,8 +473,3 @@ class ImageLayers(QObject):
         del viewer
         if self.image is not None:
             self.cursor_moved.emit(*to_pixels(self.image, event.position))
-
-
-def score_of(figures: MapFigures) -> float:
-    """By which maps are put in order: PxAP, or against boxes MaxBoxAcc."""
-    return figures.fixed["max_box_acc" if figures.curve is None else "pxap"]

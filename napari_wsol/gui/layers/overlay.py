@@ -5,18 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Layer, Vectors
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.gui.compat import camera_of
-from napari_wsol.gui.layers.marks import MARK, add_quietly, our_layers, remove
-from napari_wsol.gui.layers.placement import TRANSFORMS, move_onto, placed_on
+from napari_wsol.gui.compat import camera_of, draws_lines, fill
+from napari_wsol.gui.layers.marks import (
+    MARK,
+    add_quietly,
+    our_layers,
+    raise_in_order,
+    remove,
+)
+from napari_wsol.gui.layers.placement import TRANSFORMS, fit_width, move_onto, placed_on
 from napari_wsol.gui.tasks import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import napari.viewer
+    import numpy.typing as npt
     from napari.layers import Image
     from napari.utils.events import Event
 
@@ -62,6 +69,12 @@ class Overlay(QObject, Generic[L]):
         self._image, self._fingerprint = image, slide.fingerprint()
         for name in TRANSFORMS:
             getattr(image.events, name).connect(self._on_moved)
+
+    def begin_on(self, image: Image | None, slide: Slide | None) -> None:
+        """Belong to another image, without a layer: an earlier dock's goes, too."""
+        self.take_away()
+        self.place_on(image, slide)
+        self.take_away()
 
     def release(self) -> None:
         """Let go of the image; the layer stays where it is."""
@@ -150,3 +163,52 @@ class ZoomedOverlay(Overlay[L]):
     def _on_zoom(self) -> None:
         if self.layer is not None:
             self._timer.start()
+
+
+class Lines(ZoomedOverlay[Vectors]):
+    """Pieces of line above all other layers, as thick at any zoom; none in 3-D.
+
+    Args:
+        viewer: where they are shown.
+        role: of the layer.
+        pixels: thickness on the screen.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, role: str, pixels: float) -> None:
+        super().__init__(viewer, role, 60)
+        self._pixels = pixels
+        viewer.dims.events.ndisplay.connect(self._on_display)
+
+    def close(self) -> None:
+        """Take the layer away, and let go of the viewer."""
+        super().close()
+        self._viewer.dims.events.ndisplay.disconnect(self._on_display)
+
+    def draw(self, lines: npt.NDArray[np.float32], name: str, colours: Any) -> None:  # noqa: ANN401 - one, or RGBA of each
+        """Draw (N, 2, 2) starts and steps in level-0 pixels; those before go."""
+        layer = self.hold(
+            lines.shape,
+            ((1.0, 1.0), (0.0, 0.0)),
+            lambda how: Vectors(
+                lines,
+                name=name,
+                ndim=2,
+                edge_color=colours,
+                vector_style="line",
+                blending="translucent_no_depth",
+                **how,
+            ),
+        )
+        if layer is not None:
+            fill(layer, lines)
+            self._on_display()
+            self._fit()
+            raise_in_order(self._viewer, [layer])
+
+    def _on_display(self) -> None:
+        if self.layer is not None:
+            self.layer.visible = draws_lines(self._viewer)
+
+    def _fit(self) -> None:
+        if self.layer is not None:
+            fit_width(self._viewer, self.layer, self._pixels)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels, Shapes, Vectors
+from napari.layers import Labels, Shapes
 from scipy.ndimage import affine_transform
 from skimage.draw import polygon
 
 from napari_wsol.evaluation.scores import spread_over
 from napari_wsol.gui.layers.contours import LINE_PIXELS, contour_segments
-from napari_wsol.gui.layers.marks import REFERENCE, raise_in_order
-from napari_wsol.gui.layers.overlay import ZoomedOverlay
-from napari_wsol.gui.layers.placement import fit_width, to_pixels
+from napari_wsol.gui.layers.marks import REFERENCE
+from napari_wsol.gui.layers.overlay import Lines
+from napari_wsol.gui.layers.placement import to_pixels
 from napari_wsol.images.heatmap import covering
 
 if TYPE_CHECKING:
@@ -23,43 +23,38 @@ if TYPE_CHECKING:
 
     from napari_wsol.session.comparison import Reference
 
-SIDE, DASHES = 2048, 50
+SIDE, DASHES = 2048, 24
 """Cells that a layer is read on, and white dashes, along an image's longer side."""
 
 
-class Outline(ZoomedOverlay[Vectors]):
-    """White dashes around a reference, black ones between them."""
+class Outline(Lines):
+    """White dashes around a reference, and black ones between them.
+
+    Attributes:
+        dashes: the white and the black ones: (N, 2, 2) starts and steps in level-0
+            pixels.
+    """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer, REFERENCE, 120)
+        super().__init__(viewer, REFERENCE, LINE_PIXELS)
+        self.dashes: tuple[npt.NDArray[np.float32], ...] = ()
 
     def show(self, reference: Reference | None) -> None:
         """Draw another reference, or none."""
         self.take_away()
+        self.dashes = ()
         if reference is None:
             return
-        area, scale, at = reference.outline()
-        values = spread_over(reference.image_shape, area)
-        lines = contour_segments(values, 0.5)
+        area = spread_over(reference.image_shape, reference.area)
+        lines = contour_segments(area, 0.5) * np.array(area.scale, np.float32)
+        lines[:, 0] += area.translate
         far = np.cumsum(np.linalg.norm(lines[:, 1], axis=1))
-        white = far * 2 * DASHES / max(area.shape) % 2 < 1
-        colours: Any = np.where(
-            white[:, None], (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 0.6)
-        )
-        layer = self.hold(
-            lines.shape,
-            (scale, at),
-            lambda how: Vectors(
-                lines, name="Reference", edge_color=colours, vector_style="line", **how
-            ),
-        )
-        if layer is not None:
-            self._fit()
-            raise_in_order(self._viewer, [layer])
-
-    def _fit(self) -> None:
-        if self.layer is not None:
-            fit_width(self._viewer, self.layer, LINE_PIXELS)
+        white = far * 2 * DASHES / max(reference.image_shape) % 2 < 1
+        self.dashes = lines[white], lines[~white]
+        colours = (1.0, 1.0, 1.0, 1.0), (0.0, 0.0, 0.0, 0.6)
+        counts = [len(each) for each in self.dashes]
+        lines = np.concatenate(self.dashes)
+        self.draw(lines, "Reference", np.repeat(colours, counts, axis=0))
 
 
 def is_possible(layer: Layer) -> bool:

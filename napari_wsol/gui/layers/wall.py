@@ -11,15 +11,16 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from qtpy.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal
+from qtpy.QtCore import QEvent, QLineF, QPointF, QRect, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QTransform
 from qtpy.QtWidgets import QWidget
 from typing_extensions import override
 
-from napari_wsol.gui.compat import camera_of, cell_size
+from napari_wsol.gui.compat import camera_of, cell_size, centre_on
+from napari_wsol.gui.layers.contours import LINE_PIXELS
 from napari_wsol.gui.layers.marks import levels_of
 from napari_wsol.gui.layers.placement import TRANSFORMS, seen_pixels, to_world
 from napari_wsol.gui.tasks import once
@@ -83,8 +84,7 @@ class Cell:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Pixels of the image, and where they lie on it."""
 
     pixels: npt.NDArray[np.uint8]
@@ -116,13 +116,15 @@ class Wall(QWidget):
         self._cells: list[Cell] = []
         self._dirty: list[int] = []
         self._part: Part | None = None
-        self._backdrop: QImage | None = None
+        self._backdrop: QImage | None = None  # the image as every cell shows it
+        self._marks: QImage | None = None  # what lies over the map in every cell
         self._sheet = QImage()
         self._factor = 1.0
         self._columns = self._rows = 1
         self._places: list[tuple[int, int]] = []  # row and column of each cell
         self._crops: dict[str, tuple[Heatmap, object, npt.NDArray[np.float32]]] = {}
         self._pins: Sequence[tuple[float, float]] = ()
+        self._dashes: Sequence[list[QLineF]] = ()
         self._held = -1  # the cell whose caption is dragged
         self._side = 0.0
         """The shorter side of a cell."""
@@ -166,9 +168,12 @@ class Wall(QWidget):
     def show_cells(self, cells: Sequence[Cell]) -> None:
         """Show these cells; those that stay as they are are not drawn again."""
         groups, before = [cell.group for cell in cells], self._cells
+        counts = self._counts()
         self._cells = sorted(cells, key=lambda cell: groups.index(cell.group))
-        if [cell.group for cell in before] != [cell.group for cell in self._cells]:
+        if counts != self._counts():
             self._arrange()
+            if self.isVisible():  # no cell is empty meanwhile
+                self._draw_next(math.inf)
             return
         both = enumerate(zip(self._cells, before, strict=True))
         changed = [k for k, (new, old) in both if not _same(new, old)]
@@ -192,23 +197,31 @@ class Wall(QWidget):
 
     def _show_all(self) -> None:
         """All of the image, as large as a cell allows."""
-        height, width = self._shape
-        corners = [
-            to_world(self._image, y, x)
-            for y in (-0.5, height - 0.5)
-            for x in (-0.5, width - 0.5)
-        ]
-        low, high = np.min(corners, axis=0), np.max(corners, axis=0)
-        sizes = np.array(self._size()) / np.maximum(high - low, 1e-12)
-        camera = camera_of(self._viewer)
-        camera.center = cast("Any", (*camera.center[:-2], *((low + high) / 2)))
+        extent, camera = self._image.extent, camera_of(self._viewer)
+        low, high = extent.world[:, -2:]  # of the centres of pixels
+        sizes = np.array(self._size()) / (high - low + extent.step[-2:])
+        centre_on(self._viewer, (low + high) / 2)
         self._factor = MARGIN * float(sizes.min()) / camera.zoom
         self._whole = (tuple(camera.center), camera.zoom)
         self._move()
 
-    def show_pins(self, pins: Sequence[tuple[float, float]]) -> None:
-        """Mark these level-0 pixels (y, x) in all cells, numbered from 1."""
-        self._pins, self._dirty = pins, list(range(len(self._cells)))
+    def show_marks(
+        self,
+        pins: Sequence[tuple[float, float]],
+        dashes: Sequence[npt.NDArray[np.float32]],
+    ) -> None:
+        """Lay marks over the maps of all cells.
+
+        Args:
+            pins: level-0 pixels (y, x), numbered from 1.
+            dashes: white and black ones: (N, 2, 2) starts and steps in level-0 pixels.
+        """
+        self._pins, self._marks = pins, None
+        ends = (np.cumsum(lines, axis=1)[..., ::-1] + 0.5 for lines in dashes)
+        self._dashes = [
+            [QLineF(*start, *end) for start, end in lines.tolist()] for lines in ends
+        ]
+        self._dirty = list(range(len(self._cells)))
         self._next.start()
 
     def cell_at(self, place: QPointF) -> int:
@@ -234,10 +247,14 @@ class Wall(QWidget):
         height, width = self._image.level_shapes[0][:2]
         return int(height), int(width)
 
+    def _counts(self) -> list[int]:
+        """How many cells each group has."""
+        return list(Counter(cell.group for cell in self._cells).values())
+
     def _arrange(self) -> None:
         """Rows and columns in which the image is seen largest."""
         height, width = self._shape
-        groups = Counter(cell.group for cell in self._cells).values()
+        groups = self._counts()
 
         def size(columns: int) -> float:
             rows = sum(-(-count // columns) for count in groups)
@@ -251,11 +268,8 @@ class Wall(QWidget):
             self._places += [(above + row, column) for row, column in at]
             above = self._places[-1][0] + 1
         before, self._side = self._side, min(self._size())
-        dots = self.devicePixelRatioF()
-        side = self.size() * dots
-        self._sheet = QImage(side, QImage.Format.Format_RGB32)
-        self._sheet.setDevicePixelRatio(dots)
-        self._sheet.fill(self._paper)
+        kind = QImage.Format.Format_RGB32
+        self._sheet = self._blank(self.size(), kind, self._paper)
         camera = camera_of(self._viewer)
         if self._whole == (tuple(camera.center), camera.zoom):
             self._show_all()
@@ -269,6 +283,11 @@ class Wall(QWidget):
             max(8.0, (self.height() - GAP * (self._rows - 1)) / self._rows),
             max(8.0, (self.width() - GAP * (self._columns - 1)) / self._columns),
         )
+
+    @property
+    def _cell_size(self) -> QSize:
+        height, width = self._size()
+        return QSize(math.ceil(width), math.ceil(height))
 
     @property
     def _paper(self) -> QColor:
@@ -317,16 +336,16 @@ class Wall(QWidget):
 
     def _move(self) -> None:
         """Something else is looked at: everything is drawn again."""
-        self._backdrop = None
+        self._backdrop = self._marks = None
         count = len(self._cells)
         first = self._dirty[0] if self._dirty else 0
         self._dirty = [(first + k) % count for k in range(count)]
         self._reading.start()
         self._next.start()
 
-    def _draw_next(self) -> None:
-        """As many cells as a frame has time for."""
-        ended = time.perf_counter() + FRAME_SECONDS
+    def _draw_next(self, seconds: float = FRAME_SECONDS) -> None:
+        """As many cells as there is time for."""
+        ended = time.perf_counter() + seconds
         while self._dirty:
             self._draw(self._dirty.pop(0))
             if time.perf_counter() > ended:
@@ -342,8 +361,8 @@ class Wall(QWidget):
         pen = QPainter(self._sheet)
         pen.setClipRect(rect)
         pen.translate(rect.topLeft())
-        if self._backdrop is None:
-            self._backdrop = self._picture()
+        if self._backdrop is None or self._marks is None:
+            self._backdrop, self._marks = self._picture(), self._marked()
         pen.drawImage(0, 0, self._backdrop)
         box = self._seen()
         if box is not None:
@@ -359,32 +378,53 @@ class Wall(QWidget):
             if line is not None:
                 pen.drawImage(target, line)
             pen.restore()
+        pen.drawImage(0, 0, self._marks)
+        self._write(pen, cell.caption)
+        pen.end()
+
+    def _blank(self, size: QSize, kind: QImage.Format, colour: QColor) -> QImage:
+        """A picture in one colour, of a size on the screen."""
+        dots = self.devicePixelRatioF()
+        picture = QImage(size * dots, kind)
+        picture.setDevicePixelRatio(dots)
+        picture.fill(colour)
+        return picture
+
+    def _marked(self) -> QImage:
+        """The outline of the reference, and pins."""
+        kind = QImage.Format.Format_ARGB32_Premultiplied
+        picture = self._blank(self._cell_size, kind, QColor(0, 0, 0, 0))
+        pen, into = QPainter(picture), self._to_cell()
+        pen.setRenderHint(QPainter.RenderHint.Antialiasing)
+        pen.setTransform(into)
+        for colour, lines in zip(("#ffffff", "#99000000"), self._dashes, strict=False):
+            line = QPen(QColor(colour), LINE_PIXELS)
+            line.setCosmetic(True)  # as thick at any zoom
+            pen.setPen(line)
+            if lines:
+                pen.drawLines(*lines)
+        pen.resetTransform()
+        pen.setRenderHint(QPainter.RenderHint.Antialiasing, on=False)
         pen.setPen(QColor("#ffffff"))
         for number, (y, x) in enumerate(self._pins, 1):
-            at = self._to_cell().map(QPointF(x + 0.5, y + 0.5)).toPoint()
+            at = into.map(QPointF(x + 0.5, y + 0.5)).toPoint()
             badge = QRect(at.x() - PIN // 2, at.y() - PIN // 2, PIN, PIN)
             pen.fillRect(badge, QColor("#000000"))
             pen.drawRect(badge)
             pen.drawText(badge, int(Qt.AlignmentFlag.AlignCenter), str(number))
-        self._write(pen, cell.caption)
         pen.end()
+        return picture
 
     def _picture(self) -> QImage:
-        """The image as every cell shows it."""
-        height, width = self._size()
+        """The image, without a map."""
         dots = self.devicePixelRatioF()
-        picture = QImage(
-            math.ceil(width * dots),
-            math.ceil(height * dots),
-            QImage.Format.Format_RGB32,
-        )
-        picture.setDevicePixelRatio(dots)
-        picture.fill(self._paper)
+        kind = QImage.Format.Format_RGB32
+        picture = self._blank(self._cell_size, kind, self._paper)
         if self._part is None:
             return picture
         top, left, bottom, right = self._part.box
         pixels = self._part.pixels
-        image = _qimage(pixels)
+        image = picture_of(pixels)
         pen = QPainter(picture)
         into = self._to_cell()
         if into.m12() == into.m21() == 0 and into.m11() > 0 and into.m22() > 0:
@@ -424,12 +464,12 @@ class Wall(QWidget):
         colours = table.view(np.uint32)[:, 0][np.round(255 * values).astype(np.uint8)]
         if hidden:
             colours *= inside
-        drawn = _qimage(colours.view(np.uint8).reshape(*shape, 4))
+        drawn = picture_of(colours.view(np.uint8).reshape(*shape, 4))
         if cell.line is None:
             return drawn, None
         outline = _outline(inside, max(1, round(2 * self.devicePixelRatioF())))
         ink = np.array(QColor(cell.line).getRgb(), np.uint8).view(np.uint32)
-        return drawn, _qimage((outline * ink).view(np.uint8).reshape(*shape, 4))
+        return drawn, picture_of((outline * ink).view(np.uint8).reshape(*shape, 4))
 
     def _values(
         self, heatmap: Heatmap, box: Box, shape: tuple[int, int]
@@ -489,8 +529,7 @@ class Wall(QWidget):
     def _listen(self, *, connect: bool) -> None:
         camera, image = camera_of(self._viewer), self._image
         emitters = [camera.events.center, camera.events.zoom]
-        emitters += [getattr(image.events, name) for name in TRANSFORMS]
-        looks = ("contrast_limits", "gamma", "colormap", "data")
+        looks = ("contrast_limits", "gamma", "colormap", "data", *TRANSFORMS)
         for emitter in (*emitters, *(getattr(image.events, name) for name in looks)):
             (emitter.connect if connect else emitter.disconnect)(self._move)
 
@@ -568,9 +607,8 @@ class Wall(QWidget):
         place = _place(event)
         if self._grip is not None:
             by, self._grip = (place - self._grip) / self._zoom, place
-            camera = camera_of(self._viewer)
-            y, x = camera.center[-2:]
-            camera.center = cast("Any", (*camera.center[:-2], y - by.y(), x - by.x()))
+            y, x = camera_of(self._viewer).center[-2:]
+            centre_on(self._viewer, (y - by.y(), x - by.x()))
         self.cross = self._world(place)
         if self.cross is not None:
             y, x = self._image.world_to_data(self.cross)[-2:]
@@ -593,9 +631,7 @@ class Wall(QWidget):
         camera = camera_of(self._viewer)
         centre = np.array(camera.center[-2:], float)
         times = STEP**turned
-        camera.center = cast(
-            "Any", (*camera.center[:-2], *(at + (centre - at) / times))
-        )
+        centre_on(self._viewer, at + (centre - at) / times)
         camera.zoom *= times
         event.accept()
 
@@ -671,7 +707,7 @@ def _outline(inside: npt.NDArray[np.bool_], width: int) -> npt.NDArray[np.bool_]
     return inside & ~core[1:-1, 1:-1]
 
 
-def _qimage(pixels: npt.NDArray[np.uint8]) -> QImage:
+def picture_of(pixels: npt.NDArray[np.uint8]) -> QImage:
     """(h, w, 3 or 4) uint8 RGB or RGBA as a picture of its own, ready to be drawn."""
     height, width, channels = pixels.shape
     kinds = {3: QImage.Format.Format_RGB888, 4: QImage.Format.Format_RGBA8888}

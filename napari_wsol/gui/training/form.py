@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QSizePolicy
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_wsol.config import listed_settings
 from napari_wsol.errors import WsolError
@@ -15,6 +15,7 @@ from napari_wsol.gui.widgets.elided import Choice
 from napari_wsol.gui.widgets.forms import Fields, choose_path
 from napari_wsol.gui.widgets.panel import (
     add_action,
+    asked_path,
     held,
     menu_of,
     push_button,
@@ -109,13 +110,8 @@ class TrainForm(Fields):
 
     def _copy(self, name: str) -> None:
         """Save a published recipe where the person wants it, and choose it."""
-        found, _ = QFileDialog.getSaveFileName(
-            self,
-            "Save your copy of the recipe",
-            f"{name}{SUFFIX}",
-            "Recipes (*.toml)",
-            options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is overwritten
-        )
+        title, kinds = "Save your copy of the recipe", "Recipes (*.toml)"
+        found = asked_path(self, title, f"{name}{SUFFIX}", kinds)
         if not found:
             return
         path = Path(found)

@@ -9,6 +9,7 @@ from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QCheckBox,
     QDialogButtonBox,
+    QFileDialog,
     QHBoxLayout,
     QLabel,
     QMenu,
@@ -219,6 +220,12 @@ def add_buttons(
     buttons.rejected.connect(dialog.reject)
     needed(dialog.layout()).addWidget(buttons)
     return buttons
+
+
+def asked_path(parent: QWidget, title: str, name: str, kinds: str = "") -> str:
+    """Where the person wants a file saved, “” for nowhere; nothing is overwritten."""
+    keep = QFileDialog.Option.DontConfirmOverwrite
+    return QFileDialog.getSaveFileName(parent, title, name, kinds, options=keep)[0]
 
 
 def menu_of(owner: QWidget) -> QMenu:
