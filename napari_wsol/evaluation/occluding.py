@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 CELLS = (256, 256)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occluded:
+class Occluded(NamedTuple):
     """What became of a class's score, and what each map had claimed.
 
     Attributes:
@@ -67,7 +65,7 @@ def occlude(
     """
     shape, model, seen = view.slide.shape, view.model, list[tuple[float, float]]()
     top, left, bottom, right = np.clip(np.rint(box), 0, shape * 2).astype(int).tolist()
-    size = (bottom - top, right - left)
+    size = bottom - top, right - left
     if min(size) < 2:
         raise ImageError("This box has hardly a pixel of the image: draw a larger one.")
     whole, mpp = read_region(view.slide, 0, 0, *shape, 1.0), view.mpp or view.slide.mpp
@@ -83,13 +81,7 @@ def occlude(
     for key, heatmap in maps.items():
         claimed = heatmap.crop((top, left), size, CELLS).mean() * area
         evidence[key] = float(claimed / max(heatmap.resized(CELLS).mean(), 1e-12))
-    return Occluded(
-        target=target,
-        logits=logits,
-        probabilities=probabilities,
-        area=area,
-        evidence=evidence,
-    )
+    return Occluded(target, logits, probabilities, area, evidence)
 
 
 def blurred(pixels: Rgb, box: tuple[int, int, int, int]) -> Rgb:

@@ -1,4 +1,4 @@
-"""Whether a map changes when the weights that it shall explain are drawn anew.
+"""What can be said of the maps of an image without a reference.
 
 Adebayo et al.: Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292: model
 parameter randomization, cascading from the verdict down, told by the rank correlation
@@ -10,23 +10,31 @@ from __future__ import annotations
 import copy
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from napari_wsol.errors import MalformedError
+from napari_wsol.evaluation.faithfulness import insertion_deletion
+from napari_wsol.evaluation.road import road
 from napari_wsol.files.parsing import typed
-from napari_wsol.methods import method_title
+from napari_wsol.inference.whole_image import localize
+from napari_wsol.jobs import ignore_progress
+from napari_wsol.methods import evaluating, method_title
 from napari_wsol.methods.heads import Head, list_heads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    import numpy.typing as npt
     from torch import nn
 
-    from napari_wsol.images.heatmap import FloatMap
+    from napari_wsol.evaluation.faithfulness import Pixels
+    from napari_wsol.evaluation.settings import EvaluationConfig
+    from napari_wsol.images.heatmap import FloatMap, Heatmap
+    from napari_wsol.inference.view import ModelView
+    from napari_wsol.inference.whole_image import Localization
+    from napari_wsol.jobs import Progress
     from napari_wsol.methods import Model
     from napari_wsol.methods.card import Card
 
@@ -37,6 +45,11 @@ none, and stays), and this share of the encoder's layers, the deepest ones first
 SAME, ALIKE = 0.9, 0.5
 """Rank correlations from which on maps are called so."""
 
+AT_ONCE, ROAD_PIXELS = 2_000_000, 400_000
+"""Pixels of inputs at a time, and of the largest input whose ROAD is measured."""
+
+NO_ROAD = "ROAD is left out: the network sees more than 400 000 pixels of the image."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
@@ -45,14 +58,14 @@ class Trust:
     Attributes:
         method: its name.
         sanity: rank correlation, -1 to 1, after each of ``PARTS`` was drawn anew.
-        constant: parts that left the map the same everywhere, which counts as 0.
         faithful: "insertion", "deletion" (0 to 1), "road" (-½ to ½), where measured.
+        caveats: what these figures hide, a sentence each.
     """
 
     method: str
     sanity: Mapping[str, float]
-    constant: tuple[str, ...] = ()
     faithful: Mapping[str, float] = field(default_factory=dict[str, float])
+    caveats: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> tuple[str, str]:
@@ -69,14 +82,7 @@ class Trust:
             level, said = "partly", f"{how} when the verdict's weights are drawn anew "
             said += f"({heads:.2f}): it shows what {what} learnt, not why the image "
             said += "got its verdict."
-        return level, " ".join((f"{method_title(self.method)}: {said}", *self.caveats))
-
-    @property
-    def caveats(self) -> tuple[str, ...]:
-        """What its figures hide, a sentence each."""
-        title, parts = method_title(self.method), " or ".join(self.constant)
-        words = f"{title} is the same everywhere with other weights of the {parts}: 0."
-        return (words.replace("_", " "),) if parts else ()
+        return level, f"{method_title(self.method)}: {said}"
 
 
 def known_trust(card: Card) -> dict[str, Trust]:
@@ -89,18 +95,104 @@ def known_trust(card: Card) -> dict[str, Trust]:
     return {}
 
 
+def check_maps(
+    view: ModelView,
+    found: Localization,
+    config: EvaluationConfig,
+    report: Progress = ignore_progress,
+    check: Callable[[], None] = lambda: None,
+) -> dict[str, Trust]:
+    """All that the config wants to be measured of the maps of a class, by method.
+
+    Args:
+        view: the image under the model.
+        found: its maps, as they come with the config's views.
+        config: sanity, faithfulness, ROAD; others of its settings count for nothing.
+        report: called with (done, total, what is being done).
+        check: called often; raises to stop.
+    """
+    maps, parts = found.heatmaps, [*PARTS] if config.sanity else []
+    total, result = len(parts) + len(maps), dict[str, Trust]()
+    redrawn: dict[str, Mapping[str, Heatmap]] = {}
+    for done, part in enumerate(parts):
+        report(done, total, "drawing weights anew")
+        redrawn[part] = localize(
+            drawn_anew(view.model, part, config.seed),
+            view.slide,
+            list(maps),
+            found.target,
+            views=found.views,
+            mpp=view.mpp,
+            config=view.config,
+            # The features of an encoder that is drawn anew are not wanted again.
+            cache=view.cache if part == "heads" else None,
+            check=check,
+        ).heatmaps
+    for done, (name, one) in enumerate(maps.items(), len(parts)):
+        title, caveats = method_title(name), list[str]()
+        report(done, total, title)
+        others = {part: redrawn[part][name].values for part in parts}
+        if flat := " or ".join(part for part in parts if not np.ptp(others[part])):
+            where = f"the same everywhere with other weights of the {flat}: 0."
+            caveats.append(f"{title} is {where.replace('_', ' ')}")
+        faithful = _faithful(view, one, config, check)
+        if config.road and "road" not in faithful:
+            caveats.append(NO_ROAD)
+        result[name] = Trust(
+            method=name,
+            sanity={p: rank_correlation(one.values, others[p]) for p in parts},
+            faithful=faithful,
+            caveats=tuple(caveats),
+        )
+    return result
+
+
+def _faithful(
+    view: ModelView,
+    heatmap: Heatmap,
+    config: EvaluationConfig,
+    check: Callable[[], None],
+) -> dict[str, float]:
+    """Insertion, deletion and ROAD on the network's own input, as RISE does."""
+    steps, found = config.faithfulness_steps, dict[str, float]()
+    if not (steps or config.road):
+        return found
+    model, seen = view.model, view.geometry()
+    place = model.class_index(heatmap.target)
+    with torch.no_grad():
+        pixels = view.pixels()[0].float().cpu().numpy()
+    shape, down = (pixels.shape[1], pixels.shape[2]), seen.downsample
+    values = heatmap.crop(
+        (seen.origin[0] * down[0], seen.origin[1] * down[1]),
+        (shape[0] * down[0], shape[1] * down[1]),
+        shape,
+    )
+
+    def probability(batch: Pixels) -> Pixels:
+        check()
+        with evaluating(model), torch.no_grad():
+            features = model.encoder(torch.from_numpy(batch).to(model.device))
+            return model.probabilities(features, by_cut=False)[:, place].cpu().numpy()
+
+    if steps:
+        batch = max(1, min(16, AT_ONCE // values.size))
+        curves = insertion_deletion(
+            probability, pixels, values, steps=steps, batch=batch
+        )
+        found |= {"insertion": curves.insertion, "deletion": curves.deletion}
+    if config.road and values.size <= ROAD_PIXELS:
+        found["road"] = road(probability, pixels, values)
+    return found
+
+
 def rank_correlation(one: FloatMap, other: FloatMap) -> float:
     """Spearman's, of two maps of one shape, -1 to 1; 0 where one is constant."""
-    ranks = np.stack([_ranks(item.ravel()) for item in (one, other)])
-    ranks -= ranks.mean(1, keepdims=True)
-    scale = float(np.sqrt((ranks**2).sum(1).prod()))
-    return float(ranks[0] @ ranks[1]) / scale if scale else 0.0
+    from scipy import stats  # takes a while to load
 
-
-def _ranks(values: FloatMap) -> npt.NDArray[np.float64]:
-    """Of equal values the mean of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[places]
+    if not (np.ptp(one) and np.ptp(other)):
+        return 0.0
+    kit: Any = stats  # it has no types
+    return float(kit.spearmanr(one, other, axis=None).statistic)
 
 
 def drawn_anew(model: Model, part: str, seed: int = 0) -> Model:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 import torch
@@ -31,6 +31,7 @@ from napari_wsol.images.readers import is_as_opened
 from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import Report
 from napari_wsol.methods import list_methods
 from napari_wsol.methods.card import Card
@@ -364,15 +365,19 @@ class Worker:
         self, methods: Sequence[str] | None, report: Report
     ) -> Mapping[str, Trust]:
         """What can be said of maps of the open image without a reference."""
-        from napari_wsol.evaluation.benchmark.run import EvaluatedView, EvaluationConfig
+        from napari_wsol.evaluation.sanity import check_maps
+        from napari_wsol.evaluation.settings import EvaluationConfig
 
         view, result = self._whole()
-        names, target = list(methods or result.heatmaps), result.target
-        how = EvaluationConfig(
-            mpp=view.mpp, faithfulness_steps=STEPS, road=True, sanity=True
+        names, target = methods or [*result.heatmaps], result.target
+        how: Any = {"mpp": view.mpp, "config": view.config, "cache": view.cache}
+        found = localize(
+            view.model, view.slide, names, target, **how, check=report.check
         )
-        seen = EvaluatedView(view.model, view.slide, names, how, report.check)
-        return self._with_room(lambda: seen.trust(seen.localize(target), report))
+        wanted = EvaluationConfig(faithfulness_steps=STEPS, road=True, sanity=True)
+        return self._with_room(
+            lambda: check_maps(view, found, wanted, report, report.check)
+        )
 
     def occlude(self, box: Sequence[float], report: Report) -> Occluded:
         """What the score of the class loses without a box."""

@@ -11,12 +11,17 @@ from torch import nn
 
 from napari_wsol import localize, wrap
 from napari_wsol.evaluation.sanity import (
+    NO_ROAD,
     PARTS,
     Trust,
+    check_maps,
     drawn_anew,
     known_trust,
     rank_correlation,
 )
+from napari_wsol.evaluation.settings import EvaluationConfig
+from napari_wsol.images.readers import open_slide
+from napari_wsol.inference.view import ModelView
 from napari_wsol.methods import get_method
 
 
@@ -131,10 +136,30 @@ def test_a_sentence_says_what_a_map_is_worth(method, heads, encoder, level, word
 
 
 def test_a_constant_map_is_told():
-    sanity = dict.fromkeys(PARTS, 0.0)
-    found = Trust(method="cam", sanity=sanity, constant=("heads", "last_stage"))
-    assert found.caveats[0] in found.verdict[1]
-    assert "heads or last stage" in found.caveats[0]
+    torch.manual_seed(0)
+    dead = nn.Conv2d(3, 4, 1)  # of a black image its weights leave nothing
+    net = nn.Sequential(dead, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    black = np.zeros((64, 64, 3), np.uint8)
+    plain = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    model = wrap(net.eval(), "0", ["no", "yes"], size=64, **plain)
+    found = localize(model, black, ["gradcam"], "yes")
+    how = EvaluationConfig(sanity=True)
+    trust = check_maps(ModelView(open_slide(black), model), found, how)["gradcam"]
+    assert trust.sanity == dict.fromkeys(PARTS, 0.0)
+    wanted = "the same everywhere with other weights of the heads or last stage or enc"
+    assert wanted in trust.caveats[0]
+    assert len(trust.caveats) == 1
+
+
+def test_where_road_takes_too_long_it_is_said(small_model):
+    image = np.zeros((640, 640, 3), np.uint8)
+    view = ModelView(open_slide(image), small_model)
+    found = localize(small_model, image, ["cam"], "bright")
+    how = EvaluationConfig(road=True)
+    (one,) = check_maps(view, found, how).values()
+    assert one.faithful == {}
+    assert one.caveats == (NO_ROAD,)
+    assert "400 000" in NO_ROAD
 
 
 def test_what_a_card_does_not_say_properly_is_not_known(small_model):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_wsol.config import FigureConfig
 from napari_wsol.errors import (
@@ -30,15 +27,8 @@ from napari_wsol.evaluation.benchmark.dataset import EvaluationSet, load_evaluat
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
-from napari_wsol.evaluation.faithfulness import insertion_deletion
 from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
-from napari_wsol.evaluation.road import road
-from napari_wsol.evaluation.sanity import (
-    PARTS,
-    Trust,
-    drawn_anew,
-    rank_correlation,
-)
+from napari_wsol.evaluation.sanity import check_maps
 from napari_wsol.evaluation.settings import FIELD_SIZE, EvaluationConfig
 from napari_wsol.export.figure import Panel, Sheet, panels_of
 from napari_wsol.images.readers import open_slide
@@ -52,7 +42,7 @@ from napari_wsol.inference.whole_image import (
     map_notes,
 )
 from napari_wsol.jobs import ignore_progress
-from napari_wsol.methods import evaluating, method_title
+from napari_wsol.methods import method_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,7 +52,7 @@ if TYPE_CHECKING:
     from napari_wsol.errors import Failed
     from napari_wsol.evaluation.benchmark.targets import MapTarget
     from napari_wsol.evaluation.bootstrap import Estimate
-    from napari_wsol.evaluation.faithfulness import Pixels
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
@@ -73,126 +63,15 @@ if TYPE_CHECKING:
 FEATURE_BYTES = 500_000_000
 """For the features of one image, whose classes are compared one after another."""
 
-AT_ONCE, ROAD_PIXELS = 2_000_000, 400_000
-"""Pixels of inputs at a time, and of the largest input whose ROAD is measured."""
 
-
-class EvaluatedView:
-    """One image under one model: encoded once for all classes and methods.
-
-    Args:
-        model: classifies and localizes.
-        slide: the image, open.
-        methods: names.
-        config: views, µm a level-0 pixel, and what is measured without a reference.
-        check: called often; raises to stop.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        slide: Slide,
-        methods: list[str],
-        config: EvaluationConfig,
-        check: Callable[[], None],
-    ) -> None:
-        cache = FeatureCache(FEATURE_BYTES)
-        self._view = ModelView(slide, model, config.mpp, cache=cache)
-        self._methods, self._check, self._config = methods, check, config
-        self._how: dict[str, Any] = {
-            "views": config.views,
-            "mpp": config.mpp,
-            "cache": cache,
-            "check": check,
-        }
-        self._input: Pixels | None = None
-
-    def scores(self) -> dict[str, float]:
-        """Probability of each class; empty where the model does not classify."""
-        view = self._view
-        return class_scores(view.model, view.slide, methods=self._methods, **self._how)
-
-    def localize(self, target: str) -> Localization:
-        """The maps of a class."""
-        view = self._view
-        return localize(view.model, view.slide, self._methods, target, **self._how)
-
-    def trust(
-        self, found: Localization, report: Progress = ignore_progress
-    ) -> dict[str, Trust]:
-        """What can be said of maps without a reference, as far as the config wants it.
-
-        Args:
-            found: from :meth:`localize`.
-            report: called with (done, total, what is being done).
-        """
-        maps, view, config = found.heatmaps, self._view, self._config
-        parts = [*PARTS] if config.sanity else []
-        redrawn: dict[str, Mapping[str, Heatmap]] = {}
-        for done, part in enumerate(parts):
-            report(done, len(parts) + len(maps), "drawing weights anew")
-            other = drawn_anew(view.model, part, config.seed)
-            # The features of an encoder that is drawn anew are not wanted again.
-            cache = self._how["cache"] if part == "heads" else None
-            how: dict[str, Any] = {**self._how, "cache": cache}
-            again = localize(other, view.slide, list(maps), found.target, **how)
-            redrawn[part] = again.heatmaps
-        result: dict[str, Trust] = {}
-        for done, (name, one) in enumerate(maps.items(), len(parts)):
-            report(done, len(parts) + len(maps), method_title(name))
-            others = {part: redrawn[part][name].values for part in parts}
-            result[name] = Trust(
-                method=name,
-                sanity={p: rank_correlation(one.values, others[p]) for p in parts},
-                constant=tuple(p for p in parts if np.ptp(others[p]) == 0),
-                faithful=self._faithful(one),
-            )
-        return result
-
-    def _faithful(self, heatmap: Heatmap) -> dict[str, float]:
-        """Insertion, deletion and ROAD on the network's own input, as RISE does."""
-        config, view = self._config, self._view
-        if not (config.faithfulness_steps or config.road):
-            return {}
-        steps, model, seen = config.faithfulness_steps, view.model, view.geometry()
-        if self._input is None:
-            with torch.no_grad():
-                self._input = view.pixels()[0].float().cpu().numpy()
-        shape = (self._input.shape[1], self._input.shape[2])
-        down = seen.downsample
-        values = heatmap.crop(
-            (seen.origin[0] * down[0], seen.origin[1] * down[1]),
-            (shape[0] * down[0], shape[1] * down[1]),
-            shape,
-        )
-        place = model.class_index(heatmap.target)
-
-        def probability(batch: Pixels) -> Pixels:
-            self._check()
-            with evaluating(model), torch.no_grad():
-                features = model.encoder(torch.from_numpy(batch).to(model.device))
-                found = model.probabilities(features, by_cut=False)[:, place]
-            return found.cpu().numpy()
-
-        x, measured = self._input, dict[str, float]()
-        if steps:
-            batch = max(1, min(16, AT_ONCE // values.size))
-            found = insertion_deletion(probability, x, values, steps=steps, batch=batch)
-            measured |= {"insertion": found.insertion, "deletion": found.deletion}
-        if config.road and values.size <= ROAD_PIXELS:
-            measured["road"] = road(probability, x, values)
-        return measured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Compared:
+class _Compared(NamedTuple):
     """The maps of one class of an image, and what they are compared with."""
 
     case: Case
     against: MapTarget
-    maps: Mapping[str, Heatmap] = field(default_factory=dict[str, "Heatmap"])
-    trust: Mapping[str, Trust] = field(default_factory=dict[str, Trust])
-    notes: tuple[str, ...] = ()
+    maps: Mapping[str, Heatmap]
+    trust: Mapping[str, Trust]
+    notes: Sequence[str]
 
 
 class Benchmark:
@@ -343,11 +222,12 @@ class Benchmark:
         self, sample: Sample, meter_sets: list[MeterSet], check: Callable[[], None]
     ) -> None:
         """The figures and cases of one image, added to all meters, or to none."""
+        how: dict[str, Any] = {"views": self.config.views, "mpp": self.config.mpp}
+        how |= {"cache": FeatureCache(FEATURE_BYTES), "check": check}
         with closing(open_slide(sample.path)) as slide:
-            view = EvaluatedView(self.model, slide, self.methods, self.config, check)
-            scores = view.scores()
+            scores = class_scores(self.model, slide, methods=self.methods, **how)
             seen = [
-                self._compared(sample, slide, view, against, scores=scores)
+                self._compared(sample, slide, against, scores, how)
                 for against in self._targets(sample, slide)
             ]
         # Meters of its own come first: an image that fails there counts nowhere.
@@ -364,15 +244,13 @@ class Benchmark:
         self,
         sample: Sample,
         slide: Slide,
-        view: EvaluatedView,
         against: MapTarget,
-        *,
         scores: Mapping[str, float],
+        how: Mapping[str, Any],
     ) -> _Compared:
         """The maps of a class of an image; none where there is nothing to do."""
         predicted = max(scores, key=scores.__getitem__, default="")
         target, config = against.target or predicted, self.config
-        is_checked = config.sanity or config.road or config.faithfulness_steps > 0
         case = Case(
             id=sample.id,
             target=target,
@@ -380,20 +258,19 @@ class Benchmark:
             probability=scores.get(target, 1.0),
             overlap={},
         )
+        is_checked = config.sanity or config.road or config.faithfulness_steps > 0
         if not (against.is_reference or is_checked):
-            return _Compared(case=case, against=against)
-        found = view.localize(target)
-        maps = found.heatmaps
-        trust = view.trust(found) if is_checked else {}
-        notes = self._notes_of(found, slide)
+            return _Compared(case, against, {}, {}, ())
+        found = localize(self.model, slide, self.methods, target, **how)
+        view = ModelView(slide, self.model, config.mpp, cache=how["cache"])
+        trust = check_maps(view, found, config, check=how["check"])
+        maps, notes = found.heatmaps, self._notes_of(found, slide)
         notes += [note for one in trust.values() for note in one.caveats]
         if self.baselines is not None and against.is_reference:
-            grid, side = against.grid, self.config.size or FIELD_SIZE
+            grid, side = against.grid, config.size or FIELD_SIZE
             prior = self.baselines.prior(sample, target, grid)
             maps = {**maps, PRIOR: prior, **plain_maps(slide, target, grid, side)}
-        return _Compared(
-            case=case, against=against, maps=maps, trust=trust, notes=tuple(notes)
-        )
+        return _Compared(case, against, maps, trust, notes)
 
     def _notes_of(self, found: Localization, slide: Slide) -> list[str]:
         """What has to be said of an image."""

@@ -28,7 +28,7 @@ MARK = "napari-wsol"
 
 HEATMAP, CONTOUR, STROKES = "heatmap", "contour", "strokes"
 TILES, TISSUE, DIFFERENCE, GUIDE = "tiles", "tissue", "difference", "guide"
-REGION, PINS, REFERENCE = "region", "pins", "reference"
+REGION, PINS, REFERENCE, BOX = "region", "pins", "reference", "box"
 """Roles of our layers."""
 
 

@@ -134,10 +134,12 @@ class MethodList(QWidget):
     def show_trust(self, found: Mapping[str, Trust]) -> None:
         """A badge for each method that something is known of; in words at the mouse."""
         for name, box in self.boxes.items():
-            level, words = found[name].verdict if name in found else UNCHECKED
-            if name in found or box.icon().isNull():
+            one = found.get(name)
+            level, words = one.verdict if one else UNCHECKED
+            if one or box.icon().isNull():
+                told = (_tip(self._methods[name]), words, *(one.caveats if one else ()))
                 box.setIcon(badge(*BADGES[level]))
-                box.setToolTip(f"{_tip(self._methods[name])} {words}")
+                box.setToolTip(" ".join(told))
 
     def show_layers(self, layers: Sequence[str]) -> None:
         """The layers that can be read, finest first, the last one chosen."""
