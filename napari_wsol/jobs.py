@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, NoReturn, TypeVar
 
 from napari_wsol.errors import JobCancelledError, WsolError, in_our_words
 
@@ -351,10 +351,16 @@ class JobRunner:
             self._thread.join(CLOSE_SECONDS)
 
     def _loop(self) -> None:
-        if self._prepare is not None:
-            self._prepare()
+        broken: Exception | None = None
+        try:
+            if self._prepare is not None:
+                self._prepare()
+        except Exception as error:  # noqa: BLE001 - whoever waits for a job hears of it
+            broken = error
         job = self._queue.get()
         while job is not None:
+            if broken is not None:
+                job.work = partial(_fail, broken)
             job.run(partial(self._settle, job))
             job = self._next()
 
@@ -368,6 +374,10 @@ class JobRunner:
     def _settle(self, job: _Job[object]) -> None:
         with self._lock:
             self._open.discard(job)
+
+
+def _fail(error: Exception, _: Report) -> NoReturn:
+    raise error
 
 
 def _close_at_exit(method: weakref.WeakMethod[Callable[..., None]]) -> None:

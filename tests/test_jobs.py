@@ -217,3 +217,13 @@ def test_a_job_may_close_its_own_runner(seen):
     assert future.result(10) is None
     runner.close(wait=True)
     assert not runner.is_busy
+
+
+def test_a_thread_that_cannot_be_prepared_says_so_to_whoever_waits():
+    def prepare():
+        raise OverflowError("too many threads")
+
+    runner = JobRunner(lambda _: None, prepare)
+    with pytest.raises(OverflowError, match="too many"):
+        runner.submit(JobKind.OPEN, lambda _: 1).result(10)
+    runner.close(wait=True)

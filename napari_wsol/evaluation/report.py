@@ -47,6 +47,7 @@ UNITS: Mapping[str, tuple[str, str]] = {
     "sanity_encoder": ("… and other encoder", ""),
 }
 """What each figure is called in a table, and its unit; others are shares, 0 to 1."""
+LOW_IS_GOOD = {"region_false_positives", "deletion"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

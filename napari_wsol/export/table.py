@@ -52,5 +52,6 @@ def table_text(rows: Sequence[Sequence[object]], kind: str) -> str:
 
 def _shown(cell: object) -> str:
     if isinstance(cell, float):
-        return f"{cell:.3f}" if abs(cell) <= 1 else f"{cell:.1f}"
+        is_tiny = 0 < abs(cell) < 0.01  # an area in mm²
+        return f"{cell:.{3 if abs(cell) <= 1 else 1}{'g' if is_tiny else 'f'}}"
     return "–" if cell is None else " ".join(str(cell).split())

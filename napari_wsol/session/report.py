@@ -63,7 +63,7 @@ def report(
 def _html(parts: Parts, rows: list[CutMap], side: float, tell: Report) -> str:
     import jinja2
 
-    from napari_wsol.evaluation.report import title_of
+    from napari_wsol.evaluation.report import LOW_IS_GOOD, title_of
     from napari_wsol.export.labels import STROKES
     from napari_wsol.export.provenance import NOTICE, plain, versions
     from napari_wsol.session.provenance import provenance_of
@@ -89,13 +89,19 @@ def _html(parts: Parts, rows: list[CutMap], side: float, tell: Report) -> str:
     for panel in panels:
         tell.check()
         pictures.append(_picture(panel))
+    maps = [row.found for row in rows if row.heatmap is not None]
+
+    def best_of(name: str) -> float | None:
+        best = min if name in LOW_IS_GOOD else max
+        return best((x[name] for x in maps if name in x), default=None)
+
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     text = files("napari_wsol.session").joinpath("report.html.jinja").read_text("utf-8")
     return env.from_string(text).render(
         notice=NOTICE, slide=slide, mpp=mpp, rows=rows, shown=shown, pictures=pictures,
         reference=parts.comparison.reference, card=model and model.card,
         strokes=document.strokes, is_drawn=document.scribbles is not None,
-        records=plain(records), software=versions(), title_of=title_of,
+        records=plain(records), software=versions(), title_of=title_of, best_of=best_of,
     )  # fmt: skip
 
 
