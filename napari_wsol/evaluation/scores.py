@@ -103,7 +103,7 @@ def as_boxes(
     Raises:
         ImageError: there is none, or one has not four numbers.
     """
-    array = np.zeros(0)
+    array: FloatArray = np.zeros((0, 4))
     with suppress(TypeError, ValueError):
         array = np.atleast_2d(np.asarray(boxes, np.float64))
     if array.ndim != 2 or array.shape[1] != 4 or array.size == 0:

@@ -76,8 +76,7 @@ class ExportController(QObject):
 
     def tabulate(self) -> None:
         """Write the table of the maps, cleaned up as an export is."""
-        config = ExportConfig(**self._panel.clean_up())
-        self._write("table", "table.csv", config=config)
+        self._write("table", "table.csv", config=self.config())
 
     def copy(self, kind: str) -> None:
         """What was done, to the clipboard."""
