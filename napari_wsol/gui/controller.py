@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
+    from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.gui.compare.panel import ComparePanel
     from napari_wsol.gui.context import Context
     from napari_wsol.gui.correct.earlier import EarlierBar
@@ -135,7 +136,7 @@ class Controller(QObject):
         self.places = PlacesController(context, panels.compare)
         self.reference = ReferenceController(context, panels.compare, self.chooser)
         self.trust = TrustBox(context)
-        self.trust.found.connect(panels.localize.method_list.show_trust)
+        self.trust.found.connect(self._show_trust)
         panels.compare.rows.addWidget(self.trust)
         self.importer = Importer(context)
         self.training = TrainingController(context)
@@ -391,9 +392,15 @@ class Controller(QObject):
         panel.method_list.show_methods(
             methods, own, {name: why for name, why in reasons.items() if why}
         )
-        from napari_wsol.evaluation.sanity import known_trust
+        self._show_trust({})
 
-        panel.method_list.show_trust(known_trust(panel.card))
+    def _show_trust(self, found: Mapping[str, Trust]) -> None:
+        """What was found on the open image, else what the model's card knows."""
+        panel = self._panels.localize
+        if panel.card is not None and self._session.model is not None:
+            from napari_wsol.evaluation.sanity import known_trust  # torch is there
+
+            panel.method_list.show_trust({**known_trust(panel.card), **found})
 
     # ------------------------------------------------------------------------- images
 

@@ -41,10 +41,16 @@ COLUMNS = {
     "heads": "heads",
     "last_stage": "stage",
     "encoder": "all",
-    "insertion": "ins",
-    "deletion": "del",
-    "road": "ROAD",
+    "insertion": "ins ↑",
+    "deletion": "del ↓",
+    "road": "ROAD ↑",
 }
+LEGEND = (
+    "heads, stage, all: rank correlation of a map with itself after these weights are "
+    "drawn anew; near 0 where it depends on them. ins, del: the probability as the "
+    "strongest pixels come or go; ROAD: how much sooner it falls without the strongest "
+    "than without the weakest. ↑ high is good, ↓ low is."
+)
 LINE_PIXELS = 1.5
 
 
@@ -104,6 +110,7 @@ class TrustBox(QWidget):
             button.setEnabled(image is not None and session.result is not None)
         self.occlude_button.setChecked(False)
         self.say("")
+        self.found.emit({})
         self.box.take_away()
         self.box.place_on(image, session.slide)
         self.box.take_away()  # that of an earlier dock
@@ -118,6 +125,7 @@ class TrustBox(QWidget):
 
     def _on_trusted(self, found: Mapping[str, Trust]) -> None:
         self.found.emit(found)
+        self.words.setToolTip(LEGEND)
         rows, titles = [["", *COLUMNS.values()]], self._context.layers.titles
         for name, one in found.items():
             known = {**one.sanity, **one.faithful}
@@ -183,6 +191,7 @@ class TrustBox(QWidget):
         for key, share in found.evidence.items():
             times = f"{share / found.area:.1f} ×"
             rows.append([titles.get(key, key), f"{share:.0%}", times])
+        self.words.setToolTip(OCCLUDE_TIP)
         self.say(f"Blurred: {found.area:.0%} of the image.{table(rows)}")
 
 

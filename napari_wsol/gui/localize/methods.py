@@ -136,10 +136,9 @@ class MethodList(QWidget):
         for name, box in self.boxes.items():
             one = found.get(name)
             level, words = one.verdict if one else UNCHECKED
-            if one or box.icon().isNull():
-                told = (_tip(self._methods[name]), words, *(one.caveats if one else ()))
-                box.setIcon(badge(*BADGES[level]))
-                box.setToolTip(" ".join(told))
+            told = (_tip(self._methods[name]), words, *(one.caveats if one else ()))
+            box.setIcon(badge(*BADGES[level]))
+            box.setToolTip(" ".join(told))
 
     def show_layers(self, layers: Sequence[str]) -> None:
         """The layers that can be read, finest first, the last one chosen."""
