@@ -160,9 +160,10 @@ class Controller(QObject):
         panels.localize.localize_button.clicked.connect(self.localize)
         panels.localize.map_wanted.connect(self.add_map)
         panels.localize.slide_box.mpp_chosen.connect(self.pixel_size.choose)
-        for panel in (panels.compare, panels.export):
-            panel.method_box.chosen.connect(self.compare.choose_method)
-            panel.method_box.chosen.connect(self.export.choose_method)
+        chosen = panels.compare.method_box.chosen, panels.export.method_box.chosen
+        for signal in (*chosen, self._layers.first_shown):
+            signal.connect(self.compare.choose_method)
+            signal.connect(self.export.choose_method)
         panels.export.clean_up_changed.connect(self.compare.list_regions)
         panels.correct.brush.valueChanged.connect(strokes.brush.choose)
         panels.correct.refine_button.clicked.connect(self.refine)

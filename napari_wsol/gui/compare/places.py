@@ -60,8 +60,7 @@ class PlacesController(QObject):
         panel, layers = self._panel, self._layers
         layers.cursor_moved.connect(self._on_cursor)
         layers.image_changed.connect(self._on_image)
-        for changed in (layers.maps_changed, layers.cuts_changed):
-            changed.connect(self._soon)
+        layers.cuts_changed.connect(self._soon)  # it comes with other values, too
         self._context.events.pins_changed.connect(self._show_pins)
         panel.pins.wanted.connect(self._fly_to)
         panel.pins.unwanted.connect(self._unpin)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFileDialog
 from superqt.utils import signals_blocked
@@ -15,6 +16,7 @@ from napari_wsol.gui.layers.marks import role_of
 from napari_wsol.gui.layers.placement import TRANSFORMS
 from napari_wsol.gui.layers.reference import is_possible, place_of, read_layer
 from napari_wsol.gui.tasks import once
+from napari_wsol.jobs import JobKind
 from napari_wsol.strokes.classes import MEANINGS, UnclearClassesError
 
 if TYPE_CHECKING:
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
     from napari_wsol.gui.compare.panel import ComparePanel
     from napari_wsol.gui.context import Context
     from napari_wsol.gui.widgets.choosing import Chooser
+    from napari_wsol.jobs import JobStatus
 
 FILE, SOON_MS = "File…", 200
 KINDS = "Masks and annotations (*.png *.tif *.tiff *.bmp *.geojson *.json *.xml *.gz)"
-EDITS = ("paint", "labels_update", "data", *TRANSFORMS)
-"""Events of a layer after which it is another reference."""
+EDITS = ("labels_update", "set_data", "data", "name", *TRANSFORMS)
+"""Events of a layer after which it may be another reference; napari tells of what was
+taken back, and of panning over large data, as ``set_data`` alone."""
 
 
 class ReferenceController(QObject):
@@ -46,6 +50,8 @@ class ReferenceController(QObject):
         self._context, self._panel, self._chooser = context, panel, chooser
         self._session, self._layers = context.session, context.layers
         self._layer: Layer | None = None
+        self._read: dict[str, Any] = {}  # what it was when it was read last
+        self._failure = ""  # what was told of the latest reference
         self._edited = once(self, SOON_MS, self._read_layer)
         self._changed = once(self, SOON_MS, self._measure)
         self.scores = ScoresWindow(context.dock)
@@ -61,14 +67,14 @@ class ReferenceController(QObject):
         panel.best_first.clicked.connect(self._put_best_first)
         panel.method_box.currentIndexChanged.connect(self._show)
         self.scores.score_button.clicked.connect(self._score)
-        for changed in (layers.image_changed, events.reference_changed):
-            changed.connect(self._on_reference)
-        for changed in (layers.maps_changed, events.heatmap_changed):
-            changed.connect(self._changed.start)
+        layers.image_changed.connect(self._on_image)
+        events.reference_changed.connect(self._on_reference)
+        events.job_changed.connect(self._on_job)
+        layers.values_changed.connect(self._changed.start)
         for changed in (events.figures_changed, layers.cuts_changed):
             changed.connect(self._show)
         listed = self._context.viewer.layers.events
-        for changed in (listed.inserted, listed.removed):
+        for changed in (listed.inserted, listed.removed, listed.renamed):
             changed.connect(self._offer)
             self._context.at_parting(partial(changed.disconnect, self._offer))
         self._context.at_parting(partial(self._follow, None))
@@ -129,8 +135,10 @@ class ReferenceController(QObject):
             emitters = (getattr(one.events, x, None) for x in EDITS) if one else ()
             for emitter in filter(None, emitters):
                 (emitter.connect if wanted else emitter.disconnect)(self._on_edit)
-        self._layer = layer
+        self._layer, self._read = layer, {}
         self._edited.stop()
+        self._context.tasks.forget("reference")
+        self._context.messages.take_back(self._failure)
 
     def _on_edit(self) -> None:
         self._edited.start()
@@ -142,14 +150,34 @@ class ReferenceController(QObject):
         question = partial(read_layer, layer, place_of(layer, image), slide.shape)
 
         def take(found: dict[str, Any]) -> None:
-            self._session.set_reference(**found, name=layer.name)
+            found["name"], before = layer.name, self._read
+            if slide is not self._session.slide:
+                return
+            if found.keys() != before.keys() or not all(
+                np.array_equal(found[x], before[x]) for x in found
+            ):
+                self._read = found
+                self._session.set_reference(**found)
 
         self._context.tasks.ask(question, take, kind="reference")
+
+    def _on_image(self) -> None:
+        """What is drawn in a layer is the reference of one image alone."""
+        if self._session.reference is None:
+            self._follow(None)
+        self._on_reference()
+
+    def _on_job(self, status: JobStatus) -> None:
+        if status.kind is JobKind.REFERENCE and status.state == "failed":
+            self._failure = status.message
 
     # ------------------------------------------------------------------------ figures
 
     def _on_reference(self) -> None:
-        self._layers.outline.show(self._session.reference)
+        reference = self._session.reference
+        if reference is not None:
+            self._context.messages.take_back(self._failure)
+        self._layers.outline.show(reference)
         self._layers.show_marks()
         self._offer()
         self._measure()

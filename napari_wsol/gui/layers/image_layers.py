@@ -50,7 +50,13 @@ class ImageLayers(QObject):
     """The value at which each map is cut has changed."""
 
     maps_changed = Signal()
-    """Maps were added or taken away."""
+    """Maps were added, taken away or put in another order."""
+
+    values_changed = Signal()
+    """There are other maps, or other values in them; also while titles stay."""
+
+    first_shown = Signal(str)
+    """The map that is seen first of a new result."""
 
     image_changed = Signal()
     """Another image is worked on, or none."""
@@ -103,8 +109,8 @@ class ImageLayers(QObject):
         # are seen first, so that the window goes on living.
         self._waiting: list[str] = []
         self._steps: Iterator[None] = iter(())
-        self._is_first = True
-        self._listed: list[str] = []
+        self._shown_by: object = None  # the model whose maps are shown
+        self._listed: dict[str, Heatmap] = {}
         self._order: Sequence[str] = ()
         self._next = once(self, 0, self._show_next)
         viewer.mouse_move_callbacks.append(self._on_mouse)
@@ -219,7 +225,8 @@ class ImageLayers(QObject):
             for name in titles
             if name in self._session.heatmaps and name not in self.heatmaps.dropped
         ]
-        self._is_first = not self.heatmaps.pairs
+        if not self.heatmaps.pairs:
+            self._shown_by = None
         self._show_next()
 
     def show_heatmap(self, method: str) -> None:
@@ -228,7 +235,7 @@ class ImageLayers(QObject):
         if heatmap is not None and method in self.heatmaps.pairs:
             for _ in self._show(heatmap):
                 pass
-            self.cuts_changed.emit()
+            self._tell()
 
     def drop_results(self) -> None:
         """The session has no heatmaps any more."""
@@ -237,6 +244,7 @@ class ImageLayers(QObject):
         self.heatmaps.clear()
         self._cut()
         self.maps_changed.emit()
+        self.values_changed.emit()
 
     def show_stale(self) -> None:
         """Badge maps that are older than the strokes, or than the pixels."""
@@ -258,9 +266,7 @@ class ImageLayers(QObject):
         self._order = keys
         self.heatmaps.put_in_order(keys)
         self._show_in_cells()
-        self._listed = list(self.heatmaps.pairs)
-        self.maps_changed.emit()
-        self.cuts_changed.emit()
+        self._tell()
 
     def set_contours(self, on: bool) -> None:
         """Lines on or off."""
@@ -277,6 +283,7 @@ class ImageLayers(QObject):
         if not on or not self.heatmaps.pairs or self.image is None or canvas is None:
             return
         self.strokes.choose(None)
+        self._viewer.layers.selection.active = self.image  # no other layer has our keys
         self.heatmaps.cover(True)
         wall = self.wall = Wall(self._viewer, canvas, self.image, self._tasks)
         wall.pointed.connect(self.cursor_moved)
@@ -375,6 +382,8 @@ class ImageLayers(QObject):
         middle = (y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2
         self.cursor_moved.emit(*middle)  # the table says what is there
         centre_on(self._viewer, to_world(self.image, *middle))
+        if self.wall is not None:
+            self.wall.cross = to_world(self.image, *middle)[-2:]
         size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self.image)
         view = cell_size(self._viewer)
         if view is not None:
@@ -409,11 +418,23 @@ class ImageLayers(QObject):
             self._next.start()
             return
         self.heatmaps.put_in_order((*self._order, *self._session.heatmaps))
-        if list(self.heatmaps.pairs) != self._listed:  # not only newer values
-            self._listed = list(self.heatmaps.pairs)
-            if self._is_first:
-                self.heatmaps.show_only(next(iter(self.heatmaps.pairs), None))
+        own = [x for x in self.heatmaps.pairs if x not in self._session.kept]
+        model, first = self._session.model if own else "", None
+        if self._shown_by is None or (own and self._shown_by is not model):
+            self._shown_by, first = model, next(iter(own or self.heatmaps.pairs), None)
+            self.heatmaps.show_only(first)
+        self._tell(first)
+
+    def _tell(self, first: str | None = None) -> None:
+        """Whoever shows something of the maps hears what became of them."""
+        maps = {one.key: one for one in self.maps()}
+        before, self._listed = self._listed, maps
+        if list(before) != list(maps):
             self.maps_changed.emit()
+        if first is not None:
+            self.first_shown.emit(first)
+        if before.keys() != maps.keys() or any(before[x] is not maps[x] for x in maps):
+            self.values_changed.emit()
         self.cuts_changed.emit()
 
     def _step(self) -> bool:
@@ -422,7 +443,7 @@ class ImageLayers(QObject):
         return next(self._steps, done) is not done
 
     def _forget_waiting(self) -> None:
-        self._waiting, self._listed, self._steps = [], [], iter(())
+        self._waiting, self._listed, self._steps = [], {}, iter(())
 
     def _show(self, heatmap: Heatmap) -> Iterator[None]:
         if self._session.slide is None:
@@ -463,9 +484,7 @@ class ImageLayers(QObject):
             self._session.remove_map(key)
         pairs = self.heatmaps.pairs
         self.cuts = {name: cut for name, cut in self.cuts.items() if name in pairs}
-        self._listed = list(self.heatmaps.pairs)
-        self.maps_changed.emit()
-        self.cuts_changed.emit()
+        self._tell()
 
     def _on_tissue(self, answer: tuple[Slide, Bools]) -> None:
         slide, tissue = answer

@@ -101,7 +101,8 @@ def read_layer(
         mask[polygon(*((lines - start) / scale).T, shape=grid)] = 1
         if kind == "rectangle" and np.abs(np.diff(lines, axis=0)).min(1).max() < 1e-3:
             low, high = (np.clip(x(0) + 0.5, 0, shape) for x in (lines.min, lines.max))
-            boxes.append([*low[::-1], *(high - low)[::-1]])
+            if (high > low).all():  # on the image, or a part of it
+                boxes.append([*low[::-1], *(high - low)[::-1]])
         else:
             boxes.append(None)
     return {"source": mask} if None in boxes or not boxes else {"boxes": boxes}

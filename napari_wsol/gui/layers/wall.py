@@ -43,6 +43,9 @@ Box = tuple[float, float, float, float]
 GAP = 4
 """Between cells, in pixels of the screen."""
 
+WHOLE = 0.95
+"""Of the image, at least, that is seen where it counts as seen whole."""
+
 MARGIN = 0.96
 """Of a cell, that the image fills where all of it is seen."""
 
@@ -184,11 +187,11 @@ class Wall(QWidget):
         """Show what the canvas shows; all of the image as large as a cell allows."""
         height, width = self._shape
         seen = seen_pixels(self._viewer, self._image)
-        within = seen is not None and (
-            max(seen[:2]) > 0 or seen[2] < height - 1 or seen[3] < width - 1
-        )
-        view = cell_size(self._viewer)
-        if not within or view is None:
+        view, share = cell_size(self._viewer), 1.0
+        if seen is not None:
+            for low, high, side in zip(seen[:2], seen[2:], (height, width), strict=True):
+                share *= max(0, min(side, high + 0.5) - max(0, low + 0.5)) / side
+        if share >= WHOLE or view is None:
             self._show_all()
             return
         size = self._size()
