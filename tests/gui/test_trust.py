@@ -43,6 +43,11 @@ def test_maps_are_checked_and_told_by_table_sentence_and_badge(bench, box):
     said = tip[tip.index("PixelCAM: ") :]  # of a random network it is no good word
     assert said in unescape(words)
     assert methods.boxes["pixelcam"].icon().pixmap(16).toImage() != unchecked
+    # Other maps of the same methods were not checked.
+    bench.click(bench.widget.localize_panel.localize_button)
+    bench.until(lambda: not box.words.text())
+    assert "Not checked" in methods.boxes["pixelcam"].toolTip()
+    bench.until(lambda: not bench.session.is_busy)
     bench.viewer.layers.remove(bench.widget.layers.image)
     bench.until(lambda: not box.button.isEnabled())
     assert not box.words.text()

@@ -95,7 +95,7 @@ class TrustBox(QWidget):
         # At once is too soon: napari may be in the midst of removing the layer.
         self._leave = once(self, 0, partial(self.occlude_button.setChecked, False))
         fill_column(self, row(self.job_bar, self.occlude_button, stretch=0), self.words)
-        for signal in (context.layers.image_changed, context.layers.maps_changed):
+        for signal in (context.layers.image_changed, context.layers.values_changed):
             signal.connect(self._begin)
         active = viewer.layers.selection.events.active
         active.connect(self._on_active)

@@ -49,9 +49,8 @@ class ExportController(QObject):
         )
         for button, call in zip(panel.more.values(), calls, strict=True):
             button.clicked.connect(lambda _=False, call=call: call())
-        events, layers = context.events, context.layers
         # What was written of other maps would not come out again.
-        for changed in (layers.image_changed, events.localized, events.rounds_changed):
+        for changed in (context.layers.image_changed, context.layers.values_changed):
             changed.connect(self._written.clear)
         context.layers.maps_changed.connect(self._show_methods)
         context.layers.cuts_changed.connect(self._show_threshold)

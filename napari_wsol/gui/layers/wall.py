@@ -189,7 +189,9 @@ class Wall(QWidget):
         seen = seen_pixels(self._viewer, self._image)
         view, share = cell_size(self._viewer), 1.0
         if seen is not None:
-            for low, high, side in zip(seen[:2], seen[2:], (height, width), strict=True):
+            for low, high, side in zip(
+                seen[:2], seen[2:], (height, width), strict=True
+            ):
                 share *= max(0, min(side, high + 0.5) - max(0, low + 0.5)) / side
         if share >= WHOLE or view is None:
             self._show_all()
