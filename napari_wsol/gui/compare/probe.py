@@ -26,7 +26,7 @@ from napari_wsol.gui.tasks import once
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtGui import QKeyEvent, QResizeEvent
 
     from napari_wsol.export import Region
     from napari_wsol.gui.compare.scores import Row
@@ -37,6 +37,9 @@ MAX_LISTED = 200
 
 
 GREY = QColor(128, 128, 128)
+
+NARROW = 325
+"""Pixels along a table that has no room for all columns beside names."""
 
 ROWS = 4
 """Rows of the list that are seen without scrolling."""
@@ -103,9 +106,8 @@ class ProbeTable(QTableWidget):
             rows: the methods, then in grey what they should beat.
         """
         self.show_methods([row.title for row in rows])
-        has_any = any(row.values for row in rows)
         for column, name in enumerate(("pxap", "image_dice", "image_iou"), start=4):
-            self.setColumnHidden(column, not has_any)
+            self.setColumnHidden(column, not any(name in row.values for row in rows))
             for place, (text, is_best) in enumerate(shown(rows, name)):
                 item = needed(self.item(place, column))
                 item.setText(text)
@@ -115,6 +117,16 @@ class ProbeTable(QTableWidget):
         for place, row in enumerate(rows):
             for column in range(self.columnCount() if row.is_prior else 0):
                 needed(self.item(place, column)).setForeground(GREY)
+        self._fit_columns()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """In a narrow dock names matter more than a dot."""
+        super().resizeEvent(event)
+        self._fit_columns()
+
+    def _fit_columns(self) -> None:
+        full = not self.isColumnHidden(4) and needed(self.viewport()).width() < NARROW
+        self.setColumnHidden(3, full)
 
     def probe(
         self,

@@ -74,7 +74,7 @@ class Cell:
         line: colour of the contour; None for no contour.
         is_added: whether light is added, as over dark images.
         caption: stands in the corner, line by line.
-        group: cells of one have rows of their own.
+        group: cells of one stand together, in rows of their own.
     """
 
     heatmap: Heatmap
@@ -170,9 +170,8 @@ class Wall(QWidget):
 
     def show_cells(self, cells: Sequence[Cell]) -> None:
         """Show these cells; those that stay as they are are not drawn again."""
-        groups, before = [cell.group for cell in cells], self._cells
-        counts = self._counts()
-        self._cells = sorted(cells, key=lambda cell: groups.index(cell.group))
+        counts, before = self._counts(), self._cells
+        self._cells = list(cells)
         if counts != self._counts():
             self._arrange()
             if self.isVisible():  # no cell is empty meanwhile
@@ -226,6 +225,11 @@ class Wall(QWidget):
         ]
         self._dirty = list(range(len(self._cells)))
         self._next.start()
+
+    def mark(self, world: tuple[float, float]) -> None:
+        """Mark a place in every cell, as if the mouse were there."""
+        self.cross = world
+        self.update()
 
     def cell_at(self, place: QPointF) -> int:
         """The cell under a point of the wall; -1 between them."""
