@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtWidgets import QFileDialog
 
+from napari_wsol.gui.correct import proposals
 from napari_wsol.gui.layers.marks import our_layers
 
 pytestmark = pytest.mark.gui
@@ -323,7 +324,7 @@ def test_t_walks_the_places_where_the_maps_disagree(bench):
     walk(False, 0)
 
 
-def test_doubt_waits_for_maps_and_the_only_place_is_called_so(bench):
+def test_doubt_waits_for_maps_and_the_only_place_is_called_so(bench, monkeypatch):
     bench.open(square())
     box = bench.widget.compare_panel.doubts["disagreement"]
     bench.click(box)
@@ -332,7 +333,8 @@ def test_doubt_waits_for_maps_and_the_only_place_is_called_so(bench):
     assert not bench.widget.message.is_warning
     bench.localize()
     bench.until(lambda: len(our_layers(bench.viewer, "disagreement")) == 1)
-    add(bench, np.ones((128, 128), np.float32) * (square()[..., 0] < 100), "wrong")
+    add(bench, opposite(), "wrong")
+    monkeypatch.setattr(proposals, "COUNT", 1)
     bench.press_key("t")
     bench.until(lambda: " place: " in bench.widget.message.text())
 
@@ -355,3 +357,23 @@ def test_keys_work_on_the_wall_whichever_layer_was_chosen(bench):
     (first, *_), image = bench.session.doubt()[1], bench.widget.layers.image
     at = image.world_to_data(wall.cross)
     assert np.allclose(at, (first.y, first.x), atol=1)
+
+
+def test_an_image_of_which_a_few_pixels_are_not_seen_fills_the_cells(bench):
+    bench.open(square())
+    bench.localize()
+    camera = bench.viewer.scene.camera
+    y, x = camera.center[-2:]
+    height, width = bench.viewer.canvas.size
+    camera.zoom = min(height, width) / 127  # a pixel less than all of it
+    wall = enter(bench)
+    assert wall._seen() == (0, 0, 128, 128)
+    cell = wall.rect_of(0)
+    assert 128 * wall._zoom == pytest.approx(
+        0.96 * min(cell.width(), cell.height()), 0.02
+    )
+    bench.click(bench.widget.compare_panel.overlay)
+    camera.zoom = 2 * min(height, width) / 128
+    camera.center = (y, x)
+    wall = enter(bench)
+    assert wall._seen() != (0, 0, 128, 128)

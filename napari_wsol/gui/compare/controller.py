@@ -80,7 +80,9 @@ class CompareController(QObject):
         panel.regions.wanted.connect(layers.fly_to)
         panel.gallery.wanted.connect(self._on_place)
         layers.maps_changed.connect(self._show_methods)
-        layers.values_changed.connect(self.list_places)  # layers come after the job's end
+        layers.values_changed.connect(
+            self.list_places
+        )  # layers come after the job's end
         layers.cuts_changed.connect(self.list_regions)
         layers.cursor_moved.connect(self._on_cursor)
         layers.cells_left.connect(self._on_cells_left)

@@ -26,7 +26,7 @@ from napari_wsol.gui.tasks import once
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qtpy.QtGui import QKeyEvent, QResizeEvent
+    from qtpy.QtGui import QKeyEvent
 
     from napari_wsol.export import Region
     from napari_wsol.gui.compare.scores import Row
@@ -38,17 +38,14 @@ MAX_LISTED = 200
 
 GREY = QColor(128, 128, 128)
 
-NARROW = 325
-"""Pixels along a table that has no room for all columns beside names."""
-
 ROWS = 4
 """Rows of the list that are seen without scrolling."""
 
 
 class ProbeTable(QTableWidget):
-    """A row a method: value, percentile, whether it is above the threshold, scores."""
+    """A row a method: value, whether it is above the threshold, percentile, scores."""
 
-    COLUMNS = ("at cursor", "value", "pct", "above", "PxAP", "Dice", "IoU")
+    COLUMNS = ("at cursor", "value", "pct", "PxAP", "Dice", "IoU")
 
     def __init__(self) -> None:
         super().__init__(0, len(self.COLUMNS))
@@ -72,8 +69,8 @@ class ProbeTable(QTableWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(30)
         self.setToolTip(
-            "What each method says under the mouse: its value, how many per cent of "
-            "the image are lower (pct), and whether it is above the threshold. With a "
+            "What each method says under the mouse: its value, whether that is above "
+            "the threshold (●), and how many per cent of the image are lower. With a "
             "reference how well it agrees: PxAP in per cent, Dice and IoU at the "
             "threshold; the best is bold. Grey: what needs no network at all."
         )
@@ -106,7 +103,7 @@ class ProbeTable(QTableWidget):
             rows: the methods, then in grey what they should beat.
         """
         self.show_methods([row.title for row in rows])
-        for column, name in enumerate(("pxap", "image_dice", "image_iou"), start=4):
+        for column, name in enumerate(("pxap", "image_dice", "image_iou"), start=3):
             self.setColumnHidden(column, not any(name in row.values for row in rows))
             for place, (text, is_best) in enumerate(shown(rows, name)):
                 item = needed(self.item(place, column))
@@ -117,16 +114,6 @@ class ProbeTable(QTableWidget):
         for place, row in enumerate(rows):
             for column in range(self.columnCount() if row.is_prior else 0):
                 needed(self.item(place, column)).setForeground(GREY)
-        self._fit_columns()
-
-    def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """In a narrow dock names matter more than a dot."""
-        super().resizeEvent(event)
-        self._fit_columns()
-
-    def _fit_columns(self) -> None:
-        full = not self.isColumnHidden(4) and needed(self.viewport()).width() < NARROW
-        self.setColumnHidden(3, full)
 
     def probe(
         self,
@@ -137,15 +124,10 @@ class ProbeTable(QTableWidget):
         """Fill the rows for a level-0 position; dashes outside the image."""
         for row, heatmap in enumerate(heatmaps[: self.rowCount()]):
             value = heatmap.at(*at)
-            if value is None:
-                texts = ("–", "–", "–")
-            else:
-                above = value >= cuts.get(heatmap.key, 1.0)
-                texts = (
-                    f"{value:.2f}",
-                    f"{thinned(heatmap).rank(value):.0f}",
-                    "●" if above else "○",
-                )
+            texts = "–", "–"
+            if value is not None:
+                dot = "●" if value >= cuts.get(heatmap.key, 1.0) else "○"
+                texts = f"{value:.2f} {dot}", f"{thinned(heatmap).rank(value):.0f}"
             for column, text in enumerate(texts, start=1):
                 needed(self.item(row, column)).setText(text)
 

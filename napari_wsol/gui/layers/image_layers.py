@@ -393,7 +393,8 @@ class ImageLayers(QObject):
         self.cursor_moved.emit(*middle)  # the table says what is there
         centre_on(self._viewer, to_world(self.image, *middle))
         if self.wall is not None:
-            self.wall.mark(to_world(self.image, *middle))
+            self.wall.cross = to_world(self.image, *middle)
+            self.wall.update()
         size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self.image)
         view = cell_size(self._viewer)
         if view is not None:

@@ -135,7 +135,7 @@ class Wall(QWidget):
         """Centre and zoom of the camera at which all of the image is seen."""
         self._grip: QPointF | None = None
         self.cross: tuple[float, float] | None = None
-        """World position of the mouse, marked in every cell."""
+        """World position of the mouse, or of what was flown to; marked in every cell."""
         self._next = once(self, 0, self._draw_next)
         self._reading = once(self, 30, self._read)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -188,7 +188,9 @@ class Wall(QWidget):
         seen = seen_pixels(self._viewer, self._image)
         view, share = cell_size(self._viewer), 1.0
         if seen is not None:
-            for low, high, side in zip(seen[:2], seen[2:], (height, width), strict=True):
+            for low, high, side in zip(
+                seen[:2], seen[2:], (height, width), strict=True
+            ):
                 share *= max(0, min(side, high + 0.5) - max(0, low + 0.5)) / side
         if share >= WHOLE or view is None:
             self._show_all()
@@ -225,11 +227,6 @@ class Wall(QWidget):
         ]
         self._dirty = list(range(len(self._cells)))
         self._next.start()
-
-    def mark(self, world: tuple[float, float]) -> None:
-        """Mark a place in every cell, as if the mouse were there."""
-        self.cross = world
-        self.update()
 
     def cell_at(self, place: QPointF) -> int:
         """The cell under a point of the wall; -1 between them."""
