@@ -67,7 +67,8 @@ class ProbeTable(QTableWidget):
         header = self._header = needed(self.horizontalHeader())
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(30)
+        header.setMinimumSectionSize(24)
+        header.setStyleSheet("QHeaderView::section { padding: 0; }")  # names need room
         self.setToolTip(
             "What each method says under the mouse: its value, whether that is above "
             "the threshold (●), and how many per cent of the image are lower. With a "
