@@ -68,7 +68,7 @@ def test_two_models_and_a_map_from_elsewhere_side_by_side(bench, tmp_path):
     assert [panel.probe.item(row, 0).text() for row in range(4)] == titles
     assert [panel.method_box.itemData(k) for k in range(4)] == keys
     panel.probe.probe(bench.widget.layers.maps(), bench.widget.layers.cuts, (60, 80))
-    value = float(panel.probe.item(3, 1).text())
+    value = float(panel.probe.item(3, 1).text()[:4])
     assert value == pytest.approx(250 / 255, abs=0.01)
     panel.side_by_side.click()
     bench.until(lambda: bench.widget.layers.wall is not None)

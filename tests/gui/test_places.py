@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtWidgets import QFileDialog
 
+from napari_wsol.gui.correct import proposals
 from napari_wsol.gui.layers.marks import our_layers
 
 pytestmark = pytest.mark.gui
@@ -62,6 +63,10 @@ def test_each_model_has_rows_of_its_own_and_maps_from_elsewhere_theirs(bench):
     bench.use("layers")
     former = ["pixelcam · tiny", "cam · tiny"]
     bench.localize_keys("cam", *former)
+    pairs = bench.widget.layers.heatmaps.pairs
+    assert [key for key, pair in pairs.items() if pair.image.visible] == ["cam"]
+    assert bench.widget.compare_panel.method_box.method == "cam"
+    assert bench.widget.export_panel.method_box.method == "cam"
     add(bench, opposite(), "theirs")
     add(bench, opposite(), "more")
     wall = enter(bench)
@@ -98,7 +103,9 @@ def test_each_model_has_rows_of_its_own_and_maps_from_elsewhere_theirs(bench):
     ]
     # Other rows, other cells: none of them is empty meanwhile.
     bench.until(lambda: wall.is_settled)
-    bench.widget.layers.set_order(["theirs", "more", "cam", *former])
+    bench.widget.layers.set_order(["theirs", former[0], "more", "cam", former[1]])
+    keys = ["theirs", "more", *former, "cam"]
+    assert [heatmap.key for heatmap in bench.widget.layers.maps()] == keys
     assert wall.captions[0].startswith("theirs")
     shown = wall.grab().toImage()
     for index in range(5):
@@ -277,7 +284,7 @@ def test_doubt_lies_on_the_image_and_follows_new_maps(bench):
     assert np.array_equal(layer.data, known.disagreement * known.tissue)
     bench.click(panel.doubts["uncertainty"])
     bench.until(lambda: len(our_layers(bench.viewer, "uncertainty")) == 1)
-    bench.click(panel.doubts["disagreement"])
+    assert not panel.doubts["disagreement"].isChecked()
     bench.until(lambda: our_layers(bench.viewer, "disagreement") == [])
     bench.viewer.layers.remove(our_layers(bench.viewer, "uncertainty")[0])
     assert not panel.doubts["uncertainty"].isChecked()
@@ -315,3 +322,58 @@ def test_t_walks_the_places_where_the_maps_disagree(bench):
     walk(True, 0)
     walk(True, len(places) - 1)
     walk(False, 0)
+
+
+def test_doubt_waits_for_maps_and_the_only_place_is_called_so(bench, monkeypatch):
+    bench.open(square())
+    box = bench.widget.compare_panel.doubts["disagreement"]
+    bench.click(box)
+    bench.qtbot.wait(300)
+    assert box.isChecked()
+    assert not bench.widget.message.is_warning
+    bench.localize()
+    bench.until(lambda: len(our_layers(bench.viewer, "disagreement")) == 1)
+    add(bench, opposite(), "wrong")
+    monkeypatch.setattr(proposals, "COUNT", 1)
+    bench.press_key("t")
+    bench.until(lambda: " place: " in bench.widget.message.text())
+
+
+def test_keys_work_on_the_wall_whichever_layer_was_chosen(bench):
+    bench.open(square())
+    bench.localize()
+    add(bench, opposite(), "wrong")
+    bench.viewer.add_labels(np.zeros((128, 128), np.uint8))
+    points = bench.viewer.add_points([(5, 5)])
+    bench.viewer.layers.selection.active = points
+    wall = enter(bench)
+    assert bench.viewer.layers.selection.active == bench.widget.layers.image
+    bench.mouse(wall, "MouseMove", middle(wall, 0), NONE, NONE)
+    bench.press_key("p")
+    bench.until(lambda: len(pin_rows(bench)) == 1)
+    wall.cross = None
+    bench.press_key("t")
+    bench.until(lambda: wall.cross is not None)
+    (first, *_), image = bench.session.doubt()[1], bench.widget.layers.image
+    at = image.world_to_data(wall.cross)
+    assert np.allclose(at, (first.y, first.x), atol=1)
+
+
+def test_an_image_of_which_a_few_pixels_are_not_seen_fills_the_cells(bench):
+    bench.open(square())
+    bench.localize()
+    camera = bench.viewer.scene.camera
+    y, x = camera.center[-2:]
+    height, width = bench.viewer.canvas.size
+    camera.zoom = min(height, width) / 127  # a pixel less than all of it
+    wall = enter(bench)
+    assert wall._seen() == (0, 0, 128, 128)
+    cell = wall.rect_of(0)
+    assert 128 * wall._zoom == pytest.approx(
+        0.96 * min(cell.width(), cell.height()), 0.02
+    )
+    bench.click(bench.widget.compare_panel.overlay)
+    camera.zoom = 2 * min(height, width) / 128
+    camera.center = (y, x)
+    wall = enter(bench)
+    assert wall._seen() != (0, 0, 128, 128)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QDockWidget, QFileDialog
 
 pytestmark = pytest.mark.gui
 
@@ -100,10 +100,92 @@ def test_a_layer_of_labels_is_the_reference_and_what_is_painted_counts(localized
     layer.data = layer.data
     measured(bench, than=first)
     assert bench.session.reference.against.ignore.any()
+    layer.data = mask()
+    layer.paint((60, 80), 0)
+    measured(bench, than=bench.session.reference)
+    painted = bench.session.reference
+    layer.undo()
+    measured(bench, than=painted)
+    assert bench.session.reference.area.sum() > painted.area.sum()
+    same_still = bench.session.reference
+    layer.refresh()  # napari draws it anew: nothing has changed
+    bench.qtbot.wait(400)
+    bench.until(lambda: not bench.session.is_busy)
+    assert bench.session.reference is same_still
+    layer.name = "other"
+    bench.until(lambda: bench.session.reference.name == "other")
+    assert bench.widget.compare_panel.reference_box.currentText() == "other"
     choose(bench, "none")
     bench.until(lambda: bench.session.reference is None)
     assert column(bench, "PxAP") == []
     assert "Reference" not in bench.names
+
+
+def test_scores_are_those_of_maps_that_were_made_again(localized):
+    bench = localized
+    panel, layers = bench.widget.compare_panel, bench.widget.layers
+    bench.viewer.add_labels(mask(), name="truth")
+    choose(bench, "truth")
+    measured(bench)
+    bench.session.set_pins([(60, 80)])
+    bench.until(lambda: panel.pins.topLevelItemCount() == 1)
+    told = []  # the class of the maps as each time it was told of them
+    layers.values_changed.connect(lambda: told.append(layers.maps()[0].target))
+    bench.choose(bench.widget.localize_panel.class_box, "dark")
+    bench.localize()
+    bench.until(lambda: bench.session.result.target == "dark")
+    measured(bench)
+    assert set(told) == {"dark"}
+    found = bench.session.figures()
+    assert column(bench, "PxAP") == [f"{x.fixed['pxap']:.1f}" for x in found.values()]
+    value = layers.maps()[0].at(60, 80)
+    said = lambda: panel.pins.topLevelItem(0).child(0).text(1)  # noqa: E731
+    bench.until(lambda: said() == f"{value:.2f}")
+    count = len(told)
+    bench.strokes()
+    bench.refine()
+    bench.until(lambda: len(told) > count)
+    bench.until(lambda: len(figures(bench)) == len(layers.maps()) + 2)
+
+
+def test_a_layer_is_not_the_reference_of_another_image(localized):
+    bench = localized
+    layer = bench.viewer.add_labels(mask(), name="truth")
+    choose(bench, "truth")
+    measured(bench)
+    other = bench.viewer.add_image(pixels()[::-1].copy(), name="other")
+    bench.widget.image_line.choose(other)
+    bench.until(lambda: bench.widget.layers.image == other)
+    box = bench.widget.compare_panel.reference_box
+    bench.until(lambda: box.currentText() == "none")
+    layer.paint((5, 5), 1)
+    bench.qtbot.wait(400)
+    bench.until(lambda: not bench.session.is_busy)
+    assert bench.session.reference is None
+    assert box.currentText() == "none"
+
+
+def test_why_a_reference_failed_is_said_until_there_is_another(localized):
+    bench = localized
+    message = bench.widget.message
+    bench.viewer.add_labels(np.zeros((SIDE, SIDE), np.uint8), name="empty")
+    bench.viewer.add_labels(mask(), name="truth")
+    far = np.array([[0, 200], [0, 240], [40, 240], [40, 200]])
+    bench.viewer.add_shapes([far], shape_type="rectangle", name="beside")
+    near = [far - (0, 150), far]
+    bench.viewer.add_shapes(near, shape_type="rectangle", name="both")
+    for failing in ("empty", "beside"):
+        choose(bench, failing)
+        bench.until(lambda: message.is_warning)
+        assert "no foreground" in message.text()
+        choose(bench, "none")
+        assert message.text() == ""
+    choose(bench, "empty")
+    bench.until(lambda: message.is_warning)
+    choose(bench, "both")
+    measured(bench)
+    assert message.text() == ""
+    assert len(bench.session.reference.against.boxes) == 1
 
 
 def test_a_layer_counts_where_it_lies_on_the_image(bench):
@@ -130,7 +212,7 @@ def test_rectangles_are_boxes_and_other_shapes_are_filled(localized):
     first = bench.session.reference
     expected = np.array([[60, 40, 40, 40]]) * 224 / SIDE
     assert first.against.boxes == pytest.approx(expected)
-    assert column(bench, "PxAP")[0] == "–"
+    assert column(bench, "PxAP") == []  # boxes have none
     assert figures(bench)["cam"].fixed["iobb_0.5"] == 1.0
     layer.add_ellipses([[[0, 0], [0, 20], [30, 20], [30, 0]]])
     measured(bench, than=first)
@@ -195,13 +277,16 @@ def test_scores_follow_the_threshold_and_the_window_shows_them_all(localized):
         assert said[1] in words
     assert column(bench, "IoU") != before
     best = float(found["cam"].fixed["best_image_dice"])
-    assert f"{best:.2f}" in words
+    assert f"{best:.2f} at {found['cam'].best_threshold:.2f}" in words
+    assert "Dice, best mIoU cut" in words
+    assert window.table.height() < window.chart.height()
+    assert window.table.verticalScrollBar().maximum() == 0
     assert "Centre at 0.02" in words
     table = panel.probe
     shown = [float(x) for x in column(bench, "Dice")]
     for row, value in enumerate(shown):
         is_best = row < 2 and value == max(shown[:2])
-        assert table.item(row, 5).font().bold() == is_best
+        assert table.item(row, 4).font().bold() == is_best
     curve = window.chart.rows["PixelCAM"].figures.curve
     assert curve.pxap == pytest.approx(found["pixelcam"].fixed["pxap"])
 
@@ -212,9 +297,14 @@ def test_the_table_reads_in_a_narrow_dock(localized):
     choose(bench, "truth")
     measured(bench)
     table = bench.widget.compare_panel.probe
+    dock = bench.widget
+    while not isinstance(dock, QDockWidget):
+        dock = dock.parent()
+    dock.parent().resizeDocks([dock], [320], Qt.Orientation.Horizontal)
+    bench.until(lambda: dock.width() == 320)
     assert bench.widget.scroll_area.horizontalScrollBar().maximum() == 0
-    assert sum(table.columnWidth(k) for k in range(7)) <= table.viewport().width() + 1
-    assert table.columnWidth(0) >= 60
+    assert sum(table.columnWidth(k) for k in range(6)) <= table.viewport().width() + 1
+    bench.until(lambda: table.columnWidth(0) >= 80)
     assert table.rowCount() == 4
 
 

@@ -66,7 +66,7 @@ class PlacesController(QObject):
         panel.pins.unwanted.connect(self._unpin)
         panel.places_csv.clicked.connect(self._save)
         for role, box in panel.doubts.items():
-            box.toggled.connect(self._look)
+            box.toggled.connect(partial(self._on_ticked, role))
             self._doubts[role].deleted.connect(partial(box.setChecked, False))
 
     def _on_cursor(self, y: float, x: float) -> None:
@@ -111,12 +111,20 @@ class PlacesController(QObject):
 
     # -------------------------------------------------------------- what the maps say
 
+    def _on_ticked(self, role: str, on: bool) -> None:
+        """One at a time: the upper would hide the other one."""
+        for other, box in self._panel.doubts.items():
+            if on and other != role:
+                box.setChecked(False)
+        self._look()
+
     def _look(self) -> None:
         """Show of pins and doubt what the maps say as they are now."""
         session, panel, ask = self._session, self._panel, self._context.tasks.ask
         panel.places_csv.setEnabled(bool(self._layers.maps()))
         ask(partial(self._rows, session.pins), panel.pins.show_rows, kind="pins")
-        wanted = [role for role, box in panel.doubts.items() if box.isChecked()]
+        any_maps, boxes = bool(session.heatmaps), panel.doubts.items()
+        wanted = [role for role, box in boxes if any_maps and box.isChecked()]
         for role in self._doubts.keys() - wanted:
             self._doubts[role].take_away()
         if wanted and (slide := session.slide) is not None:

@@ -43,9 +43,9 @@ ROWS = 4
 
 
 class ProbeTable(QTableWidget):
-    """A row a method: value, percentile, whether it is above the threshold, scores."""
+    """A row a method: value, whether it is above the threshold, percentile, scores."""
 
-    COLUMNS = ("at cursor", "value", "pct", "above", "PxAP", "Dice", "IoU")
+    COLUMNS = ("at cursor", "value", "pct", "PxAP", "Dice", "IoU")
 
     def __init__(self) -> None:
         super().__init__(0, len(self.COLUMNS))
@@ -67,10 +67,11 @@ class ProbeTable(QTableWidget):
         header = self._header = needed(self.horizontalHeader())
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(30)
+        header.setMinimumSectionSize(24)
+        header.setStyleSheet("QHeaderView::section { padding: 0; }")  # names need room
         self.setToolTip(
-            "What each method says under the mouse: its value, how many per cent of "
-            "the image are lower (pct), and whether it is above the threshold. With a "
+            "What each method says under the mouse: its value, whether that is above "
+            "the threshold (●), and how many per cent of the image are lower. With a "
             "reference how well it agrees: PxAP in per cent, Dice and IoU at the "
             "threshold; the best is bold. Grey: what needs no network at all."
         )
@@ -103,9 +104,8 @@ class ProbeTable(QTableWidget):
             rows: the methods, then in grey what they should beat.
         """
         self.show_methods([row.title for row in rows])
-        has_any = any(row.values for row in rows)
-        for column, name in enumerate(("pxap", "image_dice", "image_iou"), start=4):
-            self.setColumnHidden(column, not has_any)
+        for column, name in enumerate(("pxap", "image_dice", "image_iou"), start=3):
+            self.setColumnHidden(column, not any(name in row.values for row in rows))
             for place, (text, is_best) in enumerate(shown(rows, name)):
                 item = needed(self.item(place, column))
                 item.setText(text)
@@ -125,15 +125,10 @@ class ProbeTable(QTableWidget):
         """Fill the rows for a level-0 position; dashes outside the image."""
         for row, heatmap in enumerate(heatmaps[: self.rowCount()]):
             value = heatmap.at(*at)
-            if value is None:
-                texts = ("–", "–", "–")
-            else:
-                above = value >= cuts.get(heatmap.key, 1.0)
-                texts = (
-                    f"{value:.2f}",
-                    f"{thinned(heatmap).rank(value):.0f}",
-                    "●" if above else "○",
-                )
+            texts = "–", "–"
+            if value is not None:
+                dot = "●" if value >= cuts.get(heatmap.key, 1.0) else "○"
+                texts = f"{value:.2f} {dot}", f"{thinned(heatmap).rank(value):.0f}"
             for column, text in enumerate(texts, start=1):
                 needed(self.item(row, column)).setText(text)
 

@@ -16,7 +16,6 @@ from napari_wsol.gui.layers.marks import role_of
 from napari_wsol.gui.layers.placement import TRANSFORMS
 from napari_wsol.gui.layers.reference import is_possible, place_of, read_layer
 from napari_wsol.gui.tasks import once
-from napari_wsol.jobs import JobKind
 from napari_wsol.strokes.classes import MEANINGS, UnclearClassesError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from napari_wsol.gui.compare.panel import ComparePanel
     from napari_wsol.gui.context import Context
     from napari_wsol.gui.widgets.choosing import Chooser
-    from napari_wsol.jobs import JobStatus
 
 FILE, SOON_MS = "File…", 200
 KINDS = "Masks and annotations (*.png *.tif *.tiff *.bmp *.geojson *.json *.xml *.gz)"
@@ -51,7 +49,6 @@ class ReferenceController(QObject):
         self._session, self._layers = context.session, context.layers
         self._layer: Layer | None = None
         self._read: dict[str, Any] = {}  # what it was when it was read last
-        self._failure = ""  # what was told of the latest reference
         self._edited = once(self, SOON_MS, self._read_layer)
         self._changed = once(self, SOON_MS, self._measure)
         self.scores = ScoresWindow(context.dock)
@@ -69,7 +66,6 @@ class ReferenceController(QObject):
         self.scores.score_button.clicked.connect(self._score)
         layers.image_changed.connect(self._on_image)
         events.reference_changed.connect(self._on_reference)
-        events.job_changed.connect(self._on_job)
         layers.values_changed.connect(self._changed.start)
         for changed in (events.figures_changed, layers.cuts_changed):
             changed.connect(self._show)
@@ -87,6 +83,7 @@ class ReferenceController(QObject):
         every, reference = self._context.viewer.layers, self._session.reference
         layers = [x for x in every if is_possible(x) and role_of(x) is None]
         if self._layer not in (None, *layers):
+            self._context.messages.say("")
             self._follow(None)
         items: list[tuple[str, object]] = [("none", None)]
         items += [(layer.name, layer) for layer in layers]
@@ -100,6 +97,7 @@ class ReferenceController(QObject):
 
     def _on_chosen(self, place: int) -> None:
         value = self._panel.reference_box.itemData(place)
+        self._context.messages.say("")  # why the one before failed
         if self._layers.image is None:
             self._context.messages.warn("Open an image first, then its reference.")
         elif value == FILE:
@@ -138,7 +136,6 @@ class ReferenceController(QObject):
         self._layer, self._read = layer, {}
         self._edited.stop()
         self._context.tasks.forget("reference")
-        self._context.messages.take_back(self._failure)
 
     def _on_edit(self) -> None:
         self._edited.start()
@@ -156,6 +153,7 @@ class ReferenceController(QObject):
             if found.keys() != before.keys() or not all(
                 np.array_equal(found[x], before[x]) for x in found
             ):
+                self._context.messages.say("")
                 self._read = found
                 self._session.set_reference(**found)
 
@@ -167,17 +165,10 @@ class ReferenceController(QObject):
             self._follow(None)
         self._on_reference()
 
-    def _on_job(self, status: JobStatus) -> None:
-        if status.kind is JobKind.REFERENCE and status.state == "failed":
-            self._failure = status.message
-
     # ------------------------------------------------------------------------ figures
 
     def _on_reference(self) -> None:
-        reference = self._session.reference
-        if reference is not None:
-            self._context.messages.take_back(self._failure)
-        self._layers.outline.show(reference)
+        self._layers.outline.show(self._session.reference)
         self._layers.show_marks()
         self._offer()
         self._measure()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtGui import QPen, QPolygonF
 from qtpy.QtWidgets import QDialog, QTextBrowser
 
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.charts import Curves
 from napari_wsol.gui.widgets.job_bar import JobBar
 from napari_wsol.gui.widgets.panel import fill_column, push_button
@@ -17,7 +19,7 @@ from napari_wsol.jobs import JobKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qtpy.QtCore import QRect
+    from qtpy.QtCore import QRect, QSizeF
     from qtpy.QtGui import QPainter
     from qtpy.QtWidgets import QWidget
 
@@ -37,6 +39,11 @@ HEADS = {
     "max_box_acc_v2": "MaxBoxAccV2 %",
 }
 """Figures that are shown, the first three in the dock, and their heads."""
+
+BEST = (
+    "Best mIoU cut: where the mean IoU of foreground and background is best, as "
+    "evaluate reports; Dice and IoU alone may be higher at another one."
+)
 
 STEP = 5
 """Every so many thresholds are drawn: more than the screen tells apart."""
@@ -123,6 +130,9 @@ class ScoresWindow(QDialog):
         self.setWindowTitle("Scores")
         self.resize(720, 640)
         self.table, self.chart = QTextBrowser(), RecallChart()
+        self.table.setToolTip(BEST)
+        sized = needed(needed(self.table.document()).documentLayout())
+        sized.documentSizeChanged.connect(self._fit_table)
         self.report = QTextBrowser()
         self.report.hide()
         self.score_button = push_button(
@@ -143,11 +153,20 @@ class ScoresWindow(QDialog):
         for place, row in enumerate(rows):
             cells = [column[place] for column in columns]
             texts = [f"<b>{x}</b>" if best else x for x, best in cells]
+            cut = row.figures and row.figures.best_threshold
+            for k, name in enumerate(names):
+                if name.startswith("best_") and cut is not None:
+                    texts[k] += f" at {cut:.2f}"
             line = [f"{escape(row.title)} at {row.cut:.2f}", *texts]
             lines.append([f"<i>{x}</i>" if row.is_prior else x for x in line])
         body = "".join(f"<tr><td>{'</td><td>'.join(line)}</td></tr>" for line in lines)
         self.table.setHtml(f"<table cellpadding=4>{body}</table>" if names else EMPTY)
         self.chart.show_rows(rows, chosen)
+
+    def _fit_table(self, size: QSizeF) -> None:
+        """As high as its rows; the curve has the rest."""
+        high = ceil(size.height()) + 2 * self.table.frameWidth()
+        self.table.setFixedHeight(min(high, self.height() // 2))
 
     def show_report(self, report: ModelReport) -> None:
         """What was found over the list, with intervals."""

@@ -159,7 +159,9 @@ class ProposalsController(QObject):
             return
         self._toured = (max(self._toured, min(0, -by)) + by) % len(places)
         place = places[self._toured]
-        self._visit(place, f"{self._toured + 1} of {len(places)}: {place.reason}.")
+        number = f"{self._toured + 1} of {len(places)}"
+        where = number if len(places) > 1 else "The only place"
+        self._visit(place, f"{where}: {place.reason}.")
 
     # ------------------------------------------------------------------------- places
 

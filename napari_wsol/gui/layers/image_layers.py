@@ -264,9 +264,21 @@ class ImageLayers(QObject):
     def set_order(self, keys: Sequence[str]) -> None:
         """Put cells and rows in this order; maps that are not named come last."""
         self._order = keys
-        self.heatmaps.put_in_order(keys)
+        self._put_in_order()
         self._show_in_cells()
         self._tell()
+
+    def _put_in_order(self) -> None:
+        """Rows and cells alike: the maps of one model go together."""
+        wanted = (*self._order, *self._session.heatmaps)
+        keys = [x for x in dict.fromkeys(wanted) if x in self.heatmaps.pairs]
+        groups = [self._group(key) for key in keys]
+        keys.sort(key=lambda key: groups.index(self._group(key)))
+        self.heatmaps.put_in_order(keys)
+
+    def _group(self, key: str) -> str:
+        kept = self._session.kept.get(key)
+        return "" if kept is None else kept.made_by or "elsewhere"
 
     def set_contours(self, on: bool) -> None:
         """Lines on or off."""
@@ -313,10 +325,8 @@ class ImageLayers(QObject):
         line = contour_colour(bright=bright) if self._contours else None
         for method, pair in self.heatmaps.pairs.items():
             title, of = self._titles.get(method, method), pair.heatmap.model
-            words, group = [title.removesuffix(f" · {of}"), pair.heatmap.target], ""
-            if (kept := session.kept.get(method)) is not None:
-                group = kept.made_by or "elsewhere"
-            else:
+            words = [title.removesuffix(f" · {of}"), pair.heatmap.target]
+            if not (group := self._group(method)):
                 of, score = own, scores.get(pair.heatmap.target)
                 words.append("" if score is None else f"{score:.2f}")
             words.append(self._badge(method))
@@ -383,7 +393,8 @@ class ImageLayers(QObject):
         self.cursor_moved.emit(*middle)  # the table says what is there
         centre_on(self._viewer, to_world(self.image, *middle))
         if self.wall is not None:
-            self.wall.cross = to_world(self.image, *middle)[-2:]
+            self.wall.cross = to_world(self.image, *middle)
+            self.wall.update()
         size = max(y1 - y0, x1 - x0, 1) * world_a_pixel(self.image)
         view = cell_size(self._viewer)
         if view is not None:
@@ -417,7 +428,7 @@ class ImageLayers(QObject):
         if is_more or self._waiting:
             self._next.start()
             return
-        self.heatmaps.put_in_order((*self._order, *self._session.heatmaps))
+        self._put_in_order()
         own = [x for x in self.heatmaps.pairs if x not in self._session.kept]
         model, first = self._session.model if own else "", None
         if self._shown_by is None or (own and self._shown_by is not model):

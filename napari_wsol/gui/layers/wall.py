@@ -74,7 +74,7 @@ class Cell:
         line: colour of the contour; None for no contour.
         is_added: whether light is added, as over dark images.
         caption: stands in the corner, line by line.
-        group: cells of one have rows of their own.
+        group: cells of one stand together, in rows of their own.
     """
 
     heatmap: Heatmap
@@ -135,7 +135,7 @@ class Wall(QWidget):
         """Centre and zoom of the camera at which all of the image is seen."""
         self._grip: QPointF | None = None
         self.cross: tuple[float, float] | None = None
-        """World position of the mouse, marked in every cell."""
+        """World position of the mouse, or of what is flown to: marked in every cell."""
         self._next = once(self, 0, self._draw_next)
         self._reading = once(self, 30, self._read)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -170,9 +170,8 @@ class Wall(QWidget):
 
     def show_cells(self, cells: Sequence[Cell]) -> None:
         """Show these cells; those that stay as they are are not drawn again."""
-        groups, before = [cell.group for cell in cells], self._cells
-        counts = self._counts()
-        self._cells = sorted(cells, key=lambda cell: groups.index(cell.group))
+        counts, before = self._counts(), self._cells
+        self._cells = list(cells)
         if counts != self._counts():
             self._arrange()
             if self.isVisible():  # no cell is empty meanwhile
@@ -185,15 +184,10 @@ class Wall(QWidget):
 
     def fit(self) -> None:
         """Show what the canvas shows; all of the image as large as a cell allows."""
-        height, width = self._shape
-        seen = seen_pixels(self._viewer, self._image)
-        view, share = cell_size(self._viewer), 1.0
-        if seen is not None:
-            for low, high, side in zip(
-                seen[:2], seen[2:], (height, width), strict=True
-            ):
-                share *= max(0, min(side, high + 0.5) - max(0, low + 0.5)) / side
-        if share >= WHOLE or view is None:
+        seen, view = seen_pixels(self._viewer, self._image), cell_size(self._viewer)
+        edges = np.zeros(4) if seen is None else np.array(seen) + 0.5
+        sides = np.diff(np.clip(edges.reshape(2, 2), 0, self._shape), axis=0)
+        if seen is None or view is None or sides.prod() >= WHOLE * np.prod(self._shape):
             self._show_all()
             return
         size = self._size()
