@@ -7,12 +7,12 @@ were recorded, and takes nothing that was computed before.
 
 # pyright: basic
 # ruff: noqa: ANN401
-# Records are JSON of any version: what is taken from them is checked where it is used.
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,17 +22,22 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Required, TypedDict
 
 import numpy as np
 import tifffile
+from msgspec import Meta
 
 from napari_wsol import errors
-from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
+from napari_wsol.config import (
+    ExportConfig,  # noqa: TC001 - records are read as one
+    InferenceConfig,
+    SlideConfig,
+)
 from napari_wsol.export import export_heatmap
 from napari_wsol.export.files import RECORD, checksums_of
 from napari_wsol.export.provenance import versions
-from napari_wsol.files.parsing import read_json, typed
+from napari_wsol.files.parsing import Count, parse_json, read_text, typed
 from napari_wsol.images.foreign_map import read_map
 from napari_wsol.images.heatmap import KEPT_CELLS
 from napari_wsol.images.readers import list_readers, open_slide
@@ -61,6 +66,89 @@ SAME, DIFFERENT, NOT_MADE = "same", "different", "cannot be made again"
 MOST_OPENED = 2_000
 """Images of a folder that are opened to find one."""
 
+_INSIDE = Meta(pattern=r"\A(?!(.*/)?\.{0,2}(/|\Z))[^\\:\x00-\x1f]+\Z", max_length=1000)
+_Mpp = Annotated[float, Meta(ge=1e-3, le=1e6)] | None
+_Pick = Literal["rgb", "channel", "plane"]
+_Digest = Annotated[str, Meta(pattern=r"\A\w{1,99}\Z")]
+
+
+class _File(TypedDict):
+    name: Annotated[str, _INSIDE]
+    sha256: str
+
+
+class _Image(TypedDict, total=False):
+    name: Required[str]
+    file: str | None
+    fingerprint: Required[str]
+    reader: str
+    mpp: Required[_Mpp]
+
+
+class _Model(TypedDict, total=False):
+    name: str | None
+    sha256: str | None
+    weights_sha256: str | None
+    device: str
+
+
+class _Drawn(TypedDict):
+    learnt_from: list[Count]
+    strokes_sha256: str
+
+
+class _Lesson(_Drawn):
+    round: Count
+    others_sha256: list[_Digest]
+    settings: dict[str, Any]
+
+
+class _Made(TypedDict, total=False):
+    opening: dict[_Pick, bool | Count | list[Count] | None]
+    methods: Required[list[str]]
+    inference: dict[str, Any]
+    threads: Annotated[int, Meta(ge=1, le=4096)] | None
+    round: Required[_Lesson | None]
+    cut: dict[str, Any] | None
+    asked: str | None
+    is_finished: bool
+    tissue: bool
+
+
+class _Given(TypedDict, total=False):
+    name: str
+    target: str | None
+    scale: float | list[float] | None
+    translate: float | list[float] | None
+    answers: dict[str, str]
+
+
+class _Told(TypedDict, total=False):
+    image: Required[_Image]
+    model: Required[_Model | None]
+    method: Required[str]
+    plugins: list[str]
+    target: Required[str | None]
+    views: Annotated[int, Meta(ge=1, le=64)]
+    made: _Made
+    origin: str
+    given: _Given
+    drawn: _Drawn
+    cut: dict[str, Any]
+    tissue: str
+    beside: dict[str, _Told]
+
+
+class Exported(TypedDict):
+    """What is read of the record of an export."""
+
+    created_utc: str
+    image: _Image
+    config: ExportConfig
+    provenance: _Told
+    files: Annotated[list[_File], Meta(min_length=1)]
+    software: dict[str, str]
+
 
 @dataclass(eq=False)
 class Again:
@@ -87,16 +175,15 @@ class Again:
     @contextmanager
     def shown(self, folder: Path) -> Generator[tuple[Session, dict[str, float]]]:
         """A session that shows what was exported last, and the thresholds of maps."""
-        found = [(read_json(x, dict[str, Any]), x.parent) for x in records_in(folder)]
+        found = [(_read(x), x.parent) for x in records_in(folder)]
         if len({told["image"]["fingerprint"] for told, _ in found}) != 1:
             raise errors.ExportError(f"“{folder}” holds no export of one image alone.")
-        cuts = {x["heatmap"]["method"]: x["config"]["threshold"] for x, _ in found}
+        cuts = {x["config"].method: x["config"].threshold for x, _ in found}
         # Of a map from elsewhere nothing is told that could be shown.
         ours = [one for one in found if "made" in one[0]["provenance"]] or found
         record, beside = max(ours, key=lambda one: one[0]["created_utc"])
         told = record["provenance"]
         with (
-            errors.told_as(_unsaid),
             self.slide(told, beside) as slide,
             self.session(told, slide) as session,
         ):
@@ -104,46 +191,51 @@ class Again:
 
     def _record(self, path: Path) -> Iterator[tuple[str, str, str]]:
         try:
-            record = read_json(path, dict[str, Any])
-            listed = {item["name"]: item["sha256"] for item in record["files"]}
-        except (OSError, errors.MalformedError, LookupError, TypeError) as error:
-            yield path.name, NOT_MADE, f"it is no record ({error})"
+            record = _read(path)
+        except errors.ExportError as error:
+            yield path.name, NOT_MADE, str(error)
             return
+        listed = {item["name"]: item["sha256"] for item in record["files"]}
         names = list(dict.fromkeys(name.partition("/")[0] for name in listed))
         word, why, made = NOT_MADE, "its record does not tell of it", dict[str, Path]()
         with TemporaryDirectory(ignore_cleanup_errors=True) as out:
             try:
-                with errors.told_as(_unsaid):
-                    paths = self._export(record, path.parent, Path(out))
-                made = dict(zip(names, paths, strict=False))
+                paths = self._export(record, path.parent, Path(out))
+                made = {_kind(found.name): found for found in paths}
             except (errors.OtherSourceError, errors.ModelError) as error:
                 word, why = DIFFERENT, str(error)
             except errors.WsolError as error:
                 why = str(error)
             for name in names:
-                file = path.parent / name
-                there = checksums_of(file)
-                if there != {
-                    x: listed[x] for x in listed if x.partition("/")[0] == name
-                }:
+                file, again = path.parent / name, made.pop(_kind(name), None)
+                his = {x: listed[x] for x in listed if x.partition("/")[0] == name}
+                try:
+                    there = checksums_of(file)
+                except OSError as error:
+                    yield name, DIFFERENT, f"cannot be read ({error.strerror})"
+                    continue
+                if there != his:
                     how = "changed since it was written" if there else "missing"
                     yield name, DIFFERENT, how
-                elif name in made:
-                    how = _difference(file, made[name], record)
+                elif again is not None:
+                    how = _difference(file, again, record)
                     yield name, DIFFERENT if how else SAME, how
                 else:
                     yield name, word, why
+            if made:
+                yield path.name, DIFFERENT, f"it does not list …_{', …_'.join(made)}"
 
-    def _export(self, record: Any, beside: Path, out: Path) -> list[Path]:
+    def _export(self, record: Exported, beside: Path, out: Path) -> list[Path]:
         """Writes the files of an export again."""
-        told, key = record["provenance"], record["heatmap"]["method"]
-        made, cut, strokes, store = told.get("made", {}), told.get("cut"), None, None
+        told, key = record["provenance"], record["config"].method
+        made, strokes, store = told.get("made", {}), None, None
+        cut = None if "origin" in told else told.get("cut")
         makers = told.get("beside") or dict.fromkeys(made.get("methods", ()), told)
         makers = {**makers, key: told}
         with self.slide(told, beside) as slide:
             maps = {x: self._map(x, y, slide, beside) for x, y in makers.items()}
-            if told.get("drawn"):
-                facts, found = self._drawn(told["drawn"], told["image"]["fingerprint"])
+            if there := told.get("drawn"):
+                facts, found = self._drawn(there, told["image"]["fingerprint"])
                 strokes = drawn(found, facts.canvas_shape), Canvas.over(slide.shape)
             if cut:  # of a batch, which writes a slide's map tile by tile
                 for source in Path(self._latest[2].name).glob(f"*_{key}_*.zarr"):
@@ -156,7 +248,7 @@ class Again:
                 out / "files",
                 maps[key],
                 slide,
-                typed(record["config"], ExportConfig),
+                record["config"],
                 {},
                 heatmaps=maps,
                 tissue=partial(coarse_tissue, slide) if has_tissue else None,
@@ -168,30 +260,33 @@ class Again:
 
     def _map(self, key: str, told: Any, slide: Any, beside: Path) -> Heatmap:
         """A live map, one that was kept of a former model, or one from elsewhere."""
-        if told.get("origin"):
+        if "origin" in told:
             name = told["origin"].partition(": ")[2].rpartition(", sha256")[0]
 
             def read(path: Path) -> Any:
-                found = read_map(path, told["given"], slide.shape, told["image"]["mpp"])
+                found = read_map(
+                    path, told.get("given", {}), slide.shape, told["image"]["mpp"]
+                )
                 return found if found.notes[0] == told["origin"] else None
 
             return _first(f"map “{name}”", name, self._named(name, beside), read)
         parts = ("image", "model", "target", "views", "made")
-        known = json.dumps([told[part] for part in parts])
+        known = json.dumps([told.get(part) for part in parts])
         if known != self._latest[0]:
             stores = TemporaryDirectory(ignore_cleanup_errors=True)
             with self.session(told, slide) as session:
                 if told["made"].get("cut"):
                     session.work.finish(Path(stores.name))
-                found = dict(session.heatmaps)
-                if told["made"]["round"]:
-                    index = told["made"]["round"]["round"]
-                    found[REFINED] = replace(found[REFINED], round=index)
-                maps = {x: replace(y, values=y.values.copy()) for x, y in found.items()}
+                found = session.heatmaps.items()
+                maps = {x: replace(y, values=y.values.copy()) for x, y in found}
+            if (lesson := told["made"]["round"]) and REFINED in maps:
+                maps[REFINED] = replace(maps[REFINED], round=lesson["round"])
             self._latest = known, maps, stores
-        one, model = self._latest[1][told["method"]], key.partition(" · ")[2]
-        kept = replace(one.coarser(KEPT_CELLS), model=model)
-        return kept if model else self._latest[1][key]
+        model = key.partition(" · ")[2]
+        one = self._latest[1].get(told["method"] if model else key)
+        if one is None:
+            raise errors.MalformedError(f"It does not tell how “{key}” was made.")
+        return replace(one.coarser(KEPT_CELLS), model=model) if model else one
 
     @contextmanager
     def session(
@@ -202,7 +297,10 @@ class Again:
         The journal is asked for strokes that are not given as ``taught``. Model or
         strokes that are others by now raise an OtherSourceError.
         """
-        made = told["made"]
+        made = told.get("made")
+        if made is None or told["model"] is None:
+            words = "The record, of an older version, does not say all it takes."
+            raise errors.MalformedError(words)
         lesson = made.get("round") or {}
         missing = {*told.get("plugins", ())} - {item.origin for item in plugins()}
         if missing:
@@ -222,7 +320,7 @@ class Again:
                 samples = SampleStore(JournalLibrary(self.journals))
                 session.learn_beside(samples.by_digest(lesson["others_sha256"]))
             methods = made["methods"] or [REFINED] * (REFINED in session.model.heads)
-            target = made["asked"] if made.get("cut") else told["target"]
+            target = made.get("asked") if made.get("cut") else told["target"]
             views = told.get("views", 1)
             session.localize(methods or None, target, views=views).result()
             if taught is not None:
@@ -241,7 +339,7 @@ class Again:
                     if not journal.flush():
                         raise errors.ExportError(journal.saved.problem)
             os.environ[CACHE] = f"{name}/cache"  # tiles that are finished do not count
-            how = {"device": "cpu", **made.get("inference", {})}
+            how = {**made.get("inference", {}), "device": "cpu"}
             config, cut = typed(how, InferenceConfig), made.get("cut")
             session = Session(config, threads=made.get("threads"), journals=name)
             session.slide_config = cut and typed(cut, SlideConfig)
@@ -257,8 +355,8 @@ class Again:
         from napari_wsol.refinement.heads import weights_digest
 
         model = told["model"]
-        name = self.model or model["name"]
-        digest = model.get("weights_sha256") or model["sha256"]
+        name = self.model or model.get("name")
+        digest = model.get("weights_sha256") or model.get("sha256") or "none"
         if not name:
             words = "The recorded model has no name: give its folder with --model."
             raise errors.ConfigError(words)
@@ -278,7 +376,7 @@ class Again:
         """
         image, opening = told["image"], told.get("made", {}).get("opening", {})
         how = {**opening, "name": image["name"]}
-        if image["reader"] in list_readers():
+        if image.get("reader") in list_readers():
             how["reader"] = image["reader"]
 
         def read(path: Path) -> Any:
@@ -286,24 +384,25 @@ class Again:
             is_it = slide.fingerprint() == image["fingerprint"]
             return slide if is_it else slide.close()
 
-        name, paths = image["file"], self._places(image, beside)
+        name, paths = image.get("file"), self._places(image, beside)
         if self.images is not None and self.images.is_file():
             name, paths = self.images.name, iter([self.images])
         with closing(_first(f"image “{image['name']}”", name, paths, read)) as slide:
             yield slide
 
     def _places(self, image: Any, beside: Path) -> Iterator[Path]:
-        yield from self._named(image["file"], beside)
+        yield from self._named(image.get("file"), beside)
         seen = (x.image.path for x in self._records(image["fingerprint"]))
         yield from map(Path, filter(None, seen))
         if self.images is not None:
             yield from islice(images_in(self.images, recursive=True), MOST_OPENED)
 
     def _named(self, name: str | None, beside: Path) -> Iterator[Path]:
-        if name:
+        name = Path(name or "").name
+        if name not in {"", ".."} and len(name.encode()) < 256:
             if self.images is not None:
-                yield from self.images.rglob(escape(Path(name).name))
-            yield beside / Path(name).name
+                yield from self.images.rglob(escape(name))
+            yield beside / name
 
     def _records(self, fingerprint: str) -> list[Any]:
         """The journals of an image."""
@@ -325,10 +424,21 @@ class Again:
         raise problem
 
 
-def _unsaid(error: Exception) -> errors.WsolError:
-    return errors.MalformedError(
-        f"The record, perhaps of an older version, does not say all it takes: {error!r}"
-    )
+def _read(path: Path) -> Exported:
+    """A record: whatever it says, it is of the types that are used here."""
+    try:
+        raw = parse_json(read_text(path))
+        json.dumps(raw, ensure_ascii=False).encode()  # no half letters
+        return typed(raw, Exported)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        words = f"“{path.name}” is no record of an export: {why}. Export anew."
+        raise errors.ExportError(words) from error
+
+
+def _kind(name: str) -> str:
+    """What a file of an export is: the end of its name, without the set's number."""
+    return re.sub(r"\A.*_([a-z]+)(-\d+)?((\.[a-z]+)+)\Z", r"\1\3", name)
 
 
 def records_in(folder: Path) -> list[Path]:
@@ -345,7 +455,7 @@ def records_in(folder: Path) -> list[Path]:
 def _first(what: str, name: str | None, paths: Iterator[Path], read: Any) -> Any:
     """What ``read`` makes of the first file that is the right one."""
     error = errors.ImageError(f"The {what} is not there: say where, with --images.")
-    for path in filter(Path.exists, paths):
+    for path in filter(os.path.exists, paths):
         with suppress(errors.ImageError):
             found = read(path)
             if found is not None:

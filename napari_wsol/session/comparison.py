@@ -55,7 +55,7 @@ class Reference:
         area: (H', W') its foreground over the whole image, to be drawn.
         target: the class that it shows, where that was said; maps of others are not
             compared with it.
-        source: its file, where it is one.
+        source: its file, where it is one; ``classes`` as they were given for it.
         priors: maps without a network, by name: what any method should beat.
         measured: figures by key, with the map that they are of.
     """
@@ -67,6 +67,7 @@ class Reference:
     image_shape: tuple[int, int]
     target: str | None
     source: Path | None
+    classes: Mapping[str, int] | None
     priors: Mapping[str, Heatmap]
     measured: Measured = field(default_factory=dict[str, "tuple[Heatmap, MapFigures]"])
 
@@ -134,6 +135,7 @@ class Comparison:
                 image_shape=slide.shape,
                 target=target,
                 source=file,
+                classes=classes,
                 priors=self._priors(slide, against, report),
             )
             report.check()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from napari_wsol.config import ExportConfig, FigureConfig
-from napari_wsol.files import free_name, path_from, write_whole
+from napari_wsol.files import free_name, path_from, unwritable, write_whole
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def write_made(
         from napari_wsol.inference.whole_image import map_title
 
         parts.state.current.check_maps()
-        maps, free = parts.state.current.maps, free_name(path_from(path).absolute())
+        maps, free = parts.state.current.maps, path_from(path).absolute()
         keys = methods or list(maps.heatmaps) or [maps.exported]
         titles = {key: map_title(maps.heatmap(key)) for key in keys}
         report(0, 0, "Measuring the maps")
@@ -159,7 +159,9 @@ def write_made(
             cut, told = cuts.get(key, 0.5), figures.get(key)
             found = {} if told is None else {**told.fixed, **told.at(cut)}
             rows.append(CutMap(title, maps.heatmaps.get(key), cut, found))
-        write_whole(free, make(rows, free.suffix.lower(), report))
+        made = make(rows, free.suffix.lower(), report)
+        with unwritable(f"“{free}” cannot be written", ". Choose another folder."):
+            write_whole(free := free_name(free), made)
         parts.jobs.exported.emit((free,))
         return free
 

@@ -53,6 +53,9 @@ def script(
     number, learnt = (0, ()) if shown is None else (shown.index, shown.learnt_from)
     known = {stroke.number: stroke.to_dict() for stroke in document.strokes.strokes}
     is_told = known.keys() >= set(learnt) and not (shown and shown.others)
+    is_drawn = document.scribbles is not None
+    reference = parts.comparison.reference if more else None
+    source = reference.source if reference is not None else None
     untold = {
         "a map from elsewhere or of another model. Choose one of the model in use": (
             export.method not in maps.live
@@ -64,9 +67,11 @@ def script(
         "a pixel size that was set after the maps were made. Localize again": (
             maps.mpp != document.known_mpp
         ),
-        "strokes, as a command. Copy as Python, or choose round 0": (
-            number and kind == COMMAND
+        "strokes, as a command. Copy as Python, or choose round 0, without OME-Zarr": (
+            kind == COMMAND and (number or (is_drawn and "zarr" in export.formats))
         ),
+        "a reference that was drawn or given as an array. Save it as a file and choose "
+        "that": reference is not None and source is None,
     }
     for what, is_so in untold.items():
         if is_so:
@@ -84,6 +89,7 @@ def script(
         opening={k: v for k, v in given.items() if v is not None and k not in leave},
         model=card.name if card.bundled else str(card.folder),
         methods=list(result.heatmaps), target=result.target, views=result.views,
-        strokes=[known[one] | {"path": ()} for one in learnt], shown=shown,
-        seen=document.looked_at, reference=parts.comparison.reference,
+        strokes=[stroke | {"path": ()} for stroke in known.values()], shown=shown,
+        learnt=len(learnt), is_drawn=is_drawn, seen=document.looked_at,
+        reference=reference, source=source and str(source.absolute()),
     )  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from copy import copy
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ from typer.testing import CliRunner
 from napari_wsol import Session
 from napari_wsol.cli import app
 from napari_wsol.config import FORMATS, ExportConfig, InferenceConfig, SlideConfig
+from napari_wsol.errors import ExportError, MalformedError
+from napari_wsol.files.parsing import typed
+from napari_wsol.session.again import Again, Exported
 from napari_wsol.worklist.items import WorkList
 from napari_wsol.zoo import save_model
 
@@ -246,7 +251,7 @@ def test_images_are_found_elsewhere_and_what_is_missing_is_named(
         assert words in str(verified(out, *images, "--model", model))
     record.write_text("{}", "utf-8")
     (word,) = verified(out)[1].values()
-    assert word.startswith("cannot be made again: it is no record")
+    assert f"cannot be made again: “{record.name}” is no record" in word
 
 
 def test_a_folder_without_a_record_is_no_export(tmp_path):
@@ -401,3 +406,107 @@ def test_a_film_is_found_though_no_file_of_it_is_named(session, tissue, tmp_path
     assert "Mueller" not in next((tmp_path / "out").glob("*.json")).read_text("utf-8")
     assert "is not there" in str(verified(tmp_path / "out"))
     assert_same(tmp_path / "out", "--images", path.parent)
+
+
+def changed(record, change):
+    """Changes a record of an export by hand."""
+    told = json.loads(record.read_text("utf-8"))
+    change(told)
+    record.write_text(json.dumps(told), "utf-8")
+
+
+OUTSIDE = "../outside.txt"
+NAMES = (5, None, "", "..", ".", "a/../../b", OUTSIDE, "/etc/passwd", "a\\b", "C:b")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "x" * 5000, "\ud800", "a\0b"])
+def test_a_record_names_files_of_its_folder_alone(worked, tmp_path, name):
+    out = tmp_path / "out"
+    *_, record = exported(worked, out, "cam", ("png",))
+    (tmp_path / "outside.txt").write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    file = {"name": name, "sha256": empty}
+    changed(record, lambda told: told["files"].append(file))
+    status, words = verified(out)
+    assert status == 1
+    assert list(words) == [record.name]
+    assert f"“{record.name}” is no record of an export" in words[record.name]
+    done = run("report", out, "--out", tmp_path / "r.html")
+    assert isinstance(done.exception, ExportError)
+    assert "is no record of an export" in str(done.exception)
+
+
+def test_files_are_paired_by_their_names_and_counted(worked, tmp_path):
+    out = tmp_path / "out"
+    exported(worked, out, "cam", ("png",))
+    *_, record = exported(worked, out, "cam", ("png", "tiff", "tiles", "zarr"))
+    assert record.name.endswith("-2.json")
+    changed(record, lambda told: told["files"].reverse())
+    assert len(assert_same(out)) == 6
+    changed(record, lambda told: told["files"].append(told["files"].pop(0)))
+    changed(record, lambda told: told["config"].update(formats=["png"]))
+    words = verified(out)[1].values()
+    assert min(words) == "cannot be made again: its record does not tell of it"
+    assert sorted(words)[-2:] == ["same", "same"]
+    formats = ["png", "tiff", "tiles", "zarr", "csv"]
+    changed(record, lambda told: told["config"].update(formats=formats))
+    status, words = verified(out)
+    assert status == 1
+    assert words.pop(record.name) == "different: it does not list …_regions.csv"
+    assert set(words.values()) == {"same"}
+    changed(record, lambda told: told["files"].clear())
+    status, words = verified(out)
+    assert status == 1
+    assert "is no record of an export" in words[record.name]
+
+
+ODD = (None, "", "../../../e", 5, -1, 1e300, [], {"e": [None]})
+
+
+def places(value):
+    """Each table or list in plain data, and each of its keys; of lists the first."""
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield value, key
+            yield from places(inside)
+    elif isinstance(value, list) and value:
+        yield value, 0
+        yield from places(value[0])
+
+
+def test_records_of_any_content_are_told_of_in_words(worked, path, tmp_path):
+    """Each entry is left out and replaced; what is refused is so before anything."""
+    *_, record = exported(worked, tmp_path / "out", "pixelcam", ("tiff",))
+    worked.close(wait=True)
+    again = Again(path.parent)
+    assert {word for _, word, _ in again.verify(tmp_path / "out")} == {"same"}
+    told, found, refused = json.loads(record.read_bytes()), {}, []
+
+    def keep():
+        """One of those that say the same, and all that say nothing."""
+        text = json.dumps(told)
+        try:
+            found.setdefault(repr(typed(json.loads(text), Exported)), text)
+        except MalformedError:
+            refused.append(text)
+
+    keep()
+    for where, key in places(told):
+        items = copy(where)
+        for odd in ODD:
+            where[key] = odd
+            keep()
+        del where[key]
+        keep()
+        where.clear()
+        where.update(items) if isinstance(where, dict) else where.extend(items)
+    assert len(refused) > 300
+    assert len(found) > 50
+    random = Random(0)
+    same, *others = found.values()
+    for text in (*random.sample(refused, 60), *random.sample(others, 15), same):
+        record.write_text(text, "utf-8")
+        told = list(again.verify(tmp_path / "out"))
+        assert "Error" not in str(told)
+        assert text not in refused or [x[1] for x in told] == ["cannot be made again"]
+    assert {word for _, word, _ in told} == {"same"}

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from napari_wsol import Session
 from napari_wsol.config import ExportConfig, FigureConfig
-from napari_wsol.errors import ConfigError, NoResultError
+from napari_wsol.errors import ConfigError, ExportError, NoResultError
 from napari_wsol.export import regions_of
 from napari_wsol.export.table import table_text
 
@@ -63,6 +63,17 @@ def test_a_threshold_that_is_none_is_refused(session, tmp_path, verb, cut):
     with pytest.raises(NoResultError, match="zzz"):
         getattr(session, verb)(tmp_path / "f", cuts={"zzz": 0.5}).result(WAIT)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["f.png", "t.csv", "r.html"])
+def test_a_folder_is_made_or_it_is_said_that_it_cannot_be(session, tmp_path, name):
+    verb = {"f": "figure", "t": "table", "r": "report"}[name[0]]
+    made = getattr(session, verb)(tmp_path / "new" / "deep" / name).result(WAIT)
+    assert made == tmp_path / "new" / "deep" / name
+    for folder in (made, tmp_path / ("x" * 300)):
+        with pytest.raises(ExportError, match=r"cannot be written .*Choose another"):
+            getattr(session, verb)(folder / name).result(WAIT)
+    assert made.exists()
 
 
 def test_the_score_of_another_model_is_not_that_of_this_one(

@@ -48,9 +48,13 @@ def session(model, tissue, tmp_path):
 
 def contents(folder):
     """The bytes of each file; the record without what the clock says."""
-    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    found = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     for name, content in list(found.items()):
-        if name.endswith(".json"):
+        if name.endswith("provenance.json"):
             told = json.loads(content)
             del told["created_utc"]
             if told["provenance"]["refinement"]:
@@ -111,16 +115,46 @@ def test_the_command_gives_the_same_bytes(session, tmp_path):
     assert was == now
 
 
-def test_a_reference_has_to_be_given_again_and_the_text_says_so(session, tmp_path):
+@pytest.mark.parametrize("what", ["never fitted", "later", "round 0", "taken back"])
+def test_strokes_that_taught_nothing_are_in_the_files(session, tmp_path, what):
+    session.brush([(57, 66), (57, 94)], 2, 6.0)
+    session.brush([(110, 30)], 1, 9.0)
+    if what in {"later", "round 0"}:
+        session.finetune().result(WAIT)
+        session.brush([(20, 20), (57, 80)], 1, 7.0)
+        session.brush([(20, 20)], 0, 4.0)
+    if what == "round 0":
+        session.revert(0).result(WAIT)
+    if what == "taken back":
+        session.undo()
+        session.undo()
+    export = ExportConfig(method="pixelcam", formats=("png", "zarr"))
+    out, again = tmp_path / "out", tmp_path / "again"
+    session.export(out, config=export).result(WAIT)
+    assert any("strokes" in str(path) for path in out.rglob("*.json"))
+    run_python(script(PYTHON, session, again, export), tmp_path / "script.py")
+    assert contents(again) == contents(out)
+    with pytest.raises(NoResultError, match="Copy as Python"):
+        script(COMMAND, session, again, export)
+
+
+def test_a_reference_is_told_where_it_has_a_file(session, tmp_path):
     mask = np.zeros((131, 157), np.uint8)
     mask[40:80, 60:100] = 1
     session.set_reference(mask, name="it's mine").result(WAIT)
-    export = ExportConfig(method="cam")
+    export, more = ExportConfig(method="cam"), ("table", {"path": "t.csv"})
     assert "set_reference" not in script(PYTHON, session, tmp_path, export)
-    text = script(PYTHON, session, tmp_path, export, ("table", {"path": "t.csv"}))
-    assert "give its file or array" in text
-    assert """set_reference("it's mine", target='""" in text
-    compile(text, "copied", "exec")
+    with pytest.raises(NoResultError, match="Save it as a file"):
+        script(PYTHON, session, tmp_path, export, more)
+    path = tmp_path / "it's a mask.png"
+    Image.fromarray(mask * 255).save(path)
+    session.set_reference(path).result(WAIT)
+    out, again = tmp_path / "out", tmp_path / "again"
+    session.export(out, config=export).result(WAIT)
+    session.table(out / "t.csv").result(WAIT)
+    more = ("table", {"path": str(again / "t.csv")})
+    run_python(script(PYTHON, session, again, export, more), tmp_path / "script.py")
+    assert contents(again) == contents(out)
 
 
 def test_a_command_says_that_it_knows_no_strokes(session, strokes, tmp_path):
