@@ -198,10 +198,12 @@ class Again:
         listed = {item["name"]: item["sha256"] for item in record["files"]}
         names = list(dict.fromkeys(name.partition("/")[0] for name in listed))
         word, why, made = NOT_MADE, "its record does not tell of it", dict[str, Path]()
+        is_true = True
         with TemporaryDirectory(ignore_cleanup_errors=True) as out:
             try:
-                paths = self._export(record, path.parent, Path(out))
+                told, paths = self._export(record, path.parent, Path(out))
                 made = {_kind(found.name): found for found in paths}
+                is_true = _facts(path) == _facts(told)
             except (errors.OtherSourceError, errors.ModelError) as error:
                 word, why = DIFFERENT, str(error)
             except errors.WsolError as error:
@@ -222,11 +224,15 @@ class Again:
                     yield name, DIFFERENT if how else SAME, how
                 else:
                     yield name, word, why
+            if not is_true:
+                yield path.name, DIFFERENT, "it tells other facts than come out"
             if made:
                 yield path.name, DIFFERENT, f"it does not list …_{', …_'.join(made)}"
 
-    def _export(self, record: Exported, beside: Path, out: Path) -> list[Path]:
-        """Writes the files of an export again."""
+    def _export(
+        self, record: Exported, beside: Path, out: Path
+    ) -> tuple[Path, list[Path]]:
+        """Writes the record and the files of an export again."""
         told, key = record["provenance"], record["config"].method
         made, strokes, store = told.get("made", {}), None, None
         cut = None if "origin" in told else told.get("cut")
@@ -244,7 +250,7 @@ class Again:
                 raise errors.NoResultError("Its tissue was drawn by a person.")
             has_tissue = made.get("tissue", True)
             slide.mpp = record["image"]["mpp"]  # maybe told after a map was made
-            *paths, _ = export_heatmap(
+            *paths, again = export_heatmap(
                 out / "files",
                 maps[key],
                 slide,
@@ -256,7 +262,7 @@ class Again:
                 store=store,
                 as_coarse=bool(cut),
             )
-        return [*paths, *filter(None, [store])]
+        return again, [*paths, *filter(None, [store])]
 
     def _map(self, key: str, told: Any, slide: Any, beside: Path) -> Heatmap:
         """A live map, one that was kept of a former model, or one from elsewhere."""
@@ -434,6 +440,12 @@ def _read(path: Path) -> Exported:
         why = getattr(error, "strerror", None) or error
         words = f"“{path.name}” is no record of an export: {why}. Export anew."
         raise errors.ExportError(words) from error
+
+
+def _facts(record: Path) -> list[object]:
+    """What a record tells of map, mask and regions."""
+    told: Any = parse_json(read_text(record))
+    return [told.get(key) for key in ("heatmap", "mask", "regions", "area_px")]
 
 
 def _kind(name: str) -> str:

@@ -169,7 +169,7 @@ def test_one_changed_byte_of_the_sources_makes_it_different(
         record.write_text(json.dumps(told), "utf-8")
     status, words = verified(out)
     assert status == 1
-    assert len(words) == 3
+    assert len(words) == 3 + (what == "a round's settings")  # and the record
     if what == "a round's settings":  # what differs is told, and how much
         word = words["tissue one_pixelcam_bright_heatmap.tiff"]
         assert word.startswith("different: its values differ by 0.")
@@ -285,6 +285,16 @@ def test_maps_of_a_former_model_and_from_elsewhere(worked, small_model, path, tm
     source.unlink()
     words = verified(tmp_path / "mine")[1]
     assert "The map “clam.npy” is not there" in str(words)
+
+
+def test_a_record_that_tells_other_facts_is_different(worked, path, tmp_path):
+    exported(worked, tmp_path, "pixelcam", ("tiff",))
+    (record,) = tmp_path.glob("*.json")
+    told = json.loads(record.read_text("utf-8"))
+    assert_same(tmp_path, "--images", path.parent)
+    record.write_text(json.dumps(told | {"area_px": told["area_px"] + 1}))
+    words = verified(tmp_path, "--images", path.parent)[1]
+    assert words[record.name] == "different: it tells other facts than come out"
 
 
 def test_a_tissue_that_was_drawn_is_told(worked, path, tmp_path):
