@@ -574,7 +574,8 @@ class Worker:
 
     def _provenance(self, method: str) -> dict[str, object]:
         """How a map came about."""
-        kept = self._state.current.maps.kept.get(method)
+        maps = self._state.current.maps
+        kept = maps.kept.get(method)
         if kept is not None:
             return dict(kept.provenance)
         (document, model), of = self._state.current.need(), self._shown_of()
@@ -591,7 +592,7 @@ class Worker:
             model,
             of.result,
             method=method,
-            mpp=self._state.current.maps.mpp if of.result else of.mpp,
+            mpp=of.mpp if maps.before else maps.mpp,
             shown=of.shown,
             config=self._config(),
             of_slide=cut,

@@ -215,6 +215,9 @@ CASES = {
     "a guess of colours": Case(channels_of_zarr, "were read as colours"),
     "an assumed pixel size": Case(picture, "0.5 µm was assumed", model="sized"),
     "what a method means": Case(picture, get_method("attention_mil").note, "bags"),
+    "what Finer-CAM means": Case(
+        picture, get_method("finercam").note, "small", ("--method", "finercam")
+    ),
     "another kind of image": Case(picture, "looks different", model="blue"),
     "an average": Case(picture, "average of 4 views", options=("--views", "4")),
     "a flat score": Case(uniform, "sees no difference between places"),
@@ -337,6 +340,7 @@ OF_RESULTS = {
     "inference/whole_image:Localization",
     "methods/attention_mil:AttentionMil",
     "methods/base:Method",
+    "methods/finercam:FinerCam",
     "slides/feature_store:FeatureStore",
     "slides/held_image:HeldFeatures",
     "slides/localize:Kept",

@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtWidgets import QFileDialog
 
+from napari_wsol.gui.compat import camera_of, cell_size, centre_on
 from napari_wsol.gui.correct import proposals
 from napari_wsol.gui.layers.marks import our_layers
 
@@ -362,18 +363,18 @@ def test_keys_work_on_the_wall_whichever_layer_was_chosen(bench):
 def test_an_image_of_which_a_few_pixels_are_not_seen_fills_the_cells(bench):
     bench.open(square())
     bench.localize()
-    camera = bench.viewer.scene.camera
+    camera = camera_of(bench.viewer)
     y, x = camera.center[-2:]
-    height, width = bench.viewer.canvas.size
-    camera.zoom = min(height, width) / 127  # a pixel less than all of it
+    side = min(cell_size(bench.viewer))
+    camera.zoom = side / 127  # a pixel less than all of it
     wall = enter(bench)
-    assert wall._seen() == (0, 0, 128, 128)
+    bench.until(lambda: wall._seen() == (0, 0, 128, 128))
     cell = wall.rect_of(0)
     assert 128 * wall._zoom == pytest.approx(
         0.96 * min(cell.width(), cell.height()), 0.02
     )
     bench.click(bench.widget.compare_panel.overlay)
-    camera.zoom = 2 * min(height, width) / 128
-    camera.center = (y, x)
+    camera.zoom = 2 * side / 128
+    centre_on(bench.viewer, (y, x))
     wall = enter(bench)
-    assert wall._seen() != (0, 0, 128, 128)
+    bench.until(lambda: wall._seen() != (0, 0, 128, 128))
