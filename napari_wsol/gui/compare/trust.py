@@ -41,9 +41,9 @@ COLUMNS = {
     "heads": "heads",
     "last_stage": "stage",
     "encoder": "all",
-    "insertion": "ins ↑",
-    "deletion": "del ↓",
-    "road": "ROAD ↑",
+    "insertion": "ins↑",
+    "deletion": "del↓",
+    "road": "ROAD↑",
 }
 LEGEND = (
     "heads, stage, all: rank correlation of a map with itself after these weights are "
