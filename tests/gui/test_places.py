@@ -374,7 +374,7 @@ def test_an_image_of_which_a_few_pixels_are_not_seen_fills_the_cells(bench):
         0.96 * min(cell.width(), cell.height()), 0.02
     )
     bench.click(bench.widget.compare_panel.overlay)
-    camera.zoom = 2 * side / 128
+    camera.zoom = 2 * max(cell_size(bench.viewer)) / 128  # half of it, at most
     centre_on(bench.viewer, (y, x))
     wall = enter(bench)
     bench.until(lambda: wall._seen() != (0, 0, 128, 128))
