@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_wsol.errors import ConfigError
 from napari_wsol.evaluation.benchmark.meter_set import MapMeters
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.pixels import PxapMeter
@@ -47,7 +48,13 @@ class MapFigures:
         return name, self.fixed[key]
 
     def at(self, threshold: float) -> Mapping[str, float]:
-        """``image_iou`` and ``image_dice``, 0 to 1, at the nearest threshold."""
+        """``image_iou`` and ``image_dice``, 0 to 1, at the nearest threshold.
+
+        Raises:
+            ConfigError: it is none from 0 to 1.
+        """
+        if not 0 <= threshold <= 1:
+            raise ConfigError(f"A threshold lies between 0 and 1, not at {threshold}.")
         steps = self.overlap.shape[1] - 1
         iou, dice = self.overlap[:, steps - round(threshold * steps)]
         return {"image_iou": float(iou), "image_dice": float(dice)}

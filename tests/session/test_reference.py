@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from napari_wsol import Session
 from napari_wsol.cli import app
-from napari_wsol.errors import DatasetError, WsolError
+from napari_wsol.errors import ConfigError, DatasetError, WsolError
 from napari_wsol.images.heatmap import covering
 from napari_wsol.methods import list_methods
 from napari_wsol.strokes.classes import UnclearClassesError
@@ -199,6 +199,12 @@ def test_what_is_no_reference_is_refused_in_words(compared, folder, told, words)
     with pytest.raises(WsolError, match=words):
         compared.set_reference(**told).result(WAIT)
     assert compared.reference is None
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_outside_the_scale_is_refused(compared, threshold):
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        compared.figures()["cam"].at(threshold)
 
 
 def test_maps_of_another_class_are_not_compared(compared, folder):

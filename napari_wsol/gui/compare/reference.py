@@ -183,15 +183,13 @@ class ReferenceController(QObject):
         figures, reference = self._session.figures(wait=False), self._session.reference
         self._panel.best_first.setEnabled(bool(figures))
         layers, titles = self._layers, dict(self._layers.titles)
-        cuts, priors = dict(layers.cuts), {}
+        cuts, priors = layers.every_cut, {}
         if reference is not None:
             from napari_wsol.evaluation.benchmark.baselines import (
                 TITLES,  # torch is there
             )
 
             priors = {key: TITLES[key] for key in reference.priors}
-            for key, one in reference.priors.items():
-                cuts[key] = layers.threshold.cut(one, layers.tissue)
         rows = [
             Row(title, figures.get(key), cuts.get(key, 1.0), key in priors)
             for key, title in {**titles, **priors}.items()
