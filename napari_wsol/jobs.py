@@ -356,7 +356,7 @@ class JobRunner:
             if self._prepare is not None:
                 self._prepare()
         except Exception as error:  # noqa: BLE001 - whoever waits for a job hears of it
-            broken = error
+            broken, self._idle = error, None  # what is idle needs it, too
         job = self._queue.get()
         while job is not None:
             if broken is not None:

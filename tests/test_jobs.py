@@ -1,4 +1,5 @@
 import threading
+import time
 import weakref
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 import napari_wsol.devices  # noqa: F401 - as whoever runs torch does
 from napari_wsol.errors import DeviceMemoryError, ImageError, JobCancelledError
-from napari_wsol.jobs import JobKind, JobRunner, JobStatus, duration
+from napari_wsol.jobs import IDLE_SECONDS, JobKind, JobRunner, JobStatus, duration
 
 
 @pytest.fixture
@@ -223,7 +224,12 @@ def test_a_thread_that_cannot_be_prepared_says_so_to_whoever_waits():
     def prepare():
         raise OverflowError("too many threads")
 
-    runner = JobRunner(lambda _: None, prepare)
-    with pytest.raises(OverflowError, match="too many"):
-        runner.submit(JobKind.OPEN, lambda _: 1).result(10)
+    def idle():
+        raise AttributeError("of what was not prepared")
+
+    runner = JobRunner(lambda _: None, prepare, idle)
+    for _ in range(2):
+        with pytest.raises(OverflowError, match="too many"):
+            runner.submit(JobKind.OPEN, lambda _: 1).result(10)
+        time.sleep(2 * IDLE_SECONDS)
     runner.close(wait=True)

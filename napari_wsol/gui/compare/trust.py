@@ -86,6 +86,7 @@ class TrustBox(QWidget):
     def __init__(self, context: Context) -> None:
         super().__init__()
         self._context, self.words, viewer = context, Words(), context.viewer
+        self._is_checked = False  # the maps that are shown
         self.button = push_button("Can I believe this?", TIP)
         self.occlude_button = push_button("Occlude here", OCCLUDE_TIP, checkable=True)
         self.job_bar = JobBar((JobKind.TRUST,), self.button)
@@ -110,7 +111,9 @@ class TrustBox(QWidget):
             button.setEnabled(image is not None and session.result is not None)
         self.occlude_button.setChecked(False)
         self.say("")
-        self.found.emit({})
+        if self._is_checked:
+            self._is_checked = False
+            self.found.emit({})
         self.box.take_away()
         self.box.place_on(image, session.slide)
         self.box.take_away()  # that of an earlier dock
@@ -124,6 +127,7 @@ class TrustBox(QWidget):
         self._context.tasks.follow(self._context.session.trust(), self._on_trusted)
 
     def _on_trusted(self, found: Mapping[str, Trust]) -> None:
+        self._is_checked = True
         self.found.emit(found)
         self.words.setToolTip(LEGEND)
         rows, titles = [["", *COLUMNS.values()]], self._context.layers.titles
