@@ -121,11 +121,19 @@ def test_a_refit_learns_from_the_strokes_of_the_image_that_is_open_when_it_runs(
 
 def test_a_round_is_not_put_on_the_image_that_came_after(session, refined, other):
     _, folder = refined
-    reached = threading.Event()
-    session.finetune_step.connect(lambda _step: reached.set())
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(_step):
+        """Hold the learning at its first step: it could be done before the open."""
+        reached.set()
+        assert go_on.wait(WAIT)
+
+    session.finetune_step.connect(hold)
     session.finetune(FinetuneConfig(steps=10_000, prior=0.0))
     assert reached.wait(WAIT)
-    session.open(other, name="second").result(WAIT)
+    opening = session.open(other, name="second")
+    go_on.set()
+    opening.result(WAIT)
     assert session.rounds == ()
     assert session.heatmaps == {}
     assert not session.journal.folder.exists()
