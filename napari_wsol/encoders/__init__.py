@@ -26,14 +26,16 @@ from napari_wsol.encoders.registry import (
     list_encoders,
     register_encoder,
 )
-from napari_wsol.encoders.tiles import TileEncoder
+from napari_wsol.encoders.tiles import BagEncoder, TileEncoder, VectorEncoder
 from napari_wsol.encoders.tokens import TokenEncoder
 
 __all__ = [
+    "BagEncoder",
     "Encoder",
     "Features",
     "TileEncoder",
     "TokenEncoder",
+    "VectorEncoder",
     "build_encoder",
     "list_encoders",
     "nominal_offset",

@@ -5,22 +5,96 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from napari_wsol.encoders.base import Encoder
+from napari_wsol.encoders.registry import register_family
 from napari_wsol.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from napari_wsol.encoders.base import Step
     from napari_wsol.encoders.features import Features
 
 TILES_A_BATCH = 64
 
+NEEDS_BAG = (
+    "This model reads vectors of tiles that another network made, not pixels: give the "
+    "slide's bag (an h5 file with “features” and “coords”)."
+)
 
-class TileEncoder(Encoder):
+
+class BagEncoder(Encoder):
+    """Gives one vector a tile: what multiple instance learning pools over.
+
+    Attributes:
+        side: of a tile, in pixels of the network's input.
+    """
+
+    side: int
+
+    def of_vectors(self, vectors: Tensor) -> Features:
+        """The features of one bag: a map of n rows and one column.
+
+        Args:
+            vectors: (n, D) with n ≥ 1 tiles.
+        """
+        return self.gather({"tile": vectors.T[None, :, :, None]})
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
+        """The only map is that of the vectors; nothing runs behind it."""
+        raise NotImplementedError
+
+    def path(self) -> Iterator[tuple[str, Step, int]]:
+        """A tile is one kernel that moves on by its own side."""
+        yield "tile", (self.side, self.side, 1), 0
+
+
+@register_family("vectors")
+class VectorEncoder(BagEncoder):
+    """Takes the vectors that another program made of the tiles, as they are.
+
+    Its input is the file of a slide's bag (:mod:`napari_wsol.images.bags`), no pixels.
+
+    Args:
+        width: D, as text: "vectors:1024".
+        side: of a tile, in pixels at the model's µm a pixel.
+        of_image: what builders are told of images; there is none.
+
+    Raises:
+        ConfigError: the width is no number.
+    """
+
+    def __init__(self, width: str, side: int = 256, **of_image: object) -> None:
+        super().__init__()
+        del of_image
+        if not width.isdecimal() or not int(width):
+            raise ConfigError(
+                f"Vectors have a number of values, as in “vectors:1024”, not “{width}”."
+            )
+        self.side = side
+        # An empty one: models know by their weights on which device they are.
+        self.nothing = nn.Identity()
+        self.choose(None, {"tile": int(width)})
+
+    def stages(self) -> Iterator[tuple[str, nn.Module]]:
+        """Nothing is computed."""
+        yield "tile", self.nothing
+
+    def forward(self, x: Tensor) -> Features:
+        """Refuses an image.
+
+        Raises:
+            ConfigError: always; says what to do.
+        """
+        del x
+        raise ConfigError(NEEDS_BAG)
+
+
+class TileEncoder(BagEncoder):
     """Gives one vector a tile: a backbone on each, averaged over its cells.
 
     The vectors lie on a grid like any other map, with the side of a tile as stride, so
@@ -50,10 +124,6 @@ class TileEncoder(Encoder):
     def stages(self) -> Iterator[tuple[str, nn.Module]]:
         """The only map is that of the vectors; nothing runs behind it."""
         yield "tile", self.backbone
-
-    def path(self) -> Iterator[tuple[str, Step, int]]:
-        """A tile is one kernel that moves on by its own side."""
-        yield "tile", (self.side, self.side, 1), 0
 
     def cells(self, length: int) -> tuple[int, ...]:
         """Whole tiles."""
@@ -106,5 +176,4 @@ class TileEncoder(Encoder):
                 "Give one bag with at least one tile, (1, n, C, S, S), at a time: "
                 f"this has the shape {tuple(bag.shape)}."
             )
-        vectors = self.vectors(bag[0])
-        return self.gather({"tile": vectors.T[None, :, :, None]})
+        return self.of_vectors(self.vectors(bag[0]))

@@ -8,7 +8,6 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -20,6 +19,7 @@ from napari_wsol.files import path_from, sha256_of
 from napari_wsol.files.parsing import VALUES, read_text
 from napari_wsol.files.tables import parse_table, separator_of
 from napari_wsol.images.fingerprint import fingerprint_files
+from napari_wsol.images.h5 import numbers_in
 from napari_wsol.images.heatmap import KEPT_CELLS, Heatmap, covering
 from napari_wsol.images.readers import TIFF_HEADS, head_of
 from napari_wsol.images.readers.arrays import seen_plane
@@ -231,25 +231,15 @@ def _table(path: Path) -> dict[str, Any]:
 
 def _h5(path: Path) -> dict[str, Any]:
     """Corners, sides and numbers of patches, as CLAM and TRIDENT write them."""
-    try:
-        h5py: Any = import_module("h5py")
-    except ImportError as error:
-        words = 'pip install "napari-wsol[h5]", and add the map again'
-        raise ImageError(f"To read “{path.name}”, {words}.") from error
     columns: dict[str, Any] = {}
-    with h5py.File(path, "r") as file:
-        for key in file:
-            # What lies in other files is not followed.
-            is_here = isinstance(file.get(key, getlink=True), h5py.HardLink)
-            item: Any = file[key] if is_here else None
-            if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "buif":
-                continue
-            if item.external or item.is_virtual or not 0 < item.size <= VALUES:
+    with numbers_in(path) as (found, attributes):
+        for key, item in found.items():
+            if item.size > VALUES:
                 continue
             values = item[()].astype(np.float64)
             if key == "coords":
                 columns["x"], columns["y"] = values.reshape(-1, 2).T
-                told = {**file.attrs, **item.attrs}
+                told = {**attributes, **item.attrs}
                 down = told.get("downsample", np.nan if told.get("patch_level") else 1)
                 whole = np.rint(down)  # CLAM steps by whole pixels
                 down = np.where(np.abs(down - whole) < 1e-3, whole, down)

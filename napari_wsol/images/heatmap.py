@@ -45,7 +45,10 @@ class Heatmap:
         target: name of the class.
         is_probability: True where the values are probabilities; False where they are
             an unbounded score, min-max normalised over this image.
+        signed: whether one half is 0: above it lies evidence for the class, below it
+            evidence against it, and the largest of either sign is 1 or 0.
         raw_range: smallest and largest value before that normalisation.
+        bias: of a map whose values add up to the verdict's log odds, the rest of them.
         round: refinement round that made it; 0 is the model as it was loaded.
         notes: what a reader must know, a sentence each.
         model: that made it, where that is not the one in use; empty of a map from
@@ -63,6 +66,13 @@ class Heatmap:
     round: int = 0
     notes: tuple[str, ...] = ()
     model: str = ""
+    signed: bool = False
+    bias: float | None = None
+
+    @property
+    def evidence(self) -> npt.NDArray[np.float64]:
+        """(h, w) of a signed map: its values as the method gave them, about 0."""
+        return (2.0 * self.values.astype(np.float64) - 1) * largest(*self.raw_range)
 
     @property
     def key(self) -> str:
@@ -195,6 +205,35 @@ class Heatmap:
             values = self.values
         percentile = amount if currency == "percentile" else 100.0 - amount
         return float(np.percentile(values, min(max(percentile, 0.0), 100.0)))
+
+
+def largest(low: float, high: float) -> float:
+    """The largest of either sign of a signed map, which becomes 1 or 0."""
+    return max(-low, high, 0.0)
+
+
+def on_scale(
+    values: FloatMap,
+    low: float,
+    high: float,
+    *,
+    from_zero: bool = False,
+    signed: bool = False,
+) -> FloatMap:
+    """A score's values brought to [0, 1]; where all are the same, nothing is marked.
+
+    Args:
+        values: any shape, between ``low`` and ``high``.
+        low: the smallest; ``high`` the largest.
+        high: see there.
+        from_zero: divided by the largest, as 0 means nothing.
+        signed: 0 becomes one half.
+    """
+    if signed:
+        most = largest(low, high)
+        return 0.5 + values / (2 * most) if most else np.full_like(values, 0.5)
+    floor = 0.0 if from_zero else low
+    return (values - floor) / (high - floor) if high > floor else values * 0
 
 
 def mask_on_grid(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -13,13 +13,15 @@ import torch
 from napari_wsol.config import InferenceConfig
 from napari_wsol.devices import with_room
 from napari_wsol.errors import MethodUnavailableError, NoResultError
-from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.images.bags import is_bag, open_bag
+from napari_wsol.images.heatmap import Heatmap, on_scale
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.augmentation import (
     augmentations,
     average_note,
     check_views,
 )
+from napari_wsol.inference.bags import bag_maps, bias_note
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.encode import encode, geometry, network_input
 from napari_wsol.inference.registration import registered
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Features
+    from napari_wsol.images.bags import Bag
     from napari_wsol.images.readers import Source
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.augmentation import Augmentation
@@ -107,12 +110,14 @@ def make_heatmap(
     target: str,
     round_index: int = 0,
     note: str = "",
+    bias: float | None = None,
 ) -> Heatmap:
     """Places a method's map on its image.
 
     Probabilities stay as they are; an unbounded score is min–max normalised over the
     image, or divided by its maximum where its 0 has a meaning; a constant one becomes
-    0. Cells over a fixed input's padding are left out.
+    0; one with a sign has 0 at one half. Cells over a fixed input's padding are left
+    out.
 
     Args:
         values: (h, w) as the method gives it.
@@ -123,6 +128,7 @@ def make_heatmap(
         target: name of the class.
         round_index: refinement round.
         note: what else a reader must know, a sentence.
+        bias: of evidence, what does not come from any cell.
 
     Raises:
         NoResultError: a value is not finite.
@@ -141,9 +147,8 @@ def make_heatmap(
     read_out = get_method(method)
     is_probability = read_out.is_probability
     if not is_probability:
-        floor = 0.0 if read_out.from_zero else low
-        array = (
-            (array - floor) / (high - floor) if high > floor else np.zeros_like(array)
+        array = on_scale(
+            array, low, high, from_zero=read_out.from_zero, signed=read_out.signed
         )
     is_refined = round_index > 0
     flat = flat_note(read_out, target, low, high, refined=is_refined)
@@ -159,7 +164,9 @@ def make_heatmap(
         is_probability=is_probability,
         raw_range=(low, high),
         round=round_index,
-        notes=tuple(filter(None, (read_out.note, apart, flat, note))),
+        notes=tuple(filter(None, (read_out.note, apart, bias_note(bias), flat, note))),
+        signed=read_out.signed,
+        bias=bias,
     )
 
 
@@ -221,6 +228,8 @@ def localize(
         ConfigError: there is no such number of views.
     """
     checked(model)
+    if is_bag(source):
+        return localize_bag(model, open_bag(cast("str", source)), methods, target)
     slide = open_slide(source)
     found, notes = with_room(
         model,
@@ -229,6 +238,36 @@ def localize(
         ).localize(methods, target),
     )
     return replace(found, notes=(*found.notes, *notes))
+
+
+def localize_bag(
+    model: Model,
+    bag: Bag,
+    methods: Sequence[str] | None = None,
+    target: str | None = None,
+    *,
+    image_shape: tuple[int, int] | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Localization:
+    """Runs a model on a slide's bag of tiles, as :func:`localize` on an image.
+
+    Args:
+        model: from :func:`napari_wsol.load_model`; one that pools tiles.
+        bag: from :func:`napari_wsol.images.bags.open_bag`.
+        methods: names; those that the model was made for by default.
+        target: class to localize; the most probable one by default.
+        image_shape: (H, W) of the slide's level 0; as the bag says by default.
+        check: called often; raises to stop.
+
+    Raises:
+        ImageError: the bag does not fit the model, or is damaged.
+        MethodUnavailableError: a method needs the pixels.
+    """
+    names = check_methods(model, methods)
+    scores, chosen, maps = bag_maps(
+        model, bag, names, target, image_shape=image_shape, check=check
+    )
+    return Localization(scores, chosen, maps)
 
 
 def class_scores(
@@ -297,6 +336,7 @@ class _Reading:
         plain = geometry(slide, model, self._mpp)
         totals: dict[str, Tensor] = {}
         strides: dict[str, float] = {}
+        biases: dict[str, float | None] = {}
         seen_scores: list[dict[str, float]] = []
         for view in self._views:
             features, seen = self._features(view, picked)
@@ -305,7 +345,7 @@ class _Reading:
             for place, (name, method) in enumerate(zip(names, picked, strict=True), 1):
                 self._check()
                 tell = self._telling(method_title(name), place, len(names))
-                values, stride = self._map(method, features, seen, chosen, tell)
+                values, stride, bias = self._map(method, features, seen, chosen, tell)
                 strides.setdefault(name, stride)
                 if name in totals:
                     values = registered(
@@ -317,7 +357,7 @@ class _Reading:
                         shape=(totals[name].shape[0], totals[name].shape[1]),
                     )
                     values = totals[name] + values
-                totals[name] = values
+                totals[name], biases[name] = values, bias
         heatmaps = {
             name: make_heatmap(
                 total / count if count > 1 else total,
@@ -327,6 +367,8 @@ class _Reading:
                 method=name,
                 target=model.classes[chosen],
                 note=average_note(count),
+                # Maps of several views are interpolated: they no longer add up.
+                bias=biases[name] if count == 1 else None,
             )
             for name, total in totals.items()
         }
@@ -418,15 +460,16 @@ class _Reading:
         seen: Geometry,
         chosen: int,
         tell: Progress,
-    ) -> tuple[Tensor, float]:
-        """(h, w) on the CPU and the pixels of the network's input a cell."""
+    ) -> tuple[Tensor, float, float | None]:
+        """(h, w) on the CPU, pixels of the network's input a cell, and the bias."""
         model = self._model
         pixels = partial(network_input, self._slide, model, seen)
         image = NetworkInput(pixels, tell, self._check)
         read = features.select((*model.encoder.taps, *method.taps(model)))
         with evaluating(model), torch.no_grad():
             values = map_of(method, model, read, chosen, image)[0].float().cpu()
-        return values, method.stride(model, read)
+            bias = method.bias(model, read, chosen)
+        return values, method.stride(model, read), bias
 
 
 def _mean(scores: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -19,14 +19,17 @@ every class, and a tile that speaks clearly *against* a class is looked at as we
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import nn
+from torch.nn import functional
+from typing_extensions import override
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.methods.base import HeadMethod, register
-from napari_wsol.methods.heads import Head, register_head
+from napari_wsol.methods.base import register
+from napari_wsol.methods.heads import register_head
+from napari_wsol.methods.mil import BagMethod, MilHead, cells_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @register_head("attention_mil")
-class AttentionMilHead(Head):
+class AttentionMilHead(MilHead):
     """Scores every tile, averages their vectors by the scores, and classifies that.
 
     State-dict names are those of A-MIL (``attention.{0,2}``, ``classifier.0``) and, for
@@ -80,49 +83,68 @@ class AttentionMilHead(Head):
             )
         self.classifier = nn.Sequential(nn.Linear(channels, self.outputs))
 
-    def scores(self, features: Features) -> Tensor:
-        """(N, h, w) float32 attention scores of the tiles, before the softmax."""
-        cells = features.last.movedim(1, -1)  # (N, h, w, D)
+    @override
+    def scores(self, embedded: Tensor) -> Tensor:
         if self.gated:
-            hidden = self.attention_V(cells) * self.attention_U(cells)
-            return self.attention_weights(hidden)[..., 0].float()
-        return self.attention(cells)[..., 0].float()
+            hidden = self.attention_V(embedded) * self.attention_U(embedded)
+            return self.attention_weights(hidden).float()
+        return self.attention(embedded).float()
 
+    @override
+    def parts(self, embedded: Tensor, weights: Tensor) -> Tensor:
+        return weights * functional.linear(embedded, self._last.weight)
+
+    @override
+    def bias(self) -> Tensor:
+        return self._last.bias
+
+    @property
+    def _last(self) -> nn.Linear:
+        return cast("nn.Linear", self.classifier[0])
+
+    @override
     def forward(self, features: Features) -> Tensor:
         """(N, K) image logits; (N, 1) where the head is binary."""
-        weights = self.scores(features).flatten(1).softmax(1)
+        # Pooled before it is classified, as published: the same to the last bit.
+        weights = self.scores(features.last.movedim(1, -1)).flatten(1).softmax(1)
         cells = features.last.flatten(2).float()  # (N, D, n)
         pooled = torch.einsum("ndk,nk->nd", cells, weights)
         return self.classifier(pooled)
 
+    @override
     def class_maps(self, features: Features) -> Tensor:
         """(N, K, h, w) attention scores; there is one attention for all classes."""
-        return self.scores(features)[:, None].expand(-1, self.outputs, -1, -1)
+        scores = self.scores(features.last.movedim(1, -1))
+        return scores.movedim(-1, 1).expand(-1, self.outputs, -1, -1)
 
 
 @register
-class AttentionMil(HeadMethod):
+class AttentionMil(BagMethod):
     """The attention of each tile as a share of the largest, whatever the class."""
 
     name: ClassVar[str] = "attention_mil"
     title: ClassVar[str] = "Attention MIL"
     from_zero: ClassVar[bool] = True
     for_all_classes: ClassVar[bool] = True
-    pools_tiles: ClassVar[bool] = True
+    signed: ClassVar[bool] = False
     note: ClassVar[str] = (
         "Attention says which tiles the network looked at to classify the image, not "
         "which class a tile speaks for; it is the same for every class."
     )
 
-    def map(
-        self,
-        model: Model,
-        features: Features,
-        target: int,
-    ) -> Tensor:
+    @override
+    def map(self, model: Model, features: Features, target: int) -> Tensor:
         """(N, h, w) in (0, 1]: 1 where the network looked most."""
         del target
-        scores = model.head(AttentionMilHead, self.name).scores(features)
+        head = cast("MilHead", model.classifier)  # so ``unavailable`` says
+        scores = head.scores(head.embed(cells_of(features)))[..., 0]
         # exp(s - max s) is a / max(a), without dividing by a sum over many tiles.
-        values = (scores - scores.amax((-2, -1), keepdim=True)).exp()
-        return features.straight(values)
+        values = (scores - scores.amax(1, keepdim=True)).exp()
+        return features.straight(values.reshape(-1, *features.last.shape[-2:]))
+
+    @override
+    def unavailable(self, model: Model) -> str | None:
+        head = model.classifier
+        if isinstance(head, MilHead) and head.pooling_of == "softmax":
+            return None
+        return super().unavailable(model) or "This model's head has no attention."

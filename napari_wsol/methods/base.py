@@ -52,6 +52,8 @@ class Method(ABC):
             maximum instead of min–max normalised, and a constant map stays visible.
         rectified: whether it keeps only what speaks for a class (a ReLU at its end).
         for_all_classes: whether its map is the same for every class.
+        signed: whether its score is below 0 where something speaks against a class: 0
+            is then drawn at one half, and the largest of either sign at 1 or 0.
         pools_tiles: whether it weighs the tiles of an image by their vectors.
         follows_verdict: whether it is read off weights that give the image's verdict.
         note: what a reader of its maps must know, a sentence; empty if nothing.
@@ -66,6 +68,7 @@ class Method(ABC):
     from_zero: ClassVar[bool] = False
     rectified: ClassVar[bool] = False
     for_all_classes: ClassVar[bool] = False
+    signed: ClassVar[bool] = False
     pools_tiles: ClassVar[bool] = False
     follows_verdict: ClassVar[bool] = True
     note: ClassVar[str] = ""
@@ -96,6 +99,17 @@ class Method(ABC):
             (N, h, w) float32 on the nominal grid: cell 0 is centred on input pixel
             (s - 1) / 2 for s = ``stride(model, features)``.
         """
+
+    def bias(self, model: Model, features: Features, target: int) -> float | None:
+        """Where its map adds up to the logit of one image: the rest of it; else None.
+
+        Args:
+            model: as for :meth:`map`; ``features`` of one image and ``target`` too.
+            features: see there.
+            target: see there.
+        """
+        del model, features, target
+        return None
 
     def taps(self, model: Model) -> tuple[str, ...]:
         """Maps of the encoder that it reads beside the model's own taps."""
@@ -256,9 +270,12 @@ def own_methods(model: Model) -> list[str]:
     """Names of the methods that a model was built for: those of its own heads.
 
     Read-outs that take any classifier are not among them, unless it has no map of its
-    own: then it is Grad-CAM. An encoder without heads has Eigen-CAM.
+    own: then it is Grad-CAM. An encoder without heads has Eigen-CAM. Of a model that
+    pools tiles they are attention, single tiles and, last, evidence.
     """
-    own = [name for name in list_methods(model) if name in model.heads]
+    here = list_methods(model)
+    own = [name for name in here if name in model.heads or get_method(name).pools_tiles]
+    own.sort(key=lambda name: get_method(name).signed)  # evidence is the last word
     return own or ["eigencam" if model.classifier is None else "gradcam"]
 
 

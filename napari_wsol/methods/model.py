@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 from torch import nn
 
-from napari_wsol.encoders import TileEncoder, TokenEncoder, build_encoder
+from napari_wsol.encoders import (
+    TileEncoder,
+    TokenEncoder,
+    VectorEncoder,
+    build_encoder,
+)
 from napari_wsol.errors import ConfigError, MethodUnavailableError, UnknownNameError
 from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.methods.heads import Head, build_head
@@ -67,7 +72,9 @@ class Model(nn.Module):
         )
         if spec.pooling is not None:
             self.encoder.pool_by(spec.pooling)
-        if spec.tile is not None:
+        if isinstance(self.encoder, VectorEncoder):
+            self.encoder.side = spec.tile or self.encoder.side
+        elif spec.tile is not None:
             self.encoder = TileEncoder(self.encoder, spec.tile)
             size = spec.preprocessing.size if spec.preprocessing else None
             if size is not None and size % spec.tile:

@@ -36,6 +36,8 @@ class ModelSpec:
             cell; None for an encoder that slides over the image.
         pooling: what a transformer makes of a tile: "cls", "mean", or "cls_mean", both
             behind each other; its own way by default.
+        extractor: of a model that reads vectors ("vectors:1024") the network that made
+            them, as their files name it; any by default.
         preprocessing: from pixels to the network's input; the encoder's own
             normalisation, at any size, by default.
         mpp: µm a pixel of the network's input; None where it takes images as they are.
@@ -57,6 +59,7 @@ class ModelSpec:
     offsets: tuple[Finite, ...] | None = None
     tile: int | None = None
     pooling: str | None = None
+    extractor: str = ""
     preprocessing: Preprocessing | None = None
     mpp: Positive | None = None
     native_mpp: Positive | None = None

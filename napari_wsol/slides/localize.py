@@ -12,7 +12,7 @@ import numpy as np
 from napari_wsol.config import SlideConfig
 from napari_wsol.encoders import TileEncoder
 from napari_wsol.export.files import stem_of
-from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.images.heatmap import Heatmap, on_scale
 from napari_wsol.inference.whole_image import Localization, check_methods
 from napari_wsol.methods import get_method
 from napari_wsol.methods.flat import flat_note
@@ -320,8 +320,7 @@ class SlideWork:
             low, high = 0.0, 1.0
         values = live.values
         if not read_out.is_probability:
-            floor = 0.0 if read_out.from_zero else low
-            values = (values - floor) / (high - floor) if high > floor else values * 0
+            values = on_scale(values, low, high, from_zero=read_out.from_zero)
         stride = float(live.plane.stride * live.step)
         scale, translate = self.plan.seen.place((stride, stride))
         values = np.where(np.isfinite(values), values, self._under(method))

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_wsol.errors import MethodUnavailableError
-from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.inference.bags import placed_heatmap
 from napari_wsol.inference.whole_image import Localization
-from napari_wsol.methods import get_method
-from napari_wsol.methods.flat import flat_note
-from napari_wsol.slides.attention import slide_attention
+from napari_wsol.slides.bag import read_slide
 from napari_wsol.slides.readouts import CLASSIFIER, VECTORS
 from napari_wsol.slides.scores import slide_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_wsol.slides.attention import SlideAttention
+    from napari_wsol.images.heatmap import Heatmap
+    from napari_wsol.slides.bag import SlideBag
     from napari_wsol.slides.localize import SlideWork
 
 
@@ -55,10 +52,10 @@ def slide_result(
         NoResultError: a value is not finite.
     """
     check_target(work)
-    attention = None
+    bag = None
     if VECTORS in work.kept.named:
-        attention = slide_attention(work.model, work.kept, check=check)
-        scores = attention.scores
+        bag = read_slide(work.model, work.kept, check=check)
+        scores = bag.scores
     else:
         scores = slide_scores(work.model, work.kept, check=check)
     target = work.target or work.shown
@@ -67,33 +64,24 @@ def slide_result(
     if target != work.shown or not work.live:
         work.show(target)
     heatmaps = {name: work.heatmap(name) for name in work.live}
-    if attention is not None:
+    if bag is not None:
         for name in work.methods:
-            heatmaps[name] = attention_heatmap(work, attention, name, target)
+            heatmaps[name] = bag_heatmap(work, bag, name, target)
     notes = (*work.notes, scores.note) if scores.note else work.notes
     return Localization(scores.probabilities, target, heatmaps, notes)
 
 
-def attention_heatmap(
-    work: SlideWork, attention: SlideAttention, method: str, target: str
-) -> Heatmap:
-    """The attention of a slide's tiles as a map, one cell a tile of the bag."""
-    stride = work.kept.named[VECTORS].stride
-    values = attention.attention
-    in_bag = values[np.isfinite(attention.instances)]
-    scale, translate = work.plan.seen.place((float(stride), float(stride)))
-    low = float(in_bag.min()) if in_bag.size else 0.0
-    high = float(in_bag.max()) if in_bag.size else 0.0
-    read_out = get_method(method)
-    flat = flat_note(read_out, target, low, high)
-    return Heatmap(
-        values=values,
+def bag_heatmap(work: SlideWork, bag: SlideBag, method: str, target: str) -> Heatmap:
+    """What a read-out says of a slide's tiles as a map, one cell a tile of the bag."""
+    stride = float(work.kept.named[VECTORS].stride)
+    scale, translate = work.plan.seen.place((stride, stride))
+    return placed_heatmap(
+        work.model,
+        bag.reading,
+        method,
+        target,
+        on_grid=bag.on_grid,
         scale=scale,
         translate=translate,
         image_shape=work.slide.shape,
-        method=method,
-        target=target,
-        is_probability=False,
-        raw_range=(low, high),
-        notes=tuple(filter(None, (read_out.note, flat))),
     )
