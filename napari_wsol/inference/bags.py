@@ -183,6 +183,7 @@ def bag_maps(
         ImageError: the bag does not fit the model.
         MethodUnavailableError: a method needs the pixels.
     """
+    check_bag(model, bag)
     stray = [name for name in methods if not get_method(name).pools_tiles]
     if stray:
         raise MethodUnavailableError(

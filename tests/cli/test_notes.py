@@ -341,6 +341,8 @@ OF_RESULTS = {
     "methods/attention_mil:AttentionMil",
     "methods/base:Method",
     "methods/finercam:FinerCam",
+    "methods/mil:MilEvidence",
+    "methods/mil:MilTile",
     "slides/feature_store:FeatureStore",
     "slides/held_image:HeldFeatures",
     "slides/localize:Kept",

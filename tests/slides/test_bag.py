@@ -1,4 +1,4 @@
-"""Attention over the tiles of a slide is that over the image, however many."""
+"""What a head makes of the tiles of a slide is that of the image, however many."""
 
 import tracemalloc
 
@@ -11,7 +11,8 @@ from napari_wsol.images.tiling import TileGrid
 from napari_wsol.inference.encode import Geometry
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec
-from napari_wsol.slides.attention import slide_attention
+from napari_wsol.methods.mil import cells_of
+from napari_wsol.slides.bag import read_slide
 from napari_wsol.slides.kept_cells import KeptTiles
 from napari_wsol.slides.plan import SlidePlan
 from napari_wsol.slides.readouts import VECTORS, Plane
@@ -45,25 +46,42 @@ def image():
     return (light[..., None] + noise).astype(np.uint8)
 
 
-def attention_of(job, model):
-    return slide_attention(
-        model, KeptTiles(job.plan, job.planes, job.log, job.slide.shape)
-    )
+METHODS = ["attention_mil", "mil_tile", "mil_evidence"]
+
+
+def bag_of(job, model):
+    return read_slide(model, KeptTiles(job.plan, job.planes, job.log, job.slide.shape))
+
+
+def grid_of(found, model, method):
+    return found.on_grid(found.reading.values(method, model, 1).numpy())
 
 
 @pytest.mark.parametrize("how", [{}, {"gated": True}, {"binary": True}])
 def test_attention_and_scores_are_those_of_the_whole_image(image, tmp_path, how):
     model = model_with(**how)
-    tiled = Job(image, model, tmp_path, methods=["attention_mil"], core=96)
+    tiled = Job(image, model, tmp_path, methods=METHODS, core=96)
     list(tiled.run.tiles())
-    found = attention_of(tiled, model)
-    expected = localize(model, image, ["attention_mil"])
+    found = bag_of(tiled, model)
+    expected = localize(model, image, METHODS, target="malignant")
     heatmap = expected.heatmaps["attention_mil"].values
-    assert found.attention.shape == heatmap.shape
-    assert np.abs(found.attention - heatmap).max() < 1e-4
+    attention = grid_of(found, model, "attention_mil")
+    assert attention.shape == heatmap.shape
+    assert np.abs(attention - heatmap).max() < 1e-4
     assert heatmap.std() > 0.05  # not the same everywhere
     assert found.scores.probabilities == pytest.approx(expected.scores, abs=1e-4)
     assert found.scores.cells == heatmap.size
+    for name in METHODS[1:]:
+        of_image = expected.heatmaps[name].evidence
+        on_slide = grid_of(found, model, name)
+        assert np.abs(on_slide - of_image).max() < 1e-4 * np.abs(of_image).max()
+    evidence = grid_of(found, model, "mil_evidence").astype(np.float64)
+    p = found.scores.probabilities
+    odds = np.log(p["malignant"] / p["benign"])
+    told = evidence.sum() + found.reading.bias_of(model, 1)
+    assert told == pytest.approx(odds, abs=1e-5 * max(1, abs(odds)))
+    other = found.reading.values("mil_evidence", model, 0).numpy()
+    assert np.array_equal(found.on_grid(other), -evidence.astype(np.float32))
 
 
 def test_killed_and_resumed_gives_the_same_bits(image, tmp_path):
@@ -81,9 +99,12 @@ def test_killed_and_resumed_gives_the_same_bits(image, tmp_path):
     first.log.close()
     second = Job(image, model, folder, methods=["attention_mil"], core=64)
     list(second.run.tiles())
-    whole, resumed = attention_of(once, model), attention_of(second, model)
+    whole, resumed = bag_of(once, model), bag_of(second, model)
     assert whole.scores == resumed.scores
-    assert np.array_equal(whole.instances, resumed.instances)
+    assert np.array_equal(whole.places, resumed.places)
+    for name in ("scores", "parts", "alone"):
+        one, other = (getattr(item.reading, name) for item in (whole, resumed))
+        assert torch.equal(one, other)
 
 
 def test_tiles_on_glass_are_not_in_the_bag(section, tmp_path):
@@ -92,12 +113,13 @@ def test_tiles_on_glass_are_not_in_the_bag(section, tmp_path):
         section, model, tmp_path, methods=["attention_mil"], core=64, tissue_only=True
     )
     list(tiled.run.tiles())
-    found = attention_of(tiled, model)
-    in_bag = np.isfinite(found.instances)
+    found = bag_of(tiled, model)
+    in_bag = found.on_grid(np.ones(len(found.places))) > 0
     assert in_bag[3:14, 3:13].all()  # tissue
     assert not in_bag[:, 18:].any()  # glass
-    assert not found.attention[~in_bag].any()
-    assert found.attention.max() == 1
+    attention = grid_of(found, model, "attention_mil")
+    assert not attention[~in_bag].any()
+    assert attention.max() == 1
     assert found.scores.cells == in_bag.sum()
 
 
@@ -138,13 +160,14 @@ def test_two_passes_are_the_softmax_over_all(tmp_path):
 
     model = head_model()
     plan, planes, log, vectors = lots_of_vectors(tmp_path, 20)  # two pieces
-    found = slide_attention(model, KeptTiles(plan, planes, log, plan.seen.shape))
+    found = read_slide(model, KeptTiles(plan, planes, log, plan.seen.shape))
     features = Features((torch.from_numpy(vectors)[None],), (8.0,), (3.5,))
     with torch.inference_mode():
         expected = model.heads["attention_mil"](features)[0]
-        scores = model.heads["attention_mil"].scores(features)[0].numpy()
+        scores = model.heads["attention_mil"].scores(cells_of(features))[0, :, 0]
     assert np.allclose(found.scores.logits, expected.numpy(), atol=1e-6)
-    assert np.allclose(found.instances, scores, atol=1e-6)
+    of_tiles = found.on_grid(found.reading.scores[:, 0].numpy()).ravel()
+    assert np.allclose(of_tiles, scores.numpy(), atol=1e-6)
     assert found.scores.cells == 6400
 
 
@@ -155,8 +178,9 @@ def test_memory_does_not_depend_on_the_number_of_tiles(tmp_path):
         size = vectors.nbytes
         del vectors
         tracemalloc.start()
-        found = slide_attention(model, KeptTiles(plan, planes, log, plan.seen.shape))
+        read_slide(model, KeptTiles(plan, planes, log, plan.seen.shape))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        peaks.append(peak - 3 * found.instances.nbytes)  # what is given back grows
+        tiles = 16 * side**2
+        peaks.append(peak - 8 * tiles)  # what is given back grows: the places
     assert peaks[1] < 1.1 * peaks[0] < size / 2
