@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 CLASS_COLOR = (213, 94, 0)
 """Vermilion of the colour-blind-safe Okabe-Ito palette."""
 
+AGAINST_COLOR = (0, 114, 178)
+"""Its blue: of what speaks against the class."""
+
 TISSUE_COLOR = (204, 121, 167)
 """Its reddish purple."""
 
