@@ -73,8 +73,7 @@ class SlideSettings:
         cut: how slides are cut.
         export: threshold, clean-up and formats.
         top: how many of the highest places get a picture; 0 for none.
-        bags: folder with the bags of the images, for a model that pools tiles; one that
-            reads vectors finds them beside the images, too.
+        bags: folder with the images' bags; a model of vectors finds them beside them.
         overwrite: whether finished images are done again.
         stale_seconds: after which the claim of a worker that does not move is free.
     """
@@ -193,10 +192,10 @@ class ImageJob:
             ImageError: it cannot be read.
         """
         if is_bag(self.path):
-            raise ImageError(
-                f"“{self.path.name}” is the bag of a slide, without pixels. Give the "
-                "slide, and with --bags the folder of its bag."
+            words = (
+                "is a bag, without pixels. Give the slide, and with --bags its folder."
             )
+            raise ImageError(f"“{self.path.name}” {words}")
         if self._slide is None:
             settings = self.settings
             self._slide = open_slide(

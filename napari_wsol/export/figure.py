@@ -56,8 +56,8 @@ class Panel:
 
     Attributes:
         image: (H, W, 3) uint8.
-        scores: (H, W) float32 in [0, 1], a map of it; its contour is at ``cut``, of a
-            ``signed`` one at 1 - cut too.
+        scores: (H, W) float32 in [0, 1], a map of it; its contour is at ``cut``.
+        signed: whether one half is 0; then another contour is at 1 - cut.
         reference: (H, W) bool; outlined in white dashes.
         title, caption: above the panel, and lines below it.
         pixel_um: µm a pixel of ``image``: gives a scale bar.

@@ -96,9 +96,8 @@ def notes_of(parts: Parts, config: ExportConfig) -> list[str]:
     if parts.heatmap.signed:
         cut = cut_at(parts.heatmap, config.threshold)
         notes.append(
-            f"One half is 0 on this map. What is at or above {cut:.3g} speaks for "
-            f"{parts.heatmap.target}, what is at or below {1 - cut:.3g} against it: it "
-            f"has the class “against {parts.heatmap.target}” and a mask of its own."
+            f"One half is 0 on this map: what is at or above {cut:.3g} speaks for the "
+            f"class, what is at or below {1 - cut:.3g} against it, in files “against”."
         )
     if not parts.mask.any():
         notes.append(f"The mask is empty. {why_empty(parts.heatmap, config)}")

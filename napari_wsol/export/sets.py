@@ -106,8 +106,8 @@ def export_heatmap(
         labels = _labels(mask, grid, heatmap.target, seen, strokes)
         if against is not None:
             classes = {1: (f"against {heatmap.target}", AGAINST_COLOR)}
-            other = labels[0]._replace(name="against", values=against, classes=classes)
-            labels.insert(1, other)
+            how = {"values": against, "classes": classes}
+            labels.insert(1, labels[0]._replace(name="against", **how))
         parts = Parts(
             mask=mask,
             grid=grid,

@@ -102,10 +102,8 @@ class Parts:
 
     def class_of(self, *, against: bool) -> dict[str, object]:
         """The class of a region or tile as QuPath reads it."""
-        name = self.heatmap.target
-        if against:
-            return {"name": f"against {name}", "color": AGAINST_COLOR}
-        return {"name": name, "color": CLASS_COLOR}
+        before, color = ("against ", AGAINST_COLOR) if against else ("", CLASS_COLOR)
+        return {"name": before + self.heatmap.target, "color": color}
 
 
 def write_mask_png(path: Path, parts: Parts) -> None:
