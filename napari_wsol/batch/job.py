@@ -463,13 +463,14 @@ def _export(
             if name in arrays:
                 del formats["zarr"]
         told = {**cut, "asked": settings.target, "tissue": tissue is not None}
+        pixels = InferenceConfig(memory_bytes=10**12)  # however much one takes
         provenance = provenance_of(
             slide,
             settings.model,
             result,
             method=name,
             mpp=settings.mpp or slide.mpp,
-            config=InferenceConfig(memory_bytes=10**12),  # however much one takes
+            config=pixels if bag is None else None,
             of_slide=told,
         )
         paths = export_heatmap(

@@ -99,8 +99,7 @@ def export_heatmap(
         if heatmap.signed:
             against = cut_mask(heatmap, grid, config, against=True, tick=cutting)
             others = find(against, features=features, against=True, tick=outlining)
-            count = len(regions)
-            regions += [replace(one, id=count + one.id) for one in others]
+            regions += [replace(one, id=len(regions) + one.id) for one in others]
         is_held = store or HOLD_TISSUE.intersection(formats)
         seen = tissue() if tissue and is_held else None
         labels = _labels(mask, grid, heatmap.target, seen, strokes)

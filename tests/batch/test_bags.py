@@ -126,6 +126,7 @@ def test_a_bag_and_the_streamed_slide_give_the_same(path, model, tmp_path):
     assert told["bag"]["file"] == "one.h5"
     assert told["bag"]["sha256"] == sha256_of(bag)
     assert told["bag"]["tiles"] == 77
+    assert "made" not in told  # nothing was made from the pixels
     assert "77 tiles of “one.h5”" in read["notes"]
 
 
