@@ -399,7 +399,8 @@ class ExportConfig:
 
     Attributes:
         method: the method whose map is cut into a mask.
-        threshold: foreground is at or above it, on the map's scale.
+        threshold: foreground is at or above it, on the map's scale; of evidence, where
+            0.5 is none, what is at or below 1 minus it speaks against the class.
         min_area: smaller regions are left out.
         fill_holes: smaller holes in a region are filled.
         formats: what is written.

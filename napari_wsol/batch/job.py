@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 from napari_wsol.batch.claims import STALE_SECONDS, Holder, take
 from napari_wsol.batch.results import OK
 from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
-from napari_wsol.errors import one_of_many
+from napari_wsol.encoders import VectorEncoder
+from napari_wsol.errors import ImageError, one_of_many
 from napari_wsol.export import export_heatmap
-from napari_wsol.files import path_from
+from napari_wsol.files import path_from, sha256_of
+from napari_wsol.images.bags import find_bag, is_bag, open_bag
 from napari_wsol.images.readers import check_files, open_slide, reread, told_name
 from napari_wsol.images.readers.dicom_files import is_film
 from napari_wsol.images.readers.stacks import ANY
 from napari_wsol.images.tissue import coarse_tissue
 from napari_wsol.inference.appearance import likeness
 from napari_wsol.inference.encode import geometry
-from napari_wsol.inference.whole_image import localize
+from napari_wsol.inference.whole_image import localize, localize_bag
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import get_method
 from napari_wsol.session.provenance import provenance_of
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.batch.claims import Claim
     from napari_wsol.batch.results import ResultsFolder, Row
+    from napari_wsol.images.bags import Bag
     from napari_wsol.images.readers.stacks import Pick
     from napari_wsol.images.slide import Slide
     from napari_wsol.inference.whole_image import Localization
@@ -70,6 +73,7 @@ class SlideSettings:
         cut: how slides are cut.
         export: threshold, clean-up and formats.
         top: how many of the highest places get a picture; 0 for none.
+        bags: folder with the images' bags; a model of vectors finds them beside them.
         overwrite: whether finished images are done again.
         stale_seconds: after which the claim of a worker that does not move is free.
     """
@@ -84,16 +88,18 @@ class SlideSettings:
     cut: SlideConfig = field(default_factory=SlideConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     top: int = 12
+    bags: Path | None = None
     overwrite: bool = False
     stale_seconds: float = STALE_SECONDS
 
-    def facts(self, slide: Slide) -> dict[str, object]:
-        """Everything that the result of one image depends on."""
+    def facts(self, slide: Slide, bag: Bag | None = None) -> dict[str, object]:
+        """Everything that the result of one image depends on, its bag included."""
         cut = {
             name: getattr(self.cut, name) for name in ("core", "halo", "tissue_only")
         }
         return {
             "image": slide.fingerprint(),
+            **({} if bag is None else {"bag": sha256_of(bag.path)}),
             "encoder": self.model.encoder_fingerprint(),
             "heads": self.model.heads_fingerprint(),
             "preprocessing": repr(self.model.preprocessing),
@@ -185,12 +191,37 @@ class ImageJob:
         Raises:
             ImageError: it cannot be read.
         """
+        if is_bag(self.path):
+            words = (
+                "is a bag, without pixels. Give the slide, and with --bags its folder."
+            )
+            raise ImageError(f"“{self.path.name}” {words}")
         if self._slide is None:
             settings = self.settings
             self._slide = open_slide(
                 self.path, reader=settings.reader, **asdict(settings.pick)
             )
         return self._slide
+
+    @cached_property
+    def bag(self) -> Bag | None:
+        """Its tiles, encoded before; None where the model shall encode the pixels.
+
+        Raises:
+            ImageError: it is not there, or is that of another slide.
+        """
+        slide, folder = self.open(), self.settings.bags
+        if not (folder or isinstance(self.settings.model.encoder, VectorEncoder)):
+            return None
+        found = find_bag(self.path, [folder or self.path.absolute().parent])
+        if found is None:
+            raise ImageError(
+                f"There is no bag of {slide.name} {'there' if folder else 'beside it'}."
+                " Make one with “napari-wsol features”, and say where with --bags."
+            )
+        bag = open_bag(found)
+        bag.check(slide.shape, slide.name)
+        return bag
 
     def close(self) -> None:
         """Gives the file back."""
@@ -254,7 +285,7 @@ class ImageJob:
     def _shared(self, slide: Slide, report: Progress, check: Check) -> Row | None:
         """Its row, once one of the workers is done with it."""
         self.name = slide.name
-        key = self._results.key(slide.name, self.settings.facts(slide))
+        key = self._results.key(slide.name, self.settings.facts(slide, self.bag))
         row = self._results.finished(slide.name, key, self._since)
         if row is not None:
             return row
@@ -285,7 +316,7 @@ class ImageJob:
         began = time.monotonic()
         settings, model = self.settings, self.settings.model
         draft = _emptied(self._results.work(key) / "results")
-        if is_large(slide, model, settings.mpp):
+        if self.bag is None and is_large(slide, model, settings.mpp):
             result, tiles = self._tile_by_tile(slide, key, draft, report, both)
         else:
             result, tiles = self._at_once(slide, draft, report, both)[0], 1
@@ -309,17 +340,16 @@ class ImageJob:
         check: Check,
     ) -> tuple[Localization, list[Path]]:
         """An image that the network sees in one piece; and the records of its files."""
-        settings = self.settings
-        result = localize(
-            settings.model,
-            slide,
-            settings.methods,
-            settings.target,
-            views=settings.views,
-            mpp=settings.mpp,
-            report=report,
-            check=check,
-        )
+        settings, model, bag = self.settings, self.settings.model, self.bag
+        how = {"views": settings.views, "mpp": settings.mpp, "report": report}
+        run = partial(localize, model, slide, **how)
+        if bag is not None:
+            check_slide_views(settings.views)
+            run = partial(localize_bag, model, bag, image_shape=slide.shape)
+        result = run(settings.methods, settings.target, check=check)
+        if bag is not None:
+            note = f"{len(bag)} tiles of “{bag.path.name}” were read, and no pixels."
+            result = replace(result, notes=(*slide.notes, note))
 
         def both(done: int, total: int, text: str) -> None:
             check()
@@ -327,7 +357,7 @@ class ImageJob:
 
         result = _with_hint(result, slide, settings, check)
         check_files(slide)  # what is written names the pixels that were read
-        return result, _export(draft, slide, settings, result, both)
+        return result, _export(draft, slide, settings, result, both, bag=bag)
 
     def _tile_by_tile(
         self,
@@ -408,6 +438,7 @@ def _export(
     report: Progress,
     *,
     arrays: dict[str, Path] | None = None,
+    bag: Bag | None = None,
 ) -> list[Path]:
     """Masks, regions and their provenance; of slides, OME-Zarr where there is none.
 
@@ -423,19 +454,23 @@ def _export(
             if not formats and arrays is None:
                 break
         cut: dict[str, object] = {}
+        if bag is not None:
+            told = {"file": bag.path.name, "sha256": sha256_of(bag.path)}
+            cut = {"bag": {**told, "encoder": bag.encoder, "tiles": len(bag)}}
         if arrays is not None:
             cut = {"cut": asdict(settings.cut)}
             formats |= {"zarr": None}
             if name in arrays:
                 del formats["zarr"]
         told = {**cut, "asked": settings.target, "tissue": tissue is not None}
+        pixels = InferenceConfig(memory_bytes=10**12)  # however much one takes
         provenance = provenance_of(
             slide,
             settings.model,
             result,
             method=name,
             mpp=settings.mpp or slide.mpp,
-            config=InferenceConfig(memory_bytes=10**12),  # however much one takes
+            config=pixels if bag is None else None,
             of_slide=told,
         )
         paths = export_heatmap(
@@ -450,7 +485,7 @@ def _export(
             tissue=tissue,
             mpp=settings.mpp,
             store=(arrays or {}).get(name),
-            as_coarse=arrays is not None,
+            as_coarse=(arrays, bag) != (None, None),
             report=report,
         )
         records.append(paths[-1])
@@ -475,6 +510,8 @@ def _write_top(
     for name in (telling or list(result.heatmaps)) if settings.top else ():
         heatmap, is_tile = result.heatmaps[name], get_method(name).pools_tiles
         side = None if is_tile else TOP_PIXELS * step
-        tiles = top_tiles(heatmap, settings.top, side)
-        folder = draft / f"{name.replace('@', '-')}_top"
-        write_top_tiles(folder, slide, tiles, _PICTURE, check=check)
+        for against in (False, True)[: 1 + heatmap.signed]:
+            tiles = top_tiles(heatmap, settings.top, side, against=against)
+            end = "against" if against else "top"
+            folder = draft / f"{name.replace('@', '-')}_{end}"
+            write_top_tiles(folder, slide, tiles, _PICTURE, check=check)

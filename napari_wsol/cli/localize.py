@@ -42,8 +42,13 @@ def localize(
     core: options.Core = options.SLIDE.core,
     halo: options.Halo = options.SLIDE.halo,
     tissue: options.Tissue = options.SLIDE.tissue_only,
+    bags: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the slides' bags (h5), read instead of pixels."),
+    ] = None,
     top: Annotated[
-        int, typer.Option(min=0, help="Pictures of a slide's highest places.")
+        int,
+        typer.Option(min=0, help="Pictures of a slide's highest places, and lowest."),
     ] = 12,
     resume: Annotated[
         bool,
@@ -114,6 +119,7 @@ def localize(
             cut=SlideConfig(core=core, halo=halo, tissue_only=tissue),
             export=export,
             top=top,
+            bags=bags,
             overwrite=overwrite,
         )
         worker = Worker(

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.images.heatmap import covering
+from napari_wsol.export.masks import NOTHING
+from napari_wsol.images.heatmap import SIGNED_COLOURS, covering
 from napari_wsol.images.resample import read_region
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _CONTOUR, _SMALL = "#56b4e9", 0.875
 """Sky blue of the Okabe-Ito set: no colour of magma, nor of a stain. Size of captions,
 by that of titles."""
 _LEAST_MM, _GAP_MM, _BAR_MM = 8.0, 2.0, 2.5
+_COLOURS = ("magma", SIGNED_COLOURS)
 _OPACITY = 0.6
 """How strongly the colours of a map cover the grey image."""
 
@@ -55,6 +57,7 @@ class Panel:
     Attributes:
         image: (H, W, 3) uint8.
         scores: (H, W) float32 in [0, 1], a map of it; its contour is at ``cut``.
+        signed: whether one half is 0; then another contour is at 1 - cut.
         reference: (H, W) bool; outlined in white dashes.
         title, caption: above the panel, and lines below it.
         pixel_um: µm a pixel of ``image``: gives a scale bar.
@@ -63,6 +66,7 @@ class Panel:
     image: Rgb
     scores: FloatMap | None = None
     cut: float = 0.5
+    signed: bool = False
     reference: BoolMap | None = None
     title: str = ""
     caption: tuple[str, ...] = ()
@@ -102,7 +106,8 @@ def panels_of(
         mask = replace(maps[0], values=area * np.float32(1), scale=scale, translate=at)
         panel = replace(panel, reference=mask.crop(*where) >= 0.5)
     first = replace(panel, pixel_um=None if mpp is None else mpp * step)
-    return [first, *(replace(panel, scores=one.crop(*where)) for one in maps)]
+    drawn = ({"scores": one.crop(*where), "signed": one.signed} for one in maps)
+    return [first, *(replace(panel, **how) for how in drawn)]
 
 
 class Sheet:
@@ -159,12 +164,15 @@ class Sheet:
                 box = column * (self.panel + self._gap), tops[row], self.panel
                 axes = self._axes(figure, *box, self._side(panel))
                 self._draw(axes, panel, ascii_lowercase[place % 26])
-            if self._bar and any(panel.scores is not None for panel in panels):
+            kinds = {one.signed for one in panels if one.scores is not None}
+            for place, signed in enumerate(sorted(kinds) if self._bar else ()):
                 left, width = round(exact) - self._bar + self._gap, self._mm(_BAR_MM)
-                box = left, head, width, self._side(panels[0])
+                high = (self._side(panels[0]) + self._gap) // len(kinds)
+                box = left, head + place * high, width, high - self._gap
                 axes, shares = self._axes(figure, *box), np.linspace(1, 0, 256)[:, None]
-                axes.imshow(shares, "magma", aspect="auto", alpha=_OPACITY)
-                axes.set_yticks([0, 127.5, 255], ["1", "0.5", "0"])
+                axes.imshow(shares, _COLOURS[signed], aspect="auto", alpha=_OPACITY)
+                ticks = ["for", "0", "against"] if signed else ["1", "0.5", "0"]
+                axes.set_yticks([0, 127.5, 255], ticks)
                 axes.set_ylabel("evidence")
                 axes.yaxis.set_label_position("right")
             undated = {_UNDATED[name]: None}
@@ -190,8 +198,10 @@ class Sheet:
         else:  # green alone: the grey in which stains are told from paper
             axes.imshow(panel.image[..., 1], "gray", aspect="auto", vmin=0, vmax=255)
             how: Any = {"vmin": 0, "vmax": 1, "alpha": _OPACITY}
-            axes.imshow(panel.scores, "magma", aspect="auto", **how)
+            axes.imshow(panel.scores, _COLOURS[panel.signed], aspect="auto", **how)
             level = [np.nextafter(np.float32(panel.cut), np.float32(-1))]
+            if panel.signed:
+                level = [min(1 - panel.cut, 0.5 - NOTHING), max(*level, 0.5 + NOTHING)]
             axes.contour(panel.scores, level, colors="black", linewidths=1.3)
             axes.contour(panel.scores, level, colors=_CONTOUR)  # what equals is in
         indent = 1.3 * em / self.panel if config.letters else 0

@@ -38,6 +38,8 @@ are."""
 KINDS = (
     ("mask", ".png"),
     ("mask", ".tiff"),
+    ("against", ".png"),
+    ("against", ".tiff"),
     ("heatmap", ".tiff"),
     ("heatmap", ".ome.tiff"),
     ("heatmap", ".zarr"),

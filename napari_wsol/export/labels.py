@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from napari_wsol.export.ome import Pair
 
-CLASS_COLOR = (213, 94, 0)
-"""Vermilion of the colour-blind-safe Okabe-Ito palette."""
+CLASS_COLOR, AGAINST_COLOR = (213, 94, 0), (0, 114, 178)
+"""Vermilion, for a class, and blue, against it, of the safe Okabe-Ito palette."""
 
 TISSUE_COLOR = (204, 121, 167)
 """Its reddish purple."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from napari_wsol.export.masks import cut_at
 from napari_wsol.export.ome import SOFTWARE
 from napari_wsol.export.regions import why_empty
 from napari_wsol.files import encoded
@@ -54,6 +55,7 @@ def make_record(
         provenance: what the caller knows: model, strokes, rounds, …
         files: name and sha256 of every file of the set.
     """
+    areas = [region.area_px for region in parts.regions if not region.against]
     return {
         "notice": NOTICE,
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -66,8 +68,8 @@ def make_record(
         },
         "heatmap": parts.heatmap_geometry(),
         "mask": parts.mask_geometry(),
-        "regions": len(parts.regions),
-        "area_px": sum(region.area_px for region in parts.regions),
+        "regions": len(areas),
+        "area_px": sum(areas),
         "config": config,
         "provenance": provenance,
         "notes": notes_of(parts, config),
@@ -91,7 +93,13 @@ def notes_of(parts: Parts, config: ExportConfig) -> list[str]:
             f"The image is larger than 64 megapixels: one mask pixel is {d} by {d} "
             "pixels of the image. GeoJSON and table are in pixels of the full image."
         )
-    if not parts.regions:
+    if parts.heatmap.signed:
+        cut = cut_at(parts.heatmap, config.threshold)
+        notes.append(
+            f"One half is 0 on this map: what is at or above {cut:.3g} speaks for the "
+            f"class, what is at or below {1 - cut:.3g} against it, in files “against”."
+        )
+    if not parts.mask.any():
         notes.append(f"The mask is empty. {why_empty(parts.heatmap, config)}")
     if not parts.heatmap.is_probability:
         notes.append(

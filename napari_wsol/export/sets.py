@@ -10,6 +10,7 @@ import zarr
 
 from napari_wsol.export.files import RECORD, check_space, checksums_of, staged, stem_of
 from napari_wsol.export.labels import (
+    AGAINST_COLOR,
     CLASS_COLOR,
     STROKES,
     TISSUE_COLOR,
@@ -90,31 +91,42 @@ def export_heatmap(
         cell = min(heatmap.scale) if as_coarse else 1.0
         grid = grid_for(slide.shape, cell=cell)
         cutting()
-        mask = cut_mask(heatmap, grid, config, tick=cutting)
+        mask, against = cut_mask(heatmap, grid, config, tick=cutting), None
         outlining()
         features = FEATURES if {"csv", "geojson"}.intersection(formats) else ()
+        find = partial(find_regions, grid=grid, heatmap=heatmap, mpp=mpp)
+        regions = find(mask, features=features, tick=outlining)
+        if heatmap.signed:
+            against = cut_mask(heatmap, grid, config, against=True, tick=cutting)
+            others = find(against, features=features, against=True, tick=outlining)
+            regions += [replace(one, id=len(regions) + one.id) for one in others]
         is_held = store or HOLD_TISSUE.intersection(formats)
         seen = tissue() if tissue and is_held else None
+        labels = _labels(mask, grid, heatmap.target, seen, strokes)
+        if against is not None:
+            classes = {1: (f"against {heatmap.target}", AGAINST_COLOR)}
+            how = {"values": against, "classes": classes}
+            labels.insert(1, labels[0]._replace(name="against", **how))
         parts = Parts(
             mask=mask,
             grid=grid,
-            regions=find_regions(
-                mask, grid, heatmap, mpp, features=features, tick=outlining
-            ),
+            regions=regions,
             heatmap=heatmap,
             mpp=mpp,
             fingerprint=slide.fingerprint(),
             threshold=config.threshold,
             heatmaps=heatmaps or {},
             tissue=seen,
-            labels=_labels(mask, grid, heatmap.target, seen, strokes),
+            labels=labels,
         )
         check_space(files.folder, space_needed(parts))
         for done, name in enumerate(formats, start=2):
             for what, extension, write in writers_of(name, heatmap):
                 tick = partial(report, done, total, f"Writing {what}{extension}")
                 tick()
-                write(files.add(what, extension), replace(parts, tick=tick))
+                shown = against if what == "against" else mask
+                own = replace(parts, mask=shown, tick=tick)
+                write(files.add(what, extension), own)
         if store is not None:
             group = zarr.open_group(store, mode="r+", zarr_format=3)
             levels = len(list(group.array_keys()))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_wsol.export.regions import NOTHING
+from napari_wsol.export.masks import NOTHING
 from napari_wsol.images.heatmap import mask_on_grid
 
 if TYPE_CHECKING:
@@ -20,67 +19,64 @@ if TYPE_CHECKING:
     from napari_wsol.images.heatmap import Heatmap
 
 METHOD = "attention_mil"
-"""The method whose cells are tiles: only its heatmaps have such a table."""
+COLUMNS = {METHOD: "attention", "mil_evidence": "evidence", "mil_tile": "logit"}
+"""The methods whose cells are tiles, and what each says of them."""
+
+PLACE = ("row", "column", "y", "x", "height", "width")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileAttention:
-    """One tile.
+def tile_table(
+    heatmap: Heatmap, heatmaps: Mapping[str, Heatmap]
+) -> Iterator[dict[str, object]]:
+    """Every tile of a map of multiple instance learning, row by row, one at a time.
 
-    Positions are in level-0 pixels measured from the image's upper left corner, as
-    those of :class:`~napari_wsol.export.regions.Region`; whole numbers unless the image
-    was resampled.
-
-    Attributes:
-        rank: 1 is the tile that was looked at most; equal ones in reading order.
-        row: of the tile, from the top.
-        column: of the tile, from the left.
-        y: upper border.
-        x: left border.
-        height: of the part that lies on the image.
-        width: of the part that lies on the image.
-        attention: its share of all attention; the shares sum to 1.
-    """
-
-    rank: int
-    row: int
-    column: int
-    y: float
-    x: float
-    height: float
-    width: float
-    attention: float
-
-
-def attention_table(heatmap: Heatmap) -> Iterator[TileAttention]:
-    """Every tile of an attention heatmap, row by row, one at a time.
-
-    Those of a slide that show no tissue were not looked at: their share is 0.
-
-    The heatmap holds a / max(a); since the attention a of a bag sums to 1 (Ilse et al.
-    2018, equation 7), dividing by the sum of the map gives it back.
+    Its ``rank`` is 1 where the map is highest, of a signed one its ``rank_against``
+    where that is lowest; equal ones in reading order. ``y`` and ``x`` are its upper and
+    left border in level-0 pixels from the image's corner, ``height`` and ``width`` of
+    the part that lies on the image. Then what each of the maps says: ``attention``, of
+    which all tiles have 1 together, ``evidence``, which sums with the bias to the log
+    odds, and ``logit``, of the tile alone. Those of a slide that show no tissue were
+    not looked at: all is 0.
 
     Args:
-        heatmap: of attention MIL.
+        heatmap: of one of the methods of ``COLUMNS``.
+        heatmaps: by name; those of the same tiles, class and model are in the table.
     """
-    values = heatmap.values.astype(np.float64)
-    weights = values / max(values.sum(), np.finfo(np.float64).tiny)
-    order = np.argsort(-weights, axis=None, kind="stable")
-    ranks = np.empty(weights.size, np.intp)
-    ranks[order] = np.arange(1, weights.size + 1)
+    mine = (heatmap.values.shape, heatmap.translate, heatmap.target, heatmap.model)
+    told = {
+        COLUMNS[one.method]: _said(one).ravel()
+        for one in (*heatmaps.values(), heatmap)
+        if (one.values.shape, one.translate, one.target, one.model) == mine
+        and one.method in COLUMNS
+    }
+    first = told[COLUMNS[heatmap.method]]
+    orders = {"rank": -first, **({"rank_against": first} if heatmap.signed else {})}
+    ranks = {
+        name: order.argsort(kind="stable").argsort() + 1
+        for name, order in orders.items()
+    }
     y_edges, x_edges = _edges(heatmap, 0), _edges(heatmap, 1)
-    for number in range(weights.size):
-        row, column = divmod(number, weights.shape[1])
-        yield TileAttention(
-            rank=int(ranks[number]),
-            row=row,
-            column=column,
-            y=y_edges[row],
-            x=x_edges[column],
-            height=y_edges[row + 1] - y_edges[row],
-            width=x_edges[column + 1] - x_edges[column],
-            attention=float(weights[row, column]),
-        )
+    for number in range(first.size):
+        row, column = divmod(number, heatmap.values.shape[1])
+        (y, bottom), (x, right) = y_edges[row : row + 2], x_edges[column : column + 2]
+        place = (row, column, *(f"{v:.10g}" for v in (y, x, bottom - y, right - x)))
+        yield {
+            **{name: int(rank[number]) for name, rank in ranks.items()},
+            **dict(zip(PLACE, place, strict=True)),
+            **{name: f"{said[number]:.9g}" for name, said in told.items()},
+        }
+
+
+def _said(heatmap: Heatmap) -> npt.NDArray[np.float64]:
+    """What a map says of its tiles, as its method gave it.
+
+    That of attention holds a / max(a); since the attention a of a bag sums to 1 (Ilse
+    et al. 2018, equation 7), dividing by the sum of the map gives it back.
+    """
+    if heatmap.signed:
+        return heatmap.evidence
+    values = heatmap.values.astype(np.float64)
+    return values / max(values.sum(), np.finfo(np.float64).tiny)
 
 
 MOST_TILES = 100_000
@@ -124,7 +120,8 @@ def map_tiles(
         means = {
             name: _means(one, heatmap, part, lefts) for name, one in heatmaps.items()
         }
-        keep = np.max(list(means.values()), axis=0) > (-1 if seen is None else NOTHING)
+        far = [abs(means[key] - 0.5 * one.signed) for key, one in heatmaps.items()]
+        keep = np.max(far, axis=0) > (-1 if seen is None else NOTHING)
         if seen is not None:
             keep |= np.logical_or.reduceat(seen[part].any(axis=0), lefts)
         for place in np.nonzero(keep)[0].tolist():

@@ -8,6 +8,7 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from io import TextIOWrapper
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -16,11 +17,12 @@ import zarr
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from napari_wsol.export.labels import CLASS_COLOR, write_labels
+from napari_wsol.export.labels import AGAINST_COLOR, CLASS_COLOR, write_labels
+from napari_wsol.export.masks import cut_at
 from napari_wsol.export.ome import SOFTWARE, levels_for, pyramid, write_levels
 from napari_wsol.export.outlines import rings_of, write_features
 from napari_wsol.export.regions import FEATURES
-from napari_wsol.export.tiles import METHOD, MOST_TILES, attention_table, map_tiles
+from napari_wsol.export.tiles import COLUMNS, MOST_TILES, map_tiles, tile_table
 from napari_wsol.files.tables import write_table
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from napari_wsol.export.labels import Label
     from napari_wsol.export.masks import BoolMap, Grid
     from napari_wsol.export.regions import Region
-    from napari_wsol.export.tiles import TileAttention
     from napari_wsol.images.heatmap import Heatmap
 
 _TILE = 512
@@ -45,7 +46,7 @@ class Parts:
     Attributes:
         mask: bool on ``grid``.
         grid: where the mask's pixels lie.
-        regions: of the mask, strongest first.
+        regions: of the mask, strongest first; then those against the class.
         heatmap: what the mask was cut from.
         mpp: µm a level-0 pixel, None where it is not known.
         fingerprint: sha256 of the image; makes the ids of its regions.
@@ -95,7 +96,14 @@ class Parts:
             "is_probability": heatmap.is_probability,
             "raw_range": list(heatmap.raw_range),
             "round": heatmap.round,
+            # One half is 0: nothing for the class, nor against it.
+            **({"zero": 0.5, "bias": heatmap.bias} if heatmap.signed else {}),
         }
+
+    def class_of(self, *, against: bool) -> dict[str, object]:
+        """The class of a region or tile as QuPath reads it."""
+        before, color = ("against ", AGAINST_COLOR) if against else ("", CLASS_COLOR)
+        return {"name": before + self.heatmap.target, "color": color}
 
 
 def write_mask_png(path: Path, parts: Parts) -> None:
@@ -202,12 +210,15 @@ def write_regions_geojson(path: Path, parts: Parts) -> None:
 
 
 def _feature(region: Region, parts: Parts) -> dict[str, object]:
-    heatmap = parts.heatmap
+    heatmap, kind = parts.heatmap, parts.class_of(against=region.against)
     measurements = {"Area px^2": region.area_px}
     if region.area_mm2 is not None:
         measurements["Area um^2"] = region.area_mm2 * 1e6
     measurements[f"Mean {heatmap.key}"] = region.mean_score
-    measurements[f"Max {heatmap.key}"] = region.max_score
+    peak = "Min" if region.against else "Max"
+    measurements[f"{peak} {heatmap.key}"] = region.max_score
+    if region.evidence is not None:
+        measurements["Evidence"] = region.evidence
     for name, value in region.features.items():
         measurements[name.replace("_", " ").capitalize()] = value
     return {
@@ -216,8 +227,8 @@ def _feature(region: Region, parts: Parts) -> dict[str, object]:
         "geometry": {"type": "Polygon", "coordinates": rings_of(region.polygon)},
         "properties": {
             "objectType": "annotation",
-            "name": f"{heatmap.target} {region.id}",
-            "classification": {"name": heatmap.target, "color": CLASS_COLOR},
+            "name": f"{kind['name']} {region.id}",
+            "classification": kind,
             "isLocked": True,
             "measurements": measurements,
             "metadata": {
@@ -244,7 +255,7 @@ def write_tiles_geojson(path: Path, parts: Parts) -> None:
     """The maps as QuPath tiles, in level-0 pixels; no more than a row is in memory.
 
     Each has a measurement a method, the map's mean there, for QuPath's measurement
-    maps; those at or above the threshold have the class.
+    maps; those that the threshold marks have the class, or that against it.
     """
     with _text(path) as file:
         write_features(file, _tile_features(parts))
@@ -253,11 +264,12 @@ def write_tiles_geojson(path: Path, parts: Parts) -> None:
 def _tile_features(parts: Parts) -> Iterator[dict[str, object]]:
     heatmap = parts.heatmap
     heatmaps = {**parts.heatmaps, heatmap.key: heatmap}
-    marked = {"name": heatmap.target, "color": CLASS_COLOR}
+    cut = cut_at(heatmap, parts.threshold)
     for box, values in map_tiles(heatmap, heatmaps, parts.tissue, tick=parts.tick):
         properties: dict[str, object] = {"objectType": "tile"}
-        if values[heatmap.key] >= parts.threshold:
-            properties["classification"] = marked
+        is_against = heatmap.signed and values[heatmap.key] <= 1 - cut
+        if is_against or values[heatmap.key] >= cut:
+            properties["classification"] = parts.class_of(against=is_against)
         properties["measurements"] = {key: round(values[key], 6) for key in values}
         x0, y0, x1, y1 = box
         ring = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
@@ -283,7 +295,7 @@ def write_regions_csv(path: Path, parts: Parts) -> None:
 
 REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
     "id": lambda region, _: region.id,
-    "class": lambda _, parts: parts.heatmap.target,
+    "class": lambda region, parts: parts.class_of(against=region.against)["name"],
     "method": lambda _, parts: parts.heatmap.key,
     "area_px": lambda region, _: f"{region.area_px:.0f}",
     "area_mm2": lambda r, _: "" if r.area_mm2 is None else f"{r.area_mm2:.9g}",
@@ -295,23 +307,16 @@ REGION_COLUMNS: Mapping[str, Callable[[Region, Parts], object]] = {
     "bbox_height": lambda region, _: region.bbox[2] - region.bbox[0],
     "mean_score": lambda region, _: f"{region.mean_score:.6f}",
     "max_score": lambda region, _: f"{region.max_score:.6f}",
+    "evidence": lambda r, _: "" if r.evidence is None else f"{r.evidence:.9g}",
     "geojson_id": region_uuid,
 }
 
 
 def write_tiles_csv(path: Path, parts: Parts) -> None:
-    """A row a tile of attention MIL, in reading order; in level-0 pixels."""
-    write_table(path, TILE_COLUMNS, map(_tile_cells, attention_table(parts.heatmap)))
-
-
-def _tile_cells(tile: TileAttention) -> tuple[object, ...]:
-    place = (tile.y, tile.x, tile.height, tile.width)
-    share = f"{tile.attention:.9g}"
-    cells = (f"{value:.10g}" for value in place)
-    return tile.rank, tile.row, tile.column, *cells, share
-
-
-TILE_COLUMNS = ("rank", "row", "column", "y", "x", "height", "width", "attention")
+    """A row a tile of multiple instance learning, in reading order."""
+    table = tile_table(parts.heatmap, parts.heatmaps)
+    first = next(table)
+    write_table(path, [*first], ([*row.values()] for row in chain([first], table)))
 
 
 def write_heatmap_zarr(path: Path, parts: Parts) -> None:
@@ -356,22 +361,28 @@ WRITERS: Mapping[str, tuple[tuple[str, str, Callable[[Path, Parts], None]], ...]
 def writers_of(
     name: str, heatmap: Heatmap
 ) -> tuple[tuple[str, str, Callable[[Path, Parts], None]], ...]:
-    """The files of a format for one heatmap: attention adds a table of its tiles."""
-    if name == "csv" and heatmap.method == METHOD:
-        return (*WRITERS[name], ("tiles", ".csv", write_tiles_csv))
-    return WRITERS[name]
+    """The files of a format for one heatmap: those of tiles have a table of them.
+
+    Signed ones have a second mask, of what speaks against their class.
+    """
+    found = WRITERS[name]
+    if name == "csv" and heatmap.method in COLUMNS:
+        return (*found, ("tiles", ".csv", write_tiles_csv))
+    if name in {"png", "tiff"} and heatmap.signed:
+        return (*found, ("against", *found[0][1:]))
+    return found
 
 
 def space_needed(parts: Parts) -> int:
     """Bytes that the largest possible set could take; a bound, not an estimate."""
     vertices = sum(len(ring) for r in parts.regions for ring in rings_of(r.polygon))
     return (
-        2 * parts.mask.nbytes
+        4 * parts.mask.nbytes
         + 6 * parts.heatmap.values.nbytes
         + 2 * sum(label.values.size for label in parts.labels)
         + min(parts.heatmap.values.size, MOST_TILES) * (500 + 80 * len(parts.heatmaps))
         + 32 * vertices
         + 2_000 * len(parts.regions)
-        + (200 * parts.heatmap.values.size if parts.heatmap.method == METHOD else 0)
+        + (250 * parts.heatmap.values.size if parts.heatmap.method in COLUMNS else 0)
         + 1_000_000
     )

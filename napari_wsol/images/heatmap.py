@@ -24,6 +24,9 @@ _SAME = 1e-6
 KEPT_CELLS = 16_000_000
 """Of a map that is kept beside those of the model in use: 64 MB."""
 
+SIGNED_COLOURS = "RdBu_r"
+"""matplotlib's name for the colours of a signed map: blue against, white, red for."""
+
 MARKED = 0.5
 """Evidence or probability from which on a cell is marked."""
 

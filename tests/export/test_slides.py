@@ -10,7 +10,7 @@ from PIL import Image
 from napari_wsol.config import ExportConfig
 from napari_wsol.export import export_heatmap
 from napari_wsol.export.masks import grid_for
-from napari_wsol.export.tiles import METHOD, attention_table
+from napari_wsol.export.tiles import METHOD, tile_table
 
 
 class Wide:
@@ -69,12 +69,12 @@ def test_the_table_of_a_million_tiles_comes_one_by_one(make_heatmap):
     values[1, 2], values[2, 0] = 1.0, 0.25
     heatmap = make_heatmap((28_000, 28_000), values, method=METHOD)
     tracemalloc.start()
-    table = attention_table(heatmap)
+    table = tile_table(heatmap, {})
     found = [next(table) for _ in range(2001)]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 60e6
-    assert (found[1002].rank, found[2000].rank) == (1, 2)
-    assert (found[1002].attention, found[2000].attention) == (0.8, 0.2)
+    assert (found[1002]["rank"], found[2000]["rank"]) == (1, 2)
+    assert (found[1002]["attention"], found[2000]["attention"]) == ("0.8", "0.2")
     nothing = make_heatmap((84, 112), values[5:8, :4], method=METHOD)
-    assert {tile.attention for tile in attention_table(nothing)} == {0.0}
+    assert {tile["attention"] for tile in tile_table(nothing, {})} == {"0"}

@@ -5,7 +5,7 @@ import pytest
 
 from napari_wsol.config import ExportConfig
 from napari_wsol.export import export_heatmap
-from napari_wsol.export.tiles import METHOD, attention_table
+from napari_wsol.export.tiles import METHOD, tile_table
 from napari_wsol.methods.attention_mil import AttentionMil
 
 
@@ -61,9 +61,14 @@ def test_a_tile_ends_where_its_image_ends(make_heatmap):
     heatmap = attention_over(
         make_heatmap, (20, 28), [[1.0]], scale=(28.0, 28.0), translate=(13.5, 13.5)
     )
-    (tile,) = attention_table(heatmap)
-    assert (tile.y, tile.x, tile.height, tile.width) == (0, 0, 20, 28)
-    assert (tile.rank, tile.attention) == (1, 1.0)
+    (tile,) = tile_table(heatmap, {})
+    assert [tile[key] for key in ("y", "x", "height", "width")] == [
+        "0",
+        "0",
+        "20",
+        "28",
+    ]
+    assert (tile["rank"], tile["attention"]) == (1, "1")
 
 
 def test_the_table_is_that_of_the_attention_method():

@@ -1,6 +1,7 @@
 """The highest places of a map, none over another, and where they lie on the slide."""
 
 import csv
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -25,6 +26,14 @@ def heatmap(values, scale=10.0, shape=None, translate=None):
         target="tumour",
         is_probability=True,
     )
+
+
+def of_evidence(raw, **changes):
+    """A map with a sign."""
+    most = float(np.abs(raw).max())
+    values = 0.5 + np.asarray(raw) / (2 * most)
+    span = float(np.min(raw)), float(np.max(raw))
+    return replace(heatmap(values, **changes), signed=True, raw_range=span)
 
 
 def overlap(one, other):
@@ -78,6 +87,30 @@ def test_nothing_gives_nothing_and_a_plateau_gives_neighbours():
     assert len(top_tiles(heatmap(np.ones((3, 3))), 5, side=1000)) == 1
     with pytest.raises(ConfigError):
         top_tiles(heatmap(np.ones((3, 3))), 0)
+
+
+def test_evidence_has_tiles_for_and_tiles_against():
+    raw = np.zeros((4, 5))
+    raw[1, 2], raw[3, 4], raw[0, 0], raw[2, 0] = 0.004, 0.001, -0.002, -0.008
+    signed = of_evidence(raw)
+    assert [(round(t.value, 8), t.y, t.x) for t in top_tiles(signed, 10)] == [
+        (0.004, 10, 20),
+        (0.001, 30, 40),
+    ]
+    found = top_tiles(signed, 10, against=True)
+    assert [(t.rank, round(t.value, 8), t.y, t.x) for t in found] == [
+        (1, -0.008, 20, 0),
+        (2, -0.002, 0, 0),
+    ]
+    assert top_tiles(of_evidence(np.full((3, 3), -1.0)), 5) == []
+
+
+def test_windows_of_evidence_say_its_mean():
+    raw = np.random.default_rng(3).normal(size=(40, 40)).astype(np.float32)
+    raw[8:16, 20:28] -= 3
+    first = top_tiles(of_evidence(raw), 4, side=80, against=True)[0]
+    assert (first.y, first.x) == (80, 200)
+    assert first.value == pytest.approx(raw[8:16, 20:28].mean(), abs=1e-5)
 
 
 def test_a_large_map_is_worked_off_in_bands(monkeypatch):
