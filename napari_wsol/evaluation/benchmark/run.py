@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -26,7 +27,8 @@ from napari_wsol.evaluation.benchmark.baselines import (
 from napari_wsol.evaluation.benchmark.dataset import EvaluationSet, load_evaluation_set
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.benchmark.targets import targets_of
-from napari_wsol.evaluation.bootstrap import Bootstrap
+from napari_wsol.evaluation.bootstrap import Bootstrap, mean
+from napari_wsol.evaluation.flipping import patch_flipping
 from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
 from napari_wsol.evaluation.sanity import check_maps
 from napari_wsol.evaluation.settings import FIELD_SIZE, EvaluationConfig
@@ -43,6 +45,7 @@ from napari_wsol.inference.whole_image import (
 )
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import method_title
+from napari_wsol.methods.mil import cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -226,6 +229,10 @@ class Benchmark:
         how |= {"cache": FeatureCache(FEATURE_BYTES), "check": check}
         with closing(open_slide(sample.path)) as slide:
             scores = class_scores(self.model, slide, methods=self.methods, **how)
+            view = ModelView(slide, self.model, self.config.mpp, cache=how["cache"])
+            seed = self.config.seed + zlib.crc32(sample.id.encode())
+            tiles = lambda: cells_of(view.features(check=check))[0]  # noqa: E731
+            flips = patch_flipping(self.model, tiles, seed=seed)
             seen = [
                 self._compared(sample, slide, against, scores, how)
                 for against in self._targets(sample, slide)
@@ -233,6 +240,8 @@ class Benchmark:
         # Meters of its own come first: an image that fails there counts nowhere.
         for meters in (self._meters(), *meter_sets):
             meters.classify(scores, sample.labels)
+            for name, value in flips.items():
+                meters.flips.setdefault(name, []).append(value)
             for item in seen:
                 meters.note(item.notes)
                 overlap = meters.compare(
@@ -318,6 +327,7 @@ class Benchmark:
             ),
             cases=tuple(meters.cases),
             failed=dict(meters.failed),
+            flipping={name: mean(item, draw) for name, item in meters.flips.items()},
             notes=tuple(self._all_notes(meters)),
         )
 
