@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_wsol.encoders import BagEncoder
-from napari_wsol.methods import evaluating, get_method, list_methods
-from napari_wsol.methods.mil import MilHead, contrast, read_bag
+from napari_wsol.evaluation.sanity import Trust
+from napari_wsol.methods import evaluating, get_method
+from napari_wsol.methods.mil import MilHead, as_bag, contrast, read_bag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -30,26 +30,27 @@ STEPS = 50
 
 
 def patch_flipping(
-    model: Model, tiles: Callable[[], Tensor], *, seed: int = 0
-) -> dict[str, float]:
-    """How faithful the read-outs of tiles are to the verdict on one bag; no pixels.
+    model: Model, methods: Sequence[str], tiles: Callable[[], Tensor], seed: str = ""
+) -> dict[str, Trust]:
+    """How faithful read-outs of tiles are to the verdict on one bag; needs no pixels.
 
     Args:
-        model: any.
-        tiles: gives (n, D) float vectors, n ≥ 1, where the model pools tiles.
-        seed: of the order that is drawn.
+        model: that has the methods.
+        methods: names; those that read no tiles are left out.
+        tiles: gives (n, D) float vectors, n ≥ 1; not called where all are left out.
+        seed: of the order that is drawn; any text.
 
     Returns:
-        SRG by method, and of a "random" order; empty where the model pools no tiles.
+        By method "flipping", SRG in log odds, and "flipping_random" of a drawn order.
 
     Raises:
         NoResultError: a value is not finite.
     """
-    encoder, head = model.encoder, model.classifier
-    if not isinstance(encoder, BagEncoder) or head is None:
+    picked = [name for name in methods if get_method(name).pools_tiles]
+    if not picked:
         return {}
     with evaluating(model), torch.inference_mode():
-        vectors = tiles().to(model.device).float()
+        head, vectors = model.classifier, tiles().to(model.device).float()
         reading = read_bag(model, lambda: [vectors])
         target = int(model.to_probabilities(reading.logits[None].float()).argmax())
         embedded = head.embed(vectors) if isinstance(head, MilHead) else vectors
@@ -57,20 +58,21 @@ def patch_flipping(
         def margin(rest: Tensor) -> float:
             own = embedded[rest]
             if isinstance(head, MilHead):
-                weights = head.weigh(reading.scores[rest]).to(own.device)
-                logits = head.parts(own, weights).float().sum(0) + head.bias()
+                parts = head.parts(own, head.weigh(reading.scores[rest]).to(own))
+                logits = parts.float().sum(0) + head.bias()
             else:
-                logits = model.image_logits(encoder.of_vectors(own))[0]
+                logits = model.image_logits(as_bag(own))[0]
             return float(logits.float().cpu() @ contrast(model, target))
 
-        count = len(vectors)
-        cuts = np.linspace(0, count, min(count, STEPS), endpoint=False, dtype=int)
-        drawn = np.random.default_rng(seed).permutation(count)
-        orders = {"random": torch.from_numpy(drawn)}
-        for name in list_methods(model):
-            if get_method(name).pools_tiles:
-                orders[name] = reading.values(name, model, target).argsort(stable=True)
-        return {
-            name: float(np.mean([margin(x[k:]) - margin(x.flip(0)[k:]) for k in cuts]))
-            for name, x in orders.items()
-        }
+        def gain(order: Tensor) -> float:
+            points = np.linspace(0, len(order), min(len(order), STEPS), endpoint=False)
+            both = [(order[k:], order.flip(0)[k:]) for k in points.astype(int)]
+            return float(np.mean([margin(up) - margin(down) for up, down in both]))
+
+        order = np.random.default_rng([*seed.encode()]).permutation(len(vectors))
+        drawn, result = gain(torch.from_numpy(order)), dict[str, Trust]()
+        for name in picked:
+            own = gain(reading.values(name, model, target).argsort())
+            figures = {"flipping": own, "flipping_random": drawn}
+            result[name] = Trust(method=name, sanity={}, faithful=figures)
+        return result

@@ -8,9 +8,8 @@ from collections.abc import Mapping  # noqa: TC003 - reports are read by their t
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from napari_wsol.evaluation.bootstrap import Estimate
+from napari_wsol.evaluation.bootstrap import Estimate  # noqa: TC001
 from napari_wsol.export.table import markdown_lines
-from napari_wsol.methods.base import method_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,6 +43,7 @@ UNITS: Mapping[str, tuple[str, str]] = {
     "deletion": ("Deletion AUC (low is good)", ""),
     "road": ("ROAD", ""),
     "flipping": ("Patch flipping (SRG)", ""),
+    "flipping_random": ("… of tiles in a random order", ""),
     "sanity_heads": ("Rank correlation, other heads", ""),
     "sanity_last_stage": ("… and other last stage", ""),
     "sanity_encoder": ("… and other encoder", ""),
@@ -114,7 +114,6 @@ class ModelReport:
         methods: figures of each method.
         cases: figures of each image.
         failed: why an image could not be used, by its id.
-        flipping: of models that pool tiles, of each read-out and a "random" order.
         notes: what a reader must know, a sentence each.
     """
 
@@ -131,7 +130,6 @@ class ModelReport:
     methods: tuple[MethodReport, ...]
     cases: tuple[Case, ...]
     failed: Mapping[str, str] = field(default_factory=dict[str, str])
-    flipping: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
@@ -178,11 +176,6 @@ class ModelReport:
         ]
         if rows:
             yield "Classification", ["value"], rows
-        if self.flipping:
-            texts = {name: shown("flipping", x) for name, x in self.flipping.items()}
-            rows = [["Random order", texts.pop("random")]]
-            rows += [[method_title(name), text] for name, text in texts.items()]
-            yield title_of("flipping"), ["value"], rows
         found = {name for item in self.methods for name in item.figures}
         if not found:
             return

@@ -44,7 +44,6 @@ class MeterSet:
     Attributes:
         images: how many were begun.
         labels: of the images' classes.
-        flips: patch flipping of each image, by read-out of tiles.
         cases: in the order of the images.
         notes: what must be said, and of how many images.
         failed: why an image could not be used, by its id.
@@ -61,7 +60,6 @@ class MeterSet:
         self._config = config
         self._meters: dict[str, MapMeters] = {}
         self.labels = ClassificationMeter(classes, multi_label=multi_label)
-        self.flips: dict[str, list[float]] = {}
         self.cases: list[Case] = []
         self.notes: dict[str, int] = {}
         self.failed: dict[str, str] = {}
