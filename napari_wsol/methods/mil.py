@@ -96,7 +96,7 @@ class MilHead(Head):
     def class_maps(self, features: Features) -> Tensor:
         """(N, outputs, h, w) logits of bags of each tile alone."""
         found = self.alone(self.embed(cells_of(features)))
-        return found.mT.unflatten(2, features.last.shape[-2:]).float()
+        return found.mT.reshape(len(found), -1, *features.last.shape[-2:]).float()
 
     def alone(self, embedded: Tensor) -> Tensor:
         """(..., n, E) → (..., n, outputs) logits of bags of one tile."""

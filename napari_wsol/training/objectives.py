@@ -171,7 +171,7 @@ def acol(lesson: Lesson, logits: Tensor) -> Tensor:
 
 def clam(lesson: Lesson, logits: Tensor) -> Tensor:
     """Cross-entropy of the bag and of its tiles, 7 to 3, as in the authors' code."""
-    head, truth = cast("ClamHead", lesson.head), lesson.labels.argmax(1).tolist()
+    head, truth = cast("ClamHead", lesson.head), map(int, lesson.labels.argmax(1))
     bags = [own for item in lesson.features for own in cells_of(item)]
     found = [head.instance_loss(*pair) for pair in zip(bags, truth, strict=True)]
     return 0.7 * cross_entropy(lesson, logits) + 0.3 * torch.stack(found).mean()

@@ -148,7 +148,8 @@ def test_gradients_are_those_of_finite_differences(case):
     """The highest tile of a class alone learns under "max"."""
     model = build(case)
     head = model.classifier.double()
-    head.scores = lambda x, own=type(head).scores: _in_float64(head, own, x)
+    own = type(head).scores
+    head.scores = lambda x: _in_float64(head, own, x)
     x = torch.from_numpy(vectors_of(4, 5)).double().requires_grad_()
 
     def logit(vectors):
@@ -203,7 +204,8 @@ def clams_loss(head, x, label):
 def test_the_loss_of_tiles_is_clams(count, label):
     model, x = build("clam", instances=4), vectors_of(7, count)
     head = model.classifier
-    found = head.instance_loss(torch.from_numpy(x), label)
+    with torch.inference_mode():
+        found = head.instance_loss(torch.from_numpy(x), label)
     assert float(found) == pytest.approx(clams_loss(head, x, label), abs=1e-5)
 
 
