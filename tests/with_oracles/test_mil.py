@@ -68,6 +68,13 @@ def test_attention_and_logit_are_those_of_torchmil(gated):
         torch.testing.assert_close(alone, theirs(x[:, None]), atol=1e-5, rtol=0)
 
 
+class TileLoss(torch.nn.CrossEntropyLoss):
+    """As torchmil calls it: labels are real numbers in a column."""
+
+    def forward(self, logits, truth):
+        return super().forward(logits, truth[:, 0].long())
+
+
 @pytest.mark.parametrize("label", [0, 1])
 def test_clams_logit_and_loss_are_those_of_torchmil(label):
     from torchmil.models import CLAM_SB
@@ -92,9 +99,7 @@ def test_clams_logit_and_loss_are_those_of_torchmil(label):
         last.weight.copy_(weight[1:] - weight[:1])
         last.bias.copy_(bias[1:] - bias[:1])
     # Their own loss of tiles is an SVM's; CLAM's default is the cross-entropy.
-    theirs.inst_loss_fn = lambda logits, truth: torch.nn.functional.cross_entropy(
-        logits, truth[:, 0].long()
-    )
+    theirs.inst_loss_fn = TileLoss()
     with torch.inference_mode():
         logit, scores, embedded = theirs(x[None], return_att=True, return_emb=True)
         loss = theirs.compute_inst_loss(scores, embedded, torch.tensor([label]))
