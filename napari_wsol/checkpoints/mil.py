@@ -88,7 +88,7 @@ def _clam(source: Source, answers: Answers) -> Draft:
         ),
         weights=renamed(state, {at: f"{OURS}{NET}3.", **{x: OURS + x for x in parts}}),
         system="CLAM",
-        summary="CLAM-SB, on vectors of tiles whose network the file does not name: "
-        "say extractor=…, its name in bags, and those of others are refused.",
+        summary="CLAM-SB, for vectors of tiles. Imported with extractor=…, the network "
+        "that makes them as bags name it, it refuses those of others.",
         citations=("Lu et al., CLAM, Nat Biomed Eng 2021, arXiv 2004.09666",),
     )
