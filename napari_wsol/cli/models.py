@@ -106,8 +106,8 @@ def import_(
     Checkpoints of PixelCAM's, PCAM's, PYLON's, A-MIL's and CLAM's code are recognised
     by their content, and ResNet, DenseNet, VGG, Inception-v3 and ViT of torchvision and
     timm with their own classifier, under any names; foundation encoders by --preset.
-    Nothing in a file is run. One that cannot be used does not stop the others; the exit status
-    is then 1.
+    Nothing in a file is run. One that cannot be used does not stop the others; the exit
+    status is then 1.
     """
     if name is not None and len(checkpoints) > 1:
         raise typer.BadParameter("Only one model can have this name.")
