@@ -40,8 +40,8 @@ test: setup ## run all tests; those of the window under PyQt6 and under PyQt5
 test-timm: ## run the tests that need timm, in an environment of their own (several GB)
 	@sh tools/apart.sh timm 'timm, torchvision' $(ARGS)
 
-test-oracles: ## compare with grad-cam, torchcam and quantus, in an environment of their own (several GB)
-	@sh tools/apart.sh oracles 'pytorch_grad_cam, quantus, torchcam' $(ARGS)
+test-oracles: ## compare with captum, grad-cam, quantus, torchcam and torchmil, in an environment of their own (several GB)
+	@sh tools/apart.sh oracles 'captum, pytorch_grad_cam, quantus, torchcam, torchmil' $(ARGS)
 
 fuzz: setup ## 5,000 damaged files of each kind, and five minutes of the monkey
 	@NAPARI_WSOL_FUZZ=$${NAPARI_WSOL_FUZZ:-5000} \

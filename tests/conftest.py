@@ -31,7 +31,8 @@ pytest_plugins = [
 GOLDEN = Path(__file__).parent / "golden"
 
 
-APART = {"timm": ("timm",), "oracles": ("pytorch_grad_cam", "quantus", "torchcam")}
+ORACLES = ("captum", "pytorch_grad_cam", "quantus", "torchcam", "torchmil")
+APART = {"timm": ("timm",), "oracles": ORACLES}
 """What the tests of a marker import, which the environment of the others lacks."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_wsol.checkpoints import amil, families, pcam, presets, pylon, wsol
+from napari_wsol.checkpoints import families, mil, pcam, presets, pylon, wsol
 from napari_wsol.checkpoints.draft import Answers, Draft, Source
 from napari_wsol.checkpoints.families import places, scopes
 from napari_wsol.checkpoints.files import (
@@ -42,7 +42,7 @@ __all__ = [
     "recognise",
 ]
 
-AUTHORS = (presets, wsol, pcam, pylon, amil)
+AUTHORS = (presets, wsol, pcam, pylon, mil)
 """Tried before torchvision's and timm's families, whose names they have, too."""
 
 PREFERRED = ("best1.ckpt", "best.ckpt", "model.pkl", "model.pt", "train.ckpt")
@@ -79,8 +79,8 @@ def recognise(path: Path, answers: Mapping[str, str] | None = None) -> Draft:
     names = ", ".join(list(next(iter(source.parts.values())))[:4])
     raise ModelError(
         f"{path.name} is of no kind that is known here; its first weights are {names}. "
-        "Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are, and ResNet, "
-        "DenseNet, VGG, Inception-v3 and ViT. Wrap others in Python: wsol.wrap."
+        "Checkpoints of PixelCAM's, PCAM's, PYLON's, A-MIL's and CLAM's code are, and "
+        "ResNet, DenseNet, VGG, Inception-v3 and ViT. Wrap others in Python: wsol.wrap."
     )
 
 

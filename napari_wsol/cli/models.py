@@ -103,11 +103,11 @@ def import_(
 ) -> None:
     """Make checkpoints your models, one each.
 
-    Checkpoints of PixelCAM's, PCAM's, PYLON's and A-MIL's code are recognised by their
-    content, and ResNet, DenseNet, VGG, Inception-v3 and ViT of torchvision and timm
-    with their own classifier, under any names; foundation encoders by --preset. Nothing
-    in a file is run. One that cannot be used does not stop the others; the exit status
-    is then 1.
+    Checkpoints of PixelCAM's, PCAM's, PYLON's, A-MIL's and CLAM's code are recognised
+    by their content, and ResNet, DenseNet, VGG, Inception-v3 and ViT of torchvision and
+    timm with their own classifier, under any names; foundation encoders by --preset.
+    Nothing in a file is run. One that cannot be used does not stop the others; the exit
+    status is then 1.
     """
     if name is not None and len(checkpoints) > 1:
         raise typer.BadParameter("Only one model can have this name.")

@@ -42,6 +42,8 @@ UNITS: Mapping[str, tuple[str, str]] = {
     "insertion": ("Insertion AUC", ""),
     "deletion": ("Deletion AUC (low is good)", ""),
     "road": ("ROAD", ""),
+    "flipping": ("Patch flipping (SRG)", ""),
+    "flipping_random": ("… of tiles in a random order", ""),
     "sanity_heads": ("Rank correlation, other heads", ""),
     "sanity_last_stage": ("… and other last stage", ""),
     "sanity_encoder": ("… and other encoder", ""),

@@ -29,7 +29,7 @@ from typing_extensions import override
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.base import register
 from napari_wsol.methods.heads import register_head
-from napari_wsol.methods.mil import BagMethod, MilHead, cells_of
+from napari_wsol.methods.mil import BagMethod, MilHead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,16 +131,6 @@ class AttentionMil(BagMethod):
         "Attention says which tiles the network looked at to classify the image, not "
         "which class a tile speaks for; it is the same for every class."
     )
-
-    @override
-    def map(self, model: Model, features: Features, target: int) -> Tensor:
-        """(N, h, w) in (0, 1]: 1 where the network looked most."""
-        del target
-        head = cast("MilHead", model.classifier)  # so ``unavailable`` says
-        scores = head.scores(head.embed(cells_of(features)))[..., 0]
-        # exp(s - max s) is a / max(a), without dividing by a sum over many tiles.
-        values = (scores - scores.amax(1, keepdim=True)).exp()
-        return features.straight(values.reshape(-1, *features.last.shape[-2:]))
 
     @override
     def unavailable(self, model: Model) -> str | None:

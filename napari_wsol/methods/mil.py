@@ -96,7 +96,7 @@ class MilHead(Head):
     def class_maps(self, features: Features) -> Tensor:
         """(N, outputs, h, w) logits of bags of each tile alone."""
         found = self.alone(self.embed(cells_of(features)))
-        return _as_map(found, features)
+        return found.mT.reshape(len(found), -1, *features.last.shape[-2:]).float()
 
     def alone(self, embedded: Tensor) -> Tensor:
         """(..., n, E) → (..., n, outputs) logits of bags of one tile."""
@@ -107,13 +107,6 @@ class MilHead(Head):
 def cells_of(features: Features) -> Tensor:
     """(N, n, D): the vectors of tiles, row by row."""
     return features.last.flatten(2).transpose(1, 2)
-
-
-def _as_map(values: Tensor, features: Features) -> Tensor:
-    """(N, n, K) → (N, K, h, w)."""
-    height, width = features.last.shape[-2:]
-    count, _, outputs = values.shape
-    return values.transpose(1, 2).reshape(count, outputs, height, width).float()
 
 
 def contrast(model: Model, target: int) -> Tensor:
@@ -169,7 +162,7 @@ class BagReading:
             target: index of the class.
         """
         if method == "attention_mil":
-            first = self.scores[:, 0]
+            first = self.scores[:, 0]  # as the largest is 1, no sum divides
             return (first - first.max()).exp()
         turn = contrast(model, target)
         if method == "mil_evidence":
@@ -259,18 +252,18 @@ def _integrated(
     points, shares = np.polynomial.legendre.leggauss(STEPS)
     with torch.inference_mode(mode=False), torch.enable_grad():
         whole = vectors.clone()
-        logits = head(_of_vectors(whole))[0].detach()
+        logits = head(as_bag(whole))[0].detach()
         total = torch.zeros(len(logits), *whole.shape, device=whole.device)
         for point, share in zip((points + 1) / 2, shares / 2, strict=True):
             check()
             at = (whole * float(point)).requires_grad_()
-            values = head(_of_vectors(at))[0]
+            values = head(as_bag(at))[0]
             for place, value in enumerate(values):
                 last = place == len(values) - 1
                 (slope,) = torch.autograd.grad(value, at, retain_graph=not last)
                 total[place] += slope * float(share)
         parts = [(item * whole).sum(1) for item in total]
-        alone = head(_as_bags(whole)).detach()
+        alone = head(Features((whole[:, :, None, None],), (1.0,), (0.0,))).detach()
     added = _finite(torch.stack(parts, 1).float().cpu())
     logits = logits.double().cpu()
     bias = logits - added.double().sum(0)
@@ -278,14 +271,9 @@ def _integrated(
     return BagReading(empty, added, alone.float().cpu(), bias, logits)
 
 
-def _of_vectors(vectors: Tensor) -> Features:
+def as_bag(vectors: Tensor) -> Features:
     """(n, D) as the features of one bag."""
     return Features((vectors.T[None, :, :, None],), (1.0,), (0.0,))
-
-
-def _as_bags(vectors: Tensor) -> Features:
-    """(n, D) as the features of n bags."""
-    return Features((vectors[:, :, None, None],), (1.0,), (0.0,))
 
 
 class BagMethod(Method):

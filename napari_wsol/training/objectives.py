@@ -18,6 +18,7 @@ from torch.nn import functional
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods.acol import ERASE_FROM
 from napari_wsol.methods.heads import scaled
+from napari_wsol.methods.mil import cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_wsol.encoders import Features
     from napari_wsol.methods import Head, Model, ModelSpec
     from napari_wsol.methods.acol import AcolHead
+    from napari_wsol.methods.clam import ClamHead
 
 GATE, KERNEL = "mask", "weight"
 """SAT's gate among the encoder's maps, and the parameter that smooths it."""
@@ -167,6 +169,14 @@ def acol(lesson: Lesson, logits: Tensor) -> Tensor:
     return cross_entropy(lesson, logits) + cross_entropy(lesson, second.mean((-2, -1)))
 
 
+def clam(lesson: Lesson, logits: Tensor) -> Tensor:
+    """Cross-entropy of the bag and of its tiles, 7 to 3, as in the authors' code."""
+    head, truth = cast("ClamHead", lesson.head), map(int, lesson.labels.argmax(1))
+    bags = [own for item in lesson.features for own in cells_of(item)]
+    found = [head.instance_loss(*pair) for pair in zip(bags, truth, strict=True)]
+    return 0.7 * cross_entropy(lesson, logits) + 0.3 * torch.stack(found).mean()
+
+
 def sat(lesson: Lesson, logits: Tensor) -> Tensor:
     """The image's loss, the area of SAT's gate and its closeness to all or nothing."""
     if lesson.gate is None:
@@ -229,11 +239,13 @@ LOSSES: dict[str, Objective] = {
     "bce": bce,
     "pcam": pcam,
     "acol": acol,
+    "clam": clam,
     "sat": sat,
 }
 """Losses of image heads. Pixel heads learn by "seeds", the partial cross-entropy."""
 
 SEEDS = "seeds"
+ONE_CLASS = ("cross_entropy", "acol", "clam")
 BINARY = frozenset({"pylon", "li2018"})
 """Heads whose class maps are probabilities: their classes do not exclude each other."""
 
@@ -278,27 +290,27 @@ def _default(name: str, spec: ModelSpec) -> str:
         return name
     if name == "pcam":
         return "pcam" if spec.multi_label else "bce"
-    one_logit = bool(spec.options.get(name, {}).get("binary", False))
-    if name in BINARY or spec.multi_label or one_logit:
+    options = spec.options.get(name, {})
+    if name in BINARY or spec.multi_label or options.get("binary", False):
         return "bce"
-    return "cross_entropy"
+    return "clam" if name == "clam_sb" else "cross_entropy"
 
 
 def _check_fit(name: str, loss: str, spec: ModelSpec) -> None:
-    if loss in ("acol", "sat") and loss != name:
+    options = spec.options.get(name, {})
+    if loss in ("acol", "sat", "clam") and not name.startswith(loss):
         raise ConfigError(f"The loss “{loss}” is for the {loss} head, not for {name}.")
-    if spec.multi_label and loss in ("cross_entropy", "acol"):
+    if spec.multi_label and loss in ONE_CLASS:
         raise ConfigError(
             f"“{loss}” is for images of one class: a multi-label {name} head learns by "
             "“bce”."
         )
-    one_logit = bool(spec.options.get(name, {}).get("binary", False))
-    if one_logit and loss != "bce":
+    if options.get("binary", False) and loss != "bce":
         raise ConfigError(f"A {name} head with one logit learns by “bce”, not {loss}.")
 
 
 def _check_options(name: str, loss: str, config: LossConfig, spec: ModelSpec) -> None:
-    soft = loss in ("cross_entropy", "acol") or (loss == "sat" and not spec.multi_label)
+    soft = loss in ONE_CLASS or (loss == "sat" and not spec.multi_label)
     if config.smoothing and not soft:
         raise ConfigError(f"Labels of {name} cannot be smoothed: “{loss}” has none.")
     if config.pos_weight and loss != "pcam":

@@ -19,6 +19,8 @@ SPECS = {
     "attention_mil": {"encoder": "amil_cnn", "tile": 28, "heads": ("attention_mil",)},
     "chefer": {"encoder": "deit_tiny", "heads": ("linear",)},
     "linear": {"encoder": "deit_tiny", "heads": ("linear",)},
+    "mil_evidence": {"encoder": "amil_cnn", "tile": 28, "heads": ("clam_sb",)},
+    "mil_tile": {"encoder": "amil_cnn", "tile": 28, "heads": ("additive_mil",)},
     "negev": {
         "encoder": "wsol_resnet18",
         "taps": ("stem", *PYRAMID),

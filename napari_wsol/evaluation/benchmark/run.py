@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
+
 from napari_wsol.config import FigureConfig
 from napari_wsol.errors import (
     ConfigError,
@@ -27,10 +29,12 @@ from napari_wsol.evaluation.benchmark.dataset import EvaluationSet, load_evaluat
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.benchmark.targets import targets_of
 from napari_wsol.evaluation.bootstrap import Bootstrap
+from napari_wsol.evaluation.flipping import patch_flipping
 from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
 from napari_wsol.evaluation.sanity import check_maps
 from napari_wsol.evaluation.settings import FIELD_SIZE, EvaluationConfig
 from napari_wsol.export.figure import Panel, Sheet, panels_of
+from napari_wsol.images.bags import is_bag, open_bag
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.augmentation import check_views
 from napari_wsol.inference.cache import FeatureCache
@@ -43,9 +47,12 @@ from napari_wsol.inference.whole_image import (
 )
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import method_title
+from napari_wsol.methods.mil import cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from torch import Tensor
 
     from napari_wsol.data.datasets import Sample
     from napari_wsol.data.folds import Grouping
@@ -230,15 +237,27 @@ class Benchmark:
                 self._compared(sample, slide, against, scores, how)
                 for against in self._targets(sample, slide)
             ]
+        tiles = partial(self._tiles, sample, how["cache"])
+        flips = patch_flipping(self.model, self.methods, tiles, sample.id)
         # Meters of its own come first: an image that fails there counts nowhere.
         for meters in (self._meters(), *meter_sets):
             meters.classify(scores, sample.labels)
+            for name, one in flips.items():
+                meters.meter(name).trust(one)
             for item in seen:
                 meters.note(item.notes)
                 overlap = meters.compare(
                     item.maps, item.against, item.case.target, item.trust
                 )
                 meters.cases.append(replace(item.case, overlap=overlap))
+
+    def _tiles(self, sample: Sample, cache: FeatureCache) -> Tensor:
+        """(n, D) vectors of the tiles of an image, or of a slide's bag."""
+        if is_bag(sample.path):
+            return torch.from_numpy(open_bag(sample.path).vectors())
+        with closing(open_slide(sample.path)) as slide:
+            view = ModelView(slide, self.model, self.config.mpp, cache=cache)
+            return cells_of(view.features())[0]
 
     def _compared(
         self,

@@ -411,10 +411,17 @@ def test_bags_and_padded_inputs_are_measured_too(split, parts):
     model = Model(ModelSpec(classes=("dark", "bright"), **parts)).eval()
     config = EvaluationConfig(bootstrap=0, faithfulness_steps=2)
     found = evaluate_model(model, split, "valpx", config=config)
-    (item,) = found.methods
-    assert {"pxap", "insertion", "deletion"} < set(item.figures)
-
-    assert all(0 <= item.figures[key].value <= 1 for key in ("insertion", "deletion"))
+    flips = {"flipping", "flipping_random"} if "tile" in parts else set()
+    for item in found.methods:
+        assert {"pxap", "insertion", "deletion"} | flips <= set(item.figures)
+        assert flips == {key for key in item.figures if key.startswith("flip")}
+        both = (item.figures[key].value for key in ("insertion", "deletion"))
+        assert all(0 <= value <= 1 for value in both)
+    if flips:
+        drawn = {item.figures["flipping_random"].value for item in found.methods}
+        assert len(found.methods) == 3
+        assert len(drawn) == 1
+        assert "| … of tiles in a random order |" in found.to_markdown()
 
 
 def test_a_model_that_does_not_classify_has_maps_only(split):
