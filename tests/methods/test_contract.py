@@ -26,8 +26,6 @@ SPECS = {
         "taps": ("stem", *PYRAMID),
         "heads": ("cam", "negev"),
     },
-    "mil_evidence": {"encoder": "amil_cnn", "tile": 28, "heads": ("clam_sb",)},
-    "mil_tile": {"encoder": "amil_cnn", "tile": 28, "heads": ("additive_mil",)},
     "pixelcam": {**PLAIN, "heads": ("cam", "pixelcam")},
     "pylon": {"encoder": "resnet18", "taps": PYRAMID, "heads": ("pylon",)},
     "rollout": {"encoder": "deit_tiny", "heads": ("tscam",)},
