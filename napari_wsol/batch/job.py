@@ -15,6 +15,7 @@ from napari_wsol.config import ExportConfig, InferenceConfig, SlideConfig
 from napari_wsol.errors import one_of_many
 from napari_wsol.export import export_heatmap
 from napari_wsol.files import path_from
+from napari_wsol.images.h5 import numbers_in
 from napari_wsol.images.readers import check_files, open_slide, reread, told_name
 from napari_wsol.images.readers.dicom_files import is_film
 from napari_wsol.images.readers.stacks import ANY
@@ -72,6 +73,7 @@ class SlideSettings:
         top: how many of the highest places get a picture; 0 for none.
         overwrite: whether finished images are done again.
         stale_seconds: after which the claim of a worker that does not move is free.
+        bag: makes the bag of a slide, instead of maps.
     """
 
     model: Model
@@ -86,9 +88,12 @@ class SlideSettings:
     top: int = 12
     overwrite: bool = False
     stale_seconds: float = STALE_SECONDS
+    bag: Callable[..., Path] | None = None
 
     def facts(self, slide: Slide) -> dict[str, object]:
         """Everything that the result of one image depends on."""
+        if self.bag is not None:  # slides of one name want one file
+            return {"encoder": self.model.encoder_fingerprint()}
         cut = {
             name: getattr(self.cut, name) for name in ("core", "halo", "tissue_only")
         }
@@ -238,7 +243,7 @@ class ImageJob:
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
         row = {**self._head, "status": reason}
-        return row if self.is_flat else self._results.fail(self._source, row)
+        return row if self.is_flat else self._results.note(self._source, row)
 
     def _row(self, result: Localization) -> Row:
         """What a table says of an image that was localized."""
@@ -268,7 +273,7 @@ class ImageJob:
                 row = self._do(slide, key, claim, report, check)
             # While the claim is ours: nobody else works below that folder.
             self._results.clear(key, self._source)
-        return row
+        return self._results.note(self._source, row) if self.settings.bag else row
 
     def _do(
         self,
@@ -284,6 +289,15 @@ class ImageJob:
 
         began = time.monotonic()
         settings, model = self.settings, self.settings.model
+        if settings.bag is not None:
+            out = self._results.path
+            path = settings.bag(self.path, out=out, report=report, check=both)
+            row = {**self._head, "status": OK, "output": str(path.relative_to(out))}
+            with numbers_in(path) as (found, told):
+                return row | {
+                    "tiles": str(len(found["coords"])),
+                    "notes": told["notes"],
+                }
         draft = _emptied(self._results.work(key) / "results")
         if is_large(slide, model, settings.mpp):
             result, tiles = self._tile_by_tile(slide, key, draft, report, both)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from napari_wsol.cli import options
 from napari_wsol.cli.console import output
 from napari_wsol.config import words_of
+from napari_wsol.errors import ConfigError
 
 
 def batch(
@@ -69,6 +71,10 @@ def batch(
     rgb: options.Rgb = None,
     channel: options.Channel = None,
     plane: options.Plane = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="Make bags instead; options of features: “--tile 224”."),
+    ] = None,
 ) -> None:
     """Localize many slides with Snakemake: resumable, one slide a job.
 
@@ -103,11 +109,16 @@ def batch(
     }
     words = [*words_of(given), "--tissue" if tissue else "--no-tissue"]
     words += [] if rgb is None else ["--rgb" if rgb else "--no-rgb"]
+    if features is not None:
+        if {*words[::2]} - {"--threshold", "--core", "--top", "--tissue"}:
+            raise ConfigError("With --features, all options of bags belong into it.")
+        words = ["--layout=trident", *shlex.split(features)]  # jobs of their own names
     workflow = Workflow(
         slides=tuple(images_given(slides)),
         out=out,
         model=model,
         options=tuple(words),
+        what="localize" if features is None else "features",
         jobs=jobs or max(1, cards),
         gpus=cards,
         threads=threads,
