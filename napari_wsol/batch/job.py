@@ -294,10 +294,8 @@ class ImageJob:
             path = settings.bag(self.path, out=out, report=report, check=both)
             row = {**self._head, "status": OK, "output": str(path.relative_to(out))}
             with numbers_in(path) as (found, told):
-                return row | {
-                    "tiles": str(len(found["coords"])),
-                    "notes": told["notes"],
-                }
+                row |= {"tiles": str(len(found["coords"])), "notes": told["notes"]}
+            return row
         draft = _emptied(self._results.work(key) / "results")
         if is_large(slide, model, settings.mpp):
             result, tiles = self._tile_by_tile(slide, key, draft, report, both)

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from napari_wsol.config import SlideConfig
-from napari_wsol.encoders import TileEncoder
+from napari_wsol.encoders import TileEncoder, VectorEncoder
 from napari_wsol.encoders.presets import PRESETS
+from napari_wsol.encoders.tiles import NEEDS_BAG
 from napari_wsol.errors import ConfigError, ImageError, choices
 from napari_wsol.files import make_folder, unwritable, whole_file
 from napari_wsol.images.h5 import h5py_for, numbers_in
@@ -24,6 +25,7 @@ from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import Model
 from napari_wsol.slides.bag import KeptBag
 from napari_wsol.slides.localize import SlideWork
+from napari_wsol.slides.plan import plan_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,8 @@ def tile_model(model: Model, *, mpp: float | None, tile: int | None) -> Model:
         ConfigError: the network cannot read such tiles.
     """
     spec, encoder = model.spec, model.encoder
+    if isinstance(encoder, VectorEncoder):
+        raise ConfigError(NEEDS_BAG)
     preset = None if spec.heads else PRESETS.get(spec.encoder)
     if isinstance(encoder, TileEncoder):
         encoder = encoder.backbone
@@ -68,11 +72,10 @@ def make_bag(
 ) -> Path:
     """Encodes each tile of a slide that shows tissue, once; gives the file of its bag.
 
-    It has ``features`` (n, D) float32 and ``coords`` (n, 2) int64 (x, y); in the layout
-    "clam" a tensor lies beside it, in "trident" it is by itself. Network and cut are
-    those of :func:`tile_model`; µm a level-0 pixel are for files that do not know.
-    Killed, the next call goes on; a bag that is there is not made again. One process a
-    slide at a time.
+    It has ``features`` (n, D) float32 and ``coords`` (n, 2) int64 (x, y); the layout
+    "clam" adds a tensor. The network and its cut are those of :func:`tile_model`; µm a
+    level-0 pixel may be told. Killed, the next call goes on; a bag that is there is not
+    made again. One process a slide at a time.
 
     Raises:
         ImageError: it cannot be read, shows no tissue or does not say its pixel size.
@@ -91,15 +94,17 @@ def make_bag(
                 f"“{slide.name}” does not say its µm a pixel: tell them (--slide-mpp)."
             )
         (height, width), scale = slide.shape, seen.downsample[0]
-        side, power = model.encoder.stride, _power(known * scale)
+        side, sizes = model.encoder.stride, (known, known * scale)
+        # Of the objective, as scanners have it: 10 µm by the pixel's, or nearly.
+        had, seen_at = (5 * 2.0 ** round(math.log2(2 / um)) for um in sizes)
         own: dict[str, Any] = {"patch_size": side, "overlap": 0, "mpp": known * scale}
-        own |= {"level0_magnification": _power(known), "target_magnification": power}
+        own |= {"level0_magnification": had, "target_magnification": seen_at}
         own |= {"patch_size_level0": round(side * scale), "side_level0": side * scale}
         own |= {"level0_height": height, "level0_width": width}
         own |= {"encoder": model.name, "encoder_sha256": model.encoder_fingerprint()}
         own["slide_sha256"] = slide.fingerprint()
         own["how"] = f"{config.tissue_only} {model.preprocessing} {model.spec.pooling}"
-        folder = f"{power:g}x_{side}px_0px_overlap/features_"
+        folder = f"{seen_at:g}x_{side}px_0px_overlap/features_"
         folder += re.sub(r"[^\w.-]+", "-", model.name)
         target = out / ("h5_files" if layout == "clam" else folder) / f"{path.stem}.h5"
         if target.exists():
@@ -107,12 +112,14 @@ def make_bag(
                 if own.items() <= told.items():
                     return target
             raise ConfigError(
-                f"“{target}” is a bag of another slide, encoder or cut. Choose another "
-                "folder, or move it away."
+                f"“{target}” is of another slide, encoder or cut: take another folder."
             )
         config = replace(config, core=max(32, side))
+        plan, folder = plan_slide(slide, model, config, mpp=mpp), target.parent
+        if not plan.count:
+            raise ImageError(f"“{slide.name}” shows no tissue: --no-tissue takes all.")
         work = SlideWork(
-            slide, model, (), mpp=mpp, config=config, folder=target.parent, check=check
+            slide, model, (), config=config, folder=folder, plan=plan, check=check
         )
         with closing(work.log):
             for number, _ in enumerate(work.tiles(), work.done + 1):
@@ -123,19 +130,11 @@ def make_bag(
     return target
 
 
-def _power(mpp: float) -> float:
-    """Of the objective that sees such pixels, as scanners have it: 10 µm by it."""
-    powers = (1.25, 2.5, 5, 10, 20, 40, 60, 80)
-    return min(powers, key=lambda power: abs(math.log(power * mpp / 10)))
-
-
 def _write(work: SlideWork, own: dict[str, Any], path: Path, layout: str) -> None:
     """Writes a bag, a piece at a time; CLAM's tensor is there before it."""
     bag, seen, at = KeptBag(work.kept), work.plan.seen, 0
-    places = [found for found, _ in bag.pieces()]
-    if not places:
-        raise ImageError("No tile shows tissue; --no-tissue takes all of the slide.")
-    cells = np.stack(np.divmod(np.concatenate(places), bag.shape[1]), 1)
+    places = np.concatenate([found for found, _ in bag.pieces()])
+    cells = np.stack(np.divmod(places, bag.shape[1]), 1)
     corners = (cells * own["patch_size"] + seen.origin) * seen.downsample
     with whole_file(path) as draft:
         with h5py_for(path).File(draft, "w") as file:
