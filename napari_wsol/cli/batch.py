@@ -74,16 +74,13 @@ def batch(
     rgb: options.Rgb = None,
     channel: options.Channel = None,
     plane: options.Plane = None,
-    features: Annotated[
-        str | None,
-        typer.Option(help="Make bags instead; options of features: “--tile 224”."),
-    ] = None,
+    features: Annotated[str | None, typer.Option(help="Bags: its options.")] = None,
 ) -> None:
     """Localize many slides with Snakemake: resumable, one slide a job.
 
     Give the same command again to go on after a stop, or to try again what failed. On
     SLURM: --executor slurm, with snakemake-executor-plugin-slurm installed. More of
-    Snakemake's options go into a profile.
+    Snakemake's options go into a profile. --features "--tile 224" makes bags instead.
     """
     from napari_wsol.batch.results import ResultsFolder
     from napari_wsol.batch.workflow import Workflow
