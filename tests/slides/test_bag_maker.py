@@ -23,10 +23,12 @@ from napari_wsol.errors import (
 )
 from napari_wsol.images.bags import lattice_of, open_bag
 from napari_wsol.images.cache import TileCache
+from napari_wsol.images.preprocessing import Preprocessing
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region
 from napari_wsol.images.tissue import tissue_mask
 from napari_wsol.inference.bags import check_bag
+from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import Model, ModelSpec, evaluating
 from napari_wsol.slides.bag_maker import make_bag, tile_model
 
@@ -348,6 +350,14 @@ def test_a_mil_model_reads_the_bag_that_its_network_made(slide, tmp_path):
     model = Model(spec).eval()
     bag = open_bag(make_bag(slide, model, tmp_path / "out", mpp=UM))
     check_bag(model, bag)
+    config = SlideConfig(tissue_only=False)
+    whole = make_bag(slide, model, tmp_path / "whole", mpp=UM, config=config)
+    found, expected = localize(model, whole), localize(model, slide, mpp=UM)
+    assert found.scores == pytest.approx(expected.scores, abs=1e-5)
+    one, two = (x.heatmaps["attention_mil"] for x in (found, expected))
+    middles = open_bag(whole).corners + (TILE - 1) / 2
+    values = np.array([[one.at(*at), two.at(*at)] for at in middles])
+    assert np.abs(values[:, 0] - values[:, 1]).max() < 1e-4
     torch.manual_seed(1)
     with pytest.raises(ImageError, match="made by"):
         check_bag(Model(spec).eval(), bag)
@@ -362,6 +372,15 @@ def test_a_model_of_tiles_shares_weights_and_says_its_cut(small_model):
     assert (again.spec.tile, again.spec.mpp) == (256, 1.0)
     assert again.encoder_fingerprint() == made.encoder_fingerprint()
     assert small_model.encoder.taps == ("features.3", "features.6")
+
+
+def test_a_transformer_sees_a_tile_whole():
+    how = Preprocessing()
+    spec = ModelSpec(encoder="deit_small", classes=("a",), heads=(), preprocessing=how)
+    model = Model(spec).eval()
+    made = tile_model(model, mpp=None, tile=64)
+    assert model.encoder.window == model.encoder.fixed_size  # as it was
+    assert made.encoder.backbone.window is None
 
 
 def test_vectors_have_no_tiles_to_encode(slide, tmp_path):
