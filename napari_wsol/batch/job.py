@@ -17,6 +17,7 @@ from napari_wsol.errors import ImageError, one_of_many
 from napari_wsol.export import export_heatmap
 from napari_wsol.files import path_from, sha256_of
 from napari_wsol.images.bags import find_bag, is_bag, open_bag
+from napari_wsol.images.h5 import numbers_in
 from napari_wsol.images.readers import check_files, open_slide, reread, told_name
 from napari_wsol.images.readers.dicom_files import is_film
 from napari_wsol.images.readers.stacks import ANY
@@ -76,6 +77,7 @@ class SlideSettings:
         bags: folder with the images' bags; a model of vectors finds them beside them.
         overwrite: whether finished images are done again.
         stale_seconds: after which the claim of a worker that does not move is free.
+        make_bag: makes the bag of a slide, instead of maps.
     """
 
     model: Model
@@ -91,9 +93,12 @@ class SlideSettings:
     bags: Path | None = None
     overwrite: bool = False
     stale_seconds: float = STALE_SECONDS
+    make_bag: Callable[..., Path] | None = None
 
     def facts(self, slide: Slide, bag: Bag | None = None) -> dict[str, object]:
         """Everything that the result of one image depends on, its bag included."""
+        if self.make_bag is not None:  # slides of one name want one file
+            return {"encoder": self.model.encoder_fingerprint()}
         cut = {
             name: getattr(self.cut, name) for name in ("core", "halo", "tissue_only")
         }
@@ -269,7 +274,7 @@ class ImageJob:
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
         row = {**self._head, "status": reason}
-        return row if self.is_flat else self._results.fail(self._source, row)
+        return row if self.is_flat else self._results.note(self._source, row)
 
     def _row(self, result: Localization) -> Row:
         """What a table says of an image that was localized."""
@@ -299,7 +304,7 @@ class ImageJob:
                 row = self._do(slide, key, claim, report, check)
             # While the claim is ours: nobody else works below that folder.
             self._results.clear(key, self._source)
-        return row
+        return self._results.note(self._source, row) if self.settings.make_bag else row
 
     def _do(
         self,
@@ -315,6 +320,13 @@ class ImageJob:
 
         began = time.monotonic()
         settings, model = self.settings, self.settings.model
+        if settings.make_bag is not None:
+            out = self._results.path
+            path = settings.make_bag(self.path, out=out, report=report, check=both)
+            row = {**self._head, "status": OK, "output": str(path.relative_to(out))}
+            with numbers_in(path) as (found, told):
+                row |= {"tiles": str(len(found["coords"])), "notes": told["notes"]}
+            return row
         draft = _emptied(self._results.work(key) / "results")
         if self.bag is None and is_large(slide, model, settings.mpp):
             result, tiles = self._tile_by_tile(slide, key, draft, report, both)

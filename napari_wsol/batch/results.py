@@ -136,33 +136,33 @@ class ResultsFolder:
             raise
         return True
 
-    def fail(self, source: str, row: Row) -> Row:
-        """Notes that an image could not be localized; it is tried again next time.
+    def note(self, source: str, row: Row) -> Row:
+        """Notes a row without a folder: of a bag, or of an image that failed.
 
         Args:
             source: which file.
             row: of the table.
         """
-        folder = self._hidden() / "failed"
+        folder = self._hidden() / "noted"
         with unwritable(f"“{self.path}” cannot be written to", MAKE_ROOM):
-            write_row(folder / self._failure(source), row)
+            write_row(folder / self._note(source), row)
         return row
 
     def clear(self, key: str, source: str) -> None:
-        """Removes what was kept of an image while it was worked on, or had failed."""
+        """Removes what was kept of an image while it was worked on, or was noted."""
         shutil.rmtree(self.work(key), ignore_errors=True)
-        failed = self.path / HIDDEN / "failed"
-        (failed / self._failure(source)).unlink(missing_ok=True)
+        noted = self.path / HIDDEN / "noted"
+        (noted / self._note(source)).unlink(missing_ok=True)
         # Others may be at work: only what is empty goes.
-        for folder in (failed, self.path / HIDDEN):
+        for folder in (noted, self.path / HIDDEN):
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
     def rows(self) -> list[Row]:
-        """Of all images that are finished or have failed, by name."""
+        """Of all images that are finished or noted, by name."""
         found: list[Row] = []
-        failed = (self.path / HIDDEN / "failed").glob("*.json")
-        for path in (*self.path.glob(f"*/{ROW}"), *failed):
+        noted = (self.path / HIDDEN / "noted").glob("*.json")
+        for path in (*self.path.glob(f"*/{ROW}"), *noted):
             row, is_done = _read(path), path.name == ROW
             if row is not None:
                 found.append(_placed(row, path.parent) if is_done else row)
@@ -229,7 +229,7 @@ class ResultsFolder:
         return map(self.path.joinpath, numbered(folder_name(name)))
 
     @staticmethod
-    def _failure(source: str) -> str:
+    def _note(source: str) -> str:
         return f"{hashlib.sha256(encoded(source)).hexdigest()[:16]}.json"
 
 

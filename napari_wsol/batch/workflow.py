@@ -1,7 +1,7 @@
 """Many slides as a Snakemake workflow: here, or on a cluster.
 
 The workflow only decides which slide is next and where; each job is ``napari-wsol
-localize`` of one slide, which is claimed, resumed and published like any other.
+localize`` or ``features`` of one slide, claimed, resumed and published like any other.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Workflow:
         slides: files.
         out: folder of the results; all machines must see it under this name.
         model: name or folder.
-        options: of ``napari-wsol localize``, for every slide.
+        options: of the command, for every slide.
+        what: that command: "localize" or "features".
         jobs: slides at a time.
         gpus: GPUs in use at a time, one a slide; 0 for processors only.
         threads: processor cores a slide; None shares those of this machine, or takes 8
@@ -58,6 +59,7 @@ class Workflow:
     out: Path
     model: str
     options: tuple[str, ...] = ()
+    what: str = "localize"
     jobs: int = 1
     gpus: int = 0
     threads: int | None = None
@@ -102,7 +104,7 @@ class Workflow:
     def localize(self) -> list[str]:
         """What each job runs, but for the slide."""
         command = [sys.executable, "-m", "napari_wsol"]
-        command += [*words_of({"--plugin": plugin_files()}), "localize", "--wait"]
+        command += [*words_of({"--plugin": plugin_files()}), self.what, "--wait"]
         command += ["--model", self._model(), "--out", str(self._results.path)]
         if self.is_local:
             command += ["--gpus", str(self.gpus)]

@@ -40,6 +40,7 @@ app = commands(
 app.command("demo")(viewer.demo)
 app.command("view")(viewer.view)
 app.command("localize")(localize.localize)
+app.command("features")(batch.features)
 app.command("batch")(batch.batch)
 app.command("train")(train.train)
 app.command("crossvalidate")(crossvalidate.crossvalidate)

@@ -168,8 +168,9 @@ def _stop() -> None:
 
 def _say(jobs: list[ImageJob], rows: list[Row], summary: Path) -> None:
     failed = sum(row["status"] != "ok" for row in rows)
+    done = "encoded" if any(job.settings.make_bag for job in jobs) else "localized"
     output.print(
-        f"{len(rows) - failed} of {len(jobs)} images localized; summary in {summary}"
+        f"{len(rows) - failed} of {len(jobs)} images {done}; summary in {summary}"
     )
     if failed:
         raise typer.Exit(1)

@@ -166,7 +166,7 @@ def _flat(item: Any, rows: Any) -> Floats:  # noqa: ANN401 - of a package withou
 
 
 def _side(told: Mapping[str, Any], corners: Corners) -> float:
-    side = _number(told, "patch_size_level0")
+    side = _number(told, "side_level0") or _number(told, "patch_size_level0")
     if not side and not (told.get("patch_level") and "downsample" not in told):
         side = _number(told, "patch_size") * (_number(told, "downsample") or 1)
     if side > 0:

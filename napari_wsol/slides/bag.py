@@ -73,7 +73,7 @@ def read_slide(
         MethodUnavailableError: the model has no classifier.
         NoResultError: a score is not finite.
     """
-    bag, places = _Bag(kept), list[Places]()
+    bag, places = KeptBag(kept), list[Places]()
 
     def pieces() -> Iterator[Tensor]:
         places.clear()
@@ -91,7 +91,7 @@ def read_slide(
     return SlideBag(scores, bag.shape, np.concatenate(places), reading)
 
 
-class _Bag:
+class KeptBag:
     """The vectors of a slide's tiles, a piece at a time."""
 
     def __init__(self, kept: KeptTiles) -> None:

@@ -60,7 +60,7 @@ class SlideWork:
     Args:
         slide: the slide.
         model: from :func:`napari_wsol.load_model`, on its device.
-        methods: names; those that the model was made for by default.
+        methods: names; those that the model was made for by default; () for vectors.
         target: class to localize; the most probable by default.
         mpp: µm a level-0 pixel, where the person knows better than the file.
         tissue: (h, w) bool over the whole slide: where to look; found without.
@@ -106,7 +106,7 @@ class SlideWork:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.slide, self.model, self.target = slide, model, target
-        self.methods = check_methods(model, methods)
+        self.methods = [] if methods == () else check_methods(model, methods)
         self.mpp, self.folder = mpp or slide.mpp, folder
         self._check = check
         chosen = None if target is None else model.class_index(target)
