@@ -19,7 +19,12 @@ from napari_wsol.files.tables import parse_table, separator_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-PATH_COLUMNS = ("path", "file", "filename", "image_path", "filepath", "slide", "image")
+SLIDE_COLUMNS = ("slide", "slide_id")
+"""Columns whose names need no ending: the file, a bag before a slide, is looked for."""
+PATH_COLUMNS = (
+    *("path", "file", "filename", "image_path", "filepath"),
+    *(*SLIDE_COLUMNS, "image"),
+)
 """Columns that name images, the first that there is; in any case of letters."""
 SPLIT_COLUMNS = ("split", "official_split")
 TABLES = (".csv", ".tsv")
@@ -30,6 +35,9 @@ SUFFIXES = frozenset(
 """Endings of images that folders are searched for."""
 FLAGS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": 0}
 """What a cell says of a class; an empty one is without it."""
+BAG = ".h5"
+KNOWN = SUFFIXES | {BAG}
+"""With the ending of a slide's bag of vectors."""
 BOXES = "boxes.csv"
 """Beside a table of labels: its boxes, and no table of labels."""
 
@@ -321,6 +329,56 @@ def existing(root: Path, name: str, where: str) -> Path:
     if not is_file(root / name):
         raise DatasetError(f"{where} names “{name}”, which does not exist in “{root}”.")
     return root / name
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Images and bags in a folder and below, by name; hidden ones are left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in KNOWN and not path.name.startswith(".")
+    )
+
+
+def by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The same by their names without ending."""
+    found: dict[str, list[Path]] = {}
+    for path in files_in(folder):
+        found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def slide_named(
+    name: str, where: str, *, folders: Mapping[Path, Mapping[str, list[Path]]]
+) -> Path:
+    """The bag of that name or, without one, the slide; endings need not be said.
+
+    Args:
+        name: as listed.
+        where: it is listed.
+        folders: that it is looked for in, and what is in and below each; the first
+            that has it counts.
+
+    Raises:
+        DatasetError: there is none, or several.
+    """
+    stem = Path(name).stem if Path(name).suffix.lower() in KNOWN else Path(name).name
+    for folder, files in folders.items():
+        if is_file(folder / name):
+            return folder / name
+        found = files.get(stem, [])
+        found = [path for path in found if path.suffix.lower() == BAG] or found
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DatasetError(
+                f"{where} names “{name}”, which may be “{found[0]}” or “{found[1]}”. "
+                "List the file with its path, or name the folder of bags as “features”."
+            )
+    raise DatasetError(
+        f"{where} names “{name}”, and no slide or bag is called so in or below "
+        f"{' or '.join(f'“{folder}”' for folder in folders)}."
+    )
 
 
 # --- split folders ----------------------------------------------------------------

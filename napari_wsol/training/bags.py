@@ -60,7 +60,8 @@ def draw_bags(
             and right, instead of lying about the middle.
 
     Returns:
-        Each (C, H, W) float in [0, 1]; and which images the whole batch shows.
+        Each (C, H, W) float in [0, 1], or (n, D) vectors of a bag; and which images
+        the whole batch shows.
     """
     if order is None:
         order = draw_order(len(images), size, generator)
@@ -69,9 +70,13 @@ def draw_bags(
     bags: list[Tensor] = []
     for place, index in enumerate(map(int, order[mine]), mine.start):
         own = torch.Generator().manual_seed(first + place)
-        planes = at_least(planes_of(images[index])[0], side)
-        planes = shifted(planes, side, own) if shift else whole_tiles(planes, side)
-        if turns:
+        image = images[index]
+        if image.draw is not None:
+            planes = image.draw(own)
+        else:
+            planes = at_least(planes_of(image)[0], side)
+            planes = shifted(planes, side, own) if shift else whole_tiles(planes, side)
+        if turns and planes.ndim > 2:
             planes = recolour(turned(planes, own)[None], jitter, own)[0]
         bags.append(planes)
     return bags, order

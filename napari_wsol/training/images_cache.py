@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,17 +18,26 @@ import torch
 from PIL import Image
 from typing_extensions import override
 
+from napari_wsol.encoders import VectorEncoder
+from napari_wsol.encoders.tiles import NEEDS_BAG
 from napari_wsol.errors import ConfigError, ImageError, one_of_many
+from napari_wsol.images.bags import is_bag, open_bag
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.preprocessing import prepare, read_whole, to_grey
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
+from napari_wsol.images.tissue import coarse_tissue
+from napari_wsol.inference.bags import check_bag
 from napari_wsol.methods import Model
+from napari_wsol.slides.large import LARGE_PIXELS
 from napari_wsol.training.crops import ImageSequence, TrainImage
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_wsol.data.datasets import LabelledImages
     from napari_wsol.errors import Failed
+    from napari_wsol.images.bags import Bag
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.preprocessing import Preprocessing
     from napari_wsol.images.slide import Slide
@@ -70,6 +80,7 @@ class TrainingImages(ImageSequence):
             raise ConfigError(
                 f"The model's input has {size} pixels: set crop to {size}, not {crop}."
             )
+        self._sampled: dict[int, bool] = {}
         self._cache = TileCache(recipe.data.cache_mb * MEGABYTE)
 
     def __len__(self) -> int:
@@ -77,7 +88,80 @@ class TrainingImages(ImageSequence):
 
     @override
     def at(self, index: int) -> TrainImage:
-        return TrainImage(torch.tensor(self.pixels(index)), self.labels[index])
+        path, label = self.samples[index].path, self.labels[index]
+        if is_bag(path):
+            draw = partial(self._vectors, index, open_bag(path))
+        elif self._is_sampled(index):
+            draw = partial(self._tiles, index)
+        else:
+            return TrainImage(torch.tensor(self.pixels(index)), label)
+        return TrainImage(torch.empty(0), label, draw=draw)
+
+    def _vectors(self, index: int, bag: Bag, generator: torch.Generator) -> Tensor:
+        """(n, D) of a bag; what fits into the budget is read once, and whole."""
+        most = self._recipe.train.tiles
+        order = torch.randperm(len(bag), generator=generator)[: most or None]
+        places = order.sort().values.numpy()
+        if 4 * len(bag) * bag.width > self._recipe.data.cache_mb * MEGABYTE:
+            return torch.from_numpy(bag.vectors(places).astype(np.float32))
+        every = self._cache.get(index, bag.vectors)
+        return torch.from_numpy(every[places].astype(np.float32))
+
+    def _is_sampled(self, index: int) -> bool:
+        """Whether an image is a slide, of which a step sees some tiles."""
+        if self._recipe.model.tile is None:
+            return False
+        if index not in self._sampled:
+            with closing(open_slide(self.samples[index].path)) as slide:
+                seen = region_shape(slide.shape, downsample_of(slide, self._recipe))
+            self._sampled[index] = seen[0] * seen[1] > LARGE_PIXELS
+        if self._sampled[index] and not self._recipe.train.tiles:
+            raise ConfigError(
+                f"“{self.samples[index].id}” is too large to be learnt from whole: set "
+                "tiles in [train], or freeze_encoder and features in [data]."
+            )
+        return self._sampled[index]
+
+    def _tiles(self, index: int, generator: torch.Generator) -> Tensor:
+        """(C, n·S, S) in [0, 1]: tiles on a slide's tissue, one below another."""
+        side, most = self._recipe.model.tile or 1, self._recipe.train.tiles
+        with closing(open_slide(self.samples[index].path)) as slide:
+            step = downsample_of(slide, self._recipe)
+            rows, columns = (x // side for x in region_shape(slide.shape, step))
+
+            def on_tissue() -> Mask:
+                found = Image.fromarray(coarse_tissue(slide).astype(np.float32))
+                share = np.array(found.resize((columns, rows), Image.Resampling.BOX))
+                return share >= min(0.5, share.max())
+
+            full = np.flatnonzero(self._cache.get((index, "tissue"), on_tissue))
+            order = torch.randperm(len(full), generator=generator)[:most].numpy()
+            places = [(at // columns, at % columns) for at in map(int, full[order])]
+            tiles = [
+                read_region(slide, y * side, x * side, side, side, step)
+                for y, x in places
+            ]
+        pixels = _coloured(np.concatenate(tiles), self._how)
+        return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
+
+    def check(self, model: Model) -> None:
+        """Makes sure that bags are those that a model reads.
+
+        Raises:
+            ImageError: a bag was made by another network, or an image is none.
+            ConfigError: the network that made them would learn.
+        """
+        is_made = isinstance(model.encoder, VectorEncoder)
+        for item in self.samples:
+            if is_bag(item.path):
+                check_bag(model, open_bag(item.path))
+                if not is_made and not self._recipe.train.freeze_encoder:
+                    raise ConfigError(
+                        f"No encoder can learn from the vectors of “{item.id}”: set "
+                        "freeze_encoder in [train], or list the slide with its path."
+                    )
+            elif is_made:
+                raise ImageError(f"“{item.id}”: {NEEDS_BAG}")
 
     def pixels(self, index: int) -> Rgb:
         """(H, W, C) uint8 of one image, decoded if it is not kept.
@@ -109,7 +193,7 @@ class TrainingImages(ImageSequence):
 
         def touch(index: int) -> None:
             with one_of_many(partial(bad.__setitem__, index)):
-                self.pixels(index)
+                self.at(index)
 
         pool = ThreadPoolExecutor(THREADS, "decode")
         try:
@@ -142,7 +226,7 @@ def load_training_images(
     images = TrainingImages(data, recipe)
     bad = images.warm(report)
     if bad and (failed is None or len(bad) == len(images)):
-        images.pixels(min(bad))  # its error is that of all
+        images.at(min(bad))  # its error is that of all
         raise ImageError(bad[min(bad)])
     if not bad or failed is None:
         return images

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_wsol.checkpoints import check_weights, places
-from napari_wsol.encoders import TileEncoder
+from napari_wsol.encoders import BagEncoder, TileEncoder
 from napari_wsol.errors import ModelError
 from napari_wsol.methods import evaluating
 from napari_wsol.training.seeding import whole
@@ -81,7 +81,8 @@ def place_cells(model: Model, images: Sequence[TrainImage], recipe: Recipe) -> N
     a fixed input, whose cells lie where they are drawn.
     """
     fixed = model.preprocessing.size is not None or model.encoder.window is not None
-    if recipe.model.offsets is not None or recipe.model.tile is not None or fixed:
+    fixed |= isinstance(model.encoder, BagEncoder)
+    if recipe.model.offsets is not None or fixed:
         return
     some = [whole(model, x.pixels, recipe.augment.style) for x in images[:PROBED]]
     offsets = measure_offsets(model.encoder, some, seed=recipe.train.seed)

@@ -40,7 +40,10 @@ class DataConfig:
         enhance: classes whose images are shown more often (PCAM's ``enhance_index``).
         enhance_times: how many times more in an epoch; once, whatever of those classes
             an image shows.
-        cache_mb: megabytes of decoded training images that are kept in memory.
+        cache_mb: megabytes of decoded training images, or of vectors, that are kept in
+            memory.
+        features: folder of the slides' bags. Bags of slides that are not there are made
+            there, once, where the encoder is frozen.
     """
 
     train: str
@@ -52,6 +55,7 @@ class DataConfig:
     enhance: tuple[str, ...] = ()
     enhance_times: int = 1
     cache_mb: int = 2000
+    features: str = ""
 
     def __post_init__(self) -> None:
         if self.train in (self.localization, self.classification):

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from napari_wsol.encoders import Features, TileEncoder, nominal_offset, on_grid
+from napari_wsol.encoders import BagEncoder, Features, nominal_offset, on_grid
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods import Model
 from napari_wsol.methods.partial_loss import IGNORE, partial_cross_entropy
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_wsol.encoders import TileEncoder
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.methods import Head
     from napari_wsol.training.batches import TrainBatch
@@ -124,6 +125,7 @@ class Trainer:
             load_encoder(self.model, init)
         if isinstance(images, TrainingImages):
             self.labels = images.labels
+            images.check(self.model)
         else:
             self.labels = torch.stack([item.label for item in images])
         self._sampler = sampler_of(recipe, self.labels, self.team.world)
@@ -406,7 +408,7 @@ class Learner(nn.Module):
         """The loss of each head, and the image logits.
 
         Args:
-            pixels: (N, C, S, S) in [0, 1], or N bags (C, H, W).
+            pixels: (N, C, S, S) in [0, 1], or N bags (C, H, W) or (n, D).
             labels: (N, K) of 0 and 1.
             all_labels: those of the whole batch, all processes' together.
             seeds: (N, S, S) labels of pixels, or None.
@@ -438,9 +440,14 @@ class Learner(nn.Module):
         encoder, how = self.model.encoder, self.model.preprocessing
         device = self.model.device
         mean, std = planes(how.mean).to(device), planes(how.std).to(device)
-        if isinstance(encoder, TileEncoder):
-            bags = [((item - mean) / std)[0] for item in pixels]
-            return tuple(encode_bag(encoder, item) for item in bags), None
+        if isinstance(encoder, BagEncoder):
+            found = tuple(
+                encoder.of_vectors(item)
+                if item.ndim < 3
+                else encode_bag(cast("TileEncoder", encoder), ((item - mean) / std)[0])
+                for item in pixels
+            )
+            return found, None
         x = (cast("Tensor", pixels) - mean) / std
         with encoder.also((GATE,) if self._gated else ()):
             found: Features = encoder(x)
