@@ -41,9 +41,10 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.split_files import Row
 
+    Names = Sequence[str] | None
+
 LABEL_COLUMNS = ("label", "labels")
 PATIENT_COLUMNS = ("patient", "case_id")
-"""What must stay together in folds, and is judged together."""
 NO_FINDING = "no finding"
 """The label, in any case of letters, of an image with none of the classes."""
 _NO_CLASS_FOLDERS = frozenset({"mask", "masks", "annotations", "boxes"})
@@ -156,11 +157,7 @@ def _said_of_folders(samples: Collection[Sample]) -> str:
 
 
 def _find(
-    folder: Path,
-    split: str | None,
-    root: Path | None,
-    classes: Sequence[str] | None,
-    features: Path | None,
+    folder: Path, split: str | None, root: Path | None, classes: Names, own: Path | None
 ) -> tuple[tuple[str, ...], list[Sample]]:
     place = split_folder(folder, split)
     if (place / CLASS_LABELS).is_file():
@@ -168,7 +165,7 @@ def _find(
     # A table inside the split's own folder is closer than one beside it.
     table = find_table(place, split) or find_table(folder, split)
     if table is not None:
-        return _from_table(table, split, root, classes, features)
+        return _from_table(table, split, root, classes, own)
     if split is not None and place == folder:
         raise DatasetError(
             f"“{folder}” has no split “{split}”: neither a folder nor a table of that "
@@ -196,11 +193,7 @@ def _finish(
 
 
 def _from_table(
-    table: Path,
-    split: str | None,
-    root: Path | None,
-    classes: Sequence[str] | None,
-    features: Path | None,
+    table: Path, split: str | None, root: Path | None, classes: Names, own: Path | None
 ) -> tuple[tuple[str, ...], list[Sample]]:
     rows = read_table(table, split)
     header = list(rows[0][1])
@@ -217,8 +210,8 @@ def _from_table(
         start = find_root(table.parent, rows[0][1][column], root)
     look = partial(existing, start)
     if is_slide:
-        folders = {place: by_stem(place) for place in (features, start) if place}
-        look = partial(slide_named, folders=folders)
+        files = by_stem(start) | (by_stem(own) if own is not None else {})
+        look = partial(slide_named, start, files=files)
     may_repeat = bool(REFERENCE_COLUMNS.intersection(map(str.casefold, header)))
     found: dict[str, Sample] = {}
     for (where, row), hot in zip(rows, labels, strict=True):

@@ -19,13 +19,13 @@ from napari_wsol.files.tables import parse_table, separator_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-SLIDE_COLUMNS = ("slide", "slide_id")
-"""Columns whose names need no ending: the file, a bag before a slide, is looked for."""
 PATH_COLUMNS = (
     *("path", "file", "filename", "image_path", "filepath"),
-    *(*SLIDE_COLUMNS, "image"),
+    *("slide", "slide_id", "image"),
 )
 """Columns that name images, the first that there is; in any case of letters."""
+SLIDE_COLUMNS = ("slide", "slide_id")
+"""Columns whose names need no ending."""
 SPLIT_COLUMNS = ("split", "official_split")
 TABLES = (".csv", ".tsv")
 SUFFIXES = frozenset(
@@ -349,36 +349,21 @@ def by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def slide_named(
-    name: str, where: str, *, folders: Mapping[Path, Mapping[str, list[Path]]]
+    root: Path, name: str, where: str, *, files: Mapping[str, list[Path]]
 ) -> Path:
-    """The bag of that name or, without one, the slide; endings need not be said.
-
-    Args:
-        name: as listed.
-        where: it is listed.
-        folders: that it is looked for in, and what is in and below each; the first
-            that has it counts.
+    """A listed file or, by its name without ending, a slide's bag or else the slide.
 
     Raises:
         DatasetError: there is none, or several.
     """
-    stem = Path(name).stem if Path(name).suffix.lower() in KNOWN else Path(name).name
-    for folder, files in folders.items():
-        if is_file(folder / name):
-            return folder / name
-        found = files.get(stem, [])
-        found = [path for path in found if path.suffix.lower() == BAG] or found
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise DatasetError(
-                f"{where} names “{name}”, which may be “{found[0]}” or “{found[1]}”. "
-                "List the file with its path, or name the folder of bags as “features”."
-            )
-    raise DatasetError(
-        f"{where} names “{name}”, and no slide or bag is called so in or below "
-        f"{' or '.join(f'“{folder}”' for folder in folders)}."
-    )
+    found = [] if is_file(root / name) else files.get(Path(name).name, [])
+    found = [path for path in found if path.suffix.lower() == BAG] or found
+    if len(found) > 1:
+        raise DatasetError(
+            f"{where} names “{name}”, which may be “{found[0]}” or “{found[1]}”. List "
+            "the file with its path, or name the folder of bags as “features”."
+        )
+    return found[0] if found else existing(root, name, where)
 
 
 # --- split folders ----------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from napari_wsol.encoders import BagEncoder
@@ -166,13 +167,12 @@ def sampler_of(recipe: Recipe, labels: Tensor, world: int = 1) -> Sampler:
     often = labels[:, columns].amax(1) > 0 if columns else labels.new_zeros(len(labels))
     counts = 1 + often.long() * recipe.data.enhance_times
     places = torch.arange(len(labels)).repeat_interleave(counts)
-    _, kind, sizes = torch.unique(
-        labels[places], dim=0, return_inverse=True, return_counts=True
-    )
+    rows = labels[places].numpy()
+    _, kind, sizes = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     return Sampler(
         places,
         recipe.train.batch * world,
         recipe.train.sampling,
         recipe.train.seed,
-        1 / sizes[kind] if recipe.train.balanced else None,
+        torch.from_numpy(1 / sizes)[kind] if recipe.train.balanced else None,
     )

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -28,8 +28,10 @@ from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
 from napari_wsol.images.tissue import coarse_tissue
 from napari_wsol.inference.bags import check_bag
+from napari_wsol.inference.encode import geometry
 from napari_wsol.methods import Model
-from napari_wsol.slides.large import LARGE_PIXELS
+from napari_wsol.slides.large import is_large
+from napari_wsol.slides.plan import cells_on
 from napari_wsol.training.crops import ImageSequence, TrainImage
 
 if TYPE_CHECKING:
@@ -42,19 +44,12 @@ if TYPE_CHECKING:
     from napari_wsol.images.preprocessing import Preprocessing
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Progress
-    from napari_wsol.methods import ModelSpec
     from napari_wsol.training.recipe import Recipe
 
 MEGABYTE = 1_000_000
 THREADS = min(8, os.cpu_count() or 1)
 LARGER = 256 / 224
 """PixelCAM's images are this much larger than the crops of them."""
-
-
-def preprocessing_of(spec: ModelSpec) -> Preprocessing:
-    """What a model's images go through, before it is built for good."""
-    with torch.device("meta"):
-        return Model(spec).preprocessing
 
 
 class TrainingImages(ImageSequence):
@@ -74,7 +69,9 @@ class TrainingImages(ImageSequence):
             [item.labels for item in data.samples], dtype=torch.float32
         )
         self._recipe = recipe
-        self._how = preprocessing_of(recipe.model)
+        with torch.device("meta"):
+            self._model = Model(recipe.model)
+        self._how = self._model.preprocessing
         size, crop = self._how.size, recipe.train.crop
         if size is not None and recipe.model.tile is None and crop != size:
             raise ConfigError(
@@ -104,63 +101,52 @@ class TrainingImages(ImageSequence):
         places = order.sort().values.numpy()
         if 4 * len(bag) * bag.width > self._recipe.data.cache_mb * MEGABYTE:
             return torch.from_numpy(bag.vectors(places).astype(np.float32))
-        every = self._cache.get(index, bag.vectors)
+        every = self._cache.get(index, cast("Any", bag.vectors))
         return torch.from_numpy(every[places].astype(np.float32))
 
     def _is_sampled(self, index: int) -> bool:
         """Whether an image is a slide, of which a step sees some tiles."""
+        item = self.samples[index]
         if self._recipe.model.tile is None:
             return False
         if index not in self._sampled:
-            with closing(open_slide(self.samples[index].path)) as slide:
-                seen = region_shape(slide.shape, downsample_of(slide, self._recipe))
-            self._sampled[index] = seen[0] * seen[1] > LARGE_PIXELS
+            with closing(open_slide(item.path)) as slide:
+                mpp = self._recipe.data.mpp
+                self._sampled[index] = is_large(slide, self._model, mpp)
         if self._sampled[index] and not self._recipe.train.tiles:
             raise ConfigError(
-                f"“{self.samples[index].id}” is too large to be learnt from whole: set "
-                "tiles in [train], or freeze_encoder and features in [data]."
+                f"“{item.id}” is too large to be learnt from whole: set tiles in "
+                "[train], or freeze_encoder and features in [data]."
             )
         return self._sampled[index]
 
     def _tiles(self, index: int, generator: torch.Generator) -> Tensor:
         """(C, n·S, S) in [0, 1]: tiles on a slide's tissue, one below another."""
-        side, most = self._recipe.model.tile or 1, self._recipe.train.tiles
+        side = self._recipe.model.tile or 1
         with closing(open_slide(self.samples[index].path)) as slide:
-            step = downsample_of(slide, self._recipe)
-            rows, columns = (x // side for x in region_shape(slide.shape, step))
+            seen = geometry(slide, self._model, self._recipe.data.mpp)
 
-            def on_tissue() -> Mask:
-                found = Image.fromarray(coarse_tissue(slide).astype(np.float32))
-                share = np.array(found.resize((columns, rows), Image.Resampling.BOX))
-                return share >= min(0.5, share.max())
+            def on_tissue() -> Any:  # noqa: ANN401 - of a cache of pixels
+                mask = coarse_tissue(slide)
+                mask = mask if mask.any() else None  # glass alone: all of it
+                return cells_on(mask, seen, side, slide.shape)
 
-            full = np.flatnonzero(self._cache.get((index, "tissue"), on_tissue))
-            order = torch.randperm(len(full), generator=generator)[:most].numpy()
-            places = [(at // columns, at % columns) for at in map(int, full[order])]
+            found = np.argwhere(self._cache.get((index, "tissue"), on_tissue))
+            order = torch.randperm(len(found), generator=generator)
+            places = found[order[: self._recipe.train.tiles].numpy()] * side
             tiles = [
-                read_region(slide, y * side, x * side, side, side, step)
-                for y, x in places
+                read_region(slide, y, x, side, side, seen.downsample[0])
+                for y, x in (places + seen.origin).tolist()
             ]
         pixels = _coloured(np.concatenate(tiles), self._how)
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
 
     def check(self, model: Model) -> None:
-        """Makes sure that bags are those that a model reads.
-
-        Raises:
-            ImageError: a bag was made by another network, or an image is none.
-            ConfigError: the network that made them would learn.
-        """
-        is_made = isinstance(model.encoder, VectorEncoder)
+        """Refuses, by an ImageError, bags of other networks, and images for bags."""
         for item in self.samples:
             if is_bag(item.path):
                 check_bag(model, open_bag(item.path))
-                if not is_made and not self._recipe.train.freeze_encoder:
-                    raise ConfigError(
-                        f"No encoder can learn from the vectors of “{item.id}”: set "
-                        "freeze_encoder in [train], or list the slide with its path."
-                    )
-            elif is_made:
+            elif isinstance(model.encoder, VectorEncoder):
                 raise ImageError(f"“{item.id}”: {NEEDS_BAG}")
 
     def pixels(self, index: int) -> Rgb:

@@ -57,6 +57,10 @@ class DataConfig:
     cache_mb: int = 2000
     features: str = ""
 
+    def bags_in(self, data: Path) -> Path | None:
+        """Where bags lie; None where they do not."""
+        return data / self.features if self.features else None
+
     def __post_init__(self) -> None:
         if self.train in (self.localization, self.classification):
             raise ConfigError(

@@ -27,7 +27,7 @@ from napari_wsol.training.bags import encode_bag
 from napari_wsol.training.batches import Batches, number_of, sampler_of
 from napari_wsol.training.distributed import Team
 from napari_wsol.training.images_cache import TrainingImages
-from napari_wsol.training.initial import load_encoder, place_cells
+from napari_wsol.training.initial import initial_model, place_cells
 from napari_wsol.training.objectives import GATE, LOSSES, Lesson, loss_of
 from napari_wsol.training.optimizing import (
     Plateau,
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_wsol.encoders import TileEncoder
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.methods import Head
     from napari_wsol.training.batches import TrainBatch
@@ -119,10 +118,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.team = recipe, team or Team()
         self.config = recipe.train
-        torch.manual_seed(self.config.seed)
-        self.model = Model(recipe.model)
-        if init is not None:
-            load_encoder(self.model, init)
+        self.model = initial_model(recipe, init)
         if isinstance(images, TrainingImages):
             self.labels = images.labels
             images.check(self.model)
@@ -441,13 +437,8 @@ class Learner(nn.Module):
         device = self.model.device
         mean, std = planes(how.mean).to(device), planes(how.std).to(device)
         if isinstance(encoder, BagEncoder):
-            found = tuple(
-                encoder.of_vectors(item)
-                if item.ndim < 3
-                else encode_bag(cast("TileEncoder", encoder), ((item - mean) / std)[0])
-                for item in pixels
-            )
-            return found, None
+            bags = [((x - mean) / std)[0] if x.ndim > 2 else x for x in pixels]
+            return tuple(encode_bag(encoder, item) for item in bags), None
         x = (cast("Tensor", pixels) - mean) / std
         with encoder.also((GATE,) if self._gated else ()):
             found: Features = encoder(x)
