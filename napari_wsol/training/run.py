@@ -18,6 +18,7 @@ from napari_wsol.devices import choose_device
 from napari_wsol.errors import (
     ConfigError,
     ExportError,
+    ImageError,
     MalformedError,
     ignore_failure,
 )
@@ -222,6 +223,8 @@ def _trainer(
         how = (model, recipe, folder, say, watcher.failed)
         with as_bags(data.samples, *how) as bags:
             data = replace(data, samples=tuple(bags))
+        if not bags:
+            raise ImageError("None of the slides can be used; look at what was said.")
         if team.writes:
             team.agree(claim=True)
     images = load_training_images(data, recipe, say, failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from napari_wsol.cli import app
 from napari_wsol.data.datasets import load_images
-from napari_wsol.errors import ConfigError, ImageError
+from napari_wsol.errors import ImageError
 from napari_wsol.evaluation.classification import roc_auc
 from napari_wsol.images.bags import open_bag
 from napari_wsol.inference.bags import read_of_bag
@@ -24,6 +24,9 @@ from napari_wsol.training.recipe import read_recipe
 from napari_wsol.training.run import train, train_seeds
 from napari_wsol.training.trainer import Trainer
 from napari_wsol.zoo import load_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WIDTH, TILES, LESION = 16, 64, 8
 HEADS = 'heads = ["attention_mil"]'

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from napari_wsol.config import FigureConfig
 from napari_wsol.errors import (
     ConfigError,
@@ -370,7 +372,9 @@ class Benchmark:
             with one_of_many(lambda _reason: None):
                 pairs.append(self._panels(title, case, samples[case.id], sheet.panel))
         panels = [pair[row] for row in (0, 1) for pair in pairs]
-        config = FigureConfig(columns=len(pairs))
+        none = Panel(image=np.full((9, 9, 3), 255, np.uint8), title="Bags have no pixels")
+        panels = panels or [none]
+        config = FigureConfig(columns=len(pairs) or 1)
         return Sheet(len(panels), config).drawn(panels, ".png")
 
     def _panels(self, title: str, case: Case, sample: Sample, side: int) -> list[Panel]:
