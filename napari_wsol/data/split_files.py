@@ -37,7 +37,7 @@ FLAGS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": 0}
 """What a cell says of a class; an empty one is without it."""
 BAG = ".h5"
 KNOWN = SUFFIXES | {BAG}
-"""With the ending of a slide's bag of vectors."""
+"""With slides' bags."""
 BOXES = "boxes.csv"
 """Beside a table of labels: its boxes, and no table of labels."""
 

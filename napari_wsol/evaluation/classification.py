@@ -172,19 +172,16 @@ class ClassificationMeter:
         sums = np.zeros((len(names), 2 * scores.shape[1] + 2))
         np.add.at(sums, at, np.c_[right, np.ones(len(at)), scores, labels])
         hits, counts, totals, shown = np.split(sums, [1, 2, 2 + scores.shape[1]], 1)
+        share = mean(right.astype(np.float64), draw).times(100.0)
+        by_group = macro_share(hits, counts, draw).times(100.0)
+        pooled = _area(totals / counts, shown > 0, draw)
         is_told, single = "" not in names, not self._multi_label
         return ClassificationScore(
-            accuracy=mean(right.astype(np.float64), draw).times(100)
-            if single
-            else None,
+            accuracy=share if single else None,
             auc={name: item for name, item in each.items() if item is not None},
             macro_auc=_area(scores, labels, draw),
-            group_accuracy=macro_share(hits, counts, draw).times(100)
-            if is_told and single
-            else None,
-            group_macro_auc=_area(totals / counts, shown > 0, draw)
-            if is_told and len(names) < len(at)
-            else None,
+            group_accuracy=by_group if is_told and single else None,
+            group_macro_auc=pooled if is_told and len(names) < len(at) else None,
         )
 
 

@@ -59,10 +59,8 @@ class TrainConfig:
             there are enough; so a batch of one draws with replacement. "epoch": as
             published, all images in a new order, epoch after epoch; the last batch is
             filled up with the first of that order.
-        balanced: whether images are drawn with replacement so that each class (or set
-            of classes) is shown as often as any other, as CLAM does.
-        tiles: of bags and slides, at most how many tiles a step sees of each, drawn
-            afresh; 0 for all of a bag.
+        balanced: whether images are drawn with replacement, all classes alike (CLAM).
+        tiles: at most so many of a bag or slide are seen at a step; 0 for all of a bag.
         crop: side of a crop, in pixels of the network's input.
         optimizer: "adamw", "adam" or "sgd".
         momentum: of SGD.
@@ -147,10 +145,9 @@ class TrainConfig:
     select: str = "last"
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.crop, self.checkpoint_every) < 1:
-            raise ConfigError("Steps, batch, crop and checkpoints count from 1.")
-        if self.tiles < 0:
-            raise ConfigError("Tiles are 0 (all) or more.")
+        counted = (self.steps, self.batch, self.crop, self.checkpoint_every)
+        if min(*counted, self.tiles + 1) < 1:
+            raise ConfigError("Steps, batch, crop, checkpoints: from 1; tiles: from 0.")
         if not 0 <= self.average < 1:
             raise ConfigError(f"The average lies in [0, 1), not {self.average}.")
         if not 0 <= self.dropout < 1:

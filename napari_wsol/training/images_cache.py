@@ -77,7 +77,6 @@ class TrainingImages(ImageSequence):
             raise ConfigError(
                 f"The model's input has {size} pixels: set crop to {size}, not {crop}."
             )
-        self._sampled: dict[int, bool] = {}
         self._cache = TileCache(recipe.data.cache_mb * MEGABYTE)
 
     def __len__(self) -> int:
@@ -106,32 +105,28 @@ class TrainingImages(ImageSequence):
 
     def _is_sampled(self, index: int) -> bool:
         """Whether an image is a slide, of which a step sees some tiles."""
-        item = self.samples[index]
-        if self._recipe.model.tile is None:
+        if self._recipe.model.tile is None or index in self._cache:
             return False
-        if index not in self._sampled:
-            with closing(open_slide(item.path)) as slide:
-                mpp = self._recipe.data.mpp
-                self._sampled[index] = is_large(slide, self._model, mpp)
-        if self._sampled[index] and not self._recipe.train.tiles:
+        item = self.samples[index]
+        with closing(open_slide(item.path)) as slide:
+            large = is_large(slide, self._model, self._recipe.data.mpp)
+        if large and not self._recipe.train.tiles:
             raise ConfigError(
                 f"“{item.id}” is too large to be learnt from whole: set tiles in "
                 "[train], or freeze_encoder and features in [data]."
             )
-        return self._sampled[index]
+        return large
 
     def _tiles(self, index: int, generator: torch.Generator) -> Tensor:
         """(C, n·S, S) in [0, 1]: tiles on a slide's tissue, one below another."""
         side = self._recipe.model.tile or 1
         with closing(open_slide(self.samples[index].path)) as slide:
             seen = geometry(slide, self._model, self._recipe.data.mpp)
-
-            def on_tissue() -> Any:  # noqa: ANN401 - of a cache of pixels
-                mask = coarse_tissue(slide)
-                mask = mask if mask.any() else None  # glass alone: all of it
-                return cells_on(mask, seen, side, slide.shape)
-
-            found = np.argwhere(self._cache.get((index, "tissue"), on_tissue))
+            mask = self._cache.get(
+                (index, "tissue"), lambda: coarse_tissue(slide).view(np.uint8)
+            ).view(np.bool_)
+            mask = mask if mask.any() else None  # glass alone: all of it
+            found = np.argwhere(cells_on(mask, seen, side, slide.shape))
             order = torch.randperm(len(found), generator=generator)
             places = found[order[: self._recipe.train.tiles].numpy()] * side
             tiles = [
@@ -163,11 +158,6 @@ class TrainingImages(ImageSequence):
             return _base(slide, self._recipe, self._how)
         finally:
             slide.close()
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the decoded images that are kept now."""
-        return self._cache.held_bytes
 
     def warm(self, report: Progress) -> dict[int, str]:
         """Decodes every image once, several at a time: a damaged one shows now.

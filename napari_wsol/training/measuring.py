@@ -223,8 +223,7 @@ class _Measured:
         if self.meters:
             ids = [sample.id for sample in images.samples]
             masks = load_truth(*named_split(data, folder), ids).masks
-        how = (model, recipe, data, say, self._failed)
-        with as_bags(images.samples, *how) as samples:
+        with as_bags(images.samples, model, recipe, data, say, self._failed) as samples:
             for done, sample in enumerate(samples):
                 say(done, len(samples), f"measuring on {folder}")
                 with one_of_many(partial(self._failed, sample.id)):

@@ -40,10 +40,8 @@ class DataConfig:
         enhance: classes whose images are shown more often (PCAM's ``enhance_index``).
         enhance_times: how many times more in an epoch; once, whatever of those classes
             an image shows.
-        cache_mb: megabytes of decoded training images, or of vectors, that are kept in
-            memory.
-        features: folder of the slides' bags. Bags of slides that are not there are made
-            there, once, where the encoder is frozen.
+        cache_mb: megabytes of decoded training images or vectors kept in memory.
+        features: folder of the slides' bags; a frozen encoder's are made there, once.
     """
 
     train: str

@@ -220,8 +220,7 @@ def _trainer(
         if not team.writes:
             team.agree(claim=True)  # the first process makes the bags
         model = initial_model(recipe, weights).to(device)
-        how = (model, recipe, folder, say, watcher.failed)
-        with as_bags(data.samples, *how) as bags:
+        with as_bags(data.samples, model, recipe, folder, say, watcher.failed) as bags:
             data = replace(data, samples=tuple(bags))
         if not bags:
             raise ImageError("None of the slides can be used; look at what was said.")

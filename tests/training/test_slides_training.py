@@ -166,8 +166,8 @@ def test_tiles_of_a_slide_are_sampled_on_its_tissue(large, tmp_path):
     # Tissue of this slide is far from white; a tile on its rim may show some glass.
     means = seen[0].reshape(3, 24, -1).mean((0, 2))
     assert float(means.median()) < 0.5
-    assert int((means > 0.9).sum()) == 0
-    assert images.held_bytes < 1_000_000
+    assert float(means.max()) < 0.955  # glass has 0.961
+    assert images._cache.held_bytes < 1_000_000
 
 
 def test_an_encoder_learns_from_sampled_tiles_and_is_measured_by_bags(large, tmp_path):

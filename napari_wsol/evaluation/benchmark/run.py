@@ -371,9 +371,8 @@ class Benchmark:
             # The figures are there: a picture less is no reason to lose them.
             with one_of_many(lambda _reason: None):
                 pairs.append(self._panels(title, case, samples[case.id], sheet.panel))
-        panels = [pair[row] for row in (0, 1) for pair in pairs]
-        none = Panel(image=np.full((9, 9, 3), 255, np.uint8), title="Bags have no pixels")
-        panels = panels or [none]
+        white = Panel(image=np.full((9, 9, 3), 255, np.uint8), title="No pixels: bags")
+        panels = [pair[row] for row in (0, 1) for pair in pairs] or [white]
         config = FigureConfig(columns=len(pairs) or 1)
         return Sheet(len(panels), config).drawn(panels, ".png")
 
