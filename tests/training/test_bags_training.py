@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -265,3 +268,49 @@ def test_evaluate_and_crossvalidate_on_bags(slides, tmp_path):
     patients = [set(fold["held_out"].values()) for fold in folds]
     assert patients[0] | patients[1] == {f"p{a}{b}" for a in (0, 1) for b in range(4)}
     assert not patients[0] & patients[1]
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+from fixtures.memory import peak_mb
+from napari_wsol.training.recipe import read_recipe
+from napari_wsol.training.run import train
+
+root = Path(sys.argv[1])
+how = {"say": lambda *_: None, "step": lambda _: None, "device": "cpu"}
+train(read_recipe(root / "toy.toml"), root, root / "out", **how)
+print(peak_mb())
+"""
+
+
+def test_memory_is_flat_in_the_number_of_slides(tmp_path):
+    """Bags of 20 MB each, 3 and 12 of them, with a budget of 30."""
+    peaks = []
+    rng = np.random.default_rng(0)
+    vectors = rng.random((10_000, 512), np.float32)
+    for count in (3, 12):
+        root = tmp_path / str(count)
+        lines = ["slide,label"]
+        for at in range(count):
+            write_h5(root / f"s{at}.h5", vectors, grid_corners(100, 100))
+            lines.append(f"s{at},{('normal', 'tumour')[at % 2]}")
+        (root / "labels.csv").write_text("\n".join(lines) + "\n")
+        recipe_of(root, data="cache_mb = 30", train="steps = 12")
+        path = root / "toy.toml"
+        text = (
+            path.read_text()
+            .replace(f":{WIDTH}", ":512")
+            .replace("test.csv", "labels.csv")
+        )
+        path.write_text(text.replace("batch = 4", "batch = 1"))
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, str(root)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert done.returncode == 0, done.stderr
+        peaks.append(float(done.stdout))
+    assert peaks[1] - peaks[0] < 60  # 180 MB more lie on the disk
