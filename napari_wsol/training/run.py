@@ -223,7 +223,7 @@ def _trainer(
         with as_bags(data.samples, model, recipe, folder, say, watcher.failed) as bags:
             data = replace(data, samples=tuple(bags))
         if not bags:
-            raise ImageError("No slide can be used. Without µm a pixel, set mpp in [data].")
+            raise ImageError("No slide can be used. Is mpp missing in [data]?")
         if team.writes:
             team.agree(claim=True)
     images = load_training_images(data, recipe, say, failed)
