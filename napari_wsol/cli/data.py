@@ -25,6 +25,7 @@ class _Part(Struct):
     validation: tuple[str, ...] = ()
     localization: str = ""
     classification: str = ""
+    features: str = ""
     classes: tuple[str, ...] = ()
     multi_label: bool = False
 
@@ -41,7 +42,7 @@ def tell_recipe_data(recipe: Path, data: Path, splits: Sequence[str] = ()) -> No
     every = (own.train, *own.validation, own.localization, own.classification)
     named = [x for x in every if x and ((data / x).exists() or is_published(data))]
     places = [(data, x) for x in splits] or [named_split(data, x) for x in named]
-    _tell(places, own.classes, is_multi)
+    _tell(places, own, is_multi, data / own.features if own.features else None)
 
 
 def tell_model_data(model: str, data: Path, splits: Sequence[str] | None) -> None:
@@ -49,7 +50,7 @@ def tell_model_data(model: str, data: Path, splits: Sequence[str] | None) -> Non
     folders = (Path(model), bundled_folder() / model, models_folder() / model)
     cards = (_part(folder / "card.toml", "spec") for folder in folders)
     own = next((card for card in cards if card.classes), _Part())
-    _tell([(data, x) for x in splits or (None,)], own.classes, own.multi_label)
+    _tell([(data, x) for x in splits or (None,)], own, own.multi_label)
 
 
 def _part(path: Path, key: str) -> _Part:
@@ -60,10 +61,15 @@ def _part(path: Path, key: str) -> _Part:
 
 
 def _tell(
-    places: Sequence[tuple[Path, str | None]], classes: Sequence[str], is_multi: bool
+    places: Sequence[tuple[Path, str | None]],
+    own: _Part,
+    is_multi: bool,
+    bags: Path | None = None,
 ) -> None:
-    for place, split in dict.fromkeys(places) if classes else ():
-        # Single labels are demanded by who needs them.
-        found = load_images(place, split, classes=classes, multi_label=is_multi or None)
+    wanted, multi = own.classes, is_multi or None  # single: demanded by who needs it
+    for place, split in dict.fromkeys(places) if wanted else ():
+        found = load_images(
+            place, split, classes=wanted, multi_label=multi, features=bags
+        )
         if found.said:
             errors.print(f"{split}: {found.said}" if split else found.said)

@@ -84,6 +84,7 @@ def evaluation_set_of(
         classes=where.classes,
         multi_label=recipe.model.multi_label,
         may_overlap=True,
+        features=where.bags_in(data),
     )
     return replace(measured, splits=tuple(named))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from napari_wsol.cross_validation.plan import (
     FOR_RESUMING,
     RESULT,
@@ -23,6 +21,7 @@ from napari_wsol.data.folds import split_folds
 from napari_wsol.evaluation.benchmark import Benchmark, EvaluationConfig
 from napari_wsol.evaluation.benchmark.meter_set import MeterSet
 from napari_wsol.evaluation.bootstrap import Bootstrap
+from napari_wsol.training.bags import as_bags
 from napari_wsol.training.recipe import dump_recipe
 from napari_wsol.training.run import CHECKPOINT, Watcher, rehearse, train
 from napari_wsol.zoo import load_model
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_wsol.data.folds import Fold, Grouping
-    from napari_wsol.evaluation.benchmark import ModelReport
     from napari_wsol.evaluation.benchmark.dataset import EvaluationSet
-    from napari_wsol.evaluation.bootstrap import Estimate
     from napari_wsol.jobs import Progress
     from napari_wsol.training.recipe import Recipe
 
@@ -161,35 +158,16 @@ class _Folds:
             self.watcher.measured(reports[-1])
         model = load_model(self.out / reports[-1].model, device=self.device)
         pooled = Benchmark(model, self.measured, config=self.config).report(pool)
+        draw = Bootstrap(samples=self.config.bootstrap, seed=self.config.seed)
+        by_group = None
+        if pool.labels.images:
+            by_group = pool.labels.value(draw).group_accuracy
         return CrossValidationReport(
             plan={key: plan[key] for key in plan if key not in FOR_RESUMING},
             folds=tuple(reports),
             pooled=replace(pooled, sha256=""),
-            accuracy_by_group=self._accuracy(reports, pooled),
+            accuracy_by_group=by_group,
             notes=(*_notes(self.recipe), *pooled.notes),
-        )
-
-    def _accuracy(
-        self, folds: Sequence[FoldReport], pooled: ModelReport
-    ) -> Estimate | None:
-        """Percent right; an interval that draws groups, as their images are alike."""
-        if "accuracy" not in pooled.classification:
-            return None
-        classes, at = self.recipe.data.classes, dict[str, int]()
-        predicted = {case.id: case.predicted for case in pooled.cases}
-        group = {name: of for fold in folds for name, of in fold.held_out.items()}
-        for name in group.values():
-            at.setdefault(name, len(at))
-        counts = np.zeros((len(at), 2))  # images, and those that were told rightly
-        for sample in self.measured.samples:
-            if sample.id not in predicted:
-                continue  # it could not be used
-            own = classes[sample.labels.index(1)]
-            counts[at[group[sample.id]]] += (1, predicted[sample.id] == own)
-        draw = Bootstrap(samples=self.config.bootstrap, seed=self.config.seed)
-        return draw.estimate(
-            len(at),
-            lambda weights: 100 * (weights @ counts[:, 1]) / (weights @ counts[:, 0]),
         )
 
     def _train(self, fold: Fold, folder: Path) -> None:
@@ -213,11 +191,16 @@ class _Folds:
 
     def _measure(self, fold: Fold, folder: Path, pool: MeterSet) -> FoldReport:
         model = load_model(folder / self.recipe.name, device=self.device)
-        held_out = self.measured.only(fold.held_out)
-        benchmark = Benchmark(model, held_out, config=self.config)
-        report = benchmark.run(
-            _measuring(self.watcher.say), pool=pool, failed=self.watcher.failed
-        )
+        pairs, say = zip(fold.held_out, fold.groups, strict=True), self.watcher.say
+        samples = [replace(sample, group=group) for sample, group in pairs]
+        with as_bags(
+            samples, model, self.recipe, self.data, say, self.watcher.failed
+        ) as bags:
+            held_out = self.measured.only(bags)
+            benchmark = Benchmark(model, held_out, config=self.config)
+            report = benchmark.run(
+                _measuring(say), pool=pool, failed=self.watcher.failed
+            )
         write_text(folder / EVALUATION, report.to_json())
         ids = [sample.id for sample in fold.held_out]
         return FoldReport(

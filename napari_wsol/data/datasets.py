@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +14,13 @@ from napari_wsol.data.split_files import (
     CLASS_LABELS,
     FLAGS,
     PATH_COLUMNS,
+    SLIDE_COLUMNS,
     SPLIT_COLUMNS,
-    SUFFIXES,
     Sample,
+    by_stem,
     column_of,
     existing,
+    files_in,
     find_root,
     find_table,
     flag_of,
@@ -24,6 +28,8 @@ from napari_wsol.data.split_files import (
     path_column,
     read_split_folder,
     read_table,
+    slide_named,
+    slide_of,
     split_folder,
     twice,
 )
@@ -35,7 +41,10 @@ if TYPE_CHECKING:
 
     from napari_wsol.data.split_files import Row
 
+    Names = Sequence[str] | None
+
 LABEL_COLUMNS = ("label", "labels")
+PATIENT_COLUMNS = ("patient", "case_id")
 NO_FINDING = "no finding"
 """The label, in any case of letters, of an image with none of the classes."""
 _NO_CLASS_FOLDERS = frozenset({"mask", "masks", "annotations", "boxes"})
@@ -46,7 +55,8 @@ REFERENCE_COLUMNS = frozenset(
 """Columns about masks or boxes: for evaluation, never read here. A table that has any
 may list an image several times, once a mask or box."""
 _NO_CLASS_COLUMNS = frozenset(
-    {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, *LABEL_COLUMNS, "patient"}
+    {*PATH_COLUMNS, *SPLIT_COLUMNS, *REFERENCE_COLUMNS, *LABEL_COLUMNS}
+    | {*PATIENT_COLUMNS}
 )
 
 
@@ -74,6 +84,7 @@ def load_images(
     root: str | Path | None = None,
     classes: Sequence[str] | None = None,
     multi_label: bool | None = None,
+    features: Path | None = None,
 ) -> LabelledImages:
     """The images of a split with their image-level labels.
 
@@ -85,7 +96,10 @@ def load_images(
     - a table (CSV, with commas, semicolons or tabs) with a column ``path`` and either
       ``label`` (names, several joined by ``|``; none or “No Finding” for an image
       without) or a column of 0 and 1 for each class; ``split`` where it has several;
-    - a folder for each class.
+      of slides, ``slide`` or ``slide_id`` in place of ``path``: a name without ending
+      is that of a bag (.h5) or slide in the table's folder or below; and ``patient``
+      or ``case_id``;
+    - a folder for each class, of images, slides or bags.
 
     Args:
         folder: the data set's folder, or that of the split, or the table.
@@ -93,6 +107,8 @@ def load_images(
         root: the folder that listed paths start from; searched upwards when None.
         classes: names of the classes in the order wanted.
         multi_label: None tells it from the labels.
+        features: folder of bags, where slides named without ending are looked for
+            first; need not exist.
 
     Raises:
         DatasetError: names the first line that cannot be used.
@@ -100,7 +116,7 @@ def load_images(
     published = recognised(folder, split)
     if published is None:
         base = None if root is None else Path(root)
-        found = _find(path_from(folder), split, base, classes)
+        found = _find(path_from(folder), split, base, classes, features)
         said = _said_of_folders(found[1])
         return replace(_finish(*found, multi_label), said=said)
     layout, names = published.layout, tuple(classes or published.layout.classes)
@@ -135,13 +151,13 @@ def listed_in(place: Path) -> tuple[list[Path], str]:
 
 def _said_of_folders(samples: Collection[Sample]) -> str:
     """What is said of split folders of CAMELYON, whose names tell the patients."""
-    if not samples or not all(item.centre or item.group for item in samples):
+    if not samples or not all(slide_of(x.id)[0] == x.group != "" for x in samples):
         return ""
     return counted("CAMELYON in split folders", len(samples), "patches", samples)
 
 
 def _find(
-    folder: Path, split: str | None, root: Path | None, classes: Sequence[str] | None
+    folder: Path, split: str | None, root: Path | None, classes: Names, own: Path | None
 ) -> tuple[tuple[str, ...], list[Sample]]:
     place = split_folder(folder, split)
     if (place / CLASS_LABELS).is_file():
@@ -149,7 +165,7 @@ def _find(
     # A table inside the split's own folder is closer than one beside it.
     table = find_table(place, split) or find_table(folder, split)
     if table is not None:
-        return _from_table(table, split, root, classes)
+        return _from_table(table, split, root, classes, own)
     if split is not None and place == folder:
         raise DatasetError(
             f"“{folder}” has no split “{split}”: neither a folder nor a table of that "
@@ -177,7 +193,7 @@ def _finish(
 
 
 def _from_table(
-    table: Path, split: str | None, root: Path | None, classes: Sequence[str] | None
+    table: Path, split: str | None, root: Path | None, classes: Names, own: Path | None
 ) -> tuple[tuple[str, ...], list[Sample]]:
     rows = read_table(table, split)
     header = list(rows[0][1])
@@ -187,14 +203,23 @@ def _from_table(
         names, labels = _named_labels(rows, label, classes)
     else:
         names, labels = _column_labels(table, rows, classes)
-    start = find_root(table.parent, rows[0][1][column], root)
+    patient = column_of(header, PATIENT_COLUMNS)
+    is_slide = column.casefold() in SLIDE_COLUMNS
+    start = root or table.parent
+    with suppress(*[DatasetError] * is_slide):
+        start = find_root(table.parent, rows[0][1][column], root)
+    look = partial(existing, start)
+    if is_slide:
+        files = by_stem(start) | (by_stem(own) if own is not None else {})
+        look = partial(slide_named, start, files=files)
     may_repeat = bool(REFERENCE_COLUMNS.intersection(map(str.casefold, header)))
     found: dict[str, Sample] = {}
     for (where, row), hot in zip(rows, labels, strict=True):
         name = row[column]
         if name not in found:
-            path = existing(start, name, where)
-            found[name] = Sample(path=path, labels=hot, id=name)
+            group = row[patient] if patient is not None else ""
+            path = look(name, where)
+            found[name] = Sample(path=path, labels=hot, id=name, group=group)
         elif not may_repeat:
             raise twice(where, name)
         elif found[name].labels != hot:
@@ -267,7 +292,7 @@ def _from_class_folders(
         )
     samples: list[Sample] = []
     for index, name in enumerate(names):
-        paths = _images_in(place / name) if name in found else []
+        paths = files_in(place / name) if name in found else []
         if not paths:
             raise DatasetError(f"The class folder “{place / name}” has no images.")
         samples += [
@@ -279,11 +304,3 @@ def _from_class_folders(
             for path in paths
         ]
     return names, samples
-
-
-def _images_in(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )

@@ -19,8 +19,13 @@ from napari_wsol.files.tables import parse_table, separator_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-PATH_COLUMNS = ("path", "file", "filename", "image_path", "filepath", "slide", "image")
+PATH_COLUMNS = (
+    *("path", "file", "filename", "image_path", "filepath"),
+    *("slide", "slide_id", "image"),
+)
 """Columns that name images, the first that there is; in any case of letters."""
+SLIDE_COLUMNS = ("slide", "slide_id")
+"""Columns whose names need no ending."""
 SPLIT_COLUMNS = ("split", "official_split")
 TABLES = (".csv", ".tsv")
 SUFFIXES = frozenset(
@@ -30,6 +35,9 @@ SUFFIXES = frozenset(
 """Endings of images that folders are searched for."""
 FLAGS = {"0": 0, "0.0": 0, "1": 1, "1.0": 1, "": 0}
 """What a cell says of a class; an empty one is without it."""
+BAG = ".h5"
+KNOWN = SUFFIXES | {BAG}
+"""With slides' bags."""
 BOXES = "boxes.csv"
 """Beside a table of labels: its boxes, and no table of labels."""
 
@@ -321,6 +329,41 @@ def existing(root: Path, name: str, where: str) -> Path:
     if not is_file(root / name):
         raise DatasetError(f"{where} names “{name}”, which does not exist in “{root}”.")
     return root / name
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Images and bags in a folder and below, by name; hidden ones are left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in KNOWN and not path.name.startswith(".")
+    )
+
+
+def by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The same by their names without ending."""
+    found: dict[str, list[Path]] = {}
+    for path in files_in(folder):
+        found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def slide_named(
+    root: Path, name: str, where: str, *, files: Mapping[str, list[Path]]
+) -> Path:
+    """A listed file or, by its name without ending, a slide's bag or else the slide.
+
+    Raises:
+        DatasetError: there is none, or several.
+    """
+    found = [] if is_file(root / name) else files.get(Path(name).name, [])
+    found = [path for path in found if path.suffix.lower() == BAG] or found
+    if len(found) > 1:
+        raise DatasetError(
+            f"{where} names “{name}”, which may be “{found[0]}” or “{found[1]}”. List "
+            "the file with its path, or name the folder of bags as “features”."
+        )
+    return found[0] if found else existing(root, name, where)
 
 
 # --- split folders ----------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_wsol.errors import ImageError
-from napari_wsol.evaluation.bootstrap import mean
+from napari_wsol.evaluation.bootstrap import macro_share, mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,11 +98,17 @@ class ClassificationScore:
         auc: area under the ROC curve, 0 to 1, of each class that some images show and
             some do not.
         macro_auc: their mean; None where there is none.
+        group_accuracy: the accuracy of the images, whole groups drawn; None where an
+            image has no group.
+        group_macro_auc: of groups, such as patients, which show what any of their
+            images does, by the mean of its scores; None where none has several images.
     """
 
     accuracy: Estimate | None
     auc: Mapping[str, Estimate]
     macro_auc: Estimate | None
+    group_accuracy: Estimate | None = None
+    group_macro_auc: Estimate | None = None
 
 
 class ClassificationMeter:
@@ -118,18 +124,22 @@ class ClassificationMeter:
         self._multi_label = multi_label
         self._scores: list[FloatArray] = []
         self._labels: list[BoolArray] = []
+        self._groups: list[str] = []
 
     @property
     def images(self) -> int:
         """How many images were added."""
         return len(self._scores)
 
-    def update(self, scores: Sequence[float], labels: Sequence[int]) -> None:
+    def update(
+        self, scores: Sequence[float], labels: Sequence[int], group: str = ""
+    ) -> None:
         """Add one image.
 
         Args:
             scores: one a class.
             labels: 0 or 1 a class.
+            group: what it belongs to, for example a patient.
 
         Raises:
             ImageError: they are not as many as classes.
@@ -141,6 +151,7 @@ class ClassificationMeter:
             )
         self._scores.append(np.asarray(scores, np.float64))
         self._labels.append(np.asarray(labels) > 0)
+        self._groups.append(group)
 
     def value(self, draw: Bootstrap) -> ClassificationScore:
         """The figures so far, with intervals.
@@ -153,31 +164,37 @@ class ClassificationMeter:
         scores = np.stack(self._scores)
         labels = np.stack(self._labels)
         right = np.take_along_axis(labels, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
-        known = [
-            place
-            for place in range(len(self._classes))
-            if labels[:, place].any() and not labels[:, place].all()
-        ]
-
-        def areas(places: list[int], weights: FloatArray) -> FloatArray:
-            each = [_areas(scores[:, k], labels[:, k], weights) for k in places]
-            # A rare class may be missing in a draw: the others count then.
-            found = np.isfinite(each)
-            total = np.where(found, each, 0.0).sum(axis=0)
-            count = found.sum(axis=0)
-            return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
+        each = {
+            name: _area(scores[:, [place]], labels[:, [place]], draw)
+            for place, name in enumerate(self._classes)
+        }
+        names, at = np.unique(self._groups, return_inverse=True)
+        sums = np.zeros((len(names), 2 * scores.shape[1] + 2))
+        np.add.at(sums, at, np.c_[right, np.ones(len(at)), scores, labels])
+        hits, counts, totals, shown = np.split(sums, [1, 2, 2 + scores.shape[1]], 1)
+        share = mean(right.astype(np.float64), draw).times(100.0)
+        by_group = macro_share(hits, counts, draw).times(100.0)
+        pooled = _area(totals / counts, shown > 0, draw)
+        is_told, single = "" not in names, not self._multi_label
         return ClassificationScore(
-            accuracy=None
-            if self._multi_label
-            else mean(right.astype(np.float64), draw).times(100.0),
-            auc={
-                self._classes[place]: draw.estimate(
-                    len(scores), lambda weights, place=place: areas([place], weights)
-                )
-                for place in known
-            },
-            macro_auc=draw.estimate(len(scores), lambda weights: areas(known, weights))
-            if known
-            else None,
+            accuracy=share if single else None,
+            auc={name: item for name, item in each.items() if item is not None},
+            macro_auc=_area(scores, labels, draw),
+            group_accuracy=by_group if is_told and single else None,
+            group_macro_auc=pooled if is_told and len(names) < len(at) else None,
         )
+
+
+def _area(scores: FloatArray, labels: BoolArray, draw: Bootstrap) -> Estimate | None:
+    """Mean area under the ROC curves of (N, K) classes; None where none has both."""
+    known = np.flatnonzero(labels.any(0) & ~labels.all(0))
+
+    def areas(weights: FloatArray) -> FloatArray:
+        each = [_areas(scores[:, k], labels[:, k], weights) for k in known]
+        # A rare class may be missing in a draw: the others count then.
+        found = np.isfinite(each)
+        total = np.where(found, each, 0.0).sum(axis=0)
+        count = found.sum(axis=0)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    return draw.estimate(len(scores), areas) if len(known) else None

@@ -19,6 +19,7 @@ FORMAT = "napari-wsol evaluation 1"
 UNITS: Mapping[str, tuple[str, str]] = {
     "accuracy": ("Accuracy", "%"),
     "macro_auc": ("ROC AUC, mean of classes", ""),
+    "group_macro_auc": ("ROC AUC by group or patient, mean of classes", ""),
     "pxap": ("PxAP", "%"),
     "best_mean_iou": ("Mean IoU, pooled, best cut", ""),
     "best_dice": ("Dice, pooled, best cut", ""),

@@ -156,9 +156,9 @@ def appearance_of(
     count = min(len(paths), MOST_IMAGES)
     chosen = [paths[at * len(paths) // count] for at in range(count)]
     rows: list[npt.NDArray[np.float64]] = []
-    layer = _layer(model)
     if len(chosen) < LEAST_IMAGES:
         return None
+    layer = _layer(model)
     for done, path in enumerate(chosen):
         report(done, len(chosen), "looking at the training images")
         with (

@@ -8,12 +8,21 @@ backward pass, but computed again (gradient checkpointing, Chen et al. 2016, arX
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch.utils import checkpoint as recomputing
 
-from napari_wsol.encoders.tiles import TILES_A_BATCH
+from napari_wsol.encoders.tiles import TILES_A_BATCH, TileEncoder
+from napari_wsol.errors import one_of_many
+from napari_wsol.images.bags import is_bag
+from napari_wsol.images.readers import open_slide
+from napari_wsol.slides.large import is_large
 from napari_wsol.training.crops import (
     ALONE,
     at_least,
@@ -25,12 +34,53 @@ from napari_wsol.training.crops import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from torch import Tensor
 
-    from napari_wsol.encoders import Features, TileEncoder
+    from napari_wsol.data.datasets import Sample
+    from napari_wsol.encoders import BagEncoder, Features
+    from napari_wsol.errors import Failed
+    from napari_wsol.jobs import Progress
+    from napari_wsol.methods import Model
     from napari_wsol.training.crops import Share, TrainImage
+    from napari_wsol.training.recipe import Recipe
+
+
+@contextmanager
+def as_bags(  # noqa: PLR0917 - as those who call it pass them on
+    samples: Sequence[Sample],
+    model: Model,
+    recipe: Recipe,
+    data: Path,
+    say: Progress,
+    failed: Failed,
+) -> Generator[list[Sample]]:
+    """The samples with the bags of slides in place of them, where tiles are pooled.
+
+    Those of a frozen encoder are made once and stay in the folder of features. Those
+    of one that has learnt, of slides too large to be held whole, go again.
+    """
+    from napari_wsol.slides.bag_maker import make_bag
+
+    kept, mpp = recipe.data.bags_in(data), recipe.data.mpp
+    kept = kept if recipe.train.freeze_encoder else None
+    plain = model.with_encoder(model.encoder)
+    plain.card = None  # one encoder's bags, whatever the model is called
+    found: list[Sample] = []
+    with TemporaryDirectory(prefix="napari-wsol-") as own:
+        for at, item in enumerate(samples):
+            tell = partial(say, at, len(samples), f"encoding {item.id}")
+            with one_of_many(partial(failed, item.id)):
+                path = item.path
+                if isinstance(model.encoder, TileEncoder) and not is_bag(path):
+                    with closing(open_slide(path)) as slide:
+                        is_made = kept or is_large(slide, model, mpp)
+                    if is_made:
+                        out = kept or Path(own)
+                        path = make_bag(path, plain, out, mpp=mpp, check=tell)
+                found.append(replace(item, path=path))
+        yield found
 
 
 def draw_bags(
@@ -60,7 +110,8 @@ def draw_bags(
             and right, instead of lying about the middle.
 
     Returns:
-        Each (C, H, W) float in [0, 1]; and which images the whole batch shows.
+        Each (C, H, W) float in [0, 1], or (n, D) vectors of a bag; and which images
+        the whole batch shows.
     """
     if order is None:
         order = draw_order(len(images), size, generator)
@@ -69,9 +120,13 @@ def draw_bags(
     bags: list[Tensor] = []
     for place, index in enumerate(map(int, order[mine]), mine.start):
         own = torch.Generator().manual_seed(first + place)
-        planes = at_least(planes_of(images[index])[0], side)
-        planes = shifted(planes, side, own) if shift else whole_tiles(planes, side)
-        if turns:
+        image = images[index]
+        if image.draw is not None:
+            planes = image.draw(own)
+        else:
+            planes = at_least(planes_of(image)[0], side)
+            planes = shifted(planes, side, own) if shift else whole_tiles(planes, side)
+        if turns and planes.ndim > 2:
             planes = recolour(turned(planes, own)[None], jitter, own)[0]
         bags.append(planes)
     return bags, order
@@ -101,13 +156,15 @@ def shifted(planes: Tensor, side: int, generator: torch.Generator) -> Tensor:
     return planes[:, top : top + rows, left : left + columns]
 
 
-def encode_bag(encoder: TileEncoder, bag: Tensor) -> Features:
+def encode_bag(encoder: BagEncoder, bag: Tensor) -> Features:
     """The features of one bag with gradients, in memory of a few tiles.
 
     Args:
         encoder: cuts the bag into tiles.
-        bag: (C, H, W) normalised, whole tiles.
+        bag: (C, H, W) normalised, whole tiles; or its vectors, (n, D).
     """
+    if bag.ndim == 2 or not isinstance(encoder, TileEncoder):
+        return encoder.of_vectors(bag)
 
     def read(tiles: Tensor) -> Tensor:
         parts = [

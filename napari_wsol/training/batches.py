@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from napari_wsol.encoders import TileEncoder
+from napari_wsol.encoders import BagEncoder
 from napari_wsol.training.augment import Augmentation
 from napari_wsol.training.bags import draw_bags
 from napari_wsol.training.crops import draw_order
@@ -31,7 +32,7 @@ class TrainBatch:
     """One process's part of a batch, ready to be learnt from.
 
     Attributes:
-        pixels: (N, C, S, S) in [0, 1], or N bags (C, H, W).
+        pixels: (N, C, S, S) in [0, 1], or N bags (C, H, W) or (n, D).
         order: which images the whole batch shows.
         labels: (N, K).
         seeds: (N, S, S) labels of pixels, or None.
@@ -73,7 +74,7 @@ class Batches:
         self._recipe, self._images, self._labels = recipe, images, labels
         self._sampler, self._share = sampler, share
         encoder = model.encoder
-        self._side = encoder.side if isinstance(encoder, TileEncoder) else 0
+        self._side = encoder.side if isinstance(encoder, BagEncoder) else 0
         self._augment = Augmentation(
             style=recipe.augment.style,
             crop=recipe.train.crop,
@@ -119,12 +120,14 @@ class Sampler:
         size: images a batch, of all processes together.
         sampling: "batch" or "epoch", see ``TrainConfig``.
         seed: of the orders.
+        weights: (M,) how often each is drawn, with replacement; None for once.
     """
 
     places: Tensor
     size: int
     sampling: str
     seed: int
+    weights: Tensor | None = None
 
     @property
     def epoch(self) -> int:
@@ -139,12 +142,17 @@ class Sampler:
             generator: the step's own; read where batches are drawn one by one.
         """
         if self.sampling == "batch":
-            return self.places[draw_order(len(self.places), self.size, generator)]
+            return self.places[self._drawn(self.size, generator)]
         epoch, place = divmod(step, self.epoch)
         own = torch.Generator().manual_seed(self.seed * 1_000_003 + EPOCHS + epoch)
-        mixed = self.places[torch.randperm(len(self.places), generator=own)]
+        mixed = self.places[self._drawn(len(self.places), own)]
         wanted = torch.arange(place * self.size, (place + 1) * self.size)
         return mixed[wanted % len(mixed)]
+
+    def _drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        if self.weights is None:
+            return draw_order(len(self.places), count, generator)
+        return torch.multinomial(self.weights, count, True, generator=generator)
 
 
 def sampler_of(recipe: Recipe, labels: Tensor, world: int = 1) -> Sampler:
@@ -158,9 +166,13 @@ def sampler_of(recipe: Recipe, labels: Tensor, world: int = 1) -> Sampler:
     columns = [recipe.data.classes.index(name) for name in recipe.data.enhance]
     often = labels[:, columns].amax(1) > 0 if columns else labels.new_zeros(len(labels))
     counts = 1 + often.long() * recipe.data.enhance_times
+    places = torch.arange(len(labels)).repeat_interleave(counts)
+    rows = labels[places].numpy()
+    _, kind, sizes = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     return Sampler(
-        torch.arange(len(labels)).repeat_interleave(counts),
+        places,
         recipe.train.batch * world,
         recipe.train.sampling,
         recipe.train.seed,
+        torch.from_numpy(1 / sizes)[kind] if recipe.train.balanced else None,
     )

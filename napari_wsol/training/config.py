@@ -59,6 +59,8 @@ class TrainConfig:
             there are enough; so a batch of one draws with replacement. "epoch": as
             published, all images in a new order, epoch after epoch; the last batch is
             filled up with the first of that order.
+        balanced: whether images are drawn with replacement, all classes alike (CLAM).
+        tiles: at most so many of a bag or slide are seen at a step; 0 for all of a bag.
         crop: side of a crop, in pixels of the network's input.
         optimizer: "adamw", "adam" or "sgd".
         momentum: of SGD.
@@ -111,6 +113,8 @@ class TrainConfig:
     epochs: int = 0
     batch: int = 16
     sampling: str = "batch"
+    balanced: bool = False
+    tiles: int = 0
     crop: int = 224
     optimizer: str = "adamw"
     momentum: float = 0.9
@@ -141,8 +145,9 @@ class TrainConfig:
     select: str = "last"
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.crop, self.checkpoint_every) < 1:
-            raise ConfigError("Steps, batch, crop and checkpoints count from 1.")
+        counted = (self.steps, self.batch, self.crop, self.checkpoint_every)
+        if min(*counted, self.tiles + 1) < 1:
+            raise ConfigError("Steps, batch, crop, checkpoints: from 1; tiles: from 0.")
         if not 0 <= self.average < 1:
             raise ConfigError(f"The average lies in [0, 1), not {self.average}.")
         if not 0 <= self.dropout < 1:

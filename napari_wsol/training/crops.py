@@ -11,6 +11,8 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from napari_wsol.images.heatmap import Heatmap
@@ -28,12 +30,15 @@ class TrainImage:
         label: (K,) float, one-hot or multi-hot.
         ranks: (H, W) float16 in [0, 1] that seeds are drawn from, or None.
         cam: the map that seeds are drawn from at its own resolution, or None.
+        draw: of a bag or slide, which has no pixels here: makes what a step sees of it,
+            (n, D) vectors or (C, n·S, S) tiles in [0, 1].
     """
 
     pixels: Tensor
     label: Tensor
     ranks: Tensor | None = None
     cam: Heatmap | None = None
+    draw: Callable[[torch.Generator], Tensor] | None = None
 
     def map(self, shape: tuple[int, int]) -> Tensor | None:
         """(H, W) float32: ranks or map on a grid over the whole image."""

@@ -8,43 +8,48 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from PIL import Image
 from typing_extensions import override
 
+from napari_wsol.encoders import VectorEncoder
+from napari_wsol.encoders.tiles import NEEDS_BAG
 from napari_wsol.errors import ConfigError, ImageError, one_of_many
+from napari_wsol.images.bags import is_bag, open_bag
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.preprocessing import prepare, read_whole, to_grey
 from napari_wsol.images.readers import open_slide
 from napari_wsol.images.resample import read_region, region_shape
+from napari_wsol.images.tissue import coarse_tissue
+from napari_wsol.inference.bags import check_bag
+from napari_wsol.inference.encode import geometry
 from napari_wsol.methods import Model
+from napari_wsol.slides.large import is_large
+from napari_wsol.slides.plan import cells_on
 from napari_wsol.training.crops import ImageSequence, TrainImage
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from napari_wsol.data.datasets import LabelledImages
     from napari_wsol.errors import Failed
+    from napari_wsol.images.bags import Bag
     from napari_wsol.images.geometry import Rgb
     from napari_wsol.images.preprocessing import Preprocessing
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Progress
-    from napari_wsol.methods import ModelSpec
     from napari_wsol.training.recipe import Recipe
 
 MEGABYTE = 1_000_000
 THREADS = min(8, os.cpu_count() or 1)
 LARGER = 256 / 224
 """PixelCAM's images are this much larger than the crops of them."""
-
-
-def preprocessing_of(spec: ModelSpec) -> Preprocessing:
-    """What a model's images go through, before it is built for good."""
-    with torch.device("meta"):
-        return Model(spec).preprocessing
 
 
 class TrainingImages(ImageSequence):
@@ -64,7 +69,9 @@ class TrainingImages(ImageSequence):
             [item.labels for item in data.samples], dtype=torch.float32
         )
         self._recipe = recipe
-        self._how = preprocessing_of(recipe.model)
+        with torch.device("meta"):
+            self._model = Model(recipe.model)
+        self._how = self._model.preprocessing
         size, crop = self._how.size, recipe.train.crop
         if size is not None and recipe.model.tile is None and crop != size:
             raise ConfigError(
@@ -77,7 +84,65 @@ class TrainingImages(ImageSequence):
 
     @override
     def at(self, index: int) -> TrainImage:
-        return TrainImage(torch.tensor(self.pixels(index)), self.labels[index])
+        path, label = self.samples[index].path, self.labels[index]
+        if is_bag(path):
+            draw = partial(self._vectors, index, open_bag(path))
+        elif self._is_sampled(index):
+            draw = partial(self._tiles, index)
+        else:
+            return TrainImage(torch.tensor(self.pixels(index)), label)
+        return TrainImage(torch.empty(0), label, draw=draw)
+
+    def _vectors(self, index: int, bag: Bag, generator: torch.Generator) -> Tensor:
+        """(n, D) of a bag; what fits into the budget is read once, and whole."""
+        most = self._recipe.train.tiles
+        order = torch.randperm(len(bag), generator=generator)[: most or None]
+        places = order.sort().values.numpy()
+        if 4 * len(bag) * bag.width > self._recipe.data.cache_mb * MEGABYTE:
+            return torch.from_numpy(bag.vectors(places).astype(np.float32))
+        every = self._cache.get(index, cast("Any", bag.vectors))
+        return torch.from_numpy(every[places].astype(np.float32))
+
+    def _is_sampled(self, index: int) -> bool:
+        """Whether an image is a slide, of which a step sees some tiles."""
+        if self._recipe.model.tile is None or index in self._cache:
+            return False
+        item = self.samples[index]
+        with closing(open_slide(item.path)) as slide:
+            large = is_large(slide, self._model, self._recipe.data.mpp)
+        if large and not self._recipe.train.tiles:
+            raise ConfigError(
+                f"“{item.id}” is too large to be learnt from whole: set tiles in "
+                "[train], or freeze_encoder and features in [data]."
+            )
+        return large
+
+    def _tiles(self, index: int, generator: torch.Generator) -> Tensor:
+        """(C, n·S, S) in [0, 1]: tiles on a slide's tissue, one below another."""
+        side = self._recipe.model.tile or 1
+        with closing(open_slide(self.samples[index].path)) as slide:
+            seen = geometry(slide, self._model, self._recipe.data.mpp)
+            mask = self._cache.get(
+                (index, "tissue"), lambda: coarse_tissue(slide).view(np.uint8)
+            ).view(np.bool_)
+            mask = mask if mask.any() else None  # glass alone: all of it
+            found = np.argwhere(cells_on(mask, seen, side, slide.shape))
+            order = torch.randperm(len(found), generator=generator)
+            places = found[order[: self._recipe.train.tiles].numpy()] * side
+            tiles = [
+                read_region(slide, y, x, side, side, seen.downsample[0])
+                for y, x in (places + seen.origin).tolist()
+            ]
+        pixels = _coloured(np.concatenate(tiles), self._how)
+        return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
+
+    def check(self, model: Model) -> None:
+        """Refuses, by an ImageError, bags of other networks, and images for bags."""
+        for item in self.samples:
+            if is_bag(item.path):
+                check_bag(model, open_bag(item.path))
+            elif isinstance(model.encoder, VectorEncoder):
+                raise ImageError(f"“{item.id}”: {NEEDS_BAG}")
 
     def pixels(self, index: int) -> Rgb:
         """(H, W, C) uint8 of one image, decoded if it is not kept.
@@ -94,11 +159,6 @@ class TrainingImages(ImageSequence):
         finally:
             slide.close()
 
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of the decoded images that are kept now."""
-        return self._cache.held_bytes
-
     def warm(self, report: Progress) -> dict[int, str]:
         """Decodes every image once, several at a time: a damaged one shows now.
 
@@ -109,7 +169,7 @@ class TrainingImages(ImageSequence):
 
         def touch(index: int) -> None:
             with one_of_many(partial(bad.__setitem__, index)):
-                self.pixels(index)
+                self.at(index)
 
         pool = ThreadPoolExecutor(THREADS, "decode")
         try:
@@ -142,7 +202,7 @@ def load_training_images(
     images = TrainingImages(data, recipe)
     bad = images.warm(report)
     if bad and (failed is None or len(bad) == len(images)):
-        images.pixels(min(bad))  # its error is that of all
+        images.at(min(bad))  # its error is that of all
         raise ImageError(bad[min(bad)])
     if not bad or failed is None:
         return images

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_wsol.checkpoints import check_weights, places
-from napari_wsol.encoders import TileEncoder
+from napari_wsol.encoders import BagEncoder, TileEncoder
 from napari_wsol.errors import ModelError
-from napari_wsol.methods import evaluating
+from napari_wsol.methods import Model, evaluating
 from napari_wsol.training.seeding import whole
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_wsol.encoders import Encoder
-    from napari_wsol.methods import Model
     from napari_wsol.training.crops import TrainImage
     from napari_wsol.training.recipe import Recipe
 
@@ -28,6 +27,15 @@ PROBED = 8
 
 CELLS = 3
 """Cells probed along each axis, about the middle of each image."""
+
+
+def initial_model(recipe: Recipe, init: dict[str, Tensor] | None) -> Model:
+    """What a training begins with; its random weights are those of the seed."""
+    torch.manual_seed(recipe.train.seed)
+    model = Model(recipe.model)
+    if init is not None:
+        load_encoder(model, init)
+    return model
 
 
 def load_encoder(model: Model, state: dict[str, Tensor]) -> None:
@@ -81,7 +89,8 @@ def place_cells(model: Model, images: Sequence[TrainImage], recipe: Recipe) -> N
     a fixed input, whose cells lie where they are drawn.
     """
     fixed = model.preprocessing.size is not None or model.encoder.window is not None
-    if recipe.model.offsets is not None or recipe.model.tile is not None or fixed:
+    fixed |= isinstance(model.encoder, BagEncoder)
+    if recipe.model.offsets is not None or fixed:
         return
     some = [whole(model, x.pixels, recipe.augment.style) for x in images[:PROBED]]
     offsets = measure_offsets(model.encoder, some, seed=recipe.train.seed)

@@ -13,13 +13,14 @@ import numpy as np
 from napari_wsol.data.datasets import load_images
 from napari_wsol.data.published import named_split
 from napari_wsol.errors import DatasetError, ignore_failure, one_of_many
-from napari_wsol.evaluation import accuracy
-from napari_wsol.evaluation.classification import roc_auc
+from napari_wsol.evaluation.bootstrap import Bootstrap
+from napari_wsol.evaluation.classification import ClassificationMeter
 from napari_wsol.evaluation.pixels import PxapMeter, iou
 from napari_wsol.evaluation.scores import squash
 from napari_wsol.evaluation.truth import load_truth
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.methods import own_methods
+from napari_wsol.training.bags import as_bags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +47,7 @@ def split_images(recipe: Recipe, data: Path, folder: str) -> LabelledImages:
         *named_split(data, folder),
         classes=recipe.data.classes,
         multi_label=recipe.model.multi_label,
+        features=recipe.data.bags_in(data),
     )
 
 
@@ -137,8 +139,7 @@ def measure(
         f"{', '.join(recipe.data.validation)}"
     }
     if seen.scores:
-        key = "auc_percent" if recipe.model.multi_label else "accuracy_percent"
-        found[key] = round(_classification(seen), 1)
+        found |= {key: round(value, 1) for key, value in seen.figures().items()}
         found |= _of_cut(model, seen)
     found["pxap_percent"] = {
         name: round(meter.value(), 1)
@@ -211,6 +212,7 @@ class _Measured:
         self.overlaps: dict[str, list[float]] = {name: [] for name in methods}
         self.scores: list[list[float]] = []
         self.labels: list[tuple[int, ...]] = []
+        self._groups: list[str] = []
 
     def add_split(
         self, model: Model, recipe: Recipe, data: Path, folder: str, say: Progress
@@ -221,10 +223,11 @@ class _Measured:
         if self.meters:
             ids = [sample.id for sample in images.samples]
             masks = load_truth(*named_split(data, folder), ids).masks
-        for done, sample in enumerate(images.samples):
-            say(done, len(images.samples), f"measuring on {folder}")
-            with one_of_many(partial(self._failed, sample.id)):
-                self._add(model, recipe, sample, masks.get(sample.id))
+        with as_bags(images.samples, model, recipe, data, say, self._failed) as samples:
+            for done, sample in enumerate(samples):
+                say(done, len(samples), f"measuring on {folder}")
+                with one_of_many(partial(self._failed, sample.id)):
+                    self._add(model, recipe, sample, masks.get(sample.id))
 
     def _add(
         self, model: Model, recipe: Recipe, sample: Sample, reference: Reference | None
@@ -244,6 +247,19 @@ class _Measured:
         self.labels.append(sample.labels)
         if found.scores:
             self.scores.append(list(found.scores.values()))
+            self._groups.append(sample.group)
+
+    def figures(self) -> dict[str, float]:
+        """Accuracy and areas under ROC curves, in percent; those that there are."""
+        names = [str(place) for place in range(len(self.labels[0]))]
+        meter = ClassificationMeter(names, multi_label=self.multi_label)
+        for row in zip(self.scores, self.labels, self._groups, strict=True):
+            meter.update(*row)
+        found = meter.value(Bootstrap(samples=0))
+        areas = (found.macro_auc, found.group_macro_auc)
+        every = (found.accuracy, *(one and one.times(100) for one in areas))
+        names = ("accuracy_percent", "auc_percent", "auc_percent_by_patient")
+        return {name: x.value for name, x in zip(names, every, strict=True) if x}
 
     def _add_maps(self, found: Localization, reference: Reference) -> None:
         mask, ignored = squash(reference.mask(), GRID), reference.ignore()
@@ -268,14 +284,9 @@ def _classification(seen: _Measured) -> float:
     """Accuracy, or mean AUC where images may have several labels, in percent."""
     if not seen.scores:
         raise DatasetError("A model without a classifier cannot be selected by it.")
-    scores, labels = np.array(seen.scores), np.array(seen.labels)
-    if not seen.multi_label:
-        return accuracy(scores, labels.argmax(1))
-    curves = [
-        roc_auc(scores[:, at], labels[:, at])
-        for at in range(labels.shape[1])
-        if 0 < labels[:, at].sum() < len(labels)
-    ]
-    if not curves:
+    found = seen.figures().get(
+        "auc_percent" if seen.multi_label else "accuracy_percent"
+    )
+    if found is None:
         raise DatasetError("No class has images both with and without it.")
-    return 100.0 * float(np.mean(curves))
+    return found

@@ -40,7 +40,8 @@ class DataConfig:
         enhance: classes whose images are shown more often (PCAM's ``enhance_index``).
         enhance_times: how many times more in an epoch; once, whatever of those classes
             an image shows.
-        cache_mb: megabytes of decoded training images that are kept in memory.
+        cache_mb: megabytes of decoded training images or vectors kept in memory.
+        features: folder of the slides' bags; a frozen encoder's are made there, once.
     """
 
     train: str
@@ -52,6 +53,11 @@ class DataConfig:
     enhance: tuple[str, ...] = ()
     enhance_times: int = 1
     cache_mb: int = 2000
+    features: str = ""
+
+    def bags_in(self, data: Path) -> Path | None:
+        """Where bags lie; None where they do not."""
+        return data / self.features if self.features else None
 
     def __post_init__(self) -> None:
         if self.train in (self.localization, self.classification):

@@ -18,17 +18,21 @@ from napari_wsol.devices import choose_device
 from napari_wsol.errors import (
     ConfigError,
     ExportError,
+    ImageError,
     MalformedError,
     ignore_failure,
 )
 from napari_wsol.files import free_name, write_whole
 from napari_wsol.files.parsing import Count, parse_json, read_text, typed
+from napari_wsol.images.bags import is_bag
 from napari_wsol.inference.appearance import appearance_of
 from napari_wsol.methods import Model
 from napari_wsol.methods.card import Card
 from napari_wsol.paths import models_folder
+from napari_wsol.training.bags import as_bags
 from napari_wsol.training.distributed import team as join_team
 from napari_wsol.training.images_cache import load_training_images
+from napari_wsol.training.initial import initial_model
 from napari_wsol.training.measuring import (
     evaluate,
     measure,
@@ -166,6 +170,7 @@ def train(
             recipe,
             images,
             init,
+            folder=data,
             device=_device(device, team),
             team=team,
             watcher=watcher,
@@ -175,7 +180,7 @@ def train(
         _learn(trainer, recipe, data, out, watcher)
         card = None
         if team.writes:
-            paths = [sample.path for sample in images.samples]
+            paths = [x.path for x in images.samples if not is_bag(x.path)]
             card = _finish(
                 trainer, recipe, data, out, watcher, learnt=paths, left_out=left_out
             )
@@ -200,6 +205,7 @@ def _trainer(
     data: LabelledImages,
     init: Path | None,
     *,
+    folder: Path,
     device: torch.device,
     team: Team,
     watcher: Watcher,
@@ -209,12 +215,22 @@ def _trainer(
         teacher = load_model(recipe.seeds.model, device=str(device))
     # Of several processes each would have to leave out the same.
     failed = watcher.failed if team.world == 1 else None
+    weights = read_state(init) if init is not None else None
+    if recipe.train.freeze_encoder and recipe.data.features:
+        if not team.writes:
+            team.agree(claim=True)  # the first process makes the bags
+        model = initial_model(recipe, weights).to(device)
+        with as_bags(data.samples, model, recipe, folder, say, watcher.failed) as bags:
+            data = replace(data, samples=tuple(bags))
+        if not bags:
+            raise ImageError("No slide can be used. Is mpp missing in [data]?")
+        if team.writes:
+            team.agree(claim=True)
     images = load_training_images(data, recipe, say, failed)
     maps = None
     if teacher is not None:
         maps = teacher_maps(teacher, images, recipe, say)
     say(0, 0, "choosing seeds" if recipe.seeds is not None else "preparing")
-    weights = read_state(init) if init is not None else None
     return Trainer(recipe, images, weights, maps=maps, device=device, team=team)
 
 

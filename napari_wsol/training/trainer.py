@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from napari_wsol.encoders import Features, TileEncoder, nominal_offset, on_grid
+from napari_wsol.encoders import BagEncoder, Features, nominal_offset, on_grid
 from napari_wsol.errors import ConfigError
 from napari_wsol.methods import Model
 from napari_wsol.methods.partial_loss import IGNORE, partial_cross_entropy
@@ -27,7 +27,7 @@ from napari_wsol.training.bags import encode_bag
 from napari_wsol.training.batches import Batches, number_of, sampler_of
 from napari_wsol.training.distributed import Team
 from napari_wsol.training.images_cache import TrainingImages
-from napari_wsol.training.initial import load_encoder, place_cells
+from napari_wsol.training.initial import initial_model, place_cells
 from napari_wsol.training.objectives import GATE, LOSSES, Lesson, loss_of
 from napari_wsol.training.optimizing import (
     Plateau,
@@ -118,12 +118,10 @@ class Trainer:
     ) -> None:
         self.recipe, self.team = recipe, team or Team()
         self.config = recipe.train
-        torch.manual_seed(self.config.seed)
-        self.model = Model(recipe.model)
-        if init is not None:
-            load_encoder(self.model, init)
+        self.model = initial_model(recipe, init)
         if isinstance(images, TrainingImages):
             self.labels = images.labels
+            images.check(self.model)
         else:
             self.labels = torch.stack([item.label for item in images])
         self._sampler = sampler_of(recipe, self.labels, self.team.world)
@@ -406,7 +404,7 @@ class Learner(nn.Module):
         """The loss of each head, and the image logits.
 
         Args:
-            pixels: (N, C, S, S) in [0, 1], or N bags (C, H, W).
+            pixels: (N, C, S, S) in [0, 1], or N bags (C, H, W) or (n, D).
             labels: (N, K) of 0 and 1.
             all_labels: those of the whole batch, all processes' together.
             seeds: (N, S, S) labels of pixels, or None.
@@ -438,8 +436,8 @@ class Learner(nn.Module):
         encoder, how = self.model.encoder, self.model.preprocessing
         device = self.model.device
         mean, std = planes(how.mean).to(device), planes(how.std).to(device)
-        if isinstance(encoder, TileEncoder):
-            bags = [((item - mean) / std)[0] for item in pixels]
+        if isinstance(encoder, BagEncoder):
+            bags = [((x - mean) / std)[0] if x.ndim > 2 else x for x in pixels]
             return tuple(encode_bag(encoder, item) for item in bags), None
         x = (cast("Tensor", pixels) - mean) / std
         with encoder.also((GATE,) if self._gated else ()):

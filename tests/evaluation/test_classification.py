@@ -92,3 +92,25 @@ def test_meter_refuses_what_does_not_fit():
         meter.update([0.1, 0.2, 0.3], [0, 0])
     with pytest.raises(ImageError, match="no images"):
         meter.value(Bootstrap())
+
+
+def test_patients_are_judged_by_the_mean_of_their_slides():
+    meter = ClassificationMeter(("normal", "tumour"), multi_label=False)
+    slides = [
+        ("a", 0, 0.2), ("a", 0, 0.6), ("b", 0, 0.3), ("c", 1, 0.9), ("c", 1, 0.1),
+        ("d", 1, 0.45),
+    ]  # fmt: skip
+    for group, label, p in slides:
+        meter.update([1 - p, p], [1 - label, label], group)
+    found = meter.value(Bootstrap(samples=200))
+    # By slide: of 3 × 3 pairs, .9 wins 3, .45 wins 2, .1 none.
+    assert found.macro_auc.value == pytest.approx(5 / 9)
+    # By patient .4 and .3 against .5 and .45: all pairs.
+    assert found.group_macro_auc.value == 1.0
+    assert found.macro_auc.low < found.macro_auc.high
+    own = ClassificationMeter(("normal", "tumour"), multi_label=False)
+    own.update([0.2, 0.8], [0, 1], "a")
+    own.update([0.9, 0.1], [1, 0], "b")
+    each = own.value(Bootstrap(samples=0))
+    assert each.group_macro_auc is None  # no patient has several
+    assert each.group_accuracy.value == 100.0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from fixtures.bags import grid_corners, write_h5
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -70,6 +71,9 @@ def smaller(recipe: Recipe) -> Recipe:
     if size is not None:
         model = replace(model, preprocessing=replace(how, size=size))
     model = replace(model, encoder=SMALL.get(model.encoder, model.encoder))
+    if recipe.train.freeze_encoder:  # of slides: one tile of each image
+        model = replace(model, tile=48)
+        recipe = replace(recipe, data=replace(recipe.data, mpp=model.mpp))
     fewer = {"epochs": 1, "batch": min(2, recipe.train.batch)}
     crop = size or recipe.train.crop
     changed = replace(
@@ -106,6 +110,15 @@ def _write(root: Path, split: str, recipe: Recipe, rng: np.random.Generator) -> 
         )
         names.append(name)
         rows.append((name, mask, index % 2))
+    if recipe.data.features and recipe.model.tile is None:
+        width, lines = int(recipe.model.encoder.partition(":")[2]), ["slide,label"]
+        for at in range(4):
+            stem = f"{split.partition('.')[0]}{at}"
+            vectors = rng.random((20, width), np.float32)
+            write_h5(root / "features" / f"{stem}.h5", vectors, grid_corners(5, 4))
+            lines.append(f"{stem},{recipe.data.classes[at % 2]}")
+        (root / split).write_text("\n".join(lines) + "\n")
+        return
     if table:
         classes = recipe.data.classes
         lines = [f"path,{','.join(classes)}"] + [

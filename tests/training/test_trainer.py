@@ -277,7 +277,7 @@ def test_images_are_decoded_again_when_the_budget_is_small(discs, make_recipe):
     recipe = make_recipe(data="cache_mb = 1")
     images = load_images(discs / "train", classes=recipe.data.classes)
     kept = load_training_images(images, recipe, ignore)
-    assert 0 < kept.held_bytes <= 1_000_000
+    assert 0 < kept._cache.held_bytes <= 1_000_000
     assert len(kept) == 6
     assert torch.equal(kept[2].pixels, kept[2:3][0].pixels)
     assert kept[2].pixels.shape == (40, 44, 3)

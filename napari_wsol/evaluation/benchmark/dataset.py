@@ -54,6 +54,7 @@ def load_evaluation_set(
     multi_label: bool | None = None,
     frame: tuple[int, int] | None = None,
     may_overlap: bool = False,
+    features: Path | None = None,
 ) -> EvaluationSet:
     """Reads lists of images, labels and references; opens none of the files listed.
 
@@ -64,6 +65,7 @@ def load_evaluation_set(
         multi_label: None tells it from the labels.
         frame: (H, W) that boxes were drawn in, where it is not that of the files.
         may_overlap: whether an image may be in several places; it counts once.
+        features: folder of slides' bags.
 
     Raises:
         DatasetError: names the first line that cannot be used, or the image that is in
@@ -72,7 +74,9 @@ def load_evaluation_set(
     found: dict[str, Sample] = {}
     truth, is_multi = Truth(), False
     for place, split in places:
-        images = load_images(place, split, classes=classes, multi_label=multi_label)
+        images = load_images(
+            place, split, classes=classes, multi_label=multi_label, features=features
+        )
         is_multi |= images.multi_label
         for sample in images.samples:
             known = found.setdefault(sample.id, sample)

@@ -68,16 +68,19 @@ class MeterSet:
         """That of a method's maps."""
         return self._meters.setdefault(method, MapMeters(self._config))
 
-    def classify(self, scores: Mapping[str, float], labels: Sequence[int]) -> None:
+    def classify(
+        self, scores: Mapping[str, float], labels: Sequence[int], group: str = ""
+    ) -> None:
         """Begins an image.
 
         Args:
             scores: of each class; empty where the model does not classify.
             labels: 0 or 1 a class.
+            group: what it belongs to, for example a patient.
         """
         self.images += 1
         if scores:
-            self.labels.update(list(scores.values()), labels)
+            self.labels.update(list(scores.values()), labels, group)
 
     def compare(
         self,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from napari_wsol.config import FigureConfig
@@ -34,7 +35,7 @@ from napari_wsol.evaluation.report import Case, ModelReport, chosen_cases
 from napari_wsol.evaluation.sanity import check_maps
 from napari_wsol.evaluation.settings import FIELD_SIZE, EvaluationConfig
 from napari_wsol.export.figure import Panel, Sheet, panels_of
-from napari_wsol.images.bags import is_bag, open_bag
+from napari_wsol.images.bags import Bag, is_bag, open_bag
 from napari_wsol.images.readers import open_slide
 from napari_wsol.inference.augmentation import check_views
 from napari_wsol.inference.cache import FeatureCache
@@ -43,6 +44,7 @@ from napari_wsol.inference.whole_image import (
     check_methods,
     class_scores,
     localize,
+    localize_bag,
     map_notes,
 )
 from napari_wsol.jobs import ignore_progress
@@ -231,8 +233,16 @@ class Benchmark:
         """The figures and cases of one image, added to all meters, or to none."""
         how: dict[str, Any] = {"views": self.config.views, "mpp": self.config.mpp}
         how |= {"cache": FeatureCache(FEATURE_BYTES), "check": check}
-        with closing(open_slide(sample.path)) as slide:
-            scores = class_scores(self.model, slide, methods=self.methods, **how)
+        path = sample.path
+        opened = (
+            nullcontext(open_bag(path)) if is_bag(path) else closing(open_slide(path))
+        )
+        with opened as slide:
+            if isinstance(slide, Bag):
+                found = localize_bag(self.model, slide, self.methods, check=check)
+                scores = found.scores
+            else:
+                scores = class_scores(self.model, slide, methods=self.methods, **how)
             seen = [
                 self._compared(sample, slide, against, scores, how)
                 for against in self._targets(sample, slide)
@@ -241,7 +251,7 @@ class Benchmark:
         flips = patch_flipping(self.model, self.methods, tiles, sample.id)
         # Meters of its own come first: an image that fails there counts nowhere.
         for meters in (self._meters(), *meter_sets):
-            meters.classify(scores, sample.labels)
+            meters.classify(scores, sample.labels, sample.group)
             for name, one in flips.items():
                 meters.meter(name).trust(one)
             for item in seen:
@@ -254,7 +264,7 @@ class Benchmark:
     def _tiles(self, sample: Sample, cache: FeatureCache) -> Tensor:
         """(n, D) vectors of the tiles of an image, or of a slide's bag."""
         if is_bag(sample.path):
-            return torch.from_numpy(open_bag(sample.path).vectors())
+            return torch.from_numpy(open_bag(sample.path).vectors()).float()
         with closing(open_slide(sample.path)) as slide:
             view = ModelView(slide, self.model, self.config.mpp, cache=cache)
             return cells_of(view.features())[0]
@@ -262,7 +272,7 @@ class Benchmark:
     def _compared(
         self,
         sample: Sample,
-        slide: Slide,
+        slide: Slide | Bag,
         against: MapTarget,
         scores: Mapping[str, float],
         how: Mapping[str, Any],
@@ -280,6 +290,9 @@ class Benchmark:
         is_checked = config.sanity or config.road or config.faithfulness_steps > 0
         if not (against.is_reference or is_checked):
             return _Compared(case, against, {}, {}, ())
+        if isinstance(slide, Bag):  # no pixels: neither checks nor baselines
+            maps = localize_bag(self.model, slide, self.methods, target).heatmaps
+            return _Compared(case, against, maps, {}, map_notes(maps.values()))
         found = localize(self.model, slide, self.methods, target, **how)
         view = ModelView(slide, self.model, config.mpp, cache=how["cache"])
         trust = check_maps(view, found, config, check=how["check"])
@@ -298,10 +311,11 @@ class Benchmark:
         notes += map_notes(found.heatmaps.values())
         return [note.replace(slide.name, "an image") for note in notes]
 
-    def _targets(self, sample: Sample, slide: Slide) -> Iterator[MapTarget]:
+    def _targets(self, sample: Sample, slide: Slide | Bag) -> Iterator[MapTarget]:
         """What the maps of an image are compared with; at least one."""
+        shape = slide.image_shape if isinstance(slide, Bag) else slide.shape
         classes = self.model.classes
-        return targets_of(sample, slide.shape, self._truth, classes, self.config)
+        return targets_of(sample, shape, self._truth, classes, self.config)
 
     def report(self, meters: MeterSet) -> ModelReport:
         """What the meters come to, with intervals.
@@ -316,10 +330,9 @@ class Benchmark:
         if meters.labels.images:
             found = meters.labels.value(draw)
             auc = found.auc
-            if found.accuracy is not None:
-                classification["accuracy"] = found.accuracy
-            if found.macro_auc is not None:
-                classification["macro_auc"] = found.macro_auc
+            for name in ("accuracy", "macro_auc", "group_macro_auc"):
+                if getattr(found, name) is not None:
+                    classification[name] = getattr(found, name)
         return ModelReport(
             model=card.name if card is not None else "model",
             sha256=card.sha256 if card is not None else "",
@@ -375,8 +388,9 @@ class Benchmark:
             # The figures are there: a picture less is no reason to lose them.
             with one_of_many(lambda _reason: None):
                 pairs.append(self._panels(title, case, samples[case.id], sheet.panel))
-        panels = [pair[row] for row in (0, 1) for pair in pairs]
-        config = FigureConfig(columns=len(pairs))
+        white = Panel(image=np.full((9, 9, 3), 255, np.uint8), title="No pixels: bags")
+        panels = [pair[row] for row in (0, 1) for pair in pairs] or [white]
+        config = FigureConfig(columns=len(pairs) or 1)
         return Sheet(len(panels), config).drawn(panels, ".png")
 
     def _panels(self, title: str, case: Case, sample: Sample, side: int) -> list[Panel]:
