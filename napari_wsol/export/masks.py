@@ -24,6 +24,9 @@ FloatLine = npt.NDArray[np.float64]
 MAX_PIXELS = 64 * 2**20
 """Masks up to 64 Mpx have the image's own resolution; larger images a coarser one."""
 
+NOTHING = 1e-6
+"""A map below this is 0: nobody sets a threshold there."""
+
 _BAND_PIXELS = 2**21
 
 
@@ -98,19 +101,31 @@ def grid_for(
     return grid
 
 
+def cut_at(heatmap: Heatmap, threshold: float) -> float:
+    """The value from which on a map is marked.
+
+    On a signed map one half is 0, and what is no evidence is marked by no threshold: a
+    lower one counts as one half. What speaks against the class is at or below 1 minus
+    it.
+    """
+    return max(threshold, 0.5 + NOTHING) if heatmap.signed else threshold
+
+
 def cut_mask(
     heatmap: Heatmap,
     grid: Grid,
     config: ExportConfig,
     *,
+    against: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> BoolMap:
-    """Foreground: ``value >= threshold``, holes filled, then small regions dropped.
+    """Foreground: what :func:`cut_at` marks, holes filled, small regions dropped.
 
     Args:
         heatmap: what is cut.
         grid: where the mask's pixels lie.
         config: threshold and the two areas, which are in level-0 pixels.
+        against: of a signed map, what speaks against its class instead.
         tick: called every few Mpx; may raise to stop.
 
     Returns:
@@ -121,11 +136,11 @@ def cut_mask(
     """
     _check(heatmap, grid)
     height, width = grid.shape
-    mask = np.empty(grid.shape, np.bool_)
+    mask, cut = np.empty(grid.shape, np.bool_), cut_at(heatmap, config.threshold)
     for start, stop in grid.bands(0, height, width):
         tick()
         values = grid.values(heatmap, slice(start, stop), slice(0, width))
-        mask[start:stop] = values >= config.threshold
+        mask[start:stop] = values <= 1 - cut if against else values >= cut
     cell = grid.downsample**2
     if config.fill_holes > 0:
         tick()

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from skimage import measure
 
-from napari_wsol.export.masks import MAX_PIXELS, connected, cut_mask, grid_for
+from napari_wsol.export.masks import (
+    MAX_PIXELS,
+    NOTHING,
+    connected,
+    cut_at,
+    cut_mask,
+    grid_for,
+)
 from napari_wsol.export.outlines import outline
 
 if TYPE_CHECKING:
@@ -20,10 +27,6 @@ if TYPE_CHECKING:
     from napari_wsol.config import ExportConfig
     from napari_wsol.export.masks import BoolMap, Grid
     from napari_wsol.images.heatmap import FloatMap, Heatmap
-
-
-NOTHING = 1e-6
-"""A map below this is 0: nobody sets a threshold there."""
 
 FEATURES = (
     "perimeter",
@@ -49,15 +52,18 @@ class Region:
     where integers are pixel centres (heatmaps, napari).
 
     Attributes:
-        id: 1 is the strongest region.
+        id: 1 is the strongest region; those against the class come behind those for it.
         area_px: level-0 pixels.
         area_mm2: None where the pixel size is not known.
         centroid: (y, x).
         bbox: (y0, x0, y1, x1); pixels ``y0:y1, x0:x1``.
         mean_score: mean of the heatmap inside, in [0, 1].
-        max_score: largest value of the heatmap inside, in [0, 1].
+        max_score: largest value of the heatmap inside, in [0, 1]; smallest if against.
         polygon: outline with holes; vertices are (x, y).
         features: by name, those of ``FEATURES`` that were asked for.
+        against: whether it speaks against the class, on a signed map.
+        evidence: of a map whose values add up to the log odds, what the cells inside
+            add, those that are cut by the share of their pixels. Else None.
     """
 
     id: int
@@ -69,6 +75,8 @@ class Region:
     max_score: float
     polygon: Polygon
     features: Mapping[str, float] = field(default_factory=dict[str, float])
+    against: bool = False
+    evidence: float | None = None
 
 
 def regions_of(
@@ -78,6 +86,7 @@ def regions_of(
     mpp: float | None,
     *,
     max_pixels: int = MAX_PIXELS,
+    against: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Region]:
     """The regions above the threshold, strongest first.
@@ -89,14 +98,15 @@ def regions_of(
         mpp: µm a level-0 pixel, None where it is not known.
         max_pixels: work on a grid of at most so many pixels; a small number is for
             lists that must keep up with a slider.
+        against: of a signed map, those that speak against its class instead.
         tick: called between pieces of work; may raise to stop.
 
     Raises:
         ExportError: when the heatmap is not of this image or holds no numbers.
     """
     grid = grid_for(slide_shape, max_pixels)
-    mask = cut_mask(heatmap, grid, config, tick=tick)
-    return find_regions(mask, grid, heatmap, mpp, tick=tick)
+    mask = cut_mask(heatmap, grid, config, against=against, tick=tick)
+    return find_regions(mask, grid, heatmap, mpp, against=against, tick=tick)
 
 
 def why_empty(heatmap: Heatmap, config: ExportConfig) -> str:
@@ -106,10 +116,11 @@ def why_empty(heatmap: Heatmap, config: ExportConfig) -> str:
         heatmap: what was cut; its notes say why it is flat.
         config: threshold and clean-up.
     """
-    values, threshold = heatmap.values, config.threshold
+    values, threshold = heatmap.values, cut_at(heatmap, config.threshold)
     low, high = float(values.min()), float(values.max())
-    if high < NOTHING:
-        return "The map is 0 everywhere, so no threshold gives regions."
+    if high < cut_at(heatmap, NOTHING):
+        least = "0 or below" if heatmap.signed else "0"
+        return f"The map is {least} everywhere, so no threshold gives regions."
     if high <= low:
         return (
             f"The map is {high:.2g} everywhere: a threshold gives all of the image, or "
@@ -138,6 +149,7 @@ def find_regions(
     mpp: float | None,
     *,
     features: Sequence[str] = (),
+    against: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Region]:
     """The 4-connected regions of a mask on ``grid``, strongest first.
@@ -148,19 +160,23 @@ def find_regions(
         heatmap: of the scores.
         mpp: µm a level-0 pixel, None where it is not known.
         features: more properties of :func:`skimage.measure.regionprops_table`.
+        against: whether the mask is of what speaks against the class.
         tick: called between pieces of work; may raise to stop.
     """
     tick()
     labels = connected(mask)
+    peak = "intensity_min" if against else "intensity_max"
+    properties = dict.fromkeys(("label", "bbox", "intensity_mean", peak, *features))
     table = cast(
         "dict[str, npt.NDArray[Any]]",
         measure.regionprops_table(
             labels,
             _scores(grid, heatmap, tick),
-            properties=("label", "bbox", "intensity_mean", "intensity_max", *features),
+            properties=tuple(properties),
             spacing=(grid.downsample, grid.downsample),
         ),
     )
+    sums = None if heatmap.bias is None else _evidence(labels, grid, heatmap)
     y_edges, x_edges = grid.edges(0), grid.edges(1)
     regions: list[Region] = []
     for place in range(len(table["label"])):
@@ -183,13 +199,18 @@ def find_regions(
                 centroid=(centre.y, centre.x),
                 bbox=(y0, x0, y1, x1),
                 mean_score=told["intensity_mean"],
-                max_score=told["intensity_max"],
+                max_score=told[peak],
                 polygon=polygon,
                 features={name: told[name] for name in features},
+                against=against,
+                evidence=None if sums is None else float(sums[told["label"]]),
             )
         )
     # Place breaks ties, so that the numbering never depends on the labelling's order.
-    regions.sort(key=lambda r: (-r.max_score, -r.mean_score, -r.area_px, r.bbox))
+    sign = 1 if against else -1
+    regions.sort(
+        key=lambda r: (sign * r.max_score, sign * r.mean_score, -r.area_px, r.bbox)
+    )
     return [replace(region, id=place) for place, region in enumerate(regions, 1)]
 
 
@@ -201,3 +222,22 @@ def _scores(grid: Grid, heatmap: Heatmap, tick: Callable[[], None]) -> FloatMap:
         tick()
         values[start:stop] = grid.values(heatmap, slice(start, stop), slice(0, width))
     return values
+
+
+def _evidence(
+    labels: npt.NDArray[np.int32], grid: Grid, heatmap: Heatmap
+) -> npt.NDArray[np.float64]:
+    """What each piece, by its number, adds to the log odds; first what lies in none."""
+    cells: list[npt.NDArray[np.intp]] = []
+    pixels: list[npt.NDArray[np.intp]] = []
+    for axis, count in enumerate(heatmap.values.shape):
+        centres = (np.arange(grid.shape[axis]) + 0.5) * grid.downsample - 0.5
+        near = np.rint((centres - heatmap.translate[axis]) / heatmap.scale[axis])
+        cells.append(near.clip(0, count - 1).astype(np.intp))
+        pixels.append(np.bincount(cells[axis], minlength=count))
+    share = heatmap.evidence / np.maximum(np.outer(*pixels), 1)
+    sums = np.zeros(int(labels.max()) + 1)
+    for start, stop in grid.bands(0, *grid.shape):
+        inside = share[np.ix_(cells[0][start:stop], cells[1])].ravel()
+        sums += np.bincount(labels[start:stop].ravel(), inside, len(sums))
+    return sums

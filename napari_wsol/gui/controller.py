@@ -211,6 +211,7 @@ class Controller(QObject):
         events.localized.connect(self._on_localized)
         events.heatmap_changed.connect(self.compare.show_heatmap)
         events.scribbles_changed.connect(self._on_scribbles)
+        events.bag_changed.connect(self._update)
         events.job_changed.connect(self._on_job)
         events.device_full.connect(self._messages.warn)
 
@@ -650,7 +651,7 @@ class Controller(QObject):
             return "Open an image or slide first (Ctrl+O), or try the sample."
         if self._catalogue is None:
             return "The list of models is still being read; in a moment."
-        return "" if self._model is not None else "Choose a model first."
+        return self.slides.needs_bag if self._model else "Choose a model first."
 
     def _update(self) -> None:
         """Grey what cannot be pressed now."""

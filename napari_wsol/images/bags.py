@@ -8,6 +8,7 @@ say no size: it is told from the tiles' distance.
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ from napari_wsol.errors import ImageError
 from napari_wsol.images.h5 import numbers_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 SUFFIX = ".h5"
+FOLDERS = ("", "features*/", "h5_files/", "*/features_*/", "*/h5_files/")
+"""Where bags are looked for, below a folder."""
 PIECE = 4096
 """Tiles whose vectors are in memory together."""
 
@@ -108,6 +111,18 @@ class Bag:
 def is_bag(source: object) -> bool:
     """Whether something is called as the file of a bag is."""
     return isinstance(source, str | Path) and Path(source).suffix.lower() == SUFFIX
+
+
+def find_bag(slide: Path, folders: Iterable[Path]) -> Path | None:
+    """The bag that has a slide's name, where TRIDENT and CLAM put it; None: none has.
+
+    Args:
+        slide: its file.
+        folders: in each it is looked for, then in those below that hold features.
+    """
+    name = glob.escape(slide.stem) + SUFFIX
+    places = ((folder, below + name) for folder in folders for below in FOLDERS)
+    return next((path for at, of in places for path in sorted(at.glob(of))), None)
 
 
 def open_bag(path: str | Path) -> Bag:

@@ -12,6 +12,7 @@ from PIL import Image
 from napari_wsol.errors import ConfigError
 from napari_wsol.files import whole_folder
 from napari_wsol.files.tables import write_table
+from napari_wsol.images.heatmap import largest
 from napari_wsol.images.resample import read_region
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class TopTile:
 
     Attributes:
         rank: 1 is the highest.
-        value: mean of the map over the window, in [0, 1].
+        value: mean of the map over the window, in [0, 1]; of a signed map as its method
+            gave it.
         y: upper border.
         x: left border.
         height: of the part that lies on the image.
@@ -57,7 +59,11 @@ class TopTile:
 
 
 def top_tiles(
-    heatmap: Heatmap, count: int = 12, side: float | None = None
+    heatmap: Heatmap,
+    count: int = 12,
+    side: float | None = None,
+    *,
+    against: bool = False,
 ) -> list[TopTile]:
     """The windows with the highest mean, none of which overlap.
 
@@ -69,6 +75,7 @@ def top_tiles(
         count: how many at most; fewer where the map is 0 elsewhere.
         side: of a window in level-0 pixels, rounded to whole cells; one cell without,
             which is a tile of attention MIL.
+        against: of a signed map, the windows with the lowest mean.
 
     Raises:
         ConfigError: a count or side that cannot be.
@@ -79,7 +86,10 @@ def top_tiles(
     rows, columns = (
         _starts(*sizes, step) for sizes in zip(heatmap.values.shape, cells, strict=True)
     )
-    means = _means(heatmap.values, cells, rows, columns)
+    sign, values, unit = -1 if against else 1, heatmap.values, 1.0
+    if heatmap.signed:  # about 0, so that only what has the sign counts
+        values, unit = sign * (2 * values - 1), sign * largest(*heatmap.raw_range)
+    means = _means(values, cells, rows, columns)
     found: list[TopTile] = []
     while len(found) < count:
         row, column = divmod(int(means.argmax()), len(columns))
@@ -87,7 +97,7 @@ def top_tiles(
         if value <= 0:
             break
         start = (int(rows[row]), int(columns[column]))
-        found.append(_placed(heatmap, start, cells, len(found) + 1, value))
+        found.append(_placed(heatmap, start, cells, len(found) + 1, value * unit))
         overlapping = np.ix_(
             np.abs(rows - start[0]) < cells[0], np.abs(columns - start[1]) < cells[1]
         )
@@ -206,4 +216,4 @@ def write_top_tiles(
 
 def _cells(tile: TopTile, name: str) -> tuple[object, ...]:
     place = (tile.y, tile.x, tile.height, tile.width)
-    return tile.rank, f"{tile.value:.6f}", *(f"{v:.10g}" for v in place), name
+    return tile.rank, f"{tile.value:.6g}", *(f"{v:.10g}" for v in place), name

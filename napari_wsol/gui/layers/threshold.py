@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_wsol.export.regions import NOTHING
 from napari_wsol.images.heatmap import mask_on_grid
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ class Threshold:
 
     def cut(self, heatmap: Heatmap, tissue: Bools | None) -> float:
         """The map's own value at which this threshold cuts it."""
+        least = 0.5 + NOTHING if heatmap.signed else 0.0
         if self.currency == "value":
-            return heatmap.threshold(self.amount)
+            return max(least, heatmap.threshold(self.amount))
         heatmap = thinned(heatmap)
         on_map = _on_map(tissue, heatmap)
-        return heatmap.threshold(self.amount, self.currency, on_map)
+        return max(least, heatmap.threshold(self.amount, self.currency, on_map))
 
     def converted(
         self, currency: str, heatmap: Heatmap | None, tissue: Bools | None

@@ -20,6 +20,7 @@ from napari_wsol.gui.widgets.job_bar import JobBar
 from napari_wsol.gui.widgets.panel import (
     Panel,
     add_action,
+    held,
     menu_of,
     push_button,
     put,
@@ -116,6 +117,10 @@ class LocalizePanel(Panel):
         self.views_box = Choice(VIEWS_TIP)
         self.views_box.activated.connect(self._on_views)
         self.offer_views((1,))
+        self.bag_words = Words(lines=3)
+        self.bag_button = push_button("Choose…")
+        self.bag_row = held(row(self.bag_words, self.bag_button, stretch=0))
+        self.bag_row.hide()
         self.slide_box = SlideBox()
         self.device_box = Choice("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
@@ -134,6 +139,7 @@ class LocalizePanel(Panel):
             self.likeness_box,
             self.method_list,
             row("Views", self.views_box, self.map_button, stretch=1, spacing=6),
+            self.bag_row,
             self.slide_box,
         )
         for box in (self.model_box, self.class_box):
