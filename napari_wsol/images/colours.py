@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-TWO_SIDED = np.array(
-    [
-        *((172, 166, 255), (0, 170, 237), (0, 83, 240)),
-        *((166, 72, 85), (205, 93, 72), (242, 119, 123)),
-    ]
-)
-"""(6, 3) RGB from all evidence against a class to little, and from little for it to
-all: blues, then reds. ``tests/gui/test_colours.py`` measures that they are told apart,
+AGAINST = ((89, 141, 255), (0, 105, 238), (0, 78, 246))
+FOR = ((159, 162, 90), (212, 221, 90), (255, 232, 58))
+TWO_SIDED = np.array([*AGAINST, *FOR]) / 255
+"""(6, 3) RGB in [0, 1]: blues from all against a class to little, then yellows from
+little for it to all. ``tests/gui/test_colours.py`` measures that they are told apart,
 and from tissue, also by colour-blind people."""

@@ -312,8 +312,6 @@ class Again:
         if missing:
             names = ", ".join(sorted(missing))
             raise errors.NoResultError(f"It needs {names}: name it with --plugin.")
-        if "bag" in made:
-            raise errors.NoResultError("Its tiles were read from a file of vectors.")
         if not made.get("is_finished", True):
             words = "Not all tiles of the slide were there, or its tissue was drawn."
             raise errors.NoResultError(words)

@@ -196,9 +196,7 @@ class SessionJobs:
 
     def use(self, model: str | Path | Card | Model) -> Future[Model]:
         """Loads a model; rounds are dropped, strokes stay, and maps of another one."""
-        return self._runner.submit(
-            JobKind.USE, lambda report: self._worker.use(model, report)
-        )
+        return self.submit(JobKind.USE, lambda report: self._worker.use(model, report))
 
     def set_mpp(self, mpp: float | None) -> None:
         """Sets µm a level-0 pixel, where the person knows better; remembered.
@@ -227,9 +225,7 @@ class SessionJobs:
         is of another slide or network.
         """
         file = None if path is None else Path(path)
-        return self._runner.submit(
-            JobKind.USE_BAG, lambda _: self._worker.use_bag(file)
-        )
+        return self.submit(JobKind.USE_BAG, lambda _: self._worker.use_bag(file))
 
     def release(self) -> Future[bool]:
         """Takes the model off the graphics card, whose memory others may need.
@@ -380,9 +376,7 @@ class SessionJobs:
 
     def remove_map(self, key: str) -> Future[None]:
         """Takes away a map of a former model or from elsewhere, by its key."""
-        return self._runner.submit(
-            JobKind.REMOVE_MAP, lambda _: self._worker.remove_map(key)
-        )
+        return self.submit(JobKind.REMOVE_MAP, lambda _: self._worker.remove_map(key))
 
     def restore(self) -> None:
         """Rounds of an earlier work are shown again, where they wait for it."""

@@ -63,9 +63,6 @@ def script(
         "strokes that were taken back, or are on other images. Choose another round": (
             not is_told
         ),
-        "vectors of tiles from a file. Use the pixels, and localize again": (
-            document.bag is not None
-        ),
         "a tissue that was drawn": document.tissue is not None,
         "a pixel size that was set after the maps were made. Localize again": (
             maps.mpp != document.known_mpp

@@ -94,8 +94,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOCALIZE_TILES = "Localize with a model that weighs tiles; then some can be left out."
-
 STEPS = 10  # of insertion and deletion, where maps of the open image are checked
 
 WHOLE = (
@@ -383,15 +381,14 @@ class Worker:
         live = {} if maps.result is None else maps.result.heatmaps
         grid = next((x for k, x in live.items() if get_method(k).pools_tiles), None)
         if grid is None or maps.mpp != self._state.document.known_mpp:
-            raise NoResultError(LOCALIZE_TILES)
+            raise NoResultError("Localize first, with a model that weighs tiles.")
         at = np.rint((np.reshape(places, (-1, 2)) - grid.translate) / grid.scale)
         rows, columns = at.astype(np.intp).T
         cells = np.ravel_multi_index((rows, columns), grid.values.shape, mode="clip")
-        left = np.unique(cells).tolist()
-        without = self._with_room(lambda: engine.without(left, report))
+        without = self._with_room(lambda: engine.without(cells, report))
         if not without:
             raise NoResultError("No tile is left to judge: put some of them back.")
-        return without, engine.without((), report)
+        return without, engine.without(cells[:0], report)
 
     def estimate(self, wanted: Wanted, report: Report) -> Cost:
         """What localizing will cost."""

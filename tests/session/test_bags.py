@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -48,7 +50,7 @@ def session(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def large(monkeypatch):
+def _large(monkeypatch):
     monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 10_000)
 
 
@@ -94,7 +96,8 @@ def test_the_verdict_without_a_column_of_tiles_is_that_of_the_image_without_it(s
         session.without_tiles(centres(range(ROWS), range(COLUMNS))).result()
 
 
-def test_tiles_of_a_slide_are_left_out_of_its_finished_tiles(session, large):
+@pytest.mark.usefixtures("_large")
+def test_tiles_of_a_slide_are_left_out_of_its_finished_tiles(session):
     image, model = tiled_image(), tiles_model(TILE)
     session.slide_config = SlideConfig(core=64)
     session.open(image).result()
@@ -150,9 +153,11 @@ def test_the_maps_of_a_bag_say_so_in_their_exports(session, slide_and_bag, tmp_p
     session.open(path).result()
     session.use(model).result()
     session.localize(["mil_evidence"]).result()
-    told = session._parts.jobs._worker._provenance("mil_evidence")
-    assert told["made"]["bag"]["file"] == "case 7.h5"
-    assert str(tmp_path) not in str(told)
+    paths = session.export(tmp_path / "out", ["png"]).result()
+    (record,) = [path for path in paths if path.suffix == ".json"]
+    told = json.loads(record.read_text("utf-8"))["provenance"]
+    assert told["made"]["bag"] == {"file": "case 7.h5", "encoder": ""}
+    assert str(tmp_path) not in record.read_text("utf-8")
 
 
 def test_a_bag_of_another_slide_or_network_is_refused_and_changes_nothing(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 from superqt.utils import signals_blocked
 
 from napari_wsol.export import regions_of, why_empty
-from napari_wsol.gui.compare.gallery import COUNT, percent
+from napari_wsol.gui.compare.gallery import COUNT
 from napari_wsol.gui.compare.gallery import SIDE as PICTURE_SIDE
 from napari_wsol.gui.compare.panel import EMPTY
 from napari_wsol.gui.compare.probe import summary_words
@@ -20,7 +21,7 @@ from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.images.heatmap import mask_on_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -83,7 +84,7 @@ class CompareController(QObject):
         for gallery in panel.verdict.galleries:
             gallery.wanted.connect(self._on_place)
         panel.verdict.button.toggled.connect(self._on_without)
-        layers.cuts_changed.connect(self._tell_verdict)
+        layers.maps_changed.connect(self._tell_verdict)
         layers.maps_changed.connect(self._show_methods)
         layers.values_changed.connect(
             self.list_places
@@ -189,8 +190,9 @@ class CompareController(QObject):
         """Look for the places where the map is highest, in the background."""
         session = self._session
         slide, work = session.slide, session.work
-        heatmap = session.heatmaps.get(self._panel.method_box.method or "")
-        busy, is_tiled = self._context.tiles_come_in, self._weighs_tiles(heatmap)
+        key = self._panel.method_box.method or ""
+        heatmap = session.heatmaps.get(key)
+        busy, is_tiled = self._context.tiles_come_in, self._weighs_tiles(key)
         if slide is None or heatmap is None or busy or not (work or is_tiled):
             self._forget_places()
             return
@@ -204,7 +206,8 @@ class CompareController(QObject):
             values = heatmap.values
             if tissue is not None and not is_tiled:  # empty glass teaches nobody
                 values = values * mask_on_grid(tissue, values.shape)
-            one, sides = replace(heatmap, values=values), list[Pictures]()
+            one = replace(heatmap, values=values)
+            sides: list[Pictures] = []
             for against in (False, True)[: 1 + heatmap.signed]:
                 found = top_tiles(one, COUNT, side, against=against)
                 pixels = [thumbnail(slide, x, 2 * PICTURE_SIDE) for x in found]
@@ -226,46 +229,50 @@ class CompareController(QObject):
     def _forget_places(self) -> None:
         self._on_places((self._session.slide, "", []))
 
-    def _weighs_tiles(self, heatmap: Heatmap | None) -> bool:
+    def _weighs_tiles(self, key: str) -> bool:
         """Whether a map is what the model in use says of the tiles that it pools."""
         result = self._session.result
-        if heatmap is None or result is None or heatmap.key not in result.heatmaps:
+        if result is None or key not in result.heatmaps:
             return False
         from napari_wsol.methods import get_method  # torch is there by now
 
-        return get_method(heatmap.method).pools_tiles
+        return get_method(key).pools_tiles
 
     def _tell_verdict(self) -> None:
         """How sure the verdict is, and how many tiles speak for and against it."""
-        box, result = self._panel.verdict, self._session.result
-        maps = [x for x in self._layers.maps() if self._weighs_tiles(x)]
-        if result is None or not maps:
-            box.show_verdict("")
-            return
-        words = f"{result.target} {percent(result.scores[result.target])}"
-        one = max(maps, key=lambda x: (x.signed, x.bias is not None))
-        if one.signed:
-            cut = self._layers.cuts.get(one.key, 1.0)
-            pro, against = (int((x >= cut).sum()) for x in (one.values, 1 - one.values))
-            words += f" · {counted(pro, 'tile')} for, {grouped(against)} against"
-        if one.bias is not None:
-            words += f", bias {one.bias:+.2f}"
-        box.show_verdict(words)
+        maps = [x for x in self._layers.maps() if self._weighs_tiles(x.key)]
+        result, words = self._session.result, ""
+        if result is not None and maps:
+            words = f"{result.target} {result.scores[result.target] * 100:.0f} %"
+            one = max(maps, key=lambda x: (x.signed, x.bias is not None))
+            count = int((one.values > 0.5).sum()), int((one.values < 0.5).sum())
+            if one.signed:
+                words += (
+                    f" · {counted(count[0], 'tile')} for, {grouped(count[1])} against"
+                )
+            if one.bias is not None:
+                words += f", bias {one.bias:+.2f}"
+        self._panel.verdict.say(words)
 
     def _on_without(self, on: bool) -> None:
         """Look again without the chosen tiles, or forget what came of it."""
         box = self._panel.verdict
         box.answer.setText("")
         if on:
-            tiles = box.chosen
-            at = [(x.y + x.height / 2 - 0.5, x.x + x.width / 2 - 0.5) for x in tiles]
-            count = counted(len(tiles), "tile")
+            at = [(x.y + x.height / 2, x.x + x.width / 2) for x in box.chosen]
+            job, about = self._session.without_tiles(at), counted(len(at), "tile")
+            told = partial(self._on_verdict, about)
             self._context.tasks.follow(
-                self._session.without_tiles(at),
-                lambda answer: box.show_answer(count, *answer),
-                lambda _: box.button.setChecked(False),
-                kind="without",
+                job, told, lambda _: box.button.setChecked(False)
             )
+
+    def _on_verdict(self, about: str, scores: Sequence[Mapping[str, float]]) -> None:
+        best = [max(one, key=one.__getitem__) for one in scores]
+        now, was = (
+            f"{x} {y[x] * 100:.0f} %" for x, y in zip(best, scores, strict=True)
+        )
+        if self._panel.verdict.button.isChecked():
+            self._panel.verdict.answer.setText(f"Without {about}: {now} (was {was}).")
 
     def _on_place(self, tile: TopTile) -> None:
         self._layers.fly_to_box(

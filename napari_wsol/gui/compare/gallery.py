@@ -11,11 +11,10 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.layers.wall import picture_of
 from napari_wsol.gui.widgets.elided import Words
-from napari_wsol.gui.widgets.job_bar import counted
 from napari_wsol.gui.widgets.panel import fill_column, push_button, row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -29,8 +28,8 @@ COUNT = 12
 
 
 WITHOUT_TIP = (
-    "What the verdict is without the tiles that are chosen above: click one, more with "
-    "Ctrl. Another click puts them back; maps stay as they are."
+    "The verdict without the tiles that are chosen above: click one, more with Ctrl. "
+    "Another click puts them back; maps stay as they are."
 )
 
 
@@ -72,7 +71,7 @@ class Gallery(QListWidget):
         Args:
             tiles: in order.
             pictures: (h, w, 3) uint8 of each.
-            target: for or against which they speak, where values have a sign.
+            target: what they speak for or against; empty where values have no sign.
         """
         self._tiles = list(tiles)
         self.clear()
@@ -98,44 +97,29 @@ class Verdict(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words, self.answer = Words(lines=3), Words(lines=2)
-        self.pro, self.against = self.galleries = Gallery(), Gallery()
-        self.button = push_button("", WITHOUT_TIP, checkable=True)
-        places = row(*self.galleries, stretch=(0, 1))
-        fill_column(self, self.words, places, self.button, self.answer)
+        self.words, self.answer = Words(lines=2), Words(lines=2)
+        self.galleries = Gallery(), Gallery()
+        self.button = push_button(
+            "Look again without them", WITHOUT_TIP, checkable=True
+        )
+        fill_column(self, self.words, row(*self.galleries), self.button, self.answer)
         for gallery in self.galleries:
             gallery.itemSelectionChanged.connect(self._on_chosen)
-        self.show_verdict("")
+        self.say("")
 
     @property
     def chosen(self) -> list[TopTile]:
-        """The tiles that are selected."""
-        return [*self.pro.chosen, *self.against.chosen]
+        """The tiles that are selected, for the class and against it."""
+        return [tile for gallery in self.galleries for tile in gallery.chosen]
 
-    def show_verdict(self, words: str) -> None:
-        """The verdict on the image; none hides it."""
+    def say(self, words: str) -> None:
+        """The verdict; none hides it."""
         self.words.setText(words)
         for widget in (self.words, self.button, self.answer):
             widget.setVisible(bool(words))
         self._on_chosen()
 
-    def show_answer(
-        self, tiles: str, scores: Mapping[str, float], before: Mapping[str, float]
-    ) -> None:
-        """The verdict without some tiles, beside that with them."""
-        now, was = (max(x, key=x.__getitem__) for x in (scores, before))
-        was = f"was {was} {percent(before[was])}"
-        self.answer.setText(f"Without {tiles}: {now} {percent(scores[now])} ({was}).")
-
     def _on_chosen(self) -> None:
         """Other tiles are chosen: what was said without those before goes."""
-        count = len(self.chosen)
-        many = f" {counted(count, 'tile')}" if count else "…"
-        self.button.setText(f"Look again without{many}")
-        self.button.setEnabled(count > 0)
+        self.button.setEnabled(bool(self.chosen))
         self.button.setChecked(False)
-
-
-def percent(share: float) -> str:
-    """“97 %”."""
-    return f"{100 * share:.0f} %"

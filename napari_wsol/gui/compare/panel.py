@@ -139,7 +139,7 @@ class ComparePanel(Panel):
             "pixels.",
         )
         self.verdict = Verdict()
-        self.gallery = self.verdict.pro
+        self.gallery = self.verdict.galleries[0]
         self.notes = Words(lines=4)
         self.notes.setToolTip("What must be known of these maps.")
         self.notes.hide()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,11 @@ from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QWidget
 
-from napari_wsol.errors import ImageError, StackError
+from napari_wsol.errors import StackError
 from napari_wsol.gui.compat import dropped_files
 from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.gui.layers.touch import canvas_beside
-from napari_wsol.images.bags import is_bag, open_bag
+from napari_wsol.images.bags import is_bag
 from napari_wsol.images.readers import SCANNED, is_slide, is_zarr
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ class SlideDrops(QObject):
     """
 
     folder_wanted = Signal(Path)
+    map_wanted = Signal(Path)
 
     def __init__(self, context: Context, chooser: Chooser) -> None:
         super().__init__(context.dock)
@@ -69,10 +69,9 @@ class SlideDrops(QObject):
                 for path in paths:
                     self.open(path)
                 return True
-            session = self._context.session
-            if len(paths) == 1 and session.slide and _is_bag(paths[0]):
+            if len(paths) == 1 and self._context.session.slide and is_bag(paths[0]):
                 event.acceptProposedAction()
-                session.use_bag(paths[0])
+                self.map_wanted.emit(paths[0])
                 return True
             if len(paths) == 1 and _is_list(paths[0]):
                 event.acceptProposedAction()
@@ -131,13 +130,6 @@ def dropped(event: QDropEvent) -> list[Path]:
 
 def _is_ours(path: Path) -> bool:
     return get_preferred_reader(path) in (None, OURS) and is_slide(path)
-
-
-def _is_bag(path: Path) -> bool:
-    """Whether a file holds vectors of tiles, and not their scores: those are a map."""
-    with suppress(ImageError):
-        return is_bag(path) and len(open_bag(path)) > 0
-    return False
 
 
 def _is_list(path: Path) -> bool:

@@ -523,7 +523,7 @@ def layer_words(heatmap: Heatmap, title: str, badge: str) -> str:
     """All that a name has no room for, a line each."""
     kind = "probability" if heatmap.is_probability else "score, normalised per image"
     if heatmap.signed:
-        kind = f"red speaks for it, blue against it; at most {heatmap.words(1)[1:]}"
+        kind = f"yellow speaks for it, blue against it; 1 is {heatmap.words(1)}"
     lines = [layer_name(heatmap, title, badge), kind]
     if heatmap.round:
         lines.append(f"round {heatmap.round}")

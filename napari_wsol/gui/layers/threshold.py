@@ -38,8 +38,9 @@ class Threshold:
     def cut(self, heatmap: Heatmap, tissue: Bools | None) -> float:
         """The map's own value at which this threshold cuts it."""
         least = 0.5 + NOTHING if heatmap.signed else 0.0
-        if self.currency == "value":
-            return max(least, heatmap.threshold(self.amount))
+        if self.currency == "value":  # of a signed map, a share of the strongest
+            amount = (1 + self.amount) / 2 if heatmap.signed else self.amount
+            return max(least, heatmap.threshold(amount))
         heatmap = thinned(heatmap)
         on_map = _on_map(tissue, heatmap)
         return max(least, heatmap.threshold(self.amount, self.currency, on_map))
@@ -54,6 +55,7 @@ class Threshold:
             return Threshold(self.amount if same else default, currency)
         value, heatmap = self.cut(heatmap, tissue), thinned(heatmap)
         if currency == "value":
+            value = 2 * value - 1 if heatmap.signed else value
             return Threshold(round(value, 3), currency)
         on_map = _on_map(tissue, heatmap)
         values = heatmap.values if on_map is None else heatmap.values[on_map]

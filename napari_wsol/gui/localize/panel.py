@@ -45,7 +45,10 @@ ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
 )
-MAP_TIP = "Show a map of this image that was made elsewhere; its layer takes it away."
+MAP_TIP = (
+    "Show a map of this image that was made elsewhere; its layer takes it away. Or "
+    "take the vectors of a slide's tiles (.h5), for models that weigh them."
+)
 MAPS = "Maps (*.tif *.tiff *.npy *.png *.jpg *.h5 *.csv *.tsv zarr.json .zattrs)"
 VIEWS_TIP = (
     "Average over the flips of the image, or over its flips at three sizes: outlines "
@@ -117,8 +120,8 @@ class LocalizePanel(Panel):
         self.views_box = Choice(VIEWS_TIP)
         self.views_box.activated.connect(self._on_views)
         self.offer_views((1,))
-        self.bag_words = Words(lines=3)
-        self.bag_button = push_button("Choose…")
+        self.bag_words = Words(lines=2)
+        self.bag_button = push_button("Do not use", "Read the slide's pixels again.")
         self.bag_row = held(row(self.bag_words, self.bag_button, stretch=0))
         self.bag_row.hide()
         self.slide_box = SlideBox()

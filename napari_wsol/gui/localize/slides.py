@@ -14,8 +14,7 @@ from napari_wsol.gui.layers.tissue import TissueLayer
 from napari_wsol.gui.localize.slide_box import slide_words
 from napari_wsol.gui.messages import STOPPED
 from napari_wsol.gui.tasks import once
-from napari_wsol.gui.widgets.forms import choose_path
-from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -34,10 +33,6 @@ TISSUE_WORDS = (
 HELD_TISSUE_WORDS = (
     "Paint where there is tissue and erase the rest: it is read first, and shares of "
     "tissue count there. Delete the layer to have tissue found again."
-)
-NEEDS_BAG = (
-    "This model reads vectors of tiles that {} made, and no pixels. Make them with "
-    "“napari-wsol features”, or choose their file."
 )
 LOOK = (
     "This is a first look at the whole image. It sharpens tile by tile, first where "
@@ -70,9 +65,9 @@ class SlidesController(QObject):
         events, box = self._context.events, self._box
         self._layers.image_changed.connect(self._on_image)
         events.model_changed.connect(self._on_model)
-        events.mpp_changed.connect(self._describe_anew)
-        events.bag_changed.connect(self._describe_anew)
-        self._panel.bag_button.clicked.connect(self._on_bag)
+        for changed in (events.mpp_changed, events.bag_changed):
+            changed.connect(self._describe_anew)
+        self._panel.bag_button.clicked.connect(lambda: self._session.use_bag(None))
         events.tissue_changed.connect(self._layers.find_tissue)
         events.slide_moved.connect(self._on_moved)
         box.show_memory(self._session.config.memory_bytes)
@@ -175,44 +170,14 @@ class SlidesController(QObject):
         self._forget_cost()
         self._describe()
 
-    @property
-    def needs_bag(self) -> str:
-        """What is to be done before a model of vectors can read the slide."""
-        model = self._session.model
-        if model is None or not model.spec.encoder.startswith("vectors:"):
-            return ""
-        return (
-            ""
-            if self._session.bag is not None
-            else NEEDS_BAG.format(model.spec.extractor or "another network")
-        )
-
-    def _show_bag(self) -> None:
-        """Whose tiles are read, where a model weighs them."""
-        session, panel, words = self._session, self._panel, self.needs_bag
-        bag, model = session.bag, session.model
-        if bag is not None:
-            words = f"Tiles from {bag.path.name}, {grouped(len(bag))} vectors."
-        elif not words and session.is_large and model is not None and model.spec.tile:
-            words = "Tiles are read from the slide."
-        panel.bag_words.setText(words)
-        panel.bag_button.setText("Choose…" if bag is None else "Do not use")
-        panel.bag_row.setVisible(bool(words) and self._layers.image is not None)
-
-    def _on_bag(self) -> None:
-        """Read other tiles, or those of the pixels again."""
-        path = None
-        if self._session.bag is None:
-            path = choose_path(self._panel, "Vectors of tiles", files="Bags (*.h5)")
-            if path is None:
-                return
-        self._session.use_bag(path)
-
     def _describe(self) -> None:
         """Count the tiles; finding tissue takes a while."""
-        session, slide = self._session, self._session.slide
-        self._show_bag()
-        self._panel.offer_views(session.possible_views)
+        session, slide, panel = self._session, self._session.slide, self._panel
+        panel.bag_row.setVisible(session.bag is not None)
+        if (bag := session.bag) is not None:
+            count = counted(len(bag), "vector")
+            panel.bag_words.setText(f"Tiles from {bag.path.name}, {count}.")
+        panel.offer_views(session.possible_views)
         if self._layers.image is None or slide is None or not session.is_gradual:
             self._box.hide()
             return

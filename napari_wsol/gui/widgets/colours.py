@@ -115,12 +115,12 @@ def evidence_colours(
     anchors = np.array([QColor(name).getRgbF()[:3] for name in GREENS])
     colours[:, :3] = between(anchors, shares)
     if signed:
-        colours[:128, :3] = between(TWO_SIDED[2::-1] / 255, shares[:128])
-        colours[128:, :3] = between(TWO_SIDED[3:] / 255, shares[128:])
+        colours[:128, :3] = between(TWO_SIDED[2::-1], shares[:128])
+        colours[128:, :3] = between(TWO_SIDED[3:], shares[128:])
+    if not cut or signed:
+        colours[:, 3] = np.minimum(1.0, 1.4 * values)
     if cut:
         colours[values < threshold] = 0.0
-    else:
-        colours[:, 3] = np.minimum(1.0, 1.4 * values)
     return colours
 
 
