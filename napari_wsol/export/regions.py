@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 from skimage import measure
 
 from napari_wsol.export.masks import (
@@ -21,7 +22,6 @@ from napari_wsol.export.outlines import outline
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy.typing as npt
     from shapely.geometry import Polygon
 
     from napari_wsol.config import ExportConfig
@@ -62,8 +62,7 @@ class Region:
         polygon: outline with holes; vertices are (x, y).
         features: by name, those of ``FEATURES`` that were asked for.
         against: whether it speaks against the class, on a signed map.
-        evidence: of a map whose values add up to the log odds, what the cells inside
-            add, those that are cut by the share of their pixels. Else None.
+        evidence: what its cells (or shares of them) add to the log odds, on such maps.
     """
 
     id: int
@@ -228,8 +227,7 @@ def _evidence(
     labels: npt.NDArray[np.int32], grid: Grid, heatmap: Heatmap
 ) -> npt.NDArray[np.float64]:
     """What each piece, by its number, adds to the log odds; first what lies in none."""
-    cells: list[npt.NDArray[np.intp]] = []
-    pixels: list[npt.NDArray[np.intp]] = []
+    cells, pixels = list[npt.NDArray[np.intp]](), list[npt.NDArray[np.intp]]()
     for axis, count in enumerate(heatmap.values.shape):
         centres = (np.arange(grid.shape[axis]) + 0.5) * grid.downsample - 0.5
         near = np.rint((centres - heatmap.translate[axis]) / heatmap.scale[axis])

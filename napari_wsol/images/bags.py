@@ -114,12 +114,7 @@ def is_bag(source: object) -> bool:
 
 
 def find_bag(slide: Path, folders: Iterable[Path]) -> Path | None:
-    """The bag that has a slide's name, where TRIDENT and CLAM put it; None: none has.
-
-    Args:
-        slide: its file.
-        folders: in each it is looked for, then in those below that hold features.
-    """
+    """The first file of a slide's name in folders, or below where others write bags."""
     name = glob.escape(slide.stem) + SUFFIX
     places = ((folder, below + name) for folder in folders for below in FOLDERS)
     return next((path for at, of in places for path in sorted(at.glob(of))), None)

@@ -77,7 +77,7 @@ def test_the_verdict_counts_tiles_and_shows_those_for_it_beside_those_against(
     bench, session = tiles_bench, tiles_bench.session
     verdict, result = bench.widget.compare_panel.verdict, session.result
     assert result.target == "dark"
-    share = f"dark {100 * result.scores['dark']:.0f} %"
+    share = f"dark {100 * result.scores['dark']:.0f}\u00a0%"
     bias = session.heatmap("mil_evidence").bias
     assert (
         verdict.words.text() == f"{share} · 32 tiles for, 3 against, bias {bias:+.2f}"
@@ -105,7 +105,7 @@ def test_chosen_tiles_are_left_out_and_put_back_by_a_click(tiles_bench):
     bench.until(lambda: verdict.answer.text() != "")
     middles = [((r + 0.5) * TILE, (c + 0.5) * TILE) for r, c in BRIGHT]
     without, before = session.without_tiles(middles).result()
-    now, was = (f"dark {100 * x['dark']:.0f} %" for x in (without, before))
+    now, was = (f"dark {100 * x['dark']:.0f}\u00a0%" for x in (without, before))
     assert verdict.answer.text() == f"Without 3 tiles: {now} (was {was})."
     assert without["dark"] > before["dark"]
     assert all(session.heatmaps[key] is maps[key] for key in maps)

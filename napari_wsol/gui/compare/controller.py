@@ -243,7 +243,7 @@ class CompareController(QObject):
         maps = [x for x in self._layers.maps() if self._weighs_tiles(x.key)]
         result, words = self._session.result, ""
         if result is not None and maps:
-            words = f"{result.target} {result.scores[result.target] * 100:.0f} %"
+            words = f"{result.target} {result.scores[result.target] * 100:.0f}\u00a0%"
             one = max(maps, key=lambda x: (x.signed, x.bias is not None))
             count = int((one.values > 0.5).sum()), int((one.values < 0.5).sum())
             if one.signed:
@@ -269,7 +269,7 @@ class CompareController(QObject):
     def _on_verdict(self, about: str, scores: Sequence[Mapping[str, float]]) -> None:
         best = [max(one, key=one.__getitem__) for one in scores]
         now, was = (
-            f"{x} {y[x] * 100:.0f} %" for x, y in zip(best, scores, strict=True)
+            f"{x} {y[x] * 100:.0f}\u00a0%" for x, y in zip(best, scores, strict=True)
         )
         if self._panel.verdict.button.isChecked():
             self._panel.verdict.answer.setText(f"Without {about}: {now} (was {was}).")
