@@ -383,12 +383,13 @@ class Worker:
         if grid is None or maps.mpp != self._state.document.known_mpp:
             raise NoResultError("Localize first, with a model that weighs tiles.")
         at = np.rint((np.reshape(places, (-1, 2)) - grid.translate) / grid.scale)
-        rows, columns = at.astype(np.intp).T
-        cells = np.ravel_multi_index((rows, columns), grid.values.shape, mode="clip")
+        last = np.subtract(grid.values.shape, 1)
+        rows, columns = np.clip(at, 0, last).astype(np.intp).T
+        cells: list[int] = (rows * grid.values.shape[1] + columns).tolist()
         without = self._with_room(lambda: engine.without(cells, report))
         if not without:
             raise NoResultError("No tile is left to judge: put some of them back.")
-        return without, engine.without(cells[:0], report)
+        return without, engine.without([], report)
 
     def estimate(self, wanted: Wanted, report: Report) -> Cost:
         """What localizing will cost."""
