@@ -19,9 +19,9 @@ def words(text: str) -> list[str]:
 
 
 SIGNALS = words(
-    """bag_changed device_full dismissed_changed earlier_changed exported figures_changed
-    finetune_step heatmap_changed image_changed image_replaced job_changed
-    list_changed localized model_changed mpp_changed pins_changed
+    """bag_changed device_full dismissed_changed earlier_changed exported
+    figures_changed finetune_step heatmap_changed image_changed image_replaced
+    job_changed list_changed localized model_changed mpp_changed pins_changed
     reference_changed rounds_changed saved_changed scored scribbles_changed
     settings_changed slide_moved status_changed tissue_changed train_evaluated
     train_step"""
