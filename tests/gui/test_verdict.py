@@ -140,7 +140,7 @@ def test_a_signed_map_has_two_colours_lines_around_both_and_signed_words(tiles_b
     bench.until(lambda: regions.count() > 0)
     assert not regions.isColumnHidden(3)
     assert regions.item(0, 3).text().startswith("+")
-    bench.widget.compare_panel.method_box.chosen.emit("attention_mil")
+    bench.choose(bench.widget.compare_panel.method_box, "attention_mil")
     bench.until(lambda: regions.isColumnHidden(3))
     bench.until(lambda: bench.widget.compare_panel.verdict.galleries[1].count() == 0)
 
