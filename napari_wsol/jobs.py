@@ -63,6 +63,8 @@ class JobKind(Enum):
     ESTIMATE = "Estimating"
     COMPARE = "Comparing with the training images"
     TRUST = "Checking the maps"
+    WITHOUT = "Looking again without tiles"
+    USE_BAG = "Reading the bag"
     REFINE = "Refining"
     FOLLOW = "Following"
     """A refinement that follows a stroke, and that nobody asked for."""
@@ -95,6 +97,7 @@ _OF_IMAGE = (  # void once image or model change
     JobKind.JUDGE,
     JobKind.COMPARE,
     JobKind.TRUST,
+    JobKind.WITHOUT,
 )
 
 REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
@@ -106,6 +109,8 @@ REPLACES: Mapping[JobKind, tuple[JobKind, ...]] = {
     JobKind.ESTIMATE: _LOCALIZES,
     JobKind.COMPARE: (JobKind.COMPARE,),
     JobKind.TRUST: (JobKind.TRUST,),
+    JobKind.WITHOUT: (JobKind.WITHOUT,),
+    JobKind.USE_BAG: (JobKind.USE_BAG, *_OF_IMAGE),
     JobKind.REFINE: (*REFINES, JobKind.JUDGE),
     JobKind.FOLLOW: (*REFINES, JobKind.JUDGE),
     JobKind.JUDGE: (JobKind.JUDGE,),

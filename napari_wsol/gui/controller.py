@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_wsol.errors import StackError, UnansweredError, WsolError
+from napari_wsol.errors import ImageError, StackError, UnansweredError, WsolError
 from napari_wsol.gui.compare.controller import CompareController
 from napari_wsol.gui.compare.places import PlacesController
 from napari_wsol.gui.compare.reference import ReferenceController
@@ -37,6 +38,7 @@ from napari_wsol.gui.localize.slides import SlidesController
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.training.controller import TrainingController
 from napari_wsol.gui.widgets.choosing import Chooser
+from napari_wsol.images.bags import is_bag, open_bag
 from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import REFINES, JobKind
@@ -183,6 +185,7 @@ class Controller(QObject):
         self.pixel_size.shown.connect(panels.export.show_mpp)
         self.pixel_size.changed.connect(self.compare.list_regions)
         self.lists.opened.connect(self.localize_when_ready)
+        self.drops.map_wanted.connect(self.add_map)
         self.drops.folder_wanted.connect(self.lists.open_folder)
         self.lists.aside_changed.connect(self._on_aside)
         self._layers.pixels_replaced.connect(self._on_pixels)
@@ -298,7 +301,14 @@ class Controller(QObject):
         add_sample(self._context.viewer)
 
     def add_map(self, path: Path, answers: Mapping[str, str] | None = None) -> None:
-        """Show a map that was made elsewhere; what its file does not say is asked."""
+        """Show a map that was made elsewhere; what its file does not say is asked.
+
+        A file of vectors of the slide's tiles is no map: they are read from then on.
+        """
+        with suppress(ImageError):
+            if is_bag(path) and open_bag(path):
+                self._session.use_bag(path)
+                return
 
         def on_failed(error: BaseException) -> None:
             if isinstance(error, UnansweredError):

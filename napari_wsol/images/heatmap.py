@@ -77,6 +77,12 @@ class Heatmap:
         """(h, w) of a signed map: its values as the method gave them, about 0."""
         return (2.0 * self.values.astype(np.float64) - 1) * largest(*self.raw_range)
 
+    def words(self, value: float) -> str:
+        """A value as people read it: “0.91”, or “+0.42” of the evidence itself."""
+        if not self.signed:
+            return f"{value:.2f}"
+        return f"{(2 * value - 1) * largest(*self.raw_range):+.2g}"
+
     @property
     def key(self) -> str:
         """What it is called among the maps of its image: “cam”, or “cam · glas-b”."""

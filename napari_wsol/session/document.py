@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.config import FinetuneConfig
     from napari_wsol.guidance.proposals import Proposal
+    from napari_wsol.images.bags import Bag
     from napari_wsol.images.slide import Slide
     from napari_wsol.jobs import Report
     from napari_wsol.journal import (
@@ -128,6 +129,7 @@ class Document:
         mpp: µm a level-0 pixel, where the person knows better than the file.
         tissue: (h, w) bool over the whole slide: where to look, as a person drew it.
         looked_at: what the person sees: top, left, bottom, right in level-0 pixels.
+        bag: vectors of its tiles, read instead of the pixels; None for the pixels.
         pins: places at which maps are compared, as :meth:`set_pins` was given them.
         waiting_shown: the round that an earlier work had shown last.
 
@@ -165,6 +167,7 @@ class Document:
         self.mpp: float | None = None
         self.tissue: npt.NDArray[np.bool_] | None = None
         self.looked_at: Box | None = None
+        self.bag: Bag | None = None
         self.pins: tuple[Point, ...] = ()
         self._strokes = StrokeList.empty(self.canvas.shape)
         self._has_drawn = False

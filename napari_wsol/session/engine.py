@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import torch
 from typing_extensions import override
 
 from napari_wsol.errors import ImageError
 from napari_wsol.inference.read_through import prediction_through
 from napari_wsol.inference.whole_image import check_methods, localize
-from napari_wsol.methods import get_method
+from napari_wsol.methods import evaluating, get_method
+from napari_wsol.methods.mil import cells_of, read_bag
 from napari_wsol.refinement.grow import TOLERANCE, grow
 from napari_wsol.refinement.last_stage import adapted_model
 from napari_wsol.refinement.left_out import left_out
@@ -30,10 +32,11 @@ from napari_wsol.session.slide_job import SlideJob
 from napari_wsol.slides.expected import is_gradual, is_long
 from napari_wsol.slides.held_image import held_features, held_work, plan_held
 from napari_wsol.slides.readouts import tile_methods
+from napari_wsol.slides.scores import scored
 from napari_wsol.strokes.stroke import kinds_of, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from napari_wsol.config import SlideConfig
     from napari_wsol.images.heatmap import Heatmap
@@ -140,6 +143,10 @@ class Engine(ABC):
     @abstractmethod
     def samples(self, drawn: Drawn) -> Samples | None:
         """What the strokes teach other images; None where nothing is painted."""
+
+    @abstractmethod
+    def without(self, cells: Sequence[int], report: Report) -> Mapping[str, float]:
+        """Probability of each class without the tiles of some cells of their map."""
 
     def look_again(self) -> None:
         """The person looks elsewhere. On any thread."""
@@ -320,6 +327,17 @@ class ImageEngine(Engine):
             translate=seen_at(canvas.translate),
             tolerance=TOLERANCE if tolerance is None else tolerance,
         )
+
+    @override
+    def without(self, cells: Sequence[int], report: Report) -> Mapping[str, float]:
+        model = self.view.model
+        vectors = cells_of(self.view.features(check=report.check))[0]
+        kept = np.delete(np.arange(len(vectors)), cells)
+        if not len(kept):
+            return {}
+        with evaluating(model), torch.inference_mode():
+            found = read_bag(model, lambda: [vectors[kept]], check=report.check)
+        return scored(model, found.logits, len(kept)).probabilities
 
     @override
     def samples(self, drawn: Drawn) -> Samples | None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from napari_wsol.evaluation.sanity import Trust
     from napari_wsol.guidance.factors import Guide
     from napari_wsol.guidance.proposals import Proposal
+    from napari_wsol.images.bags import Bag
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.readers import Opening, Source
@@ -195,9 +196,7 @@ class SessionJobs:
 
     def use(self, model: str | Path | Card | Model) -> Future[Model]:
         """Loads a model; rounds are dropped, strokes stay, and maps of another one."""
-        return self._runner.submit(
-            JobKind.USE, lambda report: self._worker.use(model, report)
-        )
+        return self.submit(JobKind.USE, lambda report: self._worker.use(model, report))
 
     def set_mpp(self, mpp: float | None) -> None:
         """Sets µm a level-0 pixel, where the person knows better; remembered.
@@ -218,6 +217,15 @@ class SessionJobs:
             keep_memory_bytes(count)
 
         return self._runner.submit(JobKind.REMEMBER_MEMORY, work)
+
+    def use_bag(self, path: str | Path | None) -> Future[Bag | None]:
+        """Takes the tiles of the open slide from an h5 file; None for its pixels.
+
+        One beside the slide is in use already. It fails with ImageError where the file
+        is of another slide or network.
+        """
+        file = None if path is None else Path(path)
+        return self.submit(JobKind.USE_BAG, lambda _: self._worker.use_bag(file))
 
     def release(self) -> Future[bool]:
         """Takes the model off the graphics card, whose memory others may need.
@@ -302,6 +310,18 @@ class SessionJobs:
             JobKind.TRUST, lambda report: self._worker.occlude(box, report)
         )
 
+    def without_tiles(
+        self, places: Sequence[tuple[float, float]]
+    ) -> Future[tuple[Mapping[str, float], Mapping[str, float]]]:
+        """Probabilities without the tiles at places (y, x), and with them.
+
+        Only the head is run; maps stay. It fails with NoResultError before localizing
+        by a method of tiles, and where no tile is left.
+        """
+        return self._runner.submit(
+            JobKind.WITHOUT, lambda report: self._worker.without_tiles(places, report)
+        )
+
     def finetune(
         self, config: FinetuneConfig | None = None, *, live: bool = False
     ) -> Future[Round]:
@@ -356,9 +376,7 @@ class SessionJobs:
 
     def remove_map(self, key: str) -> Future[None]:
         """Takes away a map of a former model or from elsewhere, by its key."""
-        return self._runner.submit(
-            JobKind.REMOVE_MAP, lambda _: self._worker.remove_map(key)
-        )
+        return self.submit(JobKind.REMOVE_MAP, lambda _: self._worker.remove_map(key))
 
     def restore(self) -> None:
         """Rounds of an earlier work are shown again, where they wait for it."""

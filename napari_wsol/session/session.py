@@ -69,6 +69,7 @@ class Session:
     image_replaced = Signal()  # it has other pixels than its maps are of
     mpp_changed = Signal()
     tissue_changed = Signal()
+    bag_changed = Signal()  # other tiles are read than before
     model_changed = Signal()
     localized = Signal()
     heatmap_changed = Signal(str)  # name of the method
@@ -120,6 +121,8 @@ class Session:
     """The open image."""
     mpp = known(lambda document: document.known_mpp, None)
     """µm a level-0 pixel: the person's word, else the file's, else None."""
+    bag = known(lambda document: document.bag, None)
+    """Vectors of the slide's tiles, read instead of its pixels; None for the pixels."""
     tissue = known(lambda document: document.tissue, None)
     """Where to look, as a person drew it; None where it is found by itself."""
     canvas = known(lambda document: document.canvas, None)
@@ -236,6 +239,8 @@ class Session:
     estimate = of_jobs(SessionJobs.estimate)
     localize = of_jobs(SessionJobs.localize)
     compare = of_jobs(SessionJobs.compare)
+    use_bag = of_jobs(SessionJobs.use_bag)
+    without_tiles = of_jobs(SessionJobs.without_tiles)
     trust = of_jobs(SessionJobs.trust)
     occlude = of_jobs(SessionJobs.occlude)
     finetune = of_jobs(SessionJobs.finetune)

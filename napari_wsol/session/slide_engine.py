@@ -8,10 +8,14 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
 from typing_extensions import override
 
 from napari_wsol.config import SlideConfig
 from napari_wsol.errors import MethodUnavailableError, NoResultError
+from napari_wsol.images.bags import lattice_of
+from napari_wsol.inference.bags import read_of_bag
+from napari_wsol.inference.whole_image import localize_bag
 from napari_wsol.paths import features_folder, tiles_folder
 from napari_wsol.refinement.on_slides.descriptors import SlideSpace
 from napari_wsol.refinement.on_slides.job import LOCALIZE_FIRST, SlideRounds
@@ -19,15 +23,17 @@ from napari_wsol.session.engine import Engine, ImageEngine
 from napari_wsol.session.judging import Judged
 from napari_wsol.session.maps import REFINED
 from napari_wsol.session.slide_job import SlideJob
+from napari_wsol.slides.bag import read_slide
 from napari_wsol.slides.feature_store import keep_features
 from napari_wsol.slides.held_image import plan_held
 from napari_wsol.slides.large import check_slide_views, is_large
 from napari_wsol.slides.localize import SlideWork
 from napari_wsol.slides.plan import plan_slide
 from napari_wsol.slides.result import slide_result
+from napari_wsol.slides.scores import scored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.inference.view import ModelView
@@ -66,7 +72,12 @@ class SlideEngine(Engine):
     @override
     def localize(self, wanted: Wanted, report: Report) -> Localization:
         check_slide_views(wanted.views)
-        return self._job(wanted)(report)
+        model, shape = self.view.model, self.view.slide.shape
+        bag = self.shows.document.bag
+        if bag is None:
+            return self._job(wanted)(report)
+        asked, check = (wanted.methods, wanted.target), report.check
+        return localize_bag(model, bag, *asked, image_shape=shape, check=check)
 
     @override
     def estimate(self, wanted: Wanted, report: Report) -> Cost:
@@ -107,6 +118,19 @@ class SlideEngine(Engine):
         self, point: tuple[float, float], tolerance: float | None, report: Report
     ) -> Part:
         raise NoResultError(TOO_LARGE)
+
+    @override
+    def without(self, cells: Sequence[int], report: Report) -> Mapping[str, float]:
+        model, bag, check = self.view.model, self.shows.document.bag, report.check
+        if bag is not None:
+            places = lattice_of(bag, self.view.slide.shape).places
+            left = np.flatnonzero(np.isin(places, cells)).tolist()
+            found, kept = read_of_bag(model, bag, without=left, check=check)
+            return scored(model, found.logits, len(kept)).probabilities
+        if self.work is None:
+            raise NoResultError(LOCALIZE_FIRST)
+        read = read_slide(model, self.work.kept, without=cells, check=check)
+        return read.scores.probabilities
 
     @override
     def samples(self, drawn: Drawn) -> None:
@@ -234,7 +258,8 @@ def engine_for(
         known: those that have read it before, by their kind: each goes on.
         shows: whom a new one tells of what comes bit by bit.
     """
-    kind = SlideEngine if view_is_large(view) else ImageEngine
+    of_bag = shows.document.bag is not None
+    kind = SlideEngine if of_bag or view_is_large(view) else ImageEngine
     engine = known.get(kind) or kind(view, shows)
     engine.view = view
     return engine

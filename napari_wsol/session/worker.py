@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
+import numpy as np
 import torch
 from psygnal import Signal
 
@@ -20,20 +21,23 @@ from napari_wsol.errors import (
     ConfigError,
     ImageChangedError,
     ImageError,
+    MethodUnavailableError,
     NoResultError,
     UnknownNameError,
     choices,
 )
 from napari_wsol.files import numbered
+from napari_wsol.images.bags import find_bag, open_bag
 from napari_wsol.images.foreign_map import read_map
 from napari_wsol.images.heatmap import KEPT_CELLS
-from napari_wsol.images.readers import is_as_opened
+from napari_wsol.images.readers import is_as_opened, told_path
 from napari_wsol.inference.appearance import likeness
+from napari_wsol.inference.bags import check_bag
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.view import ModelView
 from napari_wsol.inference.whole_image import localize
 from napari_wsol.jobs import Report
-from napari_wsol.methods import list_methods
+from napari_wsol.methods import get_method, list_methods
 from napari_wsol.methods.card import Card
 from napari_wsol.methods.model import checked
 from napari_wsol.refinement.finetune import warm_up
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
     )
     from napari_wsol.evaluation.occluding import Occluded
     from napari_wsol.evaluation.sanity import Trust
+    from napari_wsol.images.bags import Bag
     from napari_wsol.images.foreign_map import Given
     from napari_wsol.images.heatmap import Heatmap
     from napari_wsol.images.slide import Slide
@@ -114,6 +119,7 @@ class Worker:
 
     image_changed = Signal()
     image_replaced = Signal()
+    bag_changed = Signal()
     model_changed = Signal()
     localized = Signal()
     heatmap_changed = Signal(str)
@@ -182,6 +188,7 @@ class Worker:
             if resume or known is not None:
                 document.resume()
         self._others.find(document)
+        self._find_bag()
         self.rounds_changed.emit()
         self.image_changed.emit()
 
@@ -215,6 +222,7 @@ class Worker:
         self._released_from = None
         current = self._state.current
         self._swap(Current(current.document, model, self._kept_under(model))).close()
+        self._find_bag()
         self.rounds_changed.emit()
         self.model_changed.emit()
         return model
@@ -235,6 +243,26 @@ class Worker:
                 told = self._provenance(method)
                 kept[one.key] = Kept(one, told, before)
         return Maps(kept=kept)
+
+    def use_bag(self, path: Path | None) -> Bag | None:
+        """Takes the tiles of the open slide from a file, or from its pixels again."""
+        current = self._state.current
+        document, model = current.need()
+        document.bag = None if path is None else _fitting(path, document.slide, model)
+        # Maps of other tiles are only looked at.
+        self._swap(replace(current, maps=replace(current.maps, result=None))).close()
+        self.bag_changed.emit()
+        return document.bag
+
+    def _find_bag(self) -> None:
+        """The bag beside the slide, where it is one that the model can read."""
+        document, model = self._state.current.document, self._state.current.model
+        if document is None or model is None:
+            return
+        document.bag, path = None, told_path(document.slide)
+        if path is not None and (found := find_bag(path, [path.parent])) is not None:
+            with suppress(ImageError, MethodUnavailableError):
+                document.bag = _fitting(found, document.slide, model)
 
     def add_map(self, source: object, given: Given) -> Heatmap:
         """Shows a map from elsewhere beside ours, under a name that is free."""
@@ -342,6 +370,26 @@ class Worker:
         self.restore(report)
         self._begin_with_others(report)
         return result
+
+    def without_tiles(
+        self, places: Sequence[tuple[float, float]], report: Report
+    ) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """The verdict without the tiles at these places, and with them."""
+        self.look()
+        self._state.current.check_maps()
+        maps, engine = self._state.current.maps, self._engine()
+        live = {} if maps.result is None else maps.result.heatmaps
+        grid = next((x for k, x in live.items() if get_method(k).pools_tiles), None)
+        if grid is None or maps.mpp != self._state.document.known_mpp:
+            raise NoResultError("Localize first, with a model that weighs tiles.")
+        at = np.rint((np.reshape(places, (-1, 2)) - grid.translate) / grid.scale)
+        last = np.subtract(grid.values.shape, 1)
+        rows, columns = np.clip(at, 0, last).astype(np.intp).T
+        cells: list[int] = (rows * grid.values.shape[1] + columns).tolist()
+        without = self._with_room(lambda: engine.without(cells, report))
+        if not without:
+            raise NoResultError("No tile is left to judge: put some of them back.")
+        return without, engine.without([], report)
 
     def estimate(self, wanted: Wanted, report: Report) -> Cost:
         """What localizing will cost."""
@@ -580,7 +628,9 @@ class Worker:
             return dict(kept.provenance)
         (document, model), of = self._state.current.need(), self._shown_of()
         view, work, cut = self._view(self._state.current), self._state.work, {}
-        if view_is_large(view):
+        if (bag := document.bag) is not None:
+            cut = {"bag": {"file": bag.path.name, "encoder": bag.encoder}}
+        elif view_is_large(view):
             cut = {
                 "cut": slide_config(view, self._slide_config()),
                 "asked": work and work.target,
@@ -640,7 +690,7 @@ class Worker:
 
     def is_gradual(self, current: Current) -> bool:
         """Whether the maps of an image come in tile by tile under a model."""
-        return is_gradual(self._view(current))
+        return current.need()[0].bag is None and is_gradual(self._view(current))
 
     def plan(self, current: Current) -> SlidePlan:
         """How a gradual image is cut for a model."""
@@ -792,6 +842,14 @@ class Worker:
             state.history = RoundHistory(*state.current.need(), budget)
         state.history.budget = budget  # as it is wanted now
         return state.history
+
+
+def _fitting(path: Path, slide: Slide, model: Model) -> Bag:
+    """The bag of this slide, for this model; an ImageError where it is another's."""
+    bag = open_bag(path)
+    bag.check(slide.shape, slide.name)
+    check_bag(model, bag)
+    return bag
 
 
 def _nobody(item: object) -> None:

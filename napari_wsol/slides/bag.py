@@ -20,7 +20,7 @@ from napari_wsol.slides.readouts import VECTORS
 from napari_wsol.slides.scores import SlideScores, scored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -60,13 +60,18 @@ class SlideBag:
 
 
 def read_slide(
-    model: Model, kept: KeptTiles, *, check: Callable[[], None] = lambda: None
+    model: Model,
+    kept: KeptTiles,
+    *,
+    without: Sequence[int] = (),
+    check: Callable[[], None] = lambda: None,
 ) -> SlideBag:
     """Reads the bag of a slide.
 
     Args:
         model: one that pools tiles.
         kept: the vectors of the finished tiles.
+        without: cells of the grid of tiles, row by row, that are left out.
         check: called once a piece; raises to stop.
 
     Raises:
@@ -78,10 +83,12 @@ def read_slide(
     def pieces() -> Iterator[Tensor]:
         places.clear()
         for found, vectors in bag.pieces():
-            places.append(found)
-            yield vectors
+            own = ~np.isin(found, without)
+            if own.any():
+                places.append(found[own])
+                yield vectors[torch.from_numpy(own)]
 
-    if next(iter(bag.pieces()), None) is None:
+    if next(iter(pieces()), None) is None:
         note = "There is no score of the whole slide: no tile shows tissue."
         none = np.zeros(0, np.intp)
         return SlideBag(SlideScores({}, note=note), bag.shape, none, None)

@@ -28,6 +28,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from napari_wsol.encoders import VectorEncoder
 from napari_wsol.inference.encode import least_side, tile_grid
 from napari_wsol.methods import evaluating
 from napari_wsol.slides.large import is_large
@@ -85,9 +86,9 @@ def seconds_a_pixel(model: Model) -> float:
     """Seconds of one core for a pixel of the input of a model's encoder.
 
     Counted on one small input when it is first asked, which is the only time that the
-    network runs for it; 0 where every image is seen at one size.
+    network runs for it; 0 where every image is seen at one size, or none.
     """
-    if model.in_one_piece:
+    if model.in_one_piece or isinstance(model.encoder, VectorEncoder):
         return 0.0
     with _counting:
         if model not in _known:

@@ -118,3 +118,43 @@ def test_what_changed_uses_colours_that_no_stroke_has():
     assert np.allclose(table[-1, :3], rgb(colours.MORE), atol=1e-3)
     assert table[127:129, 3].max() == 0
     assert not {colours.LESS, colours.MORE} & {colours.FOREGROUND, colours.BACKGROUND}
+
+
+def sides_of(threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 3) RGB of all values of a signed map that are shown: against, and for."""
+    table = colours.evidence_colours(threshold, cut=True, signed=True)
+    shown, values = table[:, 3] > 0, np.linspace(0, 1, len(table))
+    return tuple(table[shown & side][:, :3] for side in (values < 0.5, values > 0.5))
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_for_and_against_are_told_from_each_other_and_from_all_that_is_drawn(vision):
+    against, speaks_for = sides_of(0.5)
+    assert distances(against, speaks_for, vision).min() > 25
+    # Differences of rounds are not drawn over signed maps, which strokes do not teach.
+    others = [name for key, name in DRAWN.items() if key not in ("less", "more")]
+    drawn = np.array([rgb(name) for name in others])
+    for side in (against, speaks_for):
+        assert distances(drawn, side, vision).min() >= 6
+
+
+@pytest.mark.parametrize("tissue", [MUCIN, BROWN, STROMA, NUCLEI])
+@pytest.mark.parametrize("vision", VISIONS)
+def test_evidence_of_either_sign_is_seen_on_every_tissue(vision, tissue):
+    below = rgb(tissue)
+    for side in sides_of(0.75):
+        veiled = 0.6 * side + 0.4 * below
+        least = 15 if vision == "trichromat" else 7
+        assert distances(veiled, below[None], vision).min() >= least
+
+
+def test_a_signed_map_is_clear_at_zero_and_symmetric_about_it():
+    for threshold, cut in ((0.5, True), (0.8, True), (0.5, False)):
+        table = colours.evidence_colours(threshold, cut=cut, signed=True)
+        assert np.allclose(table[:, 3], table[::-1, 3])
+        assert table[127:129, 3].max() < 0.01
+        assert np.all(np.diff(table[128:, 3]) >= 0)
+    table = colours.evidence_colours(0.8, cut=True, signed=True)
+    values = np.linspace(0, 1, len(table))
+    far = np.maximum(values, 1 - values)
+    assert np.array_equal(table[:, 3] > 0, far >= 0.8)

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from fixtures.dropped import drop
 from napari.settings import get_settings
 from npe2 import PluginManager, PluginManifest
-from qtpy.QtCore import QEvent, QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QWidget
 
 import napari_wsol
 from napari_wsol.gui.images.dropping import prefer_our_reader
@@ -39,19 +38,6 @@ def places(bench) -> list[QWidget]:
     middle = bench.widget.window().centralWidget()
     found = [w for w in middle.findChildren(QWidget) if w.acceptDrops()]
     return [w for w in found if w.metaObject().className().startswith("Qt")][::-1]
-
-
-def drop(place: QWidget, *paths: Path) -> None:
-    """Let files fall, as the system sends it."""
-    mime = QMimeData()
-    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    what = (mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
-    where, copy = place.rect().center(), Qt.DropAction.CopyAction
-    over = QDragEnterEvent(where, copy, *what)
-    QApplication.sendEvent(place, over)
-    assert over.isAccepted()
-    event = QDropEvent(QPointF(where), copy, *what, QEvent.Type.Drop)
-    QApplication.sendEvent(place, event)
 
 
 @pytest.fixture

@@ -19,16 +19,16 @@ def words(text: str) -> list[str]:
 
 
 SIGNALS = words(
-    """device_full dismissed_changed earlier_changed exported figures_changed
-    finetune_step heatmap_changed image_changed image_replaced job_changed
-    list_changed localized model_changed mpp_changed pins_changed
+    """bag_changed device_full dismissed_changed earlier_changed exported
+    figures_changed finetune_step heatmap_changed image_changed image_replaced
+    job_changed list_changed localized model_changed mpp_changed pins_changed
     reference_changed rounds_changed saved_changed scored scribbles_changed
     settings_changed slide_moved status_changed tissue_changed train_evaluated
     train_step"""
 )
 
 READ = words(
-    """awaits_rounds can_redo can_undo canvas dismissed drawn_on earlier heatmaps
+    """awaits_rounds bag can_redo can_undo canvas dismissed drawn_on earlier heatmaps
     is_aside is_busy is_gradual is_large is_replaced job journal journals kept
     lists_folder mapped model mpp pins possible_views reference result
     round_index rounds saved scores scribbles slide stale status stroke_counts
@@ -42,7 +42,7 @@ VERBS = words(
     propose put redo release remember_list remembered_lists remove_map report
     reread resume revert save_model score set_memory set_mpp set_pins
     set_reference set_scribbles set_status set_tissue start_afresh table train
-    trust undo use use_list"""
+    trust undo use use_bag use_list without_tiles"""
 )
 
 

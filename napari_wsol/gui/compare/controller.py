@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
@@ -16,10 +17,11 @@ from napari_wsol.gui.compare.probe import summary_words
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.layers.region_mark import RegionMark
 from napari_wsol.gui.tasks import once
+from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.images.heatmap import mask_on_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from napari_wsol.slides.top_tiles import TopTile
 
     Found = tuple[Heatmap, list[Region], str]
-    Places = tuple[Slide, list[TopTile], list[npt.NDArray[np.uint8]]]
+    Pictures = tuple[list[TopTile], list[npt.NDArray[np.uint8]]]
+    Places = tuple[Slide | None, str, list[Pictures]]
 
 LIST_CELLS = 1_000_000
 """The list of regions must keep up with the slider; the export is exact."""
@@ -78,7 +81,10 @@ class CompareController(QObject):
         panel.method_box.chosen.connect(self.list_places)
         panel.regions.chosen.connect(self._on_region)
         panel.regions.wanted.connect(layers.fly_to)
-        panel.gallery.wanted.connect(self._on_place)
+        for gallery in panel.verdict.galleries:
+            gallery.wanted.connect(self._on_place)
+        panel.verdict.button.toggled.connect(self._on_without)
+        layers.maps_changed.connect(self._tell_verdict)
         layers.maps_changed.connect(self._show_methods)
         layers.values_changed.connect(
             self.list_places
@@ -184,34 +190,89 @@ class CompareController(QObject):
         """Look for the places where the map is highest, in the background."""
         session = self._session
         slide, work = session.slide, session.work
-        heatmap = session.heatmaps.get(self._panel.method_box.method or "")
-        busy = self._context.tiles_come_in
-        if slide is None or heatmap is None or work is None or busy:
+        key = self._panel.method_box.method or ""
+        heatmap = session.heatmaps.get(key)
+        busy, is_tiled = self._context.tiles_come_in, self._weighs_tiles(key)
+        if slide is None or heatmap is None or busy or not (work or is_tiled):
             self._forget_places()
             return
-        from napari_wsol.slides.localize import uses_tiles
         from napari_wsol.slides.top_tiles import thumbnail, top_tiles
 
-        tissue = self._layers.tissue
-        step = max(work.plan.seen.downsample)
-        side = None if uses_tiles(work.model) else PLACE_SIDE * step
+        tissue, side = self._layers.tissue, None
+        if work is not None and not is_tiled:
+            side = PLACE_SIDE * max(work.plan.seen.downsample)
 
         def question() -> Places:
             values = heatmap.values
-            if tissue is not None:  # empty glass teaches nobody
+            if tissue is not None and not is_tiled:  # empty glass teaches nobody
                 values = values * mask_on_grid(tissue, values.shape)
-            found = top_tiles(replace(heatmap, values=values), COUNT, side)
-            return slide, found, [thumbnail(slide, x, 2 * PICTURE_SIDE) for x in found]
+            one = replace(heatmap, values=values)
+            sides: list[Pictures] = []
+            for against in (False, True)[: 1 + heatmap.signed]:
+                found = top_tiles(one, COUNT, side, against=against)
+                pixels = [thumbnail(slide, x, 2 * PICTURE_SIDE) for x in found]
+                sides.append((found, pixels))
+            return slide, heatmap.target if heatmap.signed else "", sides
 
         self._context.tasks.ask(question, self._on_places, kind="places")
 
     def _on_places(self, answer: Places) -> None:
-        slide, tiles, pictures = answer
+        slide, target, sides = answer
         if slide is self._session.slide:
-            self._panel.gallery.show_tiles(tiles, pictures)
+            sides = [*sides, ([], []), ([], [])]
+            for gallery, side in zip(
+                self._panel.verdict.galleries, sides, strict=False
+            ):
+                gallery.show_tiles(*side, target)
+            self._tell_verdict()
 
     def _forget_places(self) -> None:
-        self._panel.gallery.show_tiles((), ())
+        self._on_places((self._session.slide, "", []))
+
+    def _weighs_tiles(self, key: str) -> bool:
+        """Whether a map is what the model in use says of the tiles that it pools."""
+        result = self._session.result
+        if result is None or key not in result.heatmaps:
+            return False
+        from napari_wsol.methods import get_method  # torch is there by now
+
+        return get_method(key).pools_tiles
+
+    def _tell_verdict(self) -> None:
+        """How sure the verdict is, and how many tiles speak for and against it."""
+        maps = [x for x in self._layers.maps() if self._weighs_tiles(x.key)]
+        result, words = self._session.result, ""
+        if result is not None and maps:
+            words = f"{result.target} {result.scores[result.target] * 100:.0f}\u00a0%"
+            one = max(maps, key=lambda x: (x.signed, x.bias is not None))
+            count = int((one.values > 0.5).sum()), int((one.values < 0.5).sum())
+            if one.signed:
+                words += (
+                    f" · {counted(count[0], 'tile')} for, {grouped(count[1])} against"
+                )
+            if one.bias is not None:
+                words += f", bias {one.bias:+.2f}"
+        self._panel.verdict.say(words)
+
+    def _on_without(self, on: bool) -> None:
+        """Look again without the chosen tiles, or forget what came of it."""
+        box = self._panel.verdict
+        box.answer.setText("")
+        if on:
+            at = [(x.y + x.height / 2, x.x + x.width / 2) for x in box.chosen]
+            job, about = self._session.without_tiles(at), counted(len(at), "tile")
+            told = partial(self._on_verdict, about)
+            self._context.tasks.follow(
+                job, told, lambda _: box.button.setChecked(False)
+            )
+
+    def _on_verdict(self, about: str, scores: Sequence[Mapping[str, float]]) -> None:
+        best = [max(one, key=one.__getitem__) for one in scores]
+        now, was = (
+            f"{x} {y[x] * 100:.0f}\u00a0%" for x, y in zip(best, scores, strict=True)
+        )
+        if self._panel.verdict.button.isChecked():
+            self._panel.verdict.answer.setText(f"Without {about}: {now} (was {was}).")
 
     def _on_place(self, tile: TopTile) -> None:
         self._layers.fly_to_box(

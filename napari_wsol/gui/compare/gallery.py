@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QPixmap
-from qtpy.QtWidgets import QListWidget, QListWidgetItem
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QWidget
 
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.layers.wall import picture_of
+from napari_wsol.gui.widgets.elided import Words
+from napari_wsol.gui.widgets.panel import fill_column, push_button, row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,12 @@ SIDE = 64
 """Screen pixels of a picture."""
 
 COUNT = 12
+
+
+WITHOUT_TIP = (
+    "The verdict without the tiles that are chosen above: click one, more with Ctrl. "
+    "Another click puts them back; maps stay as they are."
+)
 
 
 class Gallery(QListWidget):
@@ -47,27 +55,71 @@ class Gallery(QListWidget):
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         bar = needed(self.horizontalScrollBar()).sizeHint().height()
         self.setFixedHeight(SIDE + self.fontMetrics().height() + bar + 18)
+        self.setSelectionMode(QListWidget.SelectionMode.ExtendedSelection)
         self.itemClicked.connect(self._on_clicked)
         self.itemActivated.connect(self._on_clicked)
         self.hide()
 
     def show_tiles(
-        self, tiles: Sequence[TopTile], pictures: Sequence[npt.NDArray[np.uint8]]
+        self,
+        tiles: Sequence[TopTile],
+        pictures: Sequence[npt.NDArray[np.uint8]],
+        target: str = "",
     ) -> None:
         """Show these places; none hides the strip.
 
         Args:
             tiles: in order.
             pictures: (h, w, 3) uint8 of each.
+            target: what they speak for or against; empty where values have no sign.
         """
         self._tiles = list(tiles)
         self.clear()
+        kind, what = (".2f", "on average") if not target else ("+.2g", f"for {target}")
         for tile, pixels in zip(tiles, pictures, strict=True):
             icon = QIcon(QPixmap.fromImage(picture_of(pixels)))
-            item = QListWidgetItem(icon, f"{tile.value:.2f}")
-            item.setToolTip(f"Place {tile.rank}: {tile.value:.2f} on average.")
+            item = QListWidgetItem(icon, value := format(tile.value, kind))
+            item.setToolTip(f"Place {tile.rank}: {value} {what}.")
             self.addItem(item)
         self.setVisible(bool(self._tiles))
 
+    @property
+    def chosen(self) -> list[TopTile]:
+        """The places that are selected."""
+        return [self._tiles[index.row()] for index in self.selectedIndexes()]
+
     def _on_clicked(self, item: QListWidgetItem) -> None:
         self.wanted.emit(self._tiles[self.row(item)])
+
+
+class Verdict(QWidget):
+    """What a model says that weighs tiles, and its tiles for and against the class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.answer = Words(lines=2), Words(lines=2)
+        self.galleries = Gallery(), Gallery()
+        self.button = push_button(
+            "Look again without them", WITHOUT_TIP, checkable=True
+        )
+        fill_column(self, self.words, row(*self.galleries), self.button, self.answer)
+        for gallery in self.galleries:
+            gallery.itemSelectionChanged.connect(self._on_chosen)
+        self.say("")
+
+    @property
+    def chosen(self) -> list[TopTile]:
+        """The tiles that are selected, for the class and against it."""
+        return [tile for gallery in self.galleries for tile in gallery.chosen]
+
+    def say(self, words: str) -> None:
+        """The verdict; none hides it."""
+        self.words.setText(words)
+        for widget in (self.words, self.button, self.answer):
+            widget.setVisible(bool(words))
+        self._on_chosen()
+
+    def _on_chosen(self) -> None:
+        """Other tiles are chosen: what was said without those before goes."""
+        self.button.setEnabled(bool(self.chosen))
+        self.button.setChecked(False)

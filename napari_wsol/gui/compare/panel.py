@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QDoubleSpinBox, QRadioButton, QWidget
 from superqt.utils import signals_blocked
 
-from napari_wsol.gui.compare.gallery import Gallery
+from napari_wsol.gui.compare.gallery import Verdict
 from napari_wsol.gui.compare.probe import PinTree, ProbeTable, RegionList
 from napari_wsol.gui.layers.threshold import RANGES, TITLES, Threshold
 from napari_wsol.gui.widgets.elided import Choice, Fold, MethodChoice, Words
@@ -138,11 +138,12 @@ class ComparePanel(Panel):
             "it on the image. Areas are in mm² where the pixel size is known, else in "
             "pixels.",
         )
-        self.gallery = Gallery()
+        self.verdict = Verdict()
+        self.gallery = self.verdict.galleries[0]
         self.notes = Words(lines=4)
         self.notes.setToolTip("What must be known of these maps.")
         self.notes.hide()
-        put(self.rows, self.notes, self.summary, content, self.gallery)
+        put(self.rows, self.notes, self.summary, content, self.verdict)
         self.summary.setChecked(True)
 
     def show_threshold(self, threshold: Threshold) -> None:

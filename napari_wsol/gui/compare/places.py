@@ -140,7 +140,8 @@ class PlacesController(QObject):
             at |= {"y_mm": y * mm, "x_mm": x * mm} if mm else {"y_mm": "", "x_mm": ""}
             for one in maps:
                 value = one.at(y, x) or 0.0
-                told = {"value": value, "percentile": one.rank(value)}
+                told: dict[str, Any] = {"value": value, "percentile": one.rank(value)}
+                told["evidence"] = one.words(value) if one.signed else ""
                 told["above"] = value >= cuts.get(one.key, 1.0)
                 rows.append({**at, "method": titles.get(one.key, one.key), **told})
         return rows

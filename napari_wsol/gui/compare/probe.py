@@ -127,8 +127,10 @@ class ProbeTable(QTableWidget):
             value = heatmap.at(*at)
             texts = "–", "–"
             if value is not None:
-                dot = "●" if value >= cuts.get(heatmap.key, 1.0) else "○"
-                texts = f"{value:.2f} {dot}", f"{thinned(heatmap).rank(value):.0f}"
+                far = max(value, 1 - value) if heatmap.signed else value
+                dot = "●" if far >= cuts.get(heatmap.key, 1.0) else "○"
+                rank = thinned(heatmap).rank(value)
+                texts = f"{heatmap.words(value)} {dot}", f"{rank:.0f}"
             for column, text in enumerate(texts, start=1):
                 needed(self.item(row, column)).setText(text)
 
@@ -187,7 +189,8 @@ class PinTree(QTreeWidget):
                 if one["y_mm"] != "":
                     where += " · {y_mm:.3f}, {x_mm:.3f} mm".format(**one)
                 pin.setText(0, where)
-                said = f"{one['value']:.2f}", f"{one['percentile']:.0f}"
+                value = one["evidence"] or f"{one['value']:.2f}"
+                said = value, f"{one['percentile']:.0f}"
                 above = "●" if one["above"] else "○"
                 pin.addChild(QTreeWidgetItem([one["method"], *said, above]))
             pin.setFirstColumnSpanned(True)
@@ -200,7 +203,7 @@ class PinTree(QTreeWidget):
 class RegionList(QTableWidget):
     """Regions, strongest first: a click marks one on the image, two fly there."""
 
-    COLUMNS = ("no.", "area", "up to")
+    COLUMNS = ("no.", "area", "up to", "sum")
 
     chosen = Signal(object)
     """The :class:`Region` that is to be marked; None for none."""
@@ -252,6 +255,7 @@ class RegionList(QTableWidget):
         if [_facts(item) for item in listed] == [_facts(x) for x in self._regions]:
             self._regions = listed
             return
+        self.setColumnHidden(3, all(item.evidence is None for item in listed))
         is_marked = self.currentRow() >= 0
         self._regions = listed
         with signals_blocked(self):
@@ -260,7 +264,9 @@ class RegionList(QTableWidget):
             self.setRowCount(len(listed))
             for row, region in enumerate(listed):
                 size = area_words(region.area_px, region.area_mm2)
-                cells = (str(region.id), size, f"{region.max_score:.2f}")
+                cells = [str(region.id), size, f"{region.max_score:.2f}"]
+                if region.evidence is not None:
+                    cells.append(f"{region.evidence:+.2f}")
                 for column, words in enumerate(cells):
                     item = QTableWidgetItem(words)
                     item.setTextAlignment(

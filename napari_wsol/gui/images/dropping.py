@@ -18,6 +18,7 @@ from napari_wsol.errors import StackError
 from napari_wsol.gui.compat import dropped_files
 from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.gui.layers.touch import canvas_beside
+from napari_wsol.images.bags import is_bag
 from napari_wsol.images.readers import SCANNED, is_slide, is_zarr
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class SlideDrops(QObject):
     """
 
     folder_wanted = Signal(Path)
+    map_wanted = Signal(Path)
 
     def __init__(self, context: Context, chooser: Chooser) -> None:
         super().__init__(context.dock)
@@ -66,6 +68,10 @@ class SlideDrops(QObject):
                 event.acceptProposedAction()
                 for path in paths:
                     self.open(path)
+                return True
+            if len(paths) == 1 and self._context.session.slide and is_bag(paths[0]):
+                event.acceptProposedAction()
+                self.map_wanted.emit(paths[0])
                 return True
             if len(paths) == 1 and _is_list(paths[0]):
                 event.acceptProposedAction()

@@ -7,6 +7,7 @@ follows the zoom, so that lines stay two pixels thin on the screen.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +42,10 @@ def contour_segments(heatmap: Heatmap, cut: float) -> npt.NDArray[np.float32]:
     Returns:
         (N, 2, 2) float32 start points and directions, in cells of the map.
     """
+    if heatmap.signed:  # for the class, and against it
+        sides = heatmap.values, 1 - heatmap.values
+        plain = (replace(heatmap, values=one, signed=False) for one in sides)
+        return np.concatenate([contour_segments(one, cut) for one in plain])
     values = np.asarray(heatmap.values, np.float32)
     step = _thinning(values >= cut)
     values = values[::step, ::step]

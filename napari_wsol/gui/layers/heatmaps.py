@@ -378,7 +378,7 @@ class HeatmapLayers(QObject):
     ) -> MethodLayers:
         drawn = heatmap.within_image(SHOWN_CELLS) if fine is None else heatmap
         place = placed_on(source, heatmap.scale, heatmap.translate)
-        colours = self._colours(heatmap.key, cut)
+        colours = self._colours(heatmap, cut)
         data: Any = drawn.values if fine is None else fine.levels
         image = Image(
             data,
@@ -449,19 +449,19 @@ class HeatmapLayers(QObject):
 
     def _recolour(self, pair: MethodLayers) -> None:
         """Nothing below the cut; colours that the user has chosen stay."""
-        method, shown = pair.heatmap.key, pair.image.colormap.name
-        if shown != colours_name(method):
+        if pair.image.colormap.name != colours_name(pair.heatmap.key):
             return
-        ours = self._colours(method, pair.cut)
+        ours = self._colours(pair.heatmap, pair.cut)
         if not self._covered:
             pair.image.colormap = ours
 
-    def _colours(self, method: str, cut: float) -> Colormap:
+    def _colours(self, heatmap: Heatmap, cut: float) -> Colormap:
         """The colormap of a method: one for ever, changed in place.
 
         napari keeps every new colormap in its list.
         """
-        colours = evidence_colours(cut, cut=self._contours)
+        method, signed = heatmap.key, heatmap.signed
+        colours = evidence_colours(cut, cut=self._contours, signed=signed)
         if method not in self._colormaps:
             name = colours_name(method)
             self._colormaps[method] = Colormap(colours, name=name, display_name=name)
@@ -522,6 +522,8 @@ def layer_name(heatmap: Heatmap, title: str, badge: str) -> str:
 def layer_words(heatmap: Heatmap, title: str, badge: str) -> str:
     """All that a name has no room for, a line each."""
     kind = "probability" if heatmap.is_probability else "score, normalised per image"
+    if heatmap.signed:
+        kind = f"yellow speaks for it, blue against it; 1 is {heatmap.words(1)}"
     lines = [layer_name(heatmap, title, badge), kind]
     if heatmap.round:
         lines.append(f"round {heatmap.round}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from napari_wsol.export.regions import NOTHING
 from napari_wsol.images.heatmap import mask_on_grid
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ class Threshold:
 
     def cut(self, heatmap: Heatmap, tissue: Bools | None) -> float:
         """The map's own value at which this threshold cuts it."""
-        if self.currency == "value":
-            return heatmap.threshold(self.amount)
+        least = 0.5 + NOTHING if heatmap.signed else 0.0
+        if self.currency == "value":  # of a signed map, a share of the strongest
+            amount = (1 + self.amount) / 2 if heatmap.signed else self.amount
+            return max(least, heatmap.threshold(amount))
         heatmap = thinned(heatmap)
         on_map = _on_map(tissue, heatmap)
-        return heatmap.threshold(self.amount, self.currency, on_map)
+        return max(least, heatmap.threshold(self.amount, self.currency, on_map))
 
     def converted(
         self, currency: str, heatmap: Heatmap | None, tissue: Bools | None
@@ -52,6 +55,7 @@ class Threshold:
             return Threshold(self.amount if same else default, currency)
         value, heatmap = self.cut(heatmap, tissue), thinned(heatmap)
         if currency == "value":
+            value = 2 * value - 1 if heatmap.signed else value
             return Threshold(round(value, 3), currency)
         on_map = _on_map(tissue, heatmap)
         values = heatmap.values if on_map is None else heatmap.values[on_map]

@@ -456,9 +456,11 @@ class Wall(QWidget):
         shown = np.clip(cell.colours, 0, 1) * (1, 1, 1, cell.opacity)
         table = np.round(255 * shown).astype(np.uint8)
         first = math.ceil(255 * cell.cut)
-        inside = values >= cell.cut
+        signed, inside = cell.heatmap.signed, values >= cell.cut
+        if signed:
+            inside |= values <= 1 - cell.cut
         hidden = not cell.colours[first - 1, 3]  # nothing is shown below the cut
-        if hidden:
+        if hidden and not signed:
             table[:first] = table[first]
         colours = table.view(np.uint32)[:, 0][np.round(255 * values).astype(np.uint8)]
         if hidden:

@@ -20,6 +20,7 @@ from napari_wsol.gui.widgets.job_bar import JobBar
 from napari_wsol.gui.widgets.panel import (
     Panel,
     add_action,
+    held,
     menu_of,
     push_button,
     put,
@@ -44,7 +45,10 @@ ADD_TIP = (
     "Add a model to the list: from its authors' files (.pt, .pth, .ckpt, .pkl, or a "
     "folder with one), or by training it on images of your own."
 )
-MAP_TIP = "Show a map of this image that was made elsewhere; its layer takes it away."
+MAP_TIP = (
+    "Show a map of this image that was made elsewhere; its layer takes it away. Or "
+    "take the vectors of a slide's tiles (.h5), for models that weigh them."
+)
 MAPS = "Maps (*.tif *.tiff *.npy *.png *.jpg *.h5 *.csv *.tsv zarr.json .zattrs)"
 VIEWS_TIP = (
     "Average over the flips of the image, or over its flips at three sizes: outlines "
@@ -116,6 +120,10 @@ class LocalizePanel(Panel):
         self.views_box = Choice(VIEWS_TIP)
         self.views_box.activated.connect(self._on_views)
         self.offer_views((1,))
+        self.bag_words = Words(lines=2)
+        self.bag_button = push_button("Do not use", "Read the slide's pixels again.")
+        self.bag_row = held(row(self.bag_words, self.bag_button, stretch=0))
+        self.bag_row.hide()
         self.slide_box = SlideBox()
         self.device_box = Choice("Where to compute: a graphics card is much faster.")
         self.device_box.activated.connect(self._on_device)
@@ -134,6 +142,7 @@ class LocalizePanel(Panel):
             self.likeness_box,
             self.method_list,
             row("Views", self.views_box, self.map_button, stretch=1, spacing=6),
+            self.bag_row,
             self.slide_box,
         )
         for box in (self.model_box, self.class_box):

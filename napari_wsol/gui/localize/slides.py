@@ -14,7 +14,7 @@ from napari_wsol.gui.layers.tissue import TissueLayer
 from napari_wsol.gui.localize.slide_box import slide_words
 from napari_wsol.gui.messages import STOPPED
 from napari_wsol.gui.tasks import once
-from napari_wsol.gui.widgets.job_bar import grouped
+from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ class SlidesController(QObject):
         events, box = self._context.events, self._box
         self._layers.image_changed.connect(self._on_image)
         events.model_changed.connect(self._on_model)
-        events.mpp_changed.connect(self._describe_anew)
+        for changed in (events.mpp_changed, events.bag_changed):
+            changed.connect(self._describe_anew)
+        self._panel.bag_button.clicked.connect(lambda: self._session.use_bag(None))
         events.tissue_changed.connect(self._layers.find_tissue)
         events.slide_moved.connect(self._on_moved)
         box.show_memory(self._session.config.memory_bytes)
@@ -170,8 +172,12 @@ class SlidesController(QObject):
 
     def _describe(self) -> None:
         """Count the tiles; finding tissue takes a while."""
-        session, slide = self._session, self._session.slide
-        self._panel.offer_views(session.possible_views)
+        session, slide, panel = self._session, self._session.slide, self._panel
+        panel.bag_row.setVisible(session.bag is not None)
+        if (bag := session.bag) is not None:
+            count = counted(len(bag), "vector")
+            panel.bag_words.setText(f"Tiles from {bag.path.name}, {count}.")
+        panel.offer_views(session.possible_views)
         if self._layers.image is None or slide is None or not session.is_gradual:
             self._box.hide()
             return

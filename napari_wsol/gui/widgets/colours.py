@@ -14,6 +14,8 @@ from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 from skimage.color import lab2rgb, rgb2lab
 
+from napari_wsol.images.colours import TWO_SIDED
+
 if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.layers import Image
@@ -79,17 +81,20 @@ def contour_colour(*, bright: bool) -> str:
     return LINE_ON_BRIGHT if bright else LINE_ON_DARK
 
 
-def greens(shares: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """(n, 3) RGB of evidence from 0, little, to 1, much."""
-    anchors = np.array([QColor(name).getRgbF()[:3] for name in GREENS])
+def between(
+    anchors: npt.NDArray[np.floating], shares: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float32]:
+    """(n, 3) RGB of evidence from 0, little, to 1, much: (m, 3) RGB and between."""
     lab = np.asarray(rgb2lab(anchors[None]))[0]
     at = np.linspace(0, 1, len(lab))
-    between = [np.interp(shares, at, lab[:, channel]) for channel in range(3)]
-    rgb = lab2rgb(np.stack(between, axis=1)[None])[0]
+    mixed = [np.interp(shares, at, lab[:, channel]) for channel in range(3)]
+    rgb = lab2rgb(np.stack(mixed, axis=1)[None])[0]
     return np.clip(rgb, 0, 1).astype(np.float32)
 
 
-def evidence_colours(threshold: float, *, cut: bool) -> npt.NDArray[np.float32]:
+def evidence_colours(
+    threshold: float, *, cut: bool, signed: bool = False
+) -> npt.NDArray[np.float32]:
     """The colormap of a heatmap: (256, 4) RGBA for values from 0 to 1.
 
     With a cut nothing is shown below it, and all colours are spread over what lies
@@ -99,15 +104,23 @@ def evidence_colours(threshold: float, *, cut: bool) -> npt.NDArray[np.float32]:
     Args:
         threshold: value of the cut.
         cut: whether nothing is shown below it.
+        signed: whether one half is nothing, and below it lies what speaks against.
     """
     values = np.linspace(0, 1, 256)
+    if signed:  # nothing at one half itself
+        values, threshold = np.abs(2 * values - 1), max(2 * threshold - 1, 1 / 128)
     low = min(threshold, 1 - 1e-6) if cut else 0.0
     colours = np.ones((len(values), 4), np.float32)
-    colours[:, :3] = greens(np.clip((values - low) / (1 - low), 0, 1))
+    shares = np.clip((values - low) / (1 - low), 0, 1)
+    anchors = np.array([QColor(name).getRgbF()[:3] for name in GREENS])
+    colours[:, :3] = between(anchors, shares)
+    if signed:
+        colours[:128, :3] = between(TWO_SIDED[2::-1], shares[:128])
+        colours[128:, :3] = between(TWO_SIDED[3:], shares[128:])
+    if not cut or signed:
+        colours[:, 3] = np.minimum(1.0, 1.4 * values)
     if cut:
         colours[values < threshold] = 0.0
-    else:
-        colours[:, 3] = np.minimum(1.0, 1.4 * values)
     return colours
 
 
