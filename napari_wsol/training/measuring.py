@@ -53,8 +53,8 @@ def split_images(recipe: Recipe, data: Path, folder: str) -> LabelledImages:
 
 def methods_of(model: Model, recipe: Recipe) -> tuple[str, ...]:
     """The methods that a model was made for, in the order of its heads."""
-    own = own_methods(model)
-    return tuple(name for name in recipe.model.heads if name in own) or tuple(own)
+    own, heads = own_methods(model), [*recipe.model.heads]
+    return tuple(sorted(own, key=[*heads, *own].index))
 
 
 def evaluate(
