@@ -409,7 +409,7 @@ class Again:
             return path if told.get("sha256") in {None, sha256_of(path)} else None
 
         beside = (told_path(slide) or Path()).parent
-        places = self._named(name := str(told["file"]), beside)
+        places = self._named(name := str(told.get("file", "")), beside)
         return _first(f"bag “{name}”", Path(name).name, places, read)
 
     def _places(self, image: Any, beside: Path) -> Iterator[Path]:

@@ -349,7 +349,7 @@ def test_a_slide_of_which_nothing_can_be_read_has_no_bag(tmp_path, tiles, sectio
             file.write(b"\0" * size)
     config = SlideConfig(tissue_only=False)
     for _ in range(2):  # also where the log of the first try is there
-        with pytest.raises(ImageError, match="(?i)copy (it again|or download)"):
+        with pytest.raises(ImageError, match=r"(?i)copy (it again|or download)"):
             make_bag(path, tiles, tmp_path / "out", mpp=UM, config=config)
     assert not [*(tmp_path / "out").rglob("*.h5")]
 
