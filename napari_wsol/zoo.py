@@ -15,6 +15,7 @@ import torch
 from napari_wsol.checkpoints import build, network_of, read_safetensors, recognise
 from napari_wsol.devices import choose_device
 from napari_wsol.encoders import VectorEncoder
+from napari_wsol.encoders.presets import PRESETS
 from napari_wsol.errors import (
     ConfigError,
     ExportError,
@@ -23,6 +24,7 @@ from napari_wsol.errors import (
     Question,
     UnansweredError,
     UnknownNameError,
+    choices,
 )
 from napari_wsol.files import encoded, sha256_of, whole_folder, write_whole
 from napari_wsol.files.parsing import parse_toml, read_text
@@ -111,6 +113,26 @@ def find_card(name_or_path: str | Path) -> Card:
     raise UnknownNameError(
         f"There is no model “{name_or_path}”. Installed: {names}. "
         f"Your own models belong in {models_folder()}."
+    )
+
+
+def model_of_preset(preset: str) -> str:
+    """The name of the one installed model that is a foundation encoder's weights.
+
+    Raises:
+        UnknownNameError: no such preset, none of it is installed, or several are.
+    """
+    if preset not in PRESETS:
+        raise choices("preset", preset, list(PRESETS))
+    bare = (card for card in list_models() if not card.spec.heads)
+    found = [card.name for card in bare if card.spec.encoder == preset]
+    if len(found) == 1:
+        return found[0]
+    advice = f"import them: napari-wsol models import FILE --preset {preset}"
+    if found:
+        advice = f"choose one of them with --model: {', '.join(found)}"
+    raise UnknownNameError(
+        f"{len(found) or 'No'} models are of the preset “{preset}”, {advice}."
     )
 
 

@@ -482,7 +482,7 @@ def _export(
             result,
             method=name,
             mpp=settings.mpp or slide.mpp,
-            config=pixels if bag is None else None,
+            config=pixels,
             of_slide=told,
         )
         paths = export_heatmap(

@@ -14,7 +14,7 @@ from napari_wsol.cli import options
 from napari_wsol.cli.console import output
 from napari_wsol.cli.worker import Worker
 from napari_wsol.config import SlideConfig, words_of
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ConfigError, choices
 
 
 def batch(
@@ -139,8 +139,11 @@ def batch(
 
 def features(
     slides: options.Images,
-    model: options.ModelName,
     out: Annotated[Path, typer.Option(help="Folder.", callback=options.out_folder)],
+    model: Annotated[str | None, typer.Option(help="Name or folder.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Foundation encoder, in place of a model.")
+    ] = None,
     mpp: Annotated[float | None, typer.Option(min=0.01, help="µm a pixel.")] = None,
     tile: Annotated[int | None, typer.Option(min=1, help="Pixels a side.")] = None,
     layout: Annotated[str, typer.Option(help="trident or clam.")] = "trident",
@@ -154,20 +157,25 @@ def features(
     """Encode the tiles of slides, as bags of vectors (.h5) for MIL.
 
     Side and µm a pixel of the tiles are the model's own, or else 256 and 0.5. Weights
-    of a foundation encoder become a model with “models import FILE --preset NAME”. A
+    of a preset become a model with “models import FILE --preset NAME” beforehand. A
     slide that cannot be used does not stop the others; the exit status is then 1.
     Stopped, the same command goes on where it was; several workers may share OUT.
     """
     from napari_wsol.batch import SlideSettings
     from napari_wsol.batch.claims import free_gpu
     from napari_wsol.batch.workflow import FOLDER
-    from napari_wsol.slides.bag_maker import make_bag, tile_model
+    from napari_wsol.slides.bag_maker import LAYOUTS, make_bag, tile_model
     from napari_wsol.worklist.files import images_given
-    from napari_wsol.zoo import load_model
+    from napari_wsol.zoo import load_model, model_of_preset
 
+    if (model is None) == (preset is None):
+        raise ConfigError("Give --model or --preset, one of them.")
+    if layout not in LAYOUTS:  # no fault of the slides
+        raise choices("layout", layout, LAYOUTS)
+    name = model or model_of_preset(str(preset))
     free = nullcontext(device) if gpus is None else free_gpu(out / FOLDER, gpus)
     with free as chosen:
-        tiles = tile_model(load_model(model, chosen), mpp=mpp, tile=tile)
+        tiles = tile_model(load_model(name, chosen), mpp=mpp, tile=tile)
         cut = SlideConfig(tissue_only=tissue)
         bag = partial(make_bag, model=tiles, mpp=slide_mpp, config=cut, layout=layout)
         settings = SlideSettings(model=tiles, methods=(), make_bag=bag)

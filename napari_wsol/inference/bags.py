@@ -32,11 +32,6 @@ MOVED = (
 )
 
 
-def bias_note(bias: float | None) -> str:
-    """What evidence does not come from tiles, a sentence; empty where there is none."""
-    return "" if bias is None else f"The bias is {bias:+.3f}."
-
-
 def placed_heatmap(
     model: Model,
     reading: BagReading | None,
@@ -85,7 +80,7 @@ def placed_heatmap(
         target=target,
         is_probability=False,
         raw_range=(low, high),
-        notes=tuple(filter(None, (read_out.note, bias_note(bias), flat, note))),
+        notes=tuple(filter(None, (read_out.note, flat, note))),
         signed=signed,
         bias=bias,
     )
@@ -104,22 +99,24 @@ def check_bag(model: Model, bag: Bag) -> None:
             f"{model.name} classifies images, not bags of tiles. Choose a model of "
             "attention MIL, or open the slide."
         )
-    width = encoder.channels[-1]
+    width, wanted = encoder.channels[-1], model.spec.extractor
+    other = wanted and bag.encoder and bag.encoder != wanted
+    advice = f"Choose the bag that its network made ({wanted or 'ask its maker'})."
+    if not isinstance(encoder, VectorEncoder):
+        advice = "Choose its own bag; in a recipe, another folder of features."
+        other = bag.sha256 and bag.sha256 != model.encoder_fingerprint()
+        wanted = f"{model.name} with the weights it has here"
     if bag.width != width:
+        if isinstance(encoder, VectorEncoder) and model.card is None:  # a recipe's
+            advice = f"Choose other bags, or write encoder = “vectors:{bag.width}”."
         raise ImageError(
             f"The vectors of “{bag.path.name}” have {bag.width} values, and "
-            f"{model.name} reads {width}. Choose the bag that its network made"
-            + (f" ({model.spec.extractor})." if model.spec.extractor else ".")
+            f"{model.name} reads {width}. {advice}"
         )
-    wanted = model.spec.extractor
-    other = wanted and bag.encoder and bag.encoder != wanted
-    if not isinstance(encoder, VectorEncoder):
-        other = bag.sha256 and bag.sha256 != model.encoder_fingerprint()
-        wanted = model.name
     if other:
         raise ImageError(
             f"The vectors of “{bag.path.name}” were made by {bag.encoder}, and not by "
-            f"{wanted}, whose vectors this model reads. Choose another bag."
+            f"{wanted}, whose vectors this model reads. {advice}"
         )
 
 

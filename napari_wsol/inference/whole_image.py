@@ -21,7 +21,7 @@ from napari_wsol.inference.augmentation import (
     average_note,
     check_views,
 )
-from napari_wsol.inference.bags import bag_maps, bias_note
+from napari_wsol.inference.bags import bag_maps
 from napari_wsol.inference.cache import FeatureCache
 from napari_wsol.inference.encode import encode, geometry, network_input
 from napari_wsol.inference.registration import registered
@@ -77,7 +77,9 @@ class Localization:
     @property
     def sentences(self) -> tuple[str, ...]:
         """All that a reader must know: of the image, and of each of its maps."""
-        return (*self.notes, *map_notes(self.heatmaps.values()))
+        told = [x.bias for x in self.heatmaps.values() if x.bias is not None]
+        biases = (f"The bias of the evidence is {bias:+.3f}." for bias in told)
+        return (*self.notes, *map_notes(self.heatmaps.values()), *biases)
 
 
 def map_title(heatmap: Heatmap) -> str:
@@ -164,7 +166,7 @@ def make_heatmap(
         is_probability=is_probability,
         raw_range=(low, high),
         round=round_index,
-        notes=tuple(filter(None, (read_out.note, apart, bias_note(bias), flat, note))),
+        notes=tuple(filter(None, (read_out.note, apart, flat, note))),
         signed=read_out.signed,
         bias=bias,
     )

@@ -134,8 +134,10 @@ class Model(nn.Module):
         """sha256 of the encoder's weights and layout: features are kept under it."""
         if self._encoder_sha is None:
             encoder = self.encoder
-            layout = (encoder.taps, encoder.strides, encoder.offsets)
-            self._encoder_sha = digest_of(encoder, repr(layout).encode())
+            layout = repr((encoder.taps, encoder.strides, encoder.offsets))
+            if isinstance(encoder, TileEncoder):  # its vectors depend on it
+                layout += self.spec.pooling or ""
+            self._encoder_sha = digest_of(encoder, layout.encode())
         return self._encoder_sha
 
     def heads_fingerprint(self) -> str:

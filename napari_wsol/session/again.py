@@ -37,10 +37,11 @@ from napari_wsol.config import (
 from napari_wsol.export import export_heatmap
 from napari_wsol.export.files import RECORD, checksums_of
 from napari_wsol.export.provenance import versions
+from napari_wsol.files import sha256_of
 from napari_wsol.files.parsing import Count, parse_json, read_text, typed
 from napari_wsol.images.foreign_map import read_map
 from napari_wsol.images.heatmap import KEPT_CELLS
-from napari_wsol.images.readers import list_readers, open_slide
+from napari_wsol.images.readers import list_readers, open_slide, told_path
 from napari_wsol.images.tissue import coarse_tissue
 from napari_wsol.journal import JournalLibrary, StrokeMade
 from napari_wsol.paths import CACHE
@@ -110,6 +111,7 @@ class _Made(TypedDict, total=False):
     threads: Annotated[int, Meta(ge=1, le=4096)] | None
     round: Required[_Lesson | None]
     cut: dict[str, Any] | None
+    bag: dict[str, str | Count]
     asked: str | None
     is_finished: bool
     tissue: bool
@@ -135,6 +137,7 @@ class _Told(TypedDict, total=False):
     given: _Given
     drawn: _Drawn
     cut: dict[str, Any]
+    bag: dict[str, Any]
     tissue: str
     beside: dict[str, _Told]
 
@@ -260,7 +263,7 @@ class Again:
                 tissue=partial(coarse_tissue, slide) if has_tissue else None,
                 strokes=strokes,
                 store=store,
-                as_coarse=bool(cut),
+                as_coarse=bool(cut or told.get("bag")),
             )
         return again, [*paths, *filter(None, [store])]
 
@@ -321,6 +324,7 @@ class Again:
             slide.mpp = told["image"]["mpp"]  # whatever is known of its size here
             session.open(slide, resume=True).result()
             self._use(session, told)
+            session.use_bag(self._bag(made.get("bag"), slide)).result()
             if lesson:
                 session.settings = settings_of_round(lesson["settings"])
                 samples = SampleStore(JournalLibrary(self.journals))
@@ -395,6 +399,18 @@ class Again:
             name, paths = self.images.name, iter([self.images])
         with closing(_first(f"image “{image['name']}”", name, paths, read)) as slide:
             yield slide
+
+    def _bag(self, told: Any, slide: Any) -> Path | None:
+        """The bag that was read in place of the pixels; None where these were."""
+        if told is None:
+            return None
+
+        def read(path: Path) -> Any:
+            return path if told.get("sha256") in {None, sha256_of(path)} else None
+
+        beside = (told_path(slide) or Path()).parent
+        places = self._named(name := str(told.get("file", "")), beside)
+        return _first(f"bag “{name}”", Path(name).name, places, read)
 
     def _places(self, image: Any, beside: Path) -> Iterator[Path]:
         yield from self._named(image.get("file"), beside)

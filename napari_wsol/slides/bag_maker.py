@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from napari_wsol.jobs import Progress
 
+LAYOUTS = ["trident", "clam"]
+
 
 def tile_model(model: Model, *, mpp: float | None, tile: int | None) -> Model:
     """A model's network, without heads, that gives a vector a tile; weights are shared.
@@ -83,8 +85,8 @@ def make_bag(
         UnknownNameError: no such layout.
         ExportError: it cannot be written.
     """
-    if layout not in ("trident", "clam"):
-        raise choices("layout", layout, ["trident", "clam"])
+    if layout not in LAYOUTS:
+        raise choices("layout", layout, LAYOUTS)
     model, config = tile_model(model, mpp=None, tile=None), config or SlideConfig()
     h5py_for(path)  # said now, not after hours
     with closing(open_slide(path)) as slide:
@@ -133,7 +135,10 @@ def make_bag(
 def _write(work: SlideWork, own: dict[str, Any], path: Path, layout: str) -> None:
     """Writes a bag, a piece at a time; CLAM's tensor is there before it."""
     bag, seen, at = KeptBag(work.kept), work.plan.seen, 0
-    places = np.concatenate([found for found, _ in bag.pieces()])
+    found = [places for places, _ in bag.pieces()]
+    if not found:
+        raise ImageError(f"No tile of “{work.slide.name}” can be read: copy it again.")
+    places = np.concatenate(found)
     cells = np.stack(np.divmod(places, bag.shape[1]), 1)
     corners = (cells * own["patch_size"] + seen.origin) * seen.downsample
     with whole_file(path) as draft:

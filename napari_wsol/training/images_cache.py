@@ -137,11 +137,17 @@ class TrainingImages(ImageSequence):
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
 
     def check(self, model: Model) -> None:
-        """Refuses, by an ImageError, bags of other networks, and images for bags."""
+        """Refuses, by an ImageError, bags of other networks, and images for bags.
+
+        A model that reads vectors is from then on one of the network of these.
+        """
+        reads_vectors = isinstance(model.encoder, VectorEncoder)
         for item in self.samples:
             if is_bag(item.path):
-                check_bag(model, open_bag(item.path))
-            elif isinstance(model.encoder, VectorEncoder):
+                check_bag(model, bag := open_bag(item.path))
+                if reads_vectors and not model.spec.extractor:
+                    model.spec = replace(model.spec, extractor=bag.encoder)
+            elif reads_vectors:
                 raise ImageError(f"“{item.id}”: {NEEDS_BAG}")
 
     def pixels(self, index: int) -> Rgb:

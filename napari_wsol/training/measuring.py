@@ -19,7 +19,7 @@ from napari_wsol.evaluation.pixels import PxapMeter, iou
 from napari_wsol.evaluation.scores import squash
 from napari_wsol.evaluation.truth import load_truth
 from napari_wsol.inference.whole_image import localize
-from napari_wsol.methods import get_method, own_methods
+from napari_wsol.methods import own_methods
 from napari_wsol.training.bags import as_bags
 
 if TYPE_CHECKING:
@@ -53,10 +53,8 @@ def split_images(recipe: Recipe, data: Path, folder: str) -> LabelledImages:
 
 def methods_of(model: Model, recipe: Recipe) -> tuple[str, ...]:
     """The methods that a model was made for, in the order of its heads."""
-    own = own_methods(model)
-    if get_method(own[-1]).pools_tiles:  # of one head: evidence comes last
-        return tuple(own)
-    return tuple(name for name in recipe.model.heads if name in own) or tuple(own)
+    own, heads = own_methods(model), [*recipe.model.heads]
+    return tuple(sorted(own, key=[*heads, *own].index))
 
 
 def evaluate(

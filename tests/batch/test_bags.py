@@ -126,7 +126,7 @@ def test_a_bag_and_the_streamed_slide_give_the_same(path, model, tmp_path):
     assert told["bag"]["file"] == "one.h5"
     assert told["bag"]["sha256"] == sha256_of(bag)
     assert told["bag"]["tiles"] == 77
-    assert "made" not in told  # nothing was made from the pixels
+    assert told["made"]["bag"] == told["bag"]  # nothing was made from the pixels
     assert "77 tiles of “one.h5”" in read["notes"]
 
 
@@ -254,7 +254,7 @@ def test_the_command_reads_bags(path, model, tmp_path, monkeypatch):
         primary=METHODS[0],
     )
     save_model(model, card)
-    out, bags = tmp_path / "out", tmp_path / "bags"
+    out, bags = tmp_path / "out", path.parent / "bags"
     words = ["localize", str(path), "--model", "bags", "--out", str(out)]
     words += ["--bags", str(bags), "--format", "csv", "--top", "0"]
     failed = CliRunner().invoke(app, words)
@@ -265,3 +265,11 @@ def test_the_command_reads_bags(path, model, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "77 tiles of “one.h5”" in " ".join(result.output.split())
     assert len(list(out.rglob("one_mil_*_tiles.csv"))) == 2
+    where = ["verify", str(out), "--images", str(path.parent)]
+    same = CliRunner().invoke(app, where)
+    assert same.exit_code == 0, same.output
+    assert "6 of 6 files are the same" in same.output
+    bag_of(path, model, bags, encoder="another version")
+    other = CliRunner().invoke(app, where)
+    assert other.exit_code == 1
+    assert "The bag “one.h5” is another one by now." in other.output

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from napari_wsol.batch import ResultsFolder
 from napari_wsol.batch.claims import take
 from napari_wsol.batch.workflow import Workflow
 from napari_wsol.cli import app
+from napari_wsol.encoders.presets import PRESETS
 from napari_wsol.images.bags import open_bag
+from napari_wsol.methods import Model
 from napari_wsol.zoo import load_model, save_model
 
 h5py = pytest.importorskip("h5py")
@@ -77,6 +80,31 @@ def test_each_slide_gets_a_bag_and_a_row(tmp_path, slides):
         ".localized",  # the rows
     }
     assert not [*out.rglob("*.tiles")]
+
+
+def test_a_preset_names_the_one_model_of_its_weights(
+    tmp_path, slides, small_model, monkeypatch
+):
+    monkeypatch.setitem(PRESETS, "mobilenet_v2", PRESETS["uni"])
+    words = [slides[0], *arguments(tmp_path / "out")]
+    assert "one of them" in said(features(*words, "--preset", "uni"))
+    words = [*words[:1], "--preset", "uni", *words[3:]]
+    assert "models import FILE --preset uni" in said(features(*words))
+    bare = Model(replace(small_model.spec, heads=(), options={}), small_model.encoder)
+    card = replace(small_card(bare), methods=("eigencam",), primary="eigencam")
+    save_model(bare, replace(card, name="weights"))
+    words[2] = "mobilenet_v2"
+    done = features(*words)
+    assert done.exit_code == 0, done.output
+    save_model(bare, replace(card, name="second"))
+    assert "with --model: second, weights" in said(features(*words))
+    words[2] = "unknown"
+    assert "Choose one of: " in said(features(*words))
+
+
+def said(done):
+    assert done.exit_code == 1
+    return f"{done.exception} {done.output}"
 
 
 def test_a_bad_slide_stops_no_other(tmp_path, slides):

@@ -47,7 +47,9 @@ def test_evidence_and_bias_are_the_log_odds(path, head):
         heatmap = found.heatmaps["mil_evidence"]
         total = heatmap.evidence.sum() + heatmap.bias
         assert total == pytest.approx(odds(found.scores[name]), abs=1e-5)
-        assert f"The bias is {heatmap.bias:+.3f}." in heatmap.notes
+        told = f"The bias of the evidence is {heatmap.bias:+.3f}."
+        assert told in found.sentences
+        assert told not in heatmap.notes  # of many images it is another for each
     both = [item.heatmaps["mil_evidence"] for item in of.values()]
     assert np.allclose(both[0].evidence, -both[1].evidence, atol=1e-7)
     assert both[0].bias == pytest.approx(-both[1].bias)
@@ -123,7 +125,8 @@ def test_without_some_tiles_the_others_are_judged_again(path):
 
 def test_what_does_not_fit_is_told(path, small_model):
     wide = Model(ModelSpec(encoder="vectors:32", classes=("a", "b"), heads=HEADS[:1]))
-    with pytest.raises(ImageError, match="have 16 values, and vectors:32 reads 32"):
+    words = r"have 16 values, and vectors:32 reads 32\..*encoder = “vectors:16”"
+    with pytest.raises(ImageError, match=words):
         localize(wide, path)
     other = model_of("attention_mil", extractor="conch")
     with pytest.raises(ImageError, match="were made by uni, and not by conch"):

@@ -337,6 +337,38 @@ def test_tiles_that_are_damaged_are_left_out_and_told(tmp_path, tiles, section):
         assert "4 tiles could not be read" in file.attrs["notes"]
 
 
+def test_a_slide_of_which_nothing_can_be_read_has_no_bag(tmp_path, tiles, section):
+    path = tmp_path / "damaged.tif"
+    tifffile.imwrite(path, section[:256, :256], tile=(128, 128), compression="zlib")
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    with path.open("r+b") as file:
+        for start, size in parts:
+            file.seek(start)
+            file.write(b"\0" * size)
+    config = SlideConfig(tissue_only=False)
+    for _ in range(2):  # also where the log of the first try is there
+        with pytest.raises(ImageError, match=r"(?i)copy (it again|or download)"):
+            make_bag(path, tiles, tmp_path / "out", mpp=UM, config=config)
+    assert not [*(tmp_path / "out").rglob("*.h5")]
+
+
+def test_vectors_pooled_in_another_way_are_of_another_network(slide, tmp_path):
+    models = []
+    for pooling in ("mean", "cls"):
+        torch.manual_seed(0)
+        spec = ModelSpec(
+            encoder="deit_tiny", classes=("a", "b"), heads=("attention_mil",)
+        )
+        spec = replace(spec, pooling=pooling, tile=32, mpp=UM)
+        models.append(Model(spec).eval())
+    path = make_bag(slide, models[0], tmp_path, mpp=UM)
+    check_bag(models[0], open_bag(path))
+    with pytest.raises(ImageError, match="another folder of features"):
+        check_bag(models[1], open_bag(path))
+
+
 def test_a_mil_model_reads_the_bag_that_its_network_made(slide, tmp_path):
     torch.manual_seed(0)
     spec = ModelSpec(

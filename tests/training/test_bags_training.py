@@ -103,6 +103,21 @@ def test_evidence_finds_the_planted_lesion_in_slides_that_were_not_learnt(
     assert np.mean(areas) >= 0.97
 
 
+def test_what_is_trained_shows_evidence_and_knows_whose_vectors_it_reads(
+    slides, tmp_path
+):
+    trained(recipe_of(tmp_path), slides, tmp_path / "out")
+    model = load_model(str(tmp_path / "out" / "toy"), device="cpu")
+    assert model.card.methods == ("attention_mil", "mil_tile", "mil_evidence")
+    assert model.card.primary == "mil_evidence"
+    assert model.spec.extractor == "uni"
+    vectors, _ = planted(9, WIDTH, 1, 0)
+    write_h5(tmp_path / "x.h5", vectors, grid_corners(3, 3), encoder="conch")
+    other = open_bag(tmp_path / "x.h5")
+    with pytest.raises(ImageError, match="made by conch, and not by uni"):
+        read_of_bag(model, other)
+
+
 def test_a_killed_training_goes_on_to_the_same_weights(slides, tmp_path):
     recipe = recipe_of(tmp_path, train="steps = 12\ntiles = 20\nbalanced = true")
     trained(recipe, slides, tmp_path / "straight")
