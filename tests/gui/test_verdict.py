@@ -141,6 +141,8 @@ def test_a_signed_map_has_two_colours_lines_around_both_and_signed_words(
     bench.move_to(((2 + 0.5) * TILE, (3 + 0.5) * TILE))
     bench.until(lambda: probe.item(row, 1).text().startswith("-"))
     assert probe.item(row, 1).text().endswith(" ●")  # against, as much as it needs
+    wide = probe.fontMetrics().horizontalAdvance(probe.item(row, 1).text())
+    assert wide < probe.columnWidth(1)  # no dots in the middle of a number
     regions = bench.widget.compare_panel.regions
     bench.until(lambda: regions.count() > 0)
     assert not regions.isColumnHidden(3)
@@ -219,18 +221,20 @@ def vectors_bench(make_bench, slide_and_bag):
 def test_a_dropped_bag_is_read_until_it_is_not_used(vectors_bench, slide_and_bag):
     bench, bag = vectors_bench, slide_and_bag[1]
     panel = bench.widget.localize_panel
-    assert not panel.bag_row.isVisible()
+    bench.until(panel.bag_row.isVisible)  # it says what it needs when it is chosen
+    assert "drop the slide's bag" in panel.bag_words.text()
+    assert not panel.bag_button.isVisible()
     bench.click(panel.localize_button)
     bench.until(lambda: "give the slide's bag" in bench.widget.message.text())
     drop(bench.viewer.window._qt_viewer.canvas.native, bag)
-    bench.until(panel.bag_row.isVisible)
+    bench.until(panel.bag_button.isVisible)
     assert panel.bag_words.text() == "Tiles from case 7.h5, 35 vectors."
     bench.localize_keys(*METHODS)
     assert bench.session.bag.path == bag
     verdict = bench.widget.compare_panel.verdict
     bench.until(lambda: "tiles for" in verdict.words.text())
     bench.click(panel.bag_button)
-    bench.until(lambda: not panel.bag_row.isVisible())
+    bench.until(lambda: not panel.bag_button.isVisible())
     assert bench.session.bag is None
 
 

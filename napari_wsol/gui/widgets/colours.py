@@ -96,10 +96,8 @@ def evidence_colours(
     """
     values = np.linspace(0, 1, 256)
     if signed:  # nothing at one half itself
-        values, threshold = (
-            abs(np.linspace(-1, 1, 256)),
-            max(2 * threshold - 1, 1 / 128),
-        )
+        values = abs(np.arange(-255, 256, 2)) / 255
+        threshold = max(2 * threshold - 1 - 1e-9, 1 / 128)  # by rounding
     low = min(threshold, 1 - 1e-6) if cut else 0.0
     colours = two_sided(low) if signed else np.ones((len(values), 4), np.float32)
     if not signed:
