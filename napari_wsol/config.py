@@ -399,8 +399,8 @@ class ExportConfig:
 
     Attributes:
         method: the method whose map is cut into a mask.
-        threshold: foreground is at or above it, on the map's scale; of evidence, where
-            0.5 is none, what is at or below 1 minus it speaks against the class.
+        threshold: foreground is at or above it, on the map's scale; of evidence for
+            and against a class it is a share of the strongest, 0.5 half as strong.
         min_area: smaller regions are left out.
         fill_holes: smaller holes in a region are filled.
         formats: what is written.

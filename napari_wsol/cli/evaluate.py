@@ -56,7 +56,13 @@ def evaluate(
         ),
     ] = None,
     threshold: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Maps are cut at or above it.")
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Maps are cut at or above it; evidence for and against a class at "
+            "that share of the strongest.",
+        ),
     ] = 0.5,
     mpp: Mpp = None,
     target: Annotated[

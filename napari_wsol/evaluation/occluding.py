@@ -79,8 +79,14 @@ def occlude(
     logits, probabilities = zip(*seen, strict=True)
     area, evidence = size[0] * size[1] / (shape[0] * shape[1]), dict[str, float]()
     for key, heatmap in maps.items():
-        claimed = heatmap.crop((top, left), size, CELLS).mean() * area
-        evidence[key] = float(claimed / max(heatmap.resized(CELLS).mean(), 1e-12))
+        inside, everywhere = (
+            heatmap.strength(values).mean()  # whether it speaks for the class or not
+            for values in (
+                heatmap.crop((top, left), size, CELLS),
+                heatmap.resized(CELLS),
+            )
+        )
+        evidence[key] = float(inside * area / max(everywhere, 1e-12))
     return Occluded(target, logits, probabilities, area, evidence)
 
 

@@ -12,6 +12,7 @@ from napari_wsol.evaluation.benchmark.meter_set import MapMeters
 from napari_wsol.evaluation.bootstrap import Bootstrap
 from napari_wsol.evaluation.pixels import PxapMeter
 from napari_wsol.evaluation.points import paint
+from napari_wsol.images.heatmap import cut_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,14 +32,16 @@ class MapFigures:
         curve: precision and recall at every threshold; None against boxes.
         best_threshold: of the best mean IoU of the two sides; None against boxes.
         fixed: what depends on no threshold, under the names of ``evaluate``'s JSON.
-        overlap: (2, n) IoU and Dice with the reference's area at n thresholds, evenly
-            from 1 down to 0.
+        overlap: (2, n) IoU and Dice with the reference's area where the map is cut at n
+            values, evenly from 1 down to 0.
+        signed: whether one half of the map's values is 0.
     """
 
     curve: PixelCurve | None
     best_threshold: float | None
     fixed: Mapping[str, float]
     overlap: FloatArray
+    signed: bool = False
 
     @property
     def headline(self) -> tuple[str, float]:
@@ -55,8 +58,8 @@ class MapFigures:
         """
         if not 0 <= threshold <= 1:
             raise ConfigError(f"A threshold lies between 0 and 1, not at {threshold}.")
-        steps = self.overlap.shape[1] - 1
-        iou, dice = self.overlap[:, steps - round(threshold * steps)]
+        steps, cut = self.overlap.shape[1] - 1, cut_of(threshold, signed=self.signed)
+        iou, dice = self.overlap[:, steps - round(cut * steps)]
         return {"image_iou": float(iou), "image_dice": float(dice)}
 
 
@@ -80,4 +83,5 @@ def measure(
         best_threshold=found.best_threshold,
         fixed=fixed,
         overlap=np.stack([curve.iou, curve.dice]),
+        signed=heatmap.signed,
     )

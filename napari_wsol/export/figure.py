@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_wsol.errors import ConfigError
-from napari_wsol.export.masks import NOTHING
-from napari_wsol.images.heatmap import SIGNED_COLOURS, covering
+from napari_wsol.images.colours import two_sided
+from napari_wsol.images.heatmap import covering, cut_of
 from napari_wsol.images.resample import read_region
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
     from napari_wsol.config import FigureConfig
@@ -45,7 +46,6 @@ _CONTOUR, _SMALL = "#56b4e9", 0.875
 """Sky blue of the Okabe-Ito set: no colour of magma, nor of a stain. Size of captions,
 by that of titles."""
 _LEAST_MM, _GAP_MM, _BAR_MM = 8.0, 2.0, 2.5
-_COLOURS = ("magma", SIGNED_COLOURS)
 _OPACITY = 0.6
 """How strongly the colours of a map cover the grey image."""
 
@@ -57,7 +57,8 @@ class Panel:
     Attributes:
         image: (H, W, 3) uint8.
         scores: (H, W) float32 in [0, 1], a map of it; its contour is at ``cut``.
-        signed: whether one half is 0; then another contour is at 1 - cut.
+        signed: whether one half is 0; then ``cut`` is a share of the strongest
+            evidence, and what speaks against the class has a contour, too.
         reference: (H, W) bool; outlined in white dashes.
         title, caption: above the panel, and lines below it.
         pixel_um: µm a pixel of ``image``: gives a scale bar.
@@ -170,7 +171,7 @@ class Sheet:
                 high = (self._side(panels[0]) + self._gap) // len(kinds)
                 box = left, head + place * high, width, high - self._gap
                 axes, shares = self._axes(figure, *box), np.linspace(1, 0, 256)[:, None]
-                axes.imshow(shares, _COLOURS[signed], aspect="auto", alpha=_OPACITY)
+                axes.imshow(shares, _colours(signed), aspect="auto", alpha=_OPACITY)
                 ticks = ["for", "0", "against"] if signed else ["1", "0.5", "0"]
                 axes.set_yticks([0, 127.5, 255], ticks)
                 axes.set_ylabel("evidence")
@@ -198,10 +199,10 @@ class Sheet:
         else:  # green alone: the grey in which stains are told from paper
             axes.imshow(panel.image[..., 1], "gray", aspect="auto", vmin=0, vmax=255)
             how: Any = {"vmin": 0, "vmax": 1, "alpha": _OPACITY}
-            axes.imshow(panel.scores, _COLOURS[panel.signed], aspect="auto", **how)
-            level = [np.nextafter(np.float32(panel.cut), np.float32(-1))]
-            if panel.signed:
-                level = [min(1 - panel.cut, 0.5 - NOTHING), max(*level, 0.5 + NOTHING)]
+            axes.imshow(panel.scores, _colours(panel.signed), aspect="auto", **how)
+            cut = cut_of(panel.cut, signed=panel.signed)
+            level = [np.nextafter(np.float32(cut), np.float32(-1))]
+            level = [1 - cut, *level] if panel.signed else level
             axes.contour(panel.scores, level, colors="black", linewidths=1.3)
             axes.contour(panel.scores, level, colors=_CONTOUR)  # what equals is in
         indent = 1.3 * em / self.panel if config.letters else 0
@@ -220,6 +221,12 @@ class Sheet:
 
     def _mm(self, length: float) -> int:
         return round(length / 25.4 * self._config.dpi)
+
+
+def _colours(signed: bool) -> str | Colormap:
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(two_sided()) if signed else "magma"
 
 
 def _scale_bar(axes: Axes, width: int, um: float) -> Artist:

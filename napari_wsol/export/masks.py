@@ -24,9 +24,6 @@ FloatLine = npt.NDArray[np.float64]
 MAX_PIXELS = 64 * 2**20
 """Masks up to 64 Mpx have the image's own resolution; larger images a coarser one."""
 
-NOTHING = 1e-6
-"""A map below this is 0: nobody sets a threshold there."""
-
 _BAND_PIXELS = 2**21
 
 
@@ -101,16 +98,6 @@ def grid_for(
     return grid
 
 
-def cut_at(heatmap: Heatmap, threshold: float) -> float:
-    """The value from which on a map is marked.
-
-    On a signed map one half is 0, and what is no evidence is marked by no threshold: a
-    lower one counts as one half. What speaks against the class is at or below 1 minus
-    it.
-    """
-    return max(threshold, 0.5 + NOTHING) if heatmap.signed else threshold
-
-
 def cut_mask(
     heatmap: Heatmap,
     grid: Grid,
@@ -119,7 +106,7 @@ def cut_mask(
     against: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> BoolMap:
-    """Foreground: what :func:`cut_at` marks, holes filled, small regions dropped.
+    """Foreground: what the threshold marks, holes filled, small regions dropped.
 
     Args:
         heatmap: what is cut.
@@ -136,7 +123,7 @@ def cut_mask(
     """
     _check(heatmap, grid)
     height, width = grid.shape
-    mask, cut = np.empty(grid.shape, np.bool_), cut_at(heatmap, config.threshold)
+    mask, cut = np.empty(grid.shape, np.bool_), heatmap.cut(config.threshold)
     for start, stop in grid.bands(0, height, width):
         tick()
         values = grid.values(heatmap, slice(start, stop), slice(0, width))

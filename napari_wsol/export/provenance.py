@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from napari_wsol.export.masks import cut_at
 from napari_wsol.export.ome import SOFTWARE
 from napari_wsol.export.regions import why_empty
 from napari_wsol.files import encoded
@@ -94,10 +93,12 @@ def notes_of(parts: Parts, config: ExportConfig) -> list[str]:
             "pixels of the image. GeoJSON and table are in pixels of the full image."
         )
     if parts.heatmap.signed:
-        cut = cut_at(parts.heatmap, config.threshold)
+        cut = parts.heatmap.cut(config.threshold)
         notes.append(
-            f"One half is 0 on this map: what is at or above {cut:.3g} speaks for the "
-            f"class, what is at or below {1 - cut:.3g} against it, in files “against”."
+            f"One half is 0 on this map. Its threshold {config.threshold:.3g} is a "
+            "share of the strongest evidence: what is at or above "
+            f"{cut:.3g} speaks for the class, what is at or below {1 - cut:.3g} "
+            "against it, in files “against”."
         )
     if not parts.mask.any():
         notes.append(f"The mask is empty. {why_empty(parts.heatmap, config)}")

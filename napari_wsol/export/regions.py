@@ -11,13 +11,12 @@ from skimage import measure
 
 from napari_wsol.export.masks import (
     MAX_PIXELS,
-    NOTHING,
     connected,
-    cut_at,
     cut_mask,
     grid_for,
 )
 from napari_wsol.export.outlines import outline
+from napari_wsol.images.heatmap import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,10 +84,9 @@ def regions_of(
     mpp: float | None,
     *,
     max_pixels: int = MAX_PIXELS,
-    against: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Region]:
-    """The regions above the threshold, strongest first.
+    """The regions above the threshold, strongest first; then those against the class.
 
     Args:
         heatmap: what is cut.
@@ -97,15 +95,17 @@ def regions_of(
         mpp: µm a level-0 pixel, None where it is not known.
         max_pixels: work on a grid of at most so many pixels; a small number is for
             lists that must keep up with a slider.
-        against: of a signed map, those that speak against its class instead.
         tick: called between pieces of work; may raise to stop.
 
     Raises:
         ExportError: when the heatmap is not of this image or holds no numbers.
     """
-    grid = grid_for(slide_shape, max_pixels)
-    mask = cut_mask(heatmap, grid, config, against=against, tick=tick)
-    return find_regions(mask, grid, heatmap, mpp, against=against, tick=tick)
+    grid, found = grid_for(slide_shape, max_pixels), list[Region]()
+    for against in (False, True)[: 1 + heatmap.signed]:
+        mask = cut_mask(heatmap, grid, config, against=against, tick=tick)
+        more = find_regions(mask, grid, heatmap, mpp, against=against, tick=tick)
+        found += [replace(one, id=len(found) + one.id) for one in more]
+    return found
 
 
 def why_empty(heatmap: Heatmap, config: ExportConfig) -> str:
@@ -115,12 +115,13 @@ def why_empty(heatmap: Heatmap, config: ExportConfig) -> str:
         heatmap: what was cut; its notes say why it is flat.
         config: threshold and clean-up.
     """
-    values, threshold = heatmap.values, cut_at(heatmap, config.threshold)
+    values, threshold = heatmap.values, config.threshold
     low, high = float(values.min()), float(values.max())
-    if high < cut_at(heatmap, NOTHING):
-        least = "0 or below" if heatmap.signed else "0"
-        return f"The map is {least} everywhere, so no threshold gives regions."
-    if high <= low:
+    if high < heatmap.cut(NOTHING):
+        least, what = ("0", "") if not heatmap.signed else ("0 or below", " for it")
+        return f"The map is {least} everywhere, so no threshold gives regions{what}."
+    high = heatmap.strength(high)
+    if float(values.max()) <= low:
         return (
             f"The map is {high:.2g} everywhere: a threshold gives all of the image, or "
             "nothing."

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_wsol.export.masks import NOTHING
-from napari_wsol.images.heatmap import mask_on_grid
+from napari_wsol.images.heatmap import NOTHING, mask_on_grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -18,7 +18,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from napari_wsol.export.labels import AGAINST_COLOR, CLASS_COLOR, write_labels
-from napari_wsol.export.masks import cut_at
 from napari_wsol.export.ome import SOFTWARE, levels_for, pyramid, write_levels
 from napari_wsol.export.outlines import rings_of, write_features
 from napari_wsol.export.regions import FEATURES
@@ -264,7 +263,7 @@ def write_tiles_geojson(path: Path, parts: Parts) -> None:
 def _tile_features(parts: Parts) -> Iterator[dict[str, object]]:
     heatmap = parts.heatmap
     heatmaps = {**parts.heatmaps, heatmap.key: heatmap}
-    cut = cut_at(heatmap, parts.threshold)
+    cut = heatmap.cut(parts.threshold)
     for box, values in map_tiles(heatmap, heatmaps, parts.tissue, tick=parts.tick):
         properties: dict[str, object] = {"objectType": "tile"}
         is_against = heatmap.signed and values[heatmap.key] <= 1 - cut

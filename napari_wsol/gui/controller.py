@@ -396,8 +396,9 @@ class Controller(QObject):
             known = [item for item in methods if item.name in own]
             panel.method_list.show_methods(known, own, {})
             return
-        from napari_wsol.methods import unavailable  # torch is there by now
+        from napari_wsol.methods import default_methods, unavailable  # torch is there
 
+        own = sorted(default_methods(model), key=lambda name: name != primary)
         reasons = {item.name: unavailable(model, item.name) for item in methods}
         panel.method_list.show_layers(model.encoder.readable_layers)
         panel.method_list.show_methods(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -124,20 +125,26 @@ def disputes(
     for at in islice(peaks, count):
         place = _proposal(known, at, float(apart[at]), titles)
         told = [
-            (known.ranks[one.key][at], titles[one.key], one.at(place.y, place.x) or 0.0)
+            (known.ranks[one.key][at], titles[one.key], one, place)
             for one in heatmaps
             if known.ranks[one.key][at] >= 0
         ]
         if place.score >= STANDS_OUT:
-            most, least = _seen(*max(told)), _seen(*min(told))
+            by = itemgetter(0, 1)
+            most, least = _seen(*max(told, key=by)), _seen(*min(told, key=by))
             words = "{} sees {} evidence here {}, {} {} {}".format(*most, *least)
             found.append(replace(place, short="methods disagree", reason=words))
     return found
 
 
-def _seen(rank: float, title: str, value: float) -> tuple[str, str, str]:
+def _seen(
+    rank: float, title: str, one: Heatmap, place: Proposal
+) -> tuple[str, str, str]:
     amount = next(words for least, words in AMOUNTS if rank >= least)
-    return title, amount, f"({value:.2f}, pct {100 * rank:.0f})"
+    value = one.at(place.y, place.x) or 0.0
+    if one.signed and value < 0.5:
+        amount = "contrary"
+    return title, amount, f"({one.words(value)}, pct {100 * rank:.0f})"
 
 
 def _peaks(places: Floats, known: Guide) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,8 @@ _SAME = 1e-6
 KEPT_CELLS = 16_000_000
 """Of a map that is kept beside those of the model in use: 64 MB."""
 
-SIGNED_COLOURS = "RdBu_r"
-"""matplotlib's name for the colours of a signed map: blue against, white, red for."""
+NOTHING = 1e-6
+"""A map below this is 0: nobody sets a threshold there."""
 
 MARKED = 0.5
 """Evidence or probability from which on a cell is marked."""
@@ -76,6 +77,18 @@ class Heatmap:
     def evidence(self) -> npt.NDArray[np.float64]:
         """(h, w) of a signed map: its values as the method gave them, about 0."""
         return (2.0 * self.values.astype(np.float64) - 1) * largest(*self.raw_range)
+
+    def cut(self, threshold: float) -> float:
+        """The value from which on a map is marked; see :func:`cut_of`."""
+        return cut_of(threshold, signed=self.signed)
+
+    @overload
+    def strength(self, values: float) -> float: ...
+    @overload
+    def strength(self, values: FloatMap) -> FloatMap: ...
+    def strength(self, values: float | FloatMap) -> float | FloatMap:
+        """Values as thresholds are given: of a signed map shares of the strongest."""
+        return abs(2 * values - 1) if self.signed else values
 
     def words(self, value: float) -> str:
         """A value as people read it: “0.91”, or “+0.42” of the evidence itself."""
@@ -194,16 +207,20 @@ class Heatmap:
         currency: str = "value",
         tissue: npt.NDArray[np.bool_] | None = None,
     ) -> float:
-        """The value to cut at, so that methods can be compared at equal terms.
+        """Where to cut, so that methods can be compared at equal terms.
 
         Args:
             amount: in "value" a number in [0, 1]; in "percentile" 0 to 100; in "area"
-                the percentage (0 to 100) of the area that stays above.
+                the percentage (0 to 100) of the area that stays above; of a signed map
+                what speaks for the class and against it together.
             currency: one of ``CURRENCIES``.
             tissue: (h, w) bool on this map's grid; percentiles and areas count there.
 
         Raises:
             ValueError: for an unknown currency.
+
+        Returns:
+            What :meth:`cut` takes.
         """
         if currency == "value":
             return float(min(max(amount, 0.0), 1.0))
@@ -213,7 +230,18 @@ class Heatmap:
         if values.size == 0:
             values = self.values
         percentile = amount if currency == "percentile" else 100.0 - amount
-        return float(np.percentile(values, min(max(percentile, 0.0), 100.0)))
+        strength = self.strength(values)
+        return float(np.percentile(strength, min(max(percentile, 0.0), 100.0)))
+
+
+def cut_of(threshold: float, *, signed: bool) -> float:
+    """The value from which on a map is marked.
+
+    On a signed map a threshold is a share of the strongest evidence: 0.5 marks what is
+    at least half as strong, for the class at or above 0.75, against it at or below 1
+    minus that. What is no evidence is marked by no threshold.
+    """
+    return 0.5 + max(threshold / 2, NOTHING) if signed else threshold
 
 
 def largest(low: float, high: float) -> float:

@@ -28,12 +28,12 @@ from napari_wsol.inference.registration import registered
 from napari_wsol.jobs import ignore_progress
 from napari_wsol.methods import (
     NetworkInput,
+    default_methods,
     evaluating,
     get_method,
     list_methods,
     map_of,
     method_title,
-    own_methods,
 )
 from napari_wsol.methods.flat import flat_note
 from napari_wsol.methods.model import checked
@@ -180,7 +180,7 @@ def check_methods(model: Model, names: Sequence[str] | None) -> list[str]:
         MethodUnavailableError: the model does not support it; says why.
     """
     if names is None:
-        return list(model.card.methods) if model.card else own_methods(model)
+        return default_methods(model)
     if not names:
         raise MethodUnavailableError("Tick at least one method.")
     for name in names:

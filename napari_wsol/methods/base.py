@@ -279,6 +279,20 @@ def own_methods(model: Model) -> list[str]:
     return own or ["eigencam" if model.classifier is None else "gradcam"]
 
 
+def default_methods(model: Model) -> list[str]:
+    """Names of the methods whose maps are made where nobody says which.
+
+    Those of the model's card; of a model that pools tiles also evidence and single
+    tiles, which cards from before there were such maps do not name.
+    """
+    own = own_methods(model)
+    told = list(model.card.methods) if model.card else own
+    if not any(get_method(name).pools_tiles for name in told):
+        return told
+    tiles = [name for name in own if get_method(name).pools_tiles]
+    return list(dict.fromkeys([*told, *tiles]))
+
+
 def method_title(name: str) -> str:
     """The name as its paper writes it, e.g. "PixelCAM"; with the layer, if chosen."""
     method = get_method(name)

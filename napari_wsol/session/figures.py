@@ -47,7 +47,7 @@ def figure(
         parts: of the session.
         path: ends in .pdf, .svg or .png; gets a number where there is such a file.
         config: how it is drawn.
-        cuts: threshold of maps and priors by their keys; 0.5 of others.
+        cuts: threshold of maps and priors by their keys, as of exports; 0.5 of others.
         methods: keys of the maps, in their order; all by default.
         box: what is seen, where that is drawn, as of ``look_at``; what that was told
             last if None.
@@ -117,6 +117,7 @@ def table(
             if one is not None:
                 how, shape = replace(clean_up, threshold=cut), one.image_shape
                 regions = regions_of(one, shape, how, mpp, tick=report.check)
+                regions = [region for region in regions if not region.against]
                 area = float(sum(region.area_px for region in regions))
                 mm2 = None if mpp is None else area * mpp**2 / 1e6
                 scores = result.scores if result and one.key in maps.live else {}

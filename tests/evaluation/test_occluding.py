@@ -1,5 +1,7 @@
 """A box is blurred: true drops of networks whose logit is known by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -99,3 +101,12 @@ def test_in_tiles_and_in_the_session_it_is_the_same(small_model, tissue):
     again = occlude(view, (40, 60, 80, 100), {}, "bright")
     np.testing.assert_allclose(found.logits, again.logits, atol=1e-4)
     assert [*found.evidence] == ["cam", "pixelcam"]
+
+
+def test_evidence_against_the_class_is_evidence_and_nothing_is_none(model, image):
+    raw = np.full((64, 64), 0.5, np.float32)
+    raw[:32, :32], raw[32:, 32:] = 0.25, 1.0
+    maps = {"signed": replace(spread_over((64, 64), raw), signed=True)}
+    view = ModelView(open_slide(image), model)
+    found = occlude(view, (0, 0, 32, 32), maps, "yes")
+    assert found.evidence["signed"] == pytest.approx(1 / 3, abs=0.01)

@@ -55,7 +55,7 @@ def written(tmp_path, signed, make_slide):
             tmp_path,
             heatmap,
             make_slide(shape),
-            ExportConfig(**{"threshold": 0.75, **config}),
+            ExportConfig(**{"threshold": 0.5, **config}),
             {},
             heatmaps=heatmaps,
         )
@@ -70,7 +70,7 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_each_sign_has_a_mask_at_its_threshold(written, signed):
+def test_half_the_strongest_evidence_of_each_sign_is_cut_at_one_half(written, signed):
     files = written(formats=("png", "tiff"))
     values = signed().resized(SHAPE)
     marked = {"mask": values >= 0.75, "against": values <= 0.25}
@@ -119,6 +119,7 @@ def test_the_record_says_what_is_zero_and_where_it_is_cut(written):
     assert record["heatmap"]["bias"] == BIAS
     assert record["regions"] == 1
     (told,) = (note for note in record["notes"] if "One half is 0" in note)
+    assert "threshold 0.5 is a share of the strongest evidence:" in told
     assert "at or above 0.75 speaks for the class" in told
     assert "at or below 0.25 against it" in told
     assert {item["name"].rpartition("_")[2] for item in record["files"]} == {
@@ -127,23 +128,21 @@ def test_the_record_says_what_is_zero_and_where_it_is_cut(written):
     }
 
 
-@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5])
-def test_nothing_is_no_evidence_at_any_threshold(signed, threshold):
+def test_nothing_is_no_evidence_at_any_threshold(signed):
     heatmap = signed([[0, 0, 0, 0], [0, 3, 0, 0], [0, 0, 0, 0]])
-    config = ExportConfig(threshold=threshold)
+    config = ExportConfig(threshold=0.0)
     mask = cut_mask(heatmap, Grid(SHAPE), config)
     assert np.array_equal(mask, heatmap.resized(SHAPE) > 0.5 + 1e-6)
     assert not mask[:10].any()
     assert not mask[:, 60:].any()
     assert not cut_mask(heatmap, Grid(SHAPE), config, against=True).any()
     assert len(regions_of(heatmap, SHAPE, config, None)) == 1
-    assert regions_of(heatmap, SHAPE, config, None, against=True) == []
 
 
 def test_a_map_that_is_all_against_says_so(signed):
     heatmap = signed(np.full((3, 4), -1.0))
     assert "0 or below everywhere" in why_empty(heatmap, ExportConfig())
-    (region,) = regions_of(heatmap, SHAPE, ExportConfig(), None, against=True)
+    (region,) = regions_of(heatmap, SHAPE, ExportConfig(), None)
     assert region.against
     assert region.evidence == pytest.approx(-12)
     assert region.area_px == 60 * 80
@@ -167,7 +166,7 @@ def test_all_regions_and_the_bias_are_the_log_odds(signed, downsample):
     raw = np.random.default_rng(0).normal(size=(4, 5))
     place = {"scale": (28.0, 28.0), "translate": (-5 + 13.5, -9 + 13.5)}
     heatmap = signed(raw, (96, 120), **place)
-    grid, config = Grid((96, 120), downsample), ExportConfig(threshold=0.5)
+    grid, config = Grid((96, 120), downsample), ExportConfig(threshold=0.0)
     masks = [cut_mask(heatmap, grid, config, against=against) for against in (0, 1)]
     assert (masks[0] ^ masks[1]).all()
     found = [
@@ -179,10 +178,12 @@ def test_all_regions_and_the_bias_are_the_log_odds(signed, downsample):
     assert sum(one.evidence for one in found) == pytest.approx(raw.sum(), abs=1e-5)
 
 
-def test_regions_against_are_strongest_first(signed):
+def test_regions_against_are_strongest_first_and_behind_those_for(signed):
     heatmap = signed([[-1, 0, 0, -3], [0, 0, 0, 0], [0, 2, 0, 0]])
-    found = regions_of(heatmap, SHAPE, ExportConfig(threshold=0.6), None, against=True)
-    assert [one.id for one in found] == [1, 2]
+    pro, *found = regions_of(heatmap, SHAPE, ExportConfig(threshold=0.2), None)
+    assert not pro.against
+    assert pro.id == 1
+    assert [one.id for one in found] == [2, 3]
     assert [one.max_score for one in found] == pytest.approx([0, 1 / 3], abs=1e-6)
     assert found[0].centroid[1] > 40 > found[1].centroid[1]
 
@@ -266,8 +267,8 @@ def test_a_figure_has_colours_for_either_sign(signed, make_heatmap, make_slide):
         high, wide = (math.floor(side) for side in pixels.shape[:2])
         return [pixels[high // 2, round(wide * x / 8)] for x in (3, 5, 7)]
 
-    pro, none, contra = colours_of(replace(panels[1], cut=0.75))
-    assert pro[0] > pro[2] + 40  # red
+    pro, none, contra = colours_of(replace(panels[1], cut=0.5))
+    assert min(pro[:2]) > pro[2] + 40  # yellow, as in the window
     assert contra[2] > contra[0] + 40  # blue
     assert np.ptp(none) < 12  # grey
     plain = sheet.drawn(panels[::2], ".svg").decode()

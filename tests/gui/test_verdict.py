@@ -11,6 +11,7 @@ from fixtures.dropped import drop
 from PIL import Image
 from qtpy.QtCore import Qt
 
+from napari_wsol.config import ExportConfig
 from napari_wsol.gui.images.reader import layer_of
 from napari_wsol.images.colours import TWO_SIDED
 from napari_wsol.jobs import JobKind
@@ -117,14 +118,18 @@ def test_chosen_tiles_are_left_out_and_put_back_by_a_click(tiles_bench):
     assert verdict.answer.text() == ""
 
 
-def test_a_signed_map_has_two_colours_lines_around_both_and_signed_words(tiles_bench):
+def test_a_signed_map_has_two_colours_lines_around_both_and_signed_words(
+    tiles_bench, tmp_path
+):
     bench = tiles_bench
     pair = bench.widget.layers.heatmaps.pairs["mil_evidence"]
     assert pair.image.visible
     table = np.asarray(pair.image.colormap.colors)
     assert np.allclose(table[[0, 255], :3], TWO_SIDED[[0, 5]], atol=0.01)
     assert table[127:129, 3].max() == 0
-    assert bench.widget.layers.cuts["mil_evidence"] == pytest.approx(0.75)
+    cut = bench.widget.layers.cuts["mil_evidence"]
+    assert cut == 0.5
+    assert pair.cut == pytest.approx(0.75)  # half of the strongest evidence
     middles = (
         np.asarray(pair.contour.data)[:, 0] + np.asarray(pair.contour.data)[:, 1] / 2
     )
@@ -136,10 +141,28 @@ def test_a_signed_map_has_two_colours_lines_around_both_and_signed_words(tiles_b
     bench.move_to(((2 + 0.5) * TILE, (3 + 0.5) * TILE))
     bench.until(lambda: probe.item(row, 1).text().startswith("-"))
     assert probe.item(row, 1).text().endswith(" ●")  # against, as much as it needs
+    wide = probe.fontMetrics().horizontalAdvance(probe.item(row, 1).text())
+    assert wide < probe.columnWidth(1)  # no dots in the middle of a number
     regions = bench.widget.compare_panel.regions
     bench.until(lambda: regions.count() > 0)
     assert not regions.isColumnHidden(3)
     assert regions.item(0, 3).text().startswith("+")
+    assert regions.item(0, 2).text().startswith("+")
+    last = regions.count() - 1  # those against stand behind those for it
+    assert regions.item(last, 2).text().startswith("-")
+    assert regions.item(last, 3).text().startswith("-")
+    assert "of them against" in bench.widget.compare_panel.summary.text()
+    bench.session.set_pins([((2 + 0.5) * TILE, (3 + 0.5) * TILE)])
+    pins = bench.widget.compare_panel.pins
+    bench.until(lambda: pins.topLevelItemCount() == 1)
+    assert pins.topLevelItem(0).child(row).text(3) == "●"
+    # What is written is what the line goes around.
+    shown = pair.heatmap.resized(tissue().shape[:2])
+    settings = ExportConfig(method="mil_evidence", threshold=cut, formats=("png",))
+    files = bench.session.export(tmp_path, config=settings).result()
+    for what, wanted in (("mask", shown >= pair.cut), ("against", shown <= 0.25)):
+        (file,) = (x for x in files if x.name.endswith(f"_{what}.png"))
+        assert np.array_equal(np.asarray(Image.open(file)) > 0, wanted)
     bench.choose(bench.widget.compare_panel.method_box, "attention_mil")
     bench.until(lambda: regions.isColumnHidden(3))
     bench.until(lambda: bench.widget.compare_panel.verdict.galleries[1].count() == 0)
@@ -198,18 +221,20 @@ def vectors_bench(make_bench, slide_and_bag):
 def test_a_dropped_bag_is_read_until_it_is_not_used(vectors_bench, slide_and_bag):
     bench, bag = vectors_bench, slide_and_bag[1]
     panel = bench.widget.localize_panel
-    assert not panel.bag_row.isVisible()
+    bench.until(panel.bag_row.isVisible)  # it says what it needs when it is chosen
+    assert "drop the slide's bag" in panel.bag_words.text()
+    assert not panel.bag_button.isVisible()
     bench.click(panel.localize_button)
     bench.until(lambda: "give the slide's bag" in bench.widget.message.text())
     drop(bench.viewer.window._qt_viewer.canvas.native, bag)
-    bench.until(panel.bag_row.isVisible)
+    bench.until(panel.bag_button.isVisible)
     assert panel.bag_words.text() == "Tiles from case 7.h5, 35 vectors."
     bench.localize_keys(*METHODS)
     assert bench.session.bag.path == bag
     verdict = bench.widget.compare_panel.verdict
     bench.until(lambda: "tiles for" in verdict.words.text())
     bench.click(panel.bag_button)
-    bench.until(lambda: not panel.bag_row.isVisible())
+    bench.until(lambda: not panel.bag_button.isVisible())
     assert bench.session.bag is None
 
 

@@ -126,3 +126,11 @@ def test_a_session_tells_doubt_of_two_maps_and_keeps_the_pins_of_an_image(sessio
     session.set_pins([(5, 5)])
     session.open(pixels[::-1].copy()).result(WAIT)
     assert session.pins == ()
+
+
+def test_what_speaks_against_the_class_is_no_little_evidence():
+    one, other = ramp(), 0.5 + 0 * ramp()
+    one[4:14, 6:16], other[4:14, 6:16] = 0.97, 0.1
+    signed = replace(a_map(other, "other"), signed=True, raw_range=(-2.0, 2.0))
+    reason = found(a_map(one, "one"), signed)[0].reason
+    assert "OTHER contrary (-1.6, pct" in reason

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_wsol.images.heatmap import Heatmap
+from napari_wsol.images.heatmap import Heatmap, on_scale
 
 
 def heatmap(values, step: float = 4.0) -> Heatmap:
@@ -121,3 +121,15 @@ def test_a_map_is_made_coarser_and_says_so():
     assert (found.at(0, 0), found.at(899, 599)) == (1.0, 0.0)
     assert found.notes == ("It is kept on 30 × 20 cells.",)
     assert found.coarser(1000) is found
+
+
+def test_a_threshold_of_a_signed_map_is_a_share_of_the_strongest_of_either_sign():
+    raw = np.array([[-4, -1, 0, 0, 0], [0, 0, 1, 2, 3]], np.float32)
+    values = on_scale(raw, -4, 3, signed=True)
+    item = replace(heatmap(values), raw_range=(-4, 3), signed=True)
+    assert item.cut(0.5) == 0.75
+    assert 0.5 < item.cut(0.0) < 0.5001  # nothing is marked where nothing is said
+    assert np.allclose(item.strength(values), abs(raw) / 4)
+    cut = item.threshold(30, "area")  # both signs share the area
+    assert np.array_equal(item.strength(values) >= cut, abs(raw) >= 2)
+    assert item.threshold(0.3) == 0.3

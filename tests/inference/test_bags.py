@@ -1,15 +1,19 @@
 """A bag of vectors is localized as an image: verdict, maps, and sums that are exact."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from fixtures.bags import grid_corners, planted, write_h5
+from fixtures.colours import tiles_model
 
 from napari_wsol.errors import ConfigError, ImageError, MethodUnavailableError
 from napari_wsol.images.bags import open_bag
 from napari_wsol.inference.bags import read_of_bag
-from napari_wsol.inference.whole_image import localize
+from napari_wsol.inference.whole_image import check_methods, localize
 from napari_wsol.methods import Model, ModelSpec
+from napari_wsol.methods.card import Card
 
 pytest.importorskip("h5py")
 
@@ -151,3 +155,20 @@ def test_the_same_bag_in_pieces_and_at_once_gives_the_same(path, monkeypatch):
     in_pieces = localize(model, path, target="tumor")
     for name, heatmap in at_once.heatmaps.items():
         assert np.abs(heatmap.values - in_pieces.heatmaps[name].values).max() < 1e-6
+
+
+def test_a_card_from_before_evidence_gives_evidence_all_the_same():
+    model = tiles_model(32)
+    model.card = Card(
+        name="old",
+        title="Old",
+        summary="Written when attention was all there was.",
+        spec=model.spec,
+        methods=("attention_mil",),
+        primary="attention_mil",
+    )
+    wanted = ["attention_mil", "mil_tile", "mil_evidence"]
+    assert check_methods(model, None) == wanted
+    assert check_methods(model, ["attention_mil"]) == ["attention_mil"]
+    model.card = replace(model.card, methods=("gradcam",), primary="gradcam")
+    assert check_methods(model, None) == ["gradcam"]

@@ -18,6 +18,7 @@ from napari_wsol.evaluation.points import (
 from napari_wsol.evaluation.regions import RegionMeter
 from napari_wsol.evaluation.report import MethodReport
 from napari_wsol.evaluation.sanity import PARTS
+from napari_wsol.images.heatmap import cut_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +139,7 @@ class MapMeters:
         self._largest = BoxAccuracyMeter((0.5,), all_contours=False)
         self._any_box = BoxAccuracyMeter()
         self._trust: dict[str, list[float]] = {}
-        self._boxes = 0
+        self._boxes, self._signed = 0, False
 
     def update(
         self, heatmap: Heatmap, against: MapTarget, *, name: str, image: int
@@ -158,14 +159,14 @@ class MapMeters:
         area = against.area()
         if area is None:
             return None
-        scores = heatmap.resized(against.grid)
+        scores, self._signed = heatmap.resized(against.grid), heatmap.signed
         if len(against.boxes):
             self._against_boxes(scores, against.boxes, name, image)
         else:
             self._pixels.update(scores, area, against.ignore)
         if area.any():
             self._pointing.update(scores, area, name=name, image=image)
-        threshold = self._config.threshold
+        threshold = heatmap.cut(self._config.threshold)
         return iou(scores, area, threshold=threshold, ignore=against.ignore)
 
     def _against_boxes(
@@ -216,7 +217,7 @@ class MapMeters:
         best = float(curve.thresholds[curve.best])
         for threshold, pooled, single in (
             (best, "best", "best_image"),
-            (self._config.threshold, "pooled", "image"),
+            (cut_of(self._config.threshold, signed=self._signed), "pooled", "image"),
         ):
             at = curve.nearest(threshold)
             for key in ("mean_iou", "iou", "dice"):
@@ -226,7 +227,7 @@ class MapMeters:
             overlap, twice = self._pixels.overlaps(threshold)
             figures[f"{single}_iou"] = mean(overlap, draw)
             figures[f"{single}_dice"] = mean(twice, draw)
-        return best
+        return 2 * best - 1 if self._signed else best  # as thresholds are given
 
     def _box_figures(
         self,

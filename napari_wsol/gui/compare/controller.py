@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QObject
 from superqt.utils import signals_blocked
 
@@ -23,7 +24,6 @@ from napari_wsol.images.heatmap import mask_on_grid
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
     from napari_wsol.config import ExportConfig
@@ -169,7 +169,7 @@ class CompareController(QObject):
     def _on_regions(self, answer: Found) -> None:
         heatmap, regions, words = answer
         if self._session.heatmaps.get(heatmap.key) is heatmap:
-            self._panel.regions.show_regions(regions)
+            self._panel.regions.show_regions(regions, heatmap.words)
             self._panel.summary.say(words)
 
     def _on_region(self, region: Region | None) -> None:
@@ -205,7 +205,8 @@ class CompareController(QObject):
         def question() -> Places:
             values = heatmap.values
             if tissue is not None and not is_tiled:  # empty glass teaches nobody
-                values = values * mask_on_grid(tissue, values.shape)
+                zero, seen = heatmap.signed / 2, mask_on_grid(tissue, values.shape)
+                values = np.where(seen, values, np.float32(zero))
             one = replace(heatmap, values=values)
             sides: list[Pictures] = []
             for against in (False, True)[: 1 + heatmap.signed]:

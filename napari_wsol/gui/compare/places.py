@@ -142,7 +142,7 @@ class PlacesController(QObject):
                 value = one.at(y, x) or 0.0
                 told: dict[str, Any] = {"value": value, "percentile": one.rank(value)}
                 told["evidence"] = one.words(value) if one.signed else ""
-                told["above"] = value >= cuts.get(one.key, 1.0)
+                told["above"] = one.strength(value) >= cuts.get(one.key, 1.0)
                 rows.append({**at, "method": titles.get(one.key, one.key), **told})
         return rows
 

@@ -24,7 +24,7 @@ from napari_wsol.gui.layers.threshold import thinned
 from napari_wsol.gui.tasks import once
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from qtpy.QtGui import QKeyEvent
 
@@ -68,6 +68,9 @@ class ProbeTable(QTableWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setMinimumSectionSize(24)
+        # Of fixed width: what it says of the cursor is set without a word to Qt.
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
+        header.resizeSection(1, self.fontMetrics().horizontalAdvance("-1.2e-05 ●") + 8)
         header.setStyleSheet("QHeaderView::section { padding: 0; }")  # names need room
         self.setToolTip(
             "What each method says under the mouse: its value, whether that is above "
@@ -127,8 +130,8 @@ class ProbeTable(QTableWidget):
             value = heatmap.at(*at)
             texts = "–", "–"
             if value is not None:
-                far = max(value, 1 - value) if heatmap.signed else value
-                dot = "●" if far >= cuts.get(heatmap.key, 1.0) else "○"
+                far = heatmap.strength(value) >= cuts.get(heatmap.key, 1.0)
+                dot = "●" if far else "○"
                 rank = thinned(heatmap).rank(value)
                 texts = f"{heatmap.words(value)} {dot}", f"{rank:.0f}"
             for column, text in enumerate(texts, start=1):
@@ -249,8 +252,15 @@ class RegionList(QTableWidget):
         """How many are listed."""
         return len(self._regions)
 
-    def show_regions(self, regions: Sequence[Region]) -> None:
-        """List them, by number, size and strength; the same ones stay as they are."""
+    def show_regions(
+        self, regions: Sequence[Region], words: Callable[[float], str] = "{:.2f}".format
+    ) -> None:
+        """List them, by number, size and strength; the same ones stay as they are.
+
+        Args:
+            regions: in order.
+            words: says a value of their map.
+        """
         listed = list(regions[:MAX_LISTED])
         if [_facts(item) for item in listed] == [_facts(x) for x in self._regions]:
             self._regions = listed
@@ -264,11 +274,11 @@ class RegionList(QTableWidget):
             self.setRowCount(len(listed))
             for row, region in enumerate(listed):
                 size = area_words(region.area_px, region.area_mm2)
-                cells = [str(region.id), size, f"{region.max_score:.2f}"]
+                cells = [str(region.id), size, words(region.max_score)]
                 if region.evidence is not None:
                     cells.append(f"{region.evidence:+.2f}")
-                for column, words in enumerate(cells):
-                    item = QTableWidgetItem(words)
+                for column, text in enumerate(cells):
+                    item = QTableWidgetItem(text)
                     item.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                     )
@@ -312,4 +322,6 @@ def summary_words(
     area = None if mpp is None else pixels * mpp**2 / 1e6
     count = "1 region" if len(regions) == 1 else f"{len(regions)} regions"
     order = ", strongest first" if len(regions) > 1 else ""
+    if against := sum(region.against for region in regions):
+        order = f", {against} of them against"
     return f"{count}, {area_words(pixels, area)}{order}"

@@ -14,6 +14,7 @@ from napari_wsol.gui.compat import needed
 from napari_wsol.gui.widgets.charts import Curves
 from napari_wsol.gui.widgets.job_bar import JobBar
 from napari_wsol.gui.widgets.panel import fill_column, push_button
+from napari_wsol.images.heatmap import cut_of
 from napari_wsol.jobs import JobKind
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class RecallChart(Curves):
         painter.setPen(QPen(colour, 3.0 if name == self._chosen else 1.0))
         line = zip(x[::STEP].tolist(), y[::STEP].tolist(), strict=True)
         painter.drawPolyline(QPolygonF([QPointF(*point) for point in line]))
-        cut = curve.nearest(row.cut)
+        cut = curve.nearest(cut_of(row.cut, signed=row.figures.signed))
         painter.setBrush(colour)
         painter.drawEllipse(QPointF(x[cut], y[cut]), 4.0, 4.0)
         painter.setBrush(Qt.BrushStyle.NoBrush)

@@ -237,7 +237,7 @@ class HeatmapLayers(QObject):
             fine = None
             if needs_levels(work, heatmap):
                 fine = FineMap(self._tasks, work, heatmap)
-            pair = self._add(source, heatmap, cut, fine)
+            pair = self._add(source, heatmap, heatmap.cut(cut), fine)
             pair.image.name, pair.contour.name = name, f"{title} · contour"
             yield from self._put_in(pair)
             if self._begun is not pair:
@@ -246,7 +246,7 @@ class HeatmapLayers(QObject):
             pair.image.visible = visible
         first = method not in self.pairs
         self.pairs[method] = pair
-        pair.heatmap, pair.cut = heatmap, cut
+        pair.heatmap, pair.cut = heatmap, heatmap.cut(cut)
         if not (first or is_last or pair.image.visible):
             pair.behind = work
             self.redrawn.emit()
@@ -335,7 +335,8 @@ class HeatmapLayers(QObject):
         changed = contours != self._contours
         self._contours = contours
         for method, pair in self.pairs.items():
-            cut = cuts.get(method, pair.cut)
+            known = method in cuts
+            cut = pair.heatmap.cut(cuts[method]) if known else pair.cut
             if changed or cut != pair.cut:
                 pair.cut = cut
                 self._draw(pair)

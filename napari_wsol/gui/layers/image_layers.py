@@ -334,7 +334,7 @@ class ImageLayers(QObject):
             if several and of:
                 caption += f"\n{of}"
             if (one := figures.get(method)) is not None:
-                iou = one.at(pair.cut)["image_iou"]
+                iou = one.at(self.cuts[method])["image_iou"]
                 caption += "\n{} {:.1f} · IoU {:.2f}".format(*one.headline, iou)
             cell = Cell(
                 heatmap=pair.peeked or pair.heatmap,

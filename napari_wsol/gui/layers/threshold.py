@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_wsol.export.regions import NOTHING
 from napari_wsol.images.heatmap import mask_on_grid
 
 if TYPE_CHECKING:
@@ -36,14 +35,11 @@ class Threshold:
     currency: str = "value"
 
     def cut(self, heatmap: Heatmap, tissue: Bools | None) -> float:
-        """The map's own value at which this threshold cuts it."""
-        least = 0.5 + NOTHING if heatmap.signed else 0.0
-        if self.currency == "value":  # of a signed map, a share of the strongest
-            amount = (1 + self.amount) / 2 if heatmap.signed else self.amount
-            return max(least, heatmap.threshold(amount))
+        """The same in “value”, as exports take it."""
+        if self.currency == "value":
+            return heatmap.threshold(self.amount)
         heatmap = thinned(heatmap)
-        on_map = _on_map(tissue, heatmap)
-        return max(least, heatmap.threshold(self.amount, self.currency, on_map))
+        return heatmap.threshold(self.amount, self.currency, _on_map(tissue, heatmap))
 
     def converted(
         self, currency: str, heatmap: Heatmap | None, tissue: Bools | None
@@ -55,13 +51,11 @@ class Threshold:
             return Threshold(self.amount if same else default, currency)
         value, heatmap = self.cut(heatmap, tissue), thinned(heatmap)
         if currency == "value":
-            value = 2 * value - 1 if heatmap.signed else value
             return Threshold(round(value, 3), currency)
         on_map = _on_map(tissue, heatmap)
         values = heatmap.values if on_map is None else heatmap.values[on_map]
-        above = 100.0 * float(
-            np.mean((values if values.size else heatmap.values) >= value)
-        )
+        values = heatmap.strength(values if values.size else heatmap.values)
+        above = 100.0 * float(np.mean(values >= value))
         share = above if currency == "area" else 100.0 - above
         return Threshold(round(share, 1), currency)
 

@@ -173,10 +173,16 @@ class SlidesController(QObject):
     def _describe(self) -> None:
         """Count the tiles; finding tissue takes a while."""
         session, slide, panel = self._session, self._session.slide, self._panel
-        panel.bag_row.setVisible(session.bag is not None)
-        if (bag := session.bag) is not None:
-            count = counted(len(bag), "vector")
-            panel.bag_words.setText(f"Tiles from {bag.path.name}, {count}.")
+        bag, model = session.bag, session.model
+        needs_one = model is not None and model.spec.encoder.startswith("vectors:")
+        panel.bag_row.setVisible(bag is not None or (needs_one and slide is not None))
+        panel.bag_button.setVisible(bag is not None)
+        words = (
+            "This model reads vectors of tiles, not pixels: drop the slide's bag (.h5)."
+        )
+        if bag is not None:
+            words = f"Tiles from {bag.path.name}, {counted(len(bag), 'vector')}."
+        panel.bag_words.setText(words)
         panel.offer_views(session.possible_views)
         if self._layers.image is None or slide is None or not session.is_gradual:
             self._box.hide()

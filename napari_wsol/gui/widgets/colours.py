@@ -12,9 +12,8 @@ import numpy as np
 from napari.utils.colormaps import AVAILABLE_COLORMAPS
 from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
-from skimage.color import lab2rgb, rgb2lab
 
-from napari_wsol.images.colours import TWO_SIDED
+from napari_wsol.images.colours import between, two_sided
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -81,17 +80,6 @@ def contour_colour(*, bright: bool) -> str:
     return LINE_ON_BRIGHT if bright else LINE_ON_DARK
 
 
-def between(
-    anchors: npt.NDArray[np.floating], shares: npt.NDArray[np.floating]
-) -> npt.NDArray[np.float32]:
-    """(n, 3) RGB of evidence from 0, little, to 1, much: (m, 3) RGB and between."""
-    lab = np.asarray(rgb2lab(anchors[None]))[0]
-    at = np.linspace(0, 1, len(lab))
-    mixed = [np.interp(shares, at, lab[:, channel]) for channel in range(3)]
-    rgb = lab2rgb(np.stack(mixed, axis=1)[None])[0]
-    return np.clip(rgb, 0, 1).astype(np.float32)
-
-
 def evidence_colours(
     threshold: float, *, cut: bool, signed: bool = False
 ) -> npt.NDArray[np.float32]:
@@ -108,17 +96,16 @@ def evidence_colours(
     """
     values = np.linspace(0, 1, 256)
     if signed:  # nothing at one half itself
-        values, threshold = np.abs(2 * values - 1), max(2 * threshold - 1, 1 / 128)
+        values = abs(np.arange(-255, 256, 2)) / 255
+        threshold = max(2 * threshold - 1 - 1e-9, 1 / 128)  # by rounding
     low = min(threshold, 1 - 1e-6) if cut else 0.0
-    colours = np.ones((len(values), 4), np.float32)
-    shares = np.clip((values - low) / (1 - low), 0, 1)
-    anchors = np.array([QColor(name).getRgbF()[:3] for name in GREENS])
-    colours[:, :3] = between(anchors, shares)
-    if signed:
-        colours[:128, :3] = between(TWO_SIDED[2::-1], shares[:128])
-        colours[128:, :3] = between(TWO_SIDED[3:], shares[128:])
-    if not cut or signed:
-        colours[:, 3] = np.minimum(1.0, 1.4 * values)
+    colours = two_sided(low) if signed else np.ones((len(values), 4), np.float32)
+    if not signed:
+        shares = np.clip((values - low) / (1 - low), 0, 1)
+        anchors = np.array([QColor(name).getRgbF()[:3] for name in GREENS])
+        colours[:, :3] = between(anchors, shares)
+        if not cut:
+            colours[:, 3] = np.minimum(1.0, 1.4 * values)
     if cut:
         colours[values < threshold] = 0.0
     return colours
