@@ -56,8 +56,9 @@ def write_bags(root: Path, asked: argparse.Namespace) -> list[Path]:
     """Bags of noise, every second one with a lesion; and the table of their labels."""
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(asked.tiles, asked.width)).astype(asked.dtype)
-    columns = int(np.ceil(np.sqrt(asked.tiles)))
-    number = np.arange(asked.tiles)
+    tiles: int = asked.tiles
+    columns = int(np.ceil(np.sqrt(tiles)))
+    number = np.arange(tiles)
     corners = np.stack([number % columns, number // columns], 1) * 512
     paths: list[Path] = []
     lines = ["slide,label,patient"]
@@ -130,13 +131,18 @@ def say(_done: int, _total: int, _text: str) -> None:
 def recipe_of(root: Path, asked: argparse.Namespace) -> Recipe:
     """The published recipe on these bags, for one epoch in which each is shown once."""
     recipe = read_recipe(RECIPES / "attention-mil-bags.toml")
-    heads = {"heads": (asked.head,), "encoder": f"vectors:{asked.width}"}
+    options = dict(recipe.model.options)
     if asked.head != "attention_mil":
-        heads["options"] = {}
+        options.clear()
     recipe = replace(
         recipe,
         data=replace(recipe.data, train="labels.csv", validation=()),
-        model=replace(recipe.model, **heads),
+        model=replace(
+            recipe.model,
+            encoder=f"vectors:{asked.width}",
+            heads=(asked.head,),
+            options=options,
+        ),
         train=replace(
             recipe.train, epochs=1, batch=asked.batch, tiles=asked.cap, balanced=False
         ),
