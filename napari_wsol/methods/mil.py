@@ -100,8 +100,8 @@ class MilHead(Head):
 
     def alone(self, embedded: Tensor) -> Tensor:
         """(..., n, E) → (..., n, outputs) logits of bags of one tile."""
-        scores = self.scores(embedded)
-        return self.parts(embedded, torch.ones_like(scores)) + self.bias()
+        ones = embedded.new_ones(*embedded.shape[:-1], 1)
+        return self.parts(embedded, ones) + self.bias()
 
 
 def cells_of(features: Features) -> Tensor:

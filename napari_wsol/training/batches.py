@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,7 +112,7 @@ class Batches:
         return TrainBatch(bags, order, labels, None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sampler:
     """The images of every step.
 
@@ -142,17 +143,26 @@ class Sampler:
             generator: the step's own; read where batches are drawn one by one.
         """
         if self.sampling == "batch":
-            return self.places[self._drawn(self.size, generator)]
+            return self.drawn(self.size, generator)
         epoch, place = divmod(step, self.epoch)
-        own = torch.Generator().manual_seed(self.seed * 1_000_003 + EPOCHS + epoch)
-        mixed = self.places[self._drawn(len(self.places), own)]
+        mixed = _mixed(self, epoch)
         wanted = torch.arange(place * self.size, (place + 1) * self.size)
         return mixed[wanted % len(mixed)]
 
-    def _drawn(self, count: int, generator: torch.Generator) -> Tensor:
+    def drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count,) images, each as often as its weight says."""
         if self.weights is None:
-            return draw_order(len(self.places), count, generator)
-        return torch.multinomial(self.weights, count, True, generator=generator)
+            return self.places[draw_order(len(self.places), count, generator)]
+        own = torch.multinomial(self.weights, count, True, generator=generator)
+        return self.places[own]
+
+
+@lru_cache(maxsize=1)  # of 100,000 images, drawing takes longer than a step
+def _mixed(sampler: Sampler, epoch: int) -> Tensor:
+    """The images of an epoch, in their order."""
+    number = sampler.seed * 1_000_003 + EPOCHS + epoch
+    own = torch.Generator().manual_seed(number)
+    return sampler.drawn(len(sampler.places), own)
 
 
 def sampler_of(recipe: Recipe, labels: Tensor, world: int = 1) -> Sampler:

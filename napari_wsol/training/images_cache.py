@@ -95,13 +95,16 @@ class TrainingImages(ImageSequence):
 
     def _vectors(self, index: int, bag: Bag, generator: torch.Generator) -> Tensor:
         """(n, D) of a bag; what fits into the budget is read once, and whole."""
-        most = self._recipe.train.tiles
-        order = torch.randperm(len(bag), generator=generator)[: most or None]
-        places = order.sort().values.numpy()
+        most, places = self._recipe.train.tiles, None
+        if 0 < most < len(bag):
+            order = torch.randperm(len(bag), generator=generator)[:most]
+            places = order.sort().values.numpy()
         if 4 * len(bag) * bag.width > self._recipe.data.cache_mb * MEGABYTE:
-            return torch.from_numpy(bag.vectors(places).astype(np.float32))
-        every = self._cache.get(index, cast("Any", bag.vectors))
-        return torch.from_numpy(every[places].astype(np.float32))
+            found = bag.vectors(places)
+        else:
+            found = self._cache.get(index, cast("Any", bag.vectors))
+            found = found if places is None else found[places]
+        return torch.from_numpy(found.astype(np.float32))
 
     def _is_sampled(self, index: int) -> bool:
         """Whether an image is a slide, of which a step sees some tiles."""

@@ -131,6 +131,18 @@ def test_class_maps_are_bags_of_one_tile(case):
     torch.testing.assert_close(maps[0].flatten(1), wanted, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("case", ["gated", "clam"])
+def test_a_bag_is_scored_once_though_it_is_read_twice(case):
+    """Scores are most of what a head computes; no read-out needs them again."""
+    model, seen = build(case), []
+    last = next(
+        x for x in model.classifier.modules() if getattr(x, "out_features", 0) == 1
+    )
+    last.register_forward_hook(lambda *_: seen.append(1))
+    read_bag(model, lambda: [torch.from_numpy(vectors_of())])
+    assert len(seen) == 1
+
+
 def test_the_one_logit_of_two_classes_speaks_for_the_second():
     model, x = build("plain", ("no", "yes"), binary=True), vectors_of()
     with torch.inference_mode():

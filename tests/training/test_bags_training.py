@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -188,6 +189,16 @@ def test_balanced_sampling_shows_a_rare_class_as_often(tmp_path):
         assert 0.45 < share < 0.55
     plain = sampler_of(recipe_of(tmp_path), labels)
     assert plain.weights is None
+
+
+def test_the_order_of_an_epoch_of_many_slides_costs_no_step_anything(tmp_path):
+    labels = torch.eye(2)[torch.arange(100_000) % 2]
+    how = 'epochs = 1\nbalanced = true\nsampling = "epoch"'
+    sampler = sampler_of(recipe_of(tmp_path, train=how), labels)
+    began = time.perf_counter()
+    for step in range(400):
+        sampler.order(step, torch.Generator())
+    assert time.perf_counter() - began < 4
 
 
 @pytest.mark.parametrize(
