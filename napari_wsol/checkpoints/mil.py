@@ -84,7 +84,7 @@ def _clam(source: Source, answers: Answers) -> Draft:
             heads=("clam_sb",),
             options={"clam_sb": {"embedding": embedding, "hidden": hidden}},
             tile=256,
-            extractor=answers.given("extractor") or "",
+            extractor=answers.given("extractor"),
         ),
         weights=renamed(state, {at: f"{OURS}{NET}3.", **{x: OURS + x for x in parts}}),
         system="CLAM",

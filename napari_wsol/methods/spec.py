@@ -59,7 +59,7 @@ class ModelSpec:
     offsets: tuple[Finite, ...] | None = None
     tile: int | None = None
     pooling: str | None = None
-    extractor: str = ""
+    extractor: str | None = None
     preprocessing: Preprocessing | None = None
     mpp: Positive | None = None
     native_mpp: Positive | None = None

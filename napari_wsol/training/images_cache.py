@@ -149,7 +149,7 @@ class TrainingImages(ImageSequence):
             if is_bag(item.path):
                 check_bag(model, bag := open_bag(item.path))
                 if reads_vectors and not model.spec.extractor:
-                    model.spec = replace(model.spec, extractor=bag.encoder)
+                    model.spec = replace(model.spec, extractor=bag.encoder or None)
             elif reads_vectors:
                 raise ImageError(f"“{item.id}”: {NEEDS_BAG}")
 
