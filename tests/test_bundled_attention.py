@@ -1,4 +1,4 @@
-"""The bundled attention MIL model does what its card says."""
+"""The bundled model of tiles (attention MIL) does what its card says."""
 
 import json
 
@@ -12,7 +12,8 @@ from napari_wsol.training.recipe import read_recipe
 from napari_wsol.training.run import measure
 from napari_wsol.zoo import find_card, load_model
 
-NAME, METHOD = "malignancy-mobilenetv2", "attention_mil"
+NAME = "malignancy-mobilenetv2"
+METHODS = ("attention_mil", "mil_tile", "mil_evidence")
 
 
 def stored(name: str) -> dict:
@@ -42,12 +43,13 @@ def test_recipe_and_weights_belong_together(model):
     assert recipe.model == model.spec
     assert model.card.limits == tuple(recipe.card["limits"])
     assert model.card.reproducibility == tuple(recipe.card["reproducibility"])
-    assert model.card.methods == (METHOD,)
+    assert model.card.methods == METHODS
+    assert model.card.primary == "mil_evidence"
 
 
 def test_the_card_states_what_seeds_and_folds_gave(model):
     """Each sentence has the figures of its file, and a person sees them."""
-    of_seeds, of_folds, of_attention = model.card.reproducibility
+    of_seeds, of_folds, of_maps = model.card.reproducibility
     assert around(stored("seeds.json")["figures"]["accuracy_percent"]) in of_seeds
     folds = stored("cross_validation.json")
     assert around(folds["spread"]["classification"]["accuracy"]) in of_folds
@@ -56,9 +58,15 @@ def test_the_card_states_what_seeds_and_folds_gave(model):
     shown = f"{accuracy['value']:.1f} % ({accuracy['low']:.1f}–{accuracy['high']:.1f})"
     assert shown in of_folds
     assert f"{pooled['macro_auc']['value']:.3f}" in of_folds
-    (attention,) = folds["pooled"]["methods"]
-    assert attention["name"] == METHOD
-    assert f"{attention['figures']['pxap']['value']:.1f}" in of_attention
+    maps = {item["name"]: item["figures"] for item in folds["pooled"]["methods"]}
+    assert tuple(maps) == METHODS
+    for figures in maps.values():
+        assert f"{figures['pxap']['value']:.1f}" in of_maps
+        flipped = figures["flipping"]
+        shown = f"{flipped['value']:.2f} ({flipped['low']:.2f}–{flipped['high']:.2f})"
+        assert shown in of_maps
+    faithful = [maps[name]["flipping"]["value"] for name in METHODS]
+    assert faithful[0] < faithful[2]  # evidence tells more than attention
     done = CliRunner().invoke(app, ["models", "show", NAME])
     for line in model.card.reproducibility:
         assert line in done.output
@@ -79,7 +87,7 @@ def test_the_stored_evaluation_is_of_these_weights(model):
     assert accuracy == model.card.metrics["accuracy_percent"]
 
 
-def test_tiles_that_change_places_take_their_attention_along(model):
+def test_tiles_that_change_places_take_their_values_along(model):
     """What a tile is worth depends on what it shows, not on where it lies."""
     side = model.spec.tile
     rng = np.random.default_rng(0)
@@ -93,13 +101,15 @@ def test_tiles_that_change_places_take_their_attention_along(model):
     def run(tiles):
         rows = [np.concatenate(tiles[at : at + 3], 1) for at in (0, 3)]
         image = np.concatenate(rows).astype(np.uint8)
-        found = localize(model, image, [METHOD], mpp=model.spec.mpp)
-        return found.scores, found.heatmaps[METHOD].values
+        found = localize(model, image, METHODS, mpp=model.spec.mpp)
+        maps = [found.heatmaps[name].values for name in METHODS]
+        return found.scores, np.stack(maps)
 
     scores, values = run(tiles)
     moved_scores, moved = run([tiles[place] for place in order])
-    assert values.shape == (2, 3)
-    assert values.max() == 1
-    assert values.min() < 0.5
-    np.testing.assert_allclose(moved.ravel(), values.ravel()[order], rtol=1e-4)
+    assert values.shape == (3, 2, 3)
+    assert values[0].max() == 1
+    assert values[0].min() < 0.5
+    flat = values.reshape(3, -1)
+    np.testing.assert_allclose(moved.reshape(3, -1), flat[:, order], rtol=1e-4)
     assert moved_scores == pytest.approx(scores, abs=1e-5)

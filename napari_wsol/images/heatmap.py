@@ -94,7 +94,9 @@ class Heatmap:
         """A value as people read it: “0.91”, or “+0.42” of the evidence itself."""
         if not self.signed:
             return f"{value:.2f}"
-        return f"{(2 * value - 1) * largest(*self.raw_range):+.2g}"
+        evidence = (2 * value - 1) * largest(*self.raw_range)
+        is_tiny = 0 < abs(evidence) < 0.01
+        return f"{evidence:+.0e}" if is_tiny else f"{evidence:+.2f}"
 
     @property
     def key(self) -> str:

@@ -147,7 +147,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         counted = (self.steps, self.batch, self.crop, self.checkpoint_every)
         if min(*counted, self.tiles + 1) < 1:
-            raise ConfigError("Steps, batch, crop, checkpoints: from 1; tiles: from 0.")
+            words = "Steps, batch, crop and checkpoints count from 1, tiles from 0."
+            raise ConfigError(words)
         if not 0 <= self.average < 1:
             raise ConfigError(f"The average lies in [0, 1), not {self.average}.")
         if not 0 <= self.dropout < 1:

@@ -267,7 +267,8 @@ class _Measured:
         maps = {name: found.heatmaps[name].resized(GRID) for name in self.meters}
         for name, values in maps.items():
             self.meters[name].update(values, mask, ignore)
-            self.overlaps[name].append(iou(values >= 0.5, mask))
+            cut = found.heatmaps[name].cut(0.5)
+            self.overlaps[name].append(iou(values >= cut, mask))
 
     def needed_pxap(self, folder: str) -> float:
         """PxAP of the only method."""

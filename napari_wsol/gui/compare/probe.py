@@ -70,7 +70,7 @@ class ProbeTable(QTableWidget):
         header.setMinimumSectionSize(24)
         # Of fixed width: what it says of the cursor is set without a word to Qt.
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
-        header.resizeSection(1, self.fontMetrics().horizontalAdvance("-1.2e-05 ●") + 8)
+        header.resizeSection(1, self.fontMetrics().horizontalAdvance("-3e-04 ●") + 8)
         header.setStyleSheet("QHeaderView::section { padding: 0; }")  # names need room
         self.setToolTip(
             "What each method says under the mouse: its value, whether that is above "
