@@ -25,7 +25,27 @@ MAPS, FIGURES = 3e-4, 1e-3
 AGREEMENT = 0.02
 """Of the share of a stroke's pixels on one side of 0.5."""
 
-SINCE: dict[str, str] = {}
+_WEIGHTS = "malignancy-mobilenetv2 was trained anew"
+_MAPS = (
+    *("attention_mil", "attention_mil of malignant", "gradcam", "gradcam++"),
+    *("hirescam", "mil_evidence", "mil_evidence of malignant", "mil_tile"),
+    *("mil_tile of malignant", "occlusion", "scores", "xgradcam"),
+)
+SINCE = {
+    **dict.fromkeys((f"malignancy-mobilenetv2 {name}" for name in _MAPS), _WEIGHTS),
+    **dict.fromkeys(
+        (
+            f"slide malignancy-mobilenetv2 {name}"
+            for name in ("attention_mil", "mil_evidence", "mil_tile")
+        ),
+        _WEIGHTS,
+    ),
+    "cli malignancy-mobilenetv2": _WEIGHTS,
+    **dict.fromkeys(
+        ("cli glands-mobilenetv2", "export pcam", "export refined"),
+        "tables of regions have a column of evidence",
+    ),
+}
 """Cases that were made anew elsewhere, and why: equal but for the arithmetic."""
 
 
