@@ -274,7 +274,7 @@ class ImageJob:
     def fail(self, reason: str) -> Row:
         """Notes why it could not be localized."""
         row = {**self._head, "status": reason}
-        return row if self.is_flat else self._results.note(self._source, row)
+        return row if self.is_flat else self._results.keep(self._source, row)
 
     def _row(self, result: Localization) -> Row:
         """What a table says of an image that was localized."""
@@ -304,7 +304,7 @@ class ImageJob:
                 row = self._do(slide, key, claim, report, check)
             # While the claim is ours: nobody else works below that folder.
             self._results.clear(key, self._source)
-        return self._results.note(self._source, row) if self.settings.make_bag else row
+        return self._results.keep(self._source, row) if self.settings.make_bag else row
 
     def _do(
         self,

@@ -136,7 +136,7 @@ class ResultsFolder:
             raise
         return True
 
-    def note(self, source: str, row: Row) -> Row:
+    def keep(self, source: str, row: Row) -> Row:
         """Notes a row without a folder: of a bag, or of an image that failed.
 
         Args:
