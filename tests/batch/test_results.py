@@ -56,7 +56,7 @@ def failed(name, reason):
 
 def test_the_table_is_that_of_all_workers(results):
     publish(results, "b.svs", "b", target="benign")
-    results.note("/slides/c.svs", failed("c.svs", "It is damaged."))
+    results.keep("/slides/c.svs", failed("c.svs", "It is damaged."))
     publish(ResultsFolder(results.path), "a.svs", "a", **{"p(benign)": "0.1"})
     rows = table(results.write_summary())
     assert [(row["image"], row["status"]) for row in rows] == [
@@ -89,7 +89,7 @@ def test_keys_tell_everything_apart_and_are_names(results):
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="Choose another folder"):
-        ResultsFolder(tmp_path / "file").note("a", failed("a", "b"))
+        ResultsFolder(tmp_path / "file").keep("a", failed("a", "b"))
 
 
 def test_rows_come_one_by_one_and_none_twice(results):
@@ -101,7 +101,7 @@ def test_rows_come_one_by_one_and_none_twice(results):
     found = table(results.path / "summary.csv")
     assert [row["image"] for row in found] == ["b", "a"]
     assert [row["output"] for row in found] == [row["folder"] for row in found]
-    results.add_to_summary(results.note("/in/c", failed("c", "=odd")))
+    results.add_to_summary(results.keep("/in/c", failed("c", "=odd")))
     assert table(results.path / "summary.csv")[2]["status"] == "'=odd"
     publish(results, "c", "c", path="/in/c", more="1")
     results.clear("c", "/in/c")
@@ -130,7 +130,7 @@ def test_a_row_that_is_none_is_no_result(results, text):
 
 def test_names_that_are_no_utf8_fail_and_finish(results):
     name = os.fsdecode(b"caf\xe9.png")
-    results.note(f"/in/{name}", failed(name, "odd"))
+    results.keep(f"/in/{name}", failed(name, "odd"))
     publish(results, name, "key")
     assert len(table(results.write_summary())) == 2
     assert {row["image"] for row in results.rows()} == {name}

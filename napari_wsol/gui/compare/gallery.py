@@ -75,7 +75,7 @@ class Gallery(QListWidget):
         """
         self._tiles = list(tiles)
         self.clear()
-        kind, what = (".2f", "on average") if not target else ("+.2g", f"for {target}")
+        kind, what = (".2f", "on average") if not target else ("+.2f", f"for {target}")
         for tile, pixels in zip(tiles, pictures, strict=True):
             icon = QIcon(QPixmap.fromImage(picture_of(pixels)))
             item = QListWidgetItem(icon, value := format(tile.value, kind))
