@@ -133,4 +133,4 @@ def test_what_speaks_against_the_class_is_no_little_evidence():
     one[4:14, 6:16], other[4:14, 6:16] = 0.97, 0.1
     signed = replace(a_map(other, "other"), signed=True, raw_range=(-2.0, 2.0))
     reason = found(a_map(one, "one"), signed)[0].reason
-    assert "OTHER contrary (-1.6, pct" in reason
+    assert "OTHER contrary (-1.60, pct" in reason
