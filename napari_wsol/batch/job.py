@@ -34,7 +34,7 @@ from napari_wsol.slides.result import check_target, slide_result
 from napari_wsol.slides.top_tiles import top_tiles, write_top_tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from napari_wsol.batch.claims import Claim
@@ -95,7 +95,9 @@ class SlideSettings:
     stale_seconds: float = STALE_SECONDS
     make_bag: Callable[..., Path] | None = None
 
-    def facts(self, slide: Slide, bag: Bag | None = None) -> dict[str, object]:
+    def facts(
+        self, slide: Slide, bag: Mapping[str, object] | None = None
+    ) -> dict[str, object]:
         """Everything that the result of one image depends on, its bag included."""
         if self.make_bag is not None:  # slides of one name want one file
             return {"encoder": self.model.encoder_fingerprint()}
@@ -104,7 +106,7 @@ class SlideSettings:
         }
         return {
             "image": slide.fingerprint(),
-            **({} if bag is None else {"bag": sha256_of(bag.path)}),
+            **({} if bag is None else {"bag": bag["sha256"]}),
             "encoder": self.model.encoder_fingerprint(),
             "heads": self.model.heads_fingerprint(),
             "preprocessing": repr(self.model.preprocessing),
@@ -228,6 +230,15 @@ class ImageJob:
         bag.check(slide.shape, slide.name)
         return bag
 
+    @cached_property
+    def _bag_told(self) -> dict[str, object] | None:
+        """What records say of it; its file, of gigabytes, is hashed once."""
+        bag = self.bag
+        if bag is None:
+            return None
+        told = {"file": bag.path.name, "sha256": sha256_of(bag.path)}
+        return {**told, "encoder": bag.encoder, "tiles": len(bag)}
+
     def close(self) -> None:
         """Gives the file back."""
         if self._slide is not None:
@@ -290,7 +301,7 @@ class ImageJob:
     def _shared(self, slide: Slide, report: Progress, check: Check) -> Row | None:
         """Its row, once one of the workers is done with it."""
         self.name = slide.name
-        key = self._results.key(slide.name, self.settings.facts(slide, self.bag))
+        key = self._results.key(slide.name, self.settings.facts(slide, self._bag_told))
         row = self._results.finished(slide.name, key, self._since)
         if row is not None:
             return row
@@ -369,7 +380,7 @@ class ImageJob:
 
         result = _with_hint(result, slide, settings, check)
         check_files(slide)  # what is written names the pixels that were read
-        return result, _export(draft, slide, settings, result, both, bag=bag)
+        return result, _export(draft, slide, settings, result, both, bag=self._bag_told)
 
     def _tile_by_tile(
         self,
@@ -450,7 +461,7 @@ def _export(
     report: Progress,
     *,
     arrays: dict[str, Path] | None = None,
-    bag: Bag | None = None,
+    bag: Mapping[str, object] | None = None,
 ) -> list[Path]:
     """Masks, regions and their provenance; of slides, OME-Zarr where there is none.
 
@@ -467,8 +478,7 @@ def _export(
                 break
         cut: dict[str, object] = {}
         if bag is not None:
-            told = {"file": bag.path.name, "sha256": sha256_of(bag.path)}
-            cut = {"bag": {**told, "encoder": bag.encoder, "tiles": len(bag)}}
+            cut = {"bag": bag}
         if arrays is not None:
             cut = {"cut": asdict(settings.cut)}
             formats |= {"zarr": None}

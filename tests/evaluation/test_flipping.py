@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from fixtures.bags import planted
+from fixtures.bags import mil_model, planted
 
 from napari_wsol.evaluation.flipping import STEPS, patch_flipping
-from napari_wsol.methods import Head, Model, ModelSpec
+from napari_wsol.methods import Head
 from napari_wsol.methods.mil import as_bag, contrast, read_bag
 
 READ_OUTS = ("attention_mil", "mil_tile", "mil_evidence")
@@ -14,15 +14,7 @@ WIDTH = 6
 
 
 def build(head="attention_mil", classes=("no", "yes"), **options):
-    torch.manual_seed(1)
-    spec = ModelSpec(
-        encoder=f"vectors:{WIDTH}",
-        classes=classes,
-        heads=(head,),
-        options={head: options},
-        tile=64,
-    )
-    return Model(spec).eval()
+    return mil_model(WIDTH, head, classes, seed=1, **options)
 
 
 def tiles_of(count, seed=0):

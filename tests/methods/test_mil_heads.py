@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fixtures.bags import mil_model
 
 from napari_wsol.encoders import Features
-from napari_wsol.methods import Model, ModelSpec, evaluating
+from napari_wsol.methods import ModelSpec, evaluating
 from napari_wsol.methods.mil import as_bag, contrast, read_bag
 from napari_wsol.training.objectives import LOSSES, Lesson, LossConfig, loss_of
 
@@ -25,15 +26,7 @@ HEADS = {
 
 def build(case, classes=CLASSES, **options):
     name, own = HEADS[case]
-    spec = ModelSpec(
-        encoder=f"vectors:{WIDTH}",
-        classes=classes,
-        heads=(name,),
-        options={name: {**own, **options}},
-        tile=64,
-    )
-    torch.manual_seed(3)
-    return Model(spec).eval()
+    return mil_model(WIDTH, name, classes, seed=3, **{**own, **options})
 
 
 def vectors_of(seed=0, count=TILES):

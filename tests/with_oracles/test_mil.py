@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fixtures.bags import grid_corners, write_h5
+from fixtures.bags import grid_corners, mil_model, write_h5
 
-from napari_wsol.methods import Head, Model, ModelSpec, get_method
+from napari_wsol.methods import Head, get_method
 from napari_wsol.methods.mil import as_bag, read_bag
 
 pytestmark = pytest.mark.oracles
@@ -16,15 +16,7 @@ WIDTH = 10
 
 
 def build(head, classes=("no", "yes"), **options):
-    torch.manual_seed(2)
-    spec = ModelSpec(
-        encoder=f"vectors:{WIDTH}",
-        classes=classes,
-        heads=(head,),
-        options={head: options},
-        tile=256,
-    )
-    return Model(spec).eval()
+    return mil_model(WIDTH, head, classes, seed=2, tile=256, **options)
 
 
 def vectors(count=15, seed=3):

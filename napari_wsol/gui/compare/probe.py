@@ -218,6 +218,7 @@ class RegionList(QTableWidget):
         super().__init__(0, len(self.COLUMNS))
         self._regions: list[Region] = []
         self.setHorizontalHeaderLabels(self.COLUMNS)
+        self.setColumnHidden(3, True)  # until a map adds up to something
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
