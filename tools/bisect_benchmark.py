@@ -1,6 +1,6 @@
 """Find the commit since which a figure of a benchmark is worse.
 
-    python tools/bisect_benchmark.py GOOD BAD --figure 'ratio to localizing: ([0-9.]+)' \
+    python tools/bisect_benchmark.py GOOD BAD --figure 'ratio to localizing: (.*)' \
         -- benchmarks/refine.py --rounds 3
 
 Both ends are measured first: which way is worse, and where the line lies, half way

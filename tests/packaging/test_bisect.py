@@ -20,8 +20,9 @@ pytestmark = pytest.mark.skipif(
 
 def _git(folder: Path, *arguments: str) -> str:
     name = ["-c", "user.name=A", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    command = ["git", *name, *arguments]
     done = subprocess.run(
-        ["git", *name, *arguments], cwd=folder, capture_output=True, text=True, check=True
+        command, cwd=folder, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
 
@@ -62,7 +63,7 @@ def test_the_commit_that_made_it_slow_is_found(history: tuple[Path, list[str]]):
 def test_a_figure_that_became_smaller_is_worse_where_the_ends_say_so(
     history: tuple[Path, list[str]],
 ):
-    folder, commits = history
+    folder, _ = history
     _git(folder, "checkout", "--quiet", "-b", "again")
     for number, speed in enumerate((9, 2)):
         (folder / "bench.py").write_text(f"print('took {speed} s')\n")
