@@ -20,7 +20,7 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-timm test-oracles fuzz lint mutants screenshots clean
+.PHONY: help setup demo test coverage test-timm test-oracles fuzz lint mutants screenshots clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
@@ -36,6 +36,10 @@ demo: setup ## open the viewer on a real tissue image with a bundled model
 
 test: setup ## run all tests; those of the window under PyQt6 and under PyQt5
 	@sh tools/desktop.sh sh tools/test.sh $(ARGS)
+
+coverage: setup ## which branches of the core its tests reach; fails below 90 %
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(ENV_PYTHON) -m pytest -m 'not gui and not slow' \
+		--ignore=tests/gui --cov --cov-report=term:skip-covered --durations=20 $(ARGS)
 
 test-timm: ## run the tests that need timm, in an environment of their own (several GB)
 	@sh tools/apart.sh timm 'timm, torchvision' $(ARGS)

@@ -30,7 +30,7 @@ run_pytest() {
     binding=$1
     shift
     $screen env QT_API="$binding" PYTEST_QT_API="$binding" \
-        $limit .venv/bin/python -m pytest "$@" </dev/null
+        $limit .venv/bin/python -m pytest --durations=20 --durations-min=2 "$@" </dev/null
 }
 
 # judge TITLE STATUS: no test selected (exit status 5) is a failure like any other.

@@ -1,5 +1,7 @@
 """One contract for every encoder and every method that is registered."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -194,8 +196,14 @@ def test_gradients_need_not_be_enabled(models, name):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+DEEPER = re.compile(
+    r"(wsol_)?resnet(34|101|152)|densenet(169|201)|vgg19(_bn)?|vgg16_bn"
+    r"|deit_(small|base).*|deit_tiny_384|deit_sat_(small|base)"
+)
+"""Those that differ in numbers only from one of their family that is not among them."""
+
 ENCODERS = [
-    name
+    pytest.param(name, marks=pytest.mark.slow if DEEPER.fullmatch(name) else ())
     for name in list_encoders()
     if "tiny-" not in name  # other tests' own
     and name not in PRESETS  # timm's: tests/with_timm
