@@ -10,28 +10,20 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from napari_wsol import __version__
 from napari_wsol.cli.console import errors, output
 from napari_wsol.doctor.bundle import bundle_of, write_bundle
-from napari_wsol.doctor.examine import examinations
-from napari_wsol.doctor.finding import Finding, is_fault
+from napari_wsol.doctor.checks import examinations
+from napari_wsol.doctor.finding import Finding
 
 COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
-SHOWN_LINES = 8
+To = Annotated[Path | None, typer.Option(help="A zip for who helps, without names.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Write the bundle without asking.")]
+Fast = Annotated[bool, typer.Option("--fast", help="No Qt, readers, torch or models.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    bundle: Annotated[
-        Path | None,
-        typer.Option(help="A zip for whoever helps you; without names of anything."),
-    ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Write the bundle without asking.")
-    ] = False,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Neither draw nor run models.")
-    ] = False,
+    bundle: To = None, yes: Yes = False, fast: Fast = False, as_json: Json = False
 ) -> None:
     """What does not work on this machine, and what mends it.
 
@@ -39,28 +31,20 @@ def doctor(
     """
     found: list[Finding] = []
     for examine in examinations(fast=fast):
-        told = examine()
-        found += told
+        found += (told := examine())
         for item in () if as_json else told:
             mark = (f"{item.state:8}", COLOURS[item.state])
-            output.print(Text.assemble(mark, f"{item.name}: {item}"))
+            output.print(Text.assemble(mark, str(item)))
     if as_json:
-        lines = {"version": __version__, "findings": [asdict(item) for item in found]}
-        output.print(json.dumps(lines, indent=1), highlight=False)
+        print(json.dumps([asdict(item) for item in found], indent=1))
     if bundle is not None:
-        _save(bundle, bundle_of(found), yes=yes)
-    if is_fault(found):
+        texts = bundle_of(found)
+        for name, text in texts.items():
+            lines = text.splitlines()
+            errors.print(f"{name}, {len(lines)} lines", style="bold")
+            errors.print("\n".join(lines[:8]))
+        if not yes:
+            typer.confirm(f"Write this to {bundle}?", abort=True, err=True)
+        write_bundle(bundle, texts)
+    if any(item.state == "fault" for item in found):
         raise typer.Exit(1)
-
-
-def _save(path: Path, texts: dict[str, str], *, yes: bool) -> None:
-    """Shows the bundle, asks, and writes it."""
-    for name, text in texts.items():
-        lines = text.splitlines()
-        errors.print(f"{name}, {len(lines)} lines", style="bold")
-        for line in lines[:SHOWN_LINES]:
-            errors.print(f"  {line}")
-    if not yes:
-        typer.confirm(f"Write this to {path}?", abort=True, err=True)
-    write_bundle(path, texts)
-    errors.print(f"{path} was written.")

@@ -1,1 +1,1 @@
-"""*Help › Doctor…*: what keeps the program from working here."""
+"""Help, Doctor…: what keeps the program from working here."""
