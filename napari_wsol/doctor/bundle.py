@@ -43,19 +43,18 @@ MOST = 2000
 def bundle_of(findings: Iterable[Finding]) -> dict[str, str]:
     """Names and texts of the files of a bundle, to be shown before it is written."""
     hide = partial(re.sub, r"[^/\\“”]+", partial(_digest, token_bytes(16)))
-    report = "".join(f"{item.state} {item.name}: {item.text}\n" for item in findings)
+    told = [f"{item.state} {item.name}: {item.text}" for item in findings]
     kept = paths.stored_preferences()
     given = {name: os.environ[name] for name in filter(VARIABLES.fullmatch, os.environ)}
     given |= {name: str(kept[name]) for name in DEFAULTS if name in kept}
     texts = {
+        "report.txt": [re.sub("(?s)“.*”", lambda at: hide(at[0]), one) for one in told],
         "versions.txt": sorted(_versions(hide)),
         "settings.txt": [f"{name}={hide(value)}" for name, value in given.items()],
         "journals.txt": _journals(hide),
         "files.txt": _files(hide),
     }
-    return {"report.txt": re.sub("“.*”", lambda found: hide(found[0]), report)} | {
-        name: "\n".join(lines) for name, lines in texts.items()
-    }
+    return {name: "\n".join(lines) for name, lines in texts.items()}
 
 
 def write_bundle(path: Path, texts: Mapping[str, str]) -> None:

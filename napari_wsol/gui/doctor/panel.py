@@ -35,6 +35,7 @@ class Doctor(QDialog):
         self.resize(820, 560)
         self._tasks = Tasks()
         self.destroyed.connect(self._tasks.close)
+        self.finished.connect(self.deleteLater)
         self.lines = QTextEdit()
         self.lines.setReadOnly(True)
         self.again_button = push_button("Again", "Look at everything once more.")

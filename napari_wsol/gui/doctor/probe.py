@@ -12,7 +12,6 @@ import numpy as np
 from qtpy import API_NAME, QT_VERSION
 from qtpy.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
 from vispy import gloo
-from vispy.gloo import gl
 from vispy.gloo.context import FakeCanvas
 
 from napari_wsol.doctor.finding import Finding, tell
@@ -22,13 +21,8 @@ if TYPE_CHECKING:
 
 VERTEX = "attribute vec2 at; void main() { gl_Position = vec4(at, 0.0, 1.0); }"
 FRAGMENT = "void main() { gl_FragColor = vec4(1.0, 0.0, 1.0, 1.0); }"
-CORNERS = np.array([(-1, -1), (1, -1), (-1, 1)], np.float32)
-"""Of the lower left half."""
 SOFTWARE = ("llvmpipe", "softpipe", "swrast", "gdi generic", "basic render")
-DRIVER = (
-    "install the driver of the graphics card (Debian, Ubuntu: apt install libgl1 "
-    "libegl1 libgl1-mesa-dri); on a remote desktop try LIBGL_ALWAYS_SOFTWARE=1."
-)
+DRIVER = "install the driver of the graphics card, or set LIBGL_ALWAYS_SOFTWARE=1."
 
 
 def drawn() -> Iterator[Finding]:
@@ -42,20 +36,20 @@ def drawn() -> Iterator[Finding]:
         yield Finding("OpenGL", "fault", text)
         return
     canvas = FakeCanvas()
-    renderer = gl.glGetParameter(gl.GL_RENDERER)
     program = gloo.Program(VERTEX, FRAGMENT)
-    program["at"] = CORNERS
+    program["at"] = np.array([(-1, -1), (1, -1), (-1, 1)], np.float32)  # lower left
     with gloo.FrameBuffer(gloo.Texture2D((16, 16, 4))) as target:
         gloo.set_viewport(0, 0, 16, 16)
         gloo.clear("black")
         program.draw("triangles")
         seen = target.read("color")[..., 0] > 127
     canvas.flush()
+    renderer = str(gloo.gl.glGetParameter(gloo.gl.GL_RENDERER))
     if not seen[12, 3] or seen[3, 12]:
         yield Finding("OpenGL", "fault", f"{renderer} draws wrong: {DRIVER}")
     elif any(name in renderer.lower() for name in SOFTWARE):
-        text = f"The processor draws ({renderer}), slowly: {DRIVER}"
-        yield Finding("OpenGL", "warning", text)
+        text = f"The processor draws ({renderer}), slowly: install the driver of the "
+        yield Finding("OpenGL", "warning", f"{text}graphics card, if there is one.")
     else:
         yield Finding("OpenGL", "ok", f"{renderer} draws.")
 
