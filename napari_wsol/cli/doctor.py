@@ -12,7 +12,7 @@ from rich.text import Text
 
 from napari_wsol.cli.console import errors, output
 from napari_wsol.doctor.bundle import bundle_of, write_bundle
-from napari_wsol.doctor.checks import examinations
+from napari_wsol.doctor.checks import examine
 from napari_wsol.doctor.finding import Finding
 
 COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
@@ -30,9 +30,9 @@ def doctor(
     The exit status is 1 where something has to be mended.
     """
     found: list[Finding] = []
-    for examine in examinations(fast=fast):
-        found += (told := examine())
-        for item in () if as_json else told:
+    for item in examine(fast=fast):
+        found.append(item)
+        if not as_json:
             mark = (f"{item.state:8}", COLOURS[item.state])
             output.print(Text.assemble(mark, str(item)))
     if as_json:
@@ -46,5 +46,6 @@ def doctor(
         if not yes:
             typer.confirm(f"Write this to {bundle}?", abort=True, err=True)
         write_bundle(bundle, texts)
+        errors.print(f"{bundle} was written.")
     if any(item.state == "fault" for item in found):
         raise typer.Exit(1)

@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 import time
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from napari_wsol.files import check_folder
 from napari_wsol.preferences import preferences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PACKAGE = Path(__file__).parents[1]
 BINDINGS = ("PyQt6", "PyQt5", "PySide6", "PySide2")
@@ -45,22 +44,19 @@ FOLDERS = {
 """Each folder, and the variable that moves it."""
 
 
-def examinations(*, fast: bool = False) -> list[Callable[[], list[Finding]]]:
-    """A call for each check, on any thread; none fails, whatever is broken.
+def examine(*, fast: bool = False) -> Iterator[Finding]:
+    """All checks, as they come; none fails, whatever is broken.
 
     Args:
         fast: leave out what takes seconds: Qt, readers, torch, plugins, models.
     """
     slow = () if fast else (window, libraries)
-    return [partial(_of, item) for item in (python, versions, clock, folders, *slow)]
-
-
-def _of(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    found, said = list[Finding](), list[str]()
-    with one_of_many(said.append):
-        found.extend(check())
-    text = "This could not be looked at: report it."
-    return [*found, *(Finding(check.__name__, "fault", text, why) for why in said)]
+    for check in (python, versions, clock, folders, *slow):
+        said: list[str] = []
+        with one_of_many(said.append):
+            yield from check()
+        text = "This could not be looked at: report it."
+        yield from (Finding(check.__name__, "fault", text, why) for why in said)
 
 
 def python() -> Iterator[Finding]:

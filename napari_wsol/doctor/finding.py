@@ -18,14 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor.
+    """One line: of what, how bad, what was found and does mend it, what others said.
 
-    Attributes:
-        name: what was looked at.
-        state: warning: it works, with something missing; fault: it has to be mended.
-        text: what was found, and what to do. What may be a private name stands in
-            “quotation marks”: a bundle does not tell it.
-        said: what another program said; nor does it tell that.
+    What may be a private name stands in “quotation marks” or in ``said``: a bundle
+    tells neither. A warning works, with something missing; a fault has to be mended.
     """
 
     name: str

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 READERS = {
     "imagecodecs": ("", "compressed pixels"),
-    "zarr": ("", "OME-Zarr"),
     "openslide": ("[slides]", "slides of MRXS, VMS and others"),
     "pydicom": ("[dicom]", "films in DICOM"),
     "wsidicom": ("[dicom]", "slides in DICOM"),
@@ -29,17 +28,14 @@ READERS = {
 def readers() -> Iterator[Finding]:
     """What can be read, and what another extra would add."""
     for module, (extra, kind) in READERS.items():
-        text, mend = f"{kind} with {module}", f"pip install 'napari-wsol{extra}'"
+        text = f"No {kind} without {module}: pip install 'napari-wsol{extra}'"
         try:
             import_module(module)
+            yield Finding("readers", "ok", f"{module} reads {kind}.")
+        except ModuleNotFoundError as error:
+            yield Finding("readers", "warning" if extra else "fault", text, str(error))
         except Exception as error:  # noqa: BLE001 - a broken library raises anything
-            if extra and isinstance(error, ModuleNotFoundError):
-                yield Finding("readers", "warning", f"No {text}; for it: {mend}")
-            else:
-                broken = f"No {text}, which does not load: {mend}"
-                yield Finding("readers", "fault", broken, str(error))
-        else:
-            yield Finding("readers", "ok", f"{text}.")
+            yield Finding("readers", "fault", text, str(error))
 
 
 def torch_devices() -> Iterator[Finding]:

@@ -185,7 +185,7 @@ def test_a_check_that_fails_is_a_line(monkeypatch, tmp_path):
     about.parent.mkdir()
     about.write_text("Metadata-Version: 2.1\nName: napari-wsol\nRequires-Dist: ?\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = [item for examine in checks.examinations(fast=True) for item in examine()]
+    found = [*checks.examine(fast=True)]
     assert [item.name for item in told(found, "fault")] == ["versions"]
     assert any(item.name == "clock" for item in found)
 
@@ -251,8 +251,8 @@ def test_a_damaged_model_a_missing_extra_and_a_plugin_that_fails(planted):
     assert f"“{PATIENT}-model” is damaged. Copy its whole folder again" in model
     assert f"ok      models: “{BUNDLED}” is intact." in lines
     [extra] = [line for line in lines if line.startswith("warning readers")]
-    assert "No slides of MRXS, VMS and others with openslide" in extra
-    assert extra.endswith("for it: pip install 'napari-wsol[slides]'")
+    assert "No slides of MRXS, VMS and others without openslide: pip" in extra
+    assert "pip install 'napari-wsol[slides]'" in extra
     [plugin] = [line for line in lines if line.startswith("fault   plugins")]
     assert f"“{PATIENT}.py” was left out: update it, or take it away. (Val" in plugin
     assert any(line.startswith("ok      torch: torch 2") for line in lines)
