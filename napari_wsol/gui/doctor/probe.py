@@ -6,10 +6,11 @@ driver may crash or hang here, so that this is run in a process of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy import API_NAME, QT_VERSION
+from qtpy import API_NAME
+from qtpy.QtCore import qVersion
 from qtpy.QtGui import QGuiApplication, QOffscreenSurface, QOpenGLContext
 from vispy import gloo
 from vispy.gloo.context import FakeCanvas
@@ -28,7 +29,7 @@ DRIVER = "install the driver of the graphics card, or set LIBGL_ALWAYS_SOFTWARE=
 def drawn() -> Iterator[Finding]:
     """Which Qt there is, and whether OpenGL draws."""
     application = QGuiApplication([])
-    yield Finding("Qt", "ok", f"{API_NAME} with Qt {QT_VERSION} is used.")
+    yield Finding("Qt", "ok", f"{API_NAME} with Qt {qVersion()} is used.")
     surface, context = QOffscreenSurface(), QOpenGLContext()
     surface.create()
     if not (context.create() and context.makeCurrent(surface)):
@@ -44,7 +45,8 @@ def drawn() -> Iterator[Finding]:
         program.draw("triangles")
         seen = target.read("color")[..., 0] > 127
     canvas.flush()
-    renderer = str(gloo.gl.glGetParameter(gloo.gl.GL_RENDERER))
+    gl: Any = gloo.gl
+    renderer = str(gl.glGetParameter(gl.GL_RENDERER))
     if not seen[12, 3] or seen[3, 12]:
         yield Finding("OpenGL", "fault", f"{renderer} draws wrong: {DRIVER}")
     elif any(name in renderer.lower() for name in SOFTWARE):
