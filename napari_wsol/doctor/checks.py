@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -97,8 +98,9 @@ def versions() -> Iterator[Finding]:
 
 def _tested() -> dict[str, Version]:
     places = (PACKAGE / "constraints.txt", PACKAGE.parent / "constraints.txt")
-    lines = next(path for path in places if path.is_file()).read_text().splitlines()
-    pins = (line.partition(";")[0].partition("==") for line in lines if line[0] != "#")
+    text = next(path for path in places if path.is_file()).read_text("utf-8")
+    lines = (line.partition(";")[0] for line in text.splitlines())
+    pins = (line.partition("==") for line in lines if re.match(r"\w\S+==\d", line))
     return {name: Version(version) for name, _, version in pins}
 
 
@@ -155,9 +157,7 @@ def window() -> Iterator[Finding]:
         text = "There is no screen. For the window log in with a desktop, or ssh -X."
         yield Finding("OpenGL", "warning", text)
         return
-    text = (
-        "It does not start. Debian, Ubuntu: apt install libegl1 libgl1 libxcb-cursor0"
-    )
+    text = "It does not start. Debian: apt install libegl1 libgl1 libxcb-cursor0"
     text += f"; else: pip install --force-reinstall {there[0]}"
     yield from asked("napari_wsol.gui.doctor.probe", Finding("Qt", "fault", text))
 
@@ -169,7 +169,5 @@ def _is_there(name: str) -> bool:
 
 def libraries() -> Iterator[Finding]:
     """Readers, torch on each device, plugins and models."""
-    text = (
-        "torch, or what is loaded with it, fails: pip install --force-reinstall torch"
-    )
+    text = "torch, or what loads with it, fails: pip install --force-reinstall torch"
     yield from asked("napari_wsol.doctor.probe", Finding("torch", "fault", text))

@@ -49,9 +49,7 @@ def torch_devices() -> Iterator[Finding]:
         try:
             choose_device(name)
         except ConfigError as error:
-            text = (
-                f"{name} does not work: use another, or a torch that was built for it."
-            )
+            text = f"{name} does not work: use another, or a torch built for it."
             if isinstance(error.__cause__, torch.OutOfMemoryError):
                 text = f"The memory of {name} is full: close what uses it, or use cpu."
             yield Finding("torch", "fault", text, str(error))
