@@ -39,7 +39,7 @@ def tell(findings: Iterable[Finding]) -> None:
         print(msgspec.json.encode(one).decode(), flush=True)  # noqa: T201
 
 
-def asked(module: str, broken: Finding, seconds: float = 120) -> Iterator[Finding]:
+def asked(module: str, broken: Finding, seconds: float = 240) -> Iterator[Finding]:
     """What a module tells, run in a process; ``broken``, too, if it crashed or hung."""
     command = [sys.executable, "-P", "-m", module]
     here = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
