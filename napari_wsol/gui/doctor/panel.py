@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QProcess
+from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QAction, QApplication, QDialog, QTextEdit
 
 from napari_wsol.files import free_name
@@ -74,6 +75,7 @@ class Doctor(QDialog):
             bold = f"<b style='color: {colour}'>{state}</b>"
             told = re.sub(f"^{state} ", f"{bold} ", told, flags=re.MULTILINE)
         self.lines.setHtml(told.replace("\n", "<br>"))
+        self.lines.moveCursor(QTextCursor.MoveOperation.End)
         self.write_button.setEnabled(self._said.rstrip().endswith(b"[y/N]:"))
 
     def _copy(self) -> None:
