@@ -17,6 +17,7 @@ from napari_wsol.cli import (
     batch,
     cache,
     crossvalidate,
+    doctor,
     evaluate,
     journal,
     localize,
@@ -49,6 +50,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("replay")(replay.replay)
 app.command("verify")(verify.verify)
 app.command("report")(verify.report)
+app.command("doctor")(doctor.doctor)
 app.add_typer(journal.app, name="journal")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")

@@ -43,6 +43,7 @@ _OURS = re.compile(r"\..*\.([0-9a-f]{12}|set)\.part", re.DOTALL)
 _NAME_BYTES = 100
 """Of a name that are in that of its draft: names have 255 bytes at most."""
 _MOVING_BYTES = 1_000_000
+_TRIAL_BYTES = 1 << 18
 
 
 # ------------------------------------------------------------------------ one thing
@@ -415,7 +416,10 @@ def check_folder(folder: Path) -> None:
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        time_in(folder)
+        with file_set(folder, "trial") as trial:
+            draft = trial.add("trial")
+            draft.write_bytes(bytes(_TRIAL_BYTES))
+            sync_file(draft)
     except OSError as error:
         raise ExportError(words_of(error, folder)) from error
     finally:
@@ -430,15 +434,15 @@ def words_of(error: OSError, folder: Path) -> str:
         return f"“{folder}” may not be written to. Choose another folder."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            f"The disk of “{folder}” is full. Nothing was kept of this export; free "
-            "some space or choose a folder on another disk."
+            f"The disk of “{folder}” is full, so nothing was kept. Free some space, or "
+            "choose a folder on another disk."
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return f"“{folder}” is, or lies in, a file. Choose a folder."
     reason = error.strerror or str(error)
     return (
-        f"The export to “{folder}” failed: {reason}. Nothing was kept of it; try "
-        "again or choose another folder."
+        f"Writing to “{folder}” failed ({reason}), and nothing was kept. Try again or "
+        "choose another folder."
     )
 
 

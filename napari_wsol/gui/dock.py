@@ -36,6 +36,7 @@ from napari_wsol.gui.correct.tools import (
     UNDO_SHOWN,
     WAND_KEY,
 )
+from napari_wsol.gui.doctor.panel import help_entry
 from napari_wsol.gui.export.panel import ExportPanel
 from napari_wsol.gui.images.line import ImageLine
 from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED, ImageList
@@ -129,6 +130,7 @@ class WsolWidget(QWidget):
         self.controller.localized.connect(self._on_localized)
         self.keys = Keys(napari_viewer, self._key_table())
         DockKeys(self, self.keys)
+        self._doctor = help_entry(napari_viewer)
         self.image_line.help_button.clicked.connect(self.show_help)
         napari_viewer.events.theme.connect(self._on_theme)
         self._context.at_parting(self._let_go)
@@ -267,6 +269,7 @@ class WsolWidget(QWidget):
         self._context.viewer.events.theme.disconnect(self._on_theme)
         self.image_line.close_line()
         self.keys.close()
+        self._doctor.deleteLater()
 
     def _on_theme(self) -> None:
         colour = theme_colour(self._context.viewer.theme, "warning")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "napari_wsol"
-MOST_MODULES, MOST_PACKAGES = 10, 21
+MOST_MODULES, MOST_PACKAGES = 10, 22
 # Somebody's home or a folder of one machine, where a path from the root begins.
 _START = r"(?<![\w.~$}/-])"
 _PLACES = [

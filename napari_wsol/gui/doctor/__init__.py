@@ -1,0 +1,1 @@
+"""Help, Doctor…: what keeps the program from working here."""
