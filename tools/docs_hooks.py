@@ -10,10 +10,11 @@ import ast
 import dataclasses
 import inspect
 import re
+import warnings
 from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from mkdocs.structure.files import File
 
@@ -86,9 +87,7 @@ def _of_command(name: str, command: Command) -> str:
             lines.append(f"- [{word}](#{f'{name} {word}'.replace(' ', '-')}): {first}")
     for panel, records in _panels(command, context).items():
         lines += ["", f"| {panel} | what it does |", "|---|---|"]
-        lines += [
-            f"| `{names}` | {_cell(_plain(words))} |" for names, words in records
-        ]
+        lines += [f"| `{names}` | {_cell(_plain(words))} |" for names, words in records]
     return "\n".join(lines)
 
 
@@ -128,16 +127,14 @@ class _Anything:
 
 def keys() -> Iterator[Any]:
     """The keys of the window, as it binds them."""
-    from napari_wsol.gui.dock import WsolWidget
+    with warnings.catch_warnings(action="ignore"):  # napari's own
+        from napari_wsol.gui.dock import WsolWidget
 
     yield from WsolWidget._key_table(cast("WsolWidget", _Anything()))  # noqa: SLF001
 
 
 def _keys() -> str:
-    from napari_wsol.gui.keys import Reach
-
     lines = ["| key | what it does | where, over the image |", "|---|---|---|"]
-    assert set(get_args(Reach)) == set(REACHES)
     lines += [f"| `{key.key}` | {key.words} | {REACHES[key.reach]} |" for key in keys()]
     return "\n".join(lines)
 
