@@ -12,6 +12,7 @@ import pytest
 from docs.pages import ROOT, text_of
 
 import napari_wsol
+from napari_wsol.data.layouts import LAYOUTS
 from napari_wsol.paths import CACHE, HOME, JOURNALS
 from napari_wsol.preferences import VARIABLES
 
@@ -105,3 +106,23 @@ def parts_of(told: dict) -> list[tuple[str, list[str]]]:
             if came[name]
         ),
     ]
+
+
+def test_every_method_and_data_set_is_named():
+    text = text_of("reference/methods.md")
+    bundled = [card.name for card in napari_wsol.list_models() if card.bundled]
+    for name in (*napari_wsol.list_methods(), *bundled):
+        assert f"`{name}`" in text, name
+    sets = text_of("reference/data-sets.md")
+    for layout in LAYOUTS:
+        assert layout.title.partition(" (")[0] in sets, layout.title
+
+
+def test_every_link_of_the_readme_is_there():
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)", text_of("README.md"))
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_is_two_screens_long():
+    assert len(text_of("README.md").splitlines()) <= 90
