@@ -156,7 +156,8 @@ def marked(browser, word: str) -> bool:
         "return [...document.querySelectorAll('.md-search-result mark')]"
         ".map(mark => mark.textContent.toLowerCase())"
     )
-    return any(text[:3] == word.lower()[:3] for text in browser.execute_script(script))
+    parts = {part[:3] for part in re.split(r"[\s-]", word.lower()) if len(part) > 2}
+    return any(text[:3] in parts for text in browser.execute_script(script))
 
 
 @pytest.mark.parametrize(("dark", "scheme"), [(False, "default"), (True, "slate")])
