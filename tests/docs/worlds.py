@@ -6,7 +6,13 @@ are synthetic and small, so that a page takes seconds.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,3 +38,178 @@ def world(page: str) -> Callable[[Callable[[Path], None]], Callable[[Path], None
         return make
 
     return keep
+
+
+# ------------------------------------------------- tutorials, how-tos, questions
+
+
+def textured(shape: tuple[int, int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pink tissue with a violet gland on it, (h, w, 3) uint8; and where the gland is."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    radius = min(shape) / 4
+    gland = (y - shape[0] * 0.45) ** 2 + (x - shape[1] * 0.5) ** 2 < radius**2
+    image = np.array([215, 150, 190]) + rng.normal(0, 12, (*shape, 1))
+    image[gland] -= [90, 90, 60]
+    return image.clip(0, 255).astype(np.uint8), gland
+
+
+def picture(path: Path, shape: tuple[int, int] = (160, 192), seed: int = 0) -> None:
+    """A picture of tissue, and beside it ``reference.png`` of its gland."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image, gland = textured(shape, seed)
+    Image.fromarray(image).save(path)
+    Image.fromarray(gland.astype(np.uint8) * 255).save(path.parent / "reference.png")
+
+
+def slide(path: Path, seed: int = 0) -> None:
+    """A tiled TIFF of glass with tissue, at 0.5 µm a pixel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.full((400, 448, 3), 245, np.uint8)
+    image[60:340, 80:380] = textured((280, 300), seed)[0]
+    how = {"tile": (256, 256), "compression": "zlib", "photometric": "rgb"}
+    tifffile.imwrite(
+        path, image, resolution=(20000, 20000), resolutionunit="CENTIMETER", **how
+    )
+
+
+def study(folder: Path, count: int = 4) -> None:
+    """``labels.csv`` with labels, masks, splits and patients, and its images."""
+    folder.mkdir(parents=True)
+    rows = ["path,label,split,mask,patient"]
+    for number in range(count):
+        image, gland = textured((96, 112), number)
+        label = ("benign", "malignant")[number % 2]
+        split = "train" if number < count // 2 else "test"
+        Image.fromarray(image).save(folder / f"{number}.png")
+        Image.fromarray(gland.astype(np.uint8)).save(folder / f"{number}-mask.png")
+        rows.append(f"{number}.png,{label},{split},{number}-mask.png,p{number // 2}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+
+
+RECIPE = """
+name = "mine"
+[data]
+train = "labels"
+classes = ["benign", "malignant"]
+[model]
+encoder = "mobilenet_v2"
+taps = ["features.1"]
+offsets = [1.0]
+heads = ["cam"]
+[train]
+steps = 2
+batch = 2
+crop = 32
+"""
+
+
+def keep_model(name: str, classes: tuple[str, ...], head: str) -> None:
+    """A small model with random weights among the user's own."""
+    import torch
+
+    from napari_wsol.methods import Model, ModelSpec
+    from napari_wsol.methods.card import Card
+    from napari_wsol.zoo import save_model
+
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        encoder="mobilenet_v2", classes=classes, heads=(head,), taps=("features.3",)
+    )
+    card = Card(
+        name=name, title=name, summary="", spec=spec, methods=(head,), primary=head
+    )
+    save_model(Model(spec).eval(), card)
+
+
+@world("start.md")
+def _start(folder: Path) -> None:
+    picture(folder / "tissue.png")
+
+
+@world("tutorials/pathologist.md")
+def _pathologist(folder: Path) -> None:
+    slide(folder / "slide.tif")
+
+
+@world("tutorials/researcher.md")
+def _researcher(folder: Path) -> None:
+    picture(folder / "tissue.png")
+    study(folder / "study")
+
+
+@world("tutorials/annotator.md")
+def _annotator(folder: Path) -> None:
+    picture(folder / "images" / "a.png")
+
+
+@world("tutorials/cluster.md")
+def _cluster(folder: Path) -> None:
+    for seed, name in enumerate("ab"):
+        slide(folder / "slides" / f"{name}.tif", seed)
+
+
+@world("how-to/own-model.md")
+def _own_model(folder: Path) -> None:
+    import torch
+
+    from napari_wsol.encoders import build_encoder
+
+    picture(folder / "tissue.png")
+    own = build_encoder("resnet18").state_dict() | {"fc.weight": torch.rand(2, 512)}
+    torch.save({"model": own, "ema": own}, folder / "own.ckpt")
+
+
+@world("how-to/own-data.md")
+def _own_data(folder: Path) -> None:
+    study(folder / "study")
+    (folder / "mine.toml").write_text(RECIPE, "utf-8")
+
+
+@world("how-to/foundation-encoder.md")
+def _foundation_encoder(_folder: Path) -> None:
+    """Nothing: weights are not given away."""
+
+
+@world("how-to/film.md")
+def _film(folder: Path) -> None:
+    pytest.importorskip("pylibjpeg", reason="films are decoded by the dicom extra")
+    from fixtures.films import write_film
+
+    keep_model("chest", ("Cardiomegaly", "Mass"), "pcam")
+    grey = textured((128, 128))[0][..., 0].astype(np.uint16) * 16
+    write_film(folder / "film.dcm", grey, bits=12, PixelSpacing=[0.2, 0.2])
+    (folder / "films").mkdir()
+    labels, boxes = ["path,label"], ["image,class,x,y,w,h"]
+    for number in range(4):
+        name, finding = f"{number:08}_000.png", ("Cardiomegaly", "Mass")[number % 2]
+        grey = textured((128, 128), number)[0][..., 0]
+        Image.fromarray(grey).save(folder / "films" / name)
+        labels.append(f"{name},{finding}")
+        boxes.append(f"{name},{finding},{300 + 40 * number},300,350,350")
+    (folder / "films" / "labels.csv").write_text("\n".join(labels) + "\n")
+    (folder / "films" / "boxes.csv").write_text("\n".join(boxes) + "\n")
+
+
+@world("how-to/qupath.md")
+def _qupath(folder: Path) -> None:
+    slide(folder / "slide.tif")
+    shapes = [
+        {
+            "type": "Feature",
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [[[x, 120], [x + 70, 120], [x + 70, 190], [x, 120]]],
+            },
+            "properties": {"classification": {"name": name}},
+        }
+        for x, name in ((180, "Tumor"), (280, "Normal"))
+    ]
+    text = json.dumps({"type": "FeatureCollection", "features": shapes})
+    (folder / "annotations.geojson").write_text(text)
+
+
+@world("how-to/publish-numbers.md")
+def _publish_numbers(folder: Path) -> None:
+    picture(folder / "tissue.png")
+    study(folder / "study")
