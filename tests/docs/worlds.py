@@ -74,7 +74,7 @@ def slide(path: Path, seed: int = 0) -> None:
 
 
 def study(folder: Path, count: int = 4) -> None:
-    """``labels.csv`` with labels, masks, splits and patients, and its images."""
+    """``labels.csv`` with labels, masks, splits and patients; also as two tables."""
     folder.mkdir(parents=True)
     rows = ["path,label,split,mask,patient"]
     for number in range(count):
@@ -84,13 +84,19 @@ def study(folder: Path, count: int = 4) -> None:
         Image.fromarray(image).save(folder / f"{number}.png")
         Image.fromarray(gland.astype(np.uint8)).save(folder / f"{number}-mask.png")
         rows.append(f"{number}.png,{label},{split},{number}-mask.png,p{number // 2}")
-    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    head, half = rows[0], 1 + count // 2
+    for name, part in (
+        ("labels", rows),
+        ("train", rows[:half]),
+        ("test", [head, *rows[half:]]),
+    ):
+        (folder / f"{name}.csv").write_text("\n".join(part) + "\n")
 
 
 RECIPE = """
 name = "mine"
 [data]
-train = "labels"
+train = "train.csv"
 classes = ["benign", "malignant"]
 [model]
 encoder = "mobilenet_v2"
@@ -175,15 +181,17 @@ def _foundation_encoder(_folder: Path) -> None:
 def _film(folder: Path) -> None:
     pytest.importorskip("pylibjpeg", reason="films are decoded by the dicom extra")
     from fixtures.films import write_film
+    from scipy.ndimage import gaussian_filter
 
     keep_model("chest", ("Cardiomegaly", "Mass"), "pcam")
-    grey = textured((128, 128))[0][..., 0].astype(np.uint16) * 16
-    write_film(folder / "film.dcm", grey, bits=12, PixelSpacing=[0.2, 0.2])
+    grey = gaussian_filter(textured((128, 128))[0][..., 0], 4)  # few contours: quick
+    write_film(
+        folder / "film.dcm", grey.astype(np.uint16) * 16, bits=12, PixelSpacing=[0.2] * 2
+    )
     (folder / "films").mkdir()
     labels, boxes = ["path,label"], ["image,class,x,y,w,h"]
-    for number in range(4):
-        name, finding = f"{number:08}_000.png", ("Cardiomegaly", "Mass")[number % 2]
-        grey = textured((128, 128), number)[0][..., 0]
+    for number in range(2):
+        name, finding = f"{number:08}_000.png", "Cardiomegaly"
         Image.fromarray(grey).save(folder / "films" / name)
         labels.append(f"{name},{finding}")
         boxes.append(f"{name},{finding},{300 + 40 * number},300,350,350")
