@@ -221,3 +221,10 @@ def _qupath(folder: Path) -> None:
 def _publish_numbers(folder: Path) -> None:
     picture(folder / "tissue.png")
     study(folder / "study")
+
+
+@world("faq.md")
+def _faq(folder: Path) -> None:
+    dyes = textured((96, 112))[0].transpose(2, 0, 1)
+    about = {"metadata": {"axes": "CYX"}, "photometric": "minisblack"}
+    tifffile.imwrite(folder / "dyes.ome.tif", dyes, **about)
