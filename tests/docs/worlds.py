@@ -7,12 +7,15 @@ are synthetic and small, so that a page takes seconds.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+
+import napari_wsol as wsol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 WORLDS: dict[str, Callable[[Path], None]] = {}
 """What makes the files of a page, by its name."""
 
-SLOW: dict[str, str] = {}
+SLOW: dict[str, str] = {
+    "reference/headless.md": "slides, bags, a journal and a report: half a minute",
+}
 """Pages that run as slow tests only, with the reason."""
 
 NOT_RUN: dict[str, str] = {
@@ -38,6 +43,90 @@ def world(page: str) -> Callable[[Callable[[Path], None]], Callable[[Path], None
         return make
 
     return keep
+
+
+def tissue(seed: int = 1, height: int = 256, width: int = 256) -> np.ndarray:
+    """(height, width, 3) uint8: pink, noisy tissue on the left two thirds of glass."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), 245, np.uint8)
+    right = 2 * width // 3
+    texture = rng.integers(-40, 40, (height, right, 3))
+    image[:, :right] = np.clip(np.array([190, 90, 150]) + texture, 0, 255)
+    rows, columns = np.mgrid[:height, :right]
+    for row, column in rng.integers(30, (height - 30, right - 30), (4, 2)):
+        gland = np.hypot(rows - row, columns - column)
+        image[:, :right][gland < 24] = (120, 60, 140)
+        image[:, :right][gland < 12] = (240, 235, 240)
+    return image
+
+
+def slide(path: Path, seed: int = 1, side: int = 1024) -> None:
+    """A pyramid of tiles in TIFF with 0.5 µm a pixel, as a scanner writes it."""
+    image = tissue(seed, side, side)
+    told = {"tile": (256, 256), "photometric": "rgb", "compression": "jpeg"}
+    told |= {"resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path) as file:
+        for level, step in enumerate((1, 4)):
+            dots = 1e4 / (0.5 * step)
+            file.write(
+                image[::step, ::step],
+                subfiletype=int(level > 0),
+                resolution=(dots, dots),
+                **told,
+            )
+
+
+@world("reference/python.md")
+def python(folder: Path) -> None:
+    Image.fromarray(tissue()).save(folder / "tissue.png")
+
+
+@world("reference/headless.md")
+def headless(folder: Path) -> None:
+    """Slides, a tile, a folder of images, and a journal with one round in it."""
+    (folder / "FOLDER").mkdir()
+    (folder / "SLIDES").mkdir()
+    slide(folder / "SLIDE.svs")
+    for number in (2, 3):
+        slide(folder / "SLIDES" / f"{number}.svs", number)
+    Image.fromarray(tissue(4)).save(folder / "FOLDER" / "a.png")
+    tile = folder / "TILE.png"
+    Image.fromarray(tissue(5)).save(tile)
+    journals = folder / "journals"
+    session = wsol.Session(journals=journals)
+    session.open(tile).result()
+    session.use("glands-mobilenetv2").result()
+    session.localize().result()
+    session.brush([(60.0, 20.0), (60.0, 120.0)], 2, 12.0)
+    session.brush([(180.0, 200.0), (220.0, 240.0)], 1, 12.0)
+    session.finetune().result()
+    session.close(wait=True)
+    (journal,) = (path for path in journals.iterdir() if path.is_dir())
+    journal.rename(folder / "JOURNAL")
+
+
+@world("reference/data-sets.md")
+def data_sets(folder: Path) -> None:
+    """Films of two classes with boxes, and a model of them."""
+    from fixtures.colours import colour_model
+    from fixtures.models import small_card
+
+    from napari_wsol.zoo import save_model
+
+    model = colour_model(("Nodule", "Effusion"), (1.0, 1.0, 1.0), 0.0)
+    save_model(model, small_card(model))
+    (folder / "FILMS" / "films").mkdir(parents=True)
+    labels, boxes = ["path,label"], ["image,class,x,y,w,h"]
+    for number in range(2):
+        name = f"{number:08}_000.png"
+        kind = ("Nodule", "Effusion")[number % 2]
+        film = np.full((32, 32), 60, np.uint8)
+        film[10:18, 6:14] = 180
+        Image.fromarray(film).save(folder / "FILMS" / "films" / name)
+        labels.append(f"films/{name},{kind}")
+        boxes.append(f"{name},{kind},192,320,256,256")
+    (folder / "FILMS" / "labels.csv").write_text("\n".join(labels), "utf-8")
+    (folder / "FILMS" / "boxes.csv").write_text("\n".join(boxes), "utf-8")
 
 
 # ------------------------------------------------- tutorials, how-tos, questions
@@ -60,17 +149,6 @@ def picture(path: Path, shape: tuple[int, int] = (160, 192), seed: int = 0) -> N
     image, gland = textured(shape, seed)
     Image.fromarray(image).save(path)
     Image.fromarray(gland.astype(np.uint8) * 255).save(path.parent / "reference.png")
-
-
-def slide(path: Path, seed: int = 0) -> None:
-    """A tiled TIFF of glass with tissue, at 0.5 µm a pixel."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = np.full((400, 448, 3), 245, np.uint8)
-    image[60:340, 80:380] = textured((280, 300), seed)[0]
-    how = {"tile": (256, 256), "compression": "zlib", "photometric": "rgb"}
-    tifffile.imwrite(
-        path, image, resolution=(20000, 20000), resolutionunit="CENTIMETER", **how
-    )
 
 
 def study(folder: Path, count: int = 4) -> None:
@@ -110,24 +188,6 @@ crop = 32
 """
 
 
-def keep_model(name: str, classes: tuple[str, ...], head: str) -> None:
-    """A small model with random weights among the user's own."""
-    import torch
-
-    from napari_wsol.methods import Model, ModelSpec
-    from napari_wsol.methods.card import Card
-    from napari_wsol.zoo import save_model
-
-    torch.manual_seed(0)
-    spec = ModelSpec(
-        encoder="mobilenet_v2", classes=classes, heads=(head,), taps=("features.3",)
-    )
-    card = Card(
-        name=name, title=name, summary="", spec=spec, methods=(head,), primary=head
-    )
-    save_model(Model(spec).eval(), card)
-
-
 @world("start.md")
 def _start(folder: Path) -> None:
     picture(folder / "tissue.png")
@@ -135,7 +195,7 @@ def _start(folder: Path) -> None:
 
 @world("tutorials/pathologist.md")
 def _pathologist(folder: Path) -> None:
-    slide(folder / "slide.tif")
+    slide(folder / "slide.tif", side=384)
 
 
 @world("tutorials/researcher.md")
@@ -152,7 +212,7 @@ def _annotator(folder: Path) -> None:
 @world("tutorials/cluster.md")
 def _cluster(folder: Path) -> None:
     for seed, name in enumerate("ab"):
-        slide(folder / "slides" / f"{name}.tif", seed)
+        slide(folder / "slides" / f"{name}.tif", seed, side=384)
 
 
 @world("how-to/own-model.md")
@@ -180,13 +240,21 @@ def _foundation_encoder(_folder: Path) -> None:
 @world("how-to/film.md")
 def _film(folder: Path) -> None:
     pytest.importorskip("pylibjpeg", reason="films are decoded by the dicom extra")
+    from fixtures.colours import colour_model
     from fixtures.films import write_film
+    from fixtures.models import small_card
     from scipy.ndimage import gaussian_filter
 
-    keep_model("chest", ("Cardiomegaly", "Mass"), "pcam")
+    from napari_wsol.zoo import save_model
+
+    model = colour_model(("Cardiomegaly", "Mass"), (1.0, 1.0, 1.0), 0.0)
+    save_model(model, replace(small_card(model), name="chest"))
     grey = gaussian_filter(textured((128, 128))[0][..., 0], 4)  # few contours: quick
     write_film(
-        folder / "film.dcm", grey.astype(np.uint16) * 16, bits=12, PixelSpacing=[0.2] * 2
+        folder / "film.dcm",
+        grey.astype(np.uint16) * 16,
+        bits=12,
+        PixelSpacing=[0.2] * 2,
     )
     (folder / "films").mkdir()
     labels, boxes = ["path,label"], ["image,class,x,y,w,h"]
@@ -201,7 +269,7 @@ def _film(folder: Path) -> None:
 
 @world("how-to/qupath.md")
 def _qupath(folder: Path) -> None:
-    slide(folder / "slide.tif")
+    slide(folder / "slide.tif", side=384)
     shapes = [
         {
             "type": "Feature",
