@@ -133,7 +133,7 @@ def data_sets(folder: Path) -> None:
 
 
 def textured(shape: tuple[int, int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pink tissue with a violet gland on it, (h, w, 3) uint8; and where the gland is."""
+    """Pink tissue with a violet gland, (h, w, 3) uint8; and where the gland is."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: shape[0], : shape[1]]
     radius = min(shape) / 4
@@ -211,7 +211,8 @@ def _annotator(folder: Path) -> None:
 
 @world("tutorials/cluster.md")
 def _cluster(folder: Path) -> None:
-    for seed, name in enumerate("ab"):
+    (folder / "slides").mkdir()
+    for seed, name in enumerate("ab", 1):
         slide(folder / "slides" / f"{name}.tif", seed, side=384)
 
 
@@ -243,24 +244,19 @@ def _film(folder: Path) -> None:
     from fixtures.colours import colour_model
     from fixtures.films import write_film
     from fixtures.models import small_card
-    from scipy.ndimage import gaussian_filter
 
     from napari_wsol.zoo import save_model
 
     model = colour_model(("Cardiomegaly", "Mass"), (1.0, 1.0, 1.0), 0.0)
     save_model(model, replace(small_card(model), name="chest"))
-    grey = gaussian_filter(textured((128, 128))[0][..., 0], 4)  # few contours: quick
-    write_film(
-        folder / "film.dcm",
-        grey.astype(np.uint16) * 16,
-        bits=12,
-        PixelSpacing=[0.2] * 2,
-    )
+    grey = np.where(textured((128, 128))[1], 180, 60)  # few contours: quick
+    stored = grey.astype(np.uint16) * 16
+    write_film(folder / "film.dcm", stored, bits=12, PixelSpacing=[0.2, 0.2])
     (folder / "films").mkdir()
     labels, boxes = ["path,label"], ["image,class,x,y,w,h"]
     for number in range(2):
         name, finding = f"{number:08}_000.png", "Cardiomegaly"
-        Image.fromarray(grey).save(folder / "films" / name)
+        Image.fromarray(grey.astype(np.uint8)).save(folder / "films" / name)
         labels.append(f"{name},{finding}")
         boxes.append(f"{name},{finding},{300 + 40 * number},300,350,350")
     (folder / "films" / "labels.csv").write_text("\n".join(labels) + "\n")
