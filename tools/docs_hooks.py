@@ -125,7 +125,7 @@ class _Anything:
         raise AssertionError("a page presses no key")
 
 
-def keys() -> Iterator[Any]:
+def bound() -> Iterator[Any]:
     """The keys of the window, as it binds them."""
     with warnings.catch_warnings(action="ignore"):  # napari's own
         from napari_wsol.gui.dock import WsolWidget
@@ -135,7 +135,9 @@ def keys() -> Iterator[Any]:
 
 def _keys() -> str:
     lines = ["| key | what it does | where, over the image |", "|---|---|---|"]
-    lines += [f"| `{key.key}` | {key.words} | {REACHES[key.reach]} |" for key in keys()]
+    lines += [
+        f"| `{key.key}` | {key.words} | {REACHES[key.reach]} |" for key in bound()
+    ]
     return "\n".join(lines)
 
 

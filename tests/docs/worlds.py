@@ -1,7 +1,7 @@
 """The files that a page speaks of: a folder in which its blocks can be run.
 
-A function here makes the files of a page; ``@world("how-to/film.md")`` says of which. All
-are synthetic and small, so that a page takes seconds.
+A function here makes the files of a page; ``@world("how-to/film.md")`` says of which.
+All are synthetic and small, so that a page takes seconds.
 """
 
 from __future__ import annotations
