@@ -189,35 +189,35 @@ crop = 32
 
 
 @world("start.md")
-def _start(folder: Path) -> None:
+def start(folder: Path) -> None:
     picture(folder / "tissue.png")
 
 
 @world("tutorials/pathologist.md")
-def _pathologist(folder: Path) -> None:
+def pathologist(folder: Path) -> None:
     slide(folder / "slide.tif", side=384)
 
 
 @world("tutorials/researcher.md")
-def _researcher(folder: Path) -> None:
+def researcher(folder: Path) -> None:
     picture(folder / "tissue.png")
     study(folder / "study")
 
 
 @world("tutorials/annotator.md")
-def _annotator(folder: Path) -> None:
+def annotator(folder: Path) -> None:
     picture(folder / "images" / "a.png")
 
 
 @world("tutorials/cluster.md")
-def _cluster(folder: Path) -> None:
+def cluster(folder: Path) -> None:
     (folder / "slides").mkdir()
     for seed, name in enumerate("ab", 1):
         slide(folder / "slides" / f"{name}.tif", seed, side=384)
 
 
 @world("how-to/own-model.md")
-def _own_model(folder: Path) -> None:
+def own_model(folder: Path) -> None:
     import torch
 
     from napari_wsol.encoders import build_encoder
@@ -228,18 +228,18 @@ def _own_model(folder: Path) -> None:
 
 
 @world("how-to/own-data.md")
-def _own_data(folder: Path) -> None:
+def own_data(folder: Path) -> None:
     study(folder / "study")
     (folder / "mine.toml").write_text(RECIPE, "utf-8")
 
 
 @world("how-to/foundation-encoder.md")
-def _foundation_encoder(_folder: Path) -> None:
+def foundation_encoder(_folder: Path) -> None:
     """Nothing: weights are not given away."""
 
 
 @world("how-to/film.md")
-def _film(folder: Path) -> None:
+def film(folder: Path) -> None:
     pytest.importorskip("pylibjpeg", reason="films are decoded by the dicom extra")
     from fixtures.colours import colour_model
     from fixtures.films import write_film
@@ -264,7 +264,7 @@ def _film(folder: Path) -> None:
 
 
 @world("how-to/qupath.md")
-def _qupath(folder: Path) -> None:
+def qupath(folder: Path) -> None:
     slide(folder / "slide.tif", side=384)
     shapes = [
         {
@@ -282,13 +282,13 @@ def _qupath(folder: Path) -> None:
 
 
 @world("how-to/publish-numbers.md")
-def _publish_numbers(folder: Path) -> None:
+def publish_numbers(folder: Path) -> None:
     picture(folder / "tissue.png")
     study(folder / "study")
 
 
 @world("faq.md")
-def _faq(folder: Path) -> None:
+def faq(folder: Path) -> None:
     dyes = textured((96, 112))[0].transpose(2, 0, 1)
     about = {"metadata": {"axes": "CYX"}, "photometric": "minisblack"}
     tifffile.imwrite(folder / "dyes.ome.tif", dyes, **about)
