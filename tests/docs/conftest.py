@@ -8,10 +8,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from docs.pages import ROOT
+from docs.pages import DOCS, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+if not DOCS.is_dir():  # a source distribution has no docs
+    collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="session")

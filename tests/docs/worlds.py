@@ -25,6 +25,7 @@ WORLDS: dict[str, Callable[[Path], None]] = {}
 """What makes the files of a page, by its name."""
 
 SLOW: dict[str, str] = {
+    "reference/data-sets.md": "boxes at a hundred thresholds: half a minute",
     "reference/headless.md": "slides, bags, a journal and a report: half a minute",
 }
 """Pages that run as slow tests only, with the reason."""
@@ -117,7 +118,7 @@ def data_sets(folder: Path) -> None:
     save_model(model, small_card(model))
     (folder / "FILMS" / "films").mkdir(parents=True)
     labels, boxes = ["path,label"], ["image,class,x,y,w,h"]
-    for number in range(2):
+    for number in range(4):
         name = f"{number:08}_000.png"
         kind = ("Nodule", "Effusion")[number % 2]
         film = np.full((32, 32), 60, np.uint8)
