@@ -20,7 +20,7 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-timm test-oracles fuzz lint mutants screenshots clean
+.PHONY: help setup demo test test-timm test-oracles fuzz lint mutants screenshots docs docs-serve clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
@@ -60,6 +60,13 @@ screenshots: setup ## run the demo unattended and save the README's pictures
 		--screenshot "$(SCREENSHOT)" --pictures "$$(dirname "$(SCREENSHOT)")" \
 		--exports "$${TMPDIR:-/tmp}/napari-wsol-demo" $(ARGS)
 
+docs: setup ## build the documentation into site/, strictly and without the network
+	@NO_MKDOCS_2_WARNING=1 $(ENV_PYTHON) -m mkdocs build --strict $(ARGS)
+	@echo "open site/index.html"
+
+docs-serve: setup ## show the documentation at http://127.0.0.1:8000 while you write it
+	@NO_MKDOCS_2_WARNING=1 $(ENV_PYTHON) -m mkdocs serve $(ARGS)
+
 clean: ## remove the environments, caches and build products
-	rm -rf .venv .venv-oracles .venv-timm build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf .venv .venv-oracles .venv-timm build dist site .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +

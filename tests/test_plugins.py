@@ -30,7 +30,7 @@ EMPTY = ROOT / "tests" / "example_plugin" / "wsol_example" / "__init__.py"
 @pytest.fixture
 def snippets(tmp_path) -> tuple[Path, Path]:
     """The method and the encoder of the documentation, as files."""
-    text = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+    text = (ROOT / "docs" / "how-to" / "plugins.md").read_text("utf-8")
     method, encoder = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     paths = tmp_path / "my_method.py", tmp_path / "my_encoder.py"
     for path, code in zip(paths, (method, encoder), strict=True):

@@ -64,7 +64,7 @@ say "installing napari-wsol and what it needs (takes minutes the first time)"
 rm -f "$env/installed"
 [ -t 1 ] && quiet= || quiet='--quiet --progress-bar=off'
 if [ -z "$extras" ]; then
-    extras=dev,pyqt6
+    extras=dev,docs,pyqt6
     ! has_pyqt5 || extras=$extras,pyqt5
 fi
 # shellcheck disable=SC2086  # two options
