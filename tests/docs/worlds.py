@@ -32,3 +32,11 @@ def world(page: str) -> Callable[[Callable[[Path], None]], Callable[[Path], None
         return make
 
     return keep
+
+
+@world("concepts/pxap.md")
+@world("concepts/thresholds.md")
+@world("concepts/what-a-cam-can-say.md")
+@world("concepts/why-strokes-have-a-prior.md")
+def nothing(_: Path) -> None:
+    """These pages bring their own arrays, or an image of scikit-image."""
