@@ -3,8 +3,8 @@
     python tools/screenshots.py FOLDER [NAME ...]
 
 ``list``, ``slide``, ``verdict``, ``reference`` and ``film``: each is a short story in a
-window of its own, driven like the demo, and waits for what it shows. ``make screenshots``
-runs the demo and then this. All tissue is made of scikit-image's colon glands.
+window of its own, driven like the demo, and waits for what it shows. ``make
+screenshots`` runs the demo and then this. All tissue is made of scikit-image's colon glands.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_wsol.gui.demo.tour import Line
+
     Pixels = npt.NDArray[np.uint8]
+
+MISSED: Line = ((0.25, 0.03), (0.35, 0.07))
+LUMEN: Line = ((0.86, 0.87), (0.92, 0.875))
+"""Strokes on the glands: one where they are missed, one where there are none."""
 
 GLASS = 243
 """Grey of a slide's empty glass."""
@@ -54,20 +60,38 @@ class Story(Tour):
         for pixels, options, _ in read_slides(path):
             self.viewer.add_image(pixels, **options)
 
+    def worked_on(self, name: str) -> None:
+        """Wait until an image of a list is open and has its maps."""
+        layers, session = self.widget.layers, self.session
+
+        def is_there() -> bool:
+            is_open = layers.image is not None and layers.image.name == name
+            return is_open and bool(layers.maps()) and not session.is_busy
+
+        self.wait(name, is_there)
+
     def localized(self) -> None:
         """Press Localize and wait for the maps."""
         self.localize()
         self.wait("the end of the job", lambda: not self.session.is_busy)
 
 
-def glands(rows: int, columns: int) -> Pixels:
-    """Tissue of so many images, turned and mirrored so that they join."""
-    image = data.immunohistochemistry()
+def glands(rows: int, columns: int, coarser: int = 1) -> Pixels:
+    """Tissue of so many images, mirrored so that they join."""
+    image = np.asarray(Image.fromarray(data.immunohistochemistry()).reduce(coarser))
     line = np.concatenate([image, image[:, ::-1]], axis=1)
     block = np.concatenate([line, line[::-1]])
     return np.tile(block, (-(-rows // 2), -(-columns // 2), 1))[
         : rows * len(image), : columns * len(image)
     ]
+
+
+def turned(line: Line, times: int) -> Line:
+    """A stroke on the image that ``np.rot90`` has turned so often."""
+    for _ in range(times):
+        (top, left), (bottom, right) = line
+        line = (1 - left, top), (1 - right, bottom)
+    return line
 
 
 def many(story: Story) -> None:
@@ -76,27 +100,17 @@ def many(story: Story) -> None:
     pictures = story.folder / "biopsies"
     pictures.mkdir()
     for number in range(6):
-        turned = np.rot90(image if number < 4 else image[:, ::-1], number)
-        Image.fromarray(turned).save(pictures / f"biopsy-{number + 1:02}.png")
+        pixels = np.rot90(image if number < 4 else image[:, ::-1], number)
+        Image.fromarray(pixels).save(pictures / f"biopsy-{number + 1:02}.png")
     story.wait("the model", lambda: story.session.model is not None)
     widget.image_line.list_button.folder_wanted.emit(pictures, False)
     for number, refines in ((1, True), (2, True), (3, False)):
-        name = f"biopsy-{number:02}.png"
-        image_of = widget.layers
-        story.wait(
-            name,
-            lambda n=name: (
-                image_of.image is not None
-                and image_of.image.name == n
-                and bool(image_of.maps())
-                and not story.session.is_busy
-            ),
-        )
+        story.worked_on(f"biopsy-{number:02}.png")
         story.session.live = False
         widget.correct_panel.tools["foreground"].click()
-        story.stroke(((0.25, 0.12), (0.40, 0.22)), FOREGROUND_LABEL)
+        story.stroke(turned(MISSED, number - 1), FOREGROUND_LABEL)
         widget.correct_panel.tools["background"].click()
-        story.stroke(((0.55, 0.52), (0.48, 0.60)), BACKGROUND_LABEL)
+        story.stroke(turned(LUMEN, number - 1), BACKGROUND_LABEL)
         story.wait("the strokes", lambda: sum(story.session.stroke_counts) == 2)
         if refines:
             widget.correct_panel.refine_button.click()
@@ -114,14 +128,14 @@ def many(story: Story) -> None:
 
 def slide(story: Story) -> None:
     """A slide of which some tiles are there."""
-    tissue = glands(14, 14)
+    tissue = glands(14, 14, 2)  # as fine as the model sees it, and just large enough
     side = len(tissue)
     y, x = np.mgrid[:side, :side] / side - 0.5
     turn = np.arctan2(y, x)
     edge = 0.40 + 0.04 * np.sin(3 * turn) + 0.02 * np.sin(7 * turn)
     tissue[np.hypot(y, x) > edge] = GLASS
     path = story.folder / "colon.ome.tif"
-    size = {"PhysicalSizeX": 0.62, "PhysicalSizeY": 0.62}
+    size = {"PhysicalSizeX": 1.24, "PhysicalSizeY": 1.24}
     tifffile.imwrite(
         path, tissue, ome=True, tile=(512, 512), compression="jpeg",
         photometric="rgb", metadata={"axes": "YXS", **size},
