@@ -4,7 +4,8 @@
 
 ``list``, ``slide``, ``verdict``, ``reference`` and ``film``: each is a short story in a
 window of its own, driven like the demo, and waits for what it shows. ``make
-screenshots`` runs the demo and then this. All tissue is made of scikit-image's colon glands.
+screenshots`` runs the demo and then this. All tissue is made of scikit-image's colon
+glands.
 """
 
 from __future__ import annotations
