@@ -1,12 +1,18 @@
 """The files that a page speaks of: a folder in which its blocks can be run.
 
-A function here makes the files of a page; ``@world("how-to/film.md")`` says of which. All
-are synthetic and small, so that a page takes seconds.
+A function here makes the files of a page; ``@world("how-to/film.md")`` says of which.
+All are synthetic and small, so that a page takes seconds.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+import napari_wsol as wsol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +21,10 @@ if TYPE_CHECKING:
 WORLDS: dict[str, Callable[[Path], None]] = {}
 """What makes the files of a page, by its name."""
 
-SLOW: dict[str, str] = {}
+SLOW: dict[str, str] = {
+    "reference/data-sets.md": "boxes at a hundred thresholds: half a minute",
+    "reference/headless.md": "slides, bags, a journal and a report: half a minute",
+}
 """Pages that run as slow tests only, with the reason."""
 
 NOT_RUN: dict[str, str] = {
