@@ -149,7 +149,7 @@ def slide(story: Story) -> None:
 
     def hold(progress: Any) -> None:  # noqa: ANN401
         """The worker stops here, with some tiles, until the picture is taken."""
-        if 0.4 < progress.done / progress.total < 1 and not reached.is_set():
+        if 8 <= progress.done < progress.total and not reached.is_set():
             reached.set()
             taken.wait(60)
 
