@@ -43,6 +43,90 @@ def world(page: str) -> Callable[[Callable[[Path], None]], Callable[[Path], None
     return keep
 
 
+def tissue(seed: int = 1, height: int = 256, width: int = 256) -> np.ndarray:
+    """(height, width, 3) uint8: pink, noisy tissue on the left two thirds of glass."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), 245, np.uint8)
+    right = 2 * width // 3
+    texture = rng.integers(-40, 40, (height, right, 3))
+    image[:, :right] = np.clip(np.array([190, 90, 150]) + texture, 0, 255)
+    rows, columns = np.mgrid[:height, :right]
+    for row, column in rng.integers(30, (height - 30, right - 30), (4, 2)):
+        gland = np.hypot(rows - row, columns - column)
+        image[:, :right][gland < 24] = (120, 60, 140)
+        image[:, :right][gland < 12] = (240, 235, 240)
+    return image
+
+
+def slide(path: Path, seed: int = 1, side: int = 1024) -> None:
+    """A pyramid of tiles in TIFF with 0.5 µm a pixel, as a scanner writes it."""
+    image = tissue(seed, side, side)
+    told = {"tile": (256, 256), "photometric": "rgb", "compression": "jpeg"}
+    told |= {"resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path) as file:
+        for level, step in enumerate((1, 4)):
+            dots = 1e4 / (0.5 * step)
+            file.write(
+                image[::step, ::step],
+                subfiletype=int(level > 0),
+                resolution=(dots, dots),
+                **told,
+            )
+
+
+@world("reference/python.md")
+def python(folder: Path) -> None:
+    Image.fromarray(tissue()).save(folder / "tissue.png")
+
+
+@world("reference/headless.md")
+def headless(folder: Path) -> None:
+    """Slides, a tile, a folder of images, and a journal with one round in it."""
+    (folder / "FOLDER").mkdir()
+    (folder / "SLIDES").mkdir()
+    slide(folder / "SLIDE.svs")
+    for number in (2, 3):
+        slide(folder / "SLIDES" / f"{number}.svs", number)
+    Image.fromarray(tissue(4)).save(folder / "FOLDER" / "a.png")
+    tile = folder / "TILE.png"
+    Image.fromarray(tissue(5)).save(tile)
+    journals = folder / "journals"
+    session = wsol.Session(journals=journals)
+    session.open(tile).result()
+    session.use("glands-mobilenetv2").result()
+    session.localize().result()
+    session.brush([(60.0, 20.0), (60.0, 120.0)], 2, 12.0)
+    session.brush([(180.0, 200.0), (220.0, 240.0)], 1, 12.0)
+    session.finetune().result()
+    session.close(wait=True)
+    (journal,) = (path for path in journals.iterdir() if path.is_dir())
+    journal.rename(folder / "JOURNAL")
+
+
+@world("reference/data-sets.md")
+def data_sets(folder: Path) -> None:
+    """Films of two classes with boxes, and a model of them."""
+    from fixtures.colours import colour_model
+    from fixtures.models import small_card
+
+    from napari_wsol.zoo import save_model
+
+    model = colour_model(("Nodule", "Effusion"), (1.0, 1.0, 1.0), 0.0)
+    save_model(model, small_card(model))
+    (folder / "FILMS" / "films").mkdir(parents=True)
+    labels, boxes = ["path,label"], ["image,class,x,y,w,h"]
+    for number in range(4):
+        name = f"{number:08}_000.png"
+        kind = ("Nodule", "Effusion")[number % 2]
+        film = np.full((32, 32), 60, np.uint8)
+        film[10:18, 6:14] = 180
+        Image.fromarray(film).save(folder / "FILMS" / "films" / name)
+        labels.append(f"films/{name},{kind}")
+        boxes.append(f"{name},{kind},192,320,256,256")
+    (folder / "FILMS" / "labels.csv").write_text("\n".join(labels), "utf-8")
+    (folder / "FILMS" / "boxes.csv").write_text("\n".join(boxes), "utf-8")
+
+
 @world("concepts/pxap.md")
 @world("concepts/thresholds.md")
 @world("concepts/what-a-cam-can-say.md")

@@ -146,7 +146,7 @@ class Tour:
         make_folder(path.parent)
         pixels = self._viewer.screenshot(canvas_only=False, flash=False)
         with whole_file(path) as draft:
-            Image.fromarray(pixels[..., :3]).save(draft, quality=76)
+            Image.fromarray(pixels[..., :3]).save(draft, quality=72)
 
     def stroke(self, line: Line, label: int) -> None:
         """Paint a line; its ends are shares of height and width."""
