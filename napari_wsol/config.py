@@ -453,6 +453,19 @@ class FigureConfig:
         check(self)
 
 
+def check_device(name: str) -> str:
+    """The name of a device, whether or not this machine has it.
+
+    Raises:
+        ConfigError: no device is called so.
+    """
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d{1,3})?", name):
+        raise ConfigError(
+            f"A device is auto, cpu, cuda, cuda:1, mps or xpu, and not “{name}”."
+        )
+    return name
+
+
 def words_of(given: Mapping[str, Iterable[object]]) -> list[str]:
     """Options of a command, each with each of its values that is not None."""
     pairs = ((name, value) for name, values in given.items() for value in values)

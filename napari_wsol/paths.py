@@ -1,18 +1,21 @@
 """Where the program keeps what is the user's: the only place that computes a folder.
 
 ``NAPARI_WSOL_HOME`` moves everything into one folder, ``NAPARI_WSOL_JOURNALS`` the
-journals alone, ``NAPARI_WSOL_CACHE`` what can be computed again. A ``~`` in any of them
-is the user's home.
+journals alone, as the preference “journals” does; ``NAPARI_WSOL_CACHE`` what can be
+computed again. A ``~`` in any of them is the user's home.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping  # noqa: TC003 - what the file is checked against
 from pathlib import Path
 
 import platformdirs
 
+from napari_wsol.errors import MalformedError
 from napari_wsol.files import path_from
+from napari_wsol.files.parsing import read_json
 
 APPLICATION = "napari-wsol"
 HOME, JOURNALS = "NAPARI_WSOL_HOME", "NAPARI_WSOL_JOURNALS"
@@ -55,7 +58,10 @@ def trainings_folder() -> Path:
 
 def journals_folder() -> Path:
     """The journals of all images."""
-    return _named(JOURNALS) or data_folder() / "journals"
+    chosen = _named(JOURNALS)
+    if chosen is None and isinstance(said := stored_preferences().get("journals"), str):
+        chosen = path_from(said) if said else None
+    return chosen or data_folder() / "journals"
 
 
 def lists_folder() -> Path:
@@ -76,6 +82,14 @@ def tiles_folder(fingerprint: str) -> Path:
 def preferences_file() -> Path:
     """What a person prefers for all images."""
     return config_folder() / "preferences.json"
+
+
+def stored_preferences() -> Mapping[str, object]:
+    """What the file of preferences says, unchecked; nothing where it cannot be read."""
+    try:
+        return read_json(preferences_file(), dict[str, object])
+    except (OSError, MalformedError):
+        return {}
 
 
 def known_sizes_file() -> Path:

@@ -150,10 +150,10 @@ def _keys() -> str:
 
 
 REACHES = {
-    "viewer": "where the chosen layer has no such key of its own",
-    "strokes": "there, and always while the strokes are the chosen layer",
-    "only strokes": "while the strokes are the chosen layer",
-    "layers": "whatever layer is chosen",
+    "viewer": "unless the chosen layer has such a key of its own",
+    "strokes": "unless the chosen layer has such a key of its own; on strokes always",
+    "only strokes": "on strokes only: while their layer is chosen",
+    "layers": "always",
 }
 """Where a key works on the canvas, in words."""
 
@@ -247,7 +247,7 @@ def fields_of(kind: type) -> str:
     rows = ["| entry | value | default | |", "|---|---|---|---|"]
     for item in dataclasses.fields(kind):
         kept = re.sub(
-            r"^Annotated\[([^,]+),.*\]$", r"\1", str(item.type), flags=re.DOTALL
+            r"^Annotated\[(.+?), .*\]$", r"\1", str(item.type), flags=re.DOTALL
         )
         rows.append(
             f"| `{item.name}` | `{kept}` | {_default(item)} "
@@ -306,6 +306,12 @@ def _journal() -> str:
     return _tables(kinds | named)
 
 
+def _preferences() -> str:
+    from napari_wsol.preferences import Preferences
+
+    return fields_of(Preferences)
+
+
 def _regions() -> str:
     from napari_wsol.export.regions import FEATURES
     from napari_wsol.export.writers import REGION_COLUMNS
@@ -334,6 +340,7 @@ MADE: dict[str, Callable[[], str]] = {
     "exports": _exports,
     "journal": _journal,
     "keys": _keys,
+    "preferences": _preferences,
     "public": _public,
     "recipe": _recipe,
     "regions": _regions,

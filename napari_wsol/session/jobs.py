@@ -22,9 +22,9 @@ from napari_wsol.guidance.proposals import disputes
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import JobKind, JobRunner
+from napari_wsol.preferences import keep
 from napari_wsol.session.document import Document
 from napari_wsol.session.maps import Wanted
-from napari_wsol.session.preferences import keep_memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -214,7 +214,7 @@ class SessionJobs:
         def work(report: Report) -> None:
             report.check()
             self._worker.take_budget()
-            keep_memory_bytes(count)
+            keep(memory_bytes=count)
 
         return self._runner.submit(JobKind.REMEMBER_MEMORY, work)
 

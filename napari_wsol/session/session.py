@@ -17,6 +17,7 @@ from psygnal import Signal
 
 from napari_wsol.config import InferenceConfig
 from napari_wsol.journal import JournalLibrary
+from napari_wsol.preferences import preferences
 from napari_wsol.session.comparison import Comparison
 from napari_wsol.session.document import Document
 from napari_wsol.session.facade import (
@@ -35,7 +36,6 @@ from napari_wsol.session.facade import (
 from napari_wsol.session.figures import figure, table
 from napari_wsol.session.jobs import SessionJobs
 from napari_wsol.session.other_images import OtherImages
-from napari_wsol.session.preferences import memory_bytes
 from napari_wsol.session.report import report
 from napari_wsol.session.state import State
 
@@ -100,7 +100,10 @@ class Session:
         threads: int | None = None,
         journals: str | Path | bool = True,
     ) -> None:
-        self.config = config or InferenceConfig(memory_bytes=memory_bytes())
+        mine = preferences()
+        self.config = config or InferenceConfig(
+            device=mine.device, memory_bytes=mine.memory_bytes
+        )
         self.slide_config: SlideConfig | None = None
         self.threads = threads
         state = State()

@@ -13,12 +13,13 @@ from docs.pages import ROOT, text_of
 
 import napari_wsol
 from napari_wsol.paths import CACHE, HOME, JOURNALS
+from napari_wsol.preferences import VARIABLES
 
 sys.path.insert(0, str(ROOT / "tools"))
 hooks = pytest.importorskip("docs_hooks", reason="needs the extra docs")
 sys.path.pop(0)
 
-VARIABLE = re.compile(r"NAPARI_WSOL_[A-Z][A-Z_]*[A-Z]")
+VARIABLE = re.compile(r"(?<!_)NAPARI_WSOL_[A-Z][A-Z_]*[A-Z]")
 
 
 def test_every_command_has_its_section_with_its_options():
@@ -38,7 +39,8 @@ def test_every_variable_that_is_read_is_explained():
         for name in VARIABLE.findall(path.read_text("utf-8"))
     }
     assert {HOME, JOURNALS, CACHE} <= read
-    made = {"NAPARI_WSOL_TIMM", "NAPARI_WSOL_ORACLES"}  # of markers, in conftest.py
+    # Those that are put together: of markers in conftest.py, and of preferences.
+    made = {"NAPARI_WSOL_TIMM", "NAPARI_WSOL_ORACLES", *VARIABLES.values()}
     assert read | made == set(VARIABLE.findall(text_of("reference/environment.md")))
 
 

@@ -271,10 +271,10 @@ def _recall() -> None:
 
 
 def _memory() -> None:
-    from napari_wsol.session.preferences import keep_memory_bytes, memory_bytes
+    from napari_wsol.preferences import keep, preferences
 
-    assert memory_bytes() > 0
-    keep_memory_bytes(3_000_000_000)
+    assert preferences().memory_bytes > 0
+    keep(memory_bytes=3_000_000_000)
 
 
 SIZES = json.dumps(

@@ -18,7 +18,7 @@ from napari_wsol.gui.layers.fine_map import FineMap
 from napari_wsol.gui.layers.marks import MARK, our_layers
 from napari_wsol.images.tiling import TileGrid
 from napari_wsol.inference.encode import Geometry
-from napari_wsol.session.preferences import memory_bytes
+from napari_wsol.preferences import preferences
 from napari_wsol.slides.plan import SlidePlan
 
 pytestmark = pytest.mark.gui
@@ -483,7 +483,7 @@ def test_the_memory_budget_is_chosen_once(bench, monkeypatch):
     box, session = bench.widget.localize_panel.slide_box, bench.widget.session
     assert box.memory.value() == session.config.memory_bytes / 1e9
     box.memory.setValue(1.5)
-    bench.until(lambda: memory_bytes() == 1_500_000_000)
+    bench.until(lambda: preferences().memory_bytes == 1_500_000_000)
     assert session.config.memory_bytes == 1_500_000_000
     assert session.config.tile_bytes < 100_000_000
 

@@ -1,0 +1,150 @@
+"""What a person chose once for all images: read by commands and window alike.
+
+What is given to a command or a window counts most, then the environment variable, then
+the file, then the default; this file knows the last three.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from napari_wsol.config import (
+    LEAST_MEMORY,
+    InferenceConfig,
+    Option,
+    check,
+    check_device,
+)
+from napari_wsol.errors import ConfigError, MalformedError, choices
+from napari_wsol.files import write_kept
+from napari_wsol.files.parsing import typed
+from napari_wsol.paths import JOURNALS, preferences_file, stored_preferences
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOOKS = {"over": "over each other", "beside": "side by side"}
+"""How the window shows maps at start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferences:
+    """What a person prefers for all images.
+
+    Attributes:
+        device: where networks run: auto, cpu, cuda, cuda:1, mps.
+        memory_bytes: budget of all that is kept of images, beside the program and the
+            network.
+        journals: folder of the journals of strokes; lists lie beside it.
+        model: name or folder of the model that is taken where none is named.
+        look: how the window shows several maps at start: over (each other, on the
+            image) or beside (each other).
+    """
+
+    device: Annotated[str, Option("device")] = InferenceConfig().device
+    memory_bytes: Annotated[
+        int, Option("memory budget", lowest=LEAST_MEMORY, offered=1e12, unit="bytes")
+    ] = InferenceConfig().memory_bytes
+    journals: Annotated[str, Option("journals", empty="the usual folder")] = ""
+    model: Annotated[str, Option("model", empty="none")] = ""
+    look: Annotated[str, Option("look", choices=LOOKS)] = "over"
+
+    def __post_init__(self) -> None:
+        check(self)
+        check_device(self.device)
+
+
+DEFAULTS = asdict(Preferences())
+"""Of each name, in the order of a list."""
+
+VARIABLES = {
+    "device": "NAPARI_WSOL_DEVICE",
+    "memory_bytes": "NAPARI_WSOL_MEMORY",  # in GB
+    "journals": JOURNALS,
+    "model": "NAPARI_WSOL_MODEL",
+    "look": "NAPARI_WSOL_LOOK",
+}
+"""Environment variables that count more than the file."""
+
+
+def preferences() -> Preferences:
+    """What counts: environment, else file, else default.
+
+    A value that cannot be is passed over: the defaults are safe.
+    """
+    return _checked({**stored(), **_environment()})
+
+
+def stored() -> dict[str, object]:
+    """What the file says, as far as it can be; other names in it are left alone."""
+    return _can_be(stored_preferences())
+
+
+def source_of(name: str) -> str:
+    """Where the value of a name is from: its variable, the file's path or “default”.
+
+    Raises:
+        UnknownNameError: there is no such preference; names the choices.
+    """
+    _known(name)
+    if name in _environment():
+        return VARIABLES[name]
+    return str(preferences_file()) if name in stored() else "default"
+
+
+def keep(**changes: object) -> None:
+    """Remembers preferences; None forgets one, so that the default holds again.
+
+    Raises:
+        ConfigError: a value that is not allowed, or the file cannot be written.
+        UnknownNameError: there is no such preference; names the choices.
+    """
+    for name in changes:
+        _known(name)
+    chosen = {name: value for name, value in changes.items() if value is not None}
+    _checked(chosen)
+    kept = {**stored_preferences(), **chosen}
+    for name in changes.keys() - chosen.keys():
+        kept.pop(name, None)
+    try:
+        write_kept(preferences_file(), json.dumps(kept, indent=1))
+    except OSError as error:
+        raise ConfigError(
+            f"{', '.join(changes)} could not be kept in {preferences_file()} "
+            f"({error.strerror or error}): it holds until you close the window. "
+            "Check that you may write there."
+        ) from error
+
+
+def _known(name: str) -> None:
+    if name not in DEFAULTS:
+        raise choices("preference", name, list(DEFAULTS))
+
+
+def _checked(values: Mapping[str, object]) -> Preferences:
+    try:
+        return typed(values, Preferences)
+    except MalformedError as error:  # of another type, or what a check says
+        raise ConfigError(str(error)) from error
+
+
+def _can_be(values: Mapping[str, object]) -> dict[str, object]:
+    """Those of them that are allowed."""
+    found: dict[str, object] = {}
+    for name in DEFAULTS.keys() & values.keys():
+        with suppress(ConfigError):
+            _checked({name: values[name]})
+            found[name] = values[name]
+    return found
+
+
+def _environment() -> dict[str, object]:
+    said = {name: os.environ.get(key, "") for name, key in VARIABLES.items()}
+    given: dict[str, object] = {name: text for name, text in said.items() if text}
+    with suppress(ValueError, OverflowError, KeyError):
+        given["memory_bytes"] = round(float(said["memory_bytes"]) * 1e9)
+    return _can_be(given)
