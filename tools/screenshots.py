@@ -44,6 +44,9 @@ MISSED: Line = ((0.25, 0.03), (0.35, 0.07))
 LUMEN: Line = ((0.86, 0.87), (0.92, 0.875))
 """Strokes on the glands: one where they are missed, one where there are none."""
 
+LARGEST = 250_000
+"""Bytes of a picture."""
+
 GLASS = 243
 """Grey of a slide's empty glass."""
 
@@ -161,7 +164,7 @@ def slide(story: Story) -> None:
     story.wait("some tiles", reached.is_set)
     story.wait("the veil", lambda: bool(our_layers(story.viewer, "tiles")))
     story.rest()
-    story.save(story.folder / "held.jpg")
+    story.save(story.folder / "held.png")
     taken.set()
     story.widget.controller.cancel()
     story.wait("the end", lambda: not session.is_busy)
@@ -169,10 +172,11 @@ def slide(story: Story) -> None:
 
 def verdict(story: Story) -> None:
     """Attention MIL: the verdict, and tiles for it beside those against."""
-    story.viewer.add_image(glands(4, 4)[:1900, :1900], name="colon", rgb=True)
+    story.viewer.add_image(glands(2, 2), name="colon", rgb=True)
     story.localized()
     shown = story.widget.compare_panel.verdict
     story.wait("the tiles", lambda: shown.galleries[0].count() > 0)
+    story.widget.compare_panel.amount_box.setValue(0.05)  # weak evidence, too
     story.rest()
     story.widget.scroll_area.ensureWidgetVisible(shown)
 
@@ -225,14 +229,23 @@ def tell(name: str, target: Path) -> None:
             viewer.window.resize(*WINDOW)
             story = Story(viewer, widget, folder)
             what(story)
-            held = folder / "held.jpg"
+            held = folder / "held.png"
             if not held.exists():
                 story.rest()
                 story.save(held)
-            target.write_bytes(held.read_bytes())
+            keep(held, target)
         finally:
             widget.end()
             viewer.close()
+
+
+def keep(taken: Path, target: Path) -> None:
+    """Writes a picture as JPEG, as well as its size allows."""
+    with Image.open(taken) as picture:
+        for quality in range(80, 40, -4):
+            picture.save(target, quality=quality)
+            if target.stat().st_size <= LARGEST:
+                return
 
 
 def main() -> None:
