@@ -90,7 +90,7 @@ class Tour:
         self.picture("3-side-by-side")
         panel.overlay.click()
         if self._pictures is not None:
-            path, config = self._pictures / "comparison.png", FigureConfig(dpi=110)
+            path, config = self._pictures / "comparison.png", FigureConfig(dpi=105)
             path.unlink(missing_ok=True)
             drawn = self._widget.session.figure(path, config, self._widget.layers.cuts)
             self.wait("the figure", drawn.done)
@@ -146,7 +146,7 @@ class Tour:
         make_folder(path.parent)
         pixels = self._viewer.screenshot(canvas_only=False, flash=False)
         with whole_file(path) as draft:
-            Image.fromarray(pixels[..., :3]).save(draft, quality=72)
+            Image.fromarray(pixels[..., :3]).save(draft, quality=76)
 
     def stroke(self, line: Line, label: int) -> None:
         """Paint a line; its ends are shares of height and width."""
