@@ -66,18 +66,13 @@ class Story(Tour):
 
     def worked_on(self, name: str) -> None:
         """Wait until an image of a list is open and has its maps."""
-        layers, session = self.widget.layers, self.session
+        layers = self.widget.layers
 
         def is_there() -> bool:
             is_open = layers.image is not None and layers.image.name == name
-            return is_open and bool(layers.maps()) and not session.is_busy
+            return is_open and self.is_localized()
 
         self.wait(name, is_there)
-
-    def localized(self) -> None:
-        """Press Localize and wait for the maps."""
-        self.localize()
-        self.wait("the end of the job", lambda: not self.session.is_busy)
 
 
 def glands(rows: int, columns: int, coarser: int = 1) -> Pixels:
@@ -173,7 +168,7 @@ def slide(story: Story) -> None:
 def verdict(story: Story) -> None:
     """Attention MIL: the verdict, and tiles for it beside those against."""
     story.viewer.add_image(glands(2, 2), name="colon", rgb=True)
-    story.localized()
+    story.localize()
     shown = story.widget.compare_panel.verdict
     story.wait("the tiles", lambda: shown.galleries[0].count() > 0)
     story.widget.compare_panel.amount_box.setValue(0.05)  # weak evidence, too
@@ -186,7 +181,7 @@ def reference(story: Story) -> None:
     image = data.immunohistochemistry()
     brown = filters.gaussian(color.rgb2hed(image)[..., 2], 3)
     story.viewer.add_image(image, name="colon glands", rgb=True)
-    story.localized()
+    story.localize()
     mask = (brown > filters.threshold_otsu(brown)).astype(np.uint8)
     story.viewer.add_labels(mask, name="brown", visible=False)
     panel, session = story.widget.compare_panel, story.session

@@ -78,9 +78,16 @@ class Tour:
         self.wait("the button", button.isEnabled)
         self.picture("1-open")
         button.click()
-        self.wait("the maps", lambda: bool(widget.layers.maps()))
+        self.wait("the maps", self.is_localized)
         self.rest()
         self.picture("2-localize")
+
+    def is_localized(self) -> bool:
+        """Whether all maps are there and drawn."""
+        session, layers = self._widget.session, self._widget.layers
+        if session.is_busy or layers.is_adding or not session.heatmaps:
+            return False
+        return len(layers.maps()) == len(session.heatmaps)
 
     def compare(self) -> None:
         """All methods side by side, and back."""
