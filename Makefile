@@ -20,7 +20,7 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test coverage test-timm test-oracles fuzz lint mutants screenshots docs docs-serve clean
+.PHONY: help setup demo test coverage test-timm test-oracles fuzz lint mutants screenshots notebooks docs docs-serve clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
@@ -58,11 +58,18 @@ lint: setup ## style, types, layers
 mutants: setup ## change the core at random places and count what the tests notice
 	@$(ENV_PYTHON) tools/mutants.py $(ARGS)
 
-screenshots: setup ## run the demo unattended and save the README's pictures
+screenshots: setup ## take the documentation's pictures of the window: the demo unattended, and more
 	@mkdir -p "$$(dirname "$(SCREENSHOT)")"
 	@sh tools/desktop.sh $(ENV_PYTHON) -m napari_wsol demo \
 		--screenshot "$(SCREENSHOT)" --pictures "$$(dirname "$(SCREENSHOT)")" \
 		--exports "$${TMPDIR:-/tmp}/napari-wsol-demo" $(ARGS)
+	@sh tools/desktop.sh $(ENV_PYTHON) tools/screenshots.py "$$(dirname "$(SCREENSHOT)")"
+
+notebooks: setup ## run the documentation's notebooks, keep what they print, and draw its figures
+	@$(ENV_PYTHON) tools/notebooks.py $(ARGS)
+	@$(ENV_PYTHON) tools/figures.py
+	@$(ENV_PYTHON) benchmarks/good_and_bad_strokes.py \
+		--picture docs/images/strokes-good-and-bad.jpg --page docs/how-to/teach-with-strokes.md
 
 docs: setup ## build the documentation into site/, strictly and without the network
 	@NO_MKDOCS_2_WARNING=1 $(ENV_PYTHON) -m mkdocs build --strict $(ARGS)

@@ -308,12 +308,17 @@ def painted(image: npt.NDArray[np.uint8], strokes: Strokes) -> npt.NDArray[np.ui
     return result
 
 
+def brown_area(image: npt.NDArray[np.uint8]) -> Mask:
+    """(H, W) where the stain DAB lies, by Otsu's threshold on the smoothed stain."""
+    brown = filters.gaussian(color.rgb2hed(image)[..., 2], 3)
+    return brown > filters.threshold_otsu(brown)
+
+
 def another_stain(options: argparse.Namespace) -> None:
     """Strokes on DAB and haematoxylin: pictures of each round, and the IoU."""
     robot = load_robot(options.robot)
     image = data.immunohistochemistry()
-    brown = filters.gaussian(color.rgb2hed(image)[..., 2], 3)
-    truth = brown > filters.threshold_otsu(brown)
+    truth = brown_area(image)
     ours = Ours(image, options)
     nothing = np.full(truth.shape, NOT_DRAWN, np.uint8)
     columns = [[painted(image, nothing), _grey(truth), _grey(ours.map())]]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK = re.compile(
@@ -30,6 +31,7 @@ NETWORK = re.compile(
     r"|<script type=\"module\">(?:(?!</script>).)*?mermaid.*?</script>",
     re.DOTALL,
 )
+PAGE = re.compile(r"""(?<=href=")((?!\w+:)[^"#]+)\.md(?=["#])""")
 Command: TypeAlias = Any
 """Of typer's own click, whose classes have no public name."""
 
@@ -44,8 +46,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_content(html: str, **_about: object) -> str:
-    """Notebooks bring MathJax and Mermaid from the network: no formulas, no need."""
+def on_page_content(html: str, page: Page, **_about: object) -> str:
+    """Notebooks bring MathJax and Mermaid from the network: no formulas, no need.
+
+    Their links name pages as they lie in the repository; mkdocs rewrites those of
+    Markdown only.
+    """
+    if page.file.src_uri.endswith(".ipynb"):
+        html = PAGE.sub(r"\1.html", html)
     return NETWORK.sub("", html)
 
 

@@ -293,3 +293,11 @@ def faq(folder: Path) -> None:
     dyes = textured((96, 112))[0].transpose(2, 0, 1)
     about = {"metadata": {"axes": "CYX"}, "photometric": "minisblack"}
     tifffile.imwrite(folder / "dyes.ome.tif", dyes, **about)
+
+
+@world("concepts/pxap.md")
+@world("concepts/thresholds.md")
+@world("concepts/what-a-cam-can-say.md")
+@world("concepts/why-strokes-have-a-prior.md")
+def nothing(_: Path) -> None:
+    """These pages bring their own arrays, or an image of scikit-image."""

@@ -73,27 +73,34 @@ class Tour:
         """Wait for image and model, press Localize, wait for the maps."""
         widget = self._widget
         button = widget.localize_panel.localize_button
-        self._wait("the model", lambda: widget.session.model is not None)
-        self._wait("the image", lambda: widget.layers.image is not None)
-        self._wait("the button", button.isEnabled)
-        self._picture("1-open")
+        self.wait("the model", lambda: widget.session.model is not None)
+        self.wait("the image", lambda: widget.layers.image is not None)
+        self.wait("the button", button.isEnabled)
+        self.picture("1-open")
         button.click()
-        self._wait("the maps", lambda: bool(widget.layers.maps()))
-        self._rest()
-        self._picture("2-localize")
+        self.wait("the maps", self.is_localized)
+        self.rest()
+        self.picture("2-localize")
+
+    def is_localized(self) -> bool:
+        """Whether all maps are there and drawn."""
+        session, layers = self._widget.session, self._widget.layers
+        if session.is_busy or layers.is_adding or not session.heatmaps:
+            return False
+        return len(layers.maps()) == len(session.heatmaps)
 
     def compare(self) -> None:
         """All methods side by side, and back."""
         panel = self._widget.compare_panel
         panel.side_by_side.click()
-        self._rest()
-        self._picture("3-side-by-side")
+        self.rest()
+        self.picture("3-side-by-side")
         panel.overlay.click()
         if self._pictures is not None:
-            path, config = self._pictures / "comparison.png", FigureConfig(dpi=150)
+            path, config = self._pictures / "comparison.png", FigureConfig(dpi=105)
             path.unlink(missing_ok=True)
             drawn = self._widget.session.figure(path, config, self._widget.layers.cuts)
-            self._wait("the figure", drawn.done)
+            self.wait("the figure", drawn.done)
 
     def correct(self) -> None:
         """Paint a few strokes and refine."""
@@ -105,16 +112,16 @@ class Tour:
         ):
             widget.correct_panel.tools[tool].click()
             for line in lines:
-                self._stroke(line, label)
+                self.stroke(line, label)
         strokes = len(GLANDS) + len(STROMA)
         session = widget.session
-        self._wait("the strokes", lambda: sum(session.stroke_counts) == strokes)
-        self._rest()
-        self._picture("4-strokes")
+        self.wait("the strokes", lambda: sum(session.stroke_counts) == strokes)
+        self.rest()
+        self.picture("4-strokes")
         widget.correct_panel.refine_button.click()
-        self._wait("the refined map", lambda: widget.session.round_index > 0)
-        self._rest()
-        self._picture("5-refined")
+        self.wait("the refined map", lambda: widget.session.round_index > 0)
+        self.rest()
+        self.picture("5-refined")
 
     def export(self, folder: Path) -> None:
         """Write the files."""
@@ -122,31 +129,34 @@ class Tour:
         panel = widget.export_panel
         panel.form.show_values(folder=folder)
         panel.export_button.click()
-        self._wait("the files", lambda: panel.recent.count() > 0)
+        self.wait("the files", lambda: panel.recent.count() > 0)
         panel.expand(animate=False)
-        self._rest()
+        self.rest()
         bar = needed(widget.scroll_area.verticalScrollBar())
         bar.setValue(bar.maximum())
-        self._rest()
-        self._picture("6-export")
+        self.rest()
+        self.picture("6-export")
 
     def screenshot(self, path: Path) -> None:
         """The whole window, as a person sees it, from the top of the dock."""
         needed(self._widget.scroll_area.verticalScrollBar()).setValue(0)
-        self._rest()
-        self._save(path)
+        self.rest()
+        self.save(path)
 
-    def _picture(self, name: str) -> None:
+    def picture(self, name: str) -> None:
+        """The window into the folder of pictures, where there is one."""
         if self._pictures is not None:
-            self._save(self._pictures / f"{name}.jpg")
+            self.save(self._pictures / f"{name}.jpg")
 
-    def _save(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
+        """The window as it is."""
         make_folder(path.parent)
         pixels = self._viewer.screenshot(canvas_only=False, flash=False)
         with whole_file(path) as draft:
-            Image.fromarray(pixels[..., :3]).save(draft, quality=88)
+            Image.fromarray(pixels[..., :3]).save(draft, quality=76)
 
-    def _stroke(self, line: Line, label: int) -> None:
+    def stroke(self, line: Line, label: int) -> None:
+        """Paint a line; its ends are shares of height and width."""
         layer = self._widget.layers.strokes.layer
         if layer is None:
             raise TourError("There was no layer for strokes.")
@@ -158,14 +168,19 @@ class Tour:
                 layer.paint(tuple(start + share * (end - start)), label)
         self._widget.layers.strokes.flush()
 
-    def _wait(self, what: str, condition: Callable[[], bool]) -> None:
+    def wait(self, what: str, condition: Callable[[], bool]) -> None:
+        """Go on when a condition holds.
+
+        Raises:
+            TourError: it took too long, or the window warns.
+        """
         message = self._widget.message
         run_until(lambda: condition() or message.is_warning, SECONDS)
         if not condition():
             why = message.text() or f"{what} took longer than {SECONDS:g} s"
             raise TourError(f"The demo stopped while it waited for {what}: {why}")
 
-    def _rest(self, milliseconds: int = 900) -> None:
+    def rest(self, milliseconds: int = 900) -> None:
         """Let everything be drawn."""
         loop = QEventLoop()
         QTimer.singleShot(milliseconds, loop.quit)
