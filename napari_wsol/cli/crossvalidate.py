@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
-from napari_wsol.cli.console import Failures, output, show_figures
+from napari_wsol.cli.console import Failures, Listing, emit, output, show_figures
 from napari_wsol.cli.data import tell_recipe_data
 from napari_wsol.cli.options import (
     INFERENCE,
@@ -119,6 +118,7 @@ def crossvalidate(
         )
     show_figures(found.pooled.model, found)
     output.print(f"Written: {out / 'cross_validation.json'} and .md")
+    emit({"report": found, "file": out / "cross_validation.json"})
     failures.leave()
 
 
@@ -144,14 +144,14 @@ class FoldView(View):
         parts: list[RenderableType] = [self._folds()] if self._done else []
         return Group(*parts, Text(self._place), super().render())
 
-    def _folds(self) -> Table:
+    def _folds(self) -> Listing:
         methods = [item.title for item in self._done[0].report.methods]
         figures = [f"{title} PxAP %" for title in methods]
-        table = Table("measured", "images", "accuracy %", *figures)
+        rows: list[list[str]] = []
         for fold in self._done:
             report = fold.report
             every = [report.classification.get("accuracy")]
             every += [item.figures.get("pxap") for item in report.methods]
             values = ["–" if item is None else f"{item.value:.1f}" for item in every]
-            table.add_row(f"fold {fold.number}", str(report.images), *values)
-        return table
+            rows.append([f"fold {fold.number}", str(report.images), *values])
+        return Listing(("measured", "images", "accuracy %", *figures), rows)

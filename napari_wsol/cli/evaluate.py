@@ -9,14 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_wsol.cli.console import (
+    INTERRUPTED,
     Failures,
+    emit,
     errors,
     output,
     progress_bar,
     show_figures,
+    steps,
 )
 from napari_wsol.cli.data import tell_model_data
-from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp, Views
+from napari_wsol.cli.installed import model_names
+from napari_wsol.cli.options import (
+    INFERENCE,
+    Device,
+    GroupColumn,
+    Methods,
+    Mpp,
+    Views,
+    known_model,
+)
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import check_folder, encoded, file_set, make_folder
 
@@ -26,7 +38,6 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Name or folder of a model.")],
     data: Annotated[
         Path,
         typer.Option(
@@ -41,6 +52,15 @@ def evaluate(
             help="The figures (JSON); a table (.md) and a picture (.png) go beside it."
         ),
     ] = Path("metrics.json"),
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Name or folder of a model [what config says].",
+            callback=known_model,
+            autocompletion=model_names,
+            show_default=False,
+        ),
+    ] = "",
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,13 +68,7 @@ def evaluate(
             "data also a choice, e.g. “@200X” of BreakHis [all that DATA lists]."
         ),
     ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Method, or METHOD@LAYER; repeat for several [those that the model "
-            "was made for]."
-        ),
-    ] = None,
+    method: Methods = None,
     threshold: Annotated[
         float,
         typer.Option(
@@ -206,6 +220,7 @@ def evaluate(
         write_card(replace(loaded.card, metrics=metrics))
     show_figures(result.model, result)
     output.print(f"Written: {', '.join(str(path) for path in paths)}")
+    emit({"report": result, "files": paths})
     failures.leave()
 
 
@@ -216,14 +231,14 @@ def _run(benchmark: Benchmark, failures: Failures) -> tuple[ModelReport, bytes]:
             task = bar.add_task("images", total=None)
 
             def report(done: int, total: int, text: str) -> None:
-                text = text[-40:]
-                bar.update(task, completed=done, total=total, description=text)
+                steps.info("%d of %d: %s", done, total, text)
+                bar.update(task, completed=done, total=total, description=text[-40:])
 
             result = benchmark.run(report, failed=failures.tell)
             return result, benchmark.picture(result)
     except KeyboardInterrupt:
         errors.print("Stopped. Nothing was written.")
-        raise typer.Exit(1) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _paths(out: Path, *, overwrite: bool) -> tuple[Path, Path, Path]:

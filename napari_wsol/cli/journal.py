@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.table import Table
 
-from napari_wsol.cli.console import commands, errors, named, output
+from napari_wsol.cli.console import Listing, commands, emit, named, note, output
+from napari_wsol.cli.installed import journal_names
 from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
 from napari_wsol.files import file_set, make_folder, path_from, unwritable
 
@@ -28,7 +28,10 @@ app = commands("Strokes and rounds that were recorded.")
 JOURNAL_HELP = (
     "Folder of a journal, a file in it, or the first digits of the image's fingerprint."
 )
-Chosen = Annotated[str, typer.Argument(metavar="JOURNAL", help=JOURNAL_HELP)]
+Chosen = Annotated[
+    str,
+    typer.Argument(metavar="JOURNAL", help=JOURNAL_HELP, autocompletion=journal_names),
+]
 Folder = Annotated[
     Path | None, typer.Option(help="Folder of all journals [the user's own].")
 ]
@@ -41,23 +44,25 @@ def list_(journals: Folder = None) -> None:
 
     store = JournalLibrary(journals)
     found = store.summaries()
-    table = Table("image", "strokes", "rounds", "status", "last change")
-    table.add_column("folder", overflow="fold")  # to be copied
-    for item in found:
-        table.add_row(
+    rows = (
+        (
             item.name or "?",
-            str(item.strokes),
-            str(item.rounds),
+            item.strokes,
+            item.rounds,
             item.status + (" (!)" if item.notes else ""),
             _local(item.last),
             item.folder.name,
         )
+        for item in found
+    )
+    names = ("image", "strokes", "rounds", "status", "last change", "folder")
     if found:
-        output.print(table)
+        output.print(Listing(names, rows))
     for item in found:
         _notes(item.notes, item.folder.name)
     noun = "journal" if len(found) == 1 else "journals"
     output.print(f"{len(found)} {noun} in {store.folder}")
+    emit(found)
 
 
 @app.command()
@@ -90,6 +95,21 @@ def show(journal: Chosen, journals: Folder = None) -> None:
             output.print(named(key, value))
     if work.rounds:
         output.print(_rounds(work))
+    emit(
+        {
+            "image": image.to_dict(),
+            "folder": record.folder,
+            "entries": len(record.entries),
+            "last": record.last_time,
+            "status": work.status,
+            "settings": work.settings,
+            "strokes": len(work.strokes.strokes),
+            "tools": made,
+            "shown": work.shown,
+            "rounds": work.rounds,
+            "notes": record.notes,
+        }
+    )
 
 
 @app.command()
@@ -106,6 +126,7 @@ def export(
     _notes(record.notes)
     count = write_new(out, lambda path: write_strokes(path, strokes, image))
     output.print(f"{count} strokes in {out}")
+    emit({"strokes": count, "file": out})
 
 
 def write_new(path: Path, write: Callable[[Path], T]) -> T:
@@ -184,26 +205,28 @@ def work_of(record: Record) -> EarlierWork:
     return replayed(image_of(record).canvas_shape, record.entries)
 
 
-def _rounds(work: EarlierWork) -> Table:
-    table = Table("round", "model", "class", "strokes", "seconds", "made", "map")
-    for made in work.rounds:
-        seconds = made.facts.get("seconds")
-        table.add_row(
+def _rounds(work: EarlierWork) -> Listing:
+    rows = (
+        (
             f"{made.index}" + (" (shown)" if made.index == work.shown else ""),
             made.model,
             made.target,
-            str(len(made.strokes)),
+            len(made.strokes),
             f"{seconds:.2f}" if isinstance(seconds, int | float) else "",
             _local(made.time),
             made.map_sha256[:12],
         )
-    return table
+        for made in work.rounds
+        for seconds in (made.facts.get("seconds"),)
+    )
+    return Listing(
+        ("round", "model", "class", "strokes", "seconds", "made", "map"), rows
+    )
 
 
 def _notes(notes: tuple[str, ...] | list[str], name: str = "") -> None:
-    for note in notes:
-        prefix = f"{name}: " if name else ""
-        errors.print(f"{prefix}{note}", style="yellow")
+    for text in notes:
+        note(f"{name}: {text}" if name else text, style="yellow")
 
 
 def _local(time: str) -> str:

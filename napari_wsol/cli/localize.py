@@ -9,25 +9,19 @@ from typing import Annotated
 import typer
 
 from napari_wsol.cli import options
-from napari_wsol.cli.console import output
+from napari_wsol.cli.console import note
 from napari_wsol.cli.worker import Worker
 from napari_wsol.config import ExportConfig, SlideConfig
 
 
 def localize(
     images: options.Images,
-    model: options.ModelName,
     out: Annotated[
         Path,
         typer.Option(help="Folder for the results.", callback=options.out_folder),
     ],
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Method, or METHOD@LAYER for another layer than the last; repeat "
-            "for several [those that the model was made for]."
-        ),
-    ] = None,
+    model: options.ModelName = "",
+    method: options.Methods = None,
     target: options.Target = None,
     views: options.Views = 1,
     format: options.Formats = None,  # noqa: A002 - the option's name
@@ -104,7 +98,7 @@ def localize(
             loaded.class_index(target)  # an unknown class is no fault of the images
         check_views(loaded, views)
         if loaded.card is None or loaded.card.appearance is None:
-            output.print(
+            note(
                 "Whether images fit this model is not checked: its card does not say "
                 "how its training images look."
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import numpy as np
 import typer
 
-from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.console import emit, note, output
 from napari_wsol.cli.journal import Chosen, Folder, find_record, image_of, work_of
 from napari_wsol.cli.options import out_folder
 from napari_wsol.cli.verify import Images, Model
@@ -92,12 +92,13 @@ def replay(
                 write_strokes(files.add(STROKES), drawn, facts)
                 write_record(files.add(REPORT), result)
                 files.publish()
+    emit({**result, "out": out})
     word = "identical" if result["identical"] else "differs"
     output.print(f"round {made.index}: {word}")
     output.print(f"in {out}")
     if not result["identical"]:
         for reason in cast("list[str]", result["differences"]):
-            errors.print(reason, style="yellow")
+            note(reason, style="yellow")
         raise typer.Exit(1)
 
 

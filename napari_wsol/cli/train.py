@@ -15,10 +15,19 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from napari_wsol.cli.console import Failures, errors, on_signals, output
+from napari_wsol.cli.console import (
+    INTERRUPTED,
+    Failures,
+    Listing,
+    emit,
+    errors,
+    mode,
+    on_signals,
+    output,
+    steps,
+)
 from napari_wsol.cli.data import tell_recipe_data
 from napari_wsol.cli.options import INFERENCE, Device, Resume, option, out_folder
 from napari_wsol.config import words_of
@@ -97,6 +106,7 @@ def train(
     output.print(f"{plan.name} is in {out}")
     for key, value in _lines(result):
         output.print(f"{key}: {value}")
+    emit({"name": plan.name, "folder": out, "figures": result})
     failures.leave()
 
 
@@ -148,7 +158,7 @@ def watched(view: View, again: str) -> Generator[None]:
     Ctrl+C, or a request to end, stops after the step; a second one at once.
 
     Raises:
-        typer.Exit: 1 where it was stopped.
+        typer.Exit: 130 where it was stopped.
     """
 
     def stop() -> None:
@@ -161,7 +171,7 @@ def watched(view: View, again: str) -> Generator[None]:
             yield
     except KeyboardInterrupt:
         errors.print(f"Stopped. {again}")
-        raise typer.Exit(1) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 class View:
@@ -187,13 +197,15 @@ class View:
 
     def live(self) -> Live | nullcontext[None]:
         """Shows it on standard error while it lasts, by one of several processes."""
-        if not _is_first():
+        if mode.quiet or not _is_first():
             return nullcontext()
         return Live(console=errors, get_renderable=self.render, refresh_per_second=4)
 
     def say(self, done: int, total: int, text: str) -> None:
         """What is being done beside the steps."""
         self._check()
+        if not self._status.startswith(text):
+            steps.info(text)
         self._status = f"{text} {done}/{total}" if total else text
 
     def step(self, progress: TrainStep) -> None:
@@ -227,24 +239,33 @@ class View:
             tables.append(self._scores())
         return Group(*tables, Text(status))
 
-    def _steps(self) -> Table:
+    def _steps(self) -> Listing:
         rows = list(self._rows)  # they may be dropped meanwhile
         names = list(rows[-1].losses) if rows else []
-        table = Table("step", "epoch", *(f"loss {name}" for name in names), "accuracy")
-        for row in rows:
-            values = [f"{row.losses[name]:.4f}" for name in names]
-            right = "" if row.accuracy is None else f"{row.accuracy:.2f}"
-            table.add_row(str(row.step), str(row.epoch), *values, right)
-        return table
+        cells = (
+            (
+                row.step,
+                row.epoch,
+                *(f"{row.losses[name]:.4f}" for name in names),
+                "" if row.accuracy is None else f"{row.accuracy:.2f}",
+            )
+            for row in rows
+        )
+        titles = (f"loss {name}" for name in names)
+        return Listing(("step", "epoch", *titles, "accuracy"), cells)
 
-    def _scores(self) -> Table:
+    def _scores(self) -> Listing:
         names = list(self._evaluations[-1].values)
         titles = [name if name == "loss" else f"{name} %" for name in names]
-        table = Table("after step", *titles, "best")
-        for row in self._evaluations:
-            values = [
-                f"{row.values[name]:{'.4f' if name == 'loss' else '.1f'}}"
-                for name in names
-            ]
-            table.add_row(str(row.step), *values, "yes" if row.best else "")
-        return table
+        cells = (
+            (
+                row.step,
+                *(
+                    f"{row.values[name]:{'.4f' if name == 'loss' else '.1f'}}"
+                    for name in names
+                ),
+                "yes" if row.best else "",
+            )
+            for row in list(self._evaluations)
+        )
+        return Listing(("after step", *titles, "best"), cells)

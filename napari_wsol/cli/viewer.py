@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from napari_wsol.cli.console import output
+from napari_wsol.cli.console import emit, output
+from napari_wsol.cli.installed import checked_model, model_names
 from napari_wsol.cli.options import (
     Channel,
     Images,
@@ -19,6 +20,7 @@ from napari_wsol.cli.options import (
     picked,
 )
 from napari_wsol.errors import ConfigError
+from napari_wsol.preferences import preferences
 
 
 def demo(
@@ -44,6 +46,7 @@ def demo(
 
         files = run_tour(screenshot, pictures=pictures, exports=exports)
         output.print(f"{screenshot} and {len(files)} exported files")
+        emit({"screenshot": screenshot, "exported": files})
     else:
         from napari_wsol.gui.demo.viewer import open_viewer
 
@@ -53,7 +56,11 @@ def demo(
 def view(
     images: Images,
     model: Annotated[
-        str | None, typer.Option(help="Name or folder of a model.")
+        str | None,
+        typer.Option(
+            help="Name or folder of a model [what config says, or the first].",
+            autocompletion=model_names,
+        ),
     ] = None,
     reader: Reader = None,
     rgb: Rgb = None,
@@ -64,6 +71,9 @@ def view(
     missing = [str(path) for path in images if not path.exists()]
     if missing:
         raise ConfigError(f"There is no file {', '.join(missing)}.")
+    model = model or preferences().model or None
+    if model is not None:
+        checked_model(model)
     check_reader(reader)
     pick = picked(rgb, channel, plane)
     _need_viewer()
