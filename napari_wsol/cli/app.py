@@ -43,7 +43,12 @@ from napari_wsol.cli.console import (
 from napari_wsol.errors import WsolError, in_our_words, sentence_of
 from napari_wsol.registry import FILES, plugin_files, plugins
 
-app = commands("", name="napari-wsol")
+app = commands(
+    "Weakly supervised localization in medical images. Research use only, not for "
+    "diagnosis.\n\nThe options below may also stand behind a command. Exit status: 0 all "
+    "went well, 1 something failed, 2 wrong usage, 130 stopped.",
+    name="napari-wsol",
+)
 COMMANDS = {
     "Look": (viewer.demo, viewer.view),
     "Run": (localize.localize, batch.batch, batch.features),
@@ -73,6 +78,7 @@ class _Commands(Group):
         own.add_argument("--plugin", action="append", default=[])
         for words in (["--json"], ["--quiet", "-q"], ["--verbose", "-v"]):
             own.add_argument(*words, action="append_const", const=words[0], dest="all")
+        mode.line = tuple(args)
         found, rest = own.parse_known_args(args)
         plugin = (f"--plugin={name}" for name in found.plugin)
         return super().parse_args(ctx, [*plugin, *(found.all or ()), *rest])
@@ -109,12 +115,7 @@ def options(
         typer.Option("--verbose", "-v", help="Each step with its time; tracebacks."),
     ] = False,
 ) -> None:
-    """Weakly supervised localization in medical images.
-
-    Research use only, not for diagnosis. The options below may also stand behind a
-    command. Exit status: 0 all went well, 1 something failed, 2 wrong usage, 130
-    stopped.
-    """
+    """What holds for all commands."""
     del version
     set_mode(json=as_json, quiet=quiet, verbose=verbose)
     os.environ[FILES] = os.pathsep.join([*plugin_files(), *map(str, plugin or ())])
@@ -124,16 +125,13 @@ def options(
 @app.command("plugins", rich_help_panel="Manage")
 def list_plugins() -> None:
     """Methods and encoders of others: where they are from, and what was left out."""
-    found = plugins()
-    for item in found:
+    told: list[dict[str, object]] = []
+    for item in plugins():
         output.print(str(item), style="red" if item.problem else "")
-    emit(
-        [
-            {key: getattr(item, key) for key in ("name", "group", "origin", "problem")}
-            | {"adds": {name: table.kind for table, name in item.added}}
-            for item in found
-        ]
-    )
+        told.append({key: getattr(item, key) for key in ("name", "group", "origin")})
+        adds = {name: table.kind for table, name in item.added}
+        told[-1] |= {"adds": adds, "problem": item.problem}
+    emit(told)
 
 
 def main() -> None:

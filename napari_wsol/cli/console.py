@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import typer
-from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -42,7 +41,7 @@ from typing_extensions import override
 from napari_wsol.errors import one_of_many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable
     from types import FrameType
 
     from rich.console import ConsoleOptions, RenderableType
@@ -92,8 +91,9 @@ def named(name: object, text: object, style: str = "cyan") -> Text:
 
 @dataclass(slots=True)
 class Mode:
-    """How much is said, and how; the same for all that one command does."""
+    """How much one command says, and how, and the line that it was called with."""
 
+    line: tuple[str, ...] = ()
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -145,35 +145,29 @@ def note(text: RenderableType, style: str = "") -> None:
         errors.print(text, style=style)
 
 
-class Listing:
-    """Rows under names, none of them cut or broken.
+class Listing(Table):
+    """A table of which nothing is cut.
 
-    On a terminal a table; where it is too narrow, some lines for each row. Elsewhere a
-    line for each row, with tabs.
+    On a terminal that is too narrow each row becomes some lines; off a terminal each is
+    one, with tabs.
     """
 
-    def __init__(self, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        self.names = names
-        self.rows = [[str(cell) for cell in row] for row in rows]
-
+    @override
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterable[RenderableType]:
-        """As the console and its width allow."""
-        every = [list(self.names), *self.rows]
-        columns = zip(*every, strict=True)
-        table = Table(*self.names)
+        wide = options.update(width=10_000)
+        names = [str(column.header) for column in self.columns]
+        rows = list(zip(*(map(str, item.cells) for item in self.columns), strict=True))
         if not console.is_terminal:
             tabs = str.maketrans("\t\n", "  ")
-            yield from ("\t".join(x.translate(tabs) for x in row) for row in every)
-        elif sum(3 + max(map(cell_len, x)) for x in columns) < options.max_width:
-            for row in self.rows:
-                table.add_row(*map(Text, row))
-            yield table
+            yield from ("\t".join(x.translate(tabs) for x in y) for y in (names, *rows))
+        elif self.__rich_measure__(console, wide).maximum <= options.max_width:
+            yield from super().__rich_console__(console, options)
         else:
-            for title, *row in self.rows:
+            for title, *row in rows:
                 yield Text(title, style="bold")
-                pairs = zip(self.names[1:], row, strict=True)
+                pairs = zip(names[1:], row, strict=True)
                 yield from (named(f"  {name}", cell) for name, cell in pairs if cell)
 
 
@@ -204,8 +198,7 @@ class _InGroups:
         if ctx.parent is not None:
             formatter.write_paragraph()
             formatter.write_text(
-                "Everywhere: --json, --quiet, --verbose, --plugin; see napari-wsol "
-                "--help."
+                "And --json, --quiet, --verbose, --plugin: see napari-wsol --help."
             )
 
 
@@ -308,6 +301,9 @@ def show_figures(model: str, report: ModelReport | CrossValidationReport) -> Non
     """Prints the tables of a report, under what it says of a model."""
     output.print(named(model, report.headline(), "bold"))
     for title, names, rows in report.tables():
-        output.print(Listing((title, *names), rows))
+        table = Listing(title, *names)
+        for row in rows:
+            table.add_row(*row)
+        output.print(table)
     for text in report.notes:
         output.print(f"Note: {text}")

@@ -23,8 +23,6 @@ from napari_wsol.cli.train import View, go_on, watched
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import RenderableType
 
     from napari_wsol.cross_validation import FoldReport
@@ -89,20 +87,7 @@ def crossvalidate(
         measured=view.measured,
         failed=failures.tell,
     )
-    options: dict[str, Sequence[object]] = {
-        "--data": [data],
-        "--out": [out],
-        "--split": split or [],
-        "--groups": [groups],
-        "--group": [group],
-        "--group-pattern": [group_pattern],
-        "--folds": [folds],
-        "--init": [init],
-        "--seed": [seed],
-        "--device": [device],
-    }
-    again = go_on("crossvalidate", recipe, options)
-    with watched(view, f"Go on with: {again}"):
+    with watched(view, f"Go on with: {go_on()}"):
         found = cross_validate(
             plan,
             data,
@@ -147,11 +132,11 @@ class FoldView(View):
     def _folds(self) -> Listing:
         methods = [item.title for item in self._done[0].report.methods]
         figures = [f"{title} PxAP %" for title in methods]
-        rows: list[list[str]] = []
+        table = Listing("measured", "images", "accuracy %", *figures)
         for fold in self._done:
             report = fold.report
             every = [report.classification.get("accuracy")]
             every += [item.figures.get("pxap") for item in report.methods]
             values = ["–" if item is None else f"{item.value:.1f}" for item in every]
-            rows.append([f"fold {fold.number}", str(report.images), *values])
-        return Listing(("measured", "images", "accuracy %", *figures), rows)
+            table.add_row(f"fold {fold.number}", str(report.images), *values)
+        return table

@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 class Listed(Struct):
-    """What a list of models says of one; reading all of a card needs torch."""
+    """What a list says of a model; reading all of its card needs torch."""
 
     name: str
     title: str
@@ -81,12 +81,6 @@ def check_methods(names: list[str] | None) -> list[str] | None:
         if known and name.partition("@")[0] not in known:
             raise choices("method", name, known)
     return names
-
-
-def system_names() -> list[str]:
-    """Names of the papers that can be reproduced."""
-    file = PACKAGE / "cross_validation" / "systems.toml"
-    return list(parse_toml(file.read_text("utf-8")))
 
 
 def journal_names() -> list[str]:

@@ -44,20 +44,18 @@ def list_(journals: Folder = None) -> None:
 
     store = JournalLibrary(journals)
     found = store.summaries()
-    rows = (
-        (
+    table = Listing("image", "strokes", "rounds", "status", "last change", "folder")
+    for item in found:
+        table.add_row(
             item.name or "?",
-            item.strokes,
-            item.rounds,
+            str(item.strokes),
+            str(item.rounds),
             item.status + (" (!)" if item.notes else ""),
             _local(item.last),
             item.folder.name,
         )
-        for item in found
-    )
-    names = ("image", "strokes", "rounds", "status", "last change", "folder")
     if found:
-        output.print(Listing(names, rows))
+        output.print(table)
     for item in found:
         _notes(item.notes, item.folder.name)
     noun = "journal" if len(found) == 1 else "journals"
@@ -95,21 +93,10 @@ def show(journal: Chosen, journals: Folder = None) -> None:
             output.print(named(key, value))
     if work.rounds:
         output.print(_rounds(work))
-    emit(
-        {
-            "image": image.to_dict(),
-            "folder": record.folder,
-            "entries": len(record.entries),
-            "last": record.last_time,
-            "status": work.status,
-            "settings": work.settings,
-            "strokes": len(work.strokes.strokes),
-            "tools": made,
-            "shown": work.shown,
-            "rounds": work.rounds,
-            "notes": record.notes,
-        }
-    )
+    told = {"image": image.to_dict(), "folder": record.folder, "notes": record.notes}
+    told |= {"entries": len(record.entries), "last": record.last_time, "tools": made}
+    told |= {"status": work.status, "settings": work.settings, "rounds": work.rounds}
+    emit(told)
 
 
 @app.command()
@@ -206,22 +193,19 @@ def work_of(record: Record) -> EarlierWork:
 
 
 def _rounds(work: EarlierWork) -> Listing:
-    rows = (
-        (
+    table = Listing("round", "model", "class", "strokes", "seconds", "made", "map")
+    for made in work.rounds:
+        seconds = made.facts.get("seconds")
+        table.add_row(
             f"{made.index}" + (" (shown)" if made.index == work.shown else ""),
             made.model,
             made.target,
-            len(made.strokes),
+            str(len(made.strokes)),
             f"{seconds:.2f}" if isinstance(seconds, int | float) else "",
             _local(made.time),
             made.map_sha256[:12],
         )
-        for made in work.rounds
-        for seconds in (made.facts.get("seconds"),)
-    )
-    return Listing(
-        ("round", "model", "class", "strokes", "seconds", "made", "map"), rows
-    )
+    return table
 
 
 def _notes(notes: tuple[str, ...] | list[str], name: str = "") -> None:

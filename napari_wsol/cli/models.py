@@ -29,18 +29,16 @@ app = commands("Installed models.")
 def list_() -> None:
     """All installed models."""
     found = installed.models()
-    rows = (
-        (
+    table = Listing("name", "what it finds", "methods", "licence", "where")
+    for card in found:
+        table.add_row(
             card.name,
             card.title,
             ", ".join(card.methods),
             card.license,
             "bundled" if card.bundled else card.folder,
         )
-        for card in found
-    )
-    names = ("name", "what it finds", "methods", "licence", "where")
-    output.print(Listing(names, rows))
+    output.print(table)
     output.print(f"Your own models belong in {models_folder()}")
     emit(found)
 

@@ -21,7 +21,6 @@ from napari_wsol.config import (
     ExportConfig,
     InferenceConfig,
     SlideConfig,
-    check_device,
     listed_settings,
 )
 from napari_wsol.errors import ConfigError, UnreadableImageError, choices
@@ -114,11 +113,11 @@ def known_model(name: str) -> str:
     return checked_model(name)
 
 
-def known_device(ctx: typer.Context, param: typer.CallbackParam, name: str) -> str:
+def known_device(ctx: typer.Context, name: str) -> str:
     """A device that is named, or else preferred."""
-    source = ctx.get_parameter_source(param.name or "")
-    is_given = source is None or source.name != "DEFAULT"
-    return check_device(name if is_given else preferences().device)
+    source = ctx.get_parameter_source("device")
+    chosen = name if source and source.name != "DEFAULT" else preferences().device
+    return InferenceConfig(device=chosen).device
 
 
 ModelName = Annotated[

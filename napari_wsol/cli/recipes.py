@@ -30,8 +30,10 @@ Name = Annotated[
 def list_() -> None:
     """All of them."""
     found = list_published()
-    rows = ((item.name, item.summary, item.citation) for item in found)
-    output.print(Listing(("name", "what its map shows", "paper"), rows))
+    table = Listing("name", "what its map shows", "paper")
+    for item in found:
+        table.add_row(item.name, item.summary, item.citation)
+    output.print(table)
     emit(found)
     output.print("Take a copy of one with: napari-wsol recipes write NAME FILE")
 

@@ -10,7 +10,6 @@ import typer
 
 from napari_wsol.cli.console import Failures, Listing, emit, note, output
 from napari_wsol.cli.data import check_there
-from napari_wsol.cli.installed import system_names
 from napari_wsol.cli.options import INFERENCE, Device, option
 from napari_wsol.cli.train import View, watched
 from napari_wsol.data.published import recognised
@@ -20,10 +19,7 @@ from napari_wsol.training.wish import Wish
 
 
 def reproduce(
-    system: Annotated[
-        str,
-        typer.Argument(help="Which paper, on which data.", autocompletion=system_names),
-    ],
+    system: str,
     data: Annotated[Path, typer.Option(help="Folder of the data set, as published.")],
     out: Annotated[
         Path | None,
@@ -39,8 +35,9 @@ def reproduce(
     checkpoint and leaves; the same command goes on, and does nothing twice. An image
     that cannot be used is left out, and told; the exit status is then 1.
     """
-    if system not in system_names():
-        raise choices("system", system, system_names())
+    systems = SYSTEMS.read_text("utf-8")
+    if f"\n[{system}]\n" not in systems:
+        raise choices("system", system, list(parse_toml(systems)))
     check_there(data)
     out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
     check_folder(out)
@@ -62,26 +59,14 @@ def reproduce(
     made = partial(run, system, data, out, quick=quick, init=init, device=device)
     with watched(view, "The same command goes on from here."):
         rows, notes = made(watcher=watcher, begun=begun)
-    table = (
-        (
-            row.model,
-            row.images,
-            title_of(row.figure),
-            row.name,
-            "" if row.value is None else f"{row.value:g}",
-            shown(row.figure, here),
-        )
-        for row, here in rows
-    )
-    names = ("model", "images", "figure", "class", "published", "here")
-    output.print(Listing(names, table))
+    table = Listing("model", "images", "figure", "class", "published", "here")
+    for row, here in rows:
+        printed = "" if row.value is None else f"{row.value:g}"
+        figures = (title_of(row.figure), row.name, printed, shown(row.figure, here))
+        table.add_row(row.model, row.images, *figures)
+    output.print(table)
     for text in (*notes, f"Written: {out / 'table.csv'}"):
         output.print(text)
-    emit(
-        {
-            "table": out / "table.csv",
-            "notes": notes,
-            "figures": [{"published": row, "here": here} for row, here in rows],
-        }
-    )
+    figures = [{"published": row, "here": here} for row, here in rows]
+    emit({"figures": figures, "notes": notes, "file": out / "table.csv"})
     failures.leave()

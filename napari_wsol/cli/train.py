@@ -30,13 +30,11 @@ from napari_wsol.cli.console import (
 )
 from napari_wsol.cli.data import tell_recipe_data
 from napari_wsol.cli.options import INFERENCE, Device, Resume, option, out_folder
-from napari_wsol.config import words_of
 from napari_wsol.jobs import duration
-from napari_wsol.registry import plugin_files
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from napari_wsol.training.run import Evaluation, Options
     from napari_wsol.training.trainer import TrainStep
@@ -88,14 +86,7 @@ def train(
         "evaluated": view.evaluated,
         "failed": failures.tell,
     }
-    given: dict[str, Sequence[object]] = {
-        "--data": [data],
-        "--out": [out],
-        "--init": [init],
-        "--seeds": [seeds],
-        "--device": [None if device == "auto" else device],
-    }
-    with watched(view, f"Go on with: {go_on('train', recipe, given)}"):
+    with watched(view, f"Go on with: {go_on()}"):
         if numbers:
             result = train_seeds(plan, data, out, numbers, **options)
         else:
@@ -144,11 +135,10 @@ def _lines(result: Mapping[str, object]) -> list[tuple[str, str]]:
     ]
 
 
-def go_on(command: str, recipe: Path, given: Mapping[str, Sequence[object]]) -> str:
-    """What to type to go on: all that counted, or the numbers would be others."""
-    plugins = words_of({"--plugin": plugin_files()})
-    words = ["napari-wsol", *plugins, command, str(recipe), *words_of(given)]
-    return shlex.join([*words, "--resume"])
+def go_on() -> str:
+    """What to type to go on: all that was given, or the numbers would be others."""
+    words = (word for word in mode.line if word != "--resume")
+    return shlex.join(["napari-wsol", *words, "--resume"])
 
 
 @contextmanager
@@ -242,30 +232,22 @@ class View:
     def _steps(self) -> Listing:
         rows = list(self._rows)  # they may be dropped meanwhile
         names = list(rows[-1].losses) if rows else []
-        cells = (
-            (
-                row.step,
-                row.epoch,
-                *(f"{row.losses[name]:.4f}" for name in names),
-                "" if row.accuracy is None else f"{row.accuracy:.2f}",
-            )
-            for row in rows
-        )
-        titles = (f"loss {name}" for name in names)
-        return Listing(("step", "epoch", *titles, "accuracy"), cells)
+        losses = (f"loss {name}" for name in names)
+        table = Listing("step", "epoch", *losses, "accuracy")
+        for row in rows:
+            values = [f"{row.losses[name]:.4f}" for name in names]
+            right = "" if row.accuracy is None else f"{row.accuracy:.2f}"
+            table.add_row(str(row.step), str(row.epoch), *values, right)
+        return table
 
     def _scores(self) -> Listing:
         names = list(self._evaluations[-1].values)
         titles = [name if name == "loss" else f"{name} %" for name in names]
-        cells = (
-            (
-                row.step,
-                *(
-                    f"{row.values[name]:{'.4f' if name == 'loss' else '.1f'}}"
-                    for name in names
-                ),
-                "yes" if row.best else "",
-            )
-            for row in list(self._evaluations)
-        )
-        return Listing(("after step", *titles, "best"), cells)
+        table = Listing("after step", *titles, "best")
+        for row in self._evaluations:
+            values = [
+                f"{row.values[name]:{'.4f' if name == 'loss' else '.1f'}}"
+                for name in names
+            ]
+            table.add_row(str(row.step), *values, "yes" if row.best else "")
+        return table
