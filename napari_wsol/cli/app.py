@@ -45,8 +45,8 @@ from napari_wsol.registry import FILES, plugin_files, plugins
 
 app = commands(
     "Weakly supervised localization in medical images. Research use only, not for "
-    "diagnosis.\n\nThe options below may also stand behind a command. Exit status: 0 all "
-    "went well, 1 something failed, 2 wrong usage, 130 stopped.",
+    "diagnosis.\n\nThe options below may also stand behind a command. Exit status: 0 "
+    "all went well, 1 something failed, 2 wrong usage, 130 stopped.",
     name="napari-wsol",
 )
 COMMANDS = {

@@ -20,13 +20,7 @@ from napari_wsol.errors import ConfigError, choices
 
 def batch(
     slides: options.Images,
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="Folder for the results, which all machines see.",
-            callback=options.out_folder,
-        ),
-    ],
+    out: options.OutFolder,
     model: options.ModelName = "",
     jobs: Annotated[
         int | None,
@@ -78,8 +72,9 @@ def batch(
     """Localize many slides with Snakemake: resumable, one slide a job.
 
     Give the same command again to go on after a stop, or to try again what failed. On
-    SLURM: --executor slurm, with snakemake-executor-plugin-slurm installed. More of
-    Snakemake's options go into a profile. --features "--tile 224" makes bags instead.
+    SLURM: --executor slurm, with snakemake-executor-plugin-slurm installed; OUT must be
+    where all machines see it. More of Snakemake's options go into a profile. --features
+    "--tile 224" makes bags instead.
     """
     from napari_wsol.batch.results import ResultsFolder
     from napari_wsol.batch.workflow import Workflow
@@ -139,7 +134,7 @@ def batch(
 
 def features(
     slides: options.Images,
-    out: Annotated[Path, typer.Option(help="Folder.", callback=options.out_folder)],
+    out: options.OutFolder,
     model: Annotated[
         str | None,
         typer.Option(

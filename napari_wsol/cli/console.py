@@ -104,22 +104,13 @@ INTERRUPTED = 130
 """Exit status of what was stopped: 128 and the number of the signal of Ctrl+C."""
 
 
-class _Steps(logging.Handler):
-    """What the program logs, with the time since it began."""
-
-    @override
-    def emit(self, record: logging.LogRecord) -> None:
-        text = f"{record.relativeCreated / 1000:.2f} s  {self.format(record)}"
-        errors.print(text, style="dim")
-
-
 def set_mode(*, json: bool, quiet: bool, verbose: bool) -> None:
     """What ``--json``, ``--quiet`` and ``--verbose`` ask for, from now on."""
     mode.json, mode.quiet, mode.verbose = json, quiet, verbose
     output.quiet = json
-    steps.handlers = [_Steps()] if verbose else []
-    level = logging.ERROR if quiet else logging.NOTSET
-    steps.setLevel(logging.DEBUG if verbose else level)
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
+    steps.setLevel(level)
+    logging.basicConfig(format="%(relativeCreated)d ms: %(message)s", force=True)
 
 
 def emit(data: object) -> None:
@@ -192,14 +183,6 @@ class _InGroups:
         for title, rows in groups.items():
             with formatter.section(title):
                 formatter.write_dl(rows)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's
-        """Writes what every command can do beside."""
-        if ctx.parent is not None:
-            formatter.write_paragraph()
-            formatter.write_text(
-                "And --json, --quiet, --verbose, --plugin: see napari-wsol --help."
-            )
 
 
 class Command(_InGroups, TyperCommand):

@@ -6,35 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group
-from rich.text import Text
 
-from napari_wsol.cli.console import Failures, Listing, emit, output, show_figures
+from napari_wsol.cli import options
+from napari_wsol.cli.console import Failures, emit, output, show_figures
 from napari_wsol.cli.data import tell_recipe_data
-from napari_wsol.cli.options import (
-    INFERENCE,
-    Device,
-    GroupColumn,
-    Resume,
-    option,
-    out_folder,
-)
 from napari_wsol.cli.train import View, go_on, watched
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from napari_wsol.cross_validation import FoldReport
 
 
 def crossvalidate(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.")],
-    data: Annotated[Path, option(Wish, "data", required=True)],
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder for models, lists and figures.", callback=out_folder),
-    ],
+    data: Annotated[Path, options.option(Wish, "data", required=True)],
+    out: options.OutFolder,
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,7 +35,7 @@ def crossvalidate(
             "each image [what a published data set says itself]."
         ),
     ] = None,
-    group: GroupColumn = None,
+    group: options.GroupColumn = None,
     group_pattern: Annotated[
         str | None,
         typer.Option(
@@ -58,13 +44,13 @@ def crossvalidate(
         ),
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5,
-    init: Annotated[Path | None, option(Wish, "init")] = None,
+    init: Annotated[Path | None, options.option(Wish, "init")] = None,
     seed: Annotated[
         int,
         typer.Option(min=0, help="Of the folds; that of training is the recipe's."),
     ] = 0,
-    resume: Resume = False,
-    device: Device = INFERENCE.device,
+    resume: options.Resume = False,
+    device: options.Device = options.INFERENCE.device,
 ) -> None:
     """Train on all folds but one and measure that one, in turn, group by group.
 
@@ -108,35 +94,17 @@ def crossvalidate(
 
 
 class FoldView(View):
-    """The live table of the fold that is trained, and the figures of those before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._place = ""
-        self._done: list[FoldReport] = []
+    """The same for the fold that is trained, and the figures of each."""
 
     def begun(self, fold: int, folds: int) -> None:
-        """A fold begins: the rows of the one before are dropped."""
-        self._place = f"fold {fold} of {folds}"
-        self.restart()
+        """A fold begins."""
+        self.restart(f"fold {fold} of {folds}")
 
     def measured(self, fold: FoldReport) -> None:
         """One more fold is measured."""
-        self._done.append(fold)
-
-    def render(self) -> Group:
-        """The tables as they are now."""
-        parts: list[RenderableType] = [self._folds()] if self._done else []
-        return Group(*parts, Text(self._place), super().render())
-
-    def _folds(self) -> Listing:
-        methods = [item.title for item in self._done[0].report.methods]
-        figures = [f"{title} PxAP %" for title in methods]
-        table = Listing("measured", "images", "accuracy %", *figures)
-        for fold in self._done:
-            report = fold.report
-            every = [report.classification.get("accuracy")]
-            every += [item.figures.get("pxap") for item in report.methods]
-            values = ["–" if item is None else f"{item.value:.1f}" for item in every]
-            table.add_row(f"fold {fold.number}", str(report.images), *values)
-        return table
+        report = fold.report
+        every = {"accuracy": report.classification.get("accuracy")}
+        for item in report.methods:
+            every[f"{item.title} PxAP"] = item.figures.get("pxap")
+        words = (f", {key} {x.value:.1f} %" for key, x in every.items() if x)
+        self.tell(f"{report.images} images{''.join(words)}")

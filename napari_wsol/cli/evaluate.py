@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_wsol.cli import options
 from napari_wsol.cli.console import (
-    INTERRUPTED,
     Failures,
     emit,
-    errors,
     output,
     progress_bar,
     show_figures,
@@ -20,15 +19,6 @@ from napari_wsol.cli.console import (
 )
 from napari_wsol.cli.data import tell_model_data
 from napari_wsol.cli.installed import model_names
-from napari_wsol.cli.options import (
-    INFERENCE,
-    Device,
-    GroupColumn,
-    Methods,
-    Mpp,
-    Views,
-    known_model,
-)
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import check_folder, encoded, file_set, make_folder
 
@@ -56,7 +46,7 @@ def evaluate(
         str,
         typer.Argument(
             help="Name or folder of a model [what config says].",
-            callback=known_model,
+            callback=options.known_model,
             autocompletion=model_names,
             show_default=False,
         ),
@@ -68,7 +58,7 @@ def evaluate(
             "data also a choice, e.g. “@200X” of BreakHis [all that DATA lists]."
         ),
     ] = None,
-    method: Methods = None,
+    method: options.Methods = None,
     threshold: Annotated[
         float,
         typer.Option(
@@ -78,7 +68,7 @@ def evaluate(
             "that share of the strongest.",
         ),
     ] = 0.5,
-    mpp: Mpp = None,
+    mpp: options.Mpp = None,
     target: Annotated[
         str,
         typer.Option(
@@ -86,7 +76,7 @@ def evaluate(
             "“predicted”, the most probable class."
         ),
     ] = "true",
-    views: Views = 1,
+    views: options.Views = 1,
     size: Annotated[
         int,
         typer.Option(
@@ -133,7 +123,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Instead: a table (CSV) that says what belongs together."),
     ] = None,
-    group: GroupColumn = None,
+    group: options.GroupColumn = None,
     region_threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of PCAM's boxes around regions.")
     ] = 0.9,
@@ -169,7 +159,7 @@ def evaluate(
         int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 for none.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    device: Device = INFERENCE.device,
+    device: options.Device = options.INFERENCE.device,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an older run.")
     ] = False,
@@ -226,19 +216,15 @@ def evaluate(
 
 def _run(benchmark: Benchmark, failures: Failures) -> tuple[ModelReport, bytes]:
     """Figures and picture, with a bar on the way."""
-    try:
-        with progress_bar() as bar:
-            task = bar.add_task("images", total=None)
+    with progress_bar() as bar:
+        task = bar.add_task("images", total=None)
 
-            def report(done: int, total: int, text: str) -> None:
-                steps.info("%d of %d: %s", done, total, text)
-                bar.update(task, completed=done, total=total, description=text[-40:])
+        def report(done: int, total: int, text: str) -> None:
+            steps.info("%d of %d: %s", done, total, text)
+            bar.update(task, completed=done, total=total, description=text[-40:])
 
-            result = benchmark.run(report, failed=failures.tell)
-            return result, benchmark.picture(result)
-    except KeyboardInterrupt:
-        errors.print("Stopped. Nothing was written.")
-        raise typer.Exit(INTERRUPTED) from None
+        result = benchmark.run(report, failed=failures.tell)
+        return result, benchmark.picture(result)
 
 
 def _paths(out: Path, *, overwrite: bool) -> tuple[Path, Path, Path]:

@@ -12,13 +12,7 @@ from msgspec import Struct
 from napari_wsol.errors import MalformedError, choices
 from napari_wsol.files import path_from
 from napari_wsol.files.parsing import parse_toml, read_text, typed
-from napari_wsol.paths import (
-    CARD,
-    bundled_folder,
-    installed_folders,
-    journals_folder,
-    unknown_model,
-)
+from napari_wsol.paths import CARD, bundled_folder, installed_folders, unknown_model
 from napari_wsol.registry import GROUPS, plugin_files
 
 PACKAGE = Path(__file__).parents[1]
@@ -55,7 +49,7 @@ def checked_model(name: str) -> str:
     """The name of an installed model, or a path that is there.
 
     Raises:
-        UnknownNameError: names the choices.
+        UnknownNameError: neither; names the choices.
     """
     if not path_from(name).exists() and name not in (names := model_names()):
         raise unknown_model(name, names)
@@ -63,27 +57,25 @@ def checked_model(name: str) -> str:
 
 
 def method_names() -> list[str]:
-    """Names of the methods of this package, as their files give them."""
-    files = sorted((PACKAGE / "methods").glob("*.py"))
-    pattern = re.compile(r'^    name: ClassVar\[str\] = "(.+)"$', re.MULTILINE)
-    return [name for file in files for name in pattern.findall(file.read_text("utf-8"))]
+    """Names of the methods of this package, as its files give them."""
+    texts = (path.read_text("utf-8") for path in sorted(PACKAGE.glob("methods/*.py")))
+    return re.findall(r'\n    name: ClassVar\[str\] = "(.+)"\n', "".join(texts))
 
 
-def check_methods(names: list[str] | None) -> list[str] | None:
-    """Refuses a method of no known name, where no plugin could have it.
+def checked_methods(names: list[str] | None) -> list[str] | None:
+    """Names of methods, none of which is unknown; plugins may have others.
 
     Raises:
-        UnknownNameError: names the choices.
+        UnknownNameError: there is no such method; names the choices.
     """
-    has_plugins = plugin_files() or any(entry_points(group=group) for group in GROUPS)
-    known = [] if has_plugins else method_names()
+    others = [*plugin_files(), *(x for key in GROUPS for x in entry_points(group=key))]
+    known = method_names()
     for name in names or ():
-        if known and name.partition("@")[0] not in known:
+        if name.partition("@")[0] not in known and not others:
             raise choices("method", name, known)
     return names
 
 
-def journal_names() -> list[str]:
-    """Names of the folders of journals."""
-    folder = journals_folder()
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+def system_names() -> list[str]:
+    """Names of the papers that can be reproduced."""
+    return list(parse_toml(read_text(PACKAGE / "cross_validation" / "systems.toml")))

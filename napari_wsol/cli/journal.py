@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from napari_wsol.cli.console import Listing, commands, emit, named, note, output
-from napari_wsol.cli.installed import journal_names
 from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
 from napari_wsol.files import file_set, make_folder, path_from, unwritable
+from napari_wsol.paths import journals_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +28,16 @@ app = commands("Strokes and rounds that were recorded.")
 JOURNAL_HELP = (
     "Folder of a journal, a file in it, or the first digits of the image's fingerprint."
 )
+
+
+def _names() -> list[str]:
+    folder = journals_folder()
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
 Chosen = Annotated[
     str,
-    typer.Argument(metavar="JOURNAL", help=JOURNAL_HELP, autocompletion=journal_names),
+    typer.Argument(metavar="JOURNAL", help=JOURNAL_HELP, autocompletion=_names),
 ]
 Folder = Annotated[
     Path | None, typer.Option(help="Folder of all journals [the user's own].")

@@ -16,10 +16,7 @@ from napari_wsol.config import ExportConfig, SlideConfig
 
 def localize(
     images: options.Images,
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder for the results.", callback=options.out_folder),
-    ],
+    out: options.OutFolder,
     model: options.ModelName = "",
     method: options.Methods = None,
     target: options.Target = None,

@@ -11,7 +11,7 @@ import typer
 from napari_wsol.cli import installed
 from napari_wsol.cli.console import Failures, Listing, commands, emit, named, output
 from napari_wsol.cli.installed import checked_model, model_names
-from napari_wsol.cli.options import images_there
+from napari_wsol.cli.options import files_there
 from napari_wsol.errors import UnansweredError
 from napari_wsol.paths import installed_folders, models_folder
 
@@ -96,7 +96,10 @@ def presets() -> None:
 @app.command("import")
 def import_(
     checkpoints: Annotated[
-        list[Path], typer.Argument(help="Weight files, or the folders that hold them.")
+        list[Path],
+        typer.Argument(
+            help="Weight files, or the folders that hold them.", callback=files_there
+        ),
     ],
     name: Annotated[
         str | None, typer.Option(help="Of the new model [the file's name].")
@@ -122,7 +125,6 @@ def import_(
     """
     if name is not None and len(checkpoints) > 1:
         raise typer.BadParameter("Only one model can have this name.")
-    images_there(checkpoints)
     answers, failures = dict(_pair(item) for item in answer or ()), Failures()
     answers |= {} if preset is None else {"preset": preset}
     made: list[dict[str, object]] = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from napari_wsol.cli.installed import (
-    check_methods,
+    checked_methods,
     checked_model,
     method_names,
     model_names,
@@ -78,21 +78,22 @@ def out_folder(path: Path) -> Path:
     return path
 
 
-def images_there(paths: list[Path]) -> list[Path]:
-    """Refuses images where there is none of them; one of many is told with the rest.
+def files_there(ctx: typer.Context, paths: list[Path]) -> list[Path]:
+    """Refuses files of which there is none; one of many is told with the rest.
 
     Raises:
-        ImageError: names them.
+        UnreadableImageError: names those that are missing; in the viewer, any.
     """
-    if paths and not any(map(os.path.lexists, paths)):
-        raise UnreadableImageError(f"There is no file {', '.join(map(str, paths))}.")
+    missing = [str(path) for path in paths if not os.path.lexists(path)]
+    if missing and (len(missing) == len(paths) or ctx.command.name == "view"):
+        raise UnreadableImageError(f"There is no file {', '.join(missing)}.")
     return paths
 
 
 Images = Annotated[
     list[Path],
     typer.Argument(
-        help="Images or slides; of a folder, the images in it.", callback=images_there
+        help="Images or slides; of a folder, the images in it.", callback=files_there
     ),
 ]
 
@@ -120,6 +121,9 @@ def known_device(ctx: typer.Context, name: str) -> str:
     return InferenceConfig(device=chosen).device
 
 
+OutFolder = Annotated[
+    Path, typer.Option(help="Folder for the results.", callback=out_folder)
+]
 ModelName = Annotated[
     str,
     typer.Option(
@@ -135,7 +139,7 @@ Methods = Annotated[
         "--method",
         help="Method, or METHOD@LAYER for another layer than the last; repeat for "
         "several [those that the model was made for].",
-        callback=check_methods,
+        callback=checked_methods,
         autocompletion=method_names,
     ),
 ]

@@ -11,7 +11,7 @@ import typer
 
 from napari_wsol.cli.console import emit, note, output
 from napari_wsol.cli.journal import Chosen, Folder, find_record, image_of, work_of
-from napari_wsol.cli.options import out_folder
+from napari_wsol.cli.options import OutFolder
 from napari_wsol.cli.verify import Images, Model
 from napari_wsol.errors import ExportError, NoResultError
 from napari_wsol.files import file_set, make_folder, unwritable
@@ -26,9 +26,7 @@ HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
 
 def replay(
     journal: Chosen,
-    out: Annotated[
-        Path, typer.Option(help="Folder for the results.", callback=out_folder)
-    ],
+    out: OutFolder,
     image: Images = None,
     number: Annotated[
         int | None,

@@ -10,6 +10,7 @@ import typer
 
 from napari_wsol.cli.console import Failures, Listing, emit, note, output
 from napari_wsol.cli.data import check_there
+from napari_wsol.cli.installed import system_names
 from napari_wsol.cli.options import INFERENCE, Device, option
 from napari_wsol.cli.train import View, watched
 from napari_wsol.data.published import recognised
@@ -19,7 +20,7 @@ from napari_wsol.training.wish import Wish
 
 
 def reproduce(
-    system: str,
+    system: Annotated[str, typer.Argument(autocompletion=system_names)],
     data: Annotated[Path, typer.Option(help="Folder of the data set, as published.")],
     out: Annotated[
         Path | None,
@@ -35,9 +36,8 @@ def reproduce(
     checkpoint and leaves; the same command goes on, and does nothing twice. An image
     that cannot be used is left out, and told; the exit status is then 1.
     """
-    systems = SYSTEMS.read_text("utf-8")
-    if f"\n[{system}]\n" not in systems:
-        raise choices("system", system, list(parse_toml(systems)))
+    if system not in system_names():
+        raise choices("system", system, system_names())
     check_there(data)
     out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
     check_folder(out)
@@ -52,13 +52,9 @@ def reproduce(
         say=view.say, step=view.step, evaluated=view.evaluated, failed=failures.tell
     )
 
-    def begun(stage: str) -> None:
-        note(stage, style="bold")
-        view.restart()
-
     made = partial(run, system, data, out, quick=quick, init=init, device=device)
     with watched(view, "The same command goes on from here."):
-        rows, notes = made(watcher=watcher, begun=begun)
+        rows, notes = made(watcher=watcher, begun=view.restart)
     table = Listing("model", "images", "figure", "class", "published", "here")
     for row, here in rows:
         printed = "" if row.value is None else f"{row.value:g}"

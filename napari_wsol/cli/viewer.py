@@ -8,17 +8,9 @@ from typing import Annotated
 
 import typer
 
+from napari_wsol.cli import options
 from napari_wsol.cli.console import emit, output
 from napari_wsol.cli.installed import checked_model, model_names
-from napari_wsol.cli.options import (
-    Channel,
-    Images,
-    Plane,
-    Reader,
-    Rgb,
-    check_reader,
-    picked,
-)
 from napari_wsol.errors import ConfigError
 from napari_wsol.preferences import preferences
 
@@ -54,7 +46,7 @@ def demo(
 
 
 def view(
-    images: Images,
+    images: options.Images,
     model: Annotated[
         str | None,
         typer.Option(
@@ -62,20 +54,17 @@ def view(
             autocompletion=model_names,
         ),
     ] = None,
-    reader: Reader = None,
-    rgb: Rgb = None,
-    channel: Channel = None,
-    plane: Plane = None,
+    reader: options.Reader = None,
+    rgb: options.Rgb = None,
+    channel: options.Channel = None,
+    plane: options.Plane = None,
 ) -> None:
     """Open images or slides in the viewer."""
-    missing = [str(path) for path in images if not path.exists()]
-    if missing:
-        raise ConfigError(f"There is no file {', '.join(missing)}.")
     model = model or preferences().model or None
     if model is not None:
         checked_model(model)
-    check_reader(reader)
-    pick = picked(rgb, channel, plane)
+    options.check_reader(reader)
+    pick = options.picked(rgb, channel, plane)
     _need_viewer()
     from napari_wsol.gui.demo.viewer import open_viewer
     from napari_wsol.worklist.files import images_given
