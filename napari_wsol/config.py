@@ -105,7 +105,7 @@ class Option:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.pattern:
-            return f"like {self.pattern}"
+            return f"one of {self.pattern.replace('|', ', ')}"
         unit = f" {self.unit}" if self.unit else ""
         low = "at least" if self.above is None else "above"
         words = f"{low} {self.lowest if self.above is None else self.above:,}{unit}"
@@ -201,7 +201,7 @@ class InferenceConfig:
     whole: Annotated[int, Option("side of a whole image")] = 1024
     core: Annotated[int, Option("tile core", lowest=32)] = 512
     device: Annotated[
-        str, Option("device", pattern=r"auto|(cpu|cuda|mps|xpu)(:\d{1,3})?")
+        str, Option("device", pattern="auto|cpu|cuda|cuda:[0-9]+|mps|xpu")
     ] = "auto"
     memory_bytes: Annotated[
         int, Option("memory budget", lowest=LEAST_MEMORY, offered=1e12, unit="bytes")

@@ -76,12 +76,12 @@ def batch(
     where all machines see it. More of Snakemake's options go into a profile. --features
     "--tile 224" makes bags instead.
     """
+    options.check_reader(reader)
+    options.picked(rgb, channel, plane)  # refused now, and not once for every slide
     from napari_wsol.batch.results import ResultsFolder
     from napari_wsol.batch.workflow import Workflow
     from napari_wsol.worklist.files import images_given
 
-    options.check_reader(reader)
-    options.picked(rgb, channel, plane)  # refused now, and not once for every slide
     cards = gpus or 0
     if gpus is None and executor in (None, "local") and profile is None:
         import torch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -54,8 +53,10 @@ def set_(
     """
     kept: str | int = value
     if name == "memory_bytes":
-        with suppress(ValueError, OverflowError):
+        try:
             kept = round(float(value))
+        except (ValueError, OverflowError) as error:
+            raise typer.BadParameter("It is a number of bytes, like 6e9.") from error
     elif name == "model":
         checked_model(value)
     elif name == "journals":

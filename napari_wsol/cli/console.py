@@ -162,6 +162,19 @@ class Listing(Table):
                 yield from (named(f"  {name}", cell) for name, cell in pairs if cell)
 
 
+OPTIONS = {
+    "Images": "mpp slide_mpp reader rgb channel plane views size box_frame",
+    "Slides": "core halo tissue bags top",
+    "Results": "format threshold min_area fill_holes region_threshold scale_regions "
+    "foreground background bootstrap",
+    "Checks": "faithfulness road sanity",
+    "Prior and groups": "prior group_pattern groups group",
+    "Machine": "device jobs gpus executor profile threads memory minutes",
+    "A run again": "resume overwrite wait",
+}
+"""Groups of options in the help, by name; others are under their kind."""
+
+
 class _InGroups:
     """Help as plain text, brackets and all, options and commands in their groups."""
 
@@ -176,8 +189,10 @@ class _InGroups:
                 title = getattr(command, "rich_help_panel", None)
                 groups.setdefault(title or "Commands", []).append(row)
         for item in own.get_params(ctx):
-            title = getattr(item, "rich_help_panel", None)
-            title = title or f"{item.param_type_name}s".capitalize()
+            found = (
+                title for title, names in OPTIONS.items() if item.name in names.split()
+            )
+            title = next(found, f"{item.param_type_name}s".capitalize())
             if row := item.get_help_record(ctx):
                 groups.setdefault(title, []).append(row)
         for title, rows in groups.items():

@@ -70,14 +70,6 @@ def localize(
     Slides go through the network tile by tile, each into a folder of its own. Stopped
     or killed, the same command goes on where it was; several workers may share OUT.
     """
-    from napari_wsol.batch import SlideSettings
-    from napari_wsol.batch.claims import free_gpu
-    from napari_wsol.batch.workflow import FOLDER
-    from napari_wsol.inference.augmentation import check_views
-    from napari_wsol.inference.whole_image import check_methods
-    from napari_wsol.worklist.files import images_given
-    from napari_wsol.zoo import load_model
-
     options.check_reader(reader)
     pick = options.picked(rgb, channel, plane)
     export = ExportConfig(
@@ -86,6 +78,14 @@ def localize(
         fill_holes=fill_holes,
         formats=tuple(format) if format else ExportConfig().formats,
     )
+    from napari_wsol.batch import SlideSettings
+    from napari_wsol.batch.claims import free_gpu
+    from napari_wsol.batch.workflow import FOLDER
+    from napari_wsol.inference.augmentation import check_views
+    from napari_wsol.inference.whole_image import check_methods
+    from napari_wsol.worklist.files import images_given
+    from napari_wsol.zoo import load_model
+
     # One of several that the workers of a batch share.
     free = nullcontext(device) if gpus is None else free_gpu(out / FOLDER, gpus)
     with free as chosen:

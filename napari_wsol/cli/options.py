@@ -122,7 +122,8 @@ def known_device(ctx: typer.Context, name: str) -> str:
 
 
 OutFolder = Annotated[
-    Path, typer.Option(help="Folder for the results.", callback=out_folder)
+    Path,
+    typer.Option(help="Folder for the results.", callback=out_folder, is_eager=True),
 ]
 ModelName = Annotated[
     str,
