@@ -16,17 +16,13 @@ def show() -> None:
 
     disk = FeatureDisk()
     slides = disk.slides()
-    rows = (
-        (
-            item.name,
-            f"{item.nbytes / 1e6:.0f}",
-            f"{datetime.datetime.fromtimestamp(item.used):%Y-%m-%d %H:%M}",
-            "yes" if item.is_open else "",
-        )
-        for item in slides
-    )
+    table = Listing("slide", "MB", "last used", "in use")
+    for item in slides:
+        used = datetime.datetime.fromtimestamp(item.used, datetime.UTC).astimezone()
+        size, held = f"{item.nbytes / 1e6:.0f}", "yes" if item.is_open else ""
+        table.add_row(item.name, size, f"{used:%Y-%m-%d %H:%M}", held)
     if slides:
-        output.print(Listing(("slide", "MB", "last used", "in use"), rows))
+        output.print(table)
     total = sum(item.nbytes for item in slides)
     output.print(f"{total / 1e9:.2f} GB in {disk.folder}")
     emit({"folder": disk.folder, "bytes": total, "slides": slides})

@@ -146,13 +146,14 @@ class Listing(Table):
     @override
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
-    ) -> Iterable[RenderableType]:
+    ) -> Iterable[RenderableType | Segment]:
         wide = options.update(width=10_000)
         names = [str(column.header) for column in self.columns]
         rows = list(zip(*(map(str, item.cells) for item in self.columns), strict=True))
         if not console.is_terminal:
             tabs = str.maketrans("\t\n", "  ")
-            yield from ("\t".join(x.translate(tabs) for x in y) for y in (names, *rows))
+            for row in (names, *rows):
+                yield Segment("\t".join(x.translate(tabs) for x in row) + "\n")
         elif self.__rich_measure__(console, wide).maximum <= options.max_width:
             yield from super().__rich_console__(console, options)
         else:

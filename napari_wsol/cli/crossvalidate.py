@@ -28,21 +28,9 @@ def crossvalidate(
             "that the recipe names]."
         ),
     ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table (CSV) that says what belongs together, e.g. the patient of "
-            "each image [what a published data set says itself]."
-        ),
-    ] = None,
+    groups: options.Groups = None,
     group: options.GroupColumn = None,
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of a table: a regular expression that finds the group in an "
-            "image's name, e.g. “^(\\d+)_” in those of NIH ChestX-ray14."
-        ),
-    ] = None,
+    group_pattern: options.GroupPattern = None,
     folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5,
     init: Annotated[Path | None, options.option(Wish, "init")] = None,
     seed: Annotated[

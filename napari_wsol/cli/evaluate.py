@@ -108,21 +108,12 @@ def evaluate(
         typer.Option(
             help="Data set, or split of DATA, whose masks or boxes make a location "
             "prior: a row for their mean, which never looks at the image, and one for "
-            "the centre. DATA itself will do: an image's own group is left out."
+            "the centre. DATA itself will do: an image's own group is left out, the "
+            "image alone where no groups are given."
         ),
     ] = None,
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="For the prior: a regular expression that finds the group in an "
-            "image's name, e.g. “^(\\d+)_”, the patient in those of NIH "
-            "ChestX-ray14 [each image on its own]."
-        ),
-    ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="Instead: a table (CSV) that says what belongs together."),
-    ] = None,
+    group_pattern: options.GroupPattern = None,
+    groups: options.Groups = None,
     group: options.GroupColumn = None,
     region_threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of PCAM's boxes around regions.")

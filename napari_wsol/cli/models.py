@@ -68,18 +68,17 @@ def show(name: Name) -> None:
     }
     for key, value in facts.items():
         output.print(named(key, value))
-    _lines("cut", tuple(filter(None, (card.cut_note,))))
-    output.print(named("other images", card.appearance_note))
-    _lines("limits", card.limits)
-    _lines("cite", card.citations)
-    for key, value in card.metrics.items():
-        output.print(named(key, value))
-    _lines("the same recipe again", card.reproducibility)
-
-
-def _lines(title: str, values: tuple[str, ...]) -> None:
-    for value in values:
-        output.print(named(title, value))
+    several = {
+        "cut": filter(None, (card.cut_note,)),
+        "other images": (card.appearance_note,),
+        "limits": card.limits,
+        "cite": card.citations,
+        **{key: (value,) for key, value in card.metrics.items()},
+        "the same recipe again": card.reproducibility,
+    }
+    for key, values in several.items():
+        for value in values:
+            output.print(named(key, value))
 
 
 @app.command()

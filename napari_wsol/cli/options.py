@@ -155,7 +155,10 @@ Views = Annotated[
         "such as tissue; not for slides that are read tile by tile."
     ),
 ]
-Formats = Annotated[list[str] | None, option(ExportConfig, "formats")]
+Formats = Annotated[
+    list[str] | None,
+    option(ExportConfig, "formats", show_default=", ".join(EXPORT.formats)),
+]
 Threshold = Annotated[float, option(ExportConfig, "threshold")]
 Mpp = Annotated[
     float | None,
@@ -167,6 +170,20 @@ Core = Annotated[int, option(SlideConfig, "core")]
 Halo = Annotated[int | None, option(SlideConfig, "halo")]
 Tissue = Annotated[bool, option(SlideConfig, "tissue_only")]
 Device = Annotated[str, option(InferenceConfig, "device", callback=known_device)]
+Groups = Annotated[
+    Path | None,
+    typer.Option(
+        help="Table (CSV) that says what belongs together, e.g. the patient of each "
+        "image [what a published data set says itself]."
+    ),
+]
+GroupPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of a table: a regular expression that finds the group in an "
+        "image's name, e.g. “^(\\d+)_”, the patient in those of NIH ChestX-ray14."
+    ),
+]
 GroupColumn = Annotated[
     str | None, typer.Option(help="Column of that table, e.g. patient_id.")
 ]
