@@ -108,9 +108,10 @@ def set_mode(*, json: bool, quiet: bool, verbose: bool) -> None:
     """What ``--json``, ``--quiet`` and ``--verbose`` ask for, from now on."""
     mode.json, mode.quiet, mode.verbose = json, quiet, verbose
     output.quiet = json
-    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
+    level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.NOTSET
     steps.setLevel(level)
-    logging.basicConfig(format="%(relativeCreated)d ms: %(message)s", force=True)
+    if verbose:
+        logging.basicConfig(format="%(relativeCreated)d ms: %(message)s")
 
 
 def emit(data: object) -> None:
@@ -212,7 +213,8 @@ class Group(_InGroups, TyperGroup):
 class _Commands(typer.Typer):
     @override
     def command(self, name: str | None = None, **how: Any) -> Any:
-        return super().command(name, **{"cls": Command, **how})
+        how.setdefault("cls", Command)
+        return super().command(name, **how)
 
 
 def commands(about: str, name: str | None = None) -> typer.Typer:
