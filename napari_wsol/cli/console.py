@@ -183,6 +183,7 @@ class _InGroups:
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click's
         """Writes each group under its title."""
         own = cast("Any", self)
+        of = {name: title for title, x in OPTIONS.items() for name in x.split()}
         groups: dict[str, list[tuple[str, str]]] = {}
         for name in own.list_commands(ctx) if isinstance(self, TyperGroup) else ():
             command = own.get_command(ctx, name)
@@ -191,10 +192,7 @@ class _InGroups:
                 title = getattr(command, "rich_help_panel", None)
                 groups.setdefault(title or "Commands", []).append(row)
         for item in own.get_params(ctx):
-            found = (
-                title for title, names in OPTIONS.items() if item.name in names.split()
-            )
-            title = next(found, f"{item.param_type_name}s".capitalize())
+            title = of.get(item.name, f"{item.param_type_name}s".capitalize())
             if row := item.get_help_record(ctx):
                 groups.setdefault(title, []).append(row)
         for title, rows in groups.items():
