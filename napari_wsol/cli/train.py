@@ -171,6 +171,8 @@ class View:
     def restart(self, title: str = "") -> None:
         """Another training begins, which may have a name."""
         self._title = f"{title}: " if title else ""
+        if title:
+            self.tell("begins")
         self._bar.reset(self._task, total=None)
 
     def live(self) -> Progress | nullcontext[None]:
