@@ -38,9 +38,9 @@ def reproduce(
     """
     if system not in system_names():
         raise choices("system", system, system_names())
-    check_there(data)
     out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
     check_folder(out)
+    check_there(data)
     if published := recognised(data):
         note(published.said)
     from napari_wsol.cross_validation.reproduction import reproduce as run
