@@ -59,6 +59,7 @@ class Option:
         choices: words for each value of a few.
         tips: more about some of them.
         files: kinds of files that a path may name; a path without them is a folder.
+        pattern: of a text that its tip describes.
     """
 
     label: str
@@ -74,6 +75,7 @@ class Option:
     choices: Mapping[str, str] = field(default_factory=dict[str, str])
     tips: Mapping[str, str] = field(default_factory=dict[str, str])
     files: str = ""
+    pattern: str = ""
 
     @property
     def least(self) -> float | None:
@@ -84,6 +86,8 @@ class Option:
         """Whether a value is among the choices and within the limits."""
         if self.choices:
             return value in tuple(self.choices)
+        if self.pattern:
+            return bool(re.fullmatch(self.pattern, str(value)))
         if (self.lowest, self.above, self.highest) == (None, None, None):
             return True
         if not isinstance(value, Real):
@@ -100,6 +104,8 @@ class Option:
         """The choices or the limits in words: “at least 0 and at most 1”."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
+        if self.pattern:
+            return f"one of {self.pattern.replace('|', ', ')}"
         unit = f" {self.unit}" if self.unit else ""
         low = "at least" if self.above is None else "above"
         words = f"{low} {self.lowest if self.above is None else self.above:,}{unit}"
@@ -186,7 +192,7 @@ class InferenceConfig:
         whole: up to this side, in pixels of the network input, an image goes through
             in one piece.
         core: side of a tile's own part in larger ones.
-        device: auto, cpu, cuda, cuda:1, mps.
+        device: auto, cpu, cuda, cuda:1, mps, xpu.
         memory_bytes: budget of all that is kept of images, beside the program and the
             network: features, maps, decoded tiles. What does not fit goes to the disk,
             or is made again.
@@ -194,7 +200,9 @@ class InferenceConfig:
 
     whole: Annotated[int, Option("side of a whole image")] = 1024
     core: Annotated[int, Option("tile core", lowest=32)] = 512
-    device: Annotated[str, Option("device")] = "auto"
+    device: Annotated[
+        str, Option("device", pattern="auto|cpu|cuda|cuda:[0-9]+|mps|xpu")
+    ] = "auto"
     memory_bytes: Annotated[
         int, Option("memory budget", lowest=LEAST_MEMORY, offered=1e12, unit="bytes")
     ] = 4_000_000_000
@@ -451,19 +459,6 @@ class FigureConfig:
 
     def __post_init__(self) -> None:
         check(self)
-
-
-def check_device(name: str) -> str:
-    """The name of a device, whether or not this machine has it.
-
-    Raises:
-        ConfigError: no device is called so.
-    """
-    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d{1,3})?", name):
-        raise ConfigError(
-            f"A device is auto, cpu, cuda, cuda:1, mps or xpu, and not “{name}”."
-        )
-    return name
 
 
 def words_of(given: Mapping[str, Iterable[object]]) -> list[str]:

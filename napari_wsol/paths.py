@@ -13,13 +13,15 @@ from pathlib import Path
 
 import platformdirs
 
-from napari_wsol.errors import MalformedError
+from napari_wsol.errors import MalformedError, UnknownNameError
 from napari_wsol.files import path_from
 from napari_wsol.files.parsing import read_json
 
 APPLICATION = "napari-wsol"
 HOME, JOURNALS = "NAPARI_WSOL_HOME", "NAPARI_WSOL_JOURNALS"
 CACHE = "NAPARI_WSOL_CACHE"
+CARD = "card.toml"
+"""What makes a folder a model."""
 
 
 def data_folder() -> Path:
@@ -49,6 +51,26 @@ def bundled_folder() -> Path:
     """Models that came with the package."""
     inside = Path(__file__).parent / "models"
     return inside if inside.is_dir() else Path(__file__).parents[1] / "models"
+
+
+def installed_folders() -> list[Path]:
+    """Folders of all installed models, damaged ones too, in the order of the list."""
+    parents = (bundled_folder(), models_folder())
+    return [
+        path
+        for folder in parents
+        if folder.is_dir()
+        for path in sorted(folder.iterdir())
+        if (path / CARD).is_file()
+    ]
+
+
+def unknown_model(name: str | Path, names: list[str]) -> UnknownNameError:
+    """The error for a model that is not installed, naming those that are."""
+    return UnknownNameError(
+        f"There is no model “{name}”. Installed: {', '.join(names) or 'none'}. "
+        f"Your own models belong in {models_folder()}."
+    )
 
 
 def trainings_folder() -> Path:

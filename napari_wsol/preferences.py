@@ -1,7 +1,7 @@
 """What a person chose once for all images: read by commands and window alike.
 
 What is given to a command or a window counts most, then the environment variable, then
-the file, then the default; this file knows the last three.
+the file, then the default; this module knows the last three.
 """
 
 from __future__ import annotations
@@ -12,23 +12,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from napari_wsol.config import (
-    LEAST_MEMORY,
-    InferenceConfig,
-    Option,
-    check,
-    check_device,
-)
+from napari_wsol.config import InferenceConfig, Option, check, listed_settings
 from napari_wsol.errors import ConfigError, MalformedError, choices
 from napari_wsol.files import write_kept
 from napari_wsol.files.parsing import typed
-from napari_wsol.paths import JOURNALS, preferences_file, stored_preferences
+from napari_wsol.paths import preferences_file, stored_preferences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOOKS = {"over": "over each other", "beside": "side by side"}
-"""How the window shows maps at start."""
+SHARED = listed_settings(InferenceConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,51 +31,37 @@ class Preferences:
 
     Attributes:
         device: where networks run: auto, cpu, cuda, cuda:1, mps.
-        memory_bytes: budget of all that is kept of images, beside the program and the
-            network.
+        memory_bytes: budget of all that is kept of images, beside program and network.
         journals: folder of the journals of strokes; lists lie beside it.
         model: name or folder of the model that is taken where none is named.
-        look: how the window shows several maps at start: over (each other, on the
-            image) or beside (each other).
+        look: how the window shows several maps at start: over each other or beside.
     """
 
-    device: Annotated[str, Option("device")] = InferenceConfig().device
-    memory_bytes: Annotated[
-        int, Option("memory budget", lowest=LEAST_MEMORY, offered=1e12, unit="bytes")
-    ] = InferenceConfig().memory_bytes
+    device: Annotated[str, SHARED["device"].option] = "auto"
+    memory_bytes: Annotated[int, SHARED["memory_bytes"].option] = 4_000_000_000
     journals: Annotated[str, Option("journals", empty="the usual folder")] = ""
     model: Annotated[str, Option("model", empty="none")] = ""
     look: Annotated[str, Option("look", choices=LOOKS)] = "over"
 
     def __post_init__(self) -> None:
         check(self)
-        check_device(self.device)
 
 
-DEFAULTS = asdict(Preferences())
-"""Of each name, in the order of a list."""
-
+DEFAULTS: Mapping[str, object] = asdict(Preferences())
 VARIABLES = {
-    "device": "NAPARI_WSOL_DEVICE",
-    "memory_bytes": "NAPARI_WSOL_MEMORY",  # in GB
-    "journals": JOURNALS,
-    "model": "NAPARI_WSOL_MODEL",
-    "look": "NAPARI_WSOL_LOOK",
+    name: f"NAPARI_WSOL_{name.removesuffix('_bytes').upper()}" for name in DEFAULTS
 }
-"""Environment variables that count more than the file."""
+"""Environment variables that count more than the file; that of memory is in GB."""
 
 
 def preferences() -> Preferences:
-    """What counts: environment, else file, else default.
-
-    A value that cannot be is passed over: the defaults are safe.
-    """
+    """What counts; a value that cannot be is passed over: the defaults are safe."""
     return _checked({**stored(), **_environment()})
 
 
 def stored() -> dict[str, object]:
-    """What the file says, as far as it can be; other names in it are left alone."""
-    return _can_be(stored_preferences())
+    """What the file says, as far as it can be."""
+    return _allowed(stored_preferences())
 
 
 def source_of(name: str) -> str:
@@ -105,11 +85,9 @@ def keep(**changes: object) -> None:
     """
     for name in changes:
         _known(name)
-    chosen = {name: value for name, value in changes.items() if value is not None}
-    _checked(chosen)
-    kept = {**stored_preferences(), **chosen}
-    for name in changes.keys() - chosen.keys():
-        kept.pop(name, None)
+    _checked({name: value for name, value in changes.items() if value is not None})
+    kept = {**stored_preferences(), **changes}
+    kept = {name: value for name, value in kept.items() if value is not None}
     try:
         write_kept(preferences_file(), json.dumps(kept, indent=1))
     except OSError as error:
@@ -132,8 +110,7 @@ def _checked(values: Mapping[str, object]) -> Preferences:
         raise ConfigError(str(error)) from error
 
 
-def _can_be(values: Mapping[str, object]) -> dict[str, object]:
-    """Those of them that are allowed."""
+def _allowed(values: Mapping[str, object]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name in DEFAULTS.keys() & values.keys():
         with suppress(ConfigError):
@@ -145,6 +122,6 @@ def _can_be(values: Mapping[str, object]) -> dict[str, object]:
 def _environment() -> dict[str, object]:
     said = {name: os.environ.get(key, "") for name, key in VARIABLES.items()}
     given: dict[str, object] = {name: text for name, text in said.items() if text}
-    with suppress(ValueError, OverflowError, KeyError):
+    with suppress(ValueError, OverflowError):
         given["memory_bytes"] = round(float(said["memory_bytes"]) * 1e9)
-    return _can_be(given)
+    return _allowed(given)

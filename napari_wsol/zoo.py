@@ -30,7 +30,13 @@ from napari_wsol.files import encoded, sha256_of, whole_folder, write_whole
 from napari_wsol.files.parsing import parse_toml, read_text
 from napari_wsol.methods import evaluating, own_methods
 from napari_wsol.methods.card import Card
-from napari_wsol.paths import bundled_folder, models_folder
+from napari_wsol.paths import (
+    CARD,
+    bundled_folder,
+    installed_folders,
+    models_folder,
+    unknown_model,
+)
 from napari_wsol.registry import origins
 
 if TYPE_CHECKING:
@@ -43,7 +49,7 @@ if TYPE_CHECKING:
 UNTELLING = ("model", "encoder", "best1", "best", "latest", "train", "checkpoint")
 """File names that say nothing: the folder's name is taken instead."""
 
-CARD, WEIGHTS, RECIPE = "card.toml", "weights.safetensors", "recipe.toml"
+WEIGHTS, RECIPE = "weights.safetensors", "recipe.toml"
 CHECK_SIDE, CHECK_CHANNELS = 64, 8
 CHECK_TOLERANCE = 1e-3
 
@@ -62,18 +68,6 @@ def list_models() -> list[Card]:
             if bundled:
                 raise
     return cards
-
-
-def installed_folders() -> list[Path]:
-    """Folders of all installed models, damaged ones too, in the order of the list."""
-    parents = (bundled_folder(), models_folder())
-    return [
-        path
-        for folder in parents
-        if folder.is_dir()
-        for path in sorted(folder.iterdir())
-        if (path / CARD).is_file()
-    ]
 
 
 def read_card(folder: Path, *, bundled: bool = False) -> Card:
@@ -109,11 +103,7 @@ def find_card(name_or_path: str | Path) -> Card:
         path = path.parent
     if path.exists():
         return read_card(path, bundled=path.resolve().parent == bundled_folder())
-    names = ", ".join(card.name for card in cards) or "none"
-    raise UnknownNameError(
-        f"There is no model “{name_or_path}”. Installed: {names}. "
-        f"Your own models belong in {models_folder()}."
-    )
+    raise unknown_model(name_or_path, [card.name for card in cards])
 
 
 def model_of_preset(preset: str) -> str:

@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 from napari_wsol.batch.workflow import Workflow
 from napari_wsol.cli import app
-from napari_wsol.cli.train import go_on
 from napari_wsol.encoders import list_encoders
 from napari_wsol.errors import ModelError
 from napari_wsol.methods import Model
@@ -175,9 +174,6 @@ def test_other_processes_get_the_same_files(snippets, monkeypatch, tmp_path):
     options = ["--plugin", str(snippets[0]), "--plugin", str(snippets[1])]
     at = words.index("localize")
     assert words[at - 4 : at] == options
-    assert go_on("train", Path("a.toml"), {}).startswith(
-        f"napari-wsol {' '.join(options)} train"
-    )
 
 
 def test_one_that_fails_half_way_leaves_nothing(only_plugins, snippets):

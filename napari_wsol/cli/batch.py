@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from napari_wsol.cli import options
-from napari_wsol.cli.console import output
+from napari_wsol.cli.console import emit, note, output
+from napari_wsol.cli.installed import model_names
 from napari_wsol.cli.worker import Worker
 from napari_wsol.config import SlideConfig, words_of
 from napari_wsol.errors import ConfigError, choices
@@ -19,14 +20,8 @@ from napari_wsol.errors import ConfigError, choices
 
 def batch(
     slides: options.Images,
-    model: options.ModelName,
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="Folder for the results, which all machines see.",
-            callback=options.out_folder,
-        ),
-    ],
+    out: options.OutFolder,
+    model: options.ModelName = "",
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Slides at a time [one a GPU, or one]."),
@@ -58,9 +53,7 @@ def batch(
     minutes: Annotated[
         int, typer.Option(min=1, help="Minutes a slide, asked of a cluster.")
     ] = 240,
-    method: Annotated[
-        list[str] | None, typer.Option(help="As of localize; repeat for several.")
-    ] = None,
+    method: options.Methods = None,
     target: options.Target = None,
     views: options.Views = 1,
     format: options.Formats = None,  # noqa: A002 - the option's name
@@ -79,15 +72,16 @@ def batch(
     """Localize many slides with Snakemake: resumable, one slide a job.
 
     Give the same command again to go on after a stop, or to try again what failed. On
-    SLURM: --executor slurm, with snakemake-executor-plugin-slurm installed. More of
-    Snakemake's options go into a profile. --features "--tile 224" makes bags instead.
+    SLURM: --executor slurm, with snakemake-executor-plugin-slurm installed; OUT must be
+    where all machines see it. More of Snakemake's options go into a profile. --features
+    "--tile 224" makes bags instead.
     """
+    options.check_reader(reader)
+    options.picked(rgb, channel, plane)  # refused now, and not once for every slide
     from napari_wsol.batch.results import ResultsFolder
     from napari_wsol.batch.workflow import Workflow
     from napari_wsol.worklist.files import images_given
 
-    options.check_reader(reader)
-    options.picked(rgb, channel, plane)  # refused now, and not once for every slide
     cards = gpus or 0
     if gpus is None and executor in (None, "local") and profile is None:
         import torch
@@ -128,19 +122,26 @@ def batch(
         profile=profile,
     )
     status, summary = workflow.run()
-    if not workflow.is_local:  # here the jobs have told it themselves
-        for row in ResultsFolder(out).rows():
-            if row.get("notes"):
-                output.print(f"{row['image']}: {row['notes']}")
+    rows = ResultsFolder(out).rows()
+    for row in () if workflow.is_local else rows:  # here the jobs have told it
+        if row.get("notes"):
+            note(f"{row['image']}: {row['notes']}")
     output.print(f"Summary in {summary}")
+    emit({"summary": summary, "images": rows})
     if status:
         raise typer.Exit(1)
 
 
 def features(
     slides: options.Images,
-    out: Annotated[Path, typer.Option(help="Folder.", callback=options.out_folder)],
-    model: Annotated[str | None, typer.Option(help="Name or folder.")] = None,
+    out: options.OutFolder,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or folder of a model [what config says].",
+            autocompletion=model_names,
+        ),
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Foundation encoder, in place of a model.")
     ] = None,
@@ -161,6 +162,10 @@ def features(
     slide that cannot be used does not stop the others; the exit status is then 1.
     Stopped, the same command goes on where it was; several workers may share OUT.
     """
+    if preset is None:
+        model = options.known_model(model or "")
+    elif model is not None:
+        raise ConfigError("Give --model or --preset, one of them.")
     from napari_wsol.batch import SlideSettings
     from napari_wsol.batch.claims import free_gpu
     from napari_wsol.batch.workflow import FOLDER
@@ -168,8 +173,6 @@ def features(
     from napari_wsol.worklist.files import images_given
     from napari_wsol.zoo import load_model, model_of_preset
 
-    if (model is None) == (preset is None):
-        raise ConfigError("Give --model or --preset, one of them.")
     if layout not in LAYOUTS:  # no fault of the slides
         raise choices("layout", layout, LAYOUTS)
     name = model or model_of_preset(str(preset))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime
 
-from rich.table import Table
-
-from napari_wsol.cli.console import commands, output
+from napari_wsol.cli.console import Listing, commands, emit, output
 
 app = commands("Kept features of slides.")
 
@@ -18,19 +16,16 @@ def show() -> None:
 
     disk = FeatureDisk()
     slides = disk.slides()
-    table = Table("slide", "MB", "last used", "in use")
+    table = Listing("slide", "MB", "last used", "in use")
     for item in slides:
         used = datetime.datetime.fromtimestamp(item.used, datetime.UTC).astimezone()
-        table.add_row(
-            item.name,
-            f"{item.nbytes / 1e6:.0f}",
-            f"{used:%Y-%m-%d %H:%M}",
-            "yes" if item.is_open else "",
-        )
+        size, held = f"{item.nbytes / 1e6:.0f}", "yes" if item.is_open else ""
+        table.add_row(item.name, size, f"{used:%Y-%m-%d %H:%M}", held)
     if slides:
         output.print(table)
     total = sum(item.nbytes for item in slides)
     output.print(f"{total / 1e9:.2f} GB in {disk.folder}")
+    emit({"folder": disk.folder, "bytes": total, "slides": slides})
 
 
 @app.command()
@@ -38,4 +33,6 @@ def clear() -> None:
     """Remove all that is not in use; slides are read again when they are needed."""
     from napari_wsol.slides.feature_disk import FeatureDisk
 
-    output.print(f"{FeatureDisk().clear() / 1e9:.2f} GB became free")
+    freed = FeatureDisk().clear()
+    output.print(f"{freed / 1e9:.2f} GB became free")
+    emit({"bytes": freed})

@@ -6,38 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from napari_wsol.cli.console import Failures, output, show_figures
+from napari_wsol.cli import options
+from napari_wsol.cli.console import Failures, emit, output, show_figures
 from napari_wsol.cli.data import tell_recipe_data
-from napari_wsol.cli.options import (
-    INFERENCE,
-    Device,
-    GroupColumn,
-    Resume,
-    option,
-    out_folder,
-)
 from napari_wsol.cli.train import View, go_on, watched
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import RenderableType
-
     from napari_wsol.cross_validation import FoldReport
 
 
 def crossvalidate(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.")],
-    data: Annotated[Path, option(Wish, "data", required=True)],
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder for models, lists and figures.", callback=out_folder),
-    ],
+    data: Annotated[Path, options.option(Wish, "data", required=True)],
+    out: options.OutFolder,
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,29 +28,17 @@ def crossvalidate(
             "that the recipe names]."
         ),
     ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table (CSV) that says what belongs together, e.g. the patient of "
-            "each image [what a published data set says itself]."
-        ),
-    ] = None,
-    group: GroupColumn = None,
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead of a table: a regular expression that finds the group in an "
-            "image's name, e.g. “^(\\d+)_” in those of NIH ChestX-ray14."
-        ),
-    ] = None,
+    groups: options.Groups = None,
+    group: options.GroupColumn = None,
+    group_pattern: options.GroupPattern = None,
     folds: Annotated[int, typer.Option(min=2, help="How many.")] = 5,
-    init: Annotated[Path | None, option(Wish, "init")] = None,
+    init: Annotated[Path | None, options.option(Wish, "init")] = None,
     seed: Annotated[
         int,
         typer.Option(min=0, help="Of the folds; that of training is the recipe's."),
     ] = 0,
-    resume: Resume = False,
-    device: Device = INFERENCE.device,
+    resume: options.Resume = False,
+    device: options.Device = options.INFERENCE.device,
 ) -> None:
     """Train on all folds but one and measure that one, in turn, group by group.
 
@@ -90,20 +61,7 @@ def crossvalidate(
         measured=view.measured,
         failed=failures.tell,
     )
-    options: dict[str, Sequence[object]] = {
-        "--data": [data],
-        "--out": [out],
-        "--split": split or [],
-        "--groups": [groups],
-        "--group": [group],
-        "--group-pattern": [group_pattern],
-        "--folds": [folds],
-        "--init": [init],
-        "--seed": [seed],
-        "--device": [device],
-    }
-    again = go_on("crossvalidate", recipe, options)
-    with watched(view, f"Go on with: {again}"):
+    with watched(view, f"Go on with: {go_on()}"):
         found = cross_validate(
             plan,
             data,
@@ -119,39 +77,22 @@ def crossvalidate(
         )
     show_figures(found.pooled.model, found)
     output.print(f"Written: {out / 'cross_validation.json'} and .md")
+    emit({"report": found, "file": out / "cross_validation.json"})
     failures.leave()
 
 
 class FoldView(View):
-    """The live table of the fold that is trained, and the figures of those before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._place = ""
-        self._done: list[FoldReport] = []
+    """The same for the fold that is trained, and the figures of each."""
 
     def begun(self, fold: int, folds: int) -> None:
-        """A fold begins: the rows of the one before are dropped."""
-        self._place = f"fold {fold} of {folds}"
-        self.restart()
+        """A fold begins."""
+        self.restart(f"fold {fold} of {folds}")
 
     def measured(self, fold: FoldReport) -> None:
         """One more fold is measured."""
-        self._done.append(fold)
-
-    def render(self) -> Group:
-        """The tables as they are now."""
-        parts: list[RenderableType] = [self._folds()] if self._done else []
-        return Group(*parts, Text(self._place), super().render())
-
-    def _folds(self) -> Table:
-        methods = [item.title for item in self._done[0].report.methods]
-        figures = [f"{title} PxAP %" for title in methods]
-        table = Table("measured", "images", "accuracy %", *figures)
-        for fold in self._done:
-            report = fold.report
-            every = [report.classification.get("accuracy")]
-            every += [item.figures.get("pxap") for item in report.methods]
-            values = ["–" if item is None else f"{item.value:.1f}" for item in every]
-            table.add_row(f"fold {fold.number}", str(report.images), *values)
-        return table
+        report = fold.report
+        every = {"accuracy": report.classification.get("accuracy")}
+        for item in report.methods:
+            every[f"{item.title} PxAP"] = item.figures.get("pxap")
+        words = (f", {key} {x.value:.1f} %" for key, x in every.items() if x)
+        self.tell(f"{report.images} images{''.join(words)}")

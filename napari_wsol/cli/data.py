@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from napari_wsol.cli.console import errors
+from napari_wsol.cli.console import note
 from napari_wsol.data.datasets import load_images
 from napari_wsol.data.published import is_published, named_split
-from napari_wsol.errors import MalformedError
+from napari_wsol.errors import ConfigError, DatasetError, MalformedError
 from napari_wsol.files.parsing import parse_toml, read_text, typed
-from napari_wsol.paths import bundled_folder, models_folder
+from napari_wsol.paths import CARD, bundled_folder, models_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class _Part(Struct):
@@ -33,12 +34,18 @@ class _Part(Struct):
 def tell_recipe_data(recipe: Path, data: Path, splits: Sequence[str] = ()) -> None:
     """Reads the splits that a recipe names, or others; says which data set they are of.
 
-    What is wrong with the recipe, or is not there, is told by who reads it.
+    What is wrong with the entries of a recipe is told by who reads it.
 
     Raises:
+        ConfigError: the recipe is no TOML file.
         DatasetError: names the first line that cannot be used.
     """
-    own, is_multi = _part(recipe, "data"), _part(recipe, "model").multi_label
+    try:
+        values = parse_toml(read_text(recipe))
+    except (OSError, MalformedError) as error:
+        raise ConfigError(f"The recipe {recipe} cannot be read: {error}.") from error
+    check_there(data)
+    own, is_multi = _part(values, "data"), _part(values, "model").multi_label
     every = (own.train, *own.validation, own.localization, own.classification)
     named = [x for x in every if x and ((data / x).exists() or is_published(data))]
     places = [(data, x) for x in splits] or [named_split(data, x) for x in named]
@@ -47,16 +54,29 @@ def tell_recipe_data(recipe: Path, data: Path, splits: Sequence[str] = ()) -> No
 
 def tell_model_data(model: str, data: Path, splits: Sequence[str] | None) -> None:
     """The same for a model, whose card names the classes; it is not built."""
-    folders = (Path(model), bundled_folder() / model, models_folder() / model)
-    cards = (_part(folder / "card.toml", "spec") for folder in folders)
-    own = next((card for card in cards if card.classes), _Part())
+    check_there(data)
+    own = _Part()
+    for folder in (Path(model), bundled_folder() / model, models_folder() / model):
+        with suppress(OSError, MalformedError):
+            own = _part(parse_toml(read_text(folder / CARD)), "spec")
+            break
     _tell([(data, x) for x in splits or (None,)], own, own.multi_label)
 
 
-def _part(path: Path, key: str) -> _Part:
+def check_there(data: Path) -> None:
+    """Refuses data that is not there.
+
+    Raises:
+        DatasetError: names it.
+    """
+    if not data.exists():
+        raise DatasetError(f"There is no folder or table {data}.")
+
+
+def _part(values: Mapping[str, object], key: str) -> _Part:
     try:
-        return typed(parse_toml(read_text(path)).get(key, {}), _Part)
-    except (OSError, MalformedError):
+        return typed(values.get(key, {}), _Part)
+    except MalformedError:
         return _Part()
 
 
@@ -72,4 +92,4 @@ def _tell(
             place, split, classes=wanted, multi_label=multi, features=bags
         )
         if found.said:
-            errors.print(f"{split}: {found.said}" if split else found.said)
+            note(f"{split}: {found.said}" if split else found.said)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.console import emit, errors, note, output
 from napari_wsol.doctor.bundle import bundle_of, write_bundle
 from napari_wsol.doctor.checks import examine
 from napari_wsol.doctor.finding import Finding
@@ -19,12 +17,9 @@ COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 To = Annotated[Path | None, typer.Option(help="A zip for who helps, without names.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Write the bundle without asking.")]
 Fast = Annotated[bool, typer.Option("--fast", help="No Qt, readers, torch or models.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def doctor(
-    bundle: To = None, yes: Yes = False, fast: Fast = False, as_json: Json = False
-) -> None:
+def doctor(bundle: To = None, yes: Yes = False, fast: Fast = False) -> None:
     """What does not work on this machine, and what mends it.
 
     The exit status is 1 where something has to be mended.
@@ -32,11 +27,9 @@ def doctor(
     found: list[Finding] = []
     for item in examine(fast=fast):
         found.append(item)
-        if not as_json:
-            mark = (f"{item.state:8}", COLOURS[item.state])
-            output.print(Text.assemble(mark, str(item)))
-    if as_json:
-        print(json.dumps([asdict(item) for item in found], indent=1))
+        mark = (f"{item.state:8}", COLOURS[item.state])
+        output.print(Text.assemble(mark, str(item)))
+    emit(found)
     if bundle is not None:
         texts = bundle_of(found)
         for name, text in texts.items():
@@ -46,6 +39,6 @@ def doctor(
         if not yes:
             typer.confirm(f"Write this to {bundle}?", abort=True, err=True)
         write_bundle(bundle, texts)
-        errors.print(f"{bundle} was written.")
+        note(f"{bundle} was written.")
     if any(item.state == "fault" for item in found):
         raise typer.Exit(1)

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_wsol.cli import options
 from napari_wsol.cli.console import (
     Failures,
-    errors,
+    emit,
     output,
     progress_bar,
     show_figures,
+    steps,
 )
 from napari_wsol.cli.data import tell_model_data
-from napari_wsol.cli.options import INFERENCE, Device, GroupColumn, Mpp, Views
+from napari_wsol.cli.installed import model_names
 from napari_wsol.errors import ConfigError, ExportError
 from napari_wsol.files import check_folder, encoded, file_set, make_folder
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Name or folder of a model.")],
     data: Annotated[
         Path,
         typer.Option(
@@ -41,6 +42,15 @@ def evaluate(
             help="The figures (JSON); a table (.md) and a picture (.png) go beside it."
         ),
     ] = Path("metrics.json"),
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Name or folder of a model [what config says].",
+            callback=options.known_model,
+            autocompletion=model_names,
+            show_default=False,
+        ),
+    ] = "",
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,13 +58,7 @@ def evaluate(
             "data also a choice, e.g. “@200X” of BreakHis [all that DATA lists]."
         ),
     ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Method, or METHOD@LAYER; repeat for several [those that the model "
-            "was made for]."
-        ),
-    ] = None,
+    method: options.Methods = None,
     threshold: Annotated[
         float,
         typer.Option(
@@ -64,7 +68,7 @@ def evaluate(
             "that share of the strongest.",
         ),
     ] = 0.5,
-    mpp: Mpp = None,
+    mpp: options.Mpp = None,
     target: Annotated[
         str,
         typer.Option(
@@ -72,7 +76,7 @@ def evaluate(
             "“predicted”, the most probable class."
         ),
     ] = "true",
-    views: Views = 1,
+    views: options.Views = 1,
     size: Annotated[
         int,
         typer.Option(
@@ -104,22 +108,13 @@ def evaluate(
         typer.Option(
             help="Data set, or split of DATA, whose masks or boxes make a location "
             "prior: a row for their mean, which never looks at the image, and one for "
-            "the centre. DATA itself will do: an image's own group is left out."
+            "the centre. DATA itself will do: an image's own group is left out, the "
+            "image alone where no groups are given."
         ),
     ] = None,
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="For the prior: a regular expression that finds the group in an "
-            "image's name, e.g. “^(\\d+)_”, the patient in those of NIH "
-            "ChestX-ray14 [each image on its own]."
-        ),
-    ] = None,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="Instead: a table (CSV) that says what belongs together."),
-    ] = None,
-    group: GroupColumn = None,
+    group_pattern: options.GroupPattern = None,
+    groups: options.Groups = None,
+    group: options.GroupColumn = None,
     region_threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of PCAM's boxes around regions.")
     ] = 0.9,
@@ -155,7 +150,7 @@ def evaluate(
         int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 for none.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    device: Device = INFERENCE.device,
+    device: options.Device = options.INFERENCE.device,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results of an older run.")
     ] = False,
@@ -206,24 +201,21 @@ def evaluate(
         write_card(replace(loaded.card, metrics=metrics))
     show_figures(result.model, result)
     output.print(f"Written: {', '.join(str(path) for path in paths)}")
+    emit({"report": result, "files": paths})
     failures.leave()
 
 
 def _run(benchmark: Benchmark, failures: Failures) -> tuple[ModelReport, bytes]:
     """Figures and picture, with a bar on the way."""
-    try:
-        with progress_bar() as bar:
-            task = bar.add_task("images", total=None)
+    with progress_bar() as bar:
+        task = bar.add_task("images", total=None)
 
-            def report(done: int, total: int, text: str) -> None:
-                text = text[-40:]
-                bar.update(task, completed=done, total=total, description=text)
+        def report(done: int, total: int, text: str) -> None:
+            steps.info("%d of %d: %s", done, total, text)
+            bar.update(task, completed=done, total=total, description=text[-40:])
 
-            result = benchmark.run(report, failed=failures.tell)
-            return result, benchmark.picture(result)
-    except KeyboardInterrupt:
-        errors.print("Stopped. Nothing was written.")
-        raise typer.Exit(1) from None
+        result = benchmark.run(report, failed=failures.tell)
+        return result, benchmark.picture(result)
 
 
 def _paths(out: Path, *, overwrite: bool) -> tuple[Path, Path, Path]:

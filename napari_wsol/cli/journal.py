@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.table import Table
 
-from napari_wsol.cli.console import commands, errors, named, output
+from napari_wsol.cli.console import Listing, commands, emit, named, note, output
 from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
 from napari_wsol.files import file_set, make_folder, path_from, unwritable
+from napari_wsol.paths import journals_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,17 @@ app = commands("Strokes and rounds that were recorded.")
 JOURNAL_HELP = (
     "Folder of a journal, a file in it, or the first digits of the image's fingerprint."
 )
-Chosen = Annotated[str, typer.Argument(metavar="JOURNAL", help=JOURNAL_HELP)]
+
+
+def _names() -> list[str]:
+    folder = journals_folder()
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+Chosen = Annotated[
+    str,
+    typer.Argument(metavar="JOURNAL", help=JOURNAL_HELP, autocompletion=_names),
+]
 Folder = Annotated[
     Path | None, typer.Option(help="Folder of all journals [the user's own].")
 ]
@@ -41,8 +51,7 @@ def list_(journals: Folder = None) -> None:
 
     store = JournalLibrary(journals)
     found = store.summaries()
-    table = Table("image", "strokes", "rounds", "status", "last change")
-    table.add_column("folder", overflow="fold")  # to be copied
+    table = Listing("image", "strokes", "rounds", "status", "last change", "folder")
     for item in found:
         table.add_row(
             item.name or "?",
@@ -58,6 +67,7 @@ def list_(journals: Folder = None) -> None:
         _notes(item.notes, item.folder.name)
     noun = "journal" if len(found) == 1 else "journals"
     output.print(f"{len(found)} {noun} in {store.folder}")
+    emit(found)
 
 
 @app.command()
@@ -90,6 +100,10 @@ def show(journal: Chosen, journals: Folder = None) -> None:
             output.print(named(key, value))
     if work.rounds:
         output.print(_rounds(work))
+    told = {"image": image.to_dict(), "folder": record.folder, "notes": record.notes}
+    told |= {"entries": len(record.entries), "last": record.last_time, "tools": made}
+    told |= {"status": work.status, "settings": work.settings, "rounds": work.rounds}
+    emit(told)
 
 
 @app.command()
@@ -106,6 +120,7 @@ def export(
     _notes(record.notes)
     count = write_new(out, lambda path: write_strokes(path, strokes, image))
     output.print(f"{count} strokes in {out}")
+    emit({"strokes": count, "file": out})
 
 
 def write_new(path: Path, write: Callable[[Path], T]) -> T:
@@ -184,8 +199,8 @@ def work_of(record: Record) -> EarlierWork:
     return replayed(image_of(record).canvas_shape, record.entries)
 
 
-def _rounds(work: EarlierWork) -> Table:
-    table = Table("round", "model", "class", "strokes", "seconds", "made", "map")
+def _rounds(work: EarlierWork) -> Listing:
+    table = Listing("round", "model", "class", "strokes", "seconds", "made", "map")
     for made in work.rounds:
         seconds = made.facts.get("seconds")
         table.add_row(
@@ -201,9 +216,8 @@ def _rounds(work: EarlierWork) -> Table:
 
 
 def _notes(notes: tuple[str, ...] | list[str], name: str = "") -> None:
-    for note in notes:
-        prefix = f"{name}: " if name else ""
-        errors.print(f"{prefix}{note}", style="yellow")
+    for text in notes:
+        note(f"{name}: {text}" if name else text, style="yellow")
 
 
 def _local(time: str) -> str:

@@ -9,25 +9,16 @@ from typing import Annotated
 import typer
 
 from napari_wsol.cli import options
-from napari_wsol.cli.console import output
+from napari_wsol.cli.console import note
 from napari_wsol.cli.worker import Worker
 from napari_wsol.config import ExportConfig, SlideConfig
 
 
 def localize(
     images: options.Images,
-    model: options.ModelName,
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder for the results.", callback=options.out_folder),
-    ],
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Method, or METHOD@LAYER for another layer than the last; repeat "
-            "for several [those that the model was made for]."
-        ),
-    ] = None,
+    out: options.OutFolder,
+    model: options.ModelName = "",
+    method: options.Methods = None,
     target: options.Target = None,
     views: options.Views = 1,
     format: options.Formats = None,  # noqa: A002 - the option's name
@@ -79,14 +70,6 @@ def localize(
     Slides go through the network tile by tile, each into a folder of its own. Stopped
     or killed, the same command goes on where it was; several workers may share OUT.
     """
-    from napari_wsol.batch import SlideSettings
-    from napari_wsol.batch.claims import free_gpu
-    from napari_wsol.batch.workflow import FOLDER
-    from napari_wsol.inference.augmentation import check_views
-    from napari_wsol.inference.whole_image import check_methods
-    from napari_wsol.worklist.files import images_given
-    from napari_wsol.zoo import load_model
-
     options.check_reader(reader)
     pick = options.picked(rgb, channel, plane)
     export = ExportConfig(
@@ -95,6 +78,14 @@ def localize(
         fill_holes=fill_holes,
         formats=tuple(format) if format else ExportConfig().formats,
     )
+    from napari_wsol.batch import SlideSettings
+    from napari_wsol.batch.claims import free_gpu
+    from napari_wsol.batch.workflow import FOLDER
+    from napari_wsol.inference.augmentation import check_views
+    from napari_wsol.inference.whole_image import check_methods
+    from napari_wsol.worklist.files import images_given
+    from napari_wsol.zoo import load_model
+
     # One of several that the workers of a batch share.
     free = nullcontext(device) if gpus is None else free_gpu(out / FOLDER, gpus)
     with free as chosen:
@@ -104,7 +95,7 @@ def localize(
             loaded.class_index(target)  # an unknown class is no fault of the images
         check_views(loaded, views)
         if loaded.card is None or loaded.card.appearance is None:
-            output.print(
+            note(
                 "Whether images fit this model is not checked: its card does not say "
                 "how its training images look."
             )

@@ -7,10 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from napari_wsol.cli.console import Failures, commands, named, output
+from napari_wsol.cli import installed
+from napari_wsol.cli.console import Failures, Listing, commands, emit, named, output
+from napari_wsol.cli.installed import checked_model, model_names
+from napari_wsol.cli.options import files_there
 from napari_wsol.errors import UnansweredError
+from napari_wsol.paths import installed_folders, models_folder
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="Name or folder.", callback=checked_model, autocompletion=model_names
+    ),
+]
 
 app = commands("Installed models.")
 
@@ -18,28 +28,28 @@ app = commands("Installed models.")
 @app.command("list")
 def list_() -> None:
     """All installed models."""
-    from napari_wsol.paths import models_folder
-    from napari_wsol.zoo import list_models
-
-    table = Table("name", "what it finds", "methods", "licence", "where")
-    for card in list_models():
+    found = installed.models()
+    table = Listing("name", "what it finds", "methods", "licence", "where")
+    for card in found:
         table.add_row(
             card.name,
             card.title,
             ", ".join(card.methods),
             card.license,
-            "bundled" if card.bundled else str(card.folder),
+            "bundled" if card.bundled else card.folder,
         )
     output.print(table)
     output.print(f"Your own models belong in {models_folder()}")
+    emit(found)
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="Name or folder.")]) -> None:
+def show(name: Name) -> None:
     """A model's card: data, licence, limits, figures."""
     from napari_wsol.zoo import find_card
 
     card = find_card(name)
+    emit({"name": card.name, "folder": card.folder, **card.to_dict()})
     output.print(f"{card.title} ({card.name})", style="bold")
     output.print(card.summary)
     spec = card.spec
@@ -58,18 +68,17 @@ def show(name: Annotated[str, typer.Argument(help="Name or folder.")]) -> None:
     }
     for key, value in facts.items():
         output.print(named(key, value))
-    _lines("cut", tuple(filter(None, (card.cut_note,))))
-    output.print(named("other images", card.appearance_note))
-    _lines("limits", card.limits)
-    _lines("cite", card.citations)
-    for key, value in card.metrics.items():
-        output.print(named(key, value))
-    _lines("the same recipe again", card.reproducibility)
-
-
-def _lines(title: str, values: tuple[str, ...]) -> None:
-    for value in values:
-        output.print(named(title, value))
+    several = {
+        "cut": filter(None, (card.cut_note,)),
+        "other images": (card.appearance_note,),
+        "limits": card.limits,
+        "cite": card.citations,
+        **{key: (value,) for key, value in card.metrics.items()},
+        "the same recipe again": card.reproducibility,
+    }
+    for key, values in several.items():
+        for value in values:
+            output.print(named(key, value))
 
 
 @app.command()
@@ -77,6 +86,7 @@ def presets() -> None:
     """Foundation encoders; import FILE --preset NAME makes one a model."""
     from napari_wsol.encoders.presets import PRESETS
 
+    emit(PRESETS)
     for name, preset in PRESETS.items():
         terms = f"licence: {preset.license}; weights: {preset.weights}"
         output.print(named(name, f"{preset.title}; {terms}", "green"))
@@ -85,7 +95,10 @@ def presets() -> None:
 @app.command("import")
 def import_(
     checkpoints: Annotated[
-        list[Path], typer.Argument(help="Weight files, or the folders that hold them.")
+        list[Path],
+        typer.Argument(
+            help="Weight files, or the folders that hold them.", callback=files_there
+        ),
     ],
     name: Annotated[
         str | None, typer.Option(help="Of the new model [the file's name].")
@@ -113,16 +126,18 @@ def import_(
         raise typer.BadParameter("Only one model can have this name.")
     answers, failures = dict(_pair(item) for item in answer or ()), Failures()
     answers |= {} if preset is None else {"preset": preset}
+    made: list[dict[str, object]] = []
     for path in checkpoints:
         alone = len(checkpoints) == 1  # then its error is that of the command
         with nullcontext() if alone else failures.edge(path):
-            _import(path, name, answers, failures)
+            made += _import(path, name, answers, failures)
+    emit(made)
     failures.leave()
 
 
 def _import(
     path: Path, name: str | None, answers: dict[str, str], failures: Failures
-) -> None:
+) -> list[dict[str, object]]:
     """Makes one checkpoint a model, or tells what has to be answered before."""
     from napari_wsol.zoo import import_model
 
@@ -134,12 +149,13 @@ def _import(
             for item in error.questions
         )
         failures.tell(path, "\n".join((str(error), *asked)))
-        return
+        return []
     output.print(named(card.name, card.summary, "green"))
     for note in card.limits[1:]:
         output.print(note)
     output.print(f"methods: {', '.join(card.methods)}")
     output.print(f"in {card.folder}")
+    return [{"checkpoint": path, "name": card.name, "folder": card.folder}]
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -151,17 +167,24 @@ def _pair(text: str) -> tuple[str, str]:
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="Name or folder [all].")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Name or folder [all].", autocompletion=model_names),
+    ] = None,
 ) -> None:
     """Check that weights are intact and still compute what the card says."""
-    from napari_wsol.zoo import find_card, installed_folders, read_card
+    if name is not None:
+        installed.checked_model(name)
+    from napari_wsol.zoo import find_card, read_card
     from napari_wsol.zoo import verify as verify_card
 
     folders = [find_card(name).folder] if name else installed_folders()
-    failures = Failures()
+    failures, intact = Failures(), dict.fromkeys((x.name for x in folders), False)
     for folder in folders:
         with failures.edge(folder.name) if name is None else nullcontext():
             card = read_card(folder)
             verify_card(card)
             output.print(named(card.name, "ok", "green"))
+            intact[folder.name] = True
+    emit(intact)
     failures.leave()

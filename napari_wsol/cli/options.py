@@ -5,20 +5,28 @@ What is taken when nothing is given stands at the end, in square brackets.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from napari_wsol.cli.installed import (
+    checked_methods,
+    checked_model,
+    method_names,
+    model_names,
+)
 from napari_wsol.config import (
     ExportConfig,
     InferenceConfig,
     SlideConfig,
     listed_settings,
 )
-from napari_wsol.errors import ConfigError, choices
+from napari_wsol.errors import ConfigError, UnreadableImageError, choices
 from napari_wsol.files import check_folder
 from napari_wsol.images.pixel_size import TOLD_UM
+from napari_wsol.preferences import preferences
 
 if TYPE_CHECKING:
     from napari_wsol.config import Setting
@@ -28,21 +36,22 @@ EXPORT, INFERENCE, SLIDE = ExportConfig(), InferenceConfig(), SlideConfig()
 """Where the defaults are."""
 
 
-def option(config: type, name: str, *, required: bool = False) -> Any:  # noqa: ANN401 - as typer says it
+def option(config: type, name: str, *, required: bool = False, **how: Any) -> Any:  # noqa: ANN401 - as typer says it
     """A setting as an option: help, lowest and highest value are the setting's own.
 
     Args:
         config: dataclass of settings.
         name: of the field.
         required: whether it must be given here, though the settings can do without.
+        how: what else typer shall know of it.
     """
     setting = listed_settings(config)[name]
     words = help_of(setting, required=required)
     kinds = (setting.kind, *get_args(setting.kind))
     if int not in kinds and float not in kinds:
-        return typer.Option(help=words)
+        return typer.Option(help=words, **how)
     return typer.Option(
-        help=words, min=setting.option.least, max=setting.option.highest
+        help=words, min=setting.option.least, max=setting.option.highest, **how
     )
 
 
@@ -59,11 +68,6 @@ def help_of(setting: Setting, *, required: bool = False) -> str:
     return words
 
 
-Images = Annotated[
-    list[Path], typer.Argument(help="Images or slides; of a folder, the images in it.")
-]
-
-
 def out_folder(path: Path) -> Path:
     """Refuses a folder for results before any work is done.
 
@@ -74,7 +78,72 @@ def out_folder(path: Path) -> Path:
     return path
 
 
-ModelName = Annotated[str, typer.Option(help="Name or folder of a model.")]
+def files_there(ctx: typer.Context, paths: list[Path]) -> list[Path]:
+    """Refuses files of which there is none; one of many is told with the rest.
+
+    Raises:
+        UnreadableImageError: names those that are missing; in the viewer, any.
+    """
+    missing = [str(path) for path in paths if not os.path.lexists(path)]
+    if missing and (len(missing) == len(paths) or ctx.command.name == "view"):
+        raise UnreadableImageError(f"There is no file {', '.join(missing)}.")
+    return paths
+
+
+Images = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Images or slides; of a folder, the images in it.", callback=files_there
+    ),
+]
+
+
+def known_model(name: str) -> str:
+    """A model that is named, or else preferred, and is there.
+
+    Raises:
+        BadParameter: neither.
+        UnknownNameError: there is no such model; names the choices.
+    """
+    name = name or preferences().model
+    if not name:
+        raise typer.BadParameter(
+            "Name one (napari-wsol models list tells them), or choose one for all: "
+            "napari-wsol config set model NAME."
+        )
+    return checked_model(name)
+
+
+def known_device(ctx: typer.Context, name: str) -> str:
+    """A device that is named, or else preferred."""
+    source = ctx.get_parameter_source("device")
+    chosen = name if source and source.name != "DEFAULT" else preferences().device
+    return InferenceConfig(device=chosen).device
+
+
+OutFolder = Annotated[
+    Path,
+    typer.Option(help="Folder for the results.", callback=out_folder, is_eager=True),
+]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        help="Name or folder of a model [what config says].",
+        callback=known_model,
+        autocompletion=model_names,
+        show_default=False,
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="Method, or METHOD@LAYER for another layer than the last; repeat for "
+        "several [those that the model was made for].",
+        callback=checked_methods,
+        autocompletion=method_names,
+    ),
+]
 Target = Annotated[
     str | None, typer.Option(help="Class to localize [the most probable].")
 ]
@@ -86,7 +155,10 @@ Views = Annotated[
         "such as tissue; not for slides that are read tile by tile."
     ),
 ]
-Formats = Annotated[list[str] | None, option(ExportConfig, "formats")]
+Formats = Annotated[
+    list[str] | None,
+    option(ExportConfig, "formats", show_default=", ".join(EXPORT.formats)),
+]
 Threshold = Annotated[float, option(ExportConfig, "threshold")]
 Mpp = Annotated[
     float | None,
@@ -97,7 +169,21 @@ Mpp = Annotated[
 Core = Annotated[int, option(SlideConfig, "core")]
 Halo = Annotated[int | None, option(SlideConfig, "halo")]
 Tissue = Annotated[bool, option(SlideConfig, "tissue_only")]
-Device = Annotated[str, option(InferenceConfig, "device")]
+Device = Annotated[str, option(InferenceConfig, "device", callback=known_device)]
+Groups = Annotated[
+    Path | None,
+    typer.Option(
+        help="Table (CSV) that says what belongs together, e.g. the patient of each "
+        "image [what a published data set says itself]."
+    ),
+]
+GroupPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of a table: a regular expression that finds the group in an "
+        "image's name, e.g. “^(\\d+)_”, the patient in those of NIH ChestX-ray14."
+    ),
+]
 GroupColumn = Annotated[
     str | None, typer.Option(help="Column of that table, e.g. patient_id.")
 ]

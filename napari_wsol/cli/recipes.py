@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from napari_wsol.cli.console import commands, output
+from napari_wsol.cli.console import Listing, commands, emit, output
 from napari_wsol.training.published import (
     find_published,
     list_published,
@@ -18,29 +17,43 @@ from napari_wsol.training.published import (
 app = commands("Recipes as the papers give them.")
 
 
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="Name in the list.",
+        autocompletion=lambda: [item.name for item in list_published()],
+    ),
+]
+
+
 @app.command("list")
 def list_() -> None:
     """All of them."""
-    table = Table("name", "what its map shows", "paper")
-    for item in list_published():
+    found = list_published()
+    table = Listing("name", "what its map shows", "paper")
+    for item in found:
         table.add_row(item.name, item.summary, item.citation)
     output.print(table)
+    emit(found)
     output.print("Take a copy of one with: napari-wsol recipes write NAME FILE")
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="Name in the list.")]) -> None:
+def show(name: Name) -> None:
     """The file itself: every value, its source, and what the paper leaves open."""
-    output.print(find_published(name).text, end="")
+    found = find_published(name)
+    output.print(found.text, end="")
+    emit(found)
 
 
 @app.command()
 def write(
-    name: Annotated[str, typer.Argument(help="Name in the list.")],
+    name: Name,
     file: Annotated[Path, typer.Argument(help="Your copy; nothing is overwritten.")],
 ) -> None:
     """Write a copy to edit and to train from."""
     write_published(name, file)
+    emit({"name": name, "file": file})
     output.print(f"{name} is in {file}")
     output.print("Edit what is marked with EDIT:")
     for number, line in enumerate(find_published(name).text.splitlines(), 1):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import numpy as np
 import typer
 
-from napari_wsol.cli.console import errors, output
+from napari_wsol.cli.console import emit, note, output
 from napari_wsol.cli.journal import Chosen, Folder, find_record, image_of, work_of
-from napari_wsol.cli.options import out_folder
+from napari_wsol.cli.options import OutFolder
 from napari_wsol.cli.verify import Images, Model
 from napari_wsol.errors import ExportError, NoResultError
 from napari_wsol.files import file_set, make_folder, unwritable
@@ -26,9 +26,7 @@ HEATMAP, STROKES, REPORT = "heatmap.tiff", "strokes.geojson", "replay.json"
 
 def replay(
     journal: Chosen,
-    out: Annotated[
-        Path, typer.Option(help="Folder for the results.", callback=out_folder)
-    ],
+    out: OutFolder,
     image: Images = None,
     number: Annotated[
         int | None,
@@ -92,12 +90,13 @@ def replay(
                 write_strokes(files.add(STROKES), drawn, facts)
                 write_record(files.add(REPORT), result)
                 files.publish()
+    emit({**result, "out": out})
     word = "identical" if result["identical"] else "differs"
     output.print(f"round {made.index}: {word}")
     output.print(f"in {out}")
     if not result["identical"]:
         for reason in cast("list[str]", result["differences"]):
-            errors.print(reason, style="yellow")
+            note(reason, style="yellow")
         raise typer.Exit(1)
 
 

@@ -5,44 +5,42 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from rich.console import Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from napari_wsol.cli.console import Failures, errors, on_signals, output
+from napari_wsol.cli.console import (
+    INTERRUPTED,
+    Failures,
+    emit,
+    errors,
+    mode,
+    note,
+    on_signals,
+    output,
+    progress_bar,
+    steps,
+)
 from napari_wsol.cli.data import tell_recipe_data
-from napari_wsol.cli.options import INFERENCE, Device, Resume, option, out_folder
-from napari_wsol.config import words_of
-from napari_wsol.jobs import duration
-from napari_wsol.registry import plugin_files
+from napari_wsol.cli.options import INFERENCE, Device, OutFolder, Resume, option
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
+
+    from rich.progress import Progress
 
     from napari_wsol.training.run import Evaluation, Options
     from napari_wsol.training.trainer import TrainStep
-
-ROWS = 12
-"""Rows of the live table; older ones are in metrics.jsonl."""
 
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, a TOML file.")],
     data: Annotated[Path, option(Wish, "data", required=True)],
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder for the model and checkpoints.", callback=out_folder),
-    ],
+    out: OutFolder,
     init: Annotated[Path | None, option(Wish, "init")] = None,
     resume: Resume = False,
     seeds: Annotated[
@@ -79,14 +77,7 @@ def train(
         "evaluated": view.evaluated,
         "failed": failures.tell,
     }
-    given: dict[str, Sequence[object]] = {
-        "--data": [data],
-        "--out": [out],
-        "--init": [init],
-        "--seeds": [seeds],
-        "--device": [None if device == "auto" else device],
-    }
-    with watched(view, f"Go on with: {go_on('train', recipe, given)}"):
+    with watched(view, f"Go on with: {go_on()}"):
         if numbers:
             result = train_seeds(plan, data, out, numbers, **options)
         else:
@@ -97,6 +88,7 @@ def train(
     output.print(f"{plan.name} is in {out}")
     for key, value in _lines(result):
         output.print(f"{key}: {value}")
+    emit({"name": plan.name, "folder": out, "figures": result})
     failures.leave()
 
 
@@ -134,11 +126,10 @@ def _lines(result: Mapping[str, object]) -> list[tuple[str, str]]:
     ]
 
 
-def go_on(command: str, recipe: Path, given: Mapping[str, Sequence[object]]) -> str:
-    """What to type to go on: all that counted, or the numbers would be others."""
-    plugins = words_of({"--plugin": plugin_files()})
-    words = ["napari-wsol", *plugins, command, str(recipe), *words_of(given)]
-    return shlex.join([*words, "--resume"])
+def go_on() -> str:
+    """What to type to go on: all that was given, or the numbers would be others."""
+    words = (word for word in mode.line if word != "--resume")
+    return shlex.join(["napari-wsol", *words, "--resume"])
 
 
 @contextmanager
@@ -148,7 +139,7 @@ def watched(view: View, again: str) -> Generator[None]:
     Ctrl+C, or a request to end, stops after the step; a second one at once.
 
     Raises:
-        typer.Exit: 1 where it was stopped.
+        typer.Exit: 130 where it was stopped.
     """
 
     def stop() -> None:
@@ -161,11 +152,11 @@ def watched(view: View, again: str) -> Generator[None]:
             yield
     except KeyboardInterrupt:
         errors.print(f"Stopped. {again}")
-        raise typer.Exit(1) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 class View:
-    """The live table: losses, accuracy, evaluations and time left.
+    """A bar while a training lasts, and a line for each evaluation.
 
     Attributes:
         is_stopping: whether the training shall stop at the next occasion, between two
@@ -174,77 +165,47 @@ class View:
 
     def __init__(self) -> None:
         self.is_stopping = False
-        self._rows: deque[TrainStep] = deque(maxlen=ROWS)
-        self._evaluations: deque[Evaluation] = deque(maxlen=ROWS)
-        self._status = "starting"
-        self._started: tuple[float, int] | None = None
+        self._bar, self._title = progress_bar(), ""
+        self._task = self._bar.add_task("starting", total=None)
 
-    def restart(self) -> None:
-        """Forgets the steps so far: another training begins."""
-        self._rows.clear()
-        self._evaluations.clear()
-        self._status, self._started = "starting", None
+    def restart(self, title: str = "") -> None:
+        """Another training begins, which may have a name."""
+        self._title = f"{title}: " if title else ""
+        if title:
+            self.tell("begins")
+        self._bar.reset(self._task, total=None)
 
-    def live(self) -> Live | nullcontext[None]:
+    def live(self) -> Progress | nullcontext[None]:
         """Shows it on standard error while it lasts, by one of several processes."""
-        if not _is_first():
-            return nullcontext()
-        return Live(console=errors, get_renderable=self.render, refresh_per_second=4)
+        return self._bar if _is_first() else nullcontext()
 
     def say(self, done: int, total: int, text: str) -> None:
         """What is being done beside the steps."""
-        self._check()
-        self._status = f"{text} {done}/{total}" if total else text
-
-    def step(self, progress: TrainStep) -> None:
-        """One more row."""
-        now = time.monotonic()
-        if self._started is None or progress.step <= self._started[1]:
-            self._started = (now, progress.step)
-        self._rows.append(progress)
-        done = progress.step - self._started[1]
-        left = progress.steps - progress.step
-        seconds = left * (now - self._started[0]) / max(done, 1)
-        self._status = (
-            f"step {progress.step}/{progress.steps}, epoch {progress.epoch}, "
-            + (f"{duration(seconds)} left" if done else "estimating")
+        text = self._title + text
+        steps.info("%s %d/%d", text, done, total)
+        self._bar.update(
+            self._task, description=text, completed=done, total=total or None
         )
-        self._check()
-
-    def evaluated(self, evaluation: Evaluation) -> None:
-        """One more evaluation."""
-        self._evaluations.append(evaluation)
-
-    def _check(self) -> None:
         if self.is_stopping:
             raise KeyboardInterrupt
 
-    def render(self) -> Group:
-        """The tables as they are now."""
-        status = f"{self._status}; stopping" if self.is_stopping else self._status
-        tables = [self._steps()]
-        if self._evaluations:
-            tables.append(self._scores())
-        return Group(*tables, Text(status))
+    def step(self, step: TrainStep) -> None:
+        """One step is done."""
+        figures = {f"loss {name}": value for name, value in step.losses.items()}
+        figures |= {} if step.accuracy is None else {"accuracy": step.accuracy}
+        words = "".join(f", {name} {value:.4g}" for name, value in figures.items())
+        self.say(step.step, step.steps, f"epoch {step.epoch}{words}, step")
 
-    def _steps(self) -> Table:
-        rows = list(self._rows)  # they may be dropped meanwhile
-        names = list(rows[-1].losses) if rows else []
-        table = Table("step", "epoch", *(f"loss {name}" for name in names), "accuracy")
-        for row in rows:
-            values = [f"{row.losses[name]:.4f}" for name in names]
-            right = "" if row.accuracy is None else f"{row.accuracy:.2f}"
-            table.add_row(str(row.step), str(row.epoch), *values, right)
-        return table
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """One more evaluation."""
+        words = (
+            f"{name} {value:.4f}" if name == "loss" else f"{name} {value:.1f} %"
+            for name, value in evaluation.values.items()
+        )
+        best = ", the best so far" if evaluation.best else ""
+        self.tell(f"after step {evaluation.step}: {', '.join(words)}{best}")
 
-    def _scores(self) -> Table:
-        names = list(self._evaluations[-1].values)
-        titles = [name if name == "loss" else f"{name} %" for name in names]
-        table = Table("after step", *titles, "best")
-        for row in self._evaluations:
-            values = [
-                f"{row.values[name]:{'.4f' if name == 'loss' else '.1f'}}"
-                for name in names
-            ]
-            table.add_row(str(row.step), *values, "yes" if row.best else "")
-        return table
+    def tell(self, text: str) -> None:
+        """A line that stays."""
+        if _is_first():
+            note(self._title + text)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_wsol.cli.console import named, output
+from napari_wsol.cli.console import emit, named, output
 from napari_wsol.cli.journal import Folder
 
 Exported = Annotated[Path, typer.Argument(help="Folder of an export.")]
@@ -33,7 +33,9 @@ def report(
     from napari_wsol.session.again import Again
 
     with Again(images, model, journals).shown(folder) as (session, cuts):
-        output.print(str(session.report(out, cuts).result()))
+        written = session.report(out, cuts).result()
+    output.print(str(written))
+    emit({"report": written})
 
 
 def verify(
@@ -49,11 +51,13 @@ def verify(
     """
     from napari_wsol.session.again import SAME, Again
 
-    found: list[bool] = []
+    found: list[dict[str, object]] = []
     for name, word, why in Again(images, model, journals).verify(folder):
         words = f"{word}: {why}" if why else word
         output.print(named(name, words, "" if word == SAME else "yellow"))
-        found.append(word == SAME)
-    output.print(f"{sum(found)} of {len(found)} files are the same")
-    if not all(found):
+        found.append({"file": name, "same": word == SAME, "found": word, "why": why})
+    same = sum(item["same"] is True for item in found)
+    output.print(f"{same} of {len(found)} files are the same")
+    emit({"same": same == len(found), "files": found})
+    if same < len(found):
         raise typer.Exit(1)

@@ -8,17 +8,11 @@ from typing import Annotated
 
 import typer
 
-from napari_wsol.cli.console import output
-from napari_wsol.cli.options import (
-    Channel,
-    Images,
-    Plane,
-    Reader,
-    Rgb,
-    check_reader,
-    picked,
-)
+from napari_wsol.cli import options
+from napari_wsol.cli.console import emit, output
+from napari_wsol.cli.installed import checked_model, model_names
 from napari_wsol.errors import ConfigError
+from napari_wsol.preferences import preferences
 
 
 def demo(
@@ -44,6 +38,7 @@ def demo(
 
         files = run_tour(screenshot, pictures=pictures, exports=exports)
         output.print(f"{screenshot} and {len(files)} exported files")
+        emit({"screenshot": screenshot, "exported": files})
     else:
         from napari_wsol.gui.demo.viewer import open_viewer
 
@@ -51,21 +46,25 @@ def demo(
 
 
 def view(
-    images: Images,
+    images: options.Images,
     model: Annotated[
-        str | None, typer.Option(help="Name or folder of a model.")
+        str | None,
+        typer.Option(
+            help="Name or folder of a model [what config says, or the first].",
+            autocompletion=model_names,
+        ),
     ] = None,
-    reader: Reader = None,
-    rgb: Rgb = None,
-    channel: Channel = None,
-    plane: Plane = None,
+    reader: options.Reader = None,
+    rgb: options.Rgb = None,
+    channel: options.Channel = None,
+    plane: options.Plane = None,
 ) -> None:
     """Open images or slides in the viewer."""
-    missing = [str(path) for path in images if not path.exists()]
-    if missing:
-        raise ConfigError(f"There is no file {', '.join(missing)}.")
-    check_reader(reader)
-    pick = picked(rgb, channel, plane)
+    model = model or preferences().model or None
+    if model is not None:
+        checked_model(model)
+    options.check_reader(reader)
+    pick = options.picked(rgb, channel, plane)
     _need_viewer()
     from napari_wsol.gui.demo.viewer import open_viewer
     from napari_wsol.worklist.files import images_given

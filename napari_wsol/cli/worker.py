@@ -12,7 +12,17 @@ import typer
 from rich.progress import ProgressColumn
 from rich.text import Text
 
-from napari_wsol.cli.console import errors, named, on_signals, output, progress_bar
+from napari_wsol.cli.console import (
+    INTERRUPTED,
+    emit,
+    errors,
+    named,
+    note,
+    on_signals,
+    output,
+    progress_bar,
+    steps,
+)
 from napari_wsol.errors import ClaimLostError, one_of_many
 
 if TYPE_CHECKING:
@@ -25,7 +35,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 5.0
 """Between two looks at slides that other workers hold."""
-INTERRUPTED = 130
 
 
 class Speed(ProgressColumn):
@@ -110,7 +119,8 @@ class Worker:
             raise typer.Exit(INTERRUPTED) from None
         summary = finish()
         for job in held:
-            output.print(f"{job.name} is left to {job.holder}.")
+            note(f"{job.name} is left to {job.holder}.")
+        emit({"summary": summary, "images": rows, "left": [job.name for job in held]})
         _say(jobs, rows, summary)
         if held and self.row is not None:
             raise typer.Exit(1)
@@ -138,6 +148,8 @@ class Worker:
     def _one(self, job: ImageJob, bar: Progress, task: TaskID) -> Row | None:
         def report(done: int, total: int, text: str) -> None:
             title = f"{job.name}: {text}" if text else job.name
+            if title != bar.tasks[bar.task_ids.index(task)].description:
+                steps.info(title)
             bar.update(task, completed=done, total=total or None, description=title)
 
         row: Row | None = None
@@ -151,10 +163,10 @@ class Worker:
             try:
                 row = job.run(report)
             except ClaimLostError as error:
-                errors.print(named(job.name, error, ""))
+                note(named(job.name, error, ""))
                 return None
         if row is not None and row.get("notes"):
-            errors.print(named(job.name, row["notes"], ""))
+            note(named(job.name, row["notes"], ""))
         if self.row is not None and row is not None and row["status"] == "ok":
             from napari_wsol.batch.results import write_row
 

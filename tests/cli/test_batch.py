@@ -165,7 +165,7 @@ def test_the_workflow_is_part_of_the_package(images, tmp_path):
             "batch",
             str(images[0]),
             "--model",
-            "m",
+            "small",
             "--out",
             str(tmp_path),
             "--jobs",

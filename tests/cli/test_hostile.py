@@ -147,7 +147,7 @@ LINES = [
     ("models", "show", WORD),
     ("models", "verify", WORD),
     ("models", "import", WORD),
-    ("models", "import", "x", "--answer", WORD),
+    ("models", "import", __file__, "--answer", WORD),
     ("recipes", "show", WORD),
     ("recipes", "write", WORD, "OUT/a.toml"),
     (WORD,),
@@ -297,7 +297,7 @@ def test_only_the_command_itself_is_refused_by_a_bad_out(tmp_path):
             ("crossvalidate", "none.toml", "--data", "none", "--out", out),
             ("reproduce", "pylon-nih14", "--data", "none", "--out", out),
             ("replay", "none", "--out", out),
-            ("evaluate", "none", "--data", "none", "--out", out / "m.json"),
+            ("evaluate", "small", "--data", "none", "--out", out / "m.json"),
         ):
             result = run(*line)
             assert result.exit_code == 1

@@ -66,7 +66,7 @@ def test_what_the_settings_refuse_cannot_be_given(command, name, config, field):
     if option.highest is not None:
         beyond.append(option.highest + 1)
     for bad in beyond:
-        line = [command, "a.png", "--model", "m", "--out", "o", words, str(bad)]
+        line = [command, __file__, "--out", "o", words, str(bad)]
         result = CliRunner().invoke(app, line)
         assert result.exit_code == 2
         assert words in result.output

@@ -1,6 +1,7 @@
 """``napari-wsol train`` as a person uses it."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -10,7 +11,6 @@ import time
 
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
@@ -118,27 +118,24 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(discs, make_recipe, tm
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "Stopped. Go on with: napari-wsol train" in said
     assert "--resume" in said
     assert (tmp_path / "out" / "checkpoint.pt").is_file()
 
 
-def test_the_table_shows_steps_evaluations_and_the_time_left():
+def test_steps_and_evaluations_are_told_with_the_name_of_the_training(capsys, caplog):
     view = View()
-    for number in (1, 2):
+    view.restart("fold 2 of 5")
+    with caplog.at_level(logging.INFO, "napari_wsol"):
         view.step(
-            TrainStep(
-                step=number, steps=9, epoch=1, losses={"cam": 0.25}, accuracy=0.75
-            )
+            TrainStep(step=2, steps=9, epoch=1, losses={"cam": 0.25}, accuracy=0.75)
         )
-    values = {"localization": 61.25}
+    said = "fold 2 of 5: epoch 1, loss cam 0.25, accuracy 0.75, step 2/9"
+    assert said in caplog.messages
+    values = {"loss": 0.5, "localization": 61.25}
     view.evaluated(Evaluation(step=2, values=values, best=True))
-    console = Console(width=100)
-    with console.capture() as captured:
-        console.print(view.render())
-    shown = captured.get()
-    for words in ("loss cam", "0.2500", "0.75", "localization %", "61.2", "yes"):
-        assert words in shown
-    assert "step 2/9, epoch 1" in shown
-    assert "left" in shown
+    told = (
+        "fold 2 of 5: after step 2: loss 0.5000, localization 61.2 %, the best so far"
+    )
+    assert told in " ".join(capsys.readouterr().err.split())
