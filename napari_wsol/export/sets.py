@@ -6,8 +6,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import zarr
 
+from napari_wsol.errors import ExportError, WsolError
 from napari_wsol.export.files import RECORD, check_space, checksums_of, staged, stem_of
 from napari_wsol.export.labels import (
     AGAINST_COLOR,
@@ -20,7 +22,8 @@ from napari_wsol.export.labels import (
 from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
 from napari_wsol.export.regions import FEATURES, find_regions, why_empty
-from napari_wsol.export.writers import Parts, space_needed, writers_of
+from napari_wsol.export.writers import MAPS, Parts, space_needed, writers_of
+from napari_wsol.files import file_set, words_of
 from napari_wsol.images.heatmap import covering
 from napari_wsol.jobs import ignore_progress
 
@@ -139,6 +142,59 @@ def export_heatmap(
         # Still inside: a cancel that arrives here takes the files back, too.
         report(total, total, _summary(parts, config))
     return paths
+
+
+def save_map(
+    path: Path,
+    heatmap: Heatmap,
+    slide: Slide,
+    provenance: Mapping[str, object],
+    *,
+    mpp: float | None = None,
+) -> tuple[Path, ...]:
+    """Write one heatmap where a person said, and its record; both, or neither.
+
+    Args:
+        path: ends in one of ``MAPS``; gets the first of them where it does not. What
+            is there is replaced: whoever names a file was asked.
+        heatmap: the map.
+        slide: the image it belongs to.
+        provenance: what else the record shall say.
+        mpp: µm a level-0 pixel, where somebody knows better than the file.
+
+    Returns:
+        The map, and its record beside it.
+
+    Raises:
+        ExportError: a file cannot be written.
+    """
+    ending = max(
+        (x for x in MAPS if path.name.lower().endswith(x)), key=len, default=""
+    )
+    if not ending:
+        ending = next(iter(MAPS))
+        path = path.with_name(path.name + ending)
+    parts = Parts(
+        mask=np.zeros((0, 0), np.bool_),
+        grid=grid_for(slide.shape),
+        regions=[],
+        heatmap=heatmap,
+        mpp=mpp or slide.mpp,
+        fingerprint=slide.fingerprint(),
+    )
+    try:
+        with file_set(path.parent, path.name) as files:
+            check_space(path.parent, space_needed(parts))
+            MAPS[ending](files.add(path.name), parts)
+            written = checksums_of(files.hidden / path.name)
+            record = make_record(parts, slide, None, provenance, written)
+            name = f"{path.name[: -len(ending)]}_{RECORD}.json"
+            write_record(files.add(name), record)
+            return files.publish(replace=True)
+    except OSError as error:
+        if isinstance(error, WsolError):
+            raise
+        raise ExportError(words_of(error, path.parent)) from error
 
 
 def _labels(

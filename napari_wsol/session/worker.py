@@ -684,6 +684,14 @@ class Worker:
 
     # ------------------------------------------------------------------ on any thread
 
+    def save_map(self, path: Path, method: str) -> tuple[Path, ...]:
+        """Writes the map of a method, as it is now, and its record."""
+        from napari_wsol.export.sets import save_map  # half a second
+
+        heatmap, of = self._state.current.maps.heatmap(method), self._shown_of()
+        told = self._provenance(method)
+        return save_map(path, heatmap, of.slide, told, mpp=of.mpp)
+
     def is_large(self, current: Current) -> bool:
         """Whether an image is read tile by tile under a model."""
         return view_is_large(self._view(current))

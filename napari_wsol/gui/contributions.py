@@ -1,0 +1,137 @@
+"""What napari's manifest calls beside dock, reader and samples: menus and the writer.
+
+A command opens the dock where none is open, and goes on once it works on the image.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+from napari.layers import Image
+from napari.utils.notifications import show_warning
+
+from napari_wsol.errors import ExportError, NoResultError
+from napari_wsol.gui.dock import WsolWidget
+from napari_wsol.gui.layers.marks import HEATMAP, MARK, role_of
+from napari_wsol.gui.layers.reference import is_possible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import napari.viewer
+
+PLUGIN, DOCK = "napari-wsol", "Weakly-supervised localization"
+NO_IMAGE = "Open an image (Ctrl+O) and select its layer first."
+
+
+def localize_image(viewer: napari.viewer.Viewer) -> None:
+    """*Layers › Visualize*: maps of the selected image, by the ticked methods."""
+    dock = _dock_of(viewer)
+    dock.localize_panel.expand(animate=False)
+    _work_on(viewer, dock, dock.controller.localize_when_ready)
+
+
+def compare_maps(viewer: napari.viewer.Viewer) -> None:
+    """*Layers › Measure*: figures of the maps beside the selected labels or shapes."""
+    selected = [x for x in viewer.layers.selection if is_possible(x)]
+    reference = next((layer for layer in selected if role_of(layer) is None), None)
+    if reference is None:
+        show_warning(
+            "Select the Labels or Shapes layer that says where it is; the heatmaps are "
+            "compared with it."
+        )
+        return
+    dock = _dock_of(viewer)
+    dock.compare_panel.expand(animate=False)
+
+    def compare() -> None:
+        dock.controller.reference.compare_with(reference)
+        dock.compare_panel.scores_button.click()
+        if not dock.session.heatmaps:
+            dock.controller.localize_when_ready()
+
+    _work_on(viewer, dock, compare)
+
+
+def draw_strokes(viewer: napari.viewer.Viewer) -> None:
+    """*Layers › Annotate*: the foreground brush, on the selected image."""
+    dock = _dock_of(viewer)
+    dock.correct_panel.expand(animate=False)
+    _work_on(viewer, dock, lambda: dock.controller.choose_tool("foreground"))
+
+
+def save_heatmap(path: str, data: object, meta: Mapping[str, Any]) -> list[str]:
+    """*File › Save Selected Layer(s)…*: one of our heatmaps, and its provenance beside.
+
+    Args:
+        path: ends in .heatmap.tiff, .heatmap.ome.tiff or .heatmap.zarr; the first of
+            these where it has none of them.
+        data: of the layer; what is written is the map itself, that it was drawn from.
+        meta: of the layer; says whose map it is.
+
+    Raises:
+        ExportError: it is no heatmap, or cannot be written.
+        NoResultError: its dock is closed, or has gone on to another image.
+    """
+    del data
+    mark = meta.get("metadata", {}).get(MARK, {})
+    if mark.get("role") != HEATMAP:
+        raise ExportError(
+            f"“{meta.get('name')}” is no heatmap of napari-wsol. Choose another kind "
+            "of file in the dialog, such as .tif: then napari writes it."
+        )
+    viewer = napari.current_viewer()
+    for dock in [] if viewer is None else _docks(viewer):
+        session, method = dock.session, mark["method"]
+        if session.mapped == mark["fingerprint"] and method in session.heatmaps:
+            return [str(file) for file in session.save_map(Path(path), method)]
+    raise NoResultError(
+        f"What “{meta.get('name')}” was made from is not open any more. Localize its "
+        "image again and save that, or choose .tif: then napari writes what is seen."
+    )
+
+
+def _docks(viewer: napari.viewer.Viewer) -> list[WsolWidget]:
+    """Our docks in a viewer, those of scripts too; as they are, not as proxies."""
+    docked = viewer.window.dock_widgets.values()
+    plain = [getattr(widget, "__wrapped__", widget) for widget in docked]
+    return [widget for widget in plain if isinstance(widget, WsolWidget)]
+
+
+def _dock_of(viewer: napari.viewer.Viewer) -> WsolWidget:
+    """The dock, in sight; opened where there is none."""
+    if not _docks(viewer):
+        viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+    dock = _docks(viewer)[0]
+    frame = dock.parentWidget()
+    if frame is not None:
+        frame.show()
+        frame.raise_()
+    return dock
+
+
+def _work_on(
+    viewer: napari.viewer.Viewer, dock: WsolWidget, then: Callable[[], None]
+) -> None:
+    """Have the selected image in the dock, else the one that is there; then go on."""
+    mine = [x for x in viewer.layers.selection if isinstance(x, Image)]
+    wanted = next((x for x in mine if role_of(x) is None), dock.image_line.layer)
+    if wanted is None:
+        dock.message.warn(NO_IMAGE)
+        return
+    layers = dock.layers
+
+    def go_on() -> None:
+        if layers.image is not None:
+            layers.image_changed.disconnect(go_on)
+            if layers.image == wanted:
+                then()
+
+    if layers.image == wanted:
+        then()
+        return
+    layers.image_changed.connect(go_on)
+    if dock.image_line.layer != wanted:
+        dock.image_line.choose(wanted)
