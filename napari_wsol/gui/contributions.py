@@ -5,10 +5,9 @@ A command opens the dock where none is open, and goes on once it works on the im
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import napari
+import napari.viewer
 from napari.layers import Image
 from napari.utils.notifications import show_warning
 
@@ -18,23 +17,21 @@ from napari_wsol.gui.layers.marks import HEATMAP, MARK, role_of
 from napari_wsol.gui.layers.reference import is_possible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import napari.viewer
+    from collections.abc import Callable, Sequence
 
 PLUGIN, DOCK = "napari-wsol", "Weakly-supervised localization"
 NO_IMAGE = "Open an image (Ctrl+O) and select its layer first."
 
 
 def localize_image(viewer: napari.viewer.Viewer) -> None:
-    """*Layers › Visualize*: maps of the selected image, by the ticked methods."""
+    """*Visualize*: maps of the selected image, by the ticked methods."""
     dock = _dock_of(viewer)
     dock.localize_panel.expand(animate=False)
     _work_on(viewer, dock, dock.controller.localize_when_ready)
 
 
 def compare_maps(viewer: napari.viewer.Viewer) -> None:
-    """*Layers › Measure*: figures of the maps beside the selected labels or shapes."""
+    """*Measure*: figures of the maps beside the selected labels or shapes."""
     selected = [x for x in viewer.layers.selection if is_possible(x)]
     reference = next((layer for layer in selected if role_of(layer) is None), None)
     if reference is None:
@@ -56,40 +53,40 @@ def compare_maps(viewer: napari.viewer.Viewer) -> None:
 
 
 def draw_strokes(viewer: napari.viewer.Viewer) -> None:
-    """*Layers › Annotate*: the foreground brush, on the selected image."""
+    """*Annotate*: the foreground brush, on the selected image."""
     dock = _dock_of(viewer)
     dock.correct_panel.expand(animate=False)
     _work_on(viewer, dock, lambda: dock.controller.choose_tool("foreground"))
 
 
-def save_heatmap(path: str, data: object, meta: Mapping[str, Any]) -> list[str]:
-    """*File › Save Selected Layer(s)…*: one of our heatmaps, and its provenance beside.
+def save_heatmap(path: str, layers: Sequence[tuple[Any, ...]]) -> list[str]:
+    """*Save Selected Layer(s)…* of one of our heatmaps: it and its provenance.
 
     Args:
-        path: ends in .heatmap.tiff, .heatmap.ome.tiff or .heatmap.zarr; the first of
-            these where it has none of them.
-        data: of the layer; what is written is the map itself, that it was drawn from.
-        meta: of the layer; says whose map it is.
+        path: ends in .heatmap.tiff, .heatmap.ome.tiff or .heatmap.zarr; gets the first
+            of these where it does not.
+        layers: data, attributes and type of the heatmap, and of its contour if that is
+            selected, too. What is written is the map itself, that both are drawn from.
 
     Raises:
         ExportError: it is no heatmap, or cannot be written.
         NoResultError: its dock is closed, or has gone on to another image.
     """
-    del data
-    mark = meta.get("metadata", {}).get(MARK, {})
+    options = next(options for _, options, kind in layers if kind == "image")
+    name, mark = options["name"], options["metadata"].get(MARK, {})
     if mark.get("role") != HEATMAP:
         raise ExportError(
-            f"“{meta.get('name')}” is no heatmap of napari-wsol. Choose another kind "
-            "of file in the dialog, such as .tif: then napari writes it."
+            f"“{name}” is no heatmap of napari-wsol. Choose another kind of file in "
+            "the dialog, such as .tif: then napari writes it."
         )
     viewer = napari.current_viewer()
     for dock in [] if viewer is None else _docks(viewer):
         session, method = dock.session, mark["method"]
         if session.mapped == mark["fingerprint"] and method in session.heatmaps:
-            return [str(file) for file in session.save_map(Path(path), method)]
+            return [str(file) for file in session.save_map(path, method)]
     raise NoResultError(
-        f"What “{meta.get('name')}” was made from is not open any more. Localize its "
-        "image again and save that, or choose .tif: then napari writes what is seen."
+        f"What “{name}” was made from is not open any more. Localize its image again "
+        "and save that, or choose .tif: then napari writes what is seen."
     )
 
 

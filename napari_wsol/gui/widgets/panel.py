@@ -35,7 +35,7 @@ SMALL = 28
 
 
 class _Nothing(QIcon):
-    """No icon; superqt takes one only if it is true, which PySide6's empty one isn't."""
+    """No icon. superqt takes what is true alone: of PySide6's icons no empty one."""
 
     def __bool__(self) -> bool:
         return True
