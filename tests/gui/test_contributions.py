@@ -72,7 +72,18 @@ def test_the_icon_is_in_the_package_and_in_the_pages():
     assert (ROOT / "docs" / "images" / "icon.svg").read_bytes() == inside
 
 
-# ---------------------------------------------------------------------------- menus
+# ------------------------------------------------------------------ samples, menus
+
+
+@pytest.mark.usefixtures("known_to_napari")
+def test_both_samples_open_through_napari_also_twice(bench):
+    for key, side in (("immunohistochemistry", 512), ("chest_film", 454)):
+        for _ in range(2):
+            (layer,) = bench.viewer.open_sample("napari-wsol", key)
+            assert layer.data.shape[:2] == (side, side)
+    first = bench.viewer.layers[0]  # what is worked on does not change unasked
+    bench.until(lambda: bench.widget.layers.image == first)
+    assert len(bench.names) == 4
 
 
 @pytest.mark.usefixtures("known_to_napari")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.readers.stacks import Pick
 
-DOCK_NAME = "Weakly-supervised localization"
+DOCK_NAME = "Weakly-supervised localization (napari-wsol)"
+"""As napari calls it: its menu hides and shows this dock, and opens no second one."""
 
 
 def open_viewer(
