@@ -83,19 +83,24 @@ class Keys:
     """Of all docks that are open."""
 
     def __init__(self, viewer: Viewer, keys: Iterable[Key]) -> None:
-        self._viewer, self._window = viewer, getattr(viewer, "__wrapped__", viewer)
+        self._viewer = viewer
+        self.window = getattr(viewer, "__wrapped__", viewer)
         self.known = tuple(keys)
         self._bound: list[tuple[KeymapProvider, str]] = []
         self.taken = list(self.known)
-        self._holds = False
-        beside = [keys._holds for keys in self._all if keys._window is self._window]
+        self.holds = False
+        if not any(keys.holds for keys in self._beside):
+            self.take()
         self._all.add(self)
-        if not any(beside):
-            self._take()
 
-    def _take(self) -> None:
+    @property
+    def _beside(self) -> list[Keys]:
+        """Of other docks in the same viewer."""
+        return [x for x in self._all if x.window is self.window and x is not self]
+
+    def take(self) -> None:
         """Bind what is free."""
-        self._holds, self.taken, viewer = True, [], self._viewer
+        self.holds, self.taken, viewer = True, [], self._viewer
         for key in self.known:
             if not is_key(key.key):
                 logger.warning("There is no key %s here; its button works.", key.key)
@@ -114,15 +119,14 @@ class Keys:
     def close(self) -> None:
         """Give the keys back, to the next dock if there is one."""
         self._all.discard(self)
-        if not self._holds:
+        if not self.holds:
             return
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         for target, key in self._bound:
             target.bind_key(key, None)
         self._bound.clear()
-        beside = [keys for keys in self._all if keys._window is self._window]
-        if beside:
-            beside[0]._take()
+        for keys in self._beside[:1]:
+            keys.take()
 
     def listed(self) -> str:
         """The keys as rich text, for the ``?`` button; also what is in their way."""
