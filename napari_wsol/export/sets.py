@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import zarr
 
-from napari_wsol.errors import ExportError, WsolError
 from napari_wsol.export.files import RECORD, check_space, checksums_of, staged, stem_of
 from napari_wsol.export.labels import (
     AGAINST_COLOR,
@@ -23,7 +22,7 @@ from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
 from napari_wsol.export.regions import FEATURES, find_regions, why_empty
 from napari_wsol.export.writers import MAPS, Parts, space_needed, writers_of
-from napari_wsol.files import file_set, words_of
+from napari_wsol.files import file_set, unwritable
 from napari_wsol.images.heatmap import covering
 from napari_wsol.jobs import ignore_progress
 
@@ -149,31 +148,19 @@ def save_map(
     heatmap: Heatmap,
     slide: Slide,
     provenance: Mapping[str, object],
-    *,
-    mpp: float | None = None,
+    mpp: float | None,
 ) -> tuple[Path, ...]:
-    """Write one heatmap where a person said, and its record; both, or neither.
+    """Write one heatmap where a person said, and its record beside it; both or neither.
 
-    Args:
-        path: ends in one of ``MAPS``; gets the first of them where it does not. What
-            is there is replaced: whoever names a file was asked.
-        heatmap: the map.
-        slide: the image it belongs to.
-        provenance: what else the record shall say.
-        mpp: µm a level-0 pixel, where somebody knows better than the file.
-
-    Returns:
-        The map, and its record beside it.
+    The path ends in one of ``MAPS``, or gets the first of them. What is there is
+    replaced: whoever names a file was asked.
 
     Raises:
         ExportError: a file cannot be written.
     """
-    ending = max(
-        (x for x in MAPS if path.name.lower().endswith(x)), key=len, default=""
-    )
-    if not ending:
-        ending = next(iter(MAPS))
-        path = path.with_name(path.name + ending)
+    found = sorted((x for x in MAPS if path.name.lower().endswith(x)), key=len)
+    path = path if found else path.with_name(path.name + next(iter(MAPS)))
+    ending = found[-1] if found else next(iter(MAPS))
     parts = Parts(
         mask=np.zeros((0, 0), np.bool_),
         grid=grid_for(slide.shape),
@@ -182,19 +169,15 @@ def save_map(
         mpp=mpp or slide.mpp,
         fingerprint=slide.fingerprint(),
     )
-    try:
-        with file_set(path.parent, path.name) as files:
-            check_space(path.parent, space_needed(parts))
-            MAPS[ending](files.add(path.name), parts)
-            written = checksums_of(files.hidden / path.name)
-            record = make_record(parts, slide, None, provenance, written)
-            name = f"{path.name[: -len(ending)]}_{RECORD}.json"
-            write_record(files.add(name), record)
-            return files.publish(replace=True)
-    except OSError as error:
-        if isinstance(error, WsolError):
-            raise
-        raise ExportError(words_of(error, path.parent)) from error
+    to_do = ". Choose a folder that you may write to."
+    what = f"“{path}” could not be written"
+    with unwritable(what, to_do), file_set(path.parent, path.name) as files:
+        MAPS[ending](files.add(path.name), parts)
+        written = checksums_of(files.hidden / path.name)
+        record = make_record(parts, slide, None, provenance, written)
+        name = f"{path.name[: -len(ending)]}_{RECORD}.json"
+        write_record(files.add(name), record)
+        return files.publish(replace=True)
 
 
 def _labels(

@@ -12,33 +12,33 @@ from napari.layers import Image
 from napari.utils.notifications import show_warning
 
 from napari_wsol.errors import ExportError, NoResultError
+from napari_wsol.gui.compat import needed
 from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.layers.marks import HEATMAP, MARK, role_of
 from napari_wsol.gui.layers.reference import is_possible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-PLUGIN, DOCK = "napari-wsol", "Weakly-supervised localization"
+    from napari.layers import Layer
+
 NO_IMAGE = "Open an image (Ctrl+O) and select its layer first."
+NO_REFERENCE = "Select the Labels or Shapes layer that heatmaps are compared with."
 
 
 def localize_image(viewer: napari.viewer.Viewer) -> None:
     """*Visualize*: maps of the selected image, by the ticked methods."""
     dock = _dock_of(viewer)
     dock.localize_panel.expand(animate=False)
-    _work_on(viewer, dock, dock.controller.localize_when_ready)
+    _work_on(viewer.layers.selection, dock, dock.controller.localize_when_ready)
 
 
 def compare_maps(viewer: napari.viewer.Viewer) -> None:
     """*Measure*: figures of the maps beside the selected labels or shapes."""
-    selected = [x for x in viewer.layers.selection if is_possible(x)]
-    reference = next((layer for layer in selected if role_of(layer) is None), None)
+    mine = [x for x in viewer.layers.selection if role_of(x) is None]
+    reference = next(filter(is_possible, mine), None)
     if reference is None:
-        show_warning(
-            "Select the Labels or Shapes layer that says where it is; the heatmaps are "
-            "compared with it."
-        )
+        show_warning(NO_REFERENCE)
         return
     dock = _dock_of(viewer)
     dock.compare_panel.expand(animate=False)
@@ -49,24 +49,24 @@ def compare_maps(viewer: napari.viewer.Viewer) -> None:
         if not dock.session.heatmaps:
             dock.controller.localize_when_ready()
 
-    _work_on(viewer, dock, compare)
+    _work_on(viewer.layers.selection, dock, compare)
 
 
 def draw_strokes(viewer: napari.viewer.Viewer) -> None:
     """*Annotate*: the foreground brush, on the selected image."""
     dock = _dock_of(viewer)
     dock.correct_panel.expand(animate=False)
-    _work_on(viewer, dock, lambda: dock.controller.choose_tool("foreground"))
+    _work_on(
+        viewer.layers.selection, dock, lambda: dock.controller.choose_tool("foreground")
+    )
 
 
 def save_heatmap(path: str, layers: Sequence[tuple[Any, ...]]) -> list[str]:
     """*Save Selected Layer(s)…* of one of our heatmaps: it and its provenance.
 
     Args:
-        path: ends in .heatmap.tiff, .heatmap.ome.tiff or .heatmap.zarr; gets the first
-            of these where it does not.
-        layers: data, attributes and type of the heatmap, and of its contour if that is
-            selected, too. What is written is the map itself, that both are drawn from.
+        path: as for ``Session.save_map``, which writes what the layer is drawn from.
+        layers: as napari gives them; the contour may be selected, too.
 
     Raises:
         ExportError: it is no heatmap, or cannot be written.
@@ -100,25 +100,19 @@ def _docks(viewer: napari.viewer.Viewer) -> list[WsolWidget]:
 def _dock_of(viewer: napari.viewer.Viewer) -> WsolWidget:
     """The dock, in sight; opened where there is none."""
     if not _docks(viewer):
-        viewer.window.add_plugin_dock_widget(PLUGIN, DOCK)
+        viewer.window.add_plugin_dock_widget("napari-wsol")
     dock = _docks(viewer)[0]
-    frame = dock.parentWidget()
-    if frame is not None:
-        frame.show()
-        frame.raise_()
+    needed(dock.parentWidget()).show()
+    needed(dock.parentWidget()).raise_()
     return dock
 
 
 def _work_on(
-    viewer: napari.viewer.Viewer, dock: WsolWidget, then: Callable[[], None]
+    selected: Iterable[Layer], dock: WsolWidget, then: Callable[[], None]
 ) -> None:
     """Have the selected image in the dock, else the one that is there; then go on."""
-    mine = [x for x in viewer.layers.selection if isinstance(x, Image)]
-    wanted = next((x for x in mine if role_of(x) is None), dock.image_line.layer)
-    if wanted is None:
-        dock.message.warn(NO_IMAGE)
-        return
-    layers = dock.layers
+    mine = [x for x in selected if isinstance(x, Image) and role_of(x) is None]
+    wanted, layers = (mine or [dock.image_line.layer])[0], dock.layers
 
     def go_on() -> None:
         if layers.image is not None:
@@ -126,9 +120,11 @@ def _work_on(
             if layers.image == wanted:
                 then()
 
-    if layers.image == wanted:
+    if wanted is None:
+        dock.message.warn(NO_IMAGE)
+    elif layers.image == wanted:
         then()
-        return
-    layers.image_changed.connect(go_on)
-    if dock.image_line.layer != wanted:
-        dock.image_line.choose(wanted)
+    else:
+        layers.image_changed.connect(go_on)
+        if dock.image_line.layer != wanted:
+            dock.image_line.choose(wanted)

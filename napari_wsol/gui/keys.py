@@ -74,18 +74,14 @@ class Keys:
     a shape to the front in a Shapes layer, as always. Only on our own strokes the
     brushes come first, where filling or protecting labels makes no sense; and Enter
     localizes on any layer, unless a shape is being drawn that it would end.
-
-    Of several docks in one viewer the one that was opened first has the keys over the
-    image; when it is closed, the next one gets them.
+    Of several docks in a viewer one has the keys, until it is closed.
     """
 
     _all: ClassVar[WeakSet[Keys]] = WeakSet()
-    """Of all docks that are open."""
 
     def __init__(self, viewer: Viewer, keys: Iterable[Key]) -> None:
-        self._viewer = viewer
+        self._viewer, self.known = viewer, tuple(keys)
         self.window = getattr(viewer, "__wrapped__", viewer)
-        self.known = tuple(keys)
         self._bound: list[tuple[KeymapProvider, str]] = []
         self.taken = list(self.known)
         self.holds = False

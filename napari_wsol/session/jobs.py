@@ -404,19 +404,10 @@ class SessionJobs:
         )
 
     def save_map(self, path: str | Path, method: str) -> tuple[Path, ...]:
-        """Writes one heatmap alone and its provenance, at once: no job is waited for.
+        """Writes one heatmap and its provenance, at once: no job is waited for.
 
-        Args:
-            path: ends in .heatmap.tiff, .heatmap.ome.tiff or .heatmap.zarr; gets the
-                first of these where it does not. What is there is replaced.
-            method: key of the map.
-
-        Returns:
-            The map, and its record beside it.
-
-        Raises:
-            NoResultError: there is no such map.
-            ExportError: it cannot be written.
+        The path ends in .heatmap.tiff, .heatmap.ome.tiff or .heatmap.zarr, or gets the
+        first of these; what is there is replaced. The method is the key of the map.
         """
         return self._worker.save_map(Path(path), method)
 

@@ -689,8 +689,7 @@ class Worker:
         from napari_wsol.export.sets import save_map  # half a second
 
         heatmap, of = self._state.current.maps.heatmap(method), self._shown_of()
-        told = self._provenance(method)
-        return save_map(path, heatmap, of.slide, told, mpp=of.mpp)
+        return save_map(path, heatmap, of.slide, self._provenance(method), of.mpp)
 
     def is_large(self, current: Current) -> bool:
         """Whether an image is read tile by tile under a model."""

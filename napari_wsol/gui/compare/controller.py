@@ -66,7 +66,6 @@ class CompareController(QObject):
         super().__init__(context.dock)
         self._context, self._panel, self._config = context, panel, config
         self._session, self._layers = context.session, context.layers
-        self._is_beside = preferences().look == "beside"
         self._timer = once(self, SOON_MS, self._list_regions)
         self.mark = RegionMark(context.viewer)
         context.at_parting(self.mark.close)
@@ -94,7 +93,8 @@ class CompareController(QObject):
         layers.cuts_changed.connect(self.list_regions)
         layers.cursor_moved.connect(self._on_cursor)
         layers.cells_left.connect(self._on_cells_left)
-        layers.first_shown.connect(self._begin_look)
+        if preferences().look == "beside":
+            layers.first_shown.connect(self._begin_beside)
         layers.image_changed.connect(self._on_image)
         self._context.events.model_changed.connect(self._forget_places)
 
@@ -299,11 +299,9 @@ class CompareController(QObject):
         self.mark.show(None)
         self._layers.show_cells(on)
 
-    def _begin_look(self) -> None:
-        """The first maps of the window are shown as the person prefers."""
-        if self._is_beside:
-            self._is_beside = False
-            self._panel.side_by_side.setChecked(True)
+    def _begin_beside(self) -> None:
+        self._layers.first_shown.disconnect(self._begin_beside)
+        self._panel.side_by_side.setChecked(True)
 
     def _on_cells_left(self) -> None:
         self._layers.show_cells(False)

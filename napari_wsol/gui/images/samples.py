@@ -18,8 +18,7 @@ FILM = Path(__file__).with_name("chest_film.jpg")
 def immunohistochemistry() -> LayerData:
     """Colon glands, 512 × 512 RGB: the stain is not the one the models were taught.
 
-    By the Center for Microscopy And Molecular Imaging (CMMI), in scikit-image; no known
-    copyright restrictions.
+    From scikit-image, by the CMMI; no known copyright restrictions.
     """
     from skimage import data
 
