@@ -158,9 +158,10 @@ def save_map(
     Raises:
         ExportError: a file cannot be written.
     """
-    found = sorted((x for x in MAPS if path.name.lower().endswith(x)), key=len)
-    path = path if found else path.with_name(path.name + next(iter(MAPS)))
-    ending = found[-1] if found else next(iter(MAPS))
+    ending = next((x for x in MAPS if path.name.lower().endswith(x)), "")
+    if not ending:
+        ending = next(iter(MAPS))
+        path = path.with_name(path.name + ending)
     parts = Parts(
         mask=np.zeros((0, 0), np.bool_),
         grid=grid_for(slide.shape),
@@ -169,9 +170,8 @@ def save_map(
         mpp=mpp or slide.mpp,
         fingerprint=slide.fingerprint(),
     )
-    to_do = ". Choose a folder that you may write to."
-    what = f"“{path}” could not be written"
-    with unwritable(what, to_do), file_set(path.parent, path.name) as files:
+    failed = f"“{path}” could not be written", ". Choose another folder."
+    with unwritable(*failed), file_set(path.parent, path.name) as files:
         MAPS[ending](files.add(path.name), parts)
         written = checksums_of(files.hidden / path.name)
         record = make_record(parts, slide, None, provenance, written)

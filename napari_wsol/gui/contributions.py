@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import napari.viewer
 from napari.layers import Image
 from napari.utils.notifications import show_warning
+from napari.viewer import current_viewer
 
 from napari_wsol.errors import ExportError, NoResultError
 from napari_wsol.gui.compat import needed
@@ -18,22 +18,21 @@ from napari_wsol.gui.layers.marks import HEATMAP, MARK, role_of
 from napari_wsol.gui.layers.reference import is_possible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from napari.layers import Layer
+    from napari.viewer import Viewer
 
 NO_IMAGE = "Open an image (Ctrl+O) and select its layer first."
 NO_REFERENCE = "Select the Labels or Shapes layer that heatmaps are compared with."
 
 
-def localize_image(viewer: napari.viewer.Viewer) -> None:
+def localize_image(viewer: Viewer) -> None:
     """*Visualize*: maps of the selected image, by the ticked methods."""
     dock = _dock_of(viewer)
-    dock.localize_panel.expand(animate=False)
-    _work_on(viewer.layers.selection, dock, dock.controller.localize_when_ready)
+    _work_on(viewer, dock, dock.controller.localize_when_ready)
 
 
-def compare_maps(viewer: napari.viewer.Viewer) -> None:
+def compare_maps(viewer: Viewer) -> None:
     """*Measure*: figures of the maps beside the selected labels or shapes."""
     mine = [x for x in viewer.layers.selection if role_of(x) is None]
     reference = next(filter(is_possible, mine), None)
@@ -49,10 +48,10 @@ def compare_maps(viewer: napari.viewer.Viewer) -> None:
         if not dock.session.heatmaps:
             dock.controller.localize_when_ready()
 
-    _work_on(viewer.layers.selection, dock, compare)
+    _work_on(viewer, dock, compare)
 
 
-def draw_strokes(viewer: napari.viewer.Viewer) -> None:
+def draw_strokes(viewer: Viewer) -> None:
     """*Annotate*: the foreground brush, on the selected image."""
     dock = _dock_of(viewer)
     dock.correct_panel.expand(animate=False)
@@ -79,7 +78,7 @@ def save_heatmap(path: str, layers: Sequence[tuple[Any, ...]]) -> list[str]:
             f"“{name}” is no heatmap of napari-wsol. Choose another kind of file in "
             "the dialog, such as .tif: then napari writes it."
         )
-    viewer = napari.current_viewer()
+    viewer = current_viewer()
     for dock in [] if viewer is None else _docks(viewer):
         session, method = dock.session, mark["method"]
         if session.mapped == mark["fingerprint"] and method in session.heatmaps:
@@ -90,14 +89,13 @@ def save_heatmap(path: str, layers: Sequence[tuple[Any, ...]]) -> list[str]:
     )
 
 
-def _docks(viewer: napari.viewer.Viewer) -> list[WsolWidget]:
+def _docks(viewer: Viewer) -> list[WsolWidget]:
     """Our docks in a viewer, those of scripts too; as they are, not as proxies."""
-    docked = viewer.window.dock_widgets.values()
-    plain = [getattr(widget, "__wrapped__", widget) for widget in docked]
-    return [widget for widget in plain if isinstance(widget, WsolWidget)]
+    docked = [getattr(x, "__wrapped__", x) for x in viewer.window.dock_widgets.values()]
+    return [widget for widget in docked if isinstance(widget, WsolWidget)]
 
 
-def _dock_of(viewer: napari.viewer.Viewer) -> WsolWidget:
+def _dock_of(viewer: Viewer) -> WsolWidget:
     """The dock, in sight; opened where there is none."""
     if not _docks(viewer):
         viewer.window.add_plugin_dock_widget("napari-wsol")
@@ -107,12 +105,11 @@ def _dock_of(viewer: napari.viewer.Viewer) -> WsolWidget:
     return dock
 
 
-def _work_on(
-    selected: Iterable[Layer], dock: WsolWidget, then: Callable[[], None]
-) -> None:
+def _work_on(viewer: Viewer, dock: WsolWidget, then: Callable[[], None]) -> None:
     """Have the selected image in the dock, else the one that is there; then go on."""
-    mine = [x for x in selected if isinstance(x, Image) and role_of(x) is None]
-    wanted, layers = (mine or [dock.image_line.layer])[0], dock.layers
+    mine = [x for x in viewer.layers.selection if role_of(x) is None]
+    images = [x for x in mine if isinstance(x, Image)]
+    wanted, layers = (images or [dock.image_line.layer])[0], dock.layers
 
     def go_on() -> None:
         if layers.image is not None:

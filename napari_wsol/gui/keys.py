@@ -91,7 +91,6 @@ class Keys:
 
     @property
     def _beside(self) -> list[Keys]:
-        """Of other docks in the same viewer."""
         return [x for x in self._all if x.window is self.window and x is not self]
 
     def take(self) -> None:

@@ -22,18 +22,15 @@ from napari_wsol.preferences import DEFAULTS, keep, stored
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TYPED_MS = 300
-"""Rest after a key is pressed in a field, before its text counts."""
-
 
 class NapariPreferences(QObject):
     """Holds napari's copy equal to what is kept; ``warn`` tells what cannot be kept."""
 
     def __init__(self, parent: QObject, warn: Callable[[WsolError], object]) -> None:
         super().__init__(parent)
-        self._warn, self._edited = warn, once(self, TYPED_MS, self._keep)
+        self._warn = warn
+        self._edited = once(self, 300, self._keep)  # when nobody types any more
         self._watcher = QFileSystemWatcher(self)
-        # napari makes the class of a copy of our manifest, which it may not know.
         copies: Any = getattr(napari.settings, "get_plugin_settings", dict)()
         copy = copies.get("napari-wsol")
         self._page = copy and copy.preferences

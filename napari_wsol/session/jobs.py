@@ -404,10 +404,10 @@ class SessionJobs:
         )
 
     def save_map(self, path: str | Path, method: str) -> tuple[Path, ...]:
-        """Writes one heatmap and its provenance, at once: no job is waited for.
+        """Writes a heatmap, by its key, and its provenance; at once, as no job.
 
         The path ends in .heatmap.tiff, .heatmap.ome.tiff or .heatmap.zarr, or gets the
-        first of these; what is there is replaced. The method is the key of the map.
+        first of these. What is there is replaced.
         """
         return self._worker.save_map(Path(path), method)
 

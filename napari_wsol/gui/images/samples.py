@@ -16,10 +16,7 @@ FILM = Path(__file__).with_name("chest_film.jpg")
 
 
 def immunohistochemistry() -> LayerData:
-    """Colon glands, 512 × 512 RGB: the stain is not the one the models were taught.
-
-    From scikit-image, by the CMMI; no known copyright restrictions.
-    """
+    """Colon glands, 512 × 512 RGB: the stain is not the one the models were taught."""
     from skimage import data
 
     return [(data.immunohistochemistry(), {"name": NAME, "rgb": True}, "image")]
