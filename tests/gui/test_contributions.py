@@ -54,6 +54,8 @@ def test_menus_and_commands_are_those_that_napari_lets_plugins_have():
     assert {"visualize", "measure", "annotate"} <= {x.split("/")[-1] for x in menus}
     for command in MANIFEST.contributions.commands:
         assert callable(pkgutil.resolve_name(command.python_name))
+    (writer,) = MANIFEST.contributions.writers
+    assert writer.filename_extensions == list(MAPS)
 
 
 def test_the_page_of_preferences_says_what_ours_are():
