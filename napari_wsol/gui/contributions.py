@@ -55,9 +55,7 @@ def draw_strokes(viewer: Viewer) -> None:
     """*Annotate*: the foreground brush, on the selected image."""
     dock = _dock_of(viewer)
     dock.correct_panel.expand(animate=False)
-    _work_on(
-        viewer.layers.selection, dock, lambda: dock.controller.choose_tool("foreground")
-    )
+    _work_on(viewer, dock, lambda: dock.controller.choose_tool("foreground"))
 
 
 def save_heatmap(path: str, layers: Sequence[tuple[Any, ...]]) -> list[str]:
