@@ -41,7 +41,7 @@ PACKAGES = (
 def make_record(
     parts: Parts,
     slide: Slide,
-    config: ExportConfig,
+    config: ExportConfig | None,
     provenance: Mapping[str, object],
     files: Mapping[str, str],
 ) -> dict[str, object]:
@@ -50,11 +50,20 @@ def make_record(
     Args:
         parts: what the files were written from.
         slide: the image.
-        config: threshold, clean-up and formats.
+        config: threshold, clean-up and formats; None where a map is written alone.
         provenance: what the caller knows: model, strokes, rounds, …
         files: name and sha256 of every file of the set.
     """
-    areas = [region.area_px for region in parts.regions if not region.against]
+    cut: dict[str, object] = {"notes": parts.heatmap.notes}
+    if config is not None:
+        areas = [region.area_px for region in parts.regions if not region.against]
+        cut = {
+            "mask": parts.mask_geometry(),
+            "regions": len(areas),
+            "area_px": sum(areas),
+            "config": config,
+            "notes": notes_of(parts, config),
+        }
     return {
         "notice": NOTICE,
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -66,12 +75,8 @@ def make_record(
             "notes": slide.notes,
         },
         "heatmap": parts.heatmap_geometry(),
-        "mask": parts.mask_geometry(),
-        "regions": len(areas),
-        "area_px": sum(areas),
-        "config": config,
+        **cut,
         "provenance": provenance,
-        "notes": notes_of(parts, config),
         "files": [{"name": name, "sha256": sha} for name, sha in files.items()],
         "software": versions(),
     }

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import zarr
 
 from napari_wsol.export.files import RECORD, check_space, checksums_of, staged, stem_of
@@ -20,7 +21,8 @@ from napari_wsol.export.labels import (
 from napari_wsol.export.masks import cut_mask, grid_for
 from napari_wsol.export.provenance import make_record, write_record
 from napari_wsol.export.regions import FEATURES, find_regions, why_empty
-from napari_wsol.export.writers import Parts, space_needed, writers_of
+from napari_wsol.export.writers import MAPS, Parts, space_needed, writers_of
+from napari_wsol.files import file_set, unwritable
 from napari_wsol.images.heatmap import covering
 from napari_wsol.jobs import ignore_progress
 
@@ -139,6 +141,43 @@ def export_heatmap(
         # Still inside: a cancel that arrives here takes the files back, too.
         report(total, total, _summary(parts, config))
     return paths
+
+
+def save_map(
+    path: Path,
+    heatmap: Heatmap,
+    slide: Slide,
+    provenance: Mapping[str, object],
+    mpp: float | None,
+) -> tuple[Path, ...]:
+    """Write one heatmap where a person said, and its record beside it; both or neither.
+
+    The path ends in one of ``MAPS``, or gets the first of them. What is there is
+    replaced: whoever names a file was asked.
+
+    Raises:
+        ExportError: a file cannot be written.
+    """
+    ending = next((x for x in MAPS if path.name.lower().endswith(x)), "")
+    if not ending:
+        ending = next(iter(MAPS))
+        path = path.with_name(path.name + ending)
+    parts = Parts(
+        mask=np.zeros((0, 0), np.bool_),
+        grid=grid_for(slide.shape),
+        regions=[],
+        heatmap=heatmap,
+        mpp=mpp or slide.mpp,
+        fingerprint=slide.fingerprint(),
+    )
+    failed = f"“{path}” could not be written", ". Choose another folder."
+    with unwritable(*failed), file_set(path.parent, path.name) as files:
+        MAPS[ending](files.add(path.name), parts)
+        written = checksums_of(files.hidden / path.name)
+        record = make_record(parts, slide, None, provenance, written)
+        name = f"{path.name[: -len(ending)]}_{RECORD}.json"
+        write_record(files.add(name), record)
+        return files.publish(replace=True)
 
 
 def _labels(

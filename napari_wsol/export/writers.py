@@ -43,7 +43,7 @@ class Parts:
     """What the writers choose from.
 
     Attributes:
-        mask: bool on ``grid``.
+        mask: bool on ``grid``; empty where a map is written alone.
         grid: where the mask's pixels lie.
         regions: of the mask, strongest first; then those against the class.
         heatmap: what the mask was cut from.
@@ -355,6 +355,14 @@ WRITERS: Mapping[str, tuple[tuple[str, str, Callable[[Path, Parts], None]], ...]
     "tiles-gz": (("tiles", ".geojson.gz", write_tiles_geojson),),
 }
 """The files of each format: what they hold, extension, writer."""
+
+
+MAPS: Mapping[str, Callable[[Path, Parts], None]] = {
+    ".heatmap.tiff": write_heatmap_tiff,
+    ".heatmap.ome.tiff": write_heatmap_ome_tiff,
+    ".heatmap.zarr": write_heatmap_zarr,
+}
+"""Files that hold a map alone, by their endings, which napari.yaml names, too."""
 
 
 def writers_of(

@@ -42,6 +42,7 @@ from napari_wsol.images.bags import is_bag, open_bag
 from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import REFINES, JobKind
+from napari_wsol.preferences import preferences
 from napari_wsol.registry import plugins
 from napari_wsol.strokes.classes import UnclearClassesError
 
@@ -110,7 +111,7 @@ class Controller(QObject):
         self._session, self._layers = context.session, context.layers
         self._messages = context.messages
         self._catalogue: Catalogue | None = None
-        self._model: str | None = None
+        self._model: str | None = preferences().model or None
         self._given: dict[str, Model] = {}  # in no folder: wrapped in Python
         self._opening: Image | None = None
         self._opened: list[object] = []

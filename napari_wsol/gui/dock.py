@@ -43,6 +43,7 @@ from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED, ImageList
 from napari_wsol.gui.keys import DockKeys, Key, Keys
 from napari_wsol.gui.localize.panel import LocalizePanel
 from napari_wsol.gui.messages import LINES, MessageLine
+from napari_wsol.gui.napari_preferences import NapariPreferences
 from napari_wsol.gui.widgets.colours import readable_on, theme_colour
 from napari_wsol.gui.widgets.elided import Words
 from napari_wsol.gui.widgets.panel import row
@@ -133,6 +134,8 @@ class WsolWidget(QWidget):
         self._doctor = help_entry(napari_viewer)
         self.image_line.help_button.clicked.connect(self.show_help)
         napari_viewer.events.theme.connect(self._on_theme)
+        warn = self._context.messages.warn
+        self._context.at_the_end(NapariPreferences(self, warn).close)
         self._context.at_parting(self._let_go)
         self._on_theme()
         self.image_line.start()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from weakref import WeakSet
 
 from app_model.backends.qt import qkey2modelkey, qmods2modelmods
 from app_model.types import KeyBinding, KeyCode
@@ -56,6 +57,10 @@ class Key:
         return self.shown or self.key
 
 
+TYPED = (QLineEdit, QAbstractSpinBox)
+"""Fields that take every key themselves."""
+
+
 def is_key(name: str) -> bool:
     """Whether there is such a key; napari binds any word, to a key that nobody has."""
     return coerce_keybinding(name).part0.key is not KeyCode.UNKNOWN
@@ -69,13 +74,28 @@ class Keys:
     a shape to the front in a Shapes layer, as always. Only on our own strokes the
     brushes come first, where filling or protecting labels makes no sense; and Enter
     localizes on any layer, unless a shape is being drawn that it would end.
+    Of several docks in a viewer one has the keys, until it is closed.
     """
 
+    _all: ClassVar[WeakSet[Keys]] = WeakSet()
+
     def __init__(self, viewer: Viewer, keys: Iterable[Key]) -> None:
-        self._viewer = viewer
-        self.known = tuple(keys)
+        self._viewer, self.known = viewer, tuple(keys)
+        self.window = getattr(viewer, "__wrapped__", viewer)
         self._bound: list[tuple[KeymapProvider, str]] = []
-        self.taken: list[Key] = []
+        self.taken = list(self.known)
+        self.holds = False
+        if not any(keys.holds for keys in self._beside):
+            self.take()
+        self._all.add(self)
+
+    @property
+    def _beside(self) -> list[Keys]:
+        return [x for x in self._all if x.window is self.window and x is not self]
+
+    def take(self) -> None:
+        """Bind what is free."""
+        self.holds, self.taken, viewer = True, [], self._viewer
         for key in self.known:
             if not is_key(key.key):
                 logger.warning("There is no key %s here; its button works.", key.key)
@@ -92,11 +112,16 @@ class Keys:
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     def close(self) -> None:
-        """Give the keys back."""
+        """Give the keys back, to the next dock if there is one."""
+        self._all.discard(self)
+        if not self.holds:
+            return
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         for target, key in self._bound:
             target.bind_key(key, None)
         self._bound.clear()
+        for keys in self._beside[:1]:
+            keys.take()
 
     def listed(self) -> str:
         """The keys as rich text, for the ``?`` button; also what is in their way."""
@@ -112,7 +137,7 @@ class Keys:
         if not is_key(key.key):
             return " (not on this keyboard: use the button)"
         if key in self.taken:
-            return " (over the image another plugin has this key)"
+            return " (over the image another plugin or dock has this key)"
         active = self._viewer.layers.selection.active
         if active is None or self._is_bound(active, key):
             return ""
@@ -150,6 +175,8 @@ class Keys:
         action, release = key.action, key.release
 
         def press(target: Any) -> None:  # noqa: ANN401 - a viewer or a layer
+            if isinstance(QApplication.focusWidget(), TYPED):
+                return  # Enter in a field of others; Qt passes it on, to the viewer
             if unless_drawing is not None and is_drawing(target):
                 unless_drawing(target)
             else:
@@ -175,10 +202,6 @@ def _own_call(layer: Layer, name: str) -> Callable[[Any], object] | None:
         if call is not None and call is not Ellipsis:
             return call
     return None
-
-
-TYPED = (QLineEdit, QAbstractSpinBox)
-"""Fields that take every key themselves."""
 
 
 class DockKeys(QObject):

@@ -403,6 +403,14 @@ class SessionJobs:
             lambda report: self._worker.export(Path(folder), settings, report),
         )
 
+    def save_map(self, path: str | Path, method: str) -> tuple[Path, ...]:
+        """Writes a heatmap, by its key, and its provenance; at once, as no job.
+
+        The path ends in .heatmap.tiff, .heatmap.ome.tiff or .heatmap.zarr, or gets the
+        first of these. What is there is replaced.
+        """
+        return self._worker.save_map(Path(path), method)
+
     # ------------------------------------------------------------------------ strokes
 
     def set_scribbles(

@@ -251,6 +251,7 @@ class Session:
     add_map = of_jobs(SessionJobs.add_map)
     remove_map = of_jobs(SessionJobs.remove_map)
     export = of_jobs(SessionJobs.export)
+    save_map = of_jobs(SessionJobs.save_map)
     figure = of_all(figure)
     table = of_all(table)
     report = of_all(report)

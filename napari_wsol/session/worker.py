@@ -684,6 +684,13 @@ class Worker:
 
     # ------------------------------------------------------------------ on any thread
 
+    def save_map(self, path: Path, method: str) -> tuple[Path, ...]:
+        """Writes the map of a method, as it is now, and its record."""
+        from napari_wsol.export.sets import save_map  # half a second
+
+        heatmap, of = self._state.current.maps.heatmap(method), self._shown_of()
+        return save_map(path, heatmap, of.slide, self._provenance(method), of.mpp)
+
     def is_large(self, current: Current) -> bool:
         """Whether an image is read tile by tile under a model."""
         return view_is_large(self._view(current))

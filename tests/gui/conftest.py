@@ -92,6 +92,10 @@ def tiny_model() -> tuple[Model, Card]:
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A zoo of the user with the tiny model in it."""
     monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "home"))
+    # napari's copy of our preferences is another one, too.
+    settings = str(tmp_path / "napari" / "settings.yaml")
+    monkeypatch.setattr("napari.settings._CFG_PATH", settings, raising=False)
+    monkeypatch.setattr("napari.settings._PLUGIN_SETTINGS", {}, raising=False)
     model, card = tiny_model()
     save_model(model, card, tmp_path / "home" / "models")
     return tmp_path / "home"

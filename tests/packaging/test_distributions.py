@@ -21,8 +21,8 @@ def test_wheel_built_from_the_sdist_holds_manifest_and_models(wheel: Path):
     assert manifest == (ROOT / "napari.yaml").read_text(encoding="utf-8")
     assert {f"napari_wsol/{name}" for name in _model_files()} <= names
     assert "napari_wsol/py.typed" in names
-    samples = {"chest_film.jpg", "chest_film.md"}
-    assert {f"napari_wsol/gui/images/{name}" for name in samples} <= names
+    shown = {"icon.svg", "images/chest_film.jpg", "images/chest_film.md"}
+    assert {f"napari_wsol/gui/{name}" for name in shown} <= names
 
 
 def test_wheel_installs_nothing_beside_the_package(wheel: Path):

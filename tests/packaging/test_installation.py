@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "napari-wsol.widget",
+    "napari-wsol.compare_maps",
+    "napari-wsol.draw_strokes",
+    "napari-wsol.localize_image",
+    "napari-wsol.save_heatmap",
     "napari-wsol.open_slide",
     "napari-wsol.sample_chest_film",
     "napari-wsol.sample_immunohistochemistry",

@@ -20,6 +20,7 @@ from napari_wsol.gui.layers.region_mark import RegionMark
 from napari_wsol.gui.tasks import once
 from napari_wsol.gui.widgets.job_bar import counted, grouped
 from napari_wsol.images.heatmap import mask_on_grid
+from napari_wsol.preferences import preferences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -92,6 +93,8 @@ class CompareController(QObject):
         layers.cuts_changed.connect(self.list_regions)
         layers.cursor_moved.connect(self._on_cursor)
         layers.cells_left.connect(self._on_cells_left)
+        if preferences().look == "beside":
+            layers.first_shown.connect(self._begin_beside)
         layers.image_changed.connect(self._on_image)
         self._context.events.model_changed.connect(self._forget_places)
 
@@ -295,6 +298,10 @@ class CompareController(QObject):
             return
         self.mark.show(None)
         self._layers.show_cells(on)
+
+    def _begin_beside(self) -> None:
+        self._layers.first_shown.disconnect(self._begin_beside)
+        self._panel.side_by_side.setChecked(True)
 
     def _on_cells_left(self) -> None:
         self._layers.show_cells(False)

@@ -108,8 +108,13 @@ class ReferenceController(QObject):
             self._follow(None)
             self._session.clear_reference()
         elif is_possible(value):
-            self._follow(value)
-            self._read_layer()
+            self.compare_with(value)
+        self._offer()
+
+    def compare_with(self, layer: Layer) -> None:
+        """Take a layer of the person's own; an image is open."""
+        self._follow(layer)
+        self._read_layer()
         self._offer()
 
     def load(self, path: Path, classes: Mapping[str, int] | None = None) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_wsol.images.readers.stacks import Pick
 
-DOCK_NAME = "Weakly-supervised localization"
+DOCK_NAME = "Weakly-supervised localization (napari-wsol)"  # in napari's menu, too
 
 
 def open_viewer(

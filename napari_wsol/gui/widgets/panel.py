@@ -34,6 +34,13 @@ SMALL = 28
 """Width of a button for one sign."""
 
 
+class _Nothing(QIcon):
+    """No icon. superqt takes what is true alone: of PySide6's icons no empty one."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
 class Panel(QCollapsible):
     """One job of the person: a title to open and close, and rows below it.
 
@@ -44,7 +51,7 @@ class Panel(QCollapsible):
     """
 
     def __init__(self, title: str, tip: str, stays: QWidget | None = None) -> None:
-        super().__init__("", expandedIcon=QIcon(), collapsedIcon=QIcon())
+        super().__init__("", expandedIcon=_Nothing(), collapsedIcon=_Nothing())
         self._title, self._summary = title, ""
         self.setDuration(0)
         button = self.toggleButton()
