@@ -18,7 +18,7 @@ from napari_wsol.cli.options import (
     check_reader,
     picked,
 )
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ConfigError, install
 
 
 def demo(
@@ -80,5 +80,5 @@ def _need_viewer() -> None:
     except ImportError as error:
         raise ConfigError(
             f"The viewer is not installed ({error}). "
-            "Install it with: pip install 'napari-wsol[pyqt6]'"
+            f"Install it with: {install('pyqt6')}"
         ) from error
