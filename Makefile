@@ -20,7 +20,7 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-timm test-oracles fuzz lint mutants screenshots clean
+.PHONY: help setup demo test test-timm test-oracles fuzz lint mutants free screenshots clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
@@ -53,6 +53,9 @@ lint: setup ## style, types, layers
 
 mutants: setup ## change the core at random places and count what the tests notice
 	@$(ENV_PYTHON) tools/mutants.py $(ARGS)
+
+free: setup ## build the code without weights and film into dist/free, BSD-3-Clause alone
+	@$(ENV_PYTHON) tools/free.py
 
 screenshots: setup ## run the demo unattended and save the README's pictures
 	@mkdir -p "$$(dirname "$(SCREENSHOT)")"

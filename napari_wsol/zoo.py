@@ -44,6 +44,11 @@ UNTELLING = ("model", "encoder", "best1", "best", "latest", "train", "checkpoint
 """File names that say nothing: the folder's name is taken instead."""
 
 CARD, WEIGHTS, RECIPE = "card.toml", "weights.safetensors", "recipe.toml"
+NO_MODEL = (
+    "No model is installed. “napari-wsol models import FILE” makes one of a "
+    "checkpoint, “napari-wsol train” teaches one."
+)
+"""For builds that come without models (tools/free.py)."""
 CHECK_SIDE, CHECK_CHANNELS = 64, 8
 CHECK_TOLERANCE = 1e-3
 
@@ -109,9 +114,10 @@ def find_card(name_or_path: str | Path) -> Card:
         path = path.parent
     if path.exists():
         return read_card(path, bundled=path.resolve().parent == bundled_folder())
-    names = ", ".join(card.name for card in cards) or "none"
+    names = ", ".join(card.name for card in cards)
+    installed = f"Installed: {names}. " if names else f"{NO_MODEL} "
     raise UnknownNameError(
-        f"There is no model “{name_or_path}”. Installed: {names}. "
+        f"There is no model “{name_or_path}”. {installed}"
         f"Your own models belong in {models_folder()}."
     )
 

@@ -19,6 +19,7 @@ PARTS = (
     "CHANGELOG.md",
     "CITATION.cff",
     "LICENSE",
+    "LICENSES",
     "Makefile",
     "README.md",
     "constraints-oracles.txt",
