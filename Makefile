@@ -6,8 +6,8 @@
 #   TORCH_INDEX=URL     a further package index for torch, for example
 #                       https://download.pytorch.org/whl/cpu (much smaller on Linux
 #                       without an NVIDIA GPU)
-#   ARGS="..."          more arguments: of pytest for test, test-timm and test-oracles, of
-#                       napari-wsol for demo, of tools/mutants.py for mutants (--seed, --count,
+#   TORCH=2.13.0        for test-lowest: this torch where no index has the lowest
+#   ARGS="..."          more arguments: of pytest for the tests, of napari-wsol for demo, of tools/mutants.py for mutants (--seed, --count,
 #                       --only, --jobs)
 #   QT_API=pyqt5        the Qt binding of demo and screenshots (default: pyqt6)
 
@@ -20,7 +20,7 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-timm test-oracles fuzz lint mutants free screenshots clean
+.PHONY: help setup demo test test-timm test-oracles test-lowest fuzz lint mutants free screenshots clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
@@ -43,6 +43,9 @@ test-timm: ## run the tests that need timm, in an environment of their own (seve
 test-oracles: ## compare with captum, grad-cam, quantus, torchcam and torchmil, in an environment of their own (several GB)
 	@sh tools/apart.sh oracles 'captum, pytorch_grad_cam, quantus, torchcam, torchmil' $(ARGS)
 
+test-lowest: ## run the tests with the lowest versions allowed, in an environment of their own
+	@sh tools/lowest.sh $(ARGS)
+
 fuzz: setup ## 5,000 damaged files of each kind, and five minutes of the monkey
 	@NAPARI_WSOL_FUZZ=$${NAPARI_WSOL_FUZZ:-5000} \
 		NAPARI_WSOL_FUZZ_SECONDS=$${NAPARI_WSOL_FUZZ_SECONDS:-300} \
@@ -64,5 +67,5 @@ screenshots: setup ## run the demo unattended and save the README's pictures
 		--exports "$${TMPDIR:-/tmp}/napari-wsol-demo" $(ARGS)
 
 clean: ## remove the environments, caches and build products
-	rm -rf .venv .venv-oracles .venv-timm build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf .venv .venv-lowest .venv-oracles .venv-timm build dist .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
