@@ -268,8 +268,8 @@ def check_model_name(name: str) -> None:
     """
     if is_reserved(name) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigError(
-            f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”, no "
-            "“.” at the end, and no name of a device of Windows, as “con” and “nul” are."
+            f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”, but "
+            "no “.” at the end and no device of Windows, as “con” and “nul” are."
         )
 
 

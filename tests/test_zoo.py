@@ -151,10 +151,3 @@ def test_names_that_are_no_folder_on_windows_are_refused_and_never_proposed(tmp_
             check_model_name(name)
     assert proposed_name(tmp_path / "aux.pth") == "model-aux"
     assert proposed_name(tmp_path / "Best Model.pth") == "Best-Model"
-
-
-def test_where_no_model_is_installed_the_ways_to_one_are_told(tmp_path, monkeypatch):
-    # As in tools/free.py's build, which comes without models.
-    monkeypatch.setattr("napari_wsol.zoo.bundled_folder", lambda: tmp_path / "none")
-    with pytest.raises(UnknownNameError, match="models import FILE.*wsol train"):
-        find_card("glands-mobilenetv2")

@@ -18,6 +18,7 @@ PARTS = (
     ".gitignore",
     "CHANGELOG.md",
     "CITATION.cff",
+    "conda",
     "LICENSE",
     "LICENSES",
     "Makefile",
