@@ -165,14 +165,14 @@ def install(extra: str) -> str:
 def _packages(extra: str) -> list[str]:
     from importlib.metadata import requires
 
-    names: list[str] = []
+    names: list[str] = []  # some stand there once for each Python
     for line in requires("napari-wsol") or ():
         if re.search(rf"\bextra\s*==\s*['\"]{extra}['\"]", line):
             own = re.match(r"napari-wsol\[([\w,-]+)\]", line)
             for inner in own[1].split(",") if own else ():
                 names += _packages(inner)
             names += () if own else re.findall(r"^[\w.-]+", line)
-    return names
+    return list(dict.fromkeys(names))
 
 
 KNOWN: dict[type[Exception], Callable[[], WsolError]] = {}
