@@ -6,8 +6,8 @@
 #   TORCH_INDEX=URL     a further package index for torch, for example
 #                       https://download.pytorch.org/whl/cpu (much smaller on Linux
 #                       without an NVIDIA GPU)
-#   ARGS="..."          more arguments: of pytest for test, test-timm and test-oracles, of
-#                       napari-wsol for demo, of tools/mutants.py for mutants (--seed, --count,
+#   TORCH=2.13.0        for test-lowest: this torch where no index has the lowest
+#   ARGS="..."          more arguments: of pytest for the tests, of napari-wsol for demo, of tools/mutants.py for mutants (--seed, --count,
 #                       --only, --jobs)
 #   QT_API=pyqt5        the Qt binding of demo and screenshots (default: pyqt6)
 
@@ -20,7 +20,7 @@ export PYTHON TORCH_INDEX QT_API
 
 ENV_PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test coverage test-timm test-oracles fuzz lint mutants screenshots notebooks docs docs-serve clean
+.PHONY: help setup demo test coverage test-timm test-oracles test-lowest fuzz lint mutants free screenshots notebooks docs docs-serve clean
 
 help: ## show this list
 	@echo "napari-wsol: every target creates what it needs (the first one takes minutes)."
@@ -47,6 +47,9 @@ test-timm: ## run the tests that need timm, in an environment of their own (seve
 test-oracles: ## compare with captum, grad-cam, quantus, torchcam and torchmil, in an environment of their own (several GB)
 	@sh tools/apart.sh oracles 'captum, pytorch_grad_cam, quantus, torchcam, torchmil' $(ARGS)
 
+test-lowest: ## run the tests with the lowest versions allowed, in an environment of their own
+	@sh tools/lowest.sh $(ARGS)
+
 fuzz: setup ## 5,000 damaged files of each kind, and five minutes of the monkey
 	@NAPARI_WSOL_FUZZ=$${NAPARI_WSOL_FUZZ:-5000} \
 		NAPARI_WSOL_FUZZ_SECONDS=$${NAPARI_WSOL_FUZZ_SECONDS:-300} \
@@ -57,6 +60,9 @@ lint: setup ## style, types, layers
 
 mutants: setup ## change the core at random places and count what the tests notice
 	@$(ENV_PYTHON) tools/mutants.py $(ARGS)
+
+free: setup ## build the code without weights and film into dist/free, BSD-3-Clause alone
+	@$(ENV_PYTHON) tools/free.py
 
 screenshots: setup ## take the documentation's pictures of the window: the demo unattended, and more
 	@mkdir -p "$$(dirname "$(SCREENSHOT)")"
@@ -79,5 +85,5 @@ docs-serve: setup ## show the documentation at http://127.0.0.1:8000 while you w
 	@NO_MKDOCS_2_WARNING=1 $(ENV_PYTHON) -m mkdocs serve $(ARGS)
 
 clean: ## remove the environments, caches and build products
-	rm -rf .venv .venv-oracles .venv-timm build dist site .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
+	rm -rf .venv .venv-lowest .venv-oracles .venv-timm build dist site .pytest_cache .ruff_cache .import_linter_cache .coverage htmlcov
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +

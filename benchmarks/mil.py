@@ -90,7 +90,9 @@ def forget(paths: list[Path]) -> None:
 
 def moved() -> tuple[int, int]:
     """Bytes that this process got from the disk, and gave to it."""
-    told = dict(x.split(": ") for x in Path("/proc/self/io").read_text().splitlines())
+    told = dict(
+        x.split(": ") for x in Path("/proc/self/io").read_text("ascii").splitlines()
+    )
     return int(told["read_bytes"]), int(told["write_bytes"])
 
 

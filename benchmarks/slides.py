@@ -157,7 +157,9 @@ def peak_bytes() -> int:
     """The most memory that this process has had so far."""
     status = Path("/proc/self/status")
     if status.is_file():  # Linux: getrusage() also counts the process that started it
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        line = next(
+            x for x in status.read_text("utf-8").splitlines() if x.startswith("VmHWM")
+        )
         return int(line.split()[1]) * 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 2**10

@@ -7,6 +7,7 @@ Each class also inherits the built-in error that a Python user would expect, so 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,6 +144,35 @@ def choices(kind: str, name: str, names: list[str]) -> UnknownNameError:
     """The error for a name that is not in a closed list, naming the choices."""
     listed = ", ".join(names) if names else "none"
     return UnknownNameError(f"There is no {kind} “{name}”. Choose one of: {listed}.")
+
+
+def install(extra: str) -> str:
+    """The line to type for what an extra brings, by the names of the packages.
+
+    Those are on every index, whether napari-wsol is, or was installed from a clone.
+
+    Args:
+        extra: one of pyproject.toml (“slides”).
+    """
+    from importlib.metadata import PackageNotFoundError
+
+    try:
+        return f"pip install {' '.join(_packages(extra))}"
+    except PackageNotFoundError:  # run from the source tree, without being installed
+        return f'pip install ".[{extra}]" in the folder of napari-wsol'
+
+
+def _packages(extra: str) -> list[str]:
+    from importlib.metadata import requires
+
+    names: list[str] = []  # some stand there once for each Python
+    for line in requires("napari-wsol") or ():
+        if re.search(rf"\bextra\s*==\s*['\"]{extra}['\"]", line):
+            own = re.match(r"napari-wsol\[([\w,-]+)\]", line)
+            for inner in own[1].split(",") if own else ():
+                names += _packages(inner)
+            names += () if own else re.findall(r"^[\w.-]+", line)
+    return list(dict.fromkeys(names))
 
 
 KNOWN: dict[type[Exception], Callable[[], WsolError]] = {}

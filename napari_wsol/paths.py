@@ -65,10 +65,18 @@ def installed_folders() -> list[Path]:
     ]
 
 
+NO_MODEL = (
+    "No model is installed. “napari-wsol models import FILE” makes one of a "
+    "checkpoint, “napari-wsol train” teaches one."
+)
+"""For builds that come without models (tools/free.py)."""
+
+
 def unknown_model(name: str | Path, names: list[str]) -> UnknownNameError:
     """The error for a model that is not installed, naming those that are."""
+    installed = f"Installed: {', '.join(names)}." if names else NO_MODEL
     return UnknownNameError(
-        f"There is no model “{name}”. Installed: {', '.join(names) or 'none'}. "
+        f"There is no model “{name}”. {installed} "
         f"Your own models belong in {models_folder()}."
     )
 

@@ -26,7 +26,7 @@ from napari_wsol.errors import (
     UnknownNameError,
     choices,
 )
-from napari_wsol.files import encoded, sha256_of, whole_folder, write_whole
+from napari_wsol.files import encoded, is_reserved, sha256_of, whole_folder, write_whole
 from napari_wsol.files.parsing import parse_toml, read_text
 from napari_wsol.methods import evaluating, own_methods
 from napari_wsol.methods.card import Card
@@ -250,9 +250,10 @@ def check_model_name(name: str) -> None:
     Raises:
         ConfigError: says what a name may have.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    if is_reserved(name) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigError(
-            f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”."
+            f"“{name}” cannot name a model: use letters, digits, “.”, “_” and “-”, but "
+            "no “.” at the end and no device of Windows, as “con” and “nul” are."
         )
 
 
@@ -262,7 +263,8 @@ def proposed_name(path: Path) -> str:
     Names that all files of a kind have say nothing; then it is that of the folder.
     """
     told = path.parent.name if path.stem in UNTELLING else path.stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", told).strip("-._") or "imported"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", told).strip("-._") or "imported"
+    return f"model-{plain}" if is_reserved(plain) else plain
 
 
 def next_name(taken: str) -> str:

@@ -7,14 +7,21 @@ import tomli_w
 import torch
 from fixtures.models import small_card
 
-from napari_wsol.errors import ExportError, ModelError, UnknownNameError
+from napari_wsol.errors import (
+    ConfigError,
+    ExportError,
+    ModelError,
+    UnknownNameError,
+)
 from napari_wsol.methods import Model, ModelSpec
 from napari_wsol.paths import bundled_folder, models_folder
 from napari_wsol.zoo import (
     check_logits,
+    check_model_name,
     find_card,
     list_models,
     load_model,
+    proposed_name,
     save_model,
     verify,
 )
@@ -136,3 +143,11 @@ def test_a_copied_folder_is_an_installed_model(tmp_path):
     source = next(item for item in list_models() if item.bundled)
     shutil.copytree(source.folder, tmp_path / "copy")
     assert load_model(tmp_path / "copy").card.name == source.name
+
+
+def test_names_that_are_no_folder_on_windows_are_refused_and_never_proposed(tmp_path):
+    for name in ("con", "Nul", "aux.v2", "mine."):
+        with pytest.raises(ConfigError, match="device of Windows"):
+            check_model_name(name)
+    assert proposed_name(tmp_path / "aux.pth") == "model-aux"
+    assert proposed_name(tmp_path / "Best Model.pth") == "Best-Model"

@@ -31,7 +31,7 @@ choose_python() {
     if [ -n "${PYTHON:-}" ]; then
         set -- "$PYTHON"
     else
-        set -- python3.11 python3.12 python3.13 python3.14 python3 python
+        set -- python3.11 python3.12 python3.13 python3 python
     fi
     python=$(find_python "$@")
     [ -n "$python" ] || fail "Python 3.11 or newer was not found (looked for: $*).

@@ -22,6 +22,7 @@ from napari_wsol.export.files import stem_of
 from napari_wsol.files import (
     encoded,
     free_name,
+    is_reserved,
     make_folder,
     numbered,
     path_from,
@@ -235,7 +236,8 @@ class ResultsFolder:
 
 def folder_name(image: str) -> str:
     """An image's name as that of a folder."""
-    return stem_of(image, "x", "x").removesuffix("_x_x")
+    name = stem_of(image, "x", "x").removesuffix("_x_x")
+    return f"{name}-image" if is_reserved(name) else name
 
 
 FIRST = ("image", "path", "status", "target", "folder", "output")

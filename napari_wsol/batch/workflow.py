@@ -18,7 +18,7 @@ from pathlib import Path
 
 from napari_wsol.batch.results import ResultsFolder, folder_name
 from napari_wsol.config import words_of
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ConfigError, install
 from napari_wsol.files import path_from, unwritable, write_whole
 from napari_wsol.registry import plugin_files
 
@@ -27,10 +27,9 @@ FOLDER = ".batch"
 """Of the workflow's own files, in the folder of results."""
 
 MISSING = (
-    "Batches need Snakemake, which is not installed: pip install "
-    "'napari-wsol[batch]', or install snakemake into an environment of its own and put "
-    "it on the PATH. Without it, “napari-wsol localize” does the same, one slide at a "
-    "time; several may share a folder."
+    "Batches need Snakemake, which is not installed: {}, here or in an environment of "
+    "its own that is on the PATH. Without it, “napari-wsol localize” does the same, "
+    "one slide at a time; several may share a folder."
 )
 
 
@@ -186,5 +185,5 @@ def _snakemake() -> list[str]:
         return [sys.executable, "-m", "snakemake"]
     program = shutil.which("snakemake")
     if program is None:
-        raise ConfigError(MISSING)
+        raise ConfigError(MISSING.format(install("batch")))
     return [program]

@@ -11,7 +11,7 @@ import typer
 from napari_wsol.cli import options
 from napari_wsol.cli.console import emit, output
 from napari_wsol.cli.installed import checked_model, model_names
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ConfigError, install
 from napari_wsol.preferences import preferences
 
 
@@ -79,5 +79,5 @@ def _need_viewer() -> None:
     except ImportError as error:
         raise ConfigError(
             f"The viewer is not installed ({error}). "
-            "Install it with: pip install 'napari-wsol[pyqt6]'"
+            f"Install it with: {install('pyqt6')}"
         ) from error

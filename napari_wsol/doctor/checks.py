@@ -18,7 +18,7 @@ from packaging.version import Version
 
 from napari_wsol import __version__, paths
 from napari_wsol.doctor.finding import Finding, asked
-from napari_wsol.errors import ExportError, one_of_many
+from napari_wsol.errors import ExportError, install, one_of_many
 from napari_wsol.files import check_folder
 from napari_wsol.preferences import preferences
 
@@ -142,7 +142,7 @@ def window() -> Iterator[Finding]:
     """The bindings of Qt, a screen, and whether OpenGL draws on it."""
     there, said = [*filter(_is_there, BINDINGS)], os.environ.get("QT_API", "")
     if not there or not _is_there("napari"):
-        text = "No window on this machine. For one: pip install 'napari-wsol[pyqt6]'"
+        text = f"No window on this machine. For one: {install('pyqt6')}"
         yield Finding("Qt", "warning", text)
         return
     chosen = f"set QT_API={there[0].lower()}"

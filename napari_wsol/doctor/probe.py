@@ -10,17 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from napari_wsol.doctor.finding import Finding, tell
-from napari_wsol.errors import ConfigError, one_of_many
+from napari_wsol.errors import ConfigError, install, one_of_many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 READERS = {
     "imagecodecs": ("", "compressed pixels"),
-    "openslide": ("[slides]", "slides of MRXS, VMS and others"),
-    "pydicom": ("[dicom]", "films in DICOM"),
-    "wsidicom": ("[dicom]", "slides in DICOM"),
-    "h5py": ("[h5]", "features in HDF5"),
+    "openslide": ("slides", "slides of MRXS, VMS and others"),
+    "pydicom": ("dicom", "films in DICOM"),
+    "wsidicom": ("dicom", "slides in DICOM"),
+    "h5py": ("h5", "features in HDF5"),
 }
 """Modules, the extra that brings each, and what is read with it."""
 
@@ -28,7 +28,8 @@ READERS = {
 def readers() -> Iterator[Finding]:
     """What can be read, and what another extra would add."""
     for module, (extra, kind) in READERS.items():
-        text = f"No {kind} without {module}: pip install 'napari-wsol{extra}'"
+        mend = install(extra) if extra else f"pip install {module}"
+        text = f"No {kind} without {module}: {mend}"
         try:
             import_module(module)
             yield Finding("readers", "ok", f"{module} reads {kind}.")
@@ -71,8 +72,10 @@ def extensions() -> Iterator[Finding]:
         with one_of_many(said.append):
             verify(read_card(folder))
             yield Finding("models", "ok", f"“{folder.name}” is intact.")
-        text = f"“{folder.name}” is damaged. Copy its whole folder again; a bundled "
-        text += "one: pip install --force-reinstall --no-deps napari-wsol"
+        text = (
+            f"“{folder.name}” is damaged. Copy its whole folder again; where it came "
+        )
+        text += "with napari-wsol, install that again (pip install --force-reinstall)."
         yield from (Finding("models", "fault", text, why) for why in said)
 
 

@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from napari_wsol.encoders.base import Encoder, nominal_places
 from napari_wsol.encoders.features import nominal_offset
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ConfigError, install
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -144,8 +144,7 @@ class TimmBackbone(Encoder):
 def _timm() -> ModuleType:
     if importlib.util.find_spec("timm") is None:
         raise ConfigError(
-            "Encoders of timm need timm, which is not installed: "
-            'pip install "napari-wsol[timm]".'
+            f"Encoders of timm need timm, which is not installed: {install('timm')}."
         )
     try:
         return importlib.import_module("timm")
@@ -153,7 +152,7 @@ def _timm() -> ModuleType:
         # Mostly torchvision, built for another torch: its operators are then missing.
         raise ConfigError(
             f"timm is installed but does not import ({error}). Install it together "
-            'with the torchvision of your torch: pip install "napari-wsol[timm]".'
+            f"with the torchvision of your torch: {install('timm')}."
         ) from error
 
 

@@ -522,6 +522,14 @@ def path_from(text: str | os.PathLike[str]) -> Path:
         return path
 
 
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def is_reserved(name: str) -> bool:
+    """Whether Windows opens a device under this name, or cuts off its end."""
+    return name.endswith((" ", ".")) or _DEVICES.fullmatch(name) is not None
+
+
 def numbered(name: str) -> Iterator[str]:
     """``name``, ``name-2``, ``name-3`` and so on."""
     yield name

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from napari_wsol.errors import ImageError
+from napari_wsol.errors import ImageError, install
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,8 +22,8 @@ def h5py_for(path: Path) -> Any:  # noqa: ANN401 - a package without types
     try:
         return import_module("h5py")
     except ImportError as error:
-        words = 'pip install "napari-wsol[h5]", and try again'
-        raise ImageError(f"To read “{path.name}”, {words}.") from error
+        words = f"To read “{path.name}”, {install('h5')}, and try again."
+        raise ImageError(words) from error
 
 
 @contextmanager

@@ -158,3 +158,4 @@ def _write(work: SlideWork, own: dict[str, Any], path: Path, layout: str) -> Non
             values = np.memmap(draft, np.float32, "c", start, shape)  # not in memory
             with whole_file(tensor) as copied:
                 torch.save(torch.from_numpy(values), copied)
+            del values  # Windows gives no new name to a file that is mapped

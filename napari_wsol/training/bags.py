@@ -68,7 +68,7 @@ def as_bags(  # noqa: PLR0917 - as those who call it pass them on
     plain = model.with_encoder(model.encoder)
     plain.card = None  # one encoder's bags, whatever the model is called
     found: list[Sample] = []
-    with TemporaryDirectory(prefix="napari-wsol-") as own:
+    with TemporaryDirectory(prefix="napari-wsol-", ignore_cleanup_errors=True) as own:
         for at, item in enumerate(samples):
             tell = partial(say, at, len(samples), f"encoding {item.id}")
             with one_of_many(partial(failed, item.id)):

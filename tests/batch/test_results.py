@@ -84,6 +84,7 @@ def test_keys_tell_everything_apart_and_are_names(results):
     assert "/" not in one
     assert folder_name("slide_x_x.ome.tiff") == "slide_x_x"
     assert folder_name("...") != ""
+    assert folder_name("aux.png") == "aux-image"  # Windows has a device of that name
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):

@@ -125,7 +125,9 @@ def test_what_to_install_is_named_in_whole():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "pip install 'napari-wsol[pyqt6]'" in done.stderr
+    assert "pip install magicgui napari pyqt6 qtpy superqt" in " ".join(
+        done.stderr.split()
+    )
 
 
 WORD = "[/red]:x:"

@@ -13,6 +13,7 @@ from napari_wsol.files import (
     check_folder,
     file_set,
     free_name,
+    is_reserved,
     numbered,
     whole_file,
     whole_folder,
@@ -314,3 +315,10 @@ def test_a_disk_that_is_full_leaves_all_that_was_kept(tmp_path):
     after = {name: (tmp_path / name).read_text() for name in names_in(tmp_path)}
     assert after == before
     assert len(before) == 3
+
+
+def test_names_that_windows_keeps_for_itself_are_known():
+    for name in ("con", "NUL", "aux.txt", "com1", "LPT9.tar.gz", "end.", "end "):
+        assert is_reserved(name)
+    for name in ("console", "nulls", "com10", "a.con", ".nul", "end.x"):
+        assert not is_reserved(name)

@@ -20,6 +20,8 @@ from napari_wsol.files import make_folder, whole_file
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.demo.viewer import open_viewer
 from napari_wsol.gui.layers.stroke_layer import BACKGROUND_LABEL, FOREGROUND_LABEL
+from napari_wsol.paths import NO_MODEL
+from napari_wsol.zoo import list_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -227,8 +229,10 @@ def run_tour(
         The exported files.
 
     Raises:
-        TourError: a step failed; says which and why.
+        TourError: there is no model, or a step failed; says which and why.
     """
+    if not list_models():
+        raise TourError(NO_MODEL)
     out = Path(out_png).absolute()
     folder = Path(exports) if exports is not None else out.parent / f"{out.stem}-export"
     # Its strokes are no work of the user's, and the last story's are not there again.

@@ -7,7 +7,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from napari_wsol.errors import ImageError, UnreadableImageError
+from napari_wsol.errors import ImageError, UnreadableImageError, install
 from napari_wsol.files import check_file
 from napari_wsol.images.readers.guard import in_words
 
@@ -74,7 +74,7 @@ def check_library(library: str, name: str) -> None:
     if importlib.util.find_spec(library) is None:
         raise UnreadableImageError(
             f"“{name}” is a DICOM file, which is read with {library}, and that is not "
-            'installed: pip install "napari-wsol[dicom]", or convert it to OME-TIFF.'
+            f"installed: {install('dicom')}, or convert it to OME-TIFF."
         )
 
 

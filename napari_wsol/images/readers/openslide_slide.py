@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from typing_extensions import override
 
-from napari_wsol.errors import UnreadableImageError
+from napari_wsol.errors import UnreadableImageError, install
 from napari_wsol.images import pixel_size
 from napari_wsol.images.fingerprint import fingerprint_files
 from napari_wsol.images.readers.base import FileSlide
@@ -37,8 +37,6 @@ SUFFIXES = frozenset(
     {".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".svs", ".ndpi", ".scn"}
 )
 """Endings of formats that OpenSlide knows, beside TIFF and DICOM."""
-
-INSTALL = 'pip install "napari-wsol[slides]"'
 
 _BLOCK = 512
 _TILE_SIDES = range(128, 1025)
@@ -147,7 +145,7 @@ def _library(name: str) -> ModuleType:
     except (ImportError, OSError) as error:  # OSError: its library is missing.
         raise UnreadableImageError(
             f"“{name}” is read with OpenSlide, which is not installed ({error}): "
-            f"{INSTALL}, or convert it to OME-TIFF, for instance with QuPath."
+            f"{install('slides')}, or convert it to OME-TIFF, for instance with QuPath."
         ) from error
     return openslide
 
@@ -197,4 +195,4 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-__all__ = ["INSTALL", "SUFFIXES", "OpenSlideSlide", "vendor_of"]
+__all__ = ["SUFFIXES", "OpenSlideSlide", "vendor_of"]

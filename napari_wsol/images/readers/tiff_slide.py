@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tifffile import TiffFile
 
-from napari_wsol.errors import ImageError, UnreadableImageError, told_as
+from napari_wsol.errors import ImageError, UnreadableImageError, install, told_as
 from napari_wsol.images import pixel_size
 from napari_wsol.images.cache import TileCache
 from napari_wsol.images.fingerprint import fingerprint_bytes
@@ -48,7 +48,7 @@ _ICC_TAG = 34675
 _SURVEY_BYTES = 64 << 20
 _OVERLAPS = (
     "Its tiles overlap and are not joined, so tissue is doubled at their rims: "
-    'pip install "napari-wsol[slides]", which joins them.'
+    "{}, which joins them."
 )
 _PACKED_BITS = frozenset({2, 4, 6, 10, 12, 14})
 
@@ -92,7 +92,7 @@ class TiffSlide(FileSlide):
         self._levels = [upright(level, turn) for level in levels]
         self.tables, self._part = images[0].tables, pick.key
         self.mpp = size.mpp
-        joins = (_OVERLAPS,) if self.overlaps else ()
+        joins = (_OVERLAPS.format(install("slides")),) if self.overlaps else ()
         self.notes = (reading.note, *notes, *layout.notes, *joins, *size.notes)
 
     def _find_pictures(self, layout: Layout) -> None:

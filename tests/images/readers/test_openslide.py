@@ -162,7 +162,7 @@ def test_tiles_that_overlap_are_left_to_openslide(tmp_path, picture):
 def test_where_it_is_not_installed_the_way_to_it_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openslide", None)
     (tmp_path / "a.mrxs").write_bytes(b"\xff\xd8\xff picture of a slide")
-    with pytest.raises(UnreadableImageError, match=r"pip install .napari-wsol.slides."):
+    with pytest.raises(UnreadableImageError, match="pip install openslide-bin open"):
         open_slide(tmp_path / "a.mrxs")
     with pytest.raises(UnreadableImageError, match=r"pip install"):
         OpenSlideSlide(tmp_path / "a.mrxs")

@@ -52,7 +52,7 @@ def finish(process: subprocess.Popen) -> None:
 
 
 def steps_in(log: Path) -> int:
-    return log.read_text().count('"losses"') if log.exists() else 0
+    return log.read_text("utf-8").count('"losses"') if log.exists() else 0
 
 
 def kill_at(process: subprocess.Popen, out: Path, rng: np.random.Generator) -> int:
