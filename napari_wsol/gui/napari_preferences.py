@@ -69,7 +69,7 @@ class NapariPreferences(QObject):
             self._show()
 
     def _take(self) -> None:
-        given, kept = self._page.model_dump(), DEFAULTS | stored()
+        given, kept = self._page.model_dump(), {**DEFAULTS, **stored()}
         given["memory_bytes"] = round(given.pop("memory_gb") * 1e9)
         changed = {name: x for name, x in given.items() if x != kept[name]}
         if changed:  # a default is what nobody chose
@@ -79,7 +79,7 @@ class NapariPreferences(QObject):
         """Show what is kept, as far as the dialog has room for it."""
         if self._edited.isActive():  # somebody types
             return
-        kept: dict[str, Any] = DEFAULTS | stored()
+        kept: dict[str, Any] = {**DEFAULTS, **stored()}
         kept["memory_gb"] = kept.pop("memory_bytes") / 1e9
         for name, value in kept.items():
             if getattr(self._page, name) != value:
