@@ -283,16 +283,19 @@ def test_cancel_at_any_step_leaves_nothing(tmp_path, heatmap, slide):
         assert not (tmp_path / "cut").exists()
 
 
-def test_disk_that_fails_while_writing_leaves_nothing(tmp_path, make_heatmap, slide):
+def test_disk_that_fails_while_writing_leaves_nothing(
+    tmp_path, make_heatmap, make_slide
+):
     resource = pytest.importorskip("resource", reason="limits need POSIX")
-    noise = np.random.default_rng(0).random((120, 152))
+    noise, slide = np.random.default_rng(0).random((480, 608)), make_slide((480, 608))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # No file may grow beyond 10 kB: the heatmap is larger, the mask is not.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    # No file may grow beyond that: the heatmap is larger, the mask is not, nor is what
+    # the folder is tried with.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
     try:
-        with pytest.raises(ExportError, match="Nothing was kept"):
+        with pytest.raises(ExportError, match="nothing was kept"):
             export_heatmap(
-                tmp_path / "out", make_heatmap((120, 152), noise), slide, ALL, {}
+                tmp_path / "out", make_heatmap((480, 608), noise), slide, ALL, {}
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

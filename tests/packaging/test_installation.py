@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "napari-wsol.widget",
     "napari-wsol.compare_maps",
+    "napari-wsol.doctor",
     "napari-wsol.draw_strokes",
     "napari-wsol.localize_image",
     "napari-wsol.save_heatmap",

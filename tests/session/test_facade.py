@@ -40,7 +40,7 @@ VERBS = words(
     export figure figures fill finetune grow heatmap held_out import_annotations
     import_model learn_beside leave localize look_at occlude open others plan
     propose put redo release remember_list remembered_lists remove_map report
-    reread resume revert save_model score set_memory set_mpp set_pins
+    reread resume revert save_map save_model score set_memory set_mpp set_pins
     set_reference set_scribbles set_status set_tissue start_afresh table train
     trust undo use use_bag use_list without_tiles"""
 )
