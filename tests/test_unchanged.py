@@ -82,6 +82,7 @@ def differing(one: dict, other: dict) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_what_does_not_depend_on_arithmetic_is_the_same(found, golden):
     assert differing(found["plain"], golden["plain"]) == {}
 

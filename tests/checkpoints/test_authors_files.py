@@ -27,6 +27,7 @@ HISTOLOGY = [
     "wsol_negev_unet_resnet50",
     "wsol_tscam_tiny_survey",
 ]
+LARGE = {"wsol_cam_inceptionv3", "wsol_ACoL_resnet50", "wsol_SPG_resnet50"}
 PCAM = [
     "pcam_densenet121_PCAM",
     pytest.param("pcam_densenet121_AVG", marks=pytest.mark.slow),
@@ -91,7 +92,13 @@ def write_pcam(case, folder):
     return folder / "best1.ckpt"
 
 
-@pytest.mark.parametrize("name", HISTOLOGY)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LARGE else ())
+        for name in HISTOLOGY
+    ],
+)
 def test_histology_folders(golden, tmp_path, name):
     case = golden(name)
     model = load_model(write_wsol(case, tmp_path), device="cpu")

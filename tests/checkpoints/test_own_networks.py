@@ -300,6 +300,7 @@ def test_one_logit_is_a_sigmoid(tmp_path, shapes):
         recognise(path, {**ANSWERS, "classes": "tumour"})
 
 
+@pytest.mark.slow
 def test_chexnet_and_torchxrayvision_need_no_answers(tmp_path, shapes):
     state = made(shapes["densenet121"], 14)
     old = {

@@ -75,6 +75,7 @@ def test_faults_in_tables_are_told_before_torch_is_loaded(glas, tmp_path):
     assert faults[3].startswith("DatasetError The first file listed, “a.png”")
 
 
+@pytest.mark.slow
 def test_evaluate_measures_a_published_folder_and_says_what_it_is(glas, tmp_path):
     out = tmp_path / "metrics.json"
     words = ["evaluate", "glands-mobilenetv2", "--data", str(glas.parent), "--split"]

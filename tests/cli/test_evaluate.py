@@ -82,6 +82,7 @@ def test_an_older_run_is_replaced_only_on_request(data, tmp_path):
     assert json.loads(out.read_text("utf-8"))["settings"]["threshold"] == 0.3
 
 
+@pytest.mark.slow
 def test_sanity_is_written_told_and_kept_in_the_card(data, tmp_path):
     out = tmp_path / "metrics.json"
     arguments = ("small", "--data", data, "--method", "cam", "--method", "pixelcam")
@@ -167,6 +168,7 @@ def test_wrong_usage_is_status_2(data):
     assert run("small", "--data", data, "--threshold", 2).exit_code == 2
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_used_are_left_out_and_told(data, tmp_path):
     out, good = tmp_path / "all.json", tmp_path / "good.json"
     arguments = ("small", "--data", data, "--method", "cam", "--bootstrap", 0)
@@ -247,7 +249,7 @@ def outlines(folder, group="Tumor", hole_group="Exclusion"):
     )
 
 
-@pytest.mark.parametrize("size", [224, 0])
+@pytest.mark.parametrize("size", [pytest.param(224, marks=pytest.mark.slow), 0])
 def test_geojson_xml_and_mask_of_one_shape_give_the_same_figure(data, tmp_path, size):
     outlines(tmp_path)
     found = {}
@@ -266,6 +268,7 @@ def test_geojson_xml_and_mask_of_one_shape_give_the_same_figure(data, tmp_path, 
     assert 5 < found["blob.png"] < 100
 
 
+@pytest.mark.slow
 def test_what_classes_of_annotations_mean_can_be_said(data, tmp_path):
     outlines(tmp_path, "Gland", "Stroma")
     lines = [f"{k}.png,{'bright' if k % 2 else 'dark'},blob.xml" for k in range(2)]

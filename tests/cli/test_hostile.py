@@ -254,7 +254,7 @@ def start(*arguments):
     ("sent", "how"),
     [
         (signal.SIGKILL, ()),
-        (signal.SIGINT, ()),
+        pytest.param(signal.SIGINT, (), marks=pytest.mark.slow),
         (signal.SIGINT, ("--resume",)),
         pytest.param(signal.SIGTERM, (), marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, ("--resume",), marks=pytest.mark.slow),

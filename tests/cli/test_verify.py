@@ -260,6 +260,7 @@ def test_a_folder_without_a_record_is_no_export(tmp_path):
     assert "no record of an export" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_maps_of_a_former_model_and_from_elsewhere(worked, small_model, path, tmp_path):
     torch = pytest.importorskip("torch")
     with torch.no_grad():
@@ -374,6 +375,7 @@ def test_slides_of_a_batch(slide, tmp_path, target):
     assert "changed since" in verified(out, "--images", slide.parent)[1][stores[0]]
 
 
+@pytest.mark.slow
 def test_slides_of_a_session_and_their_rounds(session, slide, tmp_path):
     session.slide_config = SlideConfig(core=64)
     session.open(slide).result(WAIT)

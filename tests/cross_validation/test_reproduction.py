@@ -129,6 +129,7 @@ def ignore(*_args) -> None:
     pass
 
 
+@pytest.mark.slow
 def test_pixelcam_learns_from_cam_and_stands_beside_the_printed_figures(glas, out):
     done = run("pixelcam-glas", glas, out, "--quick")
     assert done.exit_code == 0, done.output
@@ -159,6 +160,7 @@ def test_pixelcam_learns_from_cam_and_stands_beside_the_printed_figures(glas, ou
     assert "“quick”" in str(other.exception)
 
 
+@pytest.mark.slow
 def test_pcam_goes_on_where_it_was_stopped_and_tells_every_class(nih, out):
     steps: list[int] = []
 

@@ -30,8 +30,8 @@ LISTINGS = [
 ]
 BACKBONES = [
     ("pcam_densenet121_PCAM", "densenet121"),
-    ("pcam_densenet169_PCAM", "densenet169"),
-    ("pcam_vgg19_bn_PCAM", "vgg19_bn"),
+    pytest.param("pcam_densenet169_PCAM", "densenet169", marks=pytest.mark.slow),
+    pytest.param("pcam_vgg19_bn_PCAM", "vgg19_bn", marks=pytest.mark.slow),
     ("pcam_inception_v3_PCAM", "inception_v3"),
 ]
 

@@ -49,6 +49,7 @@ def test_corners_of_a_layer_lie_on_those_of_the_image(bench, tmp_path, monkeypat
 
 
 @pytest.mark.usefixtures("layers_model")
+@pytest.mark.slow
 def test_two_models_and_a_map_from_elsewhere_side_by_side(bench, tmp_path):
     pixels = np.zeros((128, 128, 3), np.uint8)
     pixels[40:80, 60:100] = 250

@@ -22,7 +22,7 @@ from napari_wsol.images.foreign_map import read_map
 from napari_wsol.paths import preferences_file
 from napari_wsol.preferences import DEFAULTS, Preferences, keep, stored
 
-pytestmark = [pytest.mark.gui, pytest.mark.binding]
+pytestmark = pytest.mark.gui
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = PluginManifest.from_file(ROOT / "napari.yaml")

@@ -141,6 +141,7 @@ def test_the_class_belongs_to_the_image_and_is_the_most_probable_until_picked(
     assert box.currentText() == "most probable"
 
 
+@pytest.mark.slow
 def test_an_image_that_is_left_leaves_nothing_behind_in_the_dock(bench):
     widget, session = bench.widget, bench.session
     bench.until(lambda: session.model is not None)
@@ -200,6 +201,7 @@ def test_an_image_between_two_that_was_never_shown_is_left_again(bench):
     assert bench.widget.image_line.layer == first
 
 
+@pytest.mark.slow
 def test_a_map_that_is_deleted_leaves_the_lists_and_comes_back_with_the_next(bench):
     bench.open(square())
     bench.localize()
@@ -236,6 +238,7 @@ def opened_from_a_folder(bench, path):
     return bench.widget.layers.image
 
 
+@pytest.mark.slow
 def test_a_file_is_the_same_work_however_it_is_opened(make_bench, tmp_path):
     path = tmp_path / "in" / "one.png"
     path.parent.mkdir()

@@ -100,6 +100,7 @@ def test_a_list_is_walked_through(hands, folder):
     assert "last image" in message.text()
 
 
+@pytest.mark.slow
 def test_the_brush_stays_in_the_hand_from_image_to_image(hands, folder):
     bench, layer = hands.bench, hands.widget.layers.strokes
     hands.open_folder(folder)
@@ -170,6 +171,7 @@ def test_a_folder_of_films_is_a_list_and_another_window_is_a_click(hands, tmp_pa
     assert set(np.unique(shown)) == {255, round((640 - 599.5) / 99 * 255 + 127.5)}
 
 
+@pytest.mark.slow
 def test_an_afternoon_of_strokes_and_next(hands, folder):
     bench, session = hands.bench, hands.session
     mine = bench.viewer.add_points(np.array([[5, 5]]), name="mine")

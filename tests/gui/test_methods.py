@@ -170,6 +170,7 @@ def test_layers_say_method_and_class_and_the_rest_in_their_tooltip(bench):
     assert known["is_probability"] is True
 
 
+@pytest.mark.slow
 def test_a_network_wrapped_in_python_is_a_model_like_any_other(bench, methods):
     torch.manual_seed(0)
     model = wsol.wrap(ResLike(), "layer4", CLASSES)

@@ -1,6 +1,6 @@
 """Somebody who presses anything, in any order: the window stays, and goes on.
 
-``NAPARI_WSOL_FUZZ_SECONDS`` says for how long (30 seconds without), and
+``NAPARI_WSOL_FUZZ_SECONDS`` says for how long (ten seconds without), and
 ``NAPARI_WSOL_FUZZ_SEED`` which one.
 """
 
@@ -16,7 +16,7 @@ import pytest
 pytestmark = pytest.mark.gui
 
 HERE = Path(__file__).parent
-SECONDS = float(os.environ.get("NAPARI_WSOL_FUZZ_SECONDS", "30"))
+SECONDS = float(os.environ.get("NAPARI_WSOL_FUZZ_SECONDS", "10"))
 SEED = int(os.environ.get("NAPARI_WSOL_FUZZ_SEED", "1"))
 LAST = 60
 """Lines of its story that are shown."""

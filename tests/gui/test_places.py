@@ -265,6 +265,7 @@ def test_scores_stand_in_captions_and_order_the_maps(bench):
     bench.until(lambda: not panel.best_first.isEnabled())
 
 
+@pytest.mark.slow
 def test_doubt_lies_on_the_image_and_follows_new_maps(bench):
     bench.open(square(), scale=(0.5, 0.5), translate=(10, 20))
     bench.localize()
@@ -340,6 +341,7 @@ def test_doubt_waits_for_maps_and_the_only_place_is_called_so(bench, monkeypatch
     bench.until(lambda: " place: " in bench.widget.message.text())
 
 
+@pytest.mark.slow
 def test_keys_work_on_the_wall_whichever_layer_was_chosen(bench):
     bench.open(square())
     bench.localize()

@@ -203,6 +203,7 @@ def test_a_layer_counts_where_it_lies_on_the_image(bench):
     same(bench, area[::-1, ::-1])
 
 
+@pytest.mark.slow
 def test_rectangles_are_boxes_and_other_shapes_are_filled(localized):
     bench = localized
     corners = np.array([[39.5, 59.5], [39.5, 99.5], [79.5, 99.5], [79.5, 59.5]])

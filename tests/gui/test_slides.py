@@ -217,6 +217,7 @@ def test_estimate_names_time_and_disk_and_keeps_its_tiles(slide_bench):
     assert not box.cost.isVisible()
 
 
+@pytest.mark.slow
 def test_drawn_tissue_is_obeyed_until_its_layer_is_deleted(slide_bench):
     bench = slide_bench
     box = bench.widget.localize_panel.slide_box
@@ -274,6 +275,7 @@ def test_a_click_in_the_gallery_flies_to_the_place(slide_bench):
     assert abs(x - 352) < 128
 
 
+@pytest.mark.slow
 def test_a_map_that_was_deleted_stays_away_until_localize(slide_bench):
     bench = slide_bench
     stop_after(bench, 5)
@@ -286,6 +288,7 @@ def test_a_map_that_was_deleted_stays_away_until_localize(slide_bench):
     assert [x for x in bench.names if x.startswith("CAM · bright")]
 
 
+@pytest.mark.slow
 def test_large_maps_are_shown_at_full_resolution_where_one_looks(
     slide_bench, monkeypatch
 ):
@@ -488,6 +491,7 @@ def test_the_memory_budget_is_chosen_once(bench, monkeypatch):
     assert session.config.tile_bytes < 100_000_000
 
 
+@pytest.mark.slow
 def test_the_average_of_views_is_taken_where_an_image_is_read_at_once(bench, tmp_path):
     small = bench.open(tissue()[64:192, 256:384], name="small")
     panel, session = bench.widget.localize_panel, bench.session
@@ -521,6 +525,7 @@ def test_the_average_of_views_is_taken_where_an_image_is_read_at_once(bench, tmp
     assert panel.views == 12
 
 
+@pytest.mark.slow
 def test_an_image_that_takes_long_comes_in_as_a_slide_does(bench, monkeypatch):
     """It is held whole: only how it comes in is that of a slide."""
     monkeypatch.setattr("napari_wsol.slides.large.LARGE_PIXELS", 12_000_000)

@@ -110,6 +110,7 @@ def test_a_box_is_dragged_and_the_true_loss_stands_beside_the_claims(localized, 
     localized.until(lambda: not drawn(localized))
 
 
+@pytest.mark.slow
 def test_pressing_again_escape_and_another_layer_leave(localized, box):
     before = localized.viewer.layers.selection.active
     names = [layer.name for layer in localized.viewer.layers]
@@ -131,6 +132,7 @@ def test_pressing_again_escape_and_another_layer_leave(localized, box):
         assert localized.viewer.layers.selection.active == before
 
 
+@pytest.mark.slow
 def test_the_wall_is_left_and_a_click_is_told_to_be_too_small(localized, box):
     localized.click(localized.widget.compare_panel.side_by_side)
     localized.until(lambda: localized.widget.layers.wall is not None)

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-pytestmark = [pytest.mark.gui, pytest.mark.binding]
+pytestmark = pytest.mark.gui
 
 STALE = "older than your last stroke"
 
@@ -44,6 +44,7 @@ def test_the_dock_opens_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.binding
 def test_an_empty_viewer_invites(bench):
     line = bench.widget.image_line
     assert "Open an image" in line.words.text()
@@ -143,6 +144,7 @@ def test_share_of_tissue_cuts_every_method_at_equal_terms(bench):
     bench.until(lambda: all(abs(share - 0.06) < 0.02 for share in shares()))
 
 
+@pytest.mark.binding
 def test_a_click_on_a_region_marks_it_and_two_fly_there(bench):
     bench.open(square())
     bench.localize()
@@ -172,6 +174,7 @@ def test_a_click_on_a_region_marks_it_and_two_fly_there(bench):
     bench.until(lambda: not mark.visible)
 
 
+@pytest.mark.binding
 def test_localize_folds_when_it_is_done_and_nothing_moves_under_the_mouse(bench):
     bench.open(square())
     panel, widget = bench.widget.localize_panel, bench.widget
@@ -298,6 +301,7 @@ def test_side_by_side_shows_every_method_over_the_one_image(bench, wall):
     assert not bench.layer("CAM · bright").visible
 
 
+@pytest.mark.binding
 def test_the_mouse_moves_all_cells_and_marks_one_place_in_each(bench, wall):
     none, left = Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton
     table, camera = bench.widget.compare_panel.probe, bench.viewer.scene.camera
@@ -329,6 +333,7 @@ def test_the_mouse_moves_all_cells_and_marks_one_place_in_each(bench, wall):
     assert np.allclose(wall._world(middle), under, atol=0.01)
 
 
+@pytest.mark.binding
 def test_a_brush_leaves_side_by_side_and_a_deleted_map_leaves_its_cell(bench, wall):
     bench.viewer.layers.remove(bench.layer("CAM · bright"))
     bench.until(lambda: len(wall.captions) == 1)
@@ -390,6 +395,7 @@ def test_cancel_leaves_everything_as_it_was(bench):
     assert np.array_equal(bench.layer("PixelCAM · bright").data, before)
 
 
+@pytest.mark.binding
 def test_the_cancel_button_stops_localizing_and_nothing_changes(bench):
     bench.open(square(4096))
     names, panel = bench.names, bench.widget.localize_panel
@@ -404,6 +410,7 @@ def test_the_cancel_button_stops_localizing_and_nothing_changes(bench):
     assert bench.widget.message.text().startswith("Stopped.")
 
 
+@pytest.mark.binding
 def test_all_tools_are_in_reach_on_a_low_screen_wherever_the_dock_is_scrolled(bench):
     bench.open(square())
     bench.widget.export_panel.expand(animate=False)
@@ -423,12 +430,14 @@ def test_all_tools_are_in_reach_on_a_low_screen_wherever_the_dock_is_scrolled(be
     assert bar.value() == 0
 
 
+@pytest.mark.binding
 def test_enter_localizes_right_after_an_image_was_opened(bench):
     bench.open(square())
     bench.press_key("\r")
     bench.until(lambda: len(bench.widget.layers.maps()) == 2)
 
 
+@pytest.mark.binding
 def test_words_that_do_not_fit_end_in_dots_and_are_all_in_the_tooltip(qtbot):
     from napari_wsol.gui.widgets.elided import Words
 
@@ -443,6 +452,7 @@ def test_words_that_do_not_fit_end_in_dots_and_are_all_in_the_tooltip(qtbot):
     assert words.toolTip() == ""
 
 
+@pytest.mark.binding
 def test_brush_keys_work_on_the_canvas_and_napari_keeps_its_own(bench):
     bench.open(square())
     shapes = bench.viewer.add_shapes()
@@ -478,6 +488,7 @@ def test_export_writes_the_files_and_names_them(bench, tmp_path):
     assert "mask.png" in bench.widget.message.text()
 
 
+@pytest.mark.binding
 def test_no_control_is_wider_than_the_dock_and_each_says_what_it_does(bench):
     bench.open(square())
     bench.localize()

@@ -221,6 +221,7 @@ def test_a_sound_line_of_wrong_values_is_left_out_and_told(path, values):
     assert "left out" in note
 
 
+@pytest.mark.slow
 def test_cells_that_no_canvas_has_are_not_unpacked(path, made):
     packed = base64.b64encode(zlib.compress(bytes(400_000_000), 9)).decode()
     stroke = made(7).stroke.to_dict()

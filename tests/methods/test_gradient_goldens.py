@@ -162,6 +162,7 @@ def test_scorecam_is_the_authors(golden):
     case.golden.close("ScoreCAM_cls1", normalised(found))
 
 
+@pytest.mark.slow
 def test_inception_maps_are_the_authors(golden):
     case = Case(golden, "wsol_cam_inceptionv3", "wsol_inceptionv3", background=False)
     with torch.inference_mode():

@@ -141,7 +141,11 @@ def wheel(sdist: Path) -> Path:
     return built
 
 
-@pytest.fixture(scope="session", params=["pip install .", "pip install -e ."])
+@pytest.fixture(
+    scope="session",
+    # The editable one is what these tests run in.
+    params=["pip install .", pytest.param("pip install -e .", marks=pytest.mark.slow)],
+)
 def installed(
     request: pytest.FixtureRequest,
     project: Path,

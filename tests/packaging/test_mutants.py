@@ -75,6 +75,7 @@ def test_a_seed_draws_the_same_changes(tools, tree):
     assert first != tools["sample"](tree, paths, 4, 2)
 
 
+@pytest.mark.slow
 def test_what_is_named_as_equivalent_is_there(tools):
     assert tools["vanished"](ROOT) == []
     assert all(len(why) > 10 for why in tools["equivalent"]().values())

@@ -88,11 +88,12 @@ def evaluated(table, out, methods, *options):
     return json.loads(out.read_text("utf-8"))
 
 
-CASES = ("mask 0", "mask 1", "geojson 1", "boxes 0")
+CASES = ("mask 0", "geojson 1")
+MORE = ("mask 1", "boxes 0", "boxes 1 all")
 
 
 @pytest.mark.parametrize(
-    "case", [*CASES, pytest.param("boxes 1 all", marks=pytest.mark.slow)]
+    "case", [*CASES, *(pytest.param(x, marks=pytest.mark.slow) for x in MORE)]
 )
 def test_all_figures_are_those_of_evaluate(session, folder, methods, tmp_path, case):
     truth, image, *every = case.split()

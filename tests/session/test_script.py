@@ -115,7 +115,16 @@ def test_the_command_gives_the_same_bytes(session, tmp_path):
     assert was == now
 
 
-@pytest.mark.parametrize("what", ["never fitted", "later", "round 0", "taken back"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "never fitted",
+        *(
+            pytest.param(x, marks=pytest.mark.slow)
+            for x in ("later", "round 0", "taken back")
+        ),
+    ],
+)
 def test_strokes_that_taught_nothing_are_in_the_files(session, tmp_path, what):
     session.brush([(57, 66), (57, 94)], 2, 6.0)
     session.brush([(110, 30)], 1, 9.0)

@@ -278,6 +278,7 @@ def run_script(slide, out, kill_at=None):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.slow
 def test_killed_it_ends_with_the_same_bytes(slide, tmp_path):
     whole = run_script(slide, tmp_path / "whole")
     run_script(slide, tmp_path / "killed", kill_at=20)

@@ -84,7 +84,13 @@ def trained(recipe, data: Path, out: Path, **how):
     return train(recipe, data, out, say=ignore, step=ignore, device="cpu", **how)
 
 
-@pytest.mark.parametrize("head", ["attention_mil", "clam_sb", "additive_mil"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "attention_mil",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("clam_sb", "additive_mil")),
+    ],
+)
 def test_evidence_finds_the_planted_lesion_in_slides_that_were_not_learnt(
     slides, tmp_path, head
 ):
@@ -310,6 +316,7 @@ print(peak_mb())
 """
 
 
+@pytest.mark.slow
 def test_memory_is_flat_in_the_number_of_slides(tmp_path):
     """Bags of 20 MB each, 3 and 12 of them, with a budget of 30."""
     peaks = []

@@ -310,6 +310,7 @@ def test_boxes_of_another_frame_are_noticed(films, chest_model):
         evaluate_model(chest_model, films)
 
 
+@pytest.mark.slow
 def test_the_picture_shows_three_cases(films, split, chest_model, small_model):
     config = EvaluationConfig(bootstrap=0, box_frame=(128, 160), size=64)
     for benchmark, cases in (

@@ -50,6 +50,7 @@ FEWEST = {"tifffile": 200, "Pillow": 150, "imagecodecs": 20, "zarr": 100}
 
 
 @pytest.mark.parametrize("library", WRITERS)
+@pytest.mark.slow
 def test_what_a_library_writes_is_read_as_it_reads_it(tmp_path, library, capsys):
     counts: Counter[str] = Counter()
     wrong = []

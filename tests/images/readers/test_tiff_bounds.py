@@ -122,7 +122,9 @@ def test_a_tile_holds_no_larger_picture(kind):
         check_picture(data[:size], (200, 208))
 
 
-@pytest.mark.parametrize("codec", ["jpeg", "deflate", "zstd", "lzma"])
+@pytest.mark.parametrize(
+    "codec", ["jpeg", "deflate", "zstd", pytest.param("lzma", marks=pytest.mark.slow)]
+)
 def test_tiles_that_inflate_are_refused_or_cut(tmp_path, codec):
     """Of a tile of 64×64 pixels; the file itself has some 100 kB."""
     path = tmp_path / "a.tif"
