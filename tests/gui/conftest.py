@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,16 @@ if TYPE_CHECKING:
 WAIT = 60_000
 WIDE = 2048
 """Channels of the last layer of the model with two."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported_is_kept():
+    """napari collects garbage after each viewer; modules need not be walked then."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
 
 if "tiny-layers" not in list_encoders():
 
