@@ -59,7 +59,7 @@ def draw_strokes(viewer: Viewer) -> None:
 
 
 def save_heatmap(path: str, layers: Sequence[tuple[Any, ...]]) -> list[str]:
-    """*Save Selected Layer(s)…* of one of our heatmaps: it and its provenance.
+    """*Save Selected Layers…* of one of our heatmaps: it and its provenance.
 
     Args:
         path: as for ``Session.save_map``, which writes what the layer is drawn from.

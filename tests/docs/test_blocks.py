@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 WINDOW = {"demo", "view"}
 """Commands that open a window: tests of the window do."""
 
+ANYWHERE = {"--json", "--quiet", "-q", "--verbose", "-v"}
+"""Options that may stand behind a command, too, as ``--plugin`` may."""
+
 ALL = [block for page in pages() for block in blocks(page)]
 RUN = [block for block in ALL if block.language in {"sh", "python"} and not block.why]
 OWN = {block.page for block in RUN if block.language == "python"} | {
@@ -58,8 +61,8 @@ def test_commands_are_those_of_the_program(page):
 def check_command(block: Block, line: str) -> None:
     """A command and its options exist, and nothing that is needed is missing."""
     place = f"{block.page}:{block.line}: {line}"
-    words = words_of(line)[1:]
-    while "--plugin" in words:  # it may stand behind the command, too
+    words = [word for word in words_of(line)[1:] if word not in ANYWHERE]
+    while "--plugin" in words:
         at = words.index("--plugin")
         del words[at : at + 2]
     name, command, context = "napari-wsol", get_command(app), None

@@ -295,9 +295,10 @@ def faq(folder: Path) -> None:
     tifffile.imwrite(folder / "dyes.ome.tif", dyes, **about)
 
 
+@world("reference/environment.md")
 @world("concepts/pxap.md")
 @world("concepts/thresholds.md")
 @world("concepts/what-a-cam-can-say.md")
 @world("concepts/why-strokes-have-a-prior.md")
 def nothing(_: Path) -> None:
-    """These pages bring their own arrays, or an image of scikit-image."""
+    """These pages bring their own arrays, an image of scikit-image, or need none."""
