@@ -59,7 +59,7 @@ def view(
     channel: options.Channel = None,
     plane: options.Plane = None,
 ) -> None:
-    """Open images or slides in the viewer."""
+    """Open images or slides in the viewer; a folder becomes a list of images."""
     model = model or preferences().model or None
     if model is not None:
         checked_model(model)
@@ -67,9 +67,8 @@ def view(
     pick = options.picked(rgb, channel, plane)
     _need_viewer()
     from napari_wsol.gui.demo.viewer import open_viewer
-    from napari_wsol.worklist.files import images_given
 
-    open_viewer(images_given(images), model, reader=reader, pick=pick, stay=True)
+    open_viewer(images, model, reader=reader, pick=pick, stay=True)
 
 
 def _need_viewer() -> None:

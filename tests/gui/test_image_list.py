@@ -10,6 +10,7 @@ from napari.utils.notifications import notification_manager
 from PIL import Image
 from qtpy.QtCore import Qt
 
+from napari_wsol.gui.demo.viewer import open_viewer
 from napari_wsol.gui.images.list_model import NAME, STATUS
 from napari_wsol.gui.images.list_panel import BEFORE, NEXT, UNTOUCHED
 from napari_wsol.paths import lists_folder
@@ -320,3 +321,15 @@ def test_what_was_learnt_joins_the_list_of_models(hands, folder):
 
 def test_the_keys_are_free():
     assert clashes([NEXT, BEFORE, UNTOUCHED]) == {}
+
+
+def test_a_folder_that_is_viewed_is_a_list(folder, qtbot):
+    viewer, widget = open_viewer([folder], show=False)
+    try:
+        qtbot.waitUntil(lambda: bool(viewer.layers), timeout=60_000)
+        assert len(widget.session.worklist) == 3
+        assert viewer.layers[0].name == "1.png"
+        assert not {"2.png", "3.png"} & {layer.name for layer in viewer.layers}
+    finally:
+        widget.end()
+        viewer.close()

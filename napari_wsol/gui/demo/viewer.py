@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
@@ -12,10 +13,10 @@ from napari_wsol.errors import WsolError
 from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.images.reader import read_slides
 from napari_wsol.gui.images.samples import add_sample
+from napari_wsol.worklist.files import images_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from napari_wsol.images.readers.stacks import Pick
 
@@ -36,7 +37,8 @@ def open_viewer(
     """A viewer with images and the dock.
 
     Args:
-        paths: images and slides to open; one that cannot be read gives a message.
+        paths: images and slides to open, and folders whose images are listed; one that
+            cannot be read gives a message.
         model: name of the model to start with; the first installed one by default.
         reader: who reads them; the first that can by default.
         pick: the channel and plane of images that have several; asked for by default.
@@ -51,6 +53,9 @@ def open_viewer(
     if model is not None:
         widget.controller.prefer_model(model)
     for path in paths:
+        if images_given([Path(path)]) != [Path(path)]:
+            widget.controller.lists.open_folder(Path(path))
+            continue
         try:
             for data, options, _ in read_slides(path, reader, pick):
                 viewer.add_image(data, **options)
