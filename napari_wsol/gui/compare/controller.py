@@ -87,9 +87,7 @@ class CompareController(QObject):
         panel.verdict.button.toggled.connect(self._on_without)
         layers.maps_changed.connect(self._tell_verdict)
         layers.maps_changed.connect(self._show_methods)
-        layers.values_changed.connect(
-            self.list_places
-        )  # layers come after the job's end
+        layers.values_changed.connect(self.list_places)  # after the job's end
         layers.cuts_changed.connect(self.list_regions)
         layers.cursor_moved.connect(self._on_cursor)
         layers.cells_left.connect(self._on_cells_left)

@@ -24,7 +24,7 @@ from napari_wsol.paths import NO_MODEL
 from napari_wsol.zoo import list_models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     import napari.viewer
 
@@ -182,15 +182,9 @@ class Tour:
             why = message.text() or f"{what} took longer than {SECONDS:g} s"
             raise TourError(f"The demo stopped while it waited for {what}: {why}")
 
-    def rest(self, milliseconds: int = 900) -> None:
+    def rest(self) -> None:
         """Let everything be drawn."""
-        loop = QEventLoop()
-        QTimer.singleShot(milliseconds, loop.quit)
-        _run(loop)
-
-
-def _run(loop: QEventLoop) -> None:
-    getattr(loop, "exec_", loop.exec)()  # Qt 5 and 6
+        run_until(lambda: False, 0.9)
 
 
 def run_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -204,15 +198,13 @@ def run_until(condition: Callable[[], bool], seconds: float) -> bool:
     end.timeout.connect(loop.quit)
     poll.start(20)
     end.start(round(seconds * 1000))
-    _run(loop)
+    loop.exec()
     return condition()
 
 
 def run_tour(
     out_png: str | Path,
     *,
-    paths: Iterable[str | Path] = (),
-    model: str | None = None,
     pictures: str | Path | None = None,
     exports: str | Path | None = None,
 ) -> tuple[Path, ...]:
@@ -220,8 +212,6 @@ def run_tour(
 
     Args:
         out_png: the picture of the whole window.
-        paths: images to use instead of the sample.
-        model: name of the model; the first installed one by default.
         pictures: folder for a picture of every step.
         exports: folder for the exported files; beside the picture by default.
 
@@ -237,11 +227,10 @@ def run_tour(
     folder = Path(exports) if exports is not None else out.parent / f"{out.stem}-export"
     # Its strokes are no work of the user's, and the last story's are not there again.
     with TemporaryDirectory(ignore_cleanup_errors=True) as journals:
-        viewer, widget = open_viewer(paths, model, journals=Path(journals))
+        viewer, widget = open_viewer(journals=Path(journals))
         try:
             viewer.window.resize(*WINDOW)
-            if not viewer.layers:
-                widget.controller.open_sample()
+            widget.controller.open_sample()
             tour = Tour(viewer, widget, Path(pictures) if pictures else None)
             tour.localize()
             tour.compare()
