@@ -84,7 +84,7 @@ class NapariPreferences(QObject):
         if self._edited.isActive():  # somebody types
             return
         kept: dict[str, Any] = {**DEFAULTS, **stored()}
-        kept["memory_gb"] = kept.pop("memory_bytes") / 1e9
+        kept["memory_gb"] = round(kept.pop("memory_bytes") / 1e9, 2)  # as there
         for name, value in kept.items():
             if getattr(self._page, name) != value:
                 with suppress(ValueError):  # a device that its list lacks

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from imageio.v3 import imread
 from napari._app_model import get_app_model
+from napari._qt.dialogs.preferences_dialog import PreferencesDialog
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QLineEdit
 
 from napari_wsol.errors import ExportError, NoResultError
 from napari_wsol.export.writers import MAPS
@@ -27,6 +29,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.binding]
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = PluginManifest.from_file(ROOT / "napari.yaml")
+PAGE = MANIFEST.contributions.configurations["preferences"].properties
 
 
 @pytest.fixture
@@ -239,16 +242,24 @@ def test_where_no_dock_is_open_what_is_chosen_counts_and_what_napari_writes_does
     assert "device: cuda" in page.config_path.read_text()
 
 
-def test_a_device_that_the_page_cannot_show_stays_while_something_else_is_chosen(
-    page, qtbot
+@pytest.mark.parametrize("memory", [2_000_000_000_000, 4_294_967_296])
+def test_what_the_page_cannot_show_stays_while_something_else_is_chosen(
+    page, qtbot, memory
 ):
     dock = QObject()
-    keep(device="cuda:9", memory_bytes=2_000_000_000_000)
+    keep(device="cuda:9", memory_bytes=memory)
     joined = NapariPreferences(dock, print)
-    page.preferences.model = "glands"
+    dialog = PreferencesDialog()
+    qtbot.addWidget(dialog)
+    (line, *_) = [
+        x
+        for x in dialog.findChildren(QLineEdit)
+        if x.toolTip() == PAGE["model"].description
+    ]
+    line.setText("glands")
     qtbot.waitUntil(lambda: "model" in stored())
     assert stored()["device"] == "cuda:9"
-    assert stored()["memory_bytes"] == 2_000_000_000_000
+    assert stored()["memory_bytes"] == memory
     page.preferences.device = "cpu"
     qtbot.waitUntil(lambda: stored()["device"] == "cpu")
     joined.close()
