@@ -78,8 +78,7 @@ class Keys:
         self._viewer, self.known = viewer, tuple(keys)
         self.window = getattr(viewer, "__wrapped__", viewer)
         self._bound: list[tuple[KeymapProvider, str]] = []
-        self.taken = list(self.known)
-        self.holds = False
+        self.taken, self.holds = list(self.known), False
         if not any(keys.holds for keys in self._beside):
             self.take()
         self._all.add(self)

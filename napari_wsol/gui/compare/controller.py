@@ -222,9 +222,8 @@ class CompareController(QObject):
         slide, target, sides = answer
         if slide is self._session.slide:
             sides = [*sides, ([], []), ([], [])]
-            for gallery, side in zip(
-                self._panel.verdict.galleries, sides, strict=False
-            ):
+            galleries = self._panel.verdict.galleries
+            for gallery, side in zip(galleries, sides, strict=False):
                 gallery.show_tiles(*side, target)
             self._tell_verdict()
 
@@ -249,9 +248,8 @@ class CompareController(QObject):
             one = max(maps, key=lambda x: (x.signed, x.bias is not None))
             count = int((one.values > 0.5).sum()), int((one.values < 0.5).sum())
             if one.signed:
-                words += (
-                    f" · {counted(count[0], 'tile')} for, {grouped(count[1])} against"
-                )
+                words += f" · {counted(count[0], 'tile')} for"
+                words += f", {grouped(count[1])} against"
             if one.bias is not None:
                 words += f", bias {one.bias:+.2f}"
         self._panel.verdict.say(words)

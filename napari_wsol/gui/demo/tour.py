@@ -67,9 +67,7 @@ class Tour:
         widget: WsolWidget,
         pictures: Path | None = None,
     ) -> None:
-        self._viewer = viewer
-        self._widget = widget
-        self._pictures = pictures
+        self._viewer, self._widget, self._pictures = viewer, widget, pictures
 
     def localize(self) -> None:
         """Wait for image and model, press Localize, wait for the maps."""
@@ -87,9 +85,8 @@ class Tour:
     def is_localized(self) -> bool:
         """Whether all maps are there and drawn."""
         session, layers = self._widget.session, self._widget.layers
-        if session.is_busy or layers.is_adding or not session.heatmaps:
-            return False
-        return len(layers.maps()) == len(session.heatmaps)
+        busy = session.is_busy or layers.is_adding
+        return not busy and 0 < len(session.heatmaps) == len(layers.maps())
 
     def compare(self) -> None:
         """All methods side by side, and back."""
