@@ -81,7 +81,7 @@ def save_heatmap(path: str, layers: Sequence[tuple[Any, ...]]) -> list[str]:
         heatmap = session.heatmaps.get(mark["method"])
         facts = heatmap and map_facts(heatmap, mark["title"])
         if facts and mark == {**facts, "role": HEATMAP, "fingerprint": session.mapped}:
-            return [str(file) for file in session.save_map(path, heatmap.key)]
+            return [str(file) for file in session.save_map(path, mark["method"])]
     raise NoResultError(
         f"What “{name}” was made from is not open any more. Localize its image again "
         "and save that, or choose .tif: then napari writes what is seen."

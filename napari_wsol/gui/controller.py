@@ -348,7 +348,7 @@ class Controller(QObject):
 
                 card = find_card(path_from(self._model))
                 self._model, self._given[card.name] = card.name, card
-        others = (getattr(item, "card", item) for item in self._given.values())
+        others: Any = (getattr(item, "card", item) for item in self._given.values())
         panel.show_models((*catalogue.cards, *others), self._model)
         panel.show_devices(catalogue.devices, self._session.config.device)
         self.training.show_models(catalogue.cards)
