@@ -5,7 +5,7 @@
 For channels that take free content only. The weights that come along were learnt from
 images for research (LICENSES/), so both distributions leave them out, and say
 BSD-3-Clause and nothing else. Works on a clone and on the source distribution; needs
-hatchling and tomli-w.
+hatchling, PyYAML and tomli-w.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import tomli_w
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "dist" / "free"
-FILM = "napari_wsol/gui/images"
+FILM, SAMPLE = "napari_wsol/gui/images", "napari-wsol.sample_chest_film"
 README = """# Bundled models
 
 This build has none: the weights that come with napari-wsol otherwise are for research
@@ -45,6 +46,12 @@ def make_free(folder: Path) -> None:
     (folder / "models" / "README.md").write_text(README, encoding="utf-8")
     for ending in ("jpg", "md"):
         (folder / FILM / f"chest_film.{ending}").unlink()
+    path = folder / "napari.yaml"
+    manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name, key in (("commands", "id"), ("sample_data", "command")):
+        found = manifest["contributions"][name]
+        manifest["contributions"][name] = [x for x in found if x[key] != SAMPLE]
+    path.write_text(yaml.safe_dump(manifest, allow_unicode=True), encoding="utf-8")
     path = folder / "pyproject.toml"
     values = tomllib.loads(path.read_text(encoding="utf-8"))
     values["project"] |= {"license": "BSD-3-Clause", "license-files": ["LICENSE"]}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import zarr
 
+from napari_wsol.errors import ExportError
 from napari_wsol.export.files import RECORD, check_space, checksums_of, staged, stem_of
 from napari_wsol.export.labels import (
     AGAINST_COLOR,
@@ -152,8 +153,8 @@ def save_map(
 ) -> tuple[Path, ...]:
     """Write one heatmap where a person said, and its record beside it; both or neither.
 
-    The path ends in one of ``MAPS``, or gets the first of them. What is there is
-    replaced: whoever names a file was asked.
+    The path ends in one of ``MAPS``, or gets the first of them. What has its whole name
+    is replaced: whoever names a file was asked.
 
     Raises:
         ExportError: a file cannot be written.
@@ -162,6 +163,8 @@ def save_map(
     if not ending:
         ending = next(iter(MAPS))
         path = path.with_name(path.name + ending)
+        if path.exists():
+            raise ExportError(f"“{path}” is there: name it in full to replace it.")
     parts = Parts(
         mask=np.zeros((0, 0), np.bool_),
         grid=grid_for(slide.shape),
@@ -175,8 +178,7 @@ def save_map(
         MAPS[ending](files.add(path.name), parts)
         written = checksums_of(files.hidden / path.name)
         record = make_record(parts, slide, None, provenance, written)
-        name = f"{path.name[: -len(ending)]}_{RECORD}.json"
-        write_record(files.add(name), record)
+        write_record(files.add(f"{path.name}_{RECORD}.json"), record)
         return files.publish(replace=True)
 
 

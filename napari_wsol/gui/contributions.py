@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from napari.utils.notifications import show_warning
-from napari.viewer import current_viewer
+from qtpy.QtWidgets import QApplication
 
 from napari_wsol.errors import ExportError, NoResultError
 from napari_wsol.gui.compat import needed
 from napari_wsol.gui.dock import WsolWidget
-from napari_wsol.gui.layers.marks import HEATMAP, MARK, role_of
+from napari_wsol.gui.layers.marks import HEATMAP, MARK, map_facts, role_of
 from napari_wsol.gui.layers.reference import is_possible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from napari.layers import Layer
     from napari.viewer import Viewer
 
 NO_IMAGE = "Open an image (Ctrl+O) and select its layer first."
@@ -34,8 +35,7 @@ def localize_image(viewer: Viewer) -> None:
 
 def compare_maps(viewer: Viewer) -> None:
     """*Measure*: figures of the maps beside the selected labels or shapes."""
-    mine = [x for x in viewer.layers.selection if role_of(x) is None]
-    reference = next(filter(is_possible, mine), None)
+    reference = next(filter(is_possible, _chosen(viewer)), None)
     if reference is None:
         show_warning(NO_REFERENCE)
         return
@@ -63,7 +63,7 @@ def save_heatmap(path: str, layers: Sequence[tuple[Any, ...]]) -> list[str]:
 
     Args:
         path: as for ``Session.save_map``, which writes what the layer is drawn from.
-        layers: as napari gives them; the contour may be selected, too.
+        layers: as napari gives them.
 
     Raises:
         ExportError: it is no heatmap, or cannot be written.
@@ -76,15 +76,22 @@ def save_heatmap(path: str, layers: Sequence[tuple[Any, ...]]) -> list[str]:
             f"“{name}” is no heatmap of napari-wsol. Choose another kind of file in "
             "the dialog, such as .tif: then napari writes it."
         )
-    viewer = current_viewer()
-    for dock in [] if viewer is None else _docks(viewer):
-        session, method = dock.session, mark["method"]
-        if session.mapped == mark["fingerprint"] and method in session.heatmaps:
-            return [str(file) for file in session.save_map(path, method)]
+    docks = [x for x in QApplication.allWidgets() if isinstance(x, WsolWidget)]
+    for session in (dock.session for dock in docks):
+        heatmap = session.heatmaps.get(mark["method"])
+        facts = heatmap and map_facts(heatmap, mark["title"])
+        if facts and mark == {**facts, "role": HEATMAP, "fingerprint": session.mapped}:
+            return [str(file) for file in session.save_map(path, mark["method"])]
     raise NoResultError(
         f"What “{name}” was made from is not open any more. Localize its image again "
         "and save that, or choose .tif: then napari writes what is seen."
     )
+
+
+def _chosen(viewer: Viewer) -> list[Layer]:
+    """The selected layers but for ours, from below."""
+    chosen = viewer.layers.selection
+    return [x for x in viewer.layers if x in chosen and role_of(x) is None]
 
 
 def _docks(viewer: Viewer) -> list[WsolWidget]:
@@ -105,8 +112,7 @@ def _dock_of(viewer: Viewer) -> WsolWidget:
 
 def _work_on(viewer: Viewer, dock: WsolWidget, then: Callable[[], None]) -> None:
     """Have the selected image in the dock, else the one that is there; then go on."""
-    mine = [x for x in viewer.layers.selection if role_of(x) is None]
-    images = [x for x in mine if isinstance(x, Image)]
+    images = [x for x in _chosen(viewer) if isinstance(x, Image)]
     wanted, layers = (images or [dock.image_line.layer])[0], dock.layers
 
     def go_on() -> None:

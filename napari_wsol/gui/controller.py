@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import ImageError, StackError, UnansweredError, WsolError
+from napari_wsol.files import path_from
 from napari_wsol.gui.compare.controller import CompareController
 from napari_wsol.gui.compare.places import PlacesController
 from napari_wsol.gui.compare.reference import ReferenceController
@@ -42,6 +43,7 @@ from napari_wsol.images.bags import is_bag, open_bag
 from napari_wsol.images.level_arrays import level_arrays
 from napari_wsol.images.readers import open_slide
 from napari_wsol.jobs import REFINES, JobKind
+from napari_wsol.paths import CARD
 from napari_wsol.preferences import preferences
 from napari_wsol.registry import plugins
 from napari_wsol.strokes.classes import UnclearClassesError
@@ -112,7 +114,7 @@ class Controller(QObject):
         self._messages = context.messages
         self._catalogue: Catalogue | None = None
         self._model: str | None = preferences().model or None
-        self._given: dict[str, Model] = {}  # in no folder: wrapped in Python
+        self._given: dict[str, Model | Card] = {}  # in no list: wrapped, or in a folder
         self._opening: Image | None = None
         self._opened: list[object] = []
         self._plane: tuple[int, ...] = ()
@@ -141,11 +143,11 @@ class Controller(QObject):
         self.trust = TrustBox(context)
         self.trust.found.connect(self._show_trust)
         panels.compare.rows.addWidget(self.trust)
-        self.importer = Importer(context)
+        self.importer = Importer(context, self.chooser)
         self.training = TrainingController(context)
         self.drops = SlideDrops(context, self.chooser)
         self.lists = ListController(context, panels.images, panels.line, self.chooser)
-        self.save_model = SaveModelController(context)
+        self.save_model = SaveModelController(context, self.chooser)
         panels.export.rows.addWidget(self.save_model.button)
         self._connect_panels()
         self._connect_models()
@@ -340,9 +342,15 @@ class Controller(QObject):
             self._messages.warn(left_out)
         self._catalogue = catalogue
         panel = self._panels.localize
-        others = (item.card for item in self._given.values() if item.card is not None)
+        with suppress(WsolError):
+            if self._model and (path_from(self._model) / CARD).is_file():
+                from napari_wsol.zoo import find_card  # torch is there
+
+                card = find_card(path_from(self._model))
+                self._model, self._given[card.name] = card.name, card
+        others: Any = (getattr(item, "card", item) for item in self._given.values())
         panel.show_models((*catalogue.cards, *others), self._model)
-        panel.show_devices(catalogue.devices)
+        panel.show_devices(catalogue.devices, self._session.config.device)
         self.training.show_models(catalogue.cards)
         if self._model is not None and self._model != getattr(panel.card, "name", ""):
             self._messages.warn(
@@ -362,6 +370,7 @@ class Controller(QObject):
         self._update()
 
     def _on_device(self, name: str) -> None:
+        self._messages.say("")  # that the one before does not work
         self._session.config = replace(self._session.config, device=name)
         if self._model is not None:
             self._session.use(self._given.get(self._model, self._model))

@@ -51,11 +51,6 @@ class Key:
     """Called when the key is let go."""
     reach: Reach = "viewer"
 
-    @property
-    def label(self) -> str:
-        """As it is written on a button."""
-        return self.shown or self.key
-
 
 TYPED = (QLineEdit, QAbstractSpinBox)
 """Fields that take every key themselves."""
@@ -83,8 +78,7 @@ class Keys:
         self._viewer, self.known = viewer, tuple(keys)
         self.window = getattr(viewer, "__wrapped__", viewer)
         self._bound: list[tuple[KeymapProvider, str]] = []
-        self.taken = list(self.known)
-        self.holds = False
+        self.taken, self.holds = list(self.known), False
         if not any(keys.holds for keys in self._beside):
             self.take()
         self._all.add(self)
@@ -126,7 +120,7 @@ class Keys:
     def listed(self) -> str:
         """The keys as rich text, for the ``?`` button; also what is in their way."""
         rows = "".join(
-            f"<tr><td><b>{key.label}</b>&nbsp;&nbsp;</td><td>{key.words}"
+            f"<tr><td><b>{key.shown or key.key}</b>&nbsp;&nbsp;</td><td>{key.words}"
             f"{self._exception(key)}</td></tr>"
             for key in self.known
         )

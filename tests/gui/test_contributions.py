@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from imageio.v3 import imread
 from napari._app_model import get_app_model
+from napari._qt.dialogs.preferences_dialog import PreferencesDialog
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QLineEdit
 
-from napari_wsol.errors import NoResultError
+from napari_wsol.errors import ExportError, NoResultError
 from napari_wsol.export.writers import MAPS
 from napari_wsol.gui import contributions
+from napari_wsol.gui.dock import WsolWidget
 from napari_wsol.gui.napari_preferences import NapariPreferences
 from napari_wsol.images.foreign_map import read_map
 from napari_wsol.paths import preferences_file
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.gui
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = PluginManifest.from_file(ROOT / "napari.yaml")
+PAGE = MANIFEST.contributions.configurations["preferences"].properties
 
 
 @pytest.fixture
@@ -140,9 +144,11 @@ def test_a_heatmap_is_saved_with_its_place_and_provenance_and_all_else_by_napari
     photo = bench.open(square(), name="scan")
     bench.localize()
     layer, heatmap = bench.layer("CAM"), bench.session.heatmaps["cam"]
-    record = tmp_path / "scan_provenance.json"
-    for ending in (*MAPS, next(iter(MAPS))):  # the dialog asked before it is replaced
+    records = []
+    for ending in (*MAPS, *MAPS):  # the dialog asked before they are replaced
         path = tmp_path / f"scan{ending}"
+        record = tmp_path / f"{path.name}_provenance.json"
+        records.append(record.name)
         assert layer.save(str(path)) == [str(path), str(record)]
         told = json.loads(record.read_text())
         assert told["provenance"]["model"]["name"] == "tiny"
@@ -159,11 +165,31 @@ def test_a_heatmap_is_saved_with_its_place_and_provenance_and_all_else_by_napari
     with pytest.raises(OSError, match="is no heatmap of napari-wsol"):
         photo.save(str(tmp_path / "photo.heatmap.tiff"))
     names = {x.name for x in tmp_path.glob("*.*")}
-    assert names == {"a.png", "a.tif", record.name, *(f"scan{x}" for x in MAPS)}
+    assert names == {"a.png", "a.tif", *records, *(f"scan{x}" for x in MAPS)}
+    given = [layer.as_layer_data_tuple()]
+    with pytest.raises(ExportError, match="name it in full"):  # nobody asked
+        contributions.save_heatmap(str(tmp_path / "scan"), given)
     bench.viewer.layers.remove("scan")
     bench.until(lambda: not bench.session.heatmaps)
     with pytest.raises(NoResultError, match="Localize its image again"):
-        contributions.save_heatmap(str(path), [layer.as_layer_data_tuple()])
+        contributions.save_heatmap(str(path), given)
+
+
+@pytest.mark.usefixtures("known_to_napari")
+def test_what_of_others_is_saved_together_is_offered_no_writer_of_ours_first():
+    for kinds in (["image"], ["image", "image"], ["image", "vectors"], ["labels"]):
+        first, *_ = PluginManager.instance().iter_compatible_writers(kinds)
+        assert first.plugin_name != "napari-wsol", kinds
+
+
+@pytest.mark.usefixtures("known_to_napari")
+def test_a_heatmap_of_a_viewer_that_is_not_in_front_is_saved_too(make_bench, tmp_path):
+    bench = make_bench()
+    bench.open(square(), name="scan")
+    bench.localize()
+    make_bench()
+    written = bench.layer("CAM").save(str(tmp_path / "scan.heatmap.tiff"))
+    assert len(written) == 2
 
 
 # ----------------------------------------------------------------------- preferences
@@ -194,12 +220,15 @@ def test_what_is_chosen_in_napari_is_ours_and_the_other_way_round(page, qtbot):
     assert stored() == {"model": "closed at once"}
     preferences_file().unlink()
     preferences_file().mkdir()
+    shown.model = "cannot be kept"
     NapariPreferences(dock, told.append).close()
     assert "Check that you may write there" in str(told[0])
     assert shown.model == ""  # what is not kept is not shown
 
 
-def test_what_was_written_last_counts_where_no_dock_was_open(page):
+def test_where_no_dock_is_open_what_is_chosen_counts_and_what_napari_writes_does_not(
+    page,
+):
     dock = QObject()
     keep(device="cpu")
     NapariPreferences(dock, print).close()
@@ -207,6 +236,80 @@ def test_what_was_written_last_counts_where_no_dock_was_open(page):
     NapariPreferences(dock, print).close()
     assert stored() == {"device": "cpu", "look": "beside"}
     keep(device="cuda")
+    page.save()  # *OK* in napari's dialog, after a change of the theme
     NapariPreferences(dock, print).close()
     assert page.preferences.device == "cuda"
     assert "device: cuda" in page.config_path.read_text()
+
+
+@pytest.mark.parametrize("memory", [2_000_000_000_000, 4_294_967_296])
+def test_what_the_page_cannot_show_stays_while_something_else_is_chosen(
+    page, qtbot, memory
+):
+    dock = QObject()
+    keep(device="cuda:9", memory_bytes=memory)
+    joined = NapariPreferences(dock, print)
+    dialog = PreferencesDialog()
+    qtbot.addWidget(dialog)
+    (line, *_) = [
+        x
+        for x in dialog.findChildren(QLineEdit)
+        if x.toolTip() == PAGE["model"].description
+    ]
+    line.setText("glands")
+    qtbot.waitUntil(lambda: "model" in stored())
+    assert stored()["device"] == "cuda:9"
+    assert stored()["memory_bytes"] == memory
+    page.preferences.device = "cpu"
+    qtbot.waitUntil(lambda: stored()["device"] == "cpu")
+    joined.close()
+
+
+def test_two_docks_and_a_command_agree_at_once_and_later(page, qtbot):
+    parent = QObject()
+    docks = [NapariPreferences(parent, print) for _ in range(2)]
+    for look in ("beside", "over", "beside"):
+        keep(look=look, model=look)  # faster than the dialog is read
+        qtbot.wait(100)
+    qtbot.waitUntil(lambda: page.preferences.model == "beside")
+    qtbot.wait(700)
+    assert stored() == {"look": "beside", "model": "beside"}
+    docks[0].close()
+    page.preferences.model = "layers"
+    qtbot.waitUntil(lambda: stored()["model"] == "layers")
+    docks[1].close()
+
+
+def test_a_variable_that_counts_more_is_told(page, qtbot, monkeypatch):
+    monkeypatch.setenv("NAPARI_WSOL_DEVICE", "cpu")
+    told, dock = [], QObject()
+    joined = NapariPreferences(dock, told.append)
+    page.preferences.device = "cuda"
+    qtbot.waitUntil(lambda: stored() == {"device": "cuda"})
+    qtbot.waitUntil(lambda: len(told) == 1)
+    assert "NAPARI_WSOL_DEVICE counts more" in str(told[0])
+    joined.close()
+
+
+def test_a_preferred_folder_is_used_and_a_device_that_is_not_there_can_be_left(
+    zoo, make_napari_viewer, qtbot
+):
+    folder = (zoo / "models" / "tiny").rename(zoo / "elsewhere")
+    keep(model=str(folder), device="cuda:7")
+    viewer = make_napari_viewer(show=True)
+    dock = WsolWidget(viewer)
+    viewer.window.add_dock_widget(dock)
+    box = dock.localize_panel.device_box
+    qtbot.waitUntil(lambda: "cuda:7" in dock.message.text(), timeout=60_000)
+    assert box.isVisible()
+    assert box.currentText() == "cuda:7"
+    box.setCurrentIndex(box.findData("cpu"))
+    box.activated.emit(box.currentIndex())
+    qtbot.waitUntil(lambda: dock.session.model is not None, timeout=60_000)
+    assert dock.session.model.card.folder == folder
+    assert dock.message.text() == ""
+    dock.controller.read_catalogue()  # a model was imported
+    qtbot.wait(500)
+    assert box.currentText() == "CPU"
+    dock.end()
+    dock.session.close(wait=True)

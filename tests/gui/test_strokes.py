@@ -434,7 +434,7 @@ def test_the_next_day_the_work_is_there(make_bench):
 
 def test_the_unattended_story_leaves_the_journals_of_the_user_alone(tmp_path, qtbot):
     del qtbot
-    viewer, widget = open_viewer(show=False, journals=tmp_path / "elsewhere")
+    viewer, widget = open_viewer(journals=tmp_path / "elsewhere")
     try:
         assert widget.session.journals.folder == tmp_path / "elsewhere"
     finally:

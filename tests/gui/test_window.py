@@ -515,7 +515,8 @@ def test_release_gives_the_device_back_and_keeps_everything(bench):
     bench.localize()
     bench.strokes()
     drawn, names = np.array(bench.session.scribbles), bench.names
-    panel.show_devices([("choose by itself", "auto"), ("processor", "cpu")])
+    panel.show_devices([("choose by itself", "auto"), ("processor", "cpu")], "cpu")
+    assert panel.device_box.currentData() == "cpu"
     bench.click(panel.release_button)
     bench.until(lambda: "No graphics card was in use" in bench.widget.message.text())
     assert not bench.widget.message.is_warning

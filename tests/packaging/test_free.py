@@ -68,6 +68,10 @@ def test_the_free_build_has_neither_weights_nor_film_and_says_so(
     assert metadata.get_all("License-File") == ["LICENSE"]
     with tarfile.open(source) as archive:
         sources = set(archive.getnames())
+    with zipfile.ZipFile(wheel) as archive:
+        manifest = archive.read("napari_wsol/napari.yaml").decode()
+    assert "sample_immunohistochemistry" in manifest
+    assert "chest_film" not in manifest
     unfree = re.compile(r"\.safetensors$|models/.*-mobilenetv2|chest_film|LICENSES/")
     assert not [name for name in names | sources if unfree.search(name)]
     assert "napari_wsol/napari.yaml" in names

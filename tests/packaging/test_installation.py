@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "napari-wsol.widget",
+    "napari-wsol.doctor",
     "napari-wsol.compare_maps",
     "napari-wsol.doctor",
     "napari-wsol.draw_strokes",

@@ -87,9 +87,7 @@ class CompareController(QObject):
         panel.verdict.button.toggled.connect(self._on_without)
         layers.maps_changed.connect(self._tell_verdict)
         layers.maps_changed.connect(self._show_methods)
-        layers.values_changed.connect(
-            self.list_places
-        )  # layers come after the job's end
+        layers.values_changed.connect(self.list_places)  # after the job's end
         layers.cuts_changed.connect(self.list_regions)
         layers.cursor_moved.connect(self._on_cursor)
         layers.cells_left.connect(self._on_cells_left)
@@ -224,9 +222,8 @@ class CompareController(QObject):
         slide, target, sides = answer
         if slide is self._session.slide:
             sides = [*sides, ([], []), ([], [])]
-            for gallery, side in zip(
-                self._panel.verdict.galleries, sides, strict=False
-            ):
+            galleries = self._panel.verdict.galleries
+            for gallery, side in zip(galleries, sides, strict=False):
                 gallery.show_tiles(*side, target)
             self._tell_verdict()
 
@@ -251,9 +248,8 @@ class CompareController(QObject):
             one = max(maps, key=lambda x: (x.signed, x.bias is not None))
             count = int((one.values > 0.5).sum()), int((one.values < 0.5).sum())
             if one.signed:
-                words += (
-                    f" · {counted(count[0], 'tile')} for, {grouped(count[1])} against"
-                )
+                words += f" · {counted(count[0], 'tile')} for"
+                words += f", {grouped(count[1])} against"
             if one.bias is not None:
                 words += f", bias {one.bias:+.2f}"
         self._panel.verdict.say(words)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.errors import Question
-from napari_wsol.gui.widgets.choosing import Chooser
 from napari_wsol.gui.widgets.panel import push_button
 
 if TYPE_CHECKING:
     from napari_wsol.gui.context import Context
+    from napari_wsol.gui.widgets.choosing import Chooser
     from napari_wsol.methods.card import Card
 
 WORDS = (
@@ -32,14 +32,13 @@ class SaveModelController(QObject):
     saved = Signal(object)
     """The card of the new model."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, chooser: Chooser) -> None:
         super().__init__(context.dock)
         self._context, self._session = context, context.session
-        self.chooser = Chooser(context.dock)
+        self.chooser = chooser
         self.button = push_button("Save model…")
         self.button.clicked.connect(self.ask)
         context.events.rounds_changed.connect(self._update)
-        context.at_parting(self.chooser.close)
         self._update()
 
     def ask(self) -> None:

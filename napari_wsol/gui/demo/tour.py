@@ -24,7 +24,7 @@ from napari_wsol.paths import NO_MODEL
 from napari_wsol.zoo import list_models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     import napari.viewer
 
@@ -67,9 +67,7 @@ class Tour:
         widget: WsolWidget,
         pictures: Path | None = None,
     ) -> None:
-        self._viewer = viewer
-        self._widget = widget
-        self._pictures = pictures
+        self._viewer, self._widget, self._pictures = viewer, widget, pictures
 
     def localize(self) -> None:
         """Wait for image and model, press Localize, wait for the maps."""
@@ -87,9 +85,8 @@ class Tour:
     def is_localized(self) -> bool:
         """Whether all maps are there and drawn."""
         session, layers = self._widget.session, self._widget.layers
-        if session.is_busy or layers.is_adding or not session.heatmaps:
-            return False
-        return len(layers.maps()) == len(session.heatmaps)
+        busy = session.is_busy or layers.is_adding
+        return not busy and 0 < len(session.heatmaps) == len(layers.maps())
 
     def compare(self) -> None:
         """All methods side by side, and back."""
@@ -182,15 +179,9 @@ class Tour:
             why = message.text() or f"{what} took longer than {SECONDS:g} s"
             raise TourError(f"The demo stopped while it waited for {what}: {why}")
 
-    def rest(self, milliseconds: int = 900) -> None:
+    def rest(self) -> None:
         """Let everything be drawn."""
-        loop = QEventLoop()
-        QTimer.singleShot(milliseconds, loop.quit)
-        _run(loop)
-
-
-def _run(loop: QEventLoop) -> None:
-    getattr(loop, "exec_", loop.exec)()  # Qt 5 and 6
+        run_until(lambda: False, 0.9)
 
 
 def run_until(condition: Callable[[], bool], seconds: float) -> bool:
@@ -204,15 +195,13 @@ def run_until(condition: Callable[[], bool], seconds: float) -> bool:
     end.timeout.connect(loop.quit)
     poll.start(20)
     end.start(round(seconds * 1000))
-    _run(loop)
+    loop.exec()
     return condition()
 
 
 def run_tour(
     out_png: str | Path,
     *,
-    paths: Iterable[str | Path] = (),
-    model: str | None = None,
     pictures: str | Path | None = None,
     exports: str | Path | None = None,
 ) -> tuple[Path, ...]:
@@ -220,8 +209,6 @@ def run_tour(
 
     Args:
         out_png: the picture of the whole window.
-        paths: images to use instead of the sample.
-        model: name of the model; the first installed one by default.
         pictures: folder for a picture of every step.
         exports: folder for the exported files; beside the picture by default.
 
@@ -237,11 +224,10 @@ def run_tour(
     folder = Path(exports) if exports is not None else out.parent / f"{out.stem}-export"
     # Its strokes are no work of the user's, and the last story's are not there again.
     with TemporaryDirectory(ignore_cleanup_errors=True) as journals:
-        viewer, widget = open_viewer(paths, model, journals=Path(journals))
+        viewer, widget = open_viewer(journals=Path(journals))
         try:
             viewer.window.resize(*WINDOW)
-            if not viewer.layers:
-                widget.controller.open_sample()
+            widget.controller.open_sample()
             tour = Tour(viewer, widget, Path(pictures) if pictures else None)
             tour.localize()
             tour.compare()

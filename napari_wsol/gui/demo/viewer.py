@@ -31,7 +31,6 @@ def open_viewer(
     pick: Pick | None = None,
     demo: bool = False,
     stay: bool = False,
-    show: bool = True,
     journals: Path | bool = True,
 ) -> tuple[napari.viewer.Viewer, WsolWidget]:
     """A viewer with images and the dock.
@@ -44,10 +43,9 @@ def open_viewer(
         pick: the channel and plane of images that have several; asked for by default.
         demo: open the sample image where no path is given, and localize at once.
         stay: whether to come back only when it is closed.
-        show: whether the window is shown.
         journals: folder of the journals of strokes; that of the user if True.
     """
-    viewer = napari.Viewer(title="napari-wsol", show=show)
+    viewer = napari.Viewer(title="napari-wsol")
     widget = WsolWidget(viewer, journals)
     viewer.window.add_dock_widget(widget, name=DOCK_NAME, area="right")
     if model is not None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from napari_wsol.errors import UnreadableImageError
-
 if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Image
@@ -25,17 +23,9 @@ def immunohistochemistry() -> LayerData:
 
 
 def chest_film() -> LayerData:
-    """A mass in a lung, 454 × 454 grey; ``chest_film.md`` says where it is from.
-
-    Raises:
-        UnreadableImageError: this build comes without it (tools/free.py).
-    """
+    """A mass in a lung, 454 × 454 grey; ``chest_film.md`` says where it is from."""
     from napari_wsol.gui.images.reader import read_slides
 
-    if not FILM.exists():
-        raise UnreadableImageError(
-            "This build of napari-wsol comes without the film. Open one of your own."
-        )
     return read_slides(FILM)
 
 

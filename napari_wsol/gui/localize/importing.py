@@ -8,13 +8,13 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_wsol.config import WEIGHT_FILES
 from napari_wsol.errors import ConfigError, Question, UnansweredError
-from napari_wsol.gui.widgets.choosing import Chooser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from napari_wsol.gui.context import Context
+    from napari_wsol.gui.widgets.choosing import Chooser
 
 
 CHECKPOINTS = f"Checkpoints ({WEIGHT_FILES})"
@@ -29,11 +29,9 @@ class Importer(QObject):
     imported = Signal(object)
     """The card of the new model. What goes wrong comes with the failed job."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, chooser: Chooser) -> None:
         super().__init__(context.dock)
-        self._context = context
-        self.chooser = Chooser(context.dock)
-        context.at_parting(self.chooser.close)
+        self._context, self.chooser = context, chooser
 
     def start(
         self,

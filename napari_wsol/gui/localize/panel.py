@@ -163,7 +163,7 @@ class LocalizePanel(Panel):
             form.addWidget(box, place, 1, 1, 2 if box is self.class_box else 1)
         form.addWidget(self.add_button, 0, 2)
         form.addWidget(self.release_button, 2, 2)
-        self.show_devices(())
+        self.show_devices((), "auto")
         return form
 
     def _add_menu(self) -> QMenu:
@@ -255,9 +255,11 @@ class LocalizePanel(Panel):
         chosen = self.target or (target if target != ranked[0] else None)
         self.class_box.offer([(best, None), *items], chosen)
 
-    def show_devices(self, devices: Sequence[tuple[str, str]]) -> None:
+    def show_devices(self, devices: Sequence[tuple[str, str]], chosen: str) -> None:
         """(title, name) of each; the row hides when there is nothing to choose."""
-        self.device_box.offer(devices)
+        if chosen not in ("auto", *(name for _, name in devices)):  # preferred
+            devices = [*devices, (chosen, chosen)]
+        self.device_box.offer(devices, chosen)
         for widget in (self._device_label, self.device_box, self.release_button):
             widget.setVisible(len(devices) > 1)
 
