@@ -17,6 +17,7 @@ from zarr.codecs import BloscCodec, BloscShuffle
 
 from napari_wsol.errors import ExportError
 from napari_wsol.export.ome import describe_levels
+from napari_wsol.files import check_new, unwritable
 from napari_wsol.slides.live import reduced
 
 if TYPE_CHECKING:
@@ -87,12 +88,8 @@ class HeatmapStore:
         return left
 
     def _open(self) -> zarr.Array[Any]:
-        try:
-            if self.path.exists():
-                raise ExportError(
-                    f"{self.path} is there already. Choose another folder, or remove "
-                    "it."
-                )
+        check_new(self.path)
+        with unwritable(f"“{self.path}” cannot be written", "."):
             if not self._draft.exists():
                 self._draft.parent.mkdir(parents=True, exist_ok=True)
                 zarr.create_group(self._draft, zarr_format=3)
@@ -102,10 +99,6 @@ class HeatmapStore:
                 if found.shape == self.shape and found.dtype == self._plane.dtype:
                     return found
             return self._create(group, "0", self.shape)
-        except OSError as error:
-            raise ExportError(
-                f"{self.path} cannot be written: {error.strerror}."
-            ) from error
 
     def _create(
         self, group: zarr.Group, name: str, shape: tuple[int, ...]
@@ -173,7 +166,7 @@ class HeatmapStore:
         Raises:
             ExportError: it cannot be written.
         """
-        try:
+        with self._pool, unwritable(f"“{self.path}” cannot be written", "."):
             for row, column in zip(*np.nonzero(self._left > 0), strict=True):
                 self._jobs.append(self._pool.submit(self._write, int(row), int(column)))
             for job in self._jobs:
@@ -181,12 +174,6 @@ class HeatmapStore:
             levels = self._add_levels()
             self._describe(levels)
             self._draft.replace(self.path)
-        except OSError as error:
-            raise ExportError(
-                f"{self.path} cannot be written: {error.strerror}."
-            ) from error
-        finally:
-            self._pool.shutdown()
         return self.path
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QProcess
+from qtpy.QtCore import QProcess, Qt
 from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QAction, QApplication, QDialog, QTextEdit
 
@@ -29,6 +29,7 @@ class Doctor(QDialog):
 
     def __init__(self) -> None:
         super().__init__(QApplication.activeWindow())
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(820, 560)
         self._said = b""
         self.process = QProcess(self)
@@ -92,9 +93,12 @@ _shown: list[Doctor] = []
 
 
 def show_doctor() -> None:
-    """Open the dialog, in front of the window that is active."""
-    _shown[:] = [Doctor()]
+    """Open the dialog, in front of the window that is active; there is but one."""
+    if not _shown:
+        _shown.append(Doctor())
+        _shown[0].destroyed.connect(lambda: _shown.clear())  # noqa: PLW0108
     _shown[0].show()
+    _shown[0].activateWindow()
 
 
 def help_entry(viewer: napari.viewer.Viewer) -> QAction:
