@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QProcess, Qt
+from qtpy.QtCore import QProcess
 from qtpy.QtGui import QTextCursor
 from qtpy.QtWidgets import QAction, QApplication, QDialog, QTextEdit
 
@@ -29,7 +29,6 @@ class Doctor(QDialog):
 
     def __init__(self) -> None:
         super().__init__(QApplication.activeWindow())
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.resize(820, 560)
         self._said = b""
         self.process = QProcess(self)
@@ -49,7 +48,6 @@ class Doctor(QDialog):
         buttons = (self.copy_button, self.save_button, self.write_button)
         fill_column(self, self.lines, row(None, self.again_button, *buttons))
         self.finished.connect(self.end)
-        self.look()
 
     def look(self, *words: str) -> None:
         """Look at everything; lines appear when they are known."""
@@ -97,6 +95,8 @@ def show_doctor() -> None:
     if not _shown:
         _shown.append(Doctor())
         _shown[0].destroyed.connect(lambda: _shown.clear())  # noqa: PLW0108
+    if not _shown[0].isVisible():
+        _shown[0].look()
     _shown[0].show()
     _shown[0].activateWindow()
 
