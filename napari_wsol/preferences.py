@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from napari_wsol.config import InferenceConfig, Option, check, listed_settings
 from napari_wsol.errors import ConfigError, MalformedError, choices
-from napari_wsol.files import write_kept
+from napari_wsol.files import unwritable, write_kept
 from napari_wsol.files.parsing import read_json, typed
 from napari_wsol.paths import preferences_file, stored_preferences
 
@@ -93,7 +93,8 @@ def keep(**changes: object) -> None:
     """Remembers preferences; None forgets one, so that the default holds again.
 
     Raises:
-        ConfigError: a value that is not allowed, or the file cannot be written.
+        ConfigError: a value that is not allowed.
+        ExportError: the file cannot be written.
         UnknownNameError: there is no such preference; names the choices.
     """
     for name in changes:
@@ -101,13 +102,9 @@ def keep(**changes: object) -> None:
     _checked({name: value for name, value in changes.items() if value is not None})
     kept = {**stored_preferences(), **changes}
     kept = {name: value for name, value in kept.items() if value is not None}
-    try:
+    what = f"{', '.join(changes)} could not be kept in “{preferences_file()}”"
+    with unwritable(what, ". Check that you may write there."):
         write_kept(preferences_file(), json.dumps(kept, indent=1))
-    except OSError as error:
-        raise ConfigError(
-            f"{', '.join(changes)} could not be kept in {preferences_file()} "
-            f"({error.strerror or error}). Check that you may write there."
-        ) from error
 
 
 def _known(name: str) -> None:

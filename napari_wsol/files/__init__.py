@@ -488,7 +488,7 @@ def unwritable(what: str, to_do: str) -> Generator[None]:
     except ExportError:
         raise
     except OSError as error:
-        raise ExportError(f"{what} ({error.strerror}){to_do}") from error
+        raise ExportError(f"{what} ({error.strerror or error}){to_do}") from error
 
 
 def sha256_of(path: Path) -> str:

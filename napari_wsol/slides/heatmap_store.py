@@ -15,7 +15,6 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BloscShuffle
 
-from napari_wsol.errors import ExportError
 from napari_wsol.export.ome import describe_levels
 from napari_wsol.files import check_new, unwritable
 from napari_wsol.slides.live import reduced
@@ -220,13 +219,9 @@ def _ended(job: Future[None], *, wait: bool = False) -> bool:
     """Whether a job is over; raises what went wrong in it."""
     if not wait and not job.done():
         return False
-    try:
+    to_do = ": make room, then start again; the finished tiles are kept."
+    with unwritable("The heatmap cannot be written", to_do):
         job.result()
-    except OSError as error:
-        raise ExportError(
-            f"The heatmap cannot be written ({error.strerror}): make room, then start "
-            "again; the finished tiles are kept."
-        ) from error
     return True
 
 
