@@ -249,11 +249,7 @@ def picked(rgb: bool | None, channel: str | None, plane: str | None) -> Pick:
 
 
 def numbers(option: str, words: str | None) -> tuple[int, ...]:
-    """Those of “0,1,2”; none where the option was not given.
-
-    Raises:
-        ConfigError: it is something else.
-    """
+    """Those of “0,1,2”, or a ConfigError; none where the option was not given."""
     if words is None:
         return ()
     parts = [part.strip() for part in words.split(",")]

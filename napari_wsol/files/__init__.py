@@ -110,11 +110,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
 
 
 def check_new(path: Path) -> None:
-    """Refuses a file that is there.
-
-    Raises:
-        ExportError: it is.
-    """
+    """Refuses a file that is there, by an ExportError."""
     if os.path.lexists(path):
         raise ExportError(
             f"“{path}” exists, and nothing is replaced. Choose another name."
@@ -123,10 +119,6 @@ def check_new(path: Path) -> None:
 
 def write_new(path: Path, write: Callable[[Path], T]) -> T:
     """Writes a file that is complete or not there, and replaces nothing.
-
-    Args:
-        path: of the file.
-        write: called with a path to write to.
 
     Raises:
         ExportError: it exists, or cannot be written.
