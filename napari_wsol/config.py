@@ -105,7 +105,7 @@ class Option:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.pattern:
-            return f"one of {self.pattern.replace('|', ', ')}"
+            return f"one of {self.pattern.replace('|', ', ').replace('[0-9]+', '1')}"
         unit = f" {self.unit}" if self.unit else ""
         low = "at least" if self.above is None else "above"
         words = f"{low} {self.lowest if self.above is None else self.above:,}{unit}"
@@ -234,6 +234,10 @@ class InferenceConfig:
     def image_bytes(self) -> int:
         """Half: an image that takes more, with its features, is read as a slide."""
         return self.memory_bytes // 2
+
+
+BAG_LAYOUTS = ["trident", "clam"]
+"""How the vectors of a slide's tiles are written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

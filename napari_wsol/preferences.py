@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from napari_wsol.config import InferenceConfig, Option, check, listed_settings
 from napari_wsol.errors import ConfigError, MalformedError, choices
-from napari_wsol.files import write_kept
-from napari_wsol.files.parsing import typed
+from napari_wsol.files import unwritable, write_kept
+from napari_wsol.files.parsing import read_json, typed
 from napari_wsol.paths import preferences_file, stored_preferences
 
 if TYPE_CHECKING:
@@ -76,11 +76,25 @@ def source_of(name: str) -> str:
     return str(preferences_file()) if name in stored() else "default"
 
 
+def passed_over() -> list[str]:
+    """What was chosen and cannot be: variables, names in the file, or all of it."""
+    said, own = _environment(), stored()
+    bad = [x for name, x in VARIABLES.items() if os.environ.get(x) and name not in said]
+    try:
+        kept = read_json(preferences_file(), dict[str, object])
+    except FileNotFoundError:
+        return bad
+    except (OSError, MalformedError):
+        return [*bad, f"“{preferences_file()}”"]
+    return bad + [name for name in DEFAULTS if name in kept and name not in own]
+
+
 def keep(**changes: object) -> None:
     """Remembers preferences; None forgets one, so that the default holds again.
 
     Raises:
-        ConfigError: a value that is not allowed, or the file cannot be written.
+        ConfigError: a value that is not allowed.
+        ExportError: the file cannot be written.
         UnknownNameError: there is no such preference; names the choices.
     """
     for name in changes:
@@ -88,14 +102,9 @@ def keep(**changes: object) -> None:
     _checked({name: value for name, value in changes.items() if value is not None})
     kept = {**stored_preferences(), **changes}
     kept = {name: value for name, value in kept.items() if value is not None}
-    try:
+    what = f"{', '.join(changes)} could not be kept in “{preferences_file()}”"
+    with unwritable(what, ". Check that you may write there."):
         write_kept(preferences_file(), json.dumps(kept, indent=1))
-    except OSError as error:
-        raise ConfigError(
-            f"{', '.join(changes)} could not be kept in {preferences_file()} "
-            f"({error.strerror or error}): it holds until you close the window. "
-            "Check that you may write there."
-        ) from error
 
 
 def _known(name: str) -> None:

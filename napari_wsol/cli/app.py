@@ -76,6 +76,8 @@ class _Commands(Group):
 
     @override
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:  # somebody pressed Tab
+            return super().parse_args(ctx, args)
         own = ArgumentParser(add_help=False, allow_abbrev=False)
         own.add_argument("--plugin", action="append", default=[])
         for words in (["--json"], ["--quiet", "-q"], ["--verbose", "-v"]):
@@ -89,7 +91,7 @@ class _Commands(Group):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):  # the second where it asks
             errors.print("Stopped.")
             raise typer.Exit(INTERRUPTED) from None
 

@@ -12,10 +12,10 @@ import typer
 
 from napari_wsol.cli import options
 from napari_wsol.cli.console import emit, note, output
-from napari_wsol.cli.installed import model_names
+from napari_wsol.cli.installed import model_names, one_of
 from napari_wsol.cli.worker import Worker
-from napari_wsol.config import SlideConfig, words_of
-from napari_wsol.errors import ConfigError, choices
+from napari_wsol.config import BAG_LAYOUTS, SlideConfig, words_of
+from napari_wsol.errors import ConfigError
 
 
 def batch(
@@ -76,7 +76,6 @@ def batch(
     where all machines see it. More of Snakemake's options go into a profile. --features
     "--tile 224" makes bags instead.
     """
-    options.check_reader(reader)
     options.picked(rgb, channel, plane)  # refused now, and not once for every slide
     from napari_wsol.batch.results import ResultsFolder
     from napari_wsol.batch.workflow import Workflow
@@ -142,12 +141,15 @@ def features(
             autocompletion=model_names,
         ),
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Foundation encoder, in place of a model.")
-    ] = None,
+    preset: options.Preset = None,
     mpp: Annotated[float | None, typer.Option(min=0.01, help="µm a pixel.")] = None,
     tile: Annotated[int | None, typer.Option(min=1, help="Pixels a side.")] = None,
-    layout: Annotated[str, typer.Option(help="trident or clam.")] = "trident",
+    layout: Annotated[
+        str,
+        typer.Option(
+            help="trident or clam.", callback=one_of("layout", lambda: BAG_LAYOUTS)
+        ),
+    ] = "trident",
     slide_mpp: options.Mpp = None,
     tissue: options.Tissue = options.SLIDE.tissue_only,
     wait: Annotated[bool, typer.Option("--wait", help="As of localize.")] = False,
@@ -169,12 +171,10 @@ def features(
     from napari_wsol.batch import SlideSettings
     from napari_wsol.batch.claims import free_gpu
     from napari_wsol.batch.workflow import FOLDER
-    from napari_wsol.slides.bag_maker import LAYOUTS, make_bag, tile_model
+    from napari_wsol.slides.bag_maker import make_bag, tile_model
     from napari_wsol.worklist.files import images_given
     from napari_wsol.zoo import load_model, model_of_preset
 
-    if layout not in LAYOUTS:  # no fault of the slides
-        raise choices("layout", layout, LAYOUTS)
     name = model or model_of_preset(str(preset))
     free = nullcontext(device) if gpus is None else free_gpu(out / FOLDER, gpus)
     with free as chosen:

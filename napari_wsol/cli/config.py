@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from napari_wsol.cli.console import Listing, commands, emit, note, output
-from napari_wsol.cli.installed import checked_model
+from napari_wsol.cli.installed import checked_model, model_names
 from napari_wsol.files import check_folder, path_from
 from napari_wsol.paths import preferences_file
 from napari_wsol.preferences import DEFAULTS, VARIABLES, keep, preferences, source_of
@@ -52,13 +52,15 @@ def set_(
     folder. model: name or folder. look: over or beside.
     """
     kept: str | int = value
+    if not value:
+        raise typer.BadParameter("To forget one: napari-wsol config unset NAME.")
     if name == "memory_bytes":
         try:
             kept = round(float(value))
         except (ValueError, OverflowError) as error:
             raise typer.BadParameter("It is a number of bytes, like 6e9.") from error
-    elif name == "model":
-        checked_model(value)
+    elif name == "model" and value not in model_names():
+        kept = str(path_from(checked_model(value)).absolute())
     elif name == "journals":
         folder = path_from(value).absolute()
         check_folder(folder)

@@ -122,7 +122,7 @@ def emit(data: object) -> None:
     if mode.json:  # ASCII, so that it is valid on whatever reads it
         raw = json.dumps(msgspec.to_builtins(data, enc_hook=_builtin))
         finite = json.loads(raw, parse_constant=lambda _: None)
-        sys.stdout.write(json.dumps(finite, indent=1) + "\n")
+        print(json.dumps(finite, indent=1), flush=True)  # who reads may be gone
 
 
 def _builtin(value: Any) -> object:  # noqa: ANN401 - whatever a result holds
@@ -292,7 +292,7 @@ def progress_bar(*more: ProgressColumn) -> Progress:
         TimeRemainingColumn(),
         console=errors,
         transient=True,
-        disable=mode.quiet or mode.verbose,
+        disable=mode.quiet or mode.verbose or not errors.is_terminal,
     )
 
 

@@ -12,6 +12,7 @@ from napari_wsol.cli.console import emit, errors, note, output
 from napari_wsol.doctor.bundle import bundle_of, write_bundle
 from napari_wsol.doctor.checks import examine
 from napari_wsol.doctor.finding import Finding
+from napari_wsol.files import check_folder, check_new, write_new
 
 COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 To = Annotated[Path | None, typer.Option(help="A zip for who helps, without names.")]
@@ -24,6 +25,9 @@ def doctor(bundle: To = None, yes: Yes = False, fast: Fast = False) -> None:
 
     The exit status is 1 where something has to be mended.
     """
+    if bundle is not None:
+        check_new(bundle)
+        check_folder(bundle.parent)
     found: list[Finding] = []
     for item in examine(fast=fast):
         found.append(item)
@@ -38,7 +42,7 @@ def doctor(bundle: To = None, yes: Yes = False, fast: Fast = False) -> None:
             errors.print("\n".join(lines[:8]))
         if not yes:
             typer.confirm(f"Write this to {bundle}?", abort=True, err=True)
-        write_bundle(bundle, texts)
+        write_new(bundle, lambda draft: write_bundle(draft, texts))
         note(f"{bundle} was written.")
     if any(item.state == "fault" for item in found):
         raise typer.Exit(1)

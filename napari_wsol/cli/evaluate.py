@@ -19,8 +19,14 @@ from napari_wsol.cli.console import (
 )
 from napari_wsol.cli.data import tell_model_data
 from napari_wsol.cli.installed import model_names
-from napari_wsol.errors import ConfigError, ExportError
-from napari_wsol.files import check_folder, encoded, file_set, make_folder
+from napari_wsol.errors import ConfigError
+from napari_wsol.files import (
+    check_folder,
+    encoded,
+    file_set,
+    make_folder,
+    unwritable,
+)
 
 if TYPE_CHECKING:
     from napari_wsol.data.folds import Grouping
@@ -272,12 +278,10 @@ def write_results(
         ExportError: they cannot be written; those of an older run are untouched.
     """
     figures, table, image = paths
-    try:
+    with unwritable(f"“{figures}” cannot be written", ". Choose another --out."):
         make_folder(figures.parent)
         with file_set(figures.parent, figures.name) as files:
             files.add(image.name).write_bytes(picture)
             files.add(table.name).write_bytes(encoded(report.to_markdown()))
             files.add(figures.name).write_bytes(encoded(report.to_json()))
             files.publish(replace=True)
-    except OSError as error:
-        raise ExportError(f"{figures} cannot be written: {error}.") from error

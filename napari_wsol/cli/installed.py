@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -14,6 +15,9 @@ from napari_wsol.files import path_from
 from napari_wsol.files.parsing import parse_toml, read_text, typed
 from napari_wsol.paths import CARD, bundled_folder, installed_folders, unknown_model
 from napari_wsol.registry import GROUPS, plugin_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -79,3 +83,27 @@ def checked_methods(names: list[str] | None) -> list[str] | None:
 def system_names() -> list[str]:
     """Names of the papers that can be reproduced."""
     return list(parse_toml(read_text(PACKAGE / "cross_validation" / "systems.toml")))
+
+
+def preset_names() -> list[str]:
+    """Names of the foundation encoders."""
+    rows = parse_toml(read_text(PACKAGE / "encoders" / "presets.toml"))
+    return [name for name in rows if name != "names"]
+
+
+def reader_names() -> list[str]:
+    """Names of the readers of images."""
+    from napari_wsol.images.readers import list_readers
+
+    return list_readers()
+
+
+def one_of(kind: str, names: Callable[[], list[str]]) -> Callable[[Any], Any]:
+    """What refuses a name that is given and not in a list; it names the choices."""
+
+    def check(name: str | None) -> str | None:
+        if name is not None and name not in names():
+            raise choices(kind, name, names())
+        return name
+
+    return check

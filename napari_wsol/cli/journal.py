@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_wsol.cli.console import Listing, commands, emit, named, note, output
-from napari_wsol.errors import ExportError, UnknownNameError, UnreadableImageError
-from napari_wsol.files import file_set, make_folder, path_from, unwritable
+from napari_wsol.errors import UnknownNameError, UnreadableImageError
+from napari_wsol.files import path_from, write_new
 from napari_wsol.paths import journals_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_wsol.journal import EarlierWork, Record
     from napari_wsol.journal.image import ImageFacts
-
-T = TypeVar("T")
 
 app = commands("Strokes and rounds that were recorded.")
 
@@ -121,29 +116,6 @@ def export(
     count = write_new(out, lambda path: write_strokes(path, strokes, image))
     output.print(f"{count} strokes in {out}")
     emit({"strokes": count, "file": out})
-
-
-def write_new(path: Path, write: Callable[[Path], T]) -> T:
-    """Writes a file that is complete or not there, and replaces nothing.
-
-    Args:
-        path: of the file.
-        write: called with a path to write to.
-
-    Raises:
-        ExportError: it exists, or cannot be written.
-    """
-    if os.path.lexists(path):
-        raise ExportError(
-            f"“{path}” exists, and nothing is replaced. Choose another name."
-        )
-    to_do = ". Choose a folder that may be written to and has room."
-    with unwritable(f"“{path}” cannot be written", to_do):
-        make_folder(path.parent)
-        with file_set(path.parent, path.name) as one:
-            done = write(one.add(path.name))
-            one.publish()
-            return done
 
 
 def find_record(journal: str, journals: Path | None = None) -> Record:

@@ -70,7 +70,6 @@ def localize(
     Slides go through the network tile by tile, each into a folder of its own. Stopped
     or killed, the same command goes on where it was; several workers may share OUT.
     """
-    options.check_reader(reader)
     pick = options.picked(rgb, channel, plane)
     export = ExportConfig(
         threshold=threshold,

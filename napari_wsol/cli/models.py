@@ -11,7 +11,7 @@ import typer
 from napari_wsol.cli import installed
 from napari_wsol.cli.console import Failures, Listing, commands, emit, named, output
 from napari_wsol.cli.installed import checked_model, model_names
-from napari_wsol.cli.options import files_there
+from napari_wsol.cli.options import Preset, files_there
 from napari_wsol.errors import UnansweredError
 from napari_wsol.paths import installed_folders, models_folder
 
@@ -66,9 +66,8 @@ def show(name: Name) -> None:
         "weights": f"sha256 {card.sha256}",
         "folder": str(card.folder),
     }
-    for key, value in facts.items():
-        output.print(named(key, value))
     several = {
+        **{key: (value,) for key, value in facts.items()},
         "cut": filter(None, (card.cut_note,)),
         "other images": (card.appearance_note,),
         "limits": card.limits,
@@ -110,9 +109,7 @@ def import_(
             "activation=softmax or classes=benign,malignant. Repeat for more."
         ),
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Which foundation encoder it is; see presets.")
-    ] = None,
+    preset: Preset = None,
 ) -> None:
     """Make checkpoints your models, one each.
 

@@ -16,6 +16,9 @@ from napari_wsol.cli.installed import (
     checked_model,
     method_names,
     model_names,
+    one_of,
+    preset_names,
+    reader_names,
 )
 from napari_wsol.config import (
     ExportConfig,
@@ -23,8 +26,8 @@ from napari_wsol.config import (
     SlideConfig,
     listed_settings,
 )
-from napari_wsol.errors import ConfigError, UnreadableImageError, choices
-from napari_wsol.files import check_folder
+from napari_wsol.errors import ConfigError, UnreadableImageError
+from napari_wsol.files import check_folder, path_from
 from napari_wsol.images.pixel_size import TOLD_UM
 from napari_wsol.preferences import preferences
 
@@ -102,16 +105,19 @@ def known_model(name: str) -> str:
     """A model that is named, or else preferred, and is there.
 
     Raises:
-        BadParameter: neither.
-        UnknownNameError: there is no such model; names the choices.
+        BadParameter: neither, or what is preferred is not there any more.
+        UnknownNameError: what is named is not there; names the choices.
     """
-    name = name or preferences().model
-    if not name:
-        raise typer.BadParameter(
-            "Name one (napari-wsol models list tells them), or choose one for all: "
-            "napari-wsol config set model NAME."
-        )
-    return checked_model(name)
+    if name:
+        return checked_model(name)
+    kept = preferences().model
+    if kept and (kept in model_names() or path_from(kept).exists()):
+        return kept
+    raise typer.BadParameter(
+        (f"“{kept}”, which config says, is not there. " if kept else "")
+        + "Name one (napari-wsol models list tells them), or choose one for all: "
+        "napari-wsol config set model NAME."
+    )
 
 
 def known_device(ctx: typer.Context, name: str) -> str:
@@ -142,6 +148,14 @@ Methods = Annotated[
         "several [those that the model was made for].",
         callback=checked_methods,
         autocompletion=method_names,
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="Foundation encoder, one of “models presets”.",
+        callback=one_of("preset", preset_names),
+        autocompletion=preset_names,
     ),
 ]
 Target = Annotated[
@@ -192,7 +206,9 @@ Reader = Annotated[
     str | None,
     typer.Option(
         help="Who reads the images: openslide, pillow, pydicom, tifffile, wsidicom "
-        "or zarr [the first that can]."
+        "or zarr [the first that can].",
+        callback=one_of("reader", reader_names),
+        autocompletion=reader_names,
     ),
 ]
 Rgb = Annotated[
@@ -229,10 +245,11 @@ def picked(rgb: bool | None, channel: str | None, plane: str | None) -> Pick:
     """
     from napari_wsol.images.readers.stacks import Pick
 
-    return Pick(rgb, _numbers("--channel", channel), _numbers("--plane", plane))
+    return Pick(rgb, numbers("--channel", channel), numbers("--plane", plane))
 
 
-def _numbers(option: str, words: str | None) -> tuple[int, ...]:
+def numbers(option: str, words: str | None) -> tuple[int, ...]:
+    """Those of “0,1,2”, or a ConfigError; none where the option was not given."""
     if words is None:
         return ()
     parts = [part.strip() for part in words.split(",")]
@@ -241,15 +258,3 @@ def _numbers(option: str, words: str | None) -> tuple[int, ...]:
             f"{option} takes numbers from 0, separated by commas, and not “{words}”."
         )
     return tuple(map(int, parts))
-
-
-def check_reader(name: str | None) -> None:
-    """Refuses a name at once, not once for every image.
-
-    Raises:
-        UnknownNameError: no such reader; names the choices.
-    """
-    from napari_wsol.images.readers import list_readers
-
-    if name is not None and name not in list_readers():
-        raise choices("reader", name, list_readers())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,7 +13,7 @@ from napari_wsol.cli.journal import Chosen, Folder, find_record, image_of, work_
 from napari_wsol.cli.options import OutFolder
 from napari_wsol.cli.verify import Images, Model
 from napari_wsol.errors import ExportError, NoResultError
-from napari_wsol.files import file_set, make_folder, unwritable
+from napari_wsol.files import check_new, file_set, make_folder, unwritable
 
 if TYPE_CHECKING:
     from napari_wsol.journal import ImageFacts, Record, RoundMade
@@ -41,6 +40,10 @@ def replay(
     same kind of processor. The exit status is 1 where it differs. Writes the map, the
     strokes and what was compared.
     """
+    record = find_record(journal, journals)
+    made = _wanted(record, number)
+    for name in (HEATMAP, STROKES, REPORT):
+        check_new(out / name)
     from napari_wsol.export.masks import Grid
     from napari_wsol.export.provenance import write_record
     from napari_wsol.export.writers import Parts, write_heatmap_tiff
@@ -49,14 +52,6 @@ def replay(
     from napari_wsol.session.maps import REFINED
     from napari_wsol.strokes.stroke import StrokeList
 
-    record = find_record(journal, journals)
-    made = _wanted(record, number)
-    for name in (HEATMAP, STROKES, REPORT):
-        if os.path.lexists(out / name):
-            raise ExportError(
-                f"“{out / name}” exists, and nothing is replaced. Choose another "
-                "folder."
-            )
     facts, told = image_of(record), _told(made, image_of(record))
     strokes = strokes_of(record, made.strokes, f"Round {made.index}")
     again = Again(image, model, record.folder.parent)

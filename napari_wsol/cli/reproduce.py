@@ -10,17 +10,21 @@ import typer
 
 from napari_wsol.cli.console import Failures, Listing, emit, note, output
 from napari_wsol.cli.data import check_there
-from napari_wsol.cli.installed import system_names
+from napari_wsol.cli.installed import one_of, system_names
 from napari_wsol.cli.options import INFERENCE, Device, option
 from napari_wsol.cli.train import View, watched
 from napari_wsol.data.published import recognised
-from napari_wsol.errors import choices
 from napari_wsol.files import check_folder
 from napari_wsol.training.wish import Wish
 
 
 def reproduce(
-    system: Annotated[str, typer.Argument(autocompletion=system_names)],
+    system: Annotated[
+        str,
+        typer.Argument(
+            callback=one_of("system", system_names), autocompletion=system_names
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="Folder of the data set, as published.")],
     out: Annotated[
         Path | None,
@@ -36,8 +40,6 @@ def reproduce(
     checkpoint and leaves; the same command goes on, and does nothing twice. An image
     that cannot be used is left out, and told; the exit status is then 1.
     """
-    if system not in system_names():
-        raise choices("system", system, system_names())
     out = out or Path("reproduced") / (f"{system}-quick" if quick else system)
     check_folder(out)
     check_there(data)

@@ -25,7 +25,14 @@ from napari_wsol.cli.console import (
     steps,
 )
 from napari_wsol.cli.data import tell_recipe_data
-from napari_wsol.cli.options import INFERENCE, Device, OutFolder, Resume, option
+from napari_wsol.cli.options import (
+    INFERENCE,
+    Device,
+    OutFolder,
+    Resume,
+    numbers,
+    option,
+)
 from napari_wsol.training.wish import Wish
 
 if TYPE_CHECKING:
@@ -60,14 +67,14 @@ def train(
 
     Several GPUs: torchrun --nproc-per-node N -m napari_wsol train …
     """
+    several = numbers("--seeds", seeds)
     if _is_first():
         tell_recipe_data(recipe, data)
     from napari_wsol.training.recipe import read_recipe
     from napari_wsol.training.run import train as train_one
     from napari_wsol.training.run import train_seeds
 
-    plan, numbers, view = read_recipe(recipe), parse_seeds(seeds), View()
-    failures = Failures()
+    plan, view, failures = read_recipe(recipe), View(), Failures()
     options: Options = {
         "init": init,
         "resume": resume,
@@ -78,8 +85,8 @@ def train(
         "failed": failures.tell,
     }
     with watched(view, f"Go on with: {go_on()}"):
-        if numbers:
-            result = train_seeds(plan, data, out, numbers, **options)
+        if several:
+            result = train_seeds(plan, data, out, several, **options)
         else:
             card = train_one(plan, data, out, **options)
             result, out = card.metrics, card.folder
@@ -90,23 +97,6 @@ def train(
         output.print(f"{key}: {value}")
     emit({"name": plan.name, "folder": out, "figures": result})
     failures.leave()
-
-
-def parse_seeds(text: str | None) -> list[int]:
-    """The seeds of “0,1,2”; none where it was not given.
-
-    Raises:
-        typer.BadParameter: something else.
-    """
-    if text is None:
-        return []
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise typer.BadParameter(
-            f"Seeds are whole numbers with commas, like 0,1,2, not “{text}”.",
-            param_hint="--seeds",
-        )
-    return [int(part) for part in parts]
 
 
 def _is_first() -> bool:

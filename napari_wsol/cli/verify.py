@@ -10,7 +10,7 @@ import typer
 from napari_wsol.cli.console import emit, named, output
 from napari_wsol.cli.journal import Folder
 
-Exported = Annotated[Path, typer.Argument(help="Folder of an export.")]
+Exported = Annotated[Path, typer.Argument(help="Folder of an export.", exists=True)]
 Images = Annotated[
     Path | None,
     typer.Option(

@@ -12,7 +12,6 @@ from napari_wsol.cli import options
 from napari_wsol.cli.console import emit, output
 from napari_wsol.cli.installed import checked_model, model_names
 from napari_wsol.errors import ConfigError, install
-from napari_wsol.preferences import preferences
 
 
 def demo(
@@ -60,10 +59,8 @@ def view(
     plane: options.Plane = None,
 ) -> None:
     """Open images or slides in the viewer; a folder becomes a list of images."""
-    model = model or preferences().model or None
-    if model is not None:
+    if model is not None:  # what config says the window knows
         checked_model(model)
-    options.check_reader(reader)
     pick = options.picked(rgb, channel, plane)
     _need_viewer()
     from napari_wsol.gui.demo.viewer import open_viewer

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_wsol.data.published import named_split
-from napari_wsol.errors import ConfigError, ExportError, MalformedError, ModelError
+from napari_wsol.errors import ConfigError, MalformedError, ModelError
 from napari_wsol.evaluation.benchmark.dataset import load_evaluation_set
-from napari_wsol.files import sha256_of, write_whole
+from napari_wsol.files import sha256_of, unwritable, write_whole
 from napari_wsol.files.parsing import read_json
 from napari_wsol.files.tables import lines_of
 from napari_wsol.training.recipe import dump_recipe
@@ -195,7 +195,5 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         ExportError: it cannot be written.
     """
-    try:
+    with unwritable(f"“{path}” cannot be written", "."):
         write_whole(path, text)
-    except OSError as error:
-        raise ExportError(f"{path} cannot be written: {error}.") from error

@@ -6,11 +6,11 @@ for equal names. The key of the digests is not kept, so that no name can be trie
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import zipfile
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from importlib import metadata
@@ -19,7 +19,6 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 from napari_wsol import paths
-from napari_wsol.files import unwritable, write_whole
 from napari_wsol.journal import read_record
 from napari_wsol.preferences import DEFAULTS
 
@@ -29,9 +28,15 @@ if TYPE_CHECKING:
 
     from napari_wsol.doctor.finding import Finding
 
-VARIABLES = re.compile(r"(NAPARI_WSOL|QT|LIBGL|MESA|CUDA|OMP|LC)_[A-Z_]+|LANG|DISPLAY")
+VARIABLES = re.compile(
+    r"(NAPARI_WSOL|QT|LIBGL|MESA|CUDA|OMP)_[A-Z_]+|LC_ALL|LC_CTYPE|LANG|DISPLAY"
+)
+NUMBERS = re.compile(
+    r"((QT|LIBGL|MESA|CUDA|OMP)_\w+|DISPLAY|NAPARI_WSOL_MEMORY|memory_bytes)=[\d.,:]*"
+)
+"""What is no name in a variable; in a path a number may be a patient's."""
 OPEN = re.compile(
-    r"[\d.,:]*|auto|cpu|mps|cuda(:\d+)?|over|beside|py(qt|side)\d|xcb|offscreen|wayland"
+    r"auto|cpu|mps|cuda(:\d)?|over|beside|py(qt|side)\d|xcb|offscreen|wayland"
     r"|[Tt]rue|[Ff]alse|(C|[a-z]{2}_[A-Z]{2})\.(UTF-8|utf8)|napari-wsol|models|journals"
     r"|lists|trainings|cache|features|(preferences|known-sizes)\.json|(card|recipe)\.toml"
 )
@@ -50,7 +55,10 @@ def bundle_of(findings: Iterable[Finding]) -> dict[str, str]:
     texts = {
         "report.txt": [re.sub("(?s)“.*”", lambda at: hide(at[0]), one) for one in told],
         "versions.txt": sorted(_versions(hide)),
-        "settings.txt": [f"{name}={hide(value)}" for name, value in given.items()],
+        "settings.txt": [
+            f"{name}={value if NUMBERS.fullmatch(f'{name}={value}') else hide(value)}"
+            for name, value in given.items()
+        ],
         "journals.txt": _journals(hide),
         "files.txt": _files(hide),
     }
@@ -58,17 +66,10 @@ def bundle_of(findings: Iterable[Finding]) -> dict[str, str]:
 
 
 def write_bundle(path: Path, texts: Mapping[str, str]) -> None:
-    """Writes the zip, whole or not at all.
-
-    Raises:
-        ExportError: it cannot be written.
-    """
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+    """Writes the zip into a new file."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in texts.items():
             archive.writestr(name, text)
-    with unwritable(f"{path} could not be written", ": choose another folder."):
-        write_whole(path, held.getvalue())
 
 
 def _digest(key: bytes, found: re.Match[str]) -> str:
@@ -78,10 +79,11 @@ def _digest(key: bytes, found: re.Match[str]) -> str:
 
 
 def _versions(hide: Callable[[str], str]) -> Iterable[str]:
-    """As pip freeze; what was installed from a folder may have any name."""
+    """As pip freeze; what no installer took from an index may have any name."""
     for item in metadata.distributions():
-        is_own = item.read_text("direct_url.json")
-        yield f"{hide(item.name) if is_own else item.name}=={item.version}"
+        told = f"{item.name}=={item.version}"
+        is_own = item.read_text("direct_url.json") or not item.read_text("INSTALLER")
+        yield hide(told) if is_own else told
 
 
 def _journals(hide: Callable[[str], str]) -> Iterable[str]:
@@ -96,4 +98,6 @@ def _files(hide: Callable[[str], str]) -> Iterable[str]:
     """Names and bytes of what is in the person's folders."""
     for folder in {paths.data_folder(), paths.config_folder(), paths.journals_folder()}:
         for path in islice(folder.rglob("*"), MOST):
-            yield f"{hide(path.relative_to(folder).as_posix())} {path.lstat().st_size}"
+            with suppress(OSError):  # gone by now
+                size = path.lstat().st_size
+                yield f"{hide(path.relative_to(folder).as_posix())} {size}"

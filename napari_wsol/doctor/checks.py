@@ -20,7 +20,7 @@ from napari_wsol import __version__, paths
 from napari_wsol.doctor.finding import Finding, asked
 from napari_wsol.errors import ExportError, install, one_of_many
 from napari_wsol.files import check_folder
-from napari_wsol.preferences import preferences
+from napari_wsol.preferences import passed_over, preferences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,13 @@ FOLDERS = {
     "temporary files": (tempfile.gettempdir, "TMPDIR"),
 }
 """Each folder, and the variable that moves it."""
+BROKEN = {
+    "readers": "One ends the program, after those above: pip install --force-reinstall "
+    "imagecodecs openslide-bin",
+    "torch": "torch fails: pip install --force-reinstall torch",
+    "plugins": "A plugin or model stops the program: take away what you added last.",
+}
+"""Where libraries or code of others end a process, or never end."""
 
 
 def examine(*, fast: bool = False) -> Iterator[Finding]:
@@ -52,7 +59,7 @@ def examine(*, fast: bool = False) -> Iterator[Finding]:
         fast: leave out what takes seconds: Qt, readers, torch, plugins, models.
     """
     slow = () if fast else (window, libraries)
-    for check in (python, versions, clock, folders, *slow):
+    for check in (python, versions, clock, config, folders, *slow):
         said: list[str] = []
         with one_of_many(said.append):
             yield from check()
@@ -89,8 +96,8 @@ def versions() -> Iterator[Finding]:
         if not wish.specifier.contains(there, prereleases=True):
             text = f"{name} {there} is too old{REASONS.get(name, '')}: {mend}"
             yield Finding("versions", "fault", text)
-        elif there.major > tested.get(name, there).major < 1000:  # else it is a year
-            later.append(f"{name}=={tested[name]}")
+        elif there.major > tested.get(name.lower(), there).major < 1000:  # not a year
+            later.append(f"{name}=={tested[name.lower()]}")
     text = f"Later than tested; if something fails: pip install {' '.join(later)}"
     told = Finding("versions", "warning", text)
     yield told if later else Finding("versions", "ok", "None is later than tested.")
@@ -101,7 +108,7 @@ def _tested() -> dict[str, Version]:
     text = next(path for path in places if path.is_file()).read_text("utf-8")
     lines = (line.partition(";")[0] for line in text.splitlines())
     pins = (line.partition("==") for line in lines if re.match(r"\w\S+==\d", line))
-    return {name: Version(version) for name, _, version in pins}
+    return {name.lower(): Version(version) for name, _, version in pins}
 
 
 def clock() -> Iterator[Finding]:
@@ -116,19 +123,30 @@ def clock() -> Iterator[Finding]:
     yield Finding("clock", *(("fault", text) if is_late else ("ok", f"It is {now}.")))
 
 
+def config() -> Iterator[Finding]:
+    """What was chosen for all images, and is passed over."""
+    for name in passed_over():
+        text = f"{name} does not say what can be, so the default holds: see "
+        yield Finding("config", "warning", f"{text}napari-wsol config --help")
+
+
 def folders() -> Iterator[Finding]:
     """Whether each folder can be written to, and how much room it has."""
     needs = {"cache": preferences().memory_bytes, "journals": 1_000_000_000}
     bad: list[Path] = []
     for name, (of, variable) in FOLDERS.items():
-        folder, move = Path(of()), f"set {variable} to another folder."
-        if any(folder.is_relative_to(path) for path in bad):
-            continue
+        move = f"set {variable} to another folder."
         try:
+            folder = Path(of())
+            if any(folder.is_relative_to(path) for path in bad):
+                continue
             check_folder(folder)
         except ExportError as error:
             bad.append(folder)
             yield Finding(name, "fault", f"{error} For {name}: {move}")
+            continue
+        except OSError as error:  # of Python: there is none for temporary files
+            yield Finding(name, "fault", f"There is none: {move}", str(error))
             continue
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free, need = shutil.disk_usage(there).free, needs.get(name, 0)
@@ -168,6 +186,10 @@ def _is_there(name: str) -> bool:
 
 
 def libraries() -> Iterator[Finding]:
-    """Readers, torch on each device, plugins and models."""
-    text = "torch, or what loads with it, fails: pip install --force-reinstall torch"
-    yield from asked("napari_wsol.doctor.probe", Finding("torch", "fault", text))
+    """Readers, torch on each device, plugins and models; each whatever others do."""
+    for name, text in BROKEN.items():
+        broken = Finding(name, "fault", text)
+        for item in asked(f"napari_wsol.doctor.probe {name}", broken):
+            yield item
+            if item.text == BROKEN["torch"]:  # then nothing after it works
+                return

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
-
-import msgspec
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_wsol.errors import WORDS_LENGTH
 
@@ -33,26 +32,32 @@ class Finding:
         return f"{self.name}: {self.text}" + (f" ({self.said})" if self.said else "")
 
 
+END = b"that is all"
+
+
 def tell(findings: Iterable[Finding]) -> None:
-    """What a process says that was :func:`asked`."""
-    for one in findings:
-        print(msgspec.json.encode(one).decode(), flush=True)  # noqa: T201
+    """What a process says that was :func:`asked`, whatever plugins print meanwhile."""
+    with os.fdopen(os.dup(1), "wb", 0) as out:
+        os.dup2(2, 1)
+        for one in findings:
+            out.write(b"\n" + json.dumps(asdict(one)).encode())
+        out.write(b"\n" + END)
 
 
-def asked(module: str, broken: Finding, seconds: float = 240) -> Iterator[Finding]:
-    """What a module tells, run in a process; ``broken``, too, if it crashed or hung."""
-    command = [sys.executable, "-P", "-m", module]
+def asked(words: str, broken: Finding, seconds: float = 240) -> Iterator[Finding]:
+    """What a module tells, run in a process; ``broken``, too, where it did not end."""
+    command = [sys.executable, "-P", "-m", *words.split()]
     here = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    said = ""
+    pipes: Any = {"stdin": subprocess.DEVNULL, "capture_output": True}
     try:
         ended = subprocess.run(  # noqa: S603 - a module of ours
-            command, capture_output=True, check=True, timeout=seconds, env=here
+            command, check=True, timeout=seconds, env=here, **pipes
         )
+        told = "" if ended.stdout.endswith(END) else "it ended too early"
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        ended, words = error, (error.stderr or b"").decode("utf-8", "replace").split()
-        said = f"{error} {' '.join(words)}"[-WORDS_LENGTH:]
-    for line in (ended.stdout or b"").splitlines():
-        if line.startswith(b'{"name":'):  # plugins print, too
-            yield msgspec.json.decode(line, type=Finding)
-    if said:
-        yield replace(broken, said=said)
+        ended, told = error, str(error)
+    lines = (ended.stdout or b"").splitlines()
+    yield from (Finding(**json.loads(x)) for x in lines if x.startswith(b'{"name":'))
+    if told:
+        last = (ended.stderr or b"").decode("utf-8", "replace").split()
+        yield replace(broken, said=f"{told} {' '.join(last)[-WORDS_LENGTH:]}")

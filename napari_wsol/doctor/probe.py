@@ -1,4 +1,4 @@
-"""``python -m napari_wsol.doctor.probe``: what loads libraries, or code of others.
+"""``python -m napari_wsol.doctor.probe WHAT``: loads libraries, or code of others.
 
 A library may end the process that loads it, and a plugin do anything: this is run in a
 process of its own.
@@ -6,6 +6,7 @@ process of its own.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -80,5 +81,5 @@ def extensions() -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    for check in (readers, torch_devices, extensions):
-        tell(check())
+    checks = {"readers": readers, "torch": torch_devices, "plugins": extensions}
+    tell(checks[sys.argv[1]]())

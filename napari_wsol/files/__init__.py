@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 from uuid import uuid4
 
 from napari_wsol.errors import ExportError, MalformedError
@@ -29,9 +29,11 @@ from napari_wsol.files.locking import NAME as LOCK
 from napari_wsol.files.locking import try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from napari_wsol.files.locking import Lock
+
+T = TypeVar("T")
 
 PART, SET = ".part", ".set.part"
 """How hidden folders end: of one file or folder, and of a set under its own name."""
@@ -105,6 +107,30 @@ def write_whole(path: Path, data: bytes | str) -> None:
     make_folder(path.parent)
     with whole_file(path) as draft:
         draft.write_bytes(encoded(data) if isinstance(data, str) else data)
+
+
+def check_new(path: Path) -> None:
+    """Refuses a file that is there, by an ExportError."""
+    if os.path.lexists(path):
+        raise ExportError(
+            f"“{path}” exists, and nothing is replaced. Choose another name."
+        )
+
+
+def write_new(path: Path, write: Callable[[Path], T]) -> T:
+    """Writes a file that is complete or not there, and replaces nothing.
+
+    Raises:
+        ExportError: it exists, or cannot be written.
+    """
+    check_new(path)
+    to_do = ". Choose a folder that may be written to and has room."
+    with unwritable(f"“{path}” cannot be written", to_do):
+        make_folder(path.parent)
+        with file_set(path.parent, path.name) as one:
+            done = write(one.add(path.name))
+            one.publish()
+            return done
 
 
 def encoded(text: str) -> bytes:
@@ -451,8 +477,10 @@ def unwritable(what: str, to_do: str) -> Generator[None]:
     """An OSError inside leaves as an ExportError: what, the reason, what to do."""
     try:
         yield
+    except ExportError:
+        raise
     except OSError as error:
-        raise ExportError(f"{what} ({error.strerror}){to_do}") from error
+        raise ExportError(f"{what} ({error.strerror or error}){to_do}") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -11,8 +11,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ConfigError, MalformedError
-from napari_wsol.files import write_kept
+from napari_wsol.errors import MalformedError
+from napari_wsol.files import unwritable, write_kept
 from napari_wsol.files.parsing import Count, Positive, read_json
 from napari_wsol.images.pixel_size import PixelSize
 from napari_wsol.paths import known_sizes_file
@@ -65,7 +65,7 @@ def remember(slide: Slide, mpp: float | None) -> None:
     """Keeps the pixel size of a slide, or forgets it where it is None.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ExportError: the file cannot be written.
     """
     known, _ = _load()
     fingerprint = slide.fingerprint()
@@ -75,14 +75,10 @@ def remember(slide: Slide, mpp: float | None) -> None:
     if mpp is not None:
         today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
         known[fingerprint] = _Known(slide.shape, mpp, today)
-    try:
+    what = f"The pixel size could not be kept in {known_sizes_file()}"
+    to_do = ": it holds while this image is open. Check that you may write there."
+    with unwritable(what, to_do):
         _save(known)
-    except OSError as error:
-        raise ConfigError(
-            f"The pixel size could not be kept in {known_sizes_file()} "
-            f"({error.strerror or error}): it holds while this image is open. "
-            "Check that you may write there."
-        ) from error
 
 
 def _load() -> tuple[dict[str, _Known], tuple[str, ...]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_wsol.errors import ExportError
+from napari_wsol.files import unwritable
 from napari_wsol.journal.folder import JournalFolder
 from napari_wsol.journal.heads import head_bytes, read_head, write_head
 from napari_wsol.journal.words import low_space, problem
@@ -147,16 +147,12 @@ class Journal:
             ExportError: it could not be written.
         """
         data = head_bytes(state, metadata)
-        try:
-            with self._disk:
-                self._folder.claim()
-                written = write_head(self.folder, index, data)
-        except OSError as error:
-            raise ExportError(
-                f"The head of round {index} cannot be written to “{self.folder}” "
-                f"({error.strerror}): the round stays in this window only. Make room "
-                "or allow writing, then refine again."
-            ) from error
+        what = f"The head of round {index} cannot be written to “{self.folder}”"
+        to_do = "Make room or allow writing, then refine again."
+        told = f": the round stays in this window only. {to_do}"
+        with unwritable(what, told), self._disk:
+            self._folder.claim()
+            written = write_head(self.folder, index, data)
         with self._turn:
             if self._waiting:  # a new folder lacks what came before
                 self._wake()

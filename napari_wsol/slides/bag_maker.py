@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_wsol.config import SlideConfig
+from napari_wsol.config import BAG_LAYOUTS, SlideConfig
 from napari_wsol.encoders import TileEncoder, VectorEncoder
 from napari_wsol.encoders.presets import PRESETS
 from napari_wsol.encoders.tiles import NEEDS_BAG
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_wsol.jobs import Progress
-
-LAYOUTS = ["trident", "clam"]
 
 
 def tile_model(model: Model, *, mpp: float | None, tile: int | None) -> Model:
@@ -85,8 +83,8 @@ def make_bag(
         UnknownNameError: no such layout.
         ExportError: it cannot be written.
     """
-    if layout not in LAYOUTS:
-        raise choices("layout", layout, LAYOUTS)
+    if layout not in BAG_LAYOUTS:
+        raise choices("layout", layout, BAG_LAYOUTS)
     model, config = tile_model(model, mpp=None, tile=None), config or SlideConfig()
     h5py_for(path)  # said now, not after hours
     with closing(open_slide(path)) as slide:

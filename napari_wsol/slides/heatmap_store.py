@@ -15,8 +15,8 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BloscShuffle
 
-from napari_wsol.errors import ExportError
 from napari_wsol.export.ome import describe_levels
+from napari_wsol.files import check_new, unwritable
 from napari_wsol.slides.live import reduced
 
 if TYPE_CHECKING:
@@ -87,12 +87,8 @@ class HeatmapStore:
         return left
 
     def _open(self) -> zarr.Array[Any]:
-        try:
-            if self.path.exists():
-                raise ExportError(
-                    f"{self.path} is there already. Choose another folder, or remove "
-                    "it."
-                )
+        check_new(self.path)
+        with unwritable(f"“{self.path}” cannot be written", "."):
             if not self._draft.exists():
                 self._draft.parent.mkdir(parents=True, exist_ok=True)
                 zarr.create_group(self._draft, zarr_format=3)
@@ -102,10 +98,6 @@ class HeatmapStore:
                 if found.shape == self.shape and found.dtype == self._plane.dtype:
                     return found
             return self._create(group, "0", self.shape)
-        except OSError as error:
-            raise ExportError(
-                f"{self.path} cannot be written: {error.strerror}."
-            ) from error
 
     def _create(
         self, group: zarr.Group, name: str, shape: tuple[int, ...]
@@ -173,7 +165,7 @@ class HeatmapStore:
         Raises:
             ExportError: it cannot be written.
         """
-        try:
+        with self._pool, unwritable(f"“{self.path}” cannot be written", "."):
             for row, column in zip(*np.nonzero(self._left > 0), strict=True):
                 self._jobs.append(self._pool.submit(self._write, int(row), int(column)))
             for job in self._jobs:
@@ -181,12 +173,6 @@ class HeatmapStore:
             levels = self._add_levels()
             self._describe(levels)
             self._draft.replace(self.path)
-        except OSError as error:
-            raise ExportError(
-                f"{self.path} cannot be written: {error.strerror}."
-            ) from error
-        finally:
-            self._pool.shutdown()
         return self.path
 
     def close(self) -> None:
@@ -233,13 +219,9 @@ def _ended(job: Future[None], *, wait: bool = False) -> bool:
     """Whether a job is over; raises what went wrong in it."""
     if not wait and not job.done():
         return False
-    try:
+    to_do = ": make room, then start again; the finished tiles are kept."
+    with unwritable("The heatmap cannot be written", to_do):
         job.result()
-    except OSError as error:
-        raise ExportError(
-            f"The heatmap cannot be written ({error.strerror}): make room, then start "
-            "again; the finished tiles are kept."
-        ) from error
     return True
 
 

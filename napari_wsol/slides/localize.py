@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from napari_wsol.config import SlideConfig
-from napari_wsol.encoders import TileEncoder
 from napari_wsol.export.files import stem_of
 from napari_wsol.images.heatmap import Heatmap, on_scale
 from napari_wsol.inference.whole_image import Localization, check_methods
@@ -382,11 +381,6 @@ class SlideWork:
                 "there."
             )
         return tuple(dict.fromkeys(found))
-
-
-def uses_tiles(model: Model) -> bool:
-    """Whether a model pools tiles (attention MIL), whose maps come at the end."""
-    return isinstance(model.encoder, TileEncoder)
 
 
 class Detail:

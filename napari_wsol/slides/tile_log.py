@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_wsol.errors import ExportError
+from napari_wsol.files import unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,12 +54,10 @@ class TileLog:
         self._done = 0
         text = json.dumps(dict(key), sort_keys=True).encode()
         header = _MAGIC + _LENGTH.pack(len(text)) + text
-        try:
+        with unwritable(f"“{path}” cannot be written", "."):
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
             self._file = os.open(path, flags)
             self._end = self._recover(header)
-        except OSError as error:
-            raise ExportError(f"{path} cannot be written: {error.strerror}.") from error
 
     def _recover(self, header: bytes) -> int:
         """Finds the whole records, cuts off the rest; the end of the file."""
@@ -110,13 +108,9 @@ class TileLog:
         data = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
         record = _HEAD.pack(index, len(data), zlib.crc32(data)) + data
         with self._lock:
-            try:
+            to_do = ": make room, then start again; the finished tiles are kept."
+            with unwritable(f"{self.path.name} cannot be written", to_do):
                 self._pwrite(record, self._end)
-            except OSError as error:
-                raise ExportError(
-                    f"{self.path.name} cannot be written ({error.strerror}): make "
-                    "room, then start again; the finished tiles are kept."
-                ) from error
             self._place(index, self._end + _HEAD.size, len(data))
             self._end += len(record)
 

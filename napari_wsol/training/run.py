@@ -22,7 +22,7 @@ from napari_wsol.errors import (
     MalformedError,
     ignore_failure,
 )
-from napari_wsol.files import free_name, write_whole
+from napari_wsol.files import free_name, unwritable, write_whole
 from napari_wsol.files.parsing import Count, parse_json, read_text, typed
 from napari_wsol.images.bags import is_bag
 from napari_wsol.inference.appearance import appearance_of
@@ -442,10 +442,8 @@ def _prepare(out: Path, recipe: Recipe, *, resume: bool) -> None:
             "or choose another --out."
         )
     rehearse(recipe, out)
-    try:
+    with unwritable(f"“{out}” cannot be made", ". Choose another --out."):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"{out} cannot be made: {error}.") from error
 
 
 def rehearse(recipe: Recipe, out: Path) -> None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
-from napari_wsol.errors import ExportError, ImageError, MalformedError
-from napari_wsol.files import encoded, path_from, write_kept
+from napari_wsol.errors import ImageError, MalformedError
+from napari_wsol.files import encoded, path_from, unwritable, write_kept
 from napari_wsol.files.parsing import read_json
 from napari_wsol.strokes.stroke import now
 from napari_wsol.worklist.items import Item, Kind, WorkList
@@ -124,14 +124,10 @@ def remember_list(worklist: WorkList, folder: Path) -> Path:
         "images": list(names.values()),
         "set_aside": [names[row] for row in names if worklist[row].set_aside],
     }
-    try:
+    what = f"The list of images could not be remembered in {folder}"
+    to_do = "Check that you may write there, and that the disk is not full."
+    with unwritable(what, f". Strokes are not concerned. {to_do}"):
         write_json(file, values)
-    except OSError as error:
-        raise ExportError(
-            f"The list of images could not be remembered in {folder} "
-            f"({error.strerror or error}). Strokes are not concerned. Check that you "
-            "may write there, and that the disk is not full."
-        ) from error
     return file
 
 

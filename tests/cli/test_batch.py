@@ -113,6 +113,18 @@ def test_the_workflow_asks_for_what_a_slide_needs(tmp_path, images):
     assert all(words[words.index("--model") + 1] == "small" for words in commands)
 
 
+@pytest.mark.skipif(HAS_SNAKEMAKE or os.name != "posix", reason="needs a program")
+def test_what_jobs_say_is_not_in_the_json(tmp_path, images, monkeypatch):
+    program = tmp_path / "snakemake"
+    program.write_text("#!/bin/sh\necho 1 of 1 images\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = ("--out", tmp_path / "out", "--gpus", "0", "--json")
+    done = batch(*images, "--model", "small", *out)
+    assert json.loads(done.stdout)["images"] == []
+    assert "1 of 1 images" in done.stderr
+
+
 def test_a_cluster_gets_its_executor_and_a_profile(tmp_path, images, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     program = tmp_path / "snakemake"

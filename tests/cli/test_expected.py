@@ -180,6 +180,20 @@ def test_config_refuses_what_cannot_be(name, value):
     assert stored() == {}
 
 
+def test_a_model_that_is_a_folder_is_kept_by_its_whole_path(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert told("config", "set", "model", "mine") == {"model": str(tmp_path / "mine")}
+    for name in ("model", "journals"):
+        assert run("config", "set", name, "").exit_code == 2
+    (tmp_path / "mine").rmdir()
+    gone = run("localize", __file__, "--out", tmp_path / "out")
+    assert gone.exit_code == 2
+    assert "/mine”, which config says, is not there." in "".join(
+        gone.stderr.split("\n")
+    )
+
+
 def test_the_preferred_model_is_taken(tmp_path, tissue):
     path, out = tmp_path / "a.png", tmp_path / "out"
     Image.fromarray(tissue).save(path)
@@ -211,7 +225,7 @@ COMPLETED = """
 import os, sys
 from napari_wsol.cli import app
 for line in ("localize --model gl", "localize --method grad", "recipes show pixel",
-             "config set mem", "config set "):
+             "config set mem", "config set ", "--plugin ", "--json models "):
     words = ["napari-wsol", *line.split(" ")]
     os.environ.update(
         _NAPARI_WSOL_COMPLETE="complete_bash",
@@ -229,12 +243,14 @@ def test_names_are_completed_without_torch():
     done = subprocess.run(
         [sys.executable, "-c", COMPLETED], capture_output=True, text=True, check=True
     )
+    assert done.stderr == ""
     shown = [part.split() for part in done.stdout.split("False\n")]
     assert shown[0] == [BUNDLED]
     assert "gradcam++" in shown[1]
     assert "pixelcam" in shown[2]
     assert shown[3] == ["memory_bytes"]
-    assert len(shown) == 6
+    assert len(shown) == 8
+    assert "import" in shown[6]
     assert len(shown[4]) == len(VARIABLES)
 
 
@@ -273,6 +289,12 @@ WITHOUT_TORCH = [
     ("models", "import", "none.pt"),
     ("recipes", "show", "none"),
     ("journal", "show", "none"),
+    ("replay", "none", "--out", "OUT"),
+    ("report", "none", "--out", "OUT"),
+    ("verify", "none"),
+    ("features", "HERE", "--preset", "none", "--out", "OUT"),
+    ("models", "import", "HERE", "--preset", "none"),
+    ("train", "HERE", "--data", "HERE", "--out", "OUT", "--seeds", "a"),
     ("view", "none.svs"),
 ]
 
@@ -356,3 +378,6 @@ def test_ctrl_c_is_one_line_and_a_closed_pipe_is_silent():
     )
     assert len(piped.stdout.splitlines()) == 1
     assert piped.stderr == ""
+    command = f"{sys.executable} -m napari_wsol config list --json | true"
+    unread = subprocess.run(command, shell=True, stderr=subprocess.PIPE, check=False)
+    assert unread.stderr == b""

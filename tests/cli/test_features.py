@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from napari_wsol.batch import ResultsFolder
 from napari_wsol.batch.claims import take
 from napari_wsol.batch.workflow import Workflow
-from napari_wsol.cli import app
+from napari_wsol.cli import app, installed
 from napari_wsol.encoders.presets import PRESETS
 from napari_wsol.images.bags import open_bag
 from napari_wsol.methods import Model
@@ -86,6 +86,10 @@ def test_a_preset_names_the_one_model_of_its_weights(
     tmp_path, slides, small_model, monkeypatch
 ):
     monkeypatch.setitem(PRESETS, "mobilenet_v2", PRESETS["uni"])
+    table = tmp_path / "package" / "encoders" / "presets.toml"
+    table.parent.mkdir(parents=True)
+    table.write_text("[uni]\n[mobilenet_v2]\n")
+    monkeypatch.setattr(installed, "PACKAGE", tmp_path / "package")
     words = [slides[0], *arguments(tmp_path / "out")]
     assert "one of them" in said(features(*words, "--preset", "uni"))
     words = [*words[:1], "--preset", "uni", *words[3:]]

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from importlib.metadata import version
@@ -23,7 +24,7 @@ from napari_wsol.doctor import checks
 from napari_wsol.doctor.bundle import bundle_of
 from napari_wsol.doctor.finding import Finding, asked
 from napari_wsol.journal import ImageFacts, JournalLibrary, StatusChanged
-from napari_wsol.paths import bundled_folder, journals_folder
+from napari_wsol.paths import bundled_folder, journals_folder, preferences_file
 from napari_wsol.zoo import WEIGHTS
 
 PATIENT, BUNDLED = "Mueller_Hans", "glands-mobilenetv2"
@@ -179,6 +180,46 @@ def test_a_process_that_crashes_or_hangs_is_told(tmp_path, monkeypatch):
     assert "timed out after 0.5 seconds" in hung.said
 
 
+def test_what_plugins_print_or_end_changes_no_line(tmp_path, monkeypatch):
+    (tmp_path / "prints.py").write_text(
+        "import os\nfrom napari_wsol.doctor.finding import Finding, tell\n"
+        "def found():\n    print('{\"name\": 1}')\n    os.write(1, b'half a line')\n"
+        "    yield Finding('one', 'ok', '“h\\udce4ns”')\n    os._exit(0)\n"
+        "tell(found())\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    one, broken = asked("prints", Finding("two", "fault", "mend it"))
+    assert one.text == "“h\udce4ns”"
+    assert broken.text == "mend it"
+    assert broken.said.startswith("it ended too early")
+
+
+def test_without_torch_nothing_is_said_of_plugins(tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = [item for item in checks.libraries() if item.name != "readers"]
+    assert [item.text for item in found] == [checks.BROKEN["torch"]]
+    assert "no torch" in found[0].said
+
+
+def test_no_folder_for_temporary_files(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/not/there"])
+    [fault] = told(checks.folders(), "fault")
+    assert fault.text == "There is none: set TMPDIR to another folder."
+    assert "/not/there" in fault.said
+
+
+def test_what_is_chosen_and_cannot_be(monkeypatch):
+    assert not [*checks.config()]
+    monkeypatch.setenv("NAPARI_WSOL_MEMORY", "much")
+    preferences_file().write_text("{")
+    variable, file = (item.text for item in checks.config())
+    assert variable.startswith("NAPARI_WSOL_MEMORY does not say what can be")
+    assert file.startswith(f"“{preferences_file()}” does not say")
+
+
 def test_a_check_that_fails_is_a_line(monkeypatch, tmp_path):
     # A distribution of ours without what it needs: the doctor lives.
     about = tmp_path / "napari_wsol-9.dist-info" / "METADATA"
@@ -252,7 +293,7 @@ def test_a_damaged_model_a_missing_extra_and_a_plugin_that_fails(planted):
     assert f"ok      models: “{BUNDLED}” is intact." in lines
     [extra] = [line for line in lines if line.startswith("warning readers")]
     assert "No slides of MRXS, VMS and others without openslide: pip" in extra
-    assert "pip install openslide-bin openslide-python" in extra
+    assert extra.endswith("pip install openslide-bin openslide-python")
     [plugin] = [line for line in lines if line.startswith("fault   plugins")]
     assert f"“{PATIENT}.py” was left out: update it, or take it away. (Val" in plugin
     assert any(line.startswith("ok      torch: torch 2") for line in lines)
@@ -292,6 +333,31 @@ def test_names_have_other_digests_in_another_bundle():
     assert "bert" not in one
 
 
+def test_a_number_or_a_package_may_have_a_patients_name(tmp_path, monkeypatch):
+    number = "0012345"
+    about = tmp_path / f"{PATIENT}.egg-info"
+    about.mkdir()
+    (about / "PKG-INFO").write_text(f"Name: {PATIENT}\nVersion: {number}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("NAPARI_WSOL_MODEL", number)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    (journals_folder() / number).mkdir(parents=True)
+    texts = bundle_of([Finding("cache", "ok", f"“/{number}/1961.3.4” has 2.5 GB.")])
+    whole = "\n".join(texts.values())
+    assert not [word for word in (number, PATIENT, "1961") if word in whole]
+    assert "has 2.5 GB." in texts["report.txt"]
+    assert "OMP_NUM_THREADS=3" in texts["settings.txt"]
+
+
+def test_a_bundle_replaces_nothing(tmp_path):
+    file = tmp_path / "slide.svs"
+    file.write_text("mine")
+    done = CliRunner().invoke(app, ["doctor", "--yes", "--bundle", str(file)])
+    assert "nothing is replaced" in str(done.exception)
+    assert not done.stdout  # told before anything is looked at
+    assert file.read_text() == "mine"
+
+
 def test_a_bundle_is_asked_for(tmp_path):
     file = tmp_path / "bundle.zip"
     for answer, is_there in (("n\n", False), ("y\n", True)):
@@ -299,3 +365,4 @@ def test_a_bundle_is_asked_for(tmp_path):
         done = CliRunner().invoke(app, words, input=answer)
         assert f"Write this to {file}? [y/N]" in done.stderr
         assert file.exists() == is_there
+        assert is_there or done.exit_code == 130

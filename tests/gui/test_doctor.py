@@ -40,6 +40,9 @@ def doctor(make_napari_viewer, qtbot):
 def test_lines_come_while_the_doctor_looks(doctor, qtbot):
     qtbot.waitUntil(lambda: "clock: It is" in doctor.lines.toPlainText(), timeout=WAIT)
     assert "looking" in doctor.windowTitle()
+    panel.show_doctor()  # twice: it is the same, and goes on
+    assert panel._shown == [doctor]
+    assert "clock: It is" in doctor.lines.toPlainText()
     doctor.again_button.click()
     assert not doctor.lines.toPlainText()
     qtbot.waitUntil(lambda: "Python: 3." in doctor.lines.toPlainText(), timeout=WAIT)

@@ -223,7 +223,7 @@ def test_a_training_starts_from_a_paper(bench, dialog, data, tmp_path):
     save_as(mine)
     action.trigger()
     assert dialog.message.is_warning
-    assert "not overwritten" in dialog.message.text()
+    assert "nothing is replaced" in dialog.message.text()
     assert mine.read_text() == RECIPE
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_wsol.errors import ConfigError
+from napari_wsol.errors import ExportError
 from napari_wsol.images.known_sizes import remember
 from napari_wsol.images.readers import open_slide
 from napari_wsol.paths import known_sizes_file
@@ -87,7 +87,7 @@ def test_a_damaged_file_is_put_aside_and_told(path, text):
 def test_a_folder_that_cannot_be_written_is_told(path, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("NAPARI_WSOL_HOME", str(tmp_path / "file"))
-    with pytest.raises(ConfigError, match="could not be kept"):
+    with pytest.raises(ExportError, match="could not be kept"):
         remember(open_slide(path), 0.25)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
-from napari_wsol.errors import ConfigError, UnknownNameError
+from napari_wsol.errors import ExportError, UnknownNameError
 from napari_wsol.images.published import (
     PIXELCAM_PREPROCESSING,
     PYLON_PREPROCESSING,
@@ -213,7 +213,7 @@ def test_the_command_lists_shows_and_writes(tmp_path):
     assert path.read_text("utf-8") == find_published("pylon").text
     path.write_text("mine")
     again = run("write", "pylon", str(path))
-    assert isinstance(again.exception, ConfigError)
+    assert isinstance(again.exception, ExportError)
     assert path.read_text() == "mine"
     assert isinstance(run("show", "unet").exception, UnknownNameError)
 

@@ -14,8 +14,9 @@ import typer
 from typer.testing import CliRunner
 
 from napari_wsol.cli import app
-from napari_wsol.cli.train import View, parse_seeds, watched
-from napari_wsol.errors import ImageError
+from napari_wsol.cli.options import numbers
+from napari_wsol.cli.train import View, watched
+from napari_wsol.errors import ConfigError, ImageError
 from napari_wsol.training.run import Evaluation
 from napari_wsol.training.trainer import TrainStep
 from napari_wsol.zoo import read_card
@@ -73,11 +74,11 @@ def test_several_seeds_are_trained(discs, make_recipe, tmp_path):
 
 
 def test_seeds_are_numbers():
-    assert parse_seeds(None) == []
-    assert parse_seeds("3, 1") == [3, 1]
+    assert numbers("--seeds", None) == ()
+    assert numbers("--seeds", "3, 1") == (3, 1)
     for wrong in ("a", "1;2", "", "-1"):
-        with pytest.raises(typer.BadParameter):
-            parse_seeds(wrong)
+        with pytest.raises(ConfigError, match="--seeds takes numbers"):
+            numbers("--seeds", wrong)
 
 
 def test_a_request_to_stop_waits_for_the_end_of_the_step():

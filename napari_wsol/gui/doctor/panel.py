@@ -48,7 +48,6 @@ class Doctor(QDialog):
         buttons = (self.copy_button, self.save_button, self.write_button)
         fill_column(self, self.lines, row(None, self.again_button, *buttons))
         self.finished.connect(self.end)
-        self.look()
 
     def look(self, *words: str) -> None:
         """Look at everything; lines appear when they are known."""
@@ -92,9 +91,14 @@ _shown: list[Doctor] = []
 
 
 def show_doctor() -> None:
-    """Open the dialog, in front of the window that is active."""
-    _shown[:] = [Doctor()]
+    """Open the dialog, in front of the window that is active; there is but one."""
+    if not _shown:
+        _shown.append(Doctor())
+        _shown[0].destroyed.connect(lambda: _shown.clear())  # noqa: PLW0108
+    if not _shown[0].isVisible():
+        _shown[0].look()
     _shown[0].show()
+    _shown[0].activateWindow()
 
 
 def help_entry(viewer: napari.viewer.Viewer) -> QAction:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ConfigError, ExportError, WsolError
+from napari_wsol.errors import ConfigError, WsolError
+from napari_wsol.files import unwritable
 from napari_wsol.paths import trainings_folder
 
 if TYPE_CHECKING:
@@ -95,13 +96,9 @@ def discard(outlook: Outlook, wish: Wish) -> Outlook:
     """
     from napari_wsol.training.run import CHECKPOINT, LOG
 
-    try:
+    with unwritable(f"The unfinished training in {outlook.folder} stays", "."):
         for name in (CHECKPOINT, LOG):
             (outlook.folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ExportError(
-            f"The unfinished training in {outlook.folder} cannot be removed: {error}."
-        ) from error
     return look_ahead(wish)
 
 

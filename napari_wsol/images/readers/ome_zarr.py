@@ -27,9 +27,6 @@ Place = tuple[tuple[float, float], tuple[float, float]]
 METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 """Files by which the folder of a zarr group or array is known."""
 
-_METADATA_BYTES = 1 << 20
-"""So much of the metadata of the folder above is looked at."""
-
 MOST_LEVELS = 32
 """Of an image: each is half of the one before, so that fewer lead to one pixel."""
 

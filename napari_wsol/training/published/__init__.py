@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from napari_wsol.errors import ConfigError, ExportError
-from napari_wsol.files import write_whole
+from napari_wsol.files import encoded, write_new
 from napari_wsol.registry import Registry
 
 if TYPE_CHECKING:
@@ -74,15 +73,7 @@ def write_published(name: str, path: Path) -> None:
 
     Raises:
         UnknownNameError: there is no such recipe.
-        ConfigError: the file is there already.
-        ExportError: it cannot be written.
+        ExportError: the file is there already, or cannot be written.
     """
-    text = find_published(name).text
-    if path.exists():
-        raise ConfigError(
-            f"{path} is there already and is not overwritten. Choose another file."
-        )
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise ExportError(f"The recipe {path} cannot be written: {error}.") from error
+    text = encoded(find_published(name).text)
+    write_new(path, lambda draft: draft.write_bytes(text))
