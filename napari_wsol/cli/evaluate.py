@@ -20,13 +20,7 @@ from napari_wsol.cli.console import (
 from napari_wsol.cli.data import tell_model_data
 from napari_wsol.cli.installed import model_names
 from napari_wsol.errors import ConfigError
-from napari_wsol.files import (
-    check_folder,
-    encoded,
-    file_set,
-    make_folder,
-    unwritable,
-)
+from napari_wsol.files import check_folder, encoded, file_set, make_folder, unwritable
 
 if TYPE_CHECKING:
     from napari_wsol.data.folds import Grouping

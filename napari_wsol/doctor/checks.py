@@ -138,15 +138,16 @@ def folders() -> Iterator[Finding]:
         move = f"set {variable} to another folder."
         try:
             folder = Path(of())
-            if any(folder.is_relative_to(path) for path in bad):
-                continue
+        except OSError as error:  # Python finds none for temporary files
+            yield Finding(name, "fault", f"There is none: {move}", str(error))
+            continue
+        if any(folder.is_relative_to(path) for path in bad):
+            continue
+        try:
             check_folder(folder)
         except ExportError as error:
             bad.append(folder)
             yield Finding(name, "fault", f"{error} For {name}: {move}")
-            continue
-        except OSError as error:  # of Python: there is none for temporary files
-            yield Finding(name, "fault", f"There is none: {move}", str(error))
             continue
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free, need = shutil.disk_usage(there).free, needs.get(name, 0)

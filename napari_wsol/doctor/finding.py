@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from napari_wsol.errors import WORDS_LENGTH
 
@@ -48,10 +48,14 @@ def asked(words: str, broken: Finding, seconds: float = 240) -> Iterator[Finding
     """What a module tells, run in a process; ``broken``, too, where it did not end."""
     command = [sys.executable, "-P", "-m", *words.split()]
     here = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    pipes: Any = {"stdin": subprocess.DEVNULL, "capture_output": True}
     try:
         ended = subprocess.run(  # noqa: S603 - a module of ours
-            command, check=True, timeout=seconds, env=here, **pipes
+            command,
+            input=b"",
+            capture_output=True,
+            check=True,
+            timeout=seconds,
+            env=here,
         )
         told = "" if ended.stdout.endswith(END) else "it ended too early"
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
