@@ -15,7 +15,6 @@ COMMANDS = {
     "napari-wsol.widget",
     "napari-wsol.doctor",
     "napari-wsol.compare_maps",
-    "napari-wsol.doctor",
     "napari-wsol.draw_strokes",
     "napari-wsol.localize_image",
     "napari-wsol.save_heatmap",
