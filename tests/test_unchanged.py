@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow  # half a minute, in a process of its own
+
 TESTS = Path(__file__).parent
 MAPS, FIGURES = 3e-4, 1e-3
 """What other arithmetic may change: of block means, of losses and probabilities."""
@@ -82,7 +84,6 @@ def differing(one: dict, other: dict) -> dict:
     }
 
 
-@pytest.mark.slow
 def test_what_does_not_depend_on_arithmetic_is_the_same(found, golden):
     assert differing(found["plain"], golden["plain"]) == {}
 

@@ -27,7 +27,12 @@ HISTOLOGY = [
     "wsol_negev_unet_resnet50",
     "wsol_tscam_tiny_survey",
 ]
-LARGE = {"wsol_cam_inceptionv3", "wsol_ACoL_resnet50", "wsol_SPG_resnet50"}
+LARGE = {
+    "pixelcam_inceptionv3_wgap",
+    "wsol_cam_inceptionv3",
+    "wsol_ACoL_resnet50",
+    "wsol_SPG_resnet50",
+}
 PCAM = [
     "pcam_densenet121_PCAM",
     pytest.param("pcam_densenet121_AVG", marks=pytest.mark.slow),

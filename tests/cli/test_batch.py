@@ -114,6 +114,7 @@ def test_the_workflow_asks_for_what_a_slide_needs(tmp_path, images):
 
 
 @pytest.mark.skipif(HAS_SNAKEMAKE or os.name != "posix", reason="needs a program")
+@pytest.mark.slow
 def test_what_jobs_say_is_not_in_the_json(tmp_path, images, monkeypatch):
     program = tmp_path / "snakemake"
     program.write_text("#!/bin/sh\necho 1 of 1 images\n")

@@ -249,7 +249,8 @@ def outlines(folder, group="Tumor", hole_group="Exclusion"):
     )
 
 
-@pytest.mark.parametrize("size", [pytest.param(224, marks=pytest.mark.slow), 0])
+@pytest.mark.parametrize("size", [224, 0])
+@pytest.mark.slow
 def test_geojson_xml_and_mask_of_one_shape_give_the_same_figure(data, tmp_path, size):
     outlines(tmp_path)
     found = {}

@@ -255,7 +255,7 @@ def start(*arguments):
     [
         (signal.SIGKILL, ()),
         pytest.param(signal.SIGINT, (), marks=pytest.mark.slow),
-        (signal.SIGINT, ("--resume",)),
+        pytest.param(signal.SIGINT, ("--resume",), marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, (), marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, ("--resume",), marks=pytest.mark.slow),
     ],

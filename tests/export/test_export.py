@@ -287,15 +287,15 @@ def test_disk_that_fails_while_writing_leaves_nothing(
     tmp_path, make_heatmap, make_slide
 ):
     resource = pytest.importorskip("resource", reason="limits need POSIX")
-    noise, slide = np.random.default_rng(0).random((480, 608)), make_slide((480, 608))
+    noise, slide = np.random.default_rng(0).random((300, 380)), make_slide((300, 380))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # No file may grow beyond that: the heatmap is larger, the mask is not, nor is what
     # the folder is tried with.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (270_000, hard))
     try:
         with pytest.raises(ExportError, match="nothing was kept"):
             export_heatmap(
-                tmp_path / "out", make_heatmap((480, 608), noise), slide, ALL, {}
+                tmp_path / "out", make_heatmap((300, 380), noise), slide, ALL, {}
             )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -87,6 +87,7 @@ def test_an_export_after_a_change_in_place_is_of_the_image_as_it_was(bench, tmp_
     bench.until(lambda: has_badges(bench))
 
 
+@pytest.mark.slow
 def test_strokes_stay_with_the_image_that_they_were_drawn_on(bench):
     layer = bench.open(square(32, 64))
     bench.localize()

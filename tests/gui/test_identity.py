@@ -111,6 +111,7 @@ def until_said(bench, wanted: set) -> None:
     bench.until(is_said)
 
 
+@pytest.mark.slow
 def test_the_class_belongs_to_the_image_and_is_the_most_probable_until_picked(
     fair, bench
 ):
@@ -293,6 +294,7 @@ def test_pixels_that_are_painted_over_are_no_longer_those_of_the_file(bench, tmp
     assert bench.session.heatmap("pixelcam").at(96, 24) > 0.9
 
 
+@pytest.mark.slow
 def test_going_on_asks_for_the_class_that_was_worked_on(make_bench, fair):
     def day() -> tuple:
         bench = make_bench()

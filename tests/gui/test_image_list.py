@@ -238,6 +238,7 @@ def test_marks_and_untouched(hands, folder):
     bench.until(lambda: session.remembered_lists()[0].held_out == {"2.png"})
 
 
+@pytest.mark.slow
 def test_strokes_on_an_image_set_aside_score_without_a_warning(hands, folder):
     bench, session, panel = hands.bench, hands.session, hands.panel
     correct, message = hands.widget.correct_panel, hands.widget.message
@@ -324,7 +325,7 @@ def test_the_keys_are_free():
 
 
 def test_a_folder_that_is_viewed_is_a_list(folder, qtbot):
-    viewer, widget = open_viewer([folder], show=False)
+    viewer, widget = open_viewer([folder])
     try:
         qtbot.waitUntil(lambda: bool(viewer.layers), timeout=60_000)
         assert len(widget.session.worklist) == 3

@@ -9,7 +9,7 @@ import pytest
 
 from napari_wsol.gui.dock import WsolWidget
 
-pytestmark = [pytest.mark.gui, pytest.mark.binding]
+pytestmark = pytest.mark.gui
 
 
 def square(size: int = 128) -> np.ndarray:
@@ -119,6 +119,7 @@ def test_the_last_of_two_choices_in_a_hurry_is_opened(bench):
     assert bench.widget.image_line.layer.name == "second"
 
 
+@pytest.mark.binding
 def test_deleting_the_image_invites_again(bench):
     source = bench.open(square())
     bench.localize()
@@ -127,6 +128,7 @@ def test_deleting_the_image_invites_again(bench):
     assert "Open an image" in bench.widget.image_line.words.text()
 
 
+@pytest.mark.binding
 def test_closing_the_dock_during_a_job_is_clean(bench):
     bench.open(square(1024))
     bench.widget.controller.localize()
@@ -141,6 +143,7 @@ def test_closing_the_dock_during_a_job_is_clean(bench):
     assert not heard
 
 
+@pytest.mark.binding
 def test_closing_the_viewer_during_a_job_is_clean(bench):
     bench.open(square(1024))
     bench.widget.controller.localize()
@@ -149,6 +152,7 @@ def test_closing_the_viewer_during_a_job_is_clean(bench):
     bench.until(lambda: not session.is_busy)
 
 
+@pytest.mark.binding
 def test_closing_the_viewer_during_refine_is_clean(bench):
     bench.open(square())
     bench.localize()
@@ -163,6 +167,7 @@ def test_closing_the_viewer_during_refine_is_clean(bench):
     assert "failed" not in states
 
 
+@pytest.mark.slow
 def test_images_come_and_go_with_their_maps(bench):
     for number in range(3):
         before = bench.widget.layers.image
@@ -176,6 +181,8 @@ def test_images_come_and_go_with_their_maps(bench):
         bench.qtbot.wait(50)  # drawn
 
 
+@pytest.mark.slow
+@pytest.mark.binding
 def test_opening_and_closing_five_times_leaves_nothing_behind(bench):
     bench.open(square())
     bench.localize()
@@ -238,6 +245,7 @@ def test_twenty_viewers_leave_no_thread_behind(make_bench):
         bench.until(lambda: not ours())
 
 
+@pytest.mark.binding
 def test_two_viewers_do_not_mix(make_bench):
     one, two = make_bench(), make_bench()
     one.open(square(), name="left")
@@ -248,12 +256,14 @@ def test_two_viewers_do_not_mix(make_bench):
     assert one.session.slide.name != two.session.slide.name
 
 
+@pytest.mark.binding
 def test_the_theme_changes_without_a_word(bench):
     bench.viewer.theme = "light"
     bench.widget.message.warn("Something to read.")
     assert bench.widget.message.is_warning
 
 
+@pytest.mark.binding
 def test_keys_clash_with_napari_only_where_it_is_meant():
     from fixtures.keys import clashes
 

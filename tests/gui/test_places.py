@@ -53,6 +53,7 @@ def pin_rows(bench) -> list[str]:
 
 
 @pytest.mark.usefixtures("layers_model")
+@pytest.mark.slow
 def test_each_model_has_rows_of_its_own_and_maps_from_elsewhere_theirs(bench):
     bench.open(square())
     bench.localize()

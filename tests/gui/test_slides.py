@@ -315,6 +315,7 @@ def test_large_maps_are_shown_at_full_resolution_where_one_looks(
     assert np.abs(pair.image.scale - 4).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_fine_maps_end_exactly_where_the_slide_ends(bench, monkeypatch):
     monkeypatch.setattr("napari_wsol.slides.live.LIVE_CELLS", 2000)
     bench.session.slide_config = SlideConfig(core=64)
@@ -339,6 +340,7 @@ def test_fine_maps_end_exactly_where_the_slide_ends(bench, monkeypatch):
     bench.until(fine)
 
 
+@pytest.mark.slow
 def test_contours_of_large_maps_come_from_a_thread(slide_bench, monkeypatch):
     monkeypatch.setattr("napari_wsol.gui.layers.heatmaps.LARGE_CELLS", 1000)
     monkeypatch.setattr("napari_wsol.gui.layers.contours.BAND_CELLS", 700)
@@ -459,6 +461,7 @@ def test_words_and_units():
     assert "2 tiles, the 1 with tissue first" in slide_words(plan, 0.5)
 
 
+@pytest.mark.slow
 def test_the_tiles_that_are_told_are_those_that_are_done(bench):
     """Below 2 GB a slide is cut into smaller tiles: told, planned and done alike."""
     session = bench.session

@@ -51,6 +51,7 @@ def test_the_plane_under_the_slider_is_worked_on_and_said(bench):
     assert "Plane 0 of 3" in " ".join(bench.session.slide.notes)
 
 
+@pytest.mark.slow
 def test_each_plane_keeps_its_own_strokes_map_and_rounds(bench):
     bench.open(stack())
     go_to(bench, 1)

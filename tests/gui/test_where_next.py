@@ -91,6 +91,7 @@ def test_g_flies_from_place_to_place_and_they_follow_rounds(bench):
     assert rings(bench) == []
 
 
+@pytest.mark.slow
 def test_a_stroke_ends_a_place_and_not_here_is_for_good(bench):
     bench.open(doubtful())
     localize(bench)

@@ -43,6 +43,7 @@ def targets(maps):
     return torch.stack([maps[0, 0], maps[1, 1]])
 
 
+@pytest.mark.slow
 def test_acol_gives_the_authors_logits_and_fused_maps(golden):
     case = golden("wsol_ACoL_resnet50")
     model = build("acol")

@@ -65,7 +65,9 @@ def test_a_threshold_that_is_none_is_refused(session, tmp_path, verb, cut):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["f.png", "t.csv", "r.html"])
+@pytest.mark.parametrize(
+    "name", ["f.png", "t.csv", pytest.param("r.html", marks=pytest.mark.slow)]
+)
 def test_a_folder_is_made_or_it_is_said_that_it_cannot_be(session, tmp_path, name):
     verb = {"f": "figure", "t": "table", "r": "report"}[name[0]]
     made = getattr(session, verb)(tmp_path / "new" / "deep" / name).result(WAIT)

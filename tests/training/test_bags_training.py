@@ -260,6 +260,7 @@ def run(*words: object):
     return done
 
 
+@pytest.mark.slow
 def test_evaluate_and_crossvalidate_on_bags(slides, tmp_path):
     """Two bags a patient: patients are never on both sides, and judged as wholes."""
     recipe_of(tmp_path, train="steps = 100\nhead_learning_rate = 5e-3")
