@@ -13,7 +13,7 @@ from napari_wsol.cli.console import Failures, Listing, commands, emit, named, ou
 from napari_wsol.cli.installed import checked_model, model_names
 from napari_wsol.cli.options import Preset, files_there
 from napari_wsol.errors import UnansweredError
-from napari_wsol.paths import installed_folders, models_folder
+from napari_wsol.paths import NO_MODEL, installed_folders, models_folder
 
 Name = Annotated[
     str,
@@ -38,7 +38,7 @@ def list_() -> None:
             card.license,
             "bundled" if card.bundled else card.folder,
         )
-    output.print(table)
+    output.print(table if found else NO_MODEL)
     output.print(f"Your own models belong in {models_folder()}")
     emit(found)
 
