@@ -355,6 +355,7 @@ def test_all_that_is_missing_is_asked_at_once(tmp_path, shapes):
     assert (how.mean, how.std, how.size) == ((0.7, 0.6, 0.7), (0.2,) * 3, None)
 
 
+@pytest.mark.slow
 def test_a_head_is_never_dropped_in_silence(tmp_path, shapes):
     state = made(shapes["resnet18"], 1000)
     path = saved(tmp_path, state)

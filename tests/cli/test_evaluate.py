@@ -66,6 +66,7 @@ def test_figures_table_and_picture_are_written(data, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_an_older_run_is_replaced_only_on_request(data, tmp_path):
     out = tmp_path / "metrics.json"
     arguments = ("small", "--data", data, "--method", "cam", "--bootstrap", 0)

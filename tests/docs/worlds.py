@@ -25,6 +25,8 @@ WORLDS: dict[str, Callable[[Path], None]] = {}
 """What makes the files of a page, by its name."""
 
 SLOW: dict[str, str] = {
+    "faq.md": "the whole doctor: ten seconds",
+    "how-to/own-data.md": "trainings and their figures: six seconds",
     "how-to/film.md": "several trainings and their figures: ten seconds",
     "tutorials/cluster.md": "slides by workers, bags and verify: ten seconds",
     "reference/data-sets.md": "boxes at a hundred thresholds: half a minute",

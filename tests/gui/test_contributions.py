@@ -183,6 +183,7 @@ def test_what_of_others_is_saved_together_is_offered_no_writer_of_ours_first():
 
 
 @pytest.mark.usefixtures("known_to_napari")
+@pytest.mark.slow
 def test_a_heatmap_of_a_viewer_that_is_not_in_front_is_saved_too(make_bench, tmp_path):
     bench = make_bench()
     bench.open(square(), name="scan")

@@ -121,6 +121,7 @@ def test_the_brush_stays_in_the_hand_from_image_to_image(hands, folder):
     assert layer.tool is None  # it was put away
 
 
+@pytest.mark.slow
 def test_a_stack_in_a_list_asks_which_plane_is_shown(hands, folder):
     bench = hands.bench
     planes = np.stack([picture(place)[..., 0] for place in PLACES])

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QAbstractButton
 
 from napari_wsol.gui.messages import Action
 
-pytestmark = [pytest.mark.gui, pytest.mark.binding]
+pytestmark = pytest.mark.gui
 
 
 def places(widget) -> dict[QAbstractButton, QPoint]:
@@ -30,6 +30,7 @@ def settled(bench) -> dict[QAbstractButton, QPoint]:
     return seen[-1]
 
 
+@pytest.mark.binding
 def test_a_message_is_seen_wherever_the_dock_is_scrolled_and_moves_nothing(bench):
     widget, pressed = bench.widget, []
     bench.until(widget.localize_panel.card_button.isEnabled)

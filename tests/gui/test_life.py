@@ -77,6 +77,7 @@ def test_images_that_cannot_be_used_give_words(bench, pixels):
     assert "Error" not in bench.widget.message.text()
 
 
+@pytest.mark.slow
 def test_our_layers_may_be_deleted_by_hand(bench):
     bench.open(square())
     bench.localize()
@@ -119,7 +120,6 @@ def test_the_last_of_two_choices_in_a_hurry_is_opened(bench):
     assert bench.widget.image_line.layer.name == "second"
 
 
-@pytest.mark.binding
 def test_deleting_the_image_invites_again(bench):
     source = bench.open(square())
     bench.localize()
@@ -245,7 +245,6 @@ def test_twenty_viewers_leave_no_thread_behind(make_bench):
         bench.until(lambda: not ours())
 
 
-@pytest.mark.binding
 def test_two_viewers_do_not_mix(make_bench):
     one, two = make_bench(), make_bench()
     one.open(square(), name="left")

@@ -57,6 +57,7 @@ def test_every_note_of_an_image_stands_at_the_image(bench, tmp_path):
         assert note in said(bench)
 
 
+@pytest.mark.slow
 def test_every_note_of_a_map_stands_there_as_long_as_the_map_does(bench):
     image = np.full((96, 96, 3), 200, np.uint8)
     image[20:60, 30:70] = 250

@@ -204,6 +204,7 @@ def test_what_is_seen_comes_first(slide_bench):
     assert stopper.seen[-1].state[1, 0] == 1
 
 
+@pytest.mark.slow
 def test_estimate_names_time_and_disk_and_keeps_its_tiles(slide_bench):
     bench = slide_bench
     box = bench.widget.localize_panel.slide_box
@@ -263,6 +264,7 @@ def test_shares_of_tissue_and_the_estimate_follow_the_painted_tissue(slide_bench
     bench.until(lambda: layers.tissue is not None and layers.tissue.mean() > 0.6)
 
 
+@pytest.mark.slow
 def test_a_click_in_the_gallery_flies_to_the_place(slide_bench):
     bench = slide_bench
     finish(bench)

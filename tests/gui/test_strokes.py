@@ -17,7 +17,7 @@ from napari_wsol.gui.correct.tools import OUTLINE_KEY, WAND_KEY
 from napari_wsol.gui.demo.viewer import open_viewer
 from napari_wsol.journal import JournalLibrary
 
-pytestmark = [pytest.mark.gui, pytest.mark.binding]
+pytestmark = pytest.mark.gui
 
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 PLAIN = Qt.KeyboardModifier.NoModifier
@@ -89,6 +89,7 @@ def hand(bench) -> Hand:
     return Hand(bench)
 
 
+@pytest.mark.binding
 def test_a_stroke_is_told_when_the_mouse_is_lifted_with_its_path(bench, hand):
     place = {"scale": (2, 3), "translate": (10, -20), "rotate": 30}
     source = bench.open(square(), **place)
@@ -179,6 +180,7 @@ def test_every_step_can_be_taken_back_whatever_made_it(bench, hand):
     assert hand.session.scribbles.any()
 
 
+@pytest.mark.binding
 def test_an_area_is_drawn_freely_or_by_its_corners(bench, hand):
     bench.open(square())
     hand.key("b")
@@ -211,6 +213,7 @@ def test_an_area_is_drawn_freely_or_by_its_corners(bench, hand):
     assert not clashes([OUTLINE_KEY, WAND_KEY])
 
 
+@pytest.mark.binding
 def test_the_wand_grows_where_the_model_sees_the_same(bench, hand):
     bench.open(square())
     bench.widget.session.live = False
@@ -242,6 +245,7 @@ def test_the_wand_grows_where_the_model_sees_the_same(bench, hand):
     assert not hand.session.strokes
 
 
+@pytest.mark.binding
 def test_annotations_become_strokes_and_keep_what_was_painted(bench, hand, tmp_path):
     bench.open(square())
     hand.key("b")
@@ -347,6 +351,7 @@ def touch(kind, here, where):
     return QTouchEvent(kind, device, PLAIN, [QEventPoint(1, state, here, where)])
 
 
+@pytest.mark.binding
 def test_pen_and_finger_paint_like_the_mouse_and_without_a_disk(bench, hand):
     journals = hand.session.journals.folder
     journals.parent.mkdir(exist_ok=True)
@@ -432,6 +437,7 @@ def test_the_next_day_the_work_is_there(make_bench):
     third.session.close(wait=True)
 
 
+@pytest.mark.binding
 def test_the_unattended_story_leaves_the_journals_of_the_user_alone(tmp_path, qtbot):
     del qtbot
     viewer, widget = open_viewer(journals=tmp_path / "elsewhere")

@@ -67,6 +67,7 @@ def drawn(bench):
     return [layer for layer in bench.viewer.layers if layer.name == "Occluded"]
 
 
+@pytest.mark.slow
 def test_a_box_is_dragged_and_the_true_loss_stands_beside_the_claims(localized, box):
     own = localized.viewer.add_points([(5, 5)], name="mine")
     localized.until(lambda: localized.viewer.layers.selection.active == own)

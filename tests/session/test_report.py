@@ -82,6 +82,7 @@ def worked(session, tissue, strokes, tmp_path):
     return session
 
 
+@pytest.mark.slow
 def test_all_is_in_one_file_and_nothing_comes_from_outside(worked, tmp_path):
     path = worked.report(tmp_path / "out.html", {"cam": 0.25}).result(WAIT)
     text = path.read_text("utf-8")
