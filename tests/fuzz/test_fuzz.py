@@ -1,6 +1,6 @@
 """Whatever bytes a file has, it is read or refused in words, soon and in little memory.
 
-50 inputs a format by default; ``NAPARI_WSOL_FUZZ=5000 pytest tests/fuzz`` (or
+25 inputs a format by default; ``NAPARI_WSOL_FUZZ=5000 pytest tests/fuzz`` (or
 ``make fuzz``) tries more, ``NAPARI_WSOL_FUZZ_SEED`` others.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fuzz.formats import FORMATS
 
-COUNT = int(os.environ.get("NAPARI_WSOL_FUZZ", "50"))
+COUNT = int(os.environ.get("NAPARI_WSOL_FUZZ", "25"))
 SEED = int(os.environ.get("NAPARI_WSOL_FUZZ_SEED", "0"))
 PEAK_MB = 1024
 GROUPS = sorted({made.group for made in FORMATS.values()})

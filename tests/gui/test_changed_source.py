@@ -38,6 +38,7 @@ def message(bench) -> str:
     return bench.widget.message.text()
 
 
+@pytest.mark.slow
 def test_data_that_is_replaced_is_taken_up_and_its_maps_are_told_of(bench):
     layer = bench.open(square(16, 16))
     bench.localize()

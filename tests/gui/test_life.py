@@ -90,6 +90,7 @@ def test_our_layers_may_be_deleted_by_hand(bench):
     bench.localize()
 
 
+@pytest.mark.slow
 def test_another_image_takes_the_maps_away_and_keeps_the_strokes(bench):
     first = bench.open(square(), name="first")
     bench.localize()

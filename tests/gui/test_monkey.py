@@ -23,6 +23,7 @@ LAST = 60
 
 
 @pytest.mark.timeout(SECONDS + 300)
+@pytest.mark.slow
 def test_a_monkey_finds_nothing(tmp_path):
     home = tmp_path / "monkey"
     environment = {

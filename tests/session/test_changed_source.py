@@ -285,7 +285,8 @@ def test_an_image_that_changes_while_it_is_read_gives_no_map(
     assert same_as_anew(session, tissue, small_model)
 
 
-@pytest.mark.parametrize("is_file", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_file", [True, False])
+@pytest.mark.slow
 def test_no_tile_of_other_pixels_is_kept_for_a_slide(
     section, small_model, monkeypatch, tmp_path, is_file
 ):
