@@ -7,7 +7,6 @@ Each class also inherits the built-in error that a Python user would expect, so 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,13 +164,14 @@ def install(extra: str) -> str:
 def _packages(extra: str) -> list[str]:
     from importlib.metadata import requires
 
-    names: list[str] = []  # some stand there once for each Python
-    for line in requires("napari-wsol") or ():
-        if re.search(rf"\bextra\s*==\s*['\"]{extra}['\"]", line):
-            own = re.match(r"napari-wsol\[([\w,-]+)\]", line)
-            for inner in own[1].split(",") if own else ():
-                names += _packages(inner)
-            names += () if own else re.findall(r"^[\w.-]+", line)
+    from packaging.requirements import Requirement
+
+    names: list[str] = []
+    for wish in map(Requirement, requires("napari-wsol") or ()):
+        if wish.marker is None or not wish.marker.evaluate({"extra": extra}):
+            continue
+        inner = [name for one in sorted(wish.extras) for name in _packages(one)]
+        names += inner if wish.name == "napari-wsol" else [wish.name]
     return list(dict.fromkeys(names))
 
 

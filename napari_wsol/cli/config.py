@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ Name = Annotated[
 @app.command("list")
 def list_() -> None:
     """All values, and where each is from: variable, file or default."""
-    rows = {name: getattr(preferences(), name) for name in DEFAULTS}
+    rows = asdict(preferences())
     table = Listing("name", "value", "from")
     for name, value in rows.items():
         table.add_row(name, str(value), source_of(name))

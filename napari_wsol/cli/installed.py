@@ -49,14 +49,19 @@ def model_names() -> list[str]:
     return [card.name for card in models()]
 
 
+def is_model(name: str) -> bool:
+    """Whether it is the name of an installed model, or a path that is there."""
+    return path_from(name).exists() or name in model_names()
+
+
 def checked_model(name: str) -> str:
-    """The name of an installed model, or a path that is there.
+    """A name of which :func:`is_model` is true.
 
     Raises:
-        UnknownNameError: neither; names the choices.
+        UnknownNameError: it is not; names the choices.
     """
-    if not path_from(name).exists() and name not in (names := model_names()):
-        raise unknown_model(name, names)
+    if not is_model(name):
+        raise unknown_model(name, model_names())
     return name
 
 

@@ -14,6 +14,7 @@ import typer
 from napari_wsol.cli.installed import (
     checked_methods,
     checked_model,
+    is_model,
     method_names,
     model_names,
     one_of,
@@ -27,7 +28,7 @@ from napari_wsol.config import (
     listed_settings,
 )
 from napari_wsol.errors import ConfigError, UnreadableImageError
-from napari_wsol.files import check_folder, path_from
+from napari_wsol.files import check_folder
 from napari_wsol.images.pixel_size import TOLD_UM
 from napari_wsol.preferences import preferences
 
@@ -111,7 +112,7 @@ def known_model(name: str) -> str:
     if name:
         return checked_model(name)
     kept = preferences().model
-    if kept and (kept in model_names() or path_from(kept).exists()):
+    if kept and is_model(kept):
         return kept
     raise typer.BadParameter(
         (f"“{kept}”, which config says, is not there. " if kept else "")
